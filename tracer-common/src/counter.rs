@@ -1,0 +1,24 @@
+//! Indexes of the per-CPU counter array that the BPF programs keep and the agent sums.
+
+/// One counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Lifecycle records for which the ring had no room.
+    LostLifecycle = 0,
+    /// Process records (fork, exec, exit) for which the ring had no room.
+    LostProcess = 1,
+    /// Lifecycle records handed to the ring.
+    SentLifecycle = 2,
+    /// Process records handed to the ring.
+    SentProcess = 3,
+    /// Lifecycle events that a filter kept out.
+    Filtered = 4,
+    /// Sockets that could not be followed because the socket map was full (or out of memory).
+    SocketsUntracked = 5,
+    /// Sockets whose end was only seen when the socket was destroyed: a transition was missed.
+    ClosesRecovered = 6,
+}
+
+/// How many counters there are.
+pub const COUNTERS: u32 = 8;

@@ -1,0 +1,339 @@
+//! The records that travel through the ring buffer: fixed layout, explicit padding, a version.
+//!
+//! Integers are in host order (the ring never leaves the machine; a recording states its byte
+//! order). Addresses are bytes in network order, IPv4 in the first four.
+
+/// Version of the layouts in this file. A change of any layout changes it.
+pub const RECORD_VERSION: u8 = 1;
+
+/// What a record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// `CLOSE → SYN_SENT`: a connection attempt has begun. [`SocketRecord`].
+    Connect = 1,
+    /// connect() failed before the socket left `CLOSE`; `errno` says why. [`SocketRecord`].
+    ConnectFailed = 2,
+    /// The handshake is done, either role. [`SocketRecord`].
+    Established = 3,
+    /// accept() handed the socket to a process. [`SocketRecord`].
+    Accept = 4,
+    /// The socket listens; `detail` is the backlog. [`SocketRecord`].
+    Listen = 5,
+    /// The socket reached `CLOSE`. [`CloseRecord`].
+    Close = 6,
+    /// Any transition; only when asked for. [`SocketRecord`].
+    State = 7,
+    /// The kernel reported `errno` on the socket. [`SocketRecord`].
+    Error = 8,
+    /// A socket that had closed before anybody accepted it is gone. [`SocketRecord`].
+    Destroyed = 9,
+    /// A process was forked. [`ForkRecord`].
+    Fork = 16,
+    /// A process executed a program. [`ExecRecord`].
+    Exec = 17,
+    /// A process ended. [`ExitRecord`].
+    Exit = 18,
+}
+
+impl RecordKind {
+    /// The kind with the number `n`.
+    #[must_use]
+    pub const fn from_number(n: u8) -> Option<Self> {
+        Some(match n {
+            1 => Self::Connect,
+            2 => Self::ConnectFailed,
+            3 => Self::Established,
+            4 => Self::Accept,
+            5 => Self::Listen,
+            6 => Self::Close,
+            7 => Self::State,
+            8 => Self::Error,
+            9 => Self::Destroyed,
+            16 => Self::Fork,
+            17 => Self::Exec,
+            18 => Self::Exit,
+            _ => return None,
+        })
+    }
+
+    /// The size in bytes of a record of this kind.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Close => size_of::<CloseRecord>(),
+            Self::Fork => size_of::<ForkRecord>(),
+            Self::Exec => size_of::<ExecRecord>(),
+            Self::Exit => size_of::<ExitRecord>(),
+            _ => size_of::<SocketRecord>(),
+        }
+    }
+}
+
+/// The first bytes of every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// A [`RecordKind`].
+    pub kind: u8,
+    /// [`RECORD_VERSION`].
+    pub version: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
+    /// `CLOCK_BOOTTIME` at the event, in nanoseconds.
+    pub boot_ns: u64,
+}
+
+/// The task in whose context a socket was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Opener {
+    /// Process (thread group) id in the initial pid namespace; 0 where no task opened the socket yet.
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Effective uid in the initial user namespace, as `bpf_get_current_uid_gid` gives it.
+    pub uid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Start of the process (not of the thread) on `CLOCK_BOOTTIME`, in nanoseconds; 0 if unknown.
+    pub start_ns: u64,
+    /// Id of the task's cgroup in the v2 hierarchy; 0 if unknown.
+    pub cgroup_id: u64,
+    /// `task->comm`, padded with zeros.
+    pub comm: [u8; 16],
+}
+
+/// Which way the connection was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum RecordRole {
+    /// Not known (the socket is older than the trace).
+    Unknown = 0,
+    /// This side sent the first SYN.
+    Client = 1,
+    /// A listener's child.
+    Server = 2,
+    /// Waits for connections.
+    Listener = 3,
+}
+
+impl RecordRole {
+    /// The role with the number `n`; what is not known is [`RecordRole::Unknown`].
+    #[must_use]
+    pub const fn from_number(n: u8) -> Self {
+        match n {
+            1 => Self::Client,
+            2 => Self::Server,
+            3 => Self::Listener,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The socket was older than the trace when the kernel side first saw it.
+pub const FLAG_PREEXISTING: u16 = 1 << 0;
+/// accept() has handed the socket to a process.
+pub const FLAG_ACCEPTED: u16 = 1 << 1;
+/// A filter keeps this socket's records out. Never set in a record.
+pub const FLAG_FILTERED: u16 = 1 << 2;
+/// The socket is closed and waits for accept() or for its destruction.
+pub const FLAG_CLOSED: u16 = 1 << 3;
+/// A subflow of an MPTCP connection.
+pub const FLAG_MPTCP: u16 = 1 << 4;
+/// The close is one that connect() itself caused; `errno` comes from its return value.
+pub const FLAG_CONNECT_FAILED: u16 = 1 << 5;
+/// The transition to `CLOSE` was not seen; the record was made when the socket was destroyed.
+pub const FLAG_RECOVERED: u16 = 1 << 6;
+/// The socket map was full: nothing is remembered of this socket between its records.
+pub const FLAG_UNTRACKED: u16 = 1 << 7;
+/// The socket is in `SYN_SENT` inside connect(): a close now is connect()'s own failure.
+pub const FLAG_FAILING: u16 = 1 << 8;
+/// The process filter cannot be decided before accept(). Never set in a record.
+pub const FLAG_UNDECIDED: u16 = 1 << 9;
+
+/// What the kernel side remembers of a socket between its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketState {
+    /// Unique among all connections of one run, never reused: a socket that is disconnected and
+    /// connected again gets a new one.
+    pub id: u64,
+    /// First SYN (client) or first sight (others), `CLOCK_BOOTTIME` ns.
+    pub started_ns: u64,
+    /// End of the handshake, `CLOCK_BOOTTIME` ns; 0 before it.
+    pub established_ns: u64,
+    /// Who connected, accepted or listened.
+    pub opener: Opener,
+    /// A [`RecordRole`].
+    pub role: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// `FLAG_*`.
+    pub flags: u16,
+    /// Zero.
+    pub reserved2: u32,
+}
+
+/// Addresses, ports and namespace of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tuple {
+    /// Local address.
+    pub laddr: [u8; 16],
+    /// Remote address.
+    pub raddr: [u8; 16],
+    /// Local port; 0 while none is bound.
+    pub lport: u16,
+    /// Remote port.
+    pub rport: u16,
+    /// 4 or 6.
+    pub family: u8,
+    /// Zero.
+    pub reserved: [u8; 3],
+    /// Inode number of the network namespace; 0 if unknown.
+    pub netns: u32,
+    /// `sk_bound_dev_if`: the scope of link-local addresses; 0 if none.
+    pub ifindex: u32,
+}
+
+/// Everything that happens to a socket, but its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SocketRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// What was remembered at this event.
+    pub state: SocketState,
+    /// The addresses at this event.
+    pub tuple: Tuple,
+    /// State before ([`crate::tcp::TcpState`] by number; 0 if this is not a transition).
+    pub old: u8,
+    /// State after.
+    pub new: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Positive errno; 0 for none.
+    pub errno: i32,
+    /// [`RecordKind::Listen`]: the backlog. Others: the socket's inode, 0 where it has none or
+    /// where the kernel side had no reason to look.
+    pub detail: u64,
+}
+
+/// The kernel's own counters of a connection at its end (`struct tcp_sock`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TcpCounters {
+    /// `tcp_sock.bytes_acked`, with SYN and FIN counted as one byte each, as the kernel does.
+    pub bytes_acked: u64,
+    /// `tcp_sock.bytes_received`, with FIN counted as one byte.
+    pub bytes_received: u64,
+    /// `tcp_sock.snd_una`.
+    pub snd_una: u32,
+    /// `tcp_sock.write_seq`.
+    pub write_seq: u32,
+    /// `tcp_sock.total_retrans`.
+    pub total_retrans: u32,
+    /// `tcp_sock.srtt_us`, eight times the smoothed round-trip time in µs.
+    pub srtt_us: u32,
+    /// `tcp_sock.rtt_min.s[0].v`, µs; `u32::MAX` before the first sample.
+    pub min_rtt_us: u32,
+    /// `sock.sk_err_soft`, positive.
+    pub sk_err_soft: i32,
+    /// `COUNTERS_*`.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The counters in [`TcpCounters`] were read (their offsets are known on this kernel).
+pub const COUNTERS_KNOWN: u32 = 1 << 0;
+/// `SOCK_DONE` was set: the peer's FIN was received.
+pub const COUNTERS_FIN_RECEIVED: u32 = 1 << 1;
+/// `sk->sk_socket` was set: the socket belonged to a file at its end.
+pub const COUNTERS_HAS_SOCKET: u32 = 1 << 2;
+/// Whether `sk->sk_socket` was set could be read.
+pub const COUNTERS_SOCKET_KNOWN: u32 = 1 << 3;
+
+/// The end of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct CloseRecord {
+    /// As for every event; `errno` is `sk_err`.
+    pub socket: SocketRecord,
+    /// The kernel's counters.
+    pub tcp: TcpCounters,
+}
+
+/// `sched_process_fork` of a new process (not of a thread).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ForkRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// The parent's process id.
+    pub parent_pid: u32,
+    /// The child's process id.
+    pub pid: u32,
+    /// Start of the parent, `CLOCK_BOOTTIME` ns.
+    pub parent_start_ns: u64,
+    /// Start of the child, `CLOCK_BOOTTIME` ns.
+    pub start_ns: u64,
+}
+
+/// Bytes kept of the path in an [`ExecRecord`].
+pub const EXEC_PATH: usize = 256;
+/// Bytes kept of the arguments in an [`ExecRecord`].
+pub const EXEC_ARGS: usize = 512;
+
+/// `sched_process_exec`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExecRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// The process.
+    pub pid: u32,
+    /// Effective uid.
+    pub uid: u32,
+    /// Start of the process, `CLOCK_BOOTTIME` ns.
+    pub start_ns: u64,
+    /// `task->comm` after the exec.
+    pub comm: [u8; 16],
+    /// Bytes of `path` in use (without a trailing zero).
+    pub path_len: u32,
+    /// Bytes of `args` in use.
+    pub args_len: u32,
+    /// `linux_binprm.filename`: as given to execve, so it may be relative; cut at [`EXEC_PATH`].
+    pub path: [u8; EXEC_PATH],
+    /// The arguments, each ended by a zero; cut at [`EXEC_ARGS`].
+    pub args: [u8; EXEC_ARGS],
+}
+
+/// `sched_process_exit` of a process's last (leading) thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExitRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// The process.
+    pub pid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Start of the process, `CLOCK_BOOTTIME` ns.
+    pub start_ns: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<Opener>() == 48);
+    assert!(size_of::<SocketState>() == 80);
+    assert!(size_of::<Tuple>() == 48);
+    assert!(size_of::<SocketRecord>() == 160);
+    assert!(size_of::<TcpCounters>() == 48);
+    assert!(size_of::<CloseRecord>() == 208);
+    assert!(size_of::<ForkRecord>() == 40);
+    assert!(size_of::<ExecRecord>() == 56 + EXEC_PATH + EXEC_ARGS);
+    assert!(size_of::<ExitRecord>() == 32);
+    assert!(align_of::<ExecRecord>() == 8 && align_of::<CloseRecord>() == 8);
+};

@@ -1,0 +1,248 @@
+//! What the agent writes into the object's read-only data before it is loaded.
+//!
+//! The kernel freezes that section, so the verifier knows every value: an offset becomes a constant
+//! and a branch on a disabled feature is never even verified.
+
+/// "This kernel has no such field": the feature that needs it is off.
+pub const ABSENT: u32 = u32::MAX;
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Offsets in kernel structures, from the running kernel's BTF. [`ABSENT`] where there is none.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(C)]
+        pub struct Offsets { $($(#[$doc])* pub $name: u32,)* }
+
+        impl Offsets {
+            /// Nothing is known.
+            pub const NONE: Self = Self { $($name: ABSENT,)* };
+        }
+    };
+}
+
+offsets! {
+    /// `sock_common.skc_daddr`
+    skc_daddr,
+    /// `sock_common.skc_rcv_saddr`
+    skc_rcv_saddr,
+    /// `sock_common.skc_dport`
+    skc_dport,
+    /// `sock_common.skc_num`
+    skc_num,
+    /// `sock_common.skc_family`
+    skc_family,
+    /// `sock_common.skc_state`
+    skc_state,
+    /// `sock_common.skc_bound_dev_if`
+    skc_bound_dev_if,
+    /// `sock_common.skc_net`
+    skc_net,
+    /// `sock_common.skc_v6_daddr`
+    skc_v6_daddr,
+    /// `sock_common.skc_v6_rcv_saddr`
+    skc_v6_rcv_saddr,
+    /// `sock_common.skc_flags`
+    skc_flags,
+    /// `net.ns.inum`
+    net_inum,
+    /// `sock.sk_err`
+    sk_err,
+    /// `sock.sk_err_soft`
+    sk_err_soft,
+    /// `sock.sk_protocol`
+    sk_protocol,
+    /// `sock.sk_socket`
+    sk_socket,
+    /// `sock.sk_max_ack_backlog`
+    sk_max_ack_backlog,
+    /// `inet_sock.inet_sport`
+    inet_sport,
+    /// `tcp_sock.bytes_acked`
+    bytes_acked,
+    /// `tcp_sock.bytes_received`
+    bytes_received,
+    /// `tcp_sock.snd_una`
+    snd_una,
+    /// `tcp_sock.write_seq`
+    write_seq,
+    /// `tcp_sock.total_retrans`
+    total_retrans,
+    /// `tcp_sock.srtt_us`
+    srtt_us,
+    /// `tcp_sock.rtt_min.s[0].v`
+    min_rtt_us,
+    /// Byte that holds `tcp_sock.is_mptcp`
+    is_mptcp,
+    /// Mask of `tcp_sock.is_mptcp` in that byte (not an offset)
+    is_mptcp_mask,
+    /// `mptcp_sock.first`
+    mptcp_first,
+    /// `inode.i_ino` from the start of `struct socket` (through `struct socket_alloc`)
+    socket_inode,
+    /// `socket.state`
+    socket_state,
+    /// `socket.sk`
+    socket_sk,
+    /// `task_struct.group_leader`
+    task_group_leader,
+    /// `task_struct.start_boottime`, `real_start_time` before 5.5
+    task_start_boottime,
+    /// `task_struct.files`
+    task_files,
+    /// `task_struct.tgid`
+    task_tgid,
+    /// `task_struct.pid`
+    task_pid,
+    /// `task_struct.flags`
+    task_flags,
+    /// `task_struct.mm`
+    task_mm,
+    /// `files_struct.fdt`
+    files_fdt,
+    /// `fdtable.fd`
+    fdt_fd,
+    /// `fdtable.max_fds`
+    fdt_max_fds,
+    /// `file.private_data`
+    file_private_data,
+    /// `file.f_op`
+    file_f_op,
+    /// `linux_binprm.filename`
+    binprm_filename,
+    /// `mm_struct.arg_start`
+    mm_arg_start,
+    /// `mm_struct.arg_end`
+    mm_arg_end,
+    /// `io_kiocb.opcode`
+    io_opcode,
+    /// `io_kiocb.file`
+    io_file,
+    /// `io_uring_cqe.res`
+    io_cqe_res,
+    /// `io_connect.addr`
+    io_connect_addr,
+    /// Byte that holds `io_connect.in_progress`
+    io_connect_in_progress,
+    /// Number of `SOCK_DONE` in `enum sock_flags` (not an offset)
+    sock_done_bit,
+    /// Arguments of `inet_csk_accept` (not an offset): 4 up to 6.9, 2 from 6.10
+    accept_args,
+    /// Third argument of `io_uring_complete` is a `struct io_uring_cqe *` (1) or the result (0)
+    io_complete_has_cqe,
+    /// Offset of the result in the arguments of the syscall exit tracepoints
+    sys_exit_ret,
+    /// Offset of the first argument in the arguments of the syscall entry tracepoints
+    sys_enter_args,
+}
+
+/// Only these processes (map `PIDS`).
+pub const FILTER_PID: u32 = 1 << 0;
+/// Children of a process in `PIDS` are added to it.
+pub const FILTER_FOLLOW: u32 = 1 << 1;
+/// Only these users (map `UIDS`).
+pub const FILTER_UID: u32 = 1 << 2;
+/// Only this cgroup (v2) and those below it.
+pub const FILTER_CGROUP: u32 = 1 << 3;
+/// Only these network namespaces (map `NETNS`).
+pub const FILTER_NETNS: u32 = 1 << 4;
+/// Only this address family.
+pub const FILTER_FAMILY: u32 = 1 << 5;
+/// Only these ports (map `PORTS`, bit [`PORT_ANY`]).
+pub const FILTER_PORT: u32 = 1 << 6;
+/// Only these local ports (map `PORTS`, bit [`PORT_LOCAL`]).
+pub const FILTER_LPORT: u32 = 1 << 7;
+/// Only these remote ports (map `PORTS`, bit [`PORT_REMOTE`]).
+pub const FILTER_RPORT: u32 = 1 << 8;
+/// Only these addresses, either side (maps `PREFIXES4`/`PREFIXES6`, bit [`PREFIX_ANY`]).
+pub const FILTER_ADDR: u32 = 1 << 9;
+/// Only these local addresses.
+pub const FILTER_LADDR: u32 = 1 << 10;
+/// Only these remote addresses.
+pub const FILTER_RADDR: u32 = 1 << 11;
+/// Only this role.
+pub const FILTER_ROLE: u32 = 1 << 12;
+/// No connection whose remote address is a loopback one.
+pub const FILTER_NO_LOOPBACK: u32 = 1 << 13;
+
+/// The filters that look at the opening process.
+pub const FILTERS_OF_PROCESS: u32 = FILTER_PID | FILTER_UID | FILTER_CGROUP;
+/// The filters that look at addresses and ports.
+pub const FILTERS_OF_TUPLE: u32 =
+    FILTER_PORT | FILTER_LPORT | FILTER_RPORT | FILTER_ADDR | FILTER_LADDR | FILTER_RADDR | FILTER_NO_LOOPBACK;
+
+/// Bit in `PORTS`: allowed on either side.
+pub const PORT_ANY: u8 = 1;
+/// Bit in `PORTS`: allowed as the local port.
+pub const PORT_LOCAL: u8 = 2;
+/// Bit in `PORTS`: allowed as the remote port.
+pub const PORT_REMOTE: u8 = 4;
+
+/// Bit in `PREFIXES*`: allowed on either side.
+pub const PREFIX_ANY: u32 = 1;
+/// Bit in `PREFIXES*`: allowed as the local address.
+pub const PREFIX_LOCAL: u32 = 2;
+/// Bit in `PREFIXES*`: allowed as the remote address.
+pub const PREFIX_REMOTE: u32 = 4;
+
+/// Every transition is recorded.
+pub const WANT_STATES: u32 = 1 << 0;
+/// The end of connect() is hooked: a failure inside it is reported from there.
+pub const WANT_CONNECT_EXIT: u32 = 1 << 1;
+/// accept() is hooked: only then is "not accepted" a fact.
+pub const WANT_ACCEPT: u32 = 1 << 2;
+/// Processes (fork, exec, exit) are recorded.
+pub const WANT_PROCESSES: u32 = 1 << 3;
+
+/// What the programs are to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Settings {
+    /// Id of the cgroup of [`FILTER_CGROUP`].
+    pub cgroup_id: u64,
+    /// Ring fill in bytes from which each record wakes the agent.
+    pub wake_bytes: u64,
+    /// The agent's own process id: its own sockets are left out.
+    pub own_pid: u32,
+    /// `FILTER_*`.
+    pub filters: u32,
+    /// `WANT_*`.
+    pub wants: u32,
+    /// 4 or 6, with [`FILTER_FAMILY`].
+    pub family: u32,
+    /// A [`crate::record::RecordRole`], with [`FILTER_ROLE`].
+    pub role: u32,
+    /// Level of that cgroup below the root.
+    pub cgroup_level: u32,
+}
+
+impl Settings {
+    /// No filter, no optional record.
+    pub const NONE: Self =
+        Self { cgroup_id: 0, wake_bytes: 0, own_pid: 0, filters: 0, wants: 0, family: 0, role: 0, cgroup_level: 0 };
+}
+
+/// Key of the IPv4 prefix map: the kernel's `bpf_lpm_trie_key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PrefixKey4 {
+    /// Bits that count.
+    pub bits: u32,
+    /// Address in network order.
+    pub addr: [u8; 4],
+}
+
+/// Key of the IPv6 prefix map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PrefixKey6 {
+    /// Bits that count.
+    pub bits: u32,
+    /// Address in network order.
+    pub addr: [u8; 16],
+}
+
+const _: () = {
+    assert!(size_of::<Settings>() == 40);
+    assert!(size_of::<Offsets>() % 4 == 0);
+    assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
+};

@@ -1,0 +1,3 @@
+//! The agent of tracer: see ARCHITECTURE.md for the picture.
+
+pub mod stream;

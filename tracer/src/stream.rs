@@ -1,0 +1,411 @@
+//! The stream: what the core says and the presenters print.
+//!
+//! The names follow the event schema that users' scripts rely on (README, "The stream"): one
+//! [`Event`] here is one line of `--json`. Events borrow from the core's tables, so that nothing is
+//! allocated per event.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+pub use tracer_common::tcp::TcpState;
+
+/// Names one connection in the stream; never reused in one run. A socket that is disconnected and
+/// connected again is a new connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// Which way a connection was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This side sent the first SYN.
+    Client,
+    /// A listener's child.
+    Server,
+    /// Waits for connections.
+    Listener,
+    /// Older than the trace, and nothing tells.
+    Unknown,
+}
+
+impl Role {
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+            Self::Listener => "listener",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How an owner is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OwnerSource {
+    /// It called connect().
+    Connect,
+    /// It called accept().
+    Accept,
+    /// It called listen().
+    Listen,
+    /// It holds the socket's file (kernel file table or /proc).
+    Fd,
+    /// It owns the listener; nobody has accepted the connection yet.
+    Listener,
+    /// Not known.
+    Unknown,
+}
+
+impl OwnerSource {
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Accept => "accept",
+            Self::Listen => "listen",
+            Self::Fd => "fd",
+            Self::Listener => "listener",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A container, as far as a cgroup path names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Container {
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, or `unknown` (a pod whose
+    /// runtime the path does not tell).
+    pub runtime: &'static str,
+    /// The runtime's id or name of it.
+    pub id: String,
+}
+
+/// What is known of a process beyond the kernel record: shared by all of its connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// The executable's path, as `/proc/PID/exe` or the exec event gave it. Hostile bytes.
+    pub exe: Option<String>,
+    /// The arguments. Hostile bytes.
+    pub cmdline: Option<Vec<String>>,
+    /// The cgroup path. Hostile bytes.
+    pub cgroup: Option<String>,
+    /// The container that the cgroup path names.
+    pub container: Option<Container>,
+}
+
+/// The process that opened a socket, as it was at that moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Process id in the initial pid namespace.
+    pub pid: u32,
+    /// The thread that opened the socket; the process's id where only the process is known.
+    pub tid: u32,
+    /// Effective uid; `None` where nothing tells.
+    pub uid: Option<u32>,
+    /// `comm` at that moment. Hostile bytes.
+    pub comm: String,
+    /// Start of the process, `CLOCK_BOOTTIME` ns; `None` if unknown.
+    pub start_ns: Option<u64>,
+    /// The rest.
+    pub facts: Rc<ProcessFacts>,
+}
+
+/// The keys that every event of a socket has.
+#[derive(Clone, Copy, Debug)]
+pub struct Socket<'a> {
+    /// The connection.
+    pub conn: ConnId,
+    /// `"tcp"`.
+    pub proto: &'static str,
+    /// 4 or 6, the socket's family.
+    pub family: u8,
+    /// An IPv6 socket that talks IPv4: the addresses are IPv4.
+    pub v4mapped: bool,
+    /// Local address; `None` while the socket has none.
+    pub laddr: Option<IpAddr>,
+    /// Local port; `None` while none is bound.
+    pub lport: Option<u16>,
+    /// Remote address; `None` for listeners.
+    pub raddr: Option<IpAddr>,
+    /// Remote port; `None` for listeners.
+    pub rport: Option<u16>,
+    /// Interface that scopes link-local addresses.
+    pub ifindex: Option<u32>,
+    /// Inode number of the network namespace.
+    pub netns: Option<u32>,
+    /// Role.
+    pub role: Role,
+    /// Owner; `None` if nobody is known.
+    pub owner: Option<&'a Owner>,
+    /// How the owner is known.
+    pub owner_source: OwnerSource,
+    /// Other processes that are known to hold the socket now.
+    pub holders: &'a [u32],
+    /// A subflow of an MPTCP connection.
+    pub mptcp: bool,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// This side closed first.
+    ClosedLocal,
+    /// The peer closed first.
+    ClosedRemote,
+    /// FIN crossed FIN.
+    ClosedBoth,
+    /// This side sent RST.
+    ResetLocal,
+    /// The peer sent RST.
+    ResetRemote,
+    /// Nobody listens at the destination, or it was rejected.
+    Refused,
+    /// No answer.
+    TimedOut,
+    /// The network said that the destination cannot be reached.
+    Unreachable,
+    /// connect() itself failed.
+    FailedLocal,
+    /// Destroyed from outside (`ss -K`, its namespace went).
+    Aborted,
+    /// The listener closed before anybody accepted the connection.
+    ListenerClosed,
+    /// The trace ended first.
+    OpenAtEnd,
+    /// The evidence does not tell.
+    Unknown,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::ClosedLocal,
+        Self::ClosedRemote,
+        Self::ClosedBoth,
+        Self::ResetLocal,
+        Self::ResetRemote,
+        Self::Refused,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::FailedLocal,
+        Self::Aborted,
+        Self::ListenerClosed,
+        Self::OpenAtEnd,
+        Self::Unknown,
+    ];
+
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClosedLocal => "closed_local",
+            Self::ClosedRemote => "closed_remote",
+            Self::ClosedBoth => "closed_both",
+            Self::ResetLocal => "reset_local",
+            Self::ResetRemote => "reset_remote",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::FailedLocal => "failed_local",
+            Self::Aborted => "aborted",
+            Self::ListenerClosed => "listener_closed",
+            Self::OpenAtEnd => "open_at_end",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The connection did not do what its owner wanted: what `--failed` selects.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::ResetRemote
+                | Self::Refused
+                | Self::TimedOut
+                | Self::Unreachable
+                | Self::FailedLocal
+                | Self::Aborted
+                | Self::ListenerClosed
+        )
+    }
+}
+
+/// The end of a connection. Times in µs, counts from the kernel; `None` is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// From the first event of the connection (`None` for one that is older than the trace).
+    pub duration_us: Option<u64>,
+    /// SYN to ESTABLISHED, successful handshakes of clients only.
+    pub connect_us: Option<u64>,
+    /// ESTABLISHED to accept().
+    pub accept_wait_us: Option<u64>,
+    /// Payload bytes that the peer acknowledged.
+    pub tx_bytes: Option<u64>,
+    /// Payload bytes received in order.
+    pub rx_bytes: Option<u64>,
+    /// Segments sent again.
+    pub retransmits: Option<u32>,
+    /// Packets of this connection that this host dropped.
+    pub drops: Option<u64>,
+    /// Smoothed round-trip time.
+    pub srtt_us: Option<u32>,
+    /// Least round-trip time.
+    pub min_rtt_us: Option<u32>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The error behind the verdict, positive.
+    pub errno: Option<i32>,
+    /// Older than the trace.
+    pub preexisting: bool,
+    /// A transition was missed or the socket could not be followed: times may be unknown.
+    pub incomplete: bool,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind<'a> {
+    /// A socket starts listening.
+    Listen {
+        /// `sk_max_ack_backlog`.
+        backlog: Option<u32>,
+    },
+    /// connect(), also one that fails at once.
+    Connect {
+        /// Positive, if connect() failed at once.
+        errno: Option<i32>,
+    },
+    /// The handshake is done.
+    Established {
+        /// Client: SYN to ESTABLISHED.
+        connect_us: Option<u64>,
+    },
+    /// accept() handed it to a process.
+    Accept {
+        /// ESTABLISHED to accept().
+        accept_wait_us: Option<u64>,
+    },
+    /// Existed before the trace.
+    Open {
+        /// Its state in the snapshot.
+        state: TcpState,
+    },
+    /// A transition.
+    State {
+        /// Before.
+        old: TcpState,
+        /// After.
+        new: TcpState,
+        /// Time spent in `old`.
+        state_us: Option<u64>,
+    },
+    /// The kernel reported an error on the socket.
+    Error {
+        /// Positive.
+        errno: i32,
+    },
+    /// The socket is done.
+    Close(&'a Close),
+    /// Events of one class could not be delivered.
+    Lost {
+        /// `lifecycle`, `process` …
+        class: &'static str,
+        /// How many since the last such event.
+        count: u64,
+    },
+}
+
+impl Kind<'_> {
+    /// The kinds by their names in the stream, the ones that `--event` takes.
+    pub const NAMES: [&'static str; 13] = [
+        "listen",
+        "connect",
+        "established",
+        "accept",
+        "open",
+        "state",
+        "retransmit",
+        "reset",
+        "error",
+        "drop",
+        "close",
+        "lost",
+        "summary",
+    ];
+
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Listen { .. } => "listen",
+            Self::Connect { .. } => "connect",
+            Self::Established { .. } => "established",
+            Self::Accept { .. } => "accept",
+            Self::Open { .. } => "open",
+            Self::State { .. } => "state",
+            Self::Error { .. } => "error",
+            Self::Close(_) => "close",
+            Self::Lost { .. } => "lost",
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// `CLOCK_BOOTTIME` at the event, ns.
+    pub boot_ns: u64,
+    /// The socket keys; `None` for events of no socket.
+    pub socket: Option<Socket<'a>>,
+    /// What happened.
+    pub kind: Kind<'a>,
+}
+
+/// Takes the stream, in order.
+pub trait Sink {
+    /// Takes one event.
+    fn event(&mut self, event: &Event<'_>);
+}
+
+/// An address and port, in canonical form: `10.0.0.1:80`, `[2001:db8::1]:80`, `[fe80::1%2]:80`,
+/// `*` for what is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// Address.
+    pub addr: Option<IpAddr>,
+    /// Port.
+    pub port: Option<u16>,
+    /// Scope of a link-local address.
+    pub ifindex: Option<u32>,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.addr, self.ifindex) {
+            (None, _) => f.write_str("*")?,
+            (Some(IpAddr::V4(addr)), _) => write!(f, "{addr}")?,
+            (Some(IpAddr::V6(addr)), Some(ifindex)) if addr.is_unicast_link_local() => write!(f, "[{addr}%{ifindex}]")?,
+            (Some(IpAddr::V6(addr)), _) => write!(f, "[{addr}]")?,
+        }
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => f.write_str(":*"),
+        }
+    }
+}
+
+/// The address in `bytes` of a socket of `family` (4 or 6), and whether it is a v4-mapped one.
+#[must_use]
+pub fn address(family: u8, bytes: [u8; 16]) -> (IpAddr, bool) {
+    if family == 4 {
+        let [a, b, c, d, ..] = bytes;
+        return (IpAddr::V4(Ipv4Addr::new(a, b, c, d)), false);
+    }
+    let v6 = Ipv6Addr::from(bytes);
+    match v6.to_ipv4_mapped() {
+        Some(v4) => (IpAddr::V4(v4), true),
+        None => (IpAddr::V6(v6), false),
+    }
+}
