@@ -246,6 +246,12 @@ pub struct TcpCounters {
     pub bytes_acked: u64,
     /// `tcp_sock.bytes_received`, with FIN counted as one byte.
     pub bytes_received: u64,
+    /// `tcp_sock.bytes_sent`: payload, with what was sent again.
+    pub bytes_sent: u64,
+    /// `tcp_sock.bytes_retrans`: payload sent again.
+    pub bytes_retrans: u64,
+    /// `tcp_sock.snd_nxt`.
+    pub snd_nxt: u32,
     /// `tcp_sock.snd_una`.
     pub snd_una: u32,
     /// `tcp_sock.write_seq`.
@@ -260,8 +266,6 @@ pub struct TcpCounters {
     pub sk_err_soft: i32,
     /// `COUNTERS_*`.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// The counters in [`TcpCounters`] were read (their offsets are known on this kernel).
@@ -348,9 +352,9 @@ const _: () = {
     assert!(size_of::<SocketState>() == 80);
     assert!(size_of::<Tuple>() == 48);
     assert!(size_of::<SocketRecord>() == 160);
-    assert!(size_of::<TcpCounters>() == 48);
+    assert!(size_of::<TcpCounters>() == 64);
     assert!(size_of::<Connecting>() == 64);
-    assert!(size_of::<CloseRecord>() == 208);
+    assert!(size_of::<CloseRecord>() == 224);
     assert!(size_of::<ForkRecord>() == 40);
     assert!(size_of::<ExecRecord>() == 56 + EXEC_PATH + EXEC_ARGS);
     assert!(size_of::<ExitRecord>() == 32);

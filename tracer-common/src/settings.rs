@@ -61,6 +61,12 @@ offsets! {
     bytes_acked,
     /// `tcp_sock.bytes_received`
     bytes_received,
+    /// `tcp_sock.bytes_sent`
+    bytes_sent,
+    /// `tcp_sock.bytes_retrans`
+    bytes_retrans,
+    /// `tcp_sock.snd_nxt`
+    snd_nxt,
     /// `tcp_sock.snd_una`
     snd_una,
     /// `tcp_sock.write_seq`

@@ -152,6 +152,9 @@ fn counters<S: Sock>(sock: S) -> TcpCounters {
     TcpCounters {
         bytes_acked: sock.u64(offset!(bytes_acked)),
         bytes_received: sock.u64(offset!(bytes_received)),
+        bytes_sent: sock.u64(offset!(bytes_sent)),
+        bytes_retrans: sock.u64(offset!(bytes_retrans)),
+        snd_nxt: sock.u32(offset!(snd_nxt)),
         snd_una: sock.u32(offset!(snd_una)),
         write_seq: sock.u32(offset!(write_seq)),
         total_retrans: sock.u32(offset!(total_retrans)),
@@ -159,6 +162,5 @@ fn counters<S: Sock>(sock: S) -> TcpCounters {
         min_rtt_us: sock.u32(offset!(min_rtt_us)),
         sk_err_soft: sock.u32(offset!(sk_err_soft)) as i32,
         flags,
-        reserved: 0,
     }
 }
