@@ -2,4 +2,5 @@
 
 pub mod core;
 pub mod kernel;
+pub mod proc;
 pub mod stream;
