@@ -47,8 +47,7 @@ impl KernelFilter {
         if port == 0 {
             return 7;
         }
-        let word = self.port_words().find(|(index, _)| *index == u32::from(port >> 4)).map_or(0, |(_, word)| word);
-        (word >> ((port & 15) * 4)) as u32 & 15
+        self.ports.as_ref().map_or(0, |table| table[usize::from(port)].into())
     }
 
     /// `bpf_lpm_trie`: the value of the longest prefix.
@@ -310,4 +309,20 @@ fn one_cgroup_can_be_told() {
     assert_eq!((kernel.filters, kernel.cgroup), (settings::FILTER_CGROUP, Some(CgroupId { id: 77, level: 2 })));
     assert_eq!(compile("--cgroup /a/b,/c").filters, 0);
     assert_eq!(compile("--cgroup /c").filters, 0);
+}
+
+#[test]
+fn the_words_of_the_port_map_hold_the_table() {
+    let kernel = compile("--port 80,8000-8099 --lport !81 --rport 1-100");
+    let table = kernel.ports.as_ref().unwrap();
+    let mut words = vec![0; PORTS / 16];
+    for (index, word) in kernel.port_words() {
+        words[index as usize] = word;
+    }
+    for port in 0..PORTS {
+        assert_eq!((words[port >> 4] >> ((port & 15) * 4)) as u8 & 15, table[port], "{port}");
+    }
+    assert_eq!(table[80], settings::PORT_ANY | settings::PORT_LOCAL | settings::PORT_REMOTE);
+    assert_eq!(table[81], settings::PORT_REMOTE);
+    assert_eq!(table[8050], settings::PORT_ANY | settings::PORT_LOCAL);
 }
