@@ -277,6 +277,6 @@ pub struct PrefixKey6 {
 
 const _: () = {
     assert!(size_of::<Settings>() == 40);
-    assert!(size_of::<Offsets>() % 4 == 0);
+    assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };

@@ -42,7 +42,10 @@ impl<G: Gate> Core<G> {
             seed.sockets.into_iter().partition(|socket| socket.state == TcpState::Listen);
         for socket in listeners.into_iter().chain(others) {
             let key = TupleKey::from(&socket.tuple);
-            if opened.contains(&key) || self.by_tuple.contains_key(&key) {
+            // A connection that still waits for an answer has told its record no local port.
+            let unbound = TupleKey { local: (key.local.0, 0), ..key };
+            let waits = socket.state == TcpState::SynSent && opened.contains(&unbound);
+            if waits || opened.contains(&key) || self.by_tuple.contains_key(&key) {
                 continue;
             }
             self.seed_socket(seed.boot_ns, socket, key, sink);
