@@ -28,6 +28,12 @@ pub enum NetnsError {
         /// The file.
         path: PathBuf,
     },
+    /// The namespace is mounted there, but something else is mounted over it.
+    #[error("the network namespace mounted at {path:?} is hidden by another mount")]
+    Hidden {
+        /// The mount point.
+        path: PathBuf,
+    },
     /// setns() failed.
     #[error("cannot enter the network namespace {path:?}")]
     Enter {
@@ -113,11 +119,9 @@ pub fn find(root: &ProcRoot) -> Found {
             Err(error) => found.errors.push(ReadError::new(dir, error).into()),
         }
     }
-    let mountinfo = root.path().join("self/mountinfo");
-    match File::open(&mountinfo).and_then(|file| network_namespaces(BufReader::new(file))) {
+    match mounted(root) {
         Ok(mounts) => mounts.into_iter().for_each(|(inode, path)| bound(inode, None, path)),
-        Err(error) if vanished(&error) => {}
-        Err(error) => found.errors.push(ReadError::new(mountinfo, error).into()),
+        Err(error) => found.errors.push(error.into()),
     }
     found
 }
@@ -161,6 +165,20 @@ pub(super) fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
     })
     .ok()?;
     some
+}
+
+/// A mount point of the namespace `inode`, found anew.
+pub(super) fn some_mount(root: &ProcRoot, inode: u32) -> Option<PathBuf> {
+    mounted(root).ok()?.into_iter().find_map(|(mounted, path)| (mounted == inode).then_some(path))
+}
+
+/// The namespaces that are mounted in this mount namespace.
+fn mounted(root: &ProcRoot) -> Result<Vec<(u32, PathBuf)>, ReadError> {
+    let path = root.path().join("self/mountinfo");
+    match File::open(&path).and_then(|file| network_namespaces(BufReader::new(file))) {
+        Err(error) if vanished(&error) => Ok(Vec::new()),
+        result => result.map_err(|source| ReadError::new(path, source)),
+    }
 }
 
 /// Opens the file of a network namespace, and gives its inode number; `None` if there is no file.

@@ -90,9 +90,19 @@ fn open(root: &ProcRoot, netns: &Netns) -> Result<Option<Vec<Table>>, NetnsError
             return Ok(Some(tables));
         }
     }
-    match &netns.path {
-        Some(path) => open_inside(root, path, netns.inode),
-        None => Ok(None),
+    let Some(path) = &netns.path else {
+        return Ok(None);
+    };
+    match open_inside(root, path, netns.inode) {
+        // The file was removed; the namespace may be bound to another.
+        Ok(None) | Err(NetnsError::NotNetns { .. }) => match netns::some_mount(root, netns.inode) {
+            Some(path) => match open_inside(root, &path, netns.inode) {
+                Ok(None) | Err(NetnsError::NotNetns { .. }) => Err(NetnsError::Hidden { path }),
+                result => result,
+            },
+            None => Ok(None),
+        },
+        result => result,
     }
 }
 
