@@ -141,6 +141,16 @@ impl Kernel {
         pids.insert(pid, 1, 0).map_err(KernelError::Map)
     }
 
+    /// Takes a process out of the set of `FILTER_PID`.
+    ///
+    /// # Errors
+    /// If it is not in it.
+    pub fn remove_pid(&mut self, pid: u32) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("PIDS").ok_or(KernelError::Object("PIDS"))?;
+        let mut pids = HashMap::<_, u32, u8>::try_from(map).map_err(KernelError::Map)?;
+        pids.remove(&pid).map_err(KernelError::Map)
+    }
+
     /// What each attached program has cost so far.
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {
