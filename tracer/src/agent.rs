@@ -221,11 +221,11 @@ impl<'p> Agent<'p> {
             }
         };
         debug!("stopping: {stop:?}");
-        if matches!(stop, Stop::Command(_)) {
-            self.linger().await?;
-        }
         if let Some(taken) = snapshot {
             self.take_over(taken.await.unwrap_or_default());
+        }
+        if matches!(stop, Stop::Command(_)) {
+            self.linger().await?;
         }
         Ok(self.finish(stop))
     }
@@ -236,7 +236,7 @@ impl<'p> Agent<'p> {
         let deadline = Instant::now() + LINGER;
         loop {
             self.drain();
-            if self.backlog.is_none() && self.core.open_connections() == 0 {
+            if self.core.open_connections() == 0 {
                 return Ok(());
             }
             tokio::select! {
