@@ -205,6 +205,23 @@ mod tests {
     }
 
     #[test]
+    fn old_connections_are_shown_on_request() {
+        for (line, open, open_at_end) in [
+            ("", false, false),
+            ("-v", true, true),
+            ("--event open", true, false),
+            ("--event close", false, true),
+            ("--verdict open_at_end", false, true),
+            ("--event !open", false, false),
+        ] {
+            let live = live(line);
+            let filter = live.filter.resolve(&crate::filter::Host::default()).unwrap();
+            let options = live.output.text_options(&filter, false);
+            assert_eq!((options.open, options.open_at_end), (open, open_at_end), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_usage_is_told_with_status_2() {
         for (line, part) in [
             ("-f", "add --pid PID"),

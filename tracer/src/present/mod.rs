@@ -6,5 +6,5 @@ pub mod escape;
 pub mod json;
 pub mod output;
 pub mod summary;
-// text
+pub mod text;
 pub mod unit;
