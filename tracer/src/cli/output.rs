@@ -95,7 +95,10 @@ pub struct OutputArgs {
     #[arg(short, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Size of the buffer between kernel and tracer, such as 16M: a power of two
+    /// Size of the buffer between kernel and tracer
+    ///
+    /// A power of two and whole pages, such as 512K or 16M. A larger one loses nothing in longer
+    /// bursts of events.
     #[arg(long, value_name = "BYTES", value_parser = value::buffer, hide_short_help = true)]
     pub buffer: Option<u32>,
 }
