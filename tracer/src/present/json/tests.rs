@@ -207,8 +207,26 @@ fn any_string_comes_back_as_it_was() {
 }
 
 #[test]
+fn ipv6_addresses_are_in_canonical_form() {
+    // Every pattern of zeros.
+    for zeros in 0..=255 {
+        for value in [1, 0x12, 0xabc, 0x1000] {
+            let groups = std::array::from_fn::<u16, 8, _>(|n| if zeros >> n & 1 == 1 { 0 } else { value });
+            let addr = Ipv6Addr::from(groups);
+            let mut out = Vec::new();
+            ipv6(&mut out, addr);
+            assert_eq!(String::from_utf8(out).unwrap(), addr.to_string());
+        }
+    }
+    let mut out = Vec::new();
+    ipv6(&mut out, "::ffff:10.0.0.1".parse().unwrap());
+    assert_eq!(out, b"::ffff:10.0.0.1");
+}
+
+#[test]
 fn numbers_are_whole() {
-    for value in [0, 9, 10, 12_345, u64::MAX] {
+    let tens = (0..20).map(|n| 10_u64.pow(n));
+    for value in tens.flat_map(|ten| [ten - 1, ten, ten + 1]).chain([12_345, u64::MAX]) {
         let mut out = Vec::new();
         number(&mut out, value);
         assert_eq!(String::from_utf8(out).unwrap(), value.to_string());

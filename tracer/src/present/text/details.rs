@@ -112,13 +112,23 @@ impl Details {
             self.push(format_args!("uid={uid}"));
         }
         if let Some(container) = &owner.facts.container {
-            self.push(format_args!("container={}:{}", container.runtime, escape::Escaped(&container.id)));
+            self.push_hostile(format_args!("container={}:", container.runtime), &container.id);
         }
         if let Some(exe) = &owner.facts.exe {
-            self.push(format_args!("exe={}", escape::Escaped(exe)));
+            self.push_hostile(format_args!("exe="), exe);
         }
         if let Some(cgroup) = &owner.facts.cgroup {
-            self.push(format_args!("cgroup={}", escape::Escaped(cgroup)));
+            self.push_hostile(format_args!("cgroup="), cgroup);
+        }
+    }
+
+    /// A piece that ends in what another process has chosen.
+    fn push_hostile(&mut self, head: fmt::Arguments<'_>, text: &str) {
+        self.push(head);
+        if let Some((end, columns)) = self.pieces.last_mut() {
+            escape::push(&mut self.text, text);
+            *columns += escape::width(&self.text[*end..]);
+            *end = self.text.len();
         }
     }
 }
