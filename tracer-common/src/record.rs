@@ -92,7 +92,7 @@ pub struct Opener {
     pub pid: u32,
     /// Thread id.
     pub tid: u32,
-    /// Effective uid in the initial user namespace, as `bpf_get_current_uid_gid` gives it.
+    /// Real uid in the initial user namespace, as `bpf_get_current_uid_gid` gives it.
     pub uid: u32,
     /// Zero.
     pub reserved: u32,
@@ -316,7 +316,7 @@ pub struct ExecRecord {
     pub header: Header,
     /// The process.
     pub pid: u32,
-    /// Effective uid.
+    /// Real uid.
     pub uid: u32,
     /// Start of the process, `CLOCK_BOOTTIME` ns.
     pub start_ns: u64,

@@ -14,6 +14,10 @@ use tracer_common::{
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
+/// Whether the agent sleeps until the next record (1), or looks by itself after a while (0).
+#[map]
+pub static WAITING: Array<u32> = Array::with_max_entries(1, 0);
+
 /// The state of every socket that is followed, by the address of its `struct sock`.
 ///
 /// A hash and not socket storage: accept() returns through a program type that may not touch socket

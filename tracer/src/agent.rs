@@ -154,7 +154,7 @@ impl<'p> Agent<'p> {
         limits: Limits,
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
-        let ring = Ring::new(kernel.ring()?).context("cannot poll the BPF ring buffer")?;
+        let ring = kernel.ring()?;
         Ok(Self {
             kernel,
             ring,

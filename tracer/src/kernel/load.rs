@@ -2,7 +2,7 @@
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
-    maps::{HashMap, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
     programs::Program,
 };
 use log::debug;
@@ -15,6 +15,7 @@ use super::{
     KernelError,
     backend::{Attach, Backend, Choice, Hook, Link, ProgramSpec, choose, needs_io_uring},
     cost::{self, ProgramCost},
+    ring::Ring,
     selection::Selection,
 };
 
@@ -108,13 +109,15 @@ impl Kernel {
         self.choices.iter().find(|choice| choice.hook == hook)?.backend
     }
 
-    /// Takes the ring out, once.
+    /// Takes the ring out, once. Call inside the runtime.
     ///
     /// # Errors
-    /// If it cannot be mapped.
-    pub fn ring(&mut self) -> Result<RingBuf<aya::maps::MapData>, KernelError> {
-        let map = self.ebpf.take_map("EVENTS").ok_or(KernelError::Object("EVENTS"))?;
-        RingBuf::try_from(map).map_err(KernelError::Map)
+    /// If it cannot be mapped or polled.
+    pub fn ring(&mut self) -> Result<Ring, KernelError> {
+        let mut take = |name| self.ebpf.take_map(name).ok_or(KernelError::Object(name));
+        let ring = RingBuf::try_from(take("EVENTS")?).map_err(KernelError::Map)?;
+        let waiting = Array::try_from(take("WAITING")?).map_err(KernelError::Map)?;
+        Ring::new(ring, waiting).map_err(KernelError::Poll)
     }
 
     /// The kernel side's counters, summed over all CPUs.
