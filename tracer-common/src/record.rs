@@ -137,8 +137,6 @@ pub const FLAG_PREEXISTING: u16 = 1 << 0;
 pub const FLAG_ACCEPTED: u16 = 1 << 1;
 /// A filter keeps this socket's records out. Never set in a record.
 pub const FLAG_FILTERED: u16 = 1 << 2;
-/// The socket is closed and waits for accept() or for its destruction.
-pub const FLAG_CLOSED: u16 = 1 << 3;
 /// A subflow of an MPTCP connection.
 pub const FLAG_MPTCP: u16 = 1 << 4;
 /// The close is one that connect() itself caused; `errno` comes from its return value.
@@ -147,10 +145,29 @@ pub const FLAG_CONNECT_FAILED: u16 = 1 << 5;
 pub const FLAG_RECOVERED: u16 = 1 << 6;
 /// The socket map was full: nothing is remembered of this socket between its records.
 pub const FLAG_UNTRACKED: u16 = 1 << 7;
-/// The socket is in `SYN_SENT` inside connect(): a close now is connect()'s own failure.
-pub const FLAG_FAILING: u16 = 1 << 8;
+/// The opener is a kernel thread: nobody in user space opened the socket.
+pub const FLAG_KERNEL: u16 = 1 << 10;
 /// The process filter cannot be decided before accept(). Never set in a record.
 pub const FLAG_UNDECIDED: u16 = 1 << 9;
+
+/// A connect() in progress, kept per task between its entry and its return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Connecting {
+    /// Address of the `struct sock`.
+    pub sk: u64,
+    /// Where it has got to: `CONNECTING_*`.
+    pub progress: u64,
+    /// The destination; the whole tuple once the attempt has failed.
+    pub tuple: Tuple,
+}
+
+/// connect() was entered, the socket is still in `CLOSE`.
+pub const CONNECTING_ENTERED: u64 = 0;
+/// The socket went to `SYN_SENT`.
+pub const CONNECTING_STARTED: u64 = 1;
+/// The socket fell back to `CLOSE` inside connect(), without an error from the network.
+pub const CONNECTING_FAILED: u64 = 2;
 
 /// What the kernel side remembers of a socket between its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,12 +184,13 @@ pub struct SocketState {
     pub opener: Opener,
     /// A [`RecordRole`].
     pub role: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// 1 once the socket reached `CLOSE`. Not one of the flags: close() on one CPU and accept() on
+    /// another may write at the same time, so each has a field of its own.
+    pub closed: u8,
     /// `FLAG_*`.
     pub flags: u16,
     /// Zero.
-    pub reserved2: u32,
+    pub reserved: u32,
 }
 
 /// Addresses, ports and namespace of a socket.
@@ -228,6 +246,12 @@ pub struct TcpCounters {
     pub bytes_acked: u64,
     /// `tcp_sock.bytes_received`, with FIN counted as one byte.
     pub bytes_received: u64,
+    /// `tcp_sock.bytes_sent`: payload, with what was sent again.
+    pub bytes_sent: u64,
+    /// `tcp_sock.bytes_retrans`: payload sent again.
+    pub bytes_retrans: u64,
+    /// `tcp_sock.snd_nxt`.
+    pub snd_nxt: u32,
     /// `tcp_sock.snd_una`.
     pub snd_una: u32,
     /// `tcp_sock.write_seq`.
@@ -242,8 +266,6 @@ pub struct TcpCounters {
     pub sk_err_soft: i32,
     /// `COUNTERS_*`.
     pub flags: u32,
-    /// Zero.
-    pub reserved: u32,
 }
 
 /// The counters in [`TcpCounters`] were read (their offsets are known on this kernel).
@@ -330,8 +352,9 @@ const _: () = {
     assert!(size_of::<SocketState>() == 80);
     assert!(size_of::<Tuple>() == 48);
     assert!(size_of::<SocketRecord>() == 160);
-    assert!(size_of::<TcpCounters>() == 48);
-    assert!(size_of::<CloseRecord>() == 208);
+    assert!(size_of::<TcpCounters>() == 64);
+    assert!(size_of::<Connecting>() == 64);
+    assert!(size_of::<CloseRecord>() == 224);
     assert!(size_of::<ForkRecord>() == 40);
     assert!(size_of::<ExecRecord>() == 56 + EXEC_PATH + EXEC_ARGS);
     assert!(size_of::<ExitRecord>() == 32);

@@ -61,6 +61,12 @@ offsets! {
     bytes_acked,
     /// `tcp_sock.bytes_received`
     bytes_received,
+    /// `tcp_sock.bytes_sent`
+    bytes_sent,
+    /// `tcp_sock.bytes_retrans`
+    bytes_retrans,
+    /// `tcp_sock.snd_nxt`
+    snd_nxt,
     /// `tcp_sock.snd_una`
     snd_una,
     /// `tcp_sock.write_seq`
@@ -105,8 +111,36 @@ offsets! {
     fdt_max_fds,
     /// `file.private_data`
     file_private_data,
-    /// `file.f_op`
-    file_f_op,
+    /// `socket.file`
+    socket_file,
+    /// `task_struct.signal`
+    task_signal,
+    /// `signal_struct.live.counter`
+    signal_live,
+    /// `skaddr` in the classic tracepoint `sock:inet_sock_set_state` (tracefs `format`)
+    state_format_skaddr,
+    /// `oldstate` there
+    state_format_oldstate,
+    /// `newstate` there
+    state_format_newstate,
+    /// `sport` there
+    state_format_sport,
+    /// `dport` there
+    state_format_dport,
+    /// `family` there
+    state_format_family,
+    /// `protocol` there
+    state_format_protocol,
+    /// `saddr` there
+    state_format_saddr,
+    /// `daddr` there
+    state_format_daddr,
+    /// `saddr_v6` there
+    state_format_saddr_v6,
+    /// `daddr_v6` there
+    state_format_daddr_v6,
+    /// `skaddr` in the classic tracepoint `tcp:tcp_destroy_sock`
+    destroy_format_skaddr,
     /// `linux_binprm.filename`
     binprm_filename,
     /// `mm_struct.arg_start`
@@ -147,7 +181,7 @@ pub const FILTER_CGROUP: u32 = 1 << 3;
 pub const FILTER_NETNS: u32 = 1 << 4;
 /// Only this address family.
 pub const FILTER_FAMILY: u32 = 1 << 5;
-/// Only these ports (map `PORTS`, bit [`PORT_ANY`]).
+/// Only these ports (map `PORTS`: sixteen ports an entry, four bits each; bit [`PORT_ANY`]).
 pub const FILTER_PORT: u32 = 1 << 6;
 /// Only these local ports (map `PORTS`, bit [`PORT_LOCAL`]).
 pub const FILTER_LPORT: u32 = 1 << 7;
@@ -201,8 +235,6 @@ pub struct Settings {
     pub cgroup_id: u64,
     /// Ring fill in bytes from which each record wakes the agent.
     pub wake_bytes: u64,
-    /// The agent's own process id: its own sockets are left out.
-    pub own_pid: u32,
     /// `FILTER_*`.
     pub filters: u32,
     /// `WANT_*`.
@@ -213,12 +245,14 @@ pub struct Settings {
     pub role: u32,
     /// Level of that cgroup below the root.
     pub cgroup_level: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Settings {
     /// No filter, no optional record.
     pub const NONE: Self =
-        Self { cgroup_id: 0, wake_bytes: 0, own_pid: 0, filters: 0, wants: 0, family: 0, role: 0, cgroup_level: 0 };
+        Self { cgroup_id: 0, wake_bytes: 0, filters: 0, wants: 0, family: 0, role: 0, cgroup_level: 0, reserved: 0 };
 }
 
 /// Key of the IPv4 prefix map: the kernel's `bpf_lpm_trie_key`.
@@ -243,6 +277,6 @@ pub struct PrefixKey6 {
 
 const _: () = {
     assert!(size_of::<Settings>() == 40);
-    assert!(size_of::<Offsets>() % 4 == 0);
+    assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };

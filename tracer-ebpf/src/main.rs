@@ -1,4 +1,27 @@
+//! The kernel side of tracer: hooks → lifecycle → records. See ARCHITECTURE.md, "Kernel side".
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)] // the atomic add of `maps::count`
+#![allow(non_snake_case, reason = "programs are named hook__backend")]
+
+mod emit;
+mod fd;
+mod filter;
+mod globals;
+mod hooks;
+mod identity;
+mod lifecycle;
+mod maps;
+mod memory;
+mod sock;
+mod task;
+
+/// The kernel's licence check: some helpers are for GPL programs only.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+pub static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! { loop {} }
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,3 +1,16 @@
 //! The agent of tracer: see ARCHITECTURE.md for the picture.
 
+pub mod agent;
+pub mod backlog;
+pub mod cli;
+pub mod clock;
+pub mod command;
+pub mod core;
+pub mod filter;
+mod gate;
+pub mod kernel;
+pub mod present;
+pub mod proc;
+pub mod snapshot;
 pub mod stream;
+pub mod tally;

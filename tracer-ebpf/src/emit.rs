@@ -1,0 +1,53 @@
+//! Records into the ring: a failed reserve is counted, wake-ups are batched.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+};
+use tracer_common::{
+    counter::Counter,
+    record::{Header, RECORD_VERSION, RecordKind},
+};
+
+use crate::{
+    maps::{EVENTS, count},
+    setting,
+};
+
+/// Room for a `T`, or `None` (null) with the loss counted under `lost`.
+#[inline(always)]
+pub fn reserve<T>(lost: Counter) -> *mut T {
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: `EVENTS` is a ring buffer map; a non-null result is `size_of::<T>()` writable bytes.
+    let place = unsafe { bpf_ringbuf_reserve(ring, size_of::<T>() as u64, 0) }.cast::<T>();
+    if place.is_null() {
+        count(lost);
+    }
+    place
+}
+
+/// Hands `place` over.
+///
+/// The agent is woken by the first record of an empty ring (it then waits a little for more and
+/// drains them all) and by every record past the fill mark; in between nobody is woken, the agent
+/// looks by itself.
+///
+/// # Safety
+/// `place` comes from [`reserve`], is not null and is fully written.
+#[inline(always)]
+pub unsafe fn submit<T>(place: *mut T, sent: Counter) {
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: as above. Every record has an eight-byte header of the ring's own.
+    let fill = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
+    let alone = size_of::<T>() as u64 + 8;
+    let flags = if fill <= alone || fill >= setting!(wake_bytes) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    count(sent);
+    // SAFETY: reserved by the caller, submitted once.
+    unsafe { bpf_ringbuf_submit(place.cast(), u64::from(flags)) };
+}
+
+/// The header of a record of `kind` at `boot_ns`.
+#[inline(always)]
+pub fn header(kind: RecordKind, boot_ns: u64) -> Header {
+    Header { kind: kind as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns }
+}

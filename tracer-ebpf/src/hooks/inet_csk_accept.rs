@@ -1,0 +1,48 @@
+//! accept(): the return of `inet_csk_accept`, or the return of the system calls.
+
+use aya_ebpf::{
+    macros::{fexit, kretprobe, tracepoint},
+    programs::{FExitContext, RetProbeContext, TracePointContext},
+};
+
+use crate::{fd, lifecycle::accepted, offset};
+
+/// match-proto:v6.10: struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)
+/// match-proto:v5.10: struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)
+#[fexit(function = "inet_csk_accept")]
+pub fn accept__fexit(ctx: FExitContext) -> i32 {
+    // The result follows the arguments, of which there were four up to 6.9 (commit 92ef0fd55ac8).
+    let sk: *const core::ffi::c_void = if offset!(accept_args) == 4 { ctx.arg(4) } else { ctx.arg(2) };
+    accepted(sk as u64);
+    0
+}
+
+#[kretprobe(function = "inet_csk_accept")]
+pub fn accept__kretprobe(ctx: RetProbeContext) -> u32 {
+    accepted(ctx.ret::<u64>());
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_accept")]
+pub fn accept__syscall(ctx: TracePointContext) -> u32 {
+    from_result(&ctx);
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
+pub fn accept4__syscall(ctx: TracePointContext) -> u32 {
+    from_result(&ctx);
+    0
+}
+
+#[inline(always)]
+fn from_result(ctx: &TracePointContext) {
+    // SAFETY: the offset comes from the tracepoint's `format` file.
+    let Ok(result) = (unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) }) else { return };
+    if result < 0 {
+        return;
+    }
+    if let Some(socket) = fd::socket(result as u32) {
+        accepted(socket.tcp());
+    }
+}

@@ -1,0 +1,130 @@
+//! `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`, the same in
+//! every kernel from 4.16 on.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
+};
+use tracer_common::{record::Tuple, settings::ABSENT};
+
+use crate::{
+    lifecycle::transition,
+    offset,
+    sock::{AF_INET6, IPPROTO_TCP, Raw, Sock, Trusted, first4},
+};
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    // SAFETY: the first argument is a `struct sock *`.
+    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0)) } {
+        transition(sock, old as u8, new as u8);
+    }
+    0
+}
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn set_state__raw(ctx: RawTracePointContext) -> i32 {
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    if let Some(sock) = Raw::tcp(ctx.arg(0)) {
+        transition(sock, old as u8, new as u8);
+    }
+    0
+}
+
+#[tracepoint(category = "sock", name = "inet_sock_set_state")]
+pub fn set_state__classic(ctx: TracePointContext) -> u32 {
+    let sock = Formatted { ctx: ctx.as_ptr().cast(), raw: Raw(field(ctx.as_ptr().cast(), offset!(state_format_skaddr))) };
+    if field::<u16>(sock.ctx, offset!(state_format_protocol)) == IPPROTO_TCP {
+        let old: i32 = field(sock.ctx, offset!(state_format_oldstate));
+        let new: i32 = field(sock.ctx, offset!(state_format_newstate));
+        transition(sock, old as u8, new as u8);
+    }
+    0
+}
+
+use aya_ebpf::EbpfContext as _;
+
+/// A socket as the classic tracepoint's own record shows it; the rest by address, where the offsets
+/// are known (they come from BTF; without BTF only the record is there).
+#[derive(Clone, Copy)]
+struct Formatted {
+    ctx: *const u8,
+    raw: Raw,
+}
+
+#[inline(always)]
+fn field<T: Copy + Default>(ctx: *const u8, offset: u32) -> T {
+    if offset == ABSENT {
+        return T::default();
+    }
+    // SAFETY: the offset comes from the tracepoint's `format` file; the verifier bounds it.
+    unsafe { core::ptr::read_volatile(ctx.add(offset as usize).cast::<T>()) }
+}
+
+impl Sock for Formatted {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.raw.address()
+    }
+    #[inline(always)]
+    fn u8(self, offset: u32) -> u8 {
+        self.raw.u8(offset)
+    }
+    #[inline(always)]
+    fn u16(self, offset: u32) -> u16 {
+        self.raw.u16(offset)
+    }
+    #[inline(always)]
+    fn u32(self, offset: u32) -> u32 {
+        self.raw.u32(offset)
+    }
+    #[inline(always)]
+    fn u64(self, offset: u32) -> u64 {
+        self.raw.u64(offset)
+    }
+    #[inline(always)]
+    fn bytes16(self, offset: u32) -> [u8; 16] {
+        self.raw.bytes16(offset)
+    }
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        self.raw.netns()
+    }
+    #[inline(always)]
+    fn family(self) -> u16 {
+        field(self.ctx, offset!(state_format_family))
+    }
+    #[inline(always)]
+    fn tuple(self) -> Tuple {
+        let mut tuple = Tuple {
+            laddr: [0; 16],
+            raddr: [0; 16],
+            lport: field(self.ctx, offset!(state_format_sport)),
+            rport: field(self.ctx, offset!(state_format_dport)),
+            family: 4,
+            reserved: [0; 3],
+            netns: self.netns(),
+            ifindex: self.u32(offset!(skc_bound_dev_if)),
+        };
+        if self.family() == AF_INET6 {
+            tuple.family = 6;
+            tuple.laddr = words(self.ctx, offset!(state_format_saddr_v6));
+            tuple.raddr = words(self.ctx, offset!(state_format_daddr_v6));
+        } else {
+            tuple.laddr = first4(field(self.ctx, offset!(state_format_saddr)));
+            tuple.raddr = first4(field(self.ctx, offset!(state_format_daddr)));
+        }
+        tuple
+    }
+}
+
+#[inline(always)]
+fn words(ctx: *const u8, offset: u32) -> [u8; 16] {
+    if offset == ABSENT {
+        return [0; 16];
+    }
+    let words: [u32; 4] = [field(ctx, offset), field(ctx, offset + 4), field(ctx, offset + 8), field(ctx, offset + 12)];
+    // SAFETY: same size, integers only.
+    unsafe { core::mem::transmute(words) }
+}

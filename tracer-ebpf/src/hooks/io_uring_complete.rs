@@ -1,0 +1,46 @@
+//! `io_uring_complete(ctx, req, …)`: accept and connect that enter by no system call of their own.
+//! Only attached where the functions themselves cannot be hooked.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_common::settings::ABSENT;
+
+use crate::{
+    fd,
+    lifecycle::{accepted, connect_failed_by_address},
+    memory, offset,
+};
+
+/// `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` of `include/uapi/linux/io_uring.h`.
+const OP_ACCEPT: u8 = 13;
+const OP_CONNECT: u8 = 16;
+
+#[raw_tracepoint(tracepoint = "io_uring_complete")]
+pub fn io_uring_complete__raw(ctx: RawTracePointContext) -> i32 {
+    let req: u64 = ctx.arg(1);
+    let opcode: u8 = memory::read(req, offset!(io_opcode));
+    if opcode != OP_ACCEPT && opcode != OP_CONNECT {
+        return 0;
+    }
+    // 6.14 (commit 8cf0b459993e) hands over the completion entry, before that its fields; up to 5.18
+    // there is a `user_data` before the result.
+    let result: i32 = if offset!(io_complete_has_cqe) == 1 {
+        memory::read(ctx.arg(2), offset!(io_cqe_res))
+    } else {
+        ctx.arg(3)
+    };
+    if opcode == OP_ACCEPT {
+        if result >= 0
+            && let Some(socket) = fd::socket(result as u32)
+        {
+            accepted(socket.tcp());
+        }
+    } else if result < 0 && offset!(io_connect_addr) != ABSENT {
+        // A request that got as far as EINPROGRESS has sent its SYN: the transitions tell the rest.
+        if memory::read::<u8>(req, offset!(io_connect_in_progress)) == 0
+            && let Some(socket) = fd::of_file(memory::read(req, offset!(io_file)))
+        {
+            connect_failed_by_address(socket.tcp(), memory::read(req, offset!(io_connect_addr)), -result);
+        }
+    }
+    0
+}

@@ -1,0 +1,138 @@
+//! `sched_process_fork`, `sched_process_exec`, `sched_process_exit`: the process set of `-f`, and
+//! what a process executed, even if it lives for a few milliseconds only.
+
+use aya_ebpf::{
+    helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel_str, bpf_probe_read_user},
+    helpers::{bpf_get_current_comm, bpf_get_current_uid_gid},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+use tracer_common::{
+    counter::Counter,
+    record::{EXEC_ARGS, EXEC_PATH, ExecRecord, ExitRecord, ForkRecord, RecordKind},
+    settings::{ABSENT, FILTER_FOLLOW, FILTER_PID, WANT_PROCESSES},
+};
+
+use crate::{
+    emit,
+    globals::{filters, wants},
+    maps::PIDS,
+    memory, offset, task,
+};
+
+/// sched_process_fork(struct task_struct *parent, struct task_struct *child)
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn fork__raw(ctx: RawTracePointContext) -> i32 {
+    let child: u64 = ctx.arg(1);
+    let pid: u32 = memory::read(child, offset!(task_tgid));
+    if pid != memory::read::<u32>(child, offset!(task_pid)) {
+        return 0; // a thread
+    }
+    let parent: u64 = ctx.arg(0);
+    let parent_pid: u32 = memory::read(parent, offset!(task_tgid));
+    if filters(FILTER_PID) {
+        if PIDS.get_ptr(parent_pid).is_none() {
+            return 0;
+        }
+        if filters(FILTER_FOLLOW) {
+            let _ = PIDS.insert(pid, 1u8, 0);
+        }
+    }
+    if !wants(WANT_PROCESSES) {
+        return 0;
+    }
+    let place = emit::reserve::<ForkRecord>(Counter::LostProcess);
+    if place.is_null() {
+        return 0;
+    }
+    let record = ForkRecord {
+        header: emit::header(RecordKind::Fork, now()),
+        parent_pid,
+        pid,
+        parent_start_ns: task::process_start_ns(parent),
+        start_ns: task::process_start_ns(child),
+    };
+    // SAFETY: reserved and not null; written whole.
+    unsafe {
+        place.write(record);
+        emit::submit(place, Counter::SentProcess);
+    }
+    0
+}
+
+/// sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn exec__raw(ctx: RawTracePointContext) -> i32 {
+    let pid = task::current_pid();
+    if !wants(WANT_PROCESSES) || (filters(FILTER_PID) && PIDS.get_ptr(pid).is_none()) {
+        return 0;
+    }
+    let place = emit::reserve::<ExecRecord>(Counter::LostProcess);
+    if place.is_null() {
+        return 0;
+    }
+    // SAFETY: no arguments; permitted here.
+    let current = unsafe { bpf_get_current_task() };
+    let mm: u64 = memory::read(current, offset!(task_mm));
+    let args: u64 = memory::read(mm, offset!(mm_arg_start));
+    let end: u64 = memory::read(mm, offset!(mm_arg_end));
+    let filename: u64 = memory::read(ctx.arg(2), offset!(binprm_filename));
+    // SAFETY: reserved and not null. The arrays are written as far as their lengths say; the agent
+    // reads no further.
+    unsafe {
+        (&raw mut (*place).header).write(emit::header(RecordKind::Exec, now()));
+        (*place).pid = pid;
+        (*place).uid = bpf_get_current_uid_gid() as u32;
+        (*place).start_ns = task::process_start_ns(current);
+        (*place).comm = bpf_get_current_comm().unwrap_or_default();
+        let length = bpf_probe_read_kernel_str((&raw mut (*place).path).cast(), EXEC_PATH as u32, filename as *const _);
+        // The helper counts the trailing zero.
+        (*place).path_len = if length > 0 { length as u32 - 1 } else { 0 };
+        let mut length = if args != 0 && end > args { end - args } else { 0 };
+        if length > EXEC_ARGS as u64 {
+            length = EXEC_ARGS as u64;
+        }
+        let failed = bpf_probe_read_user((&raw mut (*place).args).cast(), length as u32, args as *const _) != 0;
+        (*place).args_len = if failed { 0 } else { length as u32 };
+        emit::submit(place, Counter::SentProcess);
+    }
+    0
+}
+
+/// sched_process_exit(struct task_struct *p): of every thread; the process ends with the last one.
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn exit__raw(ctx: RawTracePointContext) -> i32 {
+    let exiting: u64 = ctx.arg(0);
+    if offset!(signal_live) == ABSENT {
+        return 0;
+    }
+    let signal: u64 = memory::read(exiting, offset!(task_signal));
+    // do_exit() counts `live` down before it traces.
+    if memory::read::<i32>(signal, offset!(signal_live)) != 0 {
+        return 0;
+    }
+    let pid = task::current_pid();
+    if filters(FILTER_PID) && PIDS.remove(pid).is_err() {
+        return 0;
+    }
+    if !wants(WANT_PROCESSES) {
+        return 0;
+    }
+    let place = emit::reserve::<ExitRecord>(Counter::LostProcess);
+    if place.is_null() {
+        return 0;
+    }
+    let header = emit::header(RecordKind::Exit, now());
+    // SAFETY: reserved and not null; written whole.
+    unsafe {
+        place.write(ExitRecord { header, pid, reserved: 0, start_ns: task::process_start_ns(exiting) });
+        emit::submit(place, Counter::SentProcess);
+    }
+    0
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: no arguments; permitted everywhere.
+    unsafe { aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns() }
+}

@@ -1,0 +1,100 @@
+//! `tcp_v4_connect` and `tcp_v6_connect`, entry and return; or the connect() system call.
+//!
+//! A successful attempt is seen by its transition to `SYN_SENT`; what these add are the attempts
+//! that never get there, and why.
+
+use aya_ebpf::{
+    macros::{fentry, fexit, kprobe, kretprobe, tracepoint},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
+};
+
+use crate::{
+    fd,
+    lifecycle::{connect_entered, connect_returned},
+    offset,
+    sock::Raw,
+};
+
+/// match-proto: int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+#[inline(always)]
+fn entered(sk: u64, addr: u64) {
+    if Raw::tcp(sk).is_some() {
+        connect_entered(sk, addr, false);
+    }
+}
+
+#[fentry(function = "tcp_v4_connect")]
+pub fn connect4__fentry(ctx: FEntryContext) -> i32 {
+    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    entered(sk as u64, addr as u64);
+    0
+}
+
+#[fexit(function = "tcp_v4_connect")]
+pub fn connect4__fexit(ctx: FExitContext) -> i32 {
+    connect_returned(ctx.arg(3));
+    0
+}
+
+#[fentry(function = "tcp_v6_connect")]
+pub fn connect6__fentry(ctx: FEntryContext) -> i32 {
+    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    entered(sk as u64, addr as u64);
+    0
+}
+
+#[fexit(function = "tcp_v6_connect")]
+pub fn connect6__fexit(ctx: FExitContext) -> i32 {
+    connect_returned(ctx.arg(3));
+    0
+}
+
+#[kprobe(function = "tcp_v4_connect")]
+pub fn connect4__kprobe(ctx: ProbeContext) -> u32 {
+    entered(ctx.arg::<u64>(0).unwrap_or(0), ctx.arg::<u64>(1).unwrap_or(0));
+    0
+}
+
+#[kretprobe(function = "tcp_v4_connect")]
+pub fn connect4__kretprobe(ctx: RetProbeContext) -> u32 {
+    connect_returned(ctx.ret());
+    0
+}
+
+#[kprobe(function = "tcp_v6_connect")]
+pub fn connect6__kprobe(ctx: ProbeContext) -> u32 {
+    entered(ctx.arg::<u64>(0).unwrap_or(0), ctx.arg::<u64>(1).unwrap_or(0));
+    0
+}
+
+#[kretprobe(function = "tcp_v6_connect")]
+pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
+    connect_returned(ctx.ret());
+    0
+}
+
+/// `SS_UNCONNECTED`: a second connect() only asks how the first one is doing.
+const SS_UNCONNECTED: u32 = 1;
+
+#[tracepoint(category = "syscalls", name = "sys_enter_connect")]
+pub fn connect__syscall_enter(ctx: TracePointContext) -> u32 {
+    let args = offset!(sys_enter_args) as usize;
+    // SAFETY: the offsets come from the tracepoint's `format` file; each argument takes eight bytes.
+    let (fd, addr) = unsafe { (ctx.read_at::<u64>(args), ctx.read_at::<u64>(args + 8)) };
+    let (Ok(fd), Ok(addr)) = (fd, addr) else { return 0 };
+    let Some(socket) = fd::socket(fd as u32) else { return 0 };
+    let sk = socket.tcp();
+    if socket.state() == SS_UNCONNECTED && Raw::tcp(sk).is_some() {
+        connect_entered(sk, addr, true);
+    }
+    0
+}
+
+#[tracepoint(category = "syscalls", name = "sys_exit_connect")]
+pub fn connect__syscall_exit(ctx: TracePointContext) -> u32 {
+    // SAFETY: the offset comes from the tracepoint's `format` file.
+    if let Ok(result) = unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+        connect_returned(result as i32);
+    }
+    0
+}

@@ -1,0 +1,166 @@
+//! The end of a socket.
+
+use tracer_common::{
+    counter::Counter,
+    record::{
+        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CONNECTING_FAILED,
+        CONNECTING_STARTED, CloseRecord, FLAG_ACCEPTED, FLAG_FILTERED, FLAG_PREEXISTING,
+        FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
+    },
+    settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
+};
+
+use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, send, write};
+use crate::{
+    emit, filter,
+    globals::wants,
+    identity::{self, Site},
+    maps::{CONNECTING, SOCKETS, count},
+    offset,
+    sock::Sock,
+};
+
+/// `→ CLOSE`.
+#[inline(always)]
+pub fn closed<S: Sock>(sock: S, old: u8) {
+    let sk = sock.address();
+    let Some(known) = SOCKETS.get_ptr_mut(sk) else {
+        unknown(sock, old);
+        return;
+    };
+    // SAFETY: a live map value; the socket is locked by our caller.
+    let known = unsafe { &mut *known };
+    if known.flags & FLAG_FILTERED != 0 {
+        count(Counter::Filtered);
+        let _ = SOCKETS.remove(sk);
+        return;
+    }
+    if old == SYN_SENT && fails_inside_connect(sock) {
+        known.closed = 1;
+        return;
+    }
+    // Reset before anybody accepted it: accept() may still hand it out, and then names its owner.
+    let waits = wants(WANT_ACCEPT) && known.role == RecordRole::Server as u8 && known.flags & FLAG_ACCEPTED == 0;
+    let state = *known;
+    if waits {
+        known.closed = 1;
+    }
+    send_close(sock, &state, &sock.tuple(), old, sock.u32(offset!(sk_err)) as i32);
+    if !waits {
+        let _ = SOCKETS.remove(sk);
+    }
+}
+
+/// A socket in `SYN_SENT` that falls back without an error from the network, while its own task is
+/// inside connect(): its return value will say why, and is reported from there.
+#[inline(always)]
+fn fails_inside_connect<S: Sock>(sock: S) -> bool {
+    if !wants(WANT_CONNECT_EXIT) || sock.u32(offset!(sk_err)) != 0 {
+        return false;
+    }
+    let Some(attempt) = CONNECTING.get_ptr_mut(aya_ebpf::helpers::bpf_get_current_pid_tgid()) else { return false };
+    // SAFETY: the entry of the current task, or, in softirq, of the task that was interrupted: then
+    // `sk` tells that it is another socket (and a reset carries an error anyway).
+    let attempt = unsafe { &mut *attempt };
+    if attempt.progress != CONNECTING_STARTED || attempt.sk != sock.address() {
+        return false;
+    }
+    attempt.progress = CONNECTING_FAILED;
+    attempt.tuple = sock.tuple();
+    true
+}
+
+/// A socket that is not in the table: older than the trace, or the table was full.
+#[inline(always)]
+fn unknown<S: Sock>(sock: S, old: u8) {
+    // A child that never finished its handshake is nobody's connection.
+    if old == SYN_RECV {
+        return;
+    }
+    let role = match old {
+        LISTEN => RecordRole::Listener,
+        SYN_SENT => RecordRole::Client,
+        _ => RecordRole::Unknown,
+    };
+    let tuple = sock.tuple();
+    if role != RecordRole::Unknown && !filter::socket_passes(role, &tuple) {
+        count(Counter::Filtered);
+        return;
+    }
+    let mut state = UNKNOWN;
+    begin(&mut state, sock, identity::next(Site::Preexisting), role);
+    state.flags |= FLAG_PREEXISTING;
+    send_close(sock, &state, &tuple, old, sock.u32(offset!(sk_err)) as i32);
+}
+
+/// `tcp_destroy_sock`: the last moment of every TCP socket.
+#[inline(always)]
+pub fn destroyed<S: Sock>(sock: S) {
+    let sk = sock.address();
+    let Some(known) = SOCKETS.get_ptr(sk) else { return };
+    // SAFETY: a live map value; nobody else has the socket any more.
+    let mut state = unsafe { *known };
+    let _ = SOCKETS.remove(sk);
+    if state.flags & FLAG_FILTERED != 0 {
+        return;
+    }
+    if state.closed == 0 {
+        // The transition to CLOSE was not seen. The counters are still there, the reason is not.
+        count(Counter::ClosesRecovered);
+        state.flags |= FLAG_RECOVERED;
+        send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32);
+    } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {
+        state.flags &= !tracer_common::record::FLAG_UNDECIDED;
+        send(RecordKind::Destroyed, &state, &sock.tuple(), 0, 0, 0, 0);
+    }
+}
+
+/// Writes a [`CloseRecord`]; `state` is not filtered out.
+#[inline(always)]
+pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8, errno: i32) {
+    let place = emit::reserve::<CloseRecord>(Counter::LostLifecycle);
+    if place.is_null() {
+        return;
+    }
+    let detail = if state.flags & FLAG_PREEXISTING != 0 { inode(sock) } else { 0 };
+    // SAFETY: reserved and not null; every byte is written.
+    unsafe {
+        write(&raw mut (*place).socket, RecordKind::Close, state, tuple, old, CLOSE, errno, detail);
+        (&raw mut (*place).tcp).write(counters(sock));
+        emit::submit(place, Counter::SentLifecycle);
+    }
+}
+
+#[inline(always)]
+fn counters<S: Sock>(sock: S) -> TcpCounters {
+    let mut flags = 0;
+    if offset!(bytes_acked) != ABSENT {
+        flags |= COUNTERS_KNOWN;
+    }
+    if offset!(skc_flags) != ABSENT
+        && offset!(sock_done_bit) != ABSENT
+        && sock.u64(offset!(skc_flags)) >> (offset!(sock_done_bit) & 63) & 1 != 0
+    {
+        flags |= COUNTERS_FIN_RECEIVED;
+    }
+    if offset!(sk_socket) != ABSENT {
+        flags |= COUNTERS_SOCKET_KNOWN;
+        if sock.u64(offset!(sk_socket)) != 0 {
+            flags |= COUNTERS_HAS_SOCKET;
+        }
+    }
+    TcpCounters {
+        bytes_acked: sock.u64(offset!(bytes_acked)),
+        bytes_received: sock.u64(offset!(bytes_received)),
+        bytes_sent: sock.u64(offset!(bytes_sent)),
+        bytes_retrans: sock.u64(offset!(bytes_retrans)),
+        snd_nxt: sock.u32(offset!(snd_nxt)),
+        snd_una: sock.u32(offset!(snd_una)),
+        write_seq: sock.u32(offset!(write_seq)),
+        total_retrans: sock.u32(offset!(total_retrans)),
+        srtt_us: sock.u32(offset!(srtt_us)),
+        min_rtt_us: sock.u32(offset!(min_rtt_us)),
+        sk_err_soft: sock.u32(offset!(sk_err_soft)) as i32,
+        flags,
+    }
+}

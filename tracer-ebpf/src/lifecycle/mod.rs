@@ -1,0 +1,194 @@
+//! What a socket goes through, whatever hook told us: the one place that writes lifecycle records.
+//!
+//! Most transitions need nothing (the last state before `CLOSE` tells who closed first), so the
+//! common path is: open, established, close.
+
+mod close;
+mod connect;
+mod open;
+
+use tracer_common::{
+    counter::Counter,
+    record::{
+        FLAG_FILTERED, FLAG_KERNEL, FLAG_MPTCP, FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord,
+        SocketState, Tuple,
+    },
+    settings::WANT_STATES,
+    tcp::TcpState,
+};
+
+pub use self::{
+    close::destroyed,
+    connect::{connect_entered, connect_failed_by_address, connect_returned},
+    open::accepted,
+};
+use crate::{
+    emit,
+    globals::wants,
+    maps::{SOCKETS, count},
+    memory, offset,
+    sock::Sock,
+    task::{self, NOBODY},
+};
+
+const ESTABLISHED: u8 = TcpState::Established as u8;
+const SYN_SENT: u8 = TcpState::SynSent as u8;
+const SYN_RECV: u8 = TcpState::SynRecv as u8;
+const CLOSE: u8 = TcpState::Close as u8;
+const LISTEN: u8 = TcpState::Listen as u8;
+
+/// `inet_sock_set_state` of a TCP socket.
+#[inline(always)]
+pub fn transition<S: Sock>(sock: S, old: u8, new: u8) {
+    // A listener's child: its addresses are not filled in before ESTABLISHED.
+    if new == SYN_RECV && old == LISTEN {
+        return;
+    }
+    let states = wants(WANT_STATES);
+    let opens = new == SYN_SENT || new == LISTEN;
+    if states && !opens && !(new == ESTABLISHED && old == SYN_RECV) {
+        state(sock, old, new);
+    }
+    match new {
+        SYN_SENT => open::connecting(sock),
+        ESTABLISHED => open::established(sock, old),
+        CLOSE => close::closed(sock, old),
+        LISTEN => open::listening(sock),
+        _ => {}
+    }
+    if states && (opens || (new == ESTABLISHED && old == SYN_RECV)) {
+        state(sock, old, new);
+    }
+}
+
+/// `inet_sk_error_report` of a TCP socket.
+#[inline(always)]
+pub fn error<S: Sock>(sock: S) {
+    let errno = sock.u32(offset!(sk_err)) as i32;
+    if errno == 0 {
+        return;
+    }
+    let Some(known) = SOCKETS.get_ptr(sock.address()) else { return };
+    // SAFETY: a live map value; the socket is locked by our caller.
+    let known = unsafe { *known };
+    send(RecordKind::Error, &known, &sock.tuple(), 0, 0, errno, 0);
+}
+
+#[inline(always)]
+fn state<S: Sock>(sock: S, old: u8, new: u8) {
+    let Some(known) = SOCKETS.get_ptr(sock.address()) else { return };
+    // SAFETY: a live map value; the socket is locked by our caller.
+    let known = unsafe { *known };
+    send(RecordKind::State, &known, &sock.tuple(), old, new, 0, 0);
+}
+
+/// Nothing is known yet.
+const UNKNOWN: SocketState = SocketState {
+    id: 0,
+    started_ns: 0,
+    established_ns: 0,
+    opener: NOBODY,
+    role: RecordRole::Unknown as u8,
+    closed: 0,
+    flags: 0,
+    reserved: 0,
+};
+
+/// A socket that is seen for the first time, now. In place: the stack is small.
+#[inline(always)]
+fn begin<S: Sock>(state: &mut SocketState, sock: S, id: u64, role: RecordRole) {
+    state.id = id;
+    state.started_ns = now();
+    state.role = role as u8;
+    if sock.is_mptcp() {
+        state.flags = FLAG_MPTCP;
+    }
+}
+
+/// Fills in the current task. Only in process context.
+#[inline(always)]
+fn set_opener(state: &mut SocketState) {
+    if !task::fill(&mut state.opener) {
+        state.flags |= FLAG_KERNEL;
+    }
+}
+
+/// Remembers `state`; marks it if there is no room.
+#[inline(always)]
+fn remember(sk: u64, state: &mut SocketState) {
+    if SOCKETS.insert(sk, &*state, 0).is_err() {
+        state.flags |= FLAG_UNTRACKED;
+        count(Counter::SocketsUntracked);
+    }
+}
+
+/// Remembers only that this socket is filtered out, so that its end is not taken for the end of a
+/// connection that is older than the trace.
+#[inline(always)]
+fn leave_out(sk: u64, state: &mut SocketState) {
+    state.flags |= FLAG_FILTERED;
+    count(Counter::Filtered);
+    remember(sk, state);
+}
+
+/// Writes a [`SocketRecord`], unless a filter keeps it out or cannot be decided yet.
+#[inline(always)]
+fn send(kind: RecordKind, state: &SocketState, tuple: &Tuple, old: u8, new: u8, errno: i32, detail: u64) {
+    if state.flags & (FLAG_FILTERED | FLAG_UNDECIDED) != 0 {
+        if state.flags & FLAG_FILTERED != 0 {
+            count(Counter::Filtered);
+        }
+        return;
+    }
+    let place = emit::reserve::<SocketRecord>(Counter::LostLifecycle);
+    if place.is_null() {
+        return;
+    }
+    // SAFETY: reserved and not null; every byte is written.
+    unsafe {
+        write(place, kind, state, tuple, old, new, errno, detail);
+        emit::submit(place, Counter::SentLifecycle);
+    }
+}
+
+/// Writes a whole record, field by field: built as one value it would pass through the stack, of
+/// which there are 512 bytes.
+///
+/// # Safety
+/// `place` is valid for writes.
+#[inline(always)]
+unsafe fn write(
+    place: *mut SocketRecord,
+    kind: RecordKind,
+    state: &SocketState,
+    tuple: &Tuple,
+    old: u8,
+    new: u8,
+    errno: i32,
+    detail: u64,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        (&raw mut (*place).header).write(emit::header(kind, now()));
+        (&raw mut (*place).state).write(*state);
+        (&raw mut (*place).tuple).write(*tuple);
+        (&raw mut (*place).old).write(old);
+        (&raw mut (*place).new).write(new);
+        (&raw mut (*place).reserved).write([0; 2]);
+        (&raw mut (*place).errno).write(errno);
+        (&raw mut (*place).detail).write(detail);
+    }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: no arguments; permitted everywhere.
+    unsafe { aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns() }
+}
+
+/// Inode of the socket's file; 0 where it has none (not accepted yet, or orphaned by close()).
+#[inline(always)]
+fn inode<S: Sock>(sock: S) -> u64 {
+    let socket = sock.u64(offset!(sk_socket));
+    memory::read(socket, offset!(socket_inode))
+}

@@ -1,0 +1,70 @@
+//! Every map.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
+};
+use tracer_common::{
+    counter::{COUNTERS, Counter},
+    record::{Connecting, SocketState},
+};
+
+/// Lifecycle and process records. The agent sets the size.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// The state of every socket that is followed, by the address of its `struct sock`.
+///
+/// A hash and not socket storage: accept() returns through a program type that may not touch socket
+/// storage (ARCHITECTURE.md, "Per-socket state"). An address cannot inherit: the entry goes when the
+/// socket closes, at the latest in `tcp_destroy_sock`, before the memory can be used again.
+#[map]
+pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(1 << 18, BPF_F_NO_PREALLOC);
+
+/// connect() calls in progress, by `pid_tgid`.
+#[map]
+pub static CONNECTING: HashMap<u64, Connecting> = HashMap::with_max_entries(1 << 14, BPF_F_NO_PREALLOC);
+
+/// [`Counter`]s.
+#[map]
+pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
+
+/// The last connection number given out, one counter a [`crate::identity::Site`].
+#[map]
+pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(8, 0);
+
+/// Processes of `FILTER_PID`.
+#[map]
+pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);
+
+/// Users of `FILTER_UID`.
+#[map]
+pub static UIDS: HashMap<u32, u8> = HashMap::with_max_entries(256, 0);
+
+/// Network namespaces of `FILTER_NETNS`.
+#[map]
+pub static NETNS: HashMap<u32, u8> = HashMap::with_max_entries(256, 0);
+
+/// Ports of `FILTER_*PORT`: sixteen ports an entry, four bits each.
+#[map]
+pub static PORTS: Array<u64> = Array::with_max_entries(4096, 0);
+
+/// IPv4 prefixes of `FILTER_*ADDR`.
+#[map]
+pub static PREFIXES4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// IPv6 prefixes of `FILTER_*ADDR`.
+#[map]
+pub static PREFIXES6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Adds one to a counter.
+#[inline(always)]
+pub fn count(counter: Counter) {
+    if let Some(value) = COUNTS.get_ptr_mut(counter as u32) {
+        // A softirq may come between a load and a store, and its count would be lost: so one atomic
+        // instruction (BPF_XADD, in every kernel; `core`'s atomics do not exist on this target).
+        // SAFETY: a valid, aligned per-CPU slot.
+        unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1u64) };
+    }
+}

@@ -1,0 +1,205 @@
+//! A `struct sock`, read directly (BTF tracepoints) or by address (every other program type).
+
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use tracer_common::{record::Tuple, settings::ABSENT};
+
+use crate::{memory, offset};
+
+pub const AF_INET: u16 = 2;
+pub const AF_INET6: u16 = 10;
+pub const IPPROTO_TCP: u16 = 6;
+
+/// A TCP socket. Every offset is from the start of `struct sock`, which is the start of
+/// `struct tcp_sock`; a field that this kernel lacks reads as zero.
+pub trait Sock: Copy {
+    /// The address: the key of `SOCKETS`.
+    fn address(self) -> u64;
+    fn u8(self, offset: u32) -> u8;
+    fn u16(self, offset: u32) -> u16;
+    fn u32(self, offset: u32) -> u32;
+    fn u64(self, offset: u32) -> u64;
+    /// Sixteen bytes of address.
+    fn bytes16(self, offset: u32) -> [u8; 16];
+    /// `sock_net(sk)->ns.inum`.
+    fn netns(self) -> u32;
+
+    /// 2 or 10.
+    #[inline(always)]
+    fn family(self) -> u16 {
+        self.u16(offset!(skc_family))
+    }
+
+    /// Remote port, host order.
+    #[inline(always)]
+    fn rport(self) -> u16 {
+        u16::from_be(self.u16(offset!(skc_dport)))
+    }
+
+    /// Local port, host order. `inet_sport` and not `skc_num`: the latter is already cleared when
+    /// the transition to `CLOSE` is traced (`inet_put_port` comes first in `tcp_set_state`).
+    #[inline(always)]
+    fn lport(self) -> u16 {
+        if offset!(inet_sport) == ABSENT {
+            return self.u16(offset!(skc_num));
+        }
+        u16::from_be(self.u16(offset!(inet_sport)))
+    }
+
+    /// Everything that names the connection.
+    #[inline(always)]
+    fn tuple(self) -> Tuple {
+        let mut tuple = Tuple {
+            laddr: [0; 16],
+            raddr: [0; 16],
+            lport: self.lport(),
+            rport: self.rport(),
+            family: 4,
+            reserved: [0; 3],
+            netns: self.netns(),
+            ifindex: self.u32(offset!(skc_bound_dev_if)),
+        };
+        if self.family() == AF_INET6 {
+            tuple.family = 6;
+            tuple.laddr = self.bytes16(offset!(skc_v6_rcv_saddr));
+            tuple.raddr = self.bytes16(offset!(skc_v6_daddr));
+        } else {
+            tuple.laddr = first4(self.u32(offset!(skc_rcv_saddr)));
+            tuple.raddr = first4(self.u32(offset!(skc_daddr)));
+        }
+        tuple
+    }
+
+    /// A subflow of an MPTCP connection.
+    #[inline(always)]
+    fn is_mptcp(self) -> bool {
+        offset!(is_mptcp) != ABSENT && u32::from(self.u8(offset!(is_mptcp))) & offset!(is_mptcp_mask) != 0
+    }
+}
+
+/// An IPv4 address, as loaded, in the first four bytes.
+#[inline(always)]
+pub fn first4(addr: u32) -> [u8; 16] {
+    let [a, b, c, d] = addr.to_ne_bytes();
+    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// A `struct tcp_sock` that the verifier knows: plain loads, no helper call.
+#[derive(Clone, Copy)]
+pub struct Trusted(*const u8);
+
+impl Trusted {
+    /// The socket behind a tracepoint's argument, if it is a full TCP socket.
+    ///
+    /// # Safety
+    /// `sk` is an argument of a BTF tracepoint, of type `struct sock *`.
+    #[inline(always)]
+    pub unsafe fn new(sk: *mut core::ffi::c_void) -> Option<Self> {
+        // SAFETY: by the caller's promise. The conversion also makes the fields past `struct sock`
+        // reachable: through `sk` the verifier says "access beyond struct sock".
+        let tp = unsafe { bpf_skc_to_tcp_sock(sk) };
+        if tp.is_null() { None } else { Some(Self(tp.cast::<u8>())) }
+    }
+
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: u32, absent: T) -> T {
+        if offset == ABSENT {
+            return absent;
+        }
+        // SAFETY: the verifier checks `offset` against the type and the kernel handles a fault.
+        // Volatile, so that loads keep their size: the verifier refuses one across two fields.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast::<T>()) }
+    }
+}
+
+impl Sock for Trusted {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0 as u64
+    }
+    #[inline(always)]
+    fn u8(self, offset: u32) -> u8 {
+        self.load(offset, 0)
+    }
+    #[inline(always)]
+    fn u16(self, offset: u32) -> u16 {
+        self.load(offset, 0)
+    }
+    #[inline(always)]
+    fn u32(self, offset: u32) -> u32 {
+        self.load(offset, 0)
+    }
+    #[inline(always)]
+    fn u64(self, offset: u32) -> u64 {
+        self.load(offset, 0)
+    }
+    #[inline(always)]
+    fn bytes16(self, offset: u32) -> [u8; 16] {
+        if offset == ABSENT {
+            return [0; 16];
+        }
+        let words: [u32; 4] =
+            [self.load(offset, 0), self.load(offset + 4, 0), self.load(offset + 8, 0), self.load(offset + 12, 0)];
+        // SAFETY: same size, integers only.
+        unsafe { core::mem::transmute(words) }
+    }
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        if offset!(skc_net) == ABSENT || offset!(net_inum) == ABSENT {
+            return 0;
+        }
+        // SAFETY: `skc_net` is a `struct net *` to the verifier, never null in a live socket.
+        unsafe {
+            let net = core::ptr::read_volatile(self.0.add(offset!(skc_net) as usize).cast::<*const u8>());
+            core::ptr::read_volatile(net.add(offset!(net_inum) as usize).cast::<u32>())
+        }
+    }
+}
+
+/// A `struct sock` by its address.
+#[derive(Clone, Copy)]
+pub struct Raw(pub u64);
+
+impl Raw {
+    /// The socket at `sk`, if it is a TCP one.
+    #[inline(always)]
+    pub fn tcp(sk: u64) -> Option<Self> {
+        let sock = Self(sk);
+        let family = sock.family();
+        if sk == 0 || (family != AF_INET && family != AF_INET6) || sock.u16(offset!(sk_protocol)) != IPPROTO_TCP {
+            return None;
+        }
+        Some(sock)
+    }
+}
+
+impl Sock for Raw {
+    #[inline(always)]
+    fn address(self) -> u64 {
+        self.0
+    }
+    #[inline(always)]
+    fn u8(self, offset: u32) -> u8 {
+        memory::read(self.0, offset)
+    }
+    #[inline(always)]
+    fn u16(self, offset: u32) -> u16 {
+        memory::read(self.0, offset)
+    }
+    #[inline(always)]
+    fn u32(self, offset: u32) -> u32 {
+        memory::read(self.0, offset)
+    }
+    #[inline(always)]
+    fn u64(self, offset: u32) -> u64 {
+        memory::read(self.0, offset)
+    }
+    #[inline(always)]
+    fn bytes16(self, offset: u32) -> [u8; 16] {
+        memory::read(self.0, offset)
+    }
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        let net: u64 = memory::read(self.0, offset!(skc_net));
+        memory::read(net, offset!(net_inum))
+    }
+}

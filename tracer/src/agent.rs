@@ -1,0 +1,365 @@
+//! The agent: drains the ring into the core, answers the core's questions from /proc, and ends
+//! cleanly whatever ends it.
+
+use std::{io, process::ExitStatus, time::Duration};
+
+use anyhow::Context as _;
+use log::{debug, warn};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+    time::{Instant, interval, sleep_until},
+};
+use tracer_common::{
+    counter::Counter,
+    decode::{Record, decode},
+};
+
+use crate::{
+    backlog::Backlog,
+    clock,
+    core::{Core, Input, Seed},
+    filter::Filter,
+    kernel::{
+        load::{Counters, Kernel},
+        ring::Ring,
+    },
+    proc::root::ProcRoot,
+    snapshot::{self, Snapshot},
+    stream::{Event, Sink},
+    tally::Tally,
+};
+
+/// Takes the stream and can tell how that went.
+pub trait Presenter: Sink {
+    /// Hands on what is buffered.
+    fn flush(&mut self);
+    /// The first error of writing.
+    fn error(&self) -> Option<&io::Error>;
+}
+
+/// When to stop by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// After this time.
+    pub duration: Option<Duration>,
+    /// After this many events.
+    pub count: Option<u64>,
+}
+
+/// Why the trace ended.
+#[derive(Debug)]
+pub enum Stop {
+    /// SIGINT, SIGTERM or SIGHUP.
+    Signal,
+    /// The time is over.
+    Duration,
+    /// Enough events were printed.
+    Count,
+    /// The output does not take any more.
+    Output(io::Error),
+    /// The command of `tracer run` ended.
+    Command(ExitStatus),
+}
+
+/// The parts of a trace.
+pub struct Agent<'p> {
+    kernel: Kernel,
+    ring: Ring,
+    core: Core<Filter>,
+    presenter: &'p mut dyn Presenter,
+    tally: Tally,
+    root: ProcRoot,
+    limits: Limits,
+    /// Records that wait for the snapshot; `None` once it was taken over.
+    backlog: Option<Backlog>,
+    known: Counters,
+    lost: Lost,
+}
+
+/// What was lost, by class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Lifecycle records.
+    pub lifecycle: u64,
+    /// Process records.
+    pub process: u64,
+    /// Runs of a program that the kernel skipped.
+    pub missed: u64,
+    /// Records that could not be understood.
+    pub undecoded: u64,
+}
+
+impl Lost {
+    /// By their names in the stream.
+    #[must_use]
+    pub const fn classes(&self) -> [(&'static str, u64); 4] {
+        [
+            ("lifecycle", self.lifecycle),
+            ("process", self.process),
+            ("missed", self.missed),
+            ("undecoded", self.undecoded),
+        ]
+    }
+
+    /// Whether anything was.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.classes().iter().any(|(_, count)| *count > 0)
+    }
+}
+
+/// What is left when a trace has ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Why it ended.
+    pub stop: Stop,
+    /// What was shown.
+    pub tally: Tally,
+    /// What was lost.
+    pub lost: Lost,
+    /// Connections shown.
+    pub connections: u64,
+    /// Events kept out by filters, in the kernel and here.
+    pub filtered: u64,
+    /// Costs of the programs.
+    pub programs: Vec<crate::kernel::cost::ProgramCost>,
+    /// When it ended, `CLOCK_BOOTTIME` ns.
+    pub end_ns: u64,
+}
+
+/// Whether the snapshot includes the sockets that exist already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seeding {
+    /// Every process and every socket.
+    Everything,
+    /// Processes only: what is traced starts later.
+    ProcessesOnly,
+}
+
+/// Ends when the command of `tracer run` ends; never for `tracer live`.
+type CommandEnd<'f> = std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + 'f>>;
+
+impl<'p> Agent<'p> {
+    /// Takes over a loaded kernel side. Call inside the runtime.
+    ///
+    /// # Errors
+    /// If the ring cannot be polled.
+    pub fn new(
+        mut kernel: Kernel,
+        filter: Filter,
+        root: ProcRoot,
+        limits: Limits,
+        presenter: &'p mut dyn Presenter,
+    ) -> anyhow::Result<Self> {
+        let ring = Ring::new(kernel.ring()?).context("cannot poll the BPF ring buffer")?;
+        Ok(Self {
+            kernel,
+            ring,
+            core: Core::new(filter),
+            presenter,
+            tally: Tally::new(limits.count),
+            root,
+            limits,
+            backlog: Some(Backlog::default()),
+            known: Counters::default(),
+            lost: Lost::default(),
+        })
+    }
+
+    /// The kernel side.
+    pub const fn kernel(&mut self) -> &mut Kernel {
+        &mut self.kernel
+    }
+
+    /// The filter's process set: `tracer run` adds the command once it is started.
+    pub const fn core(&mut self) -> &mut Core<Filter> {
+        &mut self.core
+    }
+
+    /// Traces until something ends it.
+    ///
+    /// # Errors
+    /// If the ring or a signal handler fails.
+    pub async fn run(mut self, seeding: Seeding, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
+        let mut snapshot = Some(self.start_snapshot(seeding)?);
+        let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
+        let (mut interrupt, mut terminate, mut hangup) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        let mut look = interval(Duration::from_secs(1));
+        let forwarding = command.is_some();
+        let stop = loop {
+            tokio::select! {
+                ready = self.ring.ready(), if self.backlog.as_ref().is_none_or(Backlog::has_room) => {
+                    ready.context("cannot poll the BPF ring buffer")?;
+                    self.drain();
+                }
+                taken = async { match &mut snapshot { Some(taken) => taken.await, None => std::future::pending().await } } => {
+                    snapshot = None;
+                    self.take_over(taken.unwrap_or_default());
+                }
+                _ = look.tick() => self.look_for_losses(),
+                // `run` passes them on to its command, and ends when that does.
+                _ = interrupt.recv(), if !forwarding => break Stop::Signal,
+                _ = terminate.recv(), if !forwarding => break Stop::Signal,
+                _ = hangup.recv(), if !forwarding => break Stop::Signal,
+                () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
+                    break Stop::Duration;
+                }
+                status = async { match &mut command { Some(end) => end.await, None => std::future::pending().await } } => {
+                    break Stop::Command(status.context("cannot wait for the command")?);
+                }
+            }
+            self.presenter.flush();
+            if self.tally.is_full() {
+                break Stop::Count;
+            }
+            if let Some(error) = self.presenter.error() {
+                break Stop::Output(copy_of(error));
+            }
+        };
+        debug!("stopping: {stop:?}");
+        if let Some(taken) = snapshot {
+            self.take_over(taken.await.unwrap_or_default());
+        }
+        Ok(self.finish(stop))
+    }
+
+    /// /proc is read in a thread of its own: the ring is drained meanwhile.
+    fn start_snapshot(&self, seeding: Seeding) -> anyhow::Result<oneshot::Receiver<Snapshot>> {
+        let (send, receive) = oneshot::channel();
+        let root = self.root.clone();
+        std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(move || {
+                // The receiver is gone if the trace ended first.
+                let _ = send.send(snapshot::take(&root, seeding == Seeding::Everything));
+            })
+            .context("cannot start a thread")?;
+        Ok(receive)
+    }
+
+    /// Drains one wake-up's worth.
+    fn drain(&mut self) {
+        // Bounded, so that signals and timers have their turn under a flood.
+        for _ in 0..8 {
+            let Self { ring, core, presenter, tally, root, backlog, lost, .. } = self;
+            let count = ring.drain(|bytes| match backlog {
+                Some(backlog) => backlog.push(bytes),
+                None => take(bytes, core, root, &mut tally.sink(*presenter), lost),
+            });
+            if !Ring::is_full_batch(count) || tally.is_full() {
+                break;
+            }
+        }
+    }
+
+    /// The snapshot is there: first what existed, then what has happened since.
+    fn take_over(&mut self, snapshot: Snapshot) {
+        let Some(backlog) = self.backlog.take() else { return };
+        for gap in &snapshot.gaps {
+            warn!("{gap}");
+        }
+        let Self { core, presenter, tally, root, lost, .. } = self;
+        let mut sink = tally.sink(*presenter);
+        for process in snapshot.processes {
+            core.apply(Input::Process(process), &mut sink);
+        }
+        let seed = Seed { boot_ns: snapshot.boot_ns, sockets: snapshot.sockets, opened_since: backlog.opened() };
+        core.apply(Input::Seed(seed), &mut sink);
+        backlog.for_each(|bytes| take(bytes, core, root, &mut sink, lost));
+    }
+
+    fn look_for_losses(&mut self) {
+        let counters = match self.kernel.counters() {
+            Ok(counters) => counters,
+            Err(error) => {
+                warn!("{error}");
+                return;
+            }
+        };
+        let boot_ns = clock::boot_ns();
+        for (counter, class) in [(Counter::LostLifecycle, "lifecycle"), (Counter::LostProcess, "process")] {
+            let count = counters.get(counter) - self.known.get(counter);
+            self.lose(boot_ns, class, count);
+        }
+        self.lost.lifecycle = counters.get(Counter::LostLifecycle);
+        self.lost.process = counters.get(Counter::LostProcess);
+        self.known = counters;
+    }
+
+    fn lose(&mut self, boot_ns: u64, class: &'static str, count: u64) {
+        if count > 0 {
+            let mut sink = self.tally.sink(self.presenter);
+            self.core.apply(Input::Lost { boot_ns, class, count }, &mut sink);
+        }
+    }
+
+    /// What is still in the ring, what was lost, what is still open.
+    fn finish(mut self, stop: Stop) -> Outcome {
+        let end_ns = clock::boot_ns();
+        for _ in 0..64 {
+            let Self { ring, core, presenter, tally, root, lost, .. } = &mut self;
+            let count = ring.drain(|bytes| take(bytes, core, root, &mut tally.sink(*presenter), lost));
+            if !Ring::is_full_batch(count) {
+                break;
+            }
+        }
+        self.look_for_losses();
+        let programs = self.kernel.costs();
+        self.lost.missed = programs.iter().map(|program| program.missed).sum();
+        let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
+        self.lose(end_ns, "missed", missed);
+        self.lose(end_ns, "undecoded", undecoded);
+        self.core.apply(Input::End { boot_ns: end_ns }, &mut self.tally.sink(self.presenter));
+        self.presenter.flush();
+        let totals = self.core.totals();
+        Outcome {
+            stop,
+            lost: self.lost,
+            connections: totals.connections,
+            filtered: totals.filtered + self.known.get(Counter::Filtered),
+            programs,
+            tally: self.tally,
+            end_ns,
+        }
+    }
+}
+
+/// One record from the ring into the core, after what /proc can add.
+fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn Sink, lost: &mut Lost) {
+    let record = match decode(bytes) {
+        Ok(record) => record,
+        Err(error) => {
+            debug!("{error}");
+            lost.undecoded += 1;
+            return;
+        }
+    };
+    if let Some((pid, start_ns)) = core.wants(&record) {
+        if let Some(process) = snapshot::process_snapshot(root, pid) {
+            core.apply(Input::Process(process), &mut Nowhere);
+        }
+        core.apply(Input::NoProcess(pid, start_ns), &mut Nowhere);
+    }
+    if let Record::Fork(_) | Record::Exec(_) | Record::Exit(_) = record {
+        core.apply(Input::Record(record), &mut Nowhere);
+    } else {
+        core.apply(Input::Record(record), sink);
+    }
+}
+
+/// For inputs that say nothing.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn event(&mut self, _: &Event<'_>) {}
+}
+
+/// An `io::Error` cannot be cloned.
+fn copy_of(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}

@@ -1,0 +1,84 @@
+//! Records that came while the snapshot was taken, kept until it is there.
+
+use tracer_common::{
+    decode::{Record, decode},
+    record::{FLAG_PREEXISTING, RecordKind, Tuple},
+};
+
+/// Bytes that are kept at the most; beyond that records stay in the ring, where a loss is counted.
+const LIMIT_BYTES: usize = 256 << 20;
+
+/// The records, one after another, in words so that each is aligned as in the ring.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    words: Vec<u64>,
+}
+
+impl Backlog {
+    /// Whether there is room for more.
+    #[must_use]
+    pub const fn has_room(&self) -> bool {
+        self.words.len() * 8 < LIMIT_BYTES
+    }
+
+    /// Keeps a record.
+    pub fn push(&mut self, record: &[u8]) {
+        self.words.push(record.len() as u64);
+        self.words.extend(record.chunks(8).map(|chunk| {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u64::from_ne_bytes(word)
+        }));
+    }
+
+    /// Calls `take` with every record, in order.
+    pub fn for_each(&self, mut take: impl FnMut(&[u8])) {
+        let mut rest = self.words.as_slice();
+        while let Some((length, after)) = rest.split_first() {
+            let length = usize::try_from(*length).unwrap_or(0);
+            let (record, next) = after.split_at(length.div_ceil(8).min(after.len()));
+            // SAFETY: `record` is at least `length` bytes of initialised memory; any byte is a `u8`.
+            take(unsafe { std::slice::from_raw_parts(record.as_ptr().cast::<u8>(), length.min(record.len() * 8)) });
+            rest = next;
+        }
+    }
+
+    /// Tuples of what was connected, accepted or bound to listen since the hooks were attached: the
+    /// snapshot must not present it as older than the trace.
+    #[must_use]
+    pub fn opened(&self) -> Vec<Tuple> {
+        let mut opened = Vec::new();
+        self.for_each(|bytes| {
+            if let Ok(Record::Socket(kind, record)) = decode(bytes)
+                && matches!(
+                    kind,
+                    RecordKind::Connect | RecordKind::Established | RecordKind::Listen | RecordKind::Accept
+                )
+                && record.state.flags & FLAG_PREEXISTING == 0
+            {
+                opened.push(record.tuple);
+            }
+        });
+        opened
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_come_back_as_they_went_in() {
+        let mut backlog = Backlog::default();
+        let records: [&[u8]; 4] = [b"12345678", b"", b"123456789", b"x"];
+        for record in records {
+            backlog.push(record);
+        }
+        let mut back = Vec::new();
+        backlog.for_each(|record| {
+            assert!(record.is_empty() || record.as_ptr().cast::<u64>().is_aligned());
+            back.push(record.to_vec());
+        });
+        assert_eq!(back, records);
+    }
+}

@@ -1,0 +1,249 @@
+//! The command line.
+
+mod output;
+pub mod value;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use output::{Color, OutputArgs};
+
+use crate::filter::{FilterArgs, FilterError};
+
+/// What the help and the man page say below the options.
+const AFTER_HELP: &str = "\
+Exit status: 0 fine, 1 failed while running, 2 wrong usage, 3 events were lost (--strict).
+`tracer run`: the command's own status, 128+N if signal N ended it, 125 if tracer failed,
+126 or 127 if the command could not be started.
+
+Examples:
+  tracer                                everything on this host, until Ctrl-C
+  tracer -p 1234 -f                     one process and its descendants
+  tracer --failed --no-loopback         connections that failed
+  tracer --raddr 10.0.0.0/8 --rport '!443' --json
+  tracer run -- curl http://localhost/  one command
+  tracer doctor                         what this kernel allows";
+
+/// Shows every TCP connection of this host: who opened it, and how it ended.
+///
+/// Without a command, `tracer` means `tracer live`.
+#[derive(Debug, Parser)]
+#[command(name = "tracer", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    live: LiveArgs,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Show connections as they come and go (this is what tracer does without a command)
+    Live(LiveArgs),
+    /// Start a command and show its connections and those of its descendants
+    Run(RunArgs),
+    /// Say what this kernel and these privileges allow, hook by hook
+    Doctor(DoctorArgs),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    Man,
+}
+
+/// `tracer live`
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct LiveArgs {
+    /// What to show.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// `tracer run`
+#[derive(Clone, Debug, clap::Args)]
+#[command(override_usage = "tracer run [OPTIONS] -- CMD [ARG]...")]
+pub struct RunArgs {
+    /// Run the command as this user (under sudo: the one who called it)
+    #[arg(long, value_name = "USER")]
+    pub user: Option<String>,
+    /// What to show.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD",
+          value_hint = clap::ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// `tracer doctor`
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct DoctorArgs {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The definition that help, completions and man page are made from.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Line::command()
+}
+
+/// Reads the process's command line. Ends the process, with status 2, if it is wrong, and with
+/// status 0 if it asks for help or the version.
+#[must_use]
+pub fn parse() -> Command {
+    try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// Reads a command line; the first of `words` is the program's name.
+///
+/// # Errors
+/// What is to be printed, with the exit status that belongs to it.
+pub fn try_parse_from<I, T>(words: I) -> Result<Command, clap::Error>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let line = Line::try_parse_from(words)?;
+    let command = line.command.unwrap_or(Command::Live(line.live));
+    match &command {
+        Command::Live(live) if live.filter.follow && live.filter.pid.is_empty() => {
+            Err(wrong_usage(FilterError::FollowWithoutPid))
+        }
+        Command::Run(run) if !run.filter.pid.is_empty() => Err(wrong_usage(FilterError::PidWithRun)),
+        Command::Live(LiveArgs { filter, .. }) | Command::Run(RunArgs { filter, .. }) => {
+            filter.check().map_err(wrong_usage)
+        }
+        _ => Ok(()),
+    }?;
+    Ok(command)
+}
+
+/// An error of the command line that was found after it was read: prints as the others do, status 2.
+#[must_use]
+pub fn wrong_usage(message: impl std::fmt::Display) -> clap::Error {
+    definition().error(ErrorKind::ValueValidation, message)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        try_parse_from(std::iter::once("tracer").chain(line.split_whitespace()))
+    }
+
+    fn live(line: &str) -> LiveArgs {
+        match parse(line).unwrap() {
+            Command::Live(live) => live,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn live_is_what_is_meant_without_a_command() {
+        for line in ["-p 1,2 --json -4 --port 80,443", "live -p 1 -p 2 --json -4 --port 80 --port 443"] {
+            let live = live(line);
+            assert_eq!(live.filter.pid.len(), 2, "{line}");
+            assert_eq!(live.filter.port.len(), 2, "{line}");
+            assert!(live.output.json && live.filter.ipv4 && !live.filter.ipv6);
+        }
+        assert!(!live("").output.json);
+    }
+
+    #[test]
+    fn every_option_of_the_contract_is_there() {
+        let live = live(
+            "-p 1 -f --comm a* --uid root --cgroup /a --container c --netns n --port 1 --lport 2 --rport 3 --addr ::/0 \
+             --laddr ::1 --raddr ::1 -4 -6 --role client --proto tcp --event close --verdict refused,!unknown --failed \
+             --min-duration 1s --no-loopback --json --color never -w --utc -n -q --duration 2s --count 3 --strict -vv \
+             --states --buffer 1M -o /tmp/x",
+        );
+        assert_eq!(live.output.verbose, 2);
+        assert_eq!(live.output.buffer, Some(1 << 20));
+        assert_eq!(live.output.count, Some(3));
+        assert_eq!(live.output.color, Color::Never);
+        assert_eq!(live.filter.verdict.iter().map(|verdict| verdict.exclude).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn run_takes_the_rest_of_the_line() {
+        for (line, words) in [
+            ("run -- curl -v --json", &["curl", "-v", "--json"][..]),
+            ("run --json -o /tmp/x --user nobody -- sh -c true", &["sh", "-c", "true"]),
+            ("run -f curl -p 80", &["curl", "-p", "80"]),
+        ] {
+            let Command::Run(run) = parse(line).unwrap() else { panic!("{line}") };
+            assert_eq!(run.command, words);
+        }
+    }
+
+    #[test]
+    fn the_other_commands() {
+        assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true }))));
+        assert!(matches!(parse("completions bash"), Ok(Command::Completions { shell: clap_complete::Shell::Bash })));
+        assert!(matches!(parse("man"), Ok(Command::Man)));
+    }
+
+    #[test]
+    fn wrong_usage_is_told_with_status_2() {
+        for (line, part) in [
+            ("-f", "add --pid PID"),
+            ("live -f", "add --pid PID"),
+            ("run", "CMD"),
+            ("run -p 1 -- true", "tracer live --pid PID"),
+            ("run --", "CMD"),
+            ("-p x", "such as 1234"),
+            ("--port 0", "8000-8099"),
+            ("--port 80,", "a value is missing"),
+            ("--port", "a value is required"),
+            ("--addr 10.0.0.0/33", "at most 32"),
+            ("--role servant", "possible values: client, server"),
+            ("--event opened", "possible values: listen, connect"),
+            ("--verdict closed", "closed_local"),
+            ("--proto sctp", "possible values: tcp"),
+            ("--failed --event connect", "add `close` to --event"),
+            ("--duration 0", "longer than zero"),
+            ("--count 0", "--count"),
+            ("--buffer 3M", "use 2M or 4M"),
+            ("--color sometimes", "auto, always, never"),
+            ("--nonsense", "--nonsense"),
+            ("nonsense", "nonsense"),
+            ("--json live", "live"),
+            ("completions klingon", "bash"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.use_stderr(), "{line}");
+            assert!(error.to_string().contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for line in ["--help", "-h", "--version", "live --help", "run -h"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
+        }
+        assert!(!parse("-h").unwrap_err().to_string().contains("--buffer"));
+        assert!(parse("--help").unwrap_err().to_string().contains("--buffer"));
+    }
+}

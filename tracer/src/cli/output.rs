@@ -1,0 +1,112 @@
+//! The output options.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::value;
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Whether to use colours on `stream`.
+    #[must_use]
+    pub fn enabled(self, stream: &impl IsTerminal) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        self.decide(stream.is_terminal(), set("NO_COLOR"), dumb)
+    }
+
+    /// <https://no-color.org>: set and not empty. A choice on the command line wins.
+    fn decide(self, terminal: bool, no_color: bool, dumb: bool) -> bool {
+        match self {
+            Self::Auto => terminal && !no_color && !dumb,
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// How to show it, and when to stop.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Write the events to this file
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// Colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+
+    /// Lines longer than 100 columns: nothing is cut, and user, namespace, executable, cgroup
+    #[arg(short, long)]
+    pub wide: bool,
+
+    /// Show times in UTC
+    #[arg(long)]
+    pub utc: bool,
+
+    /// Numbers instead of names for addresses and ports (this is so in any case)
+    #[arg(short)]
+    pub numeric: bool,
+
+    /// Also every change of a socket's state
+    #[arg(long)]
+    pub states: bool,
+
+    /// No banner, no summary, no warnings
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Stop after this time: 10s, 500ms, 2m, 1h
+    #[arg(long, value_name = "T", value_parser = value::positive_time)]
+    pub duration: Option<Duration>,
+
+    /// Stop after this many events are shown
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+
+    /// Exit with status 3 if events were lost
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Log to stderr what tracer does; twice for more
+    #[arg(short, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Size of the buffer between kernel and tracer, such as 16M: a power of two
+    #[arg(long, value_name = "BYTES", value_parser = value::buffer, hide_short_help = true)]
+    pub buffer: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals() {
+        assert!(Color::Auto.decide(true, false, false));
+        for (terminal, no_color, dumb) in [(false, false, false), (true, true, false), (true, false, true)] {
+            assert!(!Color::Auto.decide(terminal, no_color, dumb));
+            assert!(Color::Always.decide(terminal, no_color, dumb));
+            assert!(!Color::Never.decide(terminal, no_color, dumb));
+        }
+    }
+}

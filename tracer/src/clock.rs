@@ -1,0 +1,40 @@
+//! The two clocks of the stream, read once each.
+
+fn read(clock: libc::clockid_t) -> i128 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a valid structure; both clocks exist on every kernel that can run this.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+/// `CLOCK_BOOTTIME`, ns.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    u64::try_from(read(libc::CLOCK_BOOTTIME)).unwrap_or(0)
+}
+
+/// What to add to a boot time to get the wall clock's, ns.
+#[must_use]
+pub fn wall_offset_ns() -> i64 {
+    // Between two readings of the other clock: half of the difference is the error.
+    let before = read(libc::CLOCK_BOOTTIME);
+    let wall = read(libc::CLOCK_REALTIME);
+    let after = read(libc::CLOCK_BOOTTIME);
+    i64::try_from(wall - i128::midpoint(before, after)).unwrap_or(0)
+}
+
+/// CPU time that this process has used, in seconds, and its largest resident set, in bytes.
+#[must_use]
+pub fn own_cost() -> (f64, u64) {
+    // SAFETY: a structure of integers: zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid structure.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
+    let seconds = |time: libc::timeval| {
+        #[expect(clippy::cast_precision_loss, reason = "seconds of CPU time are far below 2^52")]
+        let seconds = time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        seconds
+    };
+    let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+    (seconds(usage.ru_utime) + seconds(usage.ru_stime), peak)
+}

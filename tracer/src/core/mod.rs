@@ -1,0 +1,287 @@
+//! The correlation core: raw records and snapshots in, the stream out.
+//!
+//! Deterministic, without I/O and without a clock: the same inputs in the same order give the same
+//! events, whether they come from the kernel, from a test or from a recording.
+
+mod connection;
+mod identity;
+mod listeners;
+mod process;
+mod records;
+mod seed;
+pub mod verdict;
+
+use std::collections::HashMap;
+
+use tracer_common::{decode::Record, record::Tuple};
+
+use self::{
+    connection::{Connection, TupleKey},
+    identity::IdentityHasher,
+    listeners::Listeners,
+    process::ProcessTable,
+};
+pub use self::{
+    process::ProcessSnapshot,
+    seed::{Seed, SeedSocket},
+};
+use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
+
+/// What a filter says of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Show it.
+    Pass,
+    /// Do not.
+    Reject,
+    /// Not known yet: its owner or local port is still to come.
+    Undecided,
+}
+
+/// Decides what is shown. Asked once for each connection; the answer holds for all its events.
+pub trait Gate {
+    /// About a connection that goes on.
+    fn admit(&self, socket: &Socket<'_>) -> Admission;
+    /// About a connection that is over: what is unknown now stays unknown.
+    fn admit_finally(&self, socket: &Socket<'_>) -> bool;
+    /// Whether events of this kind are shown at all.
+    fn shows(&self, kind: &Kind<'_>) -> bool;
+    /// A process was forked.
+    fn fork(&mut self, parent: u32, child: u32, child_start_ns: u64);
+    /// A process is gone.
+    fn exit(&mut self, pid: u32);
+}
+
+/// One input.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// From the ring.
+    Record(Record<'a>),
+    /// What /proc says of a process.
+    Process(ProcessSnapshot),
+    /// /proc has nothing to say of this process (pid, start): it is gone.
+    NoProcess(u32, u64),
+    /// What existed before the trace.
+    Seed(Seed),
+    /// So many records of a class were lost since the last such input.
+    Lost {
+        /// When that was noticed.
+        boot_ns: u64,
+        /// `lifecycle`, `process`.
+        class: &'static str,
+        /// How many.
+        count: u64,
+    },
+    /// The trace ends.
+    End {
+        /// When.
+        boot_ns: u64,
+    },
+}
+
+/// Totals, for the summary. Of what the filter lets through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Connections (not listeners).
+    pub connections: u64,
+    /// Events that the filter kept out here (the kernel side counts its own).
+    pub filtered: u64,
+}
+
+/// The core.
+pub struct Core<G> {
+    gate: G,
+    processes: ProcessTable,
+    listeners: Listeners,
+    connections: HashMap<u64, Connection, IdentityHasher>,
+    /// Connections that records may name by their tuple only: seeded ones, and those for which the
+    /// kernel side had no room.
+    by_tuple: HashMap<TupleKey, u64>,
+    last_conn: u64,
+    last_seed: u64,
+    totals: Totals,
+}
+
+/// Kernel-side numbers are below this bit; seeds, which have none yet, above.
+const SEED_BIT: u64 = 1 << 63;
+
+impl<G: Gate> Core<G> {
+    /// An empty core.
+    pub fn new(gate: G) -> Self {
+        Self {
+            gate,
+            processes: ProcessTable::default(),
+            listeners: Listeners::default(),
+            connections: HashMap::default(),
+            by_tuple: HashMap::new(),
+            last_conn: 0,
+            last_seed: 0,
+            totals: Totals::default(),
+        }
+    }
+
+    /// Takes one input, and says what follows from it.
+    pub fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
+        match input {
+            Input::Record(Record::Socket(kind, record)) => self.socket_record(kind, record, sink),
+            Input::Record(Record::Close(record)) => self.close_record(record, sink),
+            Input::Record(Record::Fork(record)) => {
+                self.processes.fork(record);
+                self.gate.fork(record.parent_pid, record.pid, record.start_ns);
+            }
+            Input::Record(Record::Exec(record)) => self.processes.exec(record),
+            Input::Record(Record::Exit(record)) => {
+                self.processes.exit(record.pid);
+                self.gate.exit(record.pid);
+            }
+            Input::Process(snapshot) => self.processes.snapshot(snapshot),
+            Input::NoProcess(pid, start_ns) => self.processes.settle(pid, start_ns),
+            Input::Seed(seed) => self.seed(seed, sink),
+            Input::Lost { boot_ns, class, count } => {
+                let kind = Kind::Lost { class, count };
+                if self.gate.shows(&kind) {
+                    sink.event(&Event { boot_ns, socket: None, kind });
+                }
+            }
+            Input::End { boot_ns } => self.end(boot_ns, sink),
+        }
+    }
+
+    /// The process (pid, start) that a record names and about which a look at /proc could add
+    /// something: look before the record is applied.
+    #[must_use]
+    pub fn wants(&self, record: &Record<'_>) -> Option<(u32, u64)> {
+        use tracer_common::record::RecordKind as K;
+        let Record::Socket(K::Connect | K::ConnectFailed | K::Accept | K::Listen, record) = record else {
+            return None;
+        };
+        let opener = &record.state.opener;
+        (opener.pid != 0 && self.processes.lacks(opener.pid, opener.start_ns)).then_some((opener.pid, opener.start_ns))
+    }
+
+    /// Totals so far.
+    #[must_use]
+    pub const fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Connections (and listeners) that are open now.
+    #[must_use]
+    pub fn open_sockets(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The filter.
+    pub const fn gate(&self) -> &G {
+        &self.gate
+    }
+
+    fn new_conn(&mut self) -> ConnId {
+        self.last_conn += 1;
+        ConnId(self.last_conn)
+    }
+
+    /// Everything that is still open is said to be so.
+    fn end(&mut self, boot_ns: u64, sink: &mut dyn Sink) {
+        let mut left: Vec<Connection> = self.connections.drain().map(|(_, connection)| connection).collect();
+        left.sort_by_key(|connection| connection.conn);
+        for mut connection in left {
+            match connection.closed.take() {
+                // Closed, but never accepted and never destroyed within the trace.
+                Some(record) => self.say_close(&mut connection, &record, sink),
+                None => {
+                    let close = open_at_end(&connection, boot_ns);
+                    self.say_last(&mut connection, boot_ns, &close, sink);
+                }
+            }
+        }
+        self.by_tuple.clear();
+    }
+
+    /// Says one event of a connection, now or when the filter can decide.
+    fn say(&mut self, connection: &mut Connection, boot_ns: u64, kind: Kind<'static>, sink: &mut dyn Sink) {
+        match self.admit(connection, sink) {
+            Admission::Pass => self.emit(connection, boot_ns, kind, sink),
+            Admission::Reject => self.totals.filtered += 1,
+            Admission::Undecided => connection.held.push((boot_ns, kind)),
+        }
+    }
+
+    /// Says the last event of a connection: now everything is decided.
+    fn say_last(&mut self, connection: &mut Connection, boot_ns: u64, close: &Close, sink: &mut dyn Sink) {
+        if self.admit(connection, sink) == Admission::Undecided {
+            let admitted = self.gate.admit_finally(&connection.socket());
+            self.decide(connection, admitted, sink);
+        }
+        if connection.admitted == Some(true) {
+            self.emit(connection, boot_ns, Kind::Close(close), sink);
+        } else {
+            self.totals.filtered += 1;
+        }
+    }
+
+    fn admit(&mut self, connection: &mut Connection, sink: &mut dyn Sink) -> Admission {
+        let admission = match connection.admitted {
+            Some(true) => return Admission::Pass,
+            Some(false) => return Admission::Reject,
+            None => self.gate.admit(&connection.socket()),
+        };
+        if admission != Admission::Undecided {
+            self.decide(connection, admission == Admission::Pass, sink);
+        }
+        admission
+    }
+
+    fn decide(&mut self, connection: &mut Connection, admitted: bool, sink: &mut dyn Sink) {
+        connection.admitted = Some(admitted);
+        if admitted && connection.role != Role::Listener {
+            self.totals.connections += 1;
+        }
+        for (boot_ns, kind) in std::mem::take(&mut connection.held) {
+            if admitted {
+                self.emit(connection, boot_ns, kind, sink);
+            } else {
+                self.totals.filtered += 1;
+            }
+        }
+    }
+
+    fn emit(&mut self, connection: &Connection, boot_ns: u64, kind: Kind<'_>, sink: &mut dyn Sink) {
+        if self.gate.shows(&kind) {
+            sink.event(&Event { boot_ns, socket: Some(connection.socket()), kind });
+        } else {
+            self.totals.filtered += 1;
+        }
+    }
+
+    /// The connection that a record of an older or unremembered socket means, under its new number.
+    fn claim(&mut self, id: u64, tuple: &Tuple) -> Option<Connection> {
+        let old = self.by_tuple.remove(&TupleKey::from(tuple))?;
+        let connection = self.connections.remove(&old)?;
+        if connection.role == Role::Listener {
+            self.listeners.remove(old, &connection.tuple);
+            if let Some(owner) = &connection.owner {
+                self.listeners.add(id, &connection.tuple, owner);
+            }
+        }
+        Some(connection)
+    }
+}
+
+fn open_at_end(connection: &Connection, boot_ns: u64) -> Close {
+    Close {
+        duration_us: Connection::between_us(connection.started_ns, boot_ns),
+        connect_us: records::connect_us(connection),
+        accept_wait_us: Connection::between_us(connection.established_ns, connection.accepted_ns),
+        tx_bytes: None,
+        rx_bytes: None,
+        retransmits: None,
+        drops: None,
+        srtt_us: None,
+        min_rtt_us: None,
+        verdict: Verdict::OpenAtEnd,
+        errno: None,
+        preexisting: connection.preexisting,
+        incomplete: connection.incomplete,
+    }
+}

@@ -1,0 +1,203 @@
+//! Who is who: processes by pid and start, with what is known of them.
+
+use std::{collections::HashMap, rc::Rc};
+
+use tracer_common::record::{ExecRecord, ForkRecord, Opener};
+
+use crate::stream::{Owner, ProcessFacts};
+
+/// What a snapshot of /proc says of one process.
+#[derive(Clone, Debug)]
+pub struct ProcessSnapshot {
+    /// Process id.
+    pub pid: u32,
+    /// Start in ns since boot, as precise as /proc is: 10 ms.
+    pub start_ns: u64,
+    /// `comm`.
+    pub comm: String,
+    /// Effective uid.
+    pub uid: Option<u32>,
+    /// The rest.
+    pub facts: ProcessFacts,
+}
+
+/// /proc tells a start in clock ticks, the kernel's records in ns.
+const TICK_NS: u64 = 10_000_000;
+
+struct Process {
+    start_ns: u64,
+    /// The start comes from a kernel record.
+    exact: bool,
+    comm: String,
+    uid: Option<u32>,
+    facts: Rc<ProcessFacts>,
+    /// The executable is what execve was told, not what /proc says: worth a look while it lives.
+    unresolved: bool,
+    /// The last owner made of it: most connections of a process are opened by one thread.
+    owner: Option<Rc<Owner>>,
+}
+
+impl Process {
+    fn is(&self, start_ns: u64) -> bool {
+        if self.exact { self.start_ns == start_ns } else { self.start_ns / TICK_NS == start_ns / TICK_NS }
+    }
+}
+
+/// The table. A process leaves it when it exits; owners that connections refer to stay.
+#[derive(Default)]
+pub struct ProcessTable {
+    by_pid: HashMap<u32, Process>,
+}
+
+impl ProcessTable {
+    /// A process as /proc shows it. What an exec record said of the same process is replaced: /proc
+    /// knows the resolved path.
+    pub fn snapshot(&mut self, snapshot: ProcessSnapshot) {
+        let known = self.by_pid.get(&snapshot.pid).filter(|known| known.is(snapshot.start_ns));
+        let (start_ns, exact) = known.map_or((snapshot.start_ns, false), |known| (known.start_ns, known.exact));
+        let mut facts = snapshot.facts;
+        if let Some(known) = known {
+            facts.cmdline = facts.cmdline.or_else(|| known.facts.cmdline.clone());
+            facts.exe = facts.exe.or_else(|| known.facts.exe.clone());
+            facts.cgroup = facts.cgroup.or_else(|| known.facts.cgroup.clone());
+            facts.container = facts.container.or_else(|| known.facts.container.clone());
+        }
+        let process = Process {
+            start_ns,
+            exact,
+            comm: snapshot.comm,
+            uid: snapshot.uid,
+            facts: Rc::new(facts),
+            unresolved: false,
+            owner: None,
+        };
+        self.by_pid.insert(snapshot.pid, process);
+    }
+
+    /// A child is what its parent was, until it executes something else.
+    pub fn fork(&mut self, record: &ForkRecord) {
+        if self.by_pid.get(&record.pid).is_some_and(|known| known.is(record.start_ns)) {
+            return;
+        }
+        let parent = self.by_pid.get(&record.parent_pid).filter(|parent| parent.is(record.parent_start_ns));
+        let Some(parent) = parent else { return };
+        let child = Process {
+            start_ns: record.start_ns,
+            exact: true,
+            comm: parent.comm.clone(),
+            uid: parent.uid,
+            facts: Rc::clone(&parent.facts),
+            unresolved: parent.unresolved,
+            owner: None,
+        };
+        self.by_pid.insert(record.pid, child);
+    }
+
+    /// A new program in an old process. Its cgroup stays.
+    pub fn exec(&mut self, record: &ExecRecord) {
+        let known = self.by_pid.get(&record.pid).filter(|known| known.is(record.start_ns));
+        let path = record.path();
+        let facts = ProcessFacts {
+            exe: (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned()),
+            cmdline: arguments(record.args()),
+            cgroup: known.and_then(|known| known.facts.cgroup.clone()),
+            container: known.and_then(|known| known.facts.container.clone()),
+        };
+        let process = Process {
+            start_ns: record.start_ns,
+            exact: true,
+            comm: comm(&record.comm),
+            uid: Some(record.uid),
+            facts: Rc::new(facts),
+            unresolved: true,
+            owner: None,
+        };
+        self.by_pid.insert(record.pid, process);
+    }
+
+    /// A process is gone.
+    pub fn exit(&mut self, pid: u32) {
+        self.by_pid.remove(&pid);
+    }
+
+    /// Whether a look at /proc could add something about the opener of a socket.
+    #[must_use]
+    pub fn lacks(&self, pid: u32, start_ns: u64) -> bool {
+        match self.by_pid.get(&pid) {
+            Some(process) if process.is(start_ns) => process.unresolved || process.facts.cgroup.is_none(),
+            _ => true,
+        }
+    }
+
+    /// /proc had nothing (more) to say of this process: do not ask again.
+    pub fn settle(&mut self, pid: u32, start_ns: u64) {
+        if let Some(process) = self.by_pid.get_mut(&pid)
+            && process.is(start_ns)
+        {
+            process.unresolved = false;
+            if process.facts.cgroup.is_none() {
+                let mut facts = (*process.facts).clone();
+                facts.cgroup = Some(String::new());
+                process.facts = Rc::new(facts);
+            }
+        }
+    }
+
+    /// The owner that a kernel record names, with what is known of its process.
+    pub fn owner(&mut self, opener: &Opener) -> Option<Rc<Owner>> {
+        if opener.pid == 0 {
+            return None;
+        }
+        let process = self.by_pid.get_mut(&opener.pid).filter(|process| process.is(opener.start_ns));
+        let comm = comm_bytes(&opener.comm);
+        if let Some(owner) = process.as_ref().and_then(|process| process.owner.as_ref())
+            && owner.tid == opener.tid
+            && owner.uid == Some(opener.uid)
+            && owner.comm.as_bytes() == comm
+        {
+            return Some(Rc::clone(owner));
+        }
+        let owner = Rc::new(Owner {
+            pid: opener.pid,
+            tid: opener.tid,
+            uid: Some(opener.uid),
+            comm: String::from_utf8_lossy(comm).into_owned(),
+            start_ns: Some(opener.start_ns).filter(|start| *start != 0),
+            facts: process.as_ref().map(|process| Rc::clone(&process.facts)).unwrap_or_default(),
+        });
+        if let Some(process) = process {
+            process.owner = Some(Rc::clone(&owner));
+        }
+        Some(owner)
+    }
+
+    /// The owner that /proc names by pid alone.
+    pub fn holder(&self, pid: u32) -> Option<Rc<Owner>> {
+        let process = self.by_pid.get(&pid)?;
+        Some(Rc::new(Owner {
+            pid,
+            tid: pid,
+            uid: process.uid,
+            comm: process.comm.clone(),
+            start_ns: Some(process.start_ns),
+            facts: Rc::clone(&process.facts),
+        }))
+    }
+}
+
+fn comm_bytes(comm: &[u8; 16]) -> &[u8] {
+    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+    &comm[..end]
+}
+
+fn comm(comm: &[u8; 16]) -> String {
+    String::from_utf8_lossy(comm_bytes(comm)).into_owned()
+}
+
+fn arguments(bytes: &[u8]) -> Option<Vec<String>> {
+    let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    if bytes.is_empty() {
+        return None;
+    }
+    Some(bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect())
+}

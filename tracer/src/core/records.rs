@@ -1,0 +1,251 @@
+//! What each kernel record does to its connection.
+
+use std::rc::Rc;
+
+use tracer_common::record::{
+    COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED,
+    FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord, SocketState, TcpCounters, Tuple,
+};
+
+use super::{Core, Gate, connection::Connection, verdict};
+use crate::stream::{Close, Kind, OwnerSource, Role, Sink, TcpState, Verdict};
+
+const fn role(number: u8) -> Role {
+    match RecordRole::from_number(number) {
+        RecordRole::Client => Role::Client,
+        RecordRole::Server => Role::Server,
+        RecordRole::Listener => Role::Listener,
+        RecordRole::Unknown => Role::Unknown,
+    }
+}
+
+/// SYN to ESTABLISHED, of clients only, where both were seen.
+pub fn connect_us(connection: &Connection) -> Option<u64> {
+    if connection.role != Role::Client || connection.preexisting {
+        return None;
+    }
+    Connection::between_us(connection.started_ns, connection.established_ns)
+}
+
+impl<G: Gate> Core<G> {
+    pub(super) fn socket_record(&mut self, kind: RecordKind, record: &SocketRecord, sink: &mut dyn Sink) {
+        let boot_ns = record.header.boot_ns;
+        let mut connection = self.connection_of(&record.state, &record.tuple);
+        match kind {
+            RecordKind::Connect => {
+                self.say(&mut connection, boot_ns, Kind::Connect { errno: None }, sink);
+            }
+            RecordKind::ConnectFailed => {
+                self.say(&mut connection, boot_ns, Kind::Connect { errno: Some(record.errno) }, sink);
+                let close = failed_at_once(record.errno);
+                self.say_last(&mut connection, boot_ns, &close, sink);
+                return;
+            }
+            RecordKind::Listen => {
+                if let Some(owner) = &connection.owner {
+                    self.listeners.add(record.state.id, &connection.tuple, owner);
+                }
+                let backlog = u32::try_from(record.detail).ok();
+                self.say(&mut connection, boot_ns, Kind::Listen { backlog }, sink);
+            }
+            RecordKind::Established => self.established(&mut connection, boot_ns, sink),
+            RecordKind::Accept => {
+                self.accepted(&mut connection, record, sink);
+                if let Some(closed) = connection.closed.take() {
+                    self.say_close(&mut connection, &closed, sink);
+                    return;
+                }
+            }
+            RecordKind::State => {
+                if let (Some(old), Some(new)) = (TcpState::from_number(record.old), TcpState::from_number(record.new)) {
+                    let state_us = Connection::between_us(connection.state_since_ns, boot_ns);
+                    connection.state_since_ns = boot_ns;
+                    self.say(&mut connection, boot_ns, Kind::State { old, new, state_us }, sink);
+                }
+            }
+            RecordKind::Error => self.say(&mut connection, boot_ns, Kind::Error { errno: record.errno }, sink),
+            RecordKind::Destroyed => {
+                if let Some(closed) = connection.closed.take() {
+                    self.say_close(&mut connection, &closed, sink);
+                }
+                return;
+            }
+            RecordKind::Close | RecordKind::Fork | RecordKind::Exec | RecordKind::Exit => {}
+        }
+        self.keep(&record.state, connection);
+    }
+
+    pub(super) fn close_record(&mut self, record: &CloseRecord, sink: &mut dyn Sink) {
+        let state = &record.socket.state;
+        let mut connection = self.connection_of(state, &record.socket.tuple);
+        if connection.role == Role::Listener {
+            self.listeners.remove(state.id, &connection.tuple);
+        }
+        // Reset while it waits to be accepted: accept() may still hand it out and name its owner.
+        // What happens next (accept or destruction) says it.
+        let waits = connection.role == Role::Server
+            && state.flags & (FLAG_ACCEPTED | FLAG_RECOVERED | FLAG_PREEXISTING) == 0
+            && connection.accepted_ns == 0;
+        if waits {
+            connection.closed = Some(Box::new(*record));
+            self.keep(state, connection);
+            return;
+        }
+        self.say_close(&mut connection, record, sink);
+    }
+
+    /// The connection of a record, taken out of the table, brought up to date.
+    fn connection_of(&mut self, state: &SocketState, tuple: &Tuple) -> Connection {
+        let loose = state.flags & (FLAG_PREEXISTING | FLAG_UNTRACKED) != 0;
+        let known = self.connections.remove(&state.id);
+        let known = if known.is_none() && loose { self.claim(state.id, tuple) } else { known };
+        let mut connection = match known {
+            Some(connection) => connection,
+            None => {
+                let mut connection = Connection::new(self.new_conn(), *tuple, role(state.role));
+                connection.preexisting = state.flags & FLAG_PREEXISTING != 0;
+                if !connection.preexisting {
+                    connection.started_ns = state.started_ns;
+                }
+                connection
+            }
+        };
+        connection.update_tuple(tuple);
+        if connection.role == Role::Unknown {
+            connection.role = role(state.role);
+        }
+        connection.mptcp |= state.flags & FLAG_MPTCP != 0;
+        connection.incomplete |= state.flags & (FLAG_UNTRACKED | FLAG_RECOVERED) != 0;
+        if connection.state_since_ns == 0 {
+            connection.state_since_ns = state.started_ns;
+        }
+        if state.established_ns != 0 {
+            connection.established_ns = state.established_ns;
+        }
+        self.name_owner(&mut connection, state);
+        connection
+    }
+
+    fn name_owner(&mut self, connection: &mut Connection, state: &SocketState) {
+        let source = match connection.role {
+            Role::Client => OwnerSource::Connect,
+            Role::Listener => OwnerSource::Listen,
+            Role::Server if state.flags & FLAG_ACCEPTED != 0 => OwnerSource::Accept,
+            Role::Server if connection.owner.is_none() => {
+                // Its listener's, until somebody accepts it.
+                if let Some(owner) = self.listeners.owner(&connection.tuple) {
+                    connection.owner = Some(Rc::clone(owner));
+                    connection.owner_source = OwnerSource::Listener;
+                }
+                return;
+            }
+            _ => return,
+        };
+        if connection.owner_source == source {
+            return;
+        }
+        if let Some(owner) = self.processes.owner(&state.opener) {
+            connection.owner = Some(owner);
+            connection.owner_source = source;
+        }
+    }
+
+    fn established(&mut self, connection: &mut Connection, boot_ns: u64, sink: &mut dyn Sink) {
+        if connection.established_said || connection.preexisting && connection.opened_as.is_none() {
+            // An older one that the snapshot has not shown: its first word is `open`.
+            if connection.established_said {
+                return;
+            }
+            connection.opened_as = Some(TcpState::SynSent);
+            self.say(connection, boot_ns, Kind::Open { state: TcpState::SynSent }, sink);
+        }
+        connection.established_said = true;
+        let connect_us = connect_us(connection);
+        self.say(connection, boot_ns, Kind::Established { connect_us }, sink);
+    }
+
+    fn accepted(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
+        let boot_ns = record.header.boot_ns;
+        connection.accepted_ns = boot_ns;
+        if connection.preexisting && connection.opened_as.is_none() {
+            connection.opened_as = Some(TcpState::Established);
+            self.say(connection, boot_ns, Kind::Open { state: TcpState::Established }, sink);
+        }
+        // With a process filter the kernel side keeps `established` back until it knows whose it is.
+        if !connection.established_said && !connection.preexisting && connection.established_ns != 0 {
+            connection.established_said = true;
+            self.say(connection, connection.established_ns, Kind::Established { connect_us: None }, sink);
+        }
+        let accept_wait_us = Connection::between_us(connection.established_ns, boot_ns);
+        self.say(connection, boot_ns, Kind::Accept { accept_wait_us }, sink);
+    }
+
+    /// Says the close that `record` tells of, and what was never said before it.
+    pub(super) fn say_close(&mut self, connection: &mut Connection, record: &CloseRecord, sink: &mut dyn Sink) {
+        let boot_ns = record.socket.header.boot_ns;
+        if connection.preexisting && connection.opened_as.is_none() {
+            // It was closed before the snapshot came to it.
+            let state = TcpState::from_number(record.socket.old).unwrap_or(TcpState::Established);
+            connection.opened_as = Some(state);
+            self.say(connection, boot_ns, Kind::Open { state }, sink);
+        }
+        if !connection.established_said && connection.role == Role::Server && connection.established_ns != 0 {
+            connection.established_said = true;
+            self.say(connection, connection.established_ns, Kind::Established { connect_us: None }, sink);
+        }
+        let close = close_of(connection, record);
+        self.say_last(connection, boot_ns, &close, sink);
+    }
+
+    /// Puts a connection back.
+    fn keep(&mut self, state: &SocketState, connection: Connection) {
+        if state.flags & FLAG_UNTRACKED != 0 {
+            self.by_tuple.insert((&connection.tuple).into(), state.id);
+        }
+        self.connections.insert(state.id, connection);
+    }
+}
+
+fn failed_at_once(errno: i32) -> Close {
+    Close {
+        duration_us: Some(0),
+        connect_us: None,
+        accept_wait_us: None,
+        tx_bytes: Some(0),
+        rx_bytes: Some(0),
+        retransmits: Some(0),
+        drops: None,
+        srtt_us: None,
+        min_rtt_us: None,
+        verdict: Verdict::FailedLocal,
+        errno: Some(errno),
+        preexisting: false,
+        incomplete: false,
+    }
+}
+
+fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
+    let boot_ns = record.socket.header.boot_ns;
+    let accepted = connection.accepted_ns != 0 || record.socket.state.flags & FLAG_ACCEPTED != 0;
+    let verdict = verdict::verdict(record, connection.role, accepted);
+    let listener = connection.role == Role::Listener;
+    let TcpCounters { total_retrans, srtt_us, min_rtt_us, flags, .. } = record.tcp;
+    let known = flags & COUNTERS_KNOWN != 0 && !listener;
+    let payload = if listener { None } else { verdict::payload(record, connection.role) };
+    let failed = record.socket.state.flags & FLAG_CONNECT_FAILED != 0;
+    Close {
+        duration_us: if connection.preexisting { None } else { Connection::between_us(connection.started_ns, boot_ns) },
+        connect_us: connect_us(connection),
+        accept_wait_us: Connection::between_us(connection.established_ns, connection.accepted_ns),
+        tx_bytes: payload.map(|(sent, _)| sent),
+        rx_bytes: payload.map(|(_, received)| received),
+        retransmits: known.then_some(total_retrans),
+        drops: None,
+        srtt_us: Some(srtt_us / 8).filter(|_| known && srtt_us != 0 && !failed),
+        min_rtt_us: Some(min_rtt_us).filter(|rtt| known && *rtt != u32::MAX && !failed && srtt_us != 0),
+        verdict,
+        errno: Some(record.socket.errno).filter(|errno| *errno != 0),
+        preexisting: connection.preexisting,
+        incomplete: connection.incomplete,
+    }
+}

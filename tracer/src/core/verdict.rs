@@ -1,0 +1,214 @@
+//! How a connection ended, and how much it carried: pure functions of the kernel's last record.
+
+use tracer_common::{
+    record::{
+        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CloseRecord,
+        FLAG_CONNECT_FAILED, FLAG_RECOVERED, TcpCounters,
+    },
+    tcp::TcpState,
+};
+
+use crate::stream::{Role, Verdict};
+
+/// The verdict on a closed socket.
+///
+/// The last state before `CLOSE` tells who closed first: `FIN_WAIT*` is reached by our FIN only,
+/// `LAST_ACK` by the peer's, `CLOSING` by both at once (RFC 9293, figure 5). A reset goes to `CLOSE`
+/// straight from anywhere: with `sk_err` set it came from outside (`tcp_reset`), without it this
+/// side sent it (`tcp_disconnect` and `tcp_close` set the state first and the error later, if at
+/// all). `accepted`: somebody is known to have accepted it.
+#[must_use]
+pub fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
+    let flags = record.socket.state.flags;
+    if flags & FLAG_CONNECT_FAILED != 0 {
+        return Verdict::FailedLocal;
+    }
+    let old = TcpState::from_number(record.socket.old);
+    match record.socket.errno {
+        0 if flags & FLAG_RECOVERED != 0 => Verdict::Unknown,
+        0 => without_error(record, old, role, accepted),
+        libc::ECONNREFUSED => Verdict::Refused,
+        libc::ETIMEDOUT => Verdict::TimedOut,
+        libc::ECONNRESET | libc::EPIPE => Verdict::ResetRemote,
+        libc::ECONNABORTED => Verdict::Aborted,
+        // What icmp_err_convert and icmpv6_err_convert of the kernel make of ICMP errors.
+        libc::EHOSTUNREACH
+        | libc::ENETUNREACH
+        | libc::EHOSTDOWN
+        | libc::ENONET
+        | libc::ENOPROTOOPT
+        | libc::EOPNOTSUPP
+        | libc::EACCES
+        | libc::EPROTO
+        | libc::EMSGSIZE => Verdict::Unreachable,
+        _ => Verdict::Unknown,
+    }
+}
+
+fn without_error(record: &CloseRecord, old: Option<TcpState>, role: Role, accepted: bool) -> Verdict {
+    match old {
+        Some(TcpState::SynSent | TcpState::FinWait1 | TcpState::FinWait2 | TcpState::TimeWait | TcpState::Listen) => {
+            Verdict::ClosedLocal
+        }
+        Some(TcpState::LastAck) => Verdict::ClosedRemote,
+        Some(TcpState::Closing) => Verdict::ClosedBoth,
+        Some(TcpState::Established | TcpState::CloseWait | TcpState::SynRecv) => {
+            let orphan = record.tcp.flags & (COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET) == COUNTERS_SOCKET_KNOWN;
+            if role == Role::Server && !accepted && orphan { Verdict::ListenerClosed } else { Verdict::ResetLocal }
+        }
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Payload bytes sent and acknowledged, and received.
+///
+/// The kernel counts the SYN of an active open and each FIN as one byte (RFC 4898 does, too): they
+/// are taken off, so that a client that sent 64 bytes is said to have sent 64.
+#[must_use]
+pub fn payload(record: &CloseRecord, role: Role) -> Option<(u64, u64)> {
+    let tcp = &record.tcp;
+    if tcp.flags & COUNTERS_KNOWN == 0 {
+        return None;
+    }
+    let fin_received = u64::from(tcp.flags & COUNTERS_FIN_RECEIVED != 0);
+    Some((sent(tcp, record, role), tcp.bytes_received.saturating_sub(fin_received)))
+}
+
+fn sent(tcp: &TcpCounters, record: &CloseRecord, role: Role) -> u64 {
+    let fin_sent = matches!(
+        TcpState::from_number(record.socket.old),
+        Some(TcpState::FinWait1 | TcpState::FinWait2 | TcpState::LastAck | TcpState::Closing | TcpState::TimeWait)
+    );
+    let fin_acked = fin_sent && tcp.snd_una == tcp.write_seq;
+    match role {
+        // Nobody saw the handshake: what was sent, less what is still under way.
+        Role::Unknown => {
+            let under_way = u64::from(tcp.snd_nxt.wrapping_sub(tcp.snd_una));
+            let fin_under_way = u64::from(fin_sent && !fin_acked && tcp.snd_nxt == tcp.write_seq);
+            tcp.bytes_sent
+                .saturating_sub(tcp.bytes_retrans)
+                .saturating_sub(under_way.saturating_sub(fin_under_way))
+        }
+        _ => {
+            let syn_acked = u64::from(role == Role::Client && tcp.bytes_acked > 0);
+            tcp.bytes_acked.saturating_sub(syn_acked + u64::from(fin_acked))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::record::{Header, Opener, SocketRecord, SocketState, Tuple};
+
+    use super::*;
+
+    fn closed(old: TcpState, errno: i32, flags: u16) -> CloseRecord {
+        let opener =
+            Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] };
+        CloseRecord {
+            socket: SocketRecord {
+                header: Header { kind: 6, version: 1, reserved: [0; 6], boot_ns: 0 },
+                state: SocketState {
+                    id: 1,
+                    started_ns: 0,
+                    established_ns: 0,
+                    opener,
+                    role: 0,
+                    closed: 0,
+                    flags,
+                    reserved: 0,
+                },
+                tuple: Tuple {
+                    laddr: [0; 16],
+                    raddr: [0; 16],
+                    lport: 0,
+                    rport: 0,
+                    family: 4,
+                    reserved: [0; 3],
+                    netns: 0,
+                    ifindex: 0,
+                },
+                old: old as u8,
+                new: TcpState::Close as u8,
+                reserved: [0; 2],
+                errno,
+                detail: 0,
+            },
+            tcp: TcpCounters {
+                bytes_acked: 0,
+                bytes_received: 0,
+                bytes_sent: 0,
+                bytes_retrans: 0,
+                snd_nxt: 0,
+                snd_una: 0,
+                write_seq: 0,
+                total_retrans: 0,
+                srtt_us: 0,
+                min_rtt_us: 0,
+                sk_err_soft: 0,
+                flags: COUNTERS_KNOWN | COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET,
+            },
+        }
+    }
+
+    #[test]
+    fn verdicts() {
+        use TcpState as S;
+        let table = [
+            (S::FinWait2, 0, 0, Role::Client, true, Verdict::ClosedLocal),
+            (S::FinWait1, 0, 0, Role::Client, true, Verdict::ClosedLocal),
+            (S::LastAck, 0, 0, Role::Server, true, Verdict::ClosedRemote),
+            (S::Closing, 0, 0, Role::Server, true, Verdict::ClosedBoth),
+            (S::SynSent, 0, 0, Role::Client, false, Verdict::ClosedLocal),
+            (S::SynSent, 0, FLAG_CONNECT_FAILED, Role::Client, false, Verdict::FailedLocal),
+            (S::SynSent, libc::ECONNREFUSED, 0, Role::Client, false, Verdict::Refused),
+            (S::SynSent, libc::ETIMEDOUT, 0, Role::Client, false, Verdict::TimedOut),
+            (S::SynSent, libc::EHOSTUNREACH, 0, Role::Client, false, Verdict::Unreachable),
+            (S::Established, libc::ETIMEDOUT, 0, Role::Client, true, Verdict::TimedOut),
+            (S::Established, libc::ECONNRESET, 0, Role::Client, true, Verdict::ResetRemote),
+            (S::CloseWait, libc::EPIPE, 0, Role::Server, true, Verdict::ResetRemote),
+            (S::FinWait1, libc::ECONNRESET, 0, Role::Client, true, Verdict::ResetRemote),
+            (S::Established, 0, 0, Role::Client, true, Verdict::ResetLocal),
+            (S::CloseWait, 0, 0, Role::Server, true, Verdict::ResetLocal),
+            (S::Established, libc::ECONNABORTED, 0, Role::Server, true, Verdict::Aborted),
+            (S::Established, 0, FLAG_RECOVERED, Role::Server, true, Verdict::Unknown),
+        ];
+        for (old, errno, flags, role, accepted, expected) in table {
+            assert_eq!(verdict(&closed(old, errno, flags), role, accepted), expected, "{old:?} {errno} {flags}");
+        }
+    }
+
+    #[test]
+    fn a_child_that_nobody_accepted_dies_with_its_listener() {
+        let mut record = closed(TcpState::Established, 0, 0);
+        record.tcp.flags &= !COUNTERS_HAS_SOCKET;
+        assert_eq!(verdict(&record, Role::Server, false), Verdict::ListenerClosed);
+        assert_eq!(verdict(&record, Role::Server, true), Verdict::ResetLocal);
+        assert_eq!(verdict(&record, Role::Client, false), Verdict::ResetLocal);
+    }
+
+    #[test]
+    fn syn_and_fin_are_not_payload() {
+        let mut record = closed(TcpState::FinWait2, 0, 0);
+        record.tcp.bytes_acked = 66;
+        record.tcp.bytes_received = 101;
+        record.tcp.flags |= COUNTERS_FIN_RECEIVED;
+        assert_eq!(payload(&record, Role::Client), Some((64, 100)));
+        assert_eq!(payload(&record, Role::Server), Some((65, 100)));
+        record.tcp.write_seq = 1; // the FIN is not acknowledged
+        assert_eq!(payload(&record, Role::Client), Some((65, 100)));
+        record.tcp.flags &= !COUNTERS_KNOWN;
+        assert_eq!(payload(&record, Role::Client), None);
+    }
+
+    #[test]
+    fn an_unknown_role_is_counted_from_what_was_sent() {
+        let mut record = closed(TcpState::FinWait1, libc::ECONNRESET, 0);
+        record.tcp.bytes_sent = 100;
+        record.tcp.bytes_retrans = 10;
+        record.tcp.snd_una = 1000;
+        record.tcp.snd_nxt = 1031; // thirty bytes and a FIN
+        record.tcp.write_seq = 1031;
+        assert_eq!(payload(&record, Role::Unknown), Some((60, 0)));
+    }
+}

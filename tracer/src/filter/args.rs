@@ -1,0 +1,109 @@
+//! The filter options: the same words in every command that shows connections.
+
+use std::time::Duration;
+
+use crate::stream::{Role, Verdict};
+
+use super::glob::Glob;
+use super::names::Names;
+use super::parse::{Cgroup, ContainerName, Netns, Pid, PortRange, Prefix, Selector, User};
+
+const ROLES: Names<Role> =
+    Names { all: &[Role::Client, Role::Server, Role::Listener, Role::Unknown], name: |role| role.name() };
+const VERDICTS: Names<Verdict> = Names { all: &Verdict::ALL, name: |verdict| verdict.name() };
+const PROTOCOLS: Names<&str> = Names { all: &["tcp"], name: |name| name };
+const EVENTS: Names<&str> = Names { all: &super::EVENTS, name: |name| name };
+
+/// Which connections and events to show.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Filters (VALUE,… is any of these, !VALUE none of these; all options must hold)")]
+pub struct FilterArgs {
+    /// Connections of these processes
+    #[arg(short, long, value_name = "PID,…", value_delimiter = ',')]
+    pub pid: Vec<Selector<Pid>>,
+
+    /// Also of the processes that they start, and have started
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Connections of processes with this name; `*`, `?` and `[a-z]` as in the shell
+    #[arg(long, value_name = "GLOB,…", value_delimiter = ',')]
+    pub comm: Vec<Selector<Glob>>,
+
+    /// Connections of processes of these users
+    #[arg(long, value_name = "USER,…", value_delimiter = ',')]
+    pub uid: Vec<Selector<User>>,
+
+    /// Connections of processes in this cgroup or below it
+    #[arg(long, value_name = "PATH,…", value_delimiter = ',')]
+    pub cgroup: Vec<Selector<Cgroup>>,
+
+    /// Connections of processes in this container: the beginning of its id, or its name where the
+    /// cgroup path has one
+    #[arg(long, value_name = "ID|NAME,…", value_delimiter = ',')]
+    pub container: Vec<Selector<ContainerName>>,
+
+    /// Connections in this network namespace: of a process, by `ip netns` name or by inode number
+    #[arg(long, value_name = "PID|NAME|INODE,…", value_delimiter = ',')]
+    pub netns: Vec<Selector<Netns>>,
+
+    /// Local or remote port
+    #[arg(long, value_name = "N|A-B,…", value_delimiter = ',')]
+    pub port: Vec<Selector<PortRange>>,
+
+    /// Local port
+    #[arg(long, value_name = "N|A-B,…", value_delimiter = ',')]
+    pub lport: Vec<Selector<PortRange>>,
+
+    /// Remote port
+    #[arg(long, value_name = "N|A-B,…", value_delimiter = ',')]
+    pub rport: Vec<Selector<PortRange>>,
+
+    /// Local or remote address
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    pub addr: Vec<Selector<Prefix>>,
+
+    /// Local address
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    pub laddr: Vec<Selector<Prefix>>,
+
+    /// Remote address
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    pub raddr: Vec<Selector<Prefix>>,
+
+    /// IPv4 sockets only
+    #[arg(short = '4')]
+    pub ipv4: bool,
+
+    /// IPv6 sockets only (also those that talk IPv4)
+    #[arg(short = '6')]
+    pub ipv6: bool,
+
+    /// Side of the connection
+    #[arg(long, value_name = "ROLE,…", value_delimiter = ',', value_parser = ROLES)]
+    pub role: Vec<Selector<Role>>,
+
+    /// Protocol
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = PROTOCOLS)]
+    pub proto: Vec<Selector<&'static str>>,
+
+    /// Kinds of events (losses are told in any case, unless `!lost`)
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = EVENTS)]
+    pub event: Vec<Selector<&'static str>>,
+
+    /// Only the ends of connections that ended like this
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = VERDICTS)]
+    pub verdict: Vec<Selector<Verdict>>,
+
+    /// Only the ends of connections that failed
+    #[arg(long)]
+    pub failed: bool,
+
+    /// Only the ends of connections that lasted this long: 500ms, 10s, 2m, 1h
+    #[arg(long, value_name = "T", value_parser = crate::cli::value::time)]
+    pub min_duration: Option<Duration>,
+
+    /// No connections to the loopback address
+    #[arg(long)]
+    pub no_loopback: bool,
+}

@@ -1,0 +1,79 @@
+//! Cgroups by the number that BPF programs compare.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A cgroup of the v2 hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupId {
+    /// `bpf_get_current_ancestor_cgroup_id` of its processes at `level`.
+    pub id: u64,
+    /// How far it is below the root.
+    pub level: u32,
+}
+
+/// The inode number, and so the cgroup id, of the root of the whole hierarchy. The root that a
+/// cgroup namespace shows has another: its levels are not those that the kernel counts.
+const ROOT_ID: u64 = 1;
+
+/// The cgroup at `path` (from the hierarchy's root, empty for the root itself) below the mount
+/// point `mount` (`/sys/fs/cgroup`). `None` where its processes cannot be told by that number: no
+/// such cgroup, no v2 hierarchy, a cgroup namespace, or, on a hybrid host, a v1 hierarchy that has
+/// the same path, since a process may be meant that is there and somewhere else in v2.
+#[must_use]
+pub fn find(mount: &Path, path: &str) -> Option<CgroupId> {
+    let relative = path.trim_start_matches('/');
+    let is_v2 = |root: &Path| root.join("cgroup.controllers").exists();
+    let unified = mount.join("unified");
+    let root = if is_v2(mount) {
+        mount
+    } else if is_v2(&unified) {
+        let in_v1 = fs::read_dir(mount)
+            .ok()?
+            .flatten()
+            .any(|entry| entry.file_name() != "unified" && entry.path().join(relative).exists());
+        if in_v1 {
+            return None;
+        }
+        &unified
+    } else {
+        return None;
+    };
+    if fs::metadata(root).ok()?.ino() != ROOT_ID {
+        return None;
+    }
+    let level = relative.split('/').filter(|part| !part.is_empty()).count();
+    Some(CgroupId { id: fs::metadata(root.join(relative)).ok()?.ino(), level: u32::try_from(level).ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The paths of this machine's v2 hierarchy, whatever its layout.
+    #[test]
+    fn the_root_is_found_only_where_it_is_the_real_one() {
+        let mount = Path::new("/sys/fs/cgroup");
+        let pure = mount.join("cgroup.controllers").exists();
+        match find(mount, "") {
+            Some(found) => {
+                assert!(pure, "on a hybrid host every v1 hierarchy has a root too");
+                assert_eq!(found, CgroupId { id: ROOT_ID, level: 0 });
+            }
+            None => assert!(!pure || fs::metadata(mount).map(|m| m.ino()).ok() != Some(ROOT_ID)),
+        }
+        assert_eq!(find(mount, "/no-such-cgroup-here"), None);
+        assert_eq!(find(Path::new("/nonexistent"), "/"), None);
+    }
+
+    #[test]
+    fn a_copy_of_the_files_is_no_hierarchy() {
+        let root = std::env::temp_dir().join(format!("tracer-cgroup-{}", std::process::id()));
+        let made = fs::create_dir_all(root.join("a")).and_then(|()| fs::write(root.join("cgroup.controllers"), ""));
+        let found = find(&root, "/a");
+        let _ = fs::remove_dir_all(&root);
+        assert!(made.is_ok());
+        assert_eq!(found, None, "its root does not have the number of a real root");
+    }
+}

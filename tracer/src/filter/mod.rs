@@ -1,0 +1,294 @@
+//! Which connections and events are shown.
+//!
+//! [`FilterArgs`] is what was typed, [`Filter`] the same with every name looked up, and
+//! [`kernel::KernelFilter`] the part of it that the kernel side decides on its own.
+
+mod args;
+pub mod cgroup;
+mod choice;
+mod error;
+mod glob;
+pub mod kernel;
+mod lookup;
+mod names;
+pub mod parse;
+mod pid_set;
+mod resolve;
+
+use std::time::Duration;
+
+pub use args::FilterArgs;
+pub use error::FilterError;
+pub use lookup::{Host, Lookup, Process};
+pub use pid_set::PidSet;
+
+use crate::stream::{Close, Kind, Owner, OwnerSource, Role, Socket, Verdict};
+use choice::{Choice, Side};
+use glob::Glob;
+use parse::{Cgroup, ContainerName, PortRange, Prefix};
+
+/// The kinds that `--event` takes: those that are in the stream.
+pub const EVENTS: [&str; 9] = ["listen", "connect", "established", "accept", "open", "state", "error", "close", "lost"];
+
+/// Whether an event is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is.
+    Pass,
+    /// It is not, and nothing that can still be learnt of the connection changes that.
+    Reject,
+    /// A fact that a filter asks for is not known yet: hold the event back.
+    Undecided,
+}
+
+/// What one criterion says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    /// The fact is not known; if it never is: yes.
+    UnknownYes,
+    /// The fact is not known; if it never is: no.
+    UnknownNo,
+}
+
+/// Everything that the options ask for; the default passes everything.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// `None`: no process was named.
+    pids: Option<PidSet>,
+    not_pids: PidSet,
+    follow: bool,
+    comm: Choice<Glob>,
+    uid: Choice<u32>,
+    cgroup: Choice<Cgroup>,
+    container: Choice<ContainerName>,
+    netns: Choice<u32>,
+    port: Choice<PortRange>,
+    lport: Choice<PortRange>,
+    rport: Choice<PortRange>,
+    addr: Choice<Prefix>,
+    laddr: Choice<Prefix>,
+    raddr: Choice<Prefix>,
+    /// 4 or 6.
+    family: Option<u8>,
+    role: Choice<Role>,
+    proto: Choice<&'static str>,
+    event: Choice<&'static str>,
+    verdict: Choice<Verdict>,
+    failed: bool,
+    min_duration: Option<Duration>,
+    no_loopback: bool,
+}
+
+impl Filter {
+    /// Decides on an event of `socket` with what is known now.
+    ///
+    /// The decision on the connection itself ([`Filter::decide_connection`]) should be kept once it
+    /// is made: the owner may change its name or end.
+    #[must_use]
+    pub fn decide(&self, socket: &Socket<'_>, kind: &Kind<'_>) -> Decision {
+        if self.shows(kind) { self.decide_connection(socket) } else { Decision::Reject }
+    }
+
+    /// Decides on an event of `socket` about which nothing more will be learnt: what is not known
+    /// is in no set of wanted values and in no set of excluded ones. The listener's owner counts as
+    /// the owner of a connection that nobody accepted.
+    #[must_use]
+    pub fn decide_final(&self, socket: &Socket<'_>, kind: &Kind<'_>) -> bool {
+        self.shows(kind) && self.decide_connection_final(socket)
+    }
+
+    /// Decides on the connection, whatever the event.
+    #[must_use]
+    pub fn decide_connection(&self, socket: &Socket<'_>) -> Decision {
+        let mut decision = Decision::Pass;
+        for criterion in CRITERIA {
+            match criterion(self, socket, false) {
+                Answer::Yes => {}
+                Answer::No => return Decision::Reject,
+                Answer::UnknownYes | Answer::UnknownNo => decision = Decision::Undecided,
+            }
+        }
+        decision
+    }
+
+    /// As [`Filter::decide_final`], whatever the event.
+    #[must_use]
+    pub fn decide_connection_final(&self, socket: &Socket<'_>) -> bool {
+        CRITERIA.iter().all(|criterion| matches!(criterion(self, socket, true), Answer::Yes | Answer::UnknownYes))
+    }
+
+    /// Whether events of this kind are shown: `--event`, and what selects ends of connections.
+    #[must_use]
+    pub fn shows(&self, kind: &Kind<'_>) -> bool {
+        let name = kind.name();
+        match kind {
+            // Nobody should take an incomplete stream for a complete one.
+            Kind::Lost { .. } => !self.event.exclude.contains(&name),
+            Kind::Close(close) => self.event.passes(|event| *event == name) && self.wants_end(close),
+            _ => self.event.passes(|event| *event == name) && !self.wants_ends_only(),
+        }
+    }
+
+    /// Whether every transition has to be reported (`--event state`).
+    #[must_use]
+    pub fn wants_states(&self) -> bool {
+        self.event.include.contains(&"state")
+    }
+
+    /// Whether `--event` names this kind as a wanted one.
+    #[must_use]
+    pub fn asks_for(&self, kind: &str) -> bool {
+        self.event.include.contains(&kind)
+    }
+
+    /// Whether processes have to be watched for the sake of the filter: [`Filter::fork`] and
+    /// [`Filter::exit`] must be told.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.follow
+    }
+
+    /// Adds a process whose connections, and those of its descendants, are wanted: `tracer run`.
+    /// `start_ns` as for [`PidSet::insert`].
+    pub fn follow_process(&mut self, pid: u32, start_ns: Option<u64>) {
+        self.follow = true;
+        self.pids.get_or_insert_with(|| PidSet::new(true)).insert(pid, start_ns);
+    }
+
+    /// Adds the descendants that the named processes have now. Call it again once forks are
+    /// reported: a child born between the two looks is in neither.
+    ///
+    /// # Errors
+    /// If /proc cannot be read.
+    pub fn add_descendants(&self, lookup: &impl Lookup) -> Result<(), FilterError> {
+        if self.follow {
+            for set in self.pids.iter().chain([&self.not_pids]) {
+                for process in lookup.descendants(&set.alive())? {
+                    set.insert(process.pid, Some(process.start_ns));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the process passes `--pid`.
+    #[must_use]
+    pub fn pid_matches(&self, pid: u32, start_ns: Option<u64>) -> bool {
+        self.pids.as_ref().is_none_or(|pids| pids.contains(pid, start_ns)) && !self.not_pids.contains(pid, start_ns)
+    }
+
+    /// `parent` has made the new process `child`, which started at `child_start_ns`
+    /// (`CLOCK_BOOTTIME`).
+    pub fn fork(&self, parent: u32, child: u32, child_start_ns: Option<u64>) {
+        for set in self.pids.iter().chain([&self.not_pids]) {
+            set.fork(parent, child, child_start_ns);
+        }
+    }
+
+    /// The process `pid` has ended.
+    pub fn exit(&self, pid: u32) {
+        for set in self.pids.iter().chain([&self.not_pids]) {
+            set.exit(pid);
+        }
+    }
+
+    fn wants_ends_only(&self) -> bool {
+        self.failed || self.min_duration.is_some() || !self.verdict.is_empty()
+    }
+
+    fn wants_end(&self, close: &Close) -> bool {
+        let long_enough = self
+            .min_duration
+            .is_none_or(|least| close.duration_us.is_some_and(|duration| u128::from(duration) >= least.as_micros()));
+        long_enough
+            && (!self.failed || close.verdict.is_failure() || close.errno.is_some())
+            && self.verdict.passes(|verdict| *verdict == close.verdict)
+    }
+}
+
+/// A criterion: the filter, the socket, and whether nothing more will be learnt of it.
+type Criterion = fn(&Filter, &Socket<'_>, bool) -> Answer;
+
+/// Cheapest first.
+const CRITERIA: [Criterion; 16] = [
+    |filter, socket, _| answer(filter.family.is_none_or(|family| family == socket.family)),
+    |filter, socket, _| answer(filter.role.passes(|role| *role == socket.role)),
+    |filter, socket, _| answer(filter.proto.passes(|proto| *proto == socket.proto)),
+    |filter, socket, _| filter.netns.judge(&[Side::of(socket.netns)], |wanted, netns| *wanted == netns),
+    no_loopback,
+    |filter, socket, _| filter.port.judge(&[Side::of(socket.lport), remote(socket, socket.rport)], PortRange::contains),
+    |filter, socket, _| filter.lport.judge(&[Side::of(socket.lport)], PortRange::contains),
+    |filter, socket, _| filter.rport.judge(&[remote(socket, socket.rport)], PortRange::contains),
+    |filter, socket, _| filter.addr.judge(&[Side::of(socket.laddr), remote(socket, socket.raddr)], Prefix::contains),
+    |filter, socket, _| filter.laddr.judge(&[Side::of(socket.laddr)], Prefix::contains),
+    |filter, socket, _| filter.raddr.judge(&[remote(socket, socket.raddr)], Prefix::contains),
+    pid,
+    |filter, socket, last| {
+        filter.uid.judge(&[owner_fact(socket, last, |owner| Side::of(owner.uid))], |wanted, uid| *wanted == uid)
+    },
+    |filter, socket, last| filter.comm.judge(&[owner_fact(socket, last, comm)], Glob::matches),
+    |filter, socket, last| filter.cgroup.judge(&[owner_fact(socket, last, cgroup)], Cgroup::contains),
+    |filter, socket, last| filter.container.judge(&[owner_fact(socket, last, container)], ContainerName::matches),
+];
+
+fn answer(passes: bool) -> Answer {
+    if passes { Answer::Yes } else { Answer::No }
+}
+
+/// A fact of the remote side, which a listener does not have.
+fn remote<V>(socket: &Socket<'_>, fact: Option<V>) -> Side<V> {
+    match fact {
+        Some(value) => Side::Known(value),
+        None if socket.role == Role::Listener => Side::Absent,
+        None => Side::Unknown,
+    }
+}
+
+/// A fact of the owner. The listener's owner is the connection's owner only if nobody else will be.
+fn owner_fact<'a, V>(socket: &Socket<'a>, last: bool, fact: impl Fn(&'a Owner) -> Side<V>) -> Side<V> {
+    let owner = socket.owner.filter(|_| last || socket.owner_source != OwnerSource::Listener);
+    owner.map_or(Side::Unknown, fact)
+}
+
+/// A listener on a loopback address has connections from there only.
+fn no_loopback(filter: &Filter, socket: &Socket<'_>, _: bool) -> Answer {
+    let addr = if socket.role == Role::Listener { socket.laddr } else { socket.raddr };
+    match addr {
+        _ if !filter.no_loopback => Answer::Yes,
+        Some(addr) => answer(!addr.to_canonical().is_loopback()),
+        None => Answer::UnknownYes,
+    }
+}
+
+fn pid(filter: &Filter, socket: &Socket<'_>, last: bool) -> Answer {
+    match socket.owner {
+        _ if filter.pids.is_none() && filter.not_pids.is_empty() => Answer::Yes,
+        Some(owner) if last || socket.owner_source != OwnerSource::Listener => {
+            answer(filter.pid_matches(owner.pid, owner.start_ns))
+        }
+        _ if filter.pids.is_some() => Answer::UnknownNo,
+        _ => Answer::UnknownYes,
+    }
+}
+
+fn cgroup(owner: &Owner) -> Side<&str> {
+    Side::of(owner.facts.cgroup.as_deref())
+}
+
+fn container(owner: &Owner) -> Side<&str> {
+    match (&owner.facts.container, &owner.facts.cgroup) {
+        (Some(container), _) => Side::Known(container.id.as_str()),
+        // The path is known and names none.
+        (None, Some(_)) => Side::Absent,
+        (None, None) => Side::Unknown,
+    }
+}
+
+fn comm(owner: &Owner) -> Side<&str> {
+    Side::Known(owner.comm.as_str())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! What a program has cost: `bpf_prog_info`, which aya shows only in part.
+
+use std::{mem, os::fd::{AsFd as _, AsRawFd as _}};
+
+use aya::programs::Program;
+use aya_obj::generated::bpf_prog_info;
+
+/// What one program has cost since it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramCost {
+    /// Its name in the object.
+    pub name: String,
+    /// Run time in ns; `None` unless `kernel.bpf_stats_enabled` is on.
+    pub run_ns: Option<u64>,
+    /// Runs; as above.
+    pub runs: Option<u64>,
+    /// Runs that the kernel skipped because the program was already running on that CPU.
+    pub missed: u64,
+}
+
+/// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+
+#[repr(C)]
+struct InfoRequest {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The cost of `program`; `None` if it is not loaded.
+#[must_use]
+pub fn of(name: &str, program: &Program) -> Option<ProgramCost> {
+    let fd = program.fd().ok()?;
+    // SAFETY: a structure of integers: zero is a value.
+    let mut info: bpf_prog_info = unsafe { mem::zeroed() };
+    let mut request = InfoRequest {
+        fd: u32::try_from(fd.as_fd().as_raw_fd()).ok()?,
+        length: u32::try_from(size_of::<bpf_prog_info>()).ok()?,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the request names a live descriptor and a writable structure of the length it says.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut request, size_of::<InfoRequest>()) };
+    if result != 0 {
+        return None;
+    }
+    let counted = info.run_cnt != 0;
+    Some(ProgramCost {
+        name: name.to_owned(),
+        run_ns: counted.then_some(info.run_time_ns),
+        runs: counted.then_some(info.run_cnt),
+        missed: info.recursion_misses,
+    })
+}

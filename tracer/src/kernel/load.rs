@@ -1,0 +1,223 @@
+//! Loads the object and attaches the best link of every chain.
+
+use aya::{
+    Btf as AyaBtf, Ebpf, EbpfLoader,
+    maps::{HashMap, LpmTrie, PerCpuArray, RingBuf},
+    programs::Program,
+};
+use log::debug;
+use tracer_common::{
+    counter::{COUNTERS, Counter},
+    settings::{Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT},
+};
+
+use super::{
+    KernelError,
+    backend::{Attach, Backend, Choice, Hook, Link, ProgramSpec, choose, needs_io_uring},
+    cost::{self, ProgramCost},
+    selection::Selection,
+};
+
+/// The compiled kernel side.
+const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_OBJECT"));
+
+/// How to load.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// From the running kernel.
+    pub offsets: Offsets,
+    /// What the user wants.
+    pub settings: Settings,
+    /// What the filter maps hold.
+    pub selection: Selection,
+    /// Size of the ring in bytes.
+    pub ring_bytes: u32,
+    /// Restricts hooks to one backend.
+    pub forced: Vec<(Hook, Backend)>,
+}
+
+/// The loaded programs. Dropping it detaches them all; so does the kernel when the process dies.
+pub struct Kernel {
+    ebpf: Ebpf,
+    /// What became of each hook.
+    pub choices: Vec<Choice>,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel").field("choices", &self.choices).finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    /// Loads the object with what `plan` says, fills the filter maps and attaches every hook.
+    ///
+    /// `WANT_CONNECT_EXIT` and `WANT_ACCEPT` are constants in the program, but whether those hooks
+    /// work shows only when they are attached: so they are loaded as wanted, and once more without
+    /// if that was wrong.
+    ///
+    /// # Errors
+    /// If the kernel refuses the maps, or the hook without which there is no trace.
+    pub fn load(plan: &Plan, btf: Option<&AyaBtf>) -> Result<Self, KernelError> {
+        let mut plan = plan.clone();
+        plan.settings.wants |= WANT_CONNECT_EXIT | WANT_ACCEPT;
+        let kernel = Self::load_once(&plan, btf)?;
+        let mut wants = plan.settings.wants;
+        if kernel.backend(Hook::Connect).is_none() {
+            wants &= !WANT_CONNECT_EXIT;
+        }
+        if kernel.backend(Hook::Accept).is_none() {
+            wants &= !WANT_ACCEPT;
+        }
+        if wants == plan.settings.wants {
+            return Ok(kernel);
+        }
+        drop(kernel);
+        plan.settings.wants = wants;
+        Self::load_once(&plan, btf)
+    }
+
+    fn load_once(plan: &Plan, btf: Option<&AyaBtf>) -> Result<Self, KernelError> {
+        let mut ebpf = EbpfLoader::new()
+            .btf(btf)
+            .override_global("OFFSETS", &plan.offsets, true)
+            .override_global("SETTINGS", &plan.settings, true)
+            .map_max_entries("EVENTS", plan.ring_bytes)
+            .load(OBJECT)
+            .map_err(KernelError::load)?;
+        plan.selection.write(&mut ebpf)?;
+        let mut choices = Vec::new();
+        for hook in Hook::ALL {
+            if hook == Hook::IoUring && !needs_io_uring(&choices) {
+                continue;
+            }
+            let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
+            let choice = choose(hook, forced, |link| attach_link(&mut ebpf, link, btf));
+            debug!("{}: {:?}, refused {:?}", hook.name(), choice.backend, choice.refused);
+            if choice.backend.is_none() && hook.is_required() {
+                return Err(KernelError::required(hook, &choice.refused));
+            }
+            choices.push(choice);
+        }
+        Ok(Self { ebpf, choices })
+    }
+
+    /// The backend that serves `hook`.
+    #[must_use]
+    pub fn backend(&self, hook: Hook) -> Option<Backend> {
+        self.choices.iter().find(|choice| choice.hook == hook)?.backend
+    }
+
+    /// Takes the ring out, once.
+    ///
+    /// # Errors
+    /// If it cannot be mapped.
+    pub fn ring(&mut self) -> Result<RingBuf<aya::maps::MapData>, KernelError> {
+        let map = self.ebpf.take_map("EVENTS").ok_or(KernelError::Object("EVENTS"))?;
+        RingBuf::try_from(map).map_err(KernelError::Map)
+    }
+
+    /// The kernel side's counters, summed over all CPUs.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn counters(&self) -> Result<Counters, KernelError> {
+        let map = self.ebpf.map("COUNTS").ok_or(KernelError::Object("COUNTS"))?;
+        let array = PerCpuArray::<_, u64>::try_from(map).map_err(KernelError::Map)?;
+        let mut sums = [0; COUNTERS as usize];
+        for (index, sum) in (0..COUNTERS).zip(&mut sums) {
+            *sum = array.get(&index, 0).map_err(KernelError::Map)?.iter().sum();
+        }
+        Ok(Counters(sums))
+    }
+
+    /// Adds a process to the set of `FILTER_PID`.
+    ///
+    /// # Errors
+    /// If the map is full.
+    pub fn add_pid(&mut self, pid: u32) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("PIDS").ok_or(KernelError::Object("PIDS"))?;
+        let mut pids = HashMap::<_, u32, u8>::try_from(map).map_err(KernelError::Map)?;
+        pids.insert(pid, 1, 0).map_err(KernelError::Map)
+    }
+
+    /// What each attached program has cost so far.
+    #[must_use]
+    pub fn costs(&self) -> Vec<ProgramCost> {
+        self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program)).collect()
+    }
+}
+
+/// A snapshot of the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters([u64; COUNTERS as usize]);
+
+impl Counters {
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize]
+    }
+}
+
+/// Attaches all programs of a link, or none.
+fn attach_link(ebpf: &mut Ebpf, link: &'static Link, btf: Option<&AyaBtf>) -> Result<(), String> {
+    for (index, spec) in link.programs.iter().enumerate() {
+        let Err(why) = attach_program(ebpf, spec, btf) else { continue };
+        if spec.optional {
+            debug!("{}: {why}", spec.program);
+            continue;
+        }
+        for spec in &link.programs[..=index] {
+            detach(ebpf, spec);
+        }
+        return Err(why);
+    }
+    Ok(())
+}
+
+fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
+    // One that was never loaded says so; there is nothing to undo then.
+    let result = match ebpf.program_mut(spec.program) {
+        Some(Program::BtfTracePoint(program)) => program.unload(),
+        Some(Program::FEntry(program)) => program.unload(),
+        Some(Program::FExit(program)) => program.unload(),
+        Some(Program::KProbe(program)) => program.unload(),
+        Some(Program::RawTracePoint(program)) => program.unload(),
+        Some(Program::TracePoint(program)) => program.unload(),
+        _ => Ok(()),
+    };
+    if let Err(error) = result {
+        debug!("{}: {error}", spec.program);
+    }
+}
+
+fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> Result<(), String> {
+    const NO_BTF: &str = "this kernel has no type information (CONFIG_DEBUG_INFO_BTF)";
+    let program = ebpf.program_mut(spec.program).ok_or_else(|| format!("no program {} in the object", spec.program))?;
+    let result = match (program, spec.attach) {
+        (Program::BtfTracePoint(program), Attach::TpBtf(name)) => {
+            program.load(name, btf.ok_or(NO_BTF)?).and_then(|()| program.attach().map(drop))
+        }
+        (Program::FEntry(program), Attach::Fentry(name)) => {
+            program.load(name, btf.ok_or(NO_BTF)?).and_then(|()| program.attach().map(drop))
+        }
+        (Program::FExit(program), Attach::Fexit(name)) => {
+            program.load(name, btf.ok_or(NO_BTF)?).and_then(|()| program.attach().map(drop))
+        }
+        (Program::KProbe(program), Attach::Kprobe(name)) => {
+            program.load().and_then(|()| program.attach(name, 0).map(drop))
+        }
+        (Program::RawTracePoint(program), Attach::RawTp(name)) => {
+            program.load().and_then(|()| program.attach(name).map(drop))
+        }
+        (Program::TracePoint(program), Attach::Tracepoint(category, name)) => {
+            program.load().and_then(|()| program.attach(category, name).map(drop))
+        }
+        _ => return Err(format!("{} is of another type in the object", spec.program)),
+    };
+    result.map_err(|error| super::reason(&error))
+}
+
+/// The filter prefixes: kept here so that the type of the map is written once.
+pub(super) type Prefixes<'a, K> = LpmTrie<&'a mut aya::maps::MapData, K, u32>;

@@ -1,0 +1,103 @@
+//! The kernel: what it allows, the object in it, the ring out of it.
+
+pub mod backend;
+pub mod btf;
+pub mod cost;
+pub mod format;
+pub mod load;
+pub mod offsets;
+pub mod ring;
+pub mod selection;
+
+use std::{error::Error as _, io};
+
+use aya::{EbpfError, maps::MapError};
+use thiserror::Error;
+
+use self::backend::{Backend, Hook};
+
+/// Why there can be no trace. Each is one sentence with a way out.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// Missing privileges.
+    #[error("tracing needs root (CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN at least): run it with sudo")]
+    NotPermitted(#[source] EbpfError),
+    /// bpf(2) is not there.
+    #[error("this kernel has no bpf() system call: tracing needs Linux 5.8 or newer with CONFIG_BPF_SYSCALL")]
+    NoBpf(#[source] EbpfError),
+    /// No ring buffer.
+    #[error("the kernel refuses a BPF ring buffer: tracing needs Linux 5.8 or newer")]
+    Refused(#[source] EbpfError),
+    /// The hook without which there is no trace.
+    #[error("{0}; `tracer doctor` tells what this kernel allows")]
+    Required(String),
+    /// The object lacks a part: it does not belong to this program.
+    #[error("the embedded BPF object lacks {0}: rebuild it with `cargo xtask build-ebpf`")]
+    Object(&'static str),
+    /// A map operation failed.
+    #[error("a BPF map operation failed")]
+    Map(#[source] MapError),
+    /// The ring cannot be polled.
+    #[error("the BPF ring buffer cannot be polled")]
+    Poll(#[source] io::Error),
+}
+
+impl KernelError {
+    fn load(error: EbpfError) -> Self {
+        match os_error(&error) {
+            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(error),
+            Some(libc::ENOSYS) => Self::NoBpf(error),
+            _ => Self::Refused(error),
+        }
+    }
+
+    fn required(hook: Hook, refused: &[(Backend, String)]) -> Self {
+        let why: Vec<String> = refused.iter().map(|(backend, why)| format!("{backend}: {why}")).collect();
+        Self::Required(format!("the kernel lets nothing attach to {} ({})", hook.name(), why.join("; ")))
+    }
+}
+
+/// The system's error at the bottom of a chain.
+fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut current = Some(error);
+    let mut found = None;
+    while let Some(error) = current {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            found = Some(code);
+        }
+        current = error.source();
+    }
+    found
+}
+
+/// A refusal in few words: the system's error, and the verifier's last line where there is one.
+fn reason(error: &aya::programs::ProgramError) -> String {
+    if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
+        return match last {
+            Some(line) => format!("load: {io_error} ({line})"),
+            None => format!("load: {io_error}"),
+        };
+    }
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.to_string();
+        if !text.contains(&inner) {
+            text = format!("{text}: {inner}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// Lifts the locked-memory limit, which kernels before 5.11 charge BPF maps to. Newer ones do not
+/// look at it, so a refusal means nothing by itself.
+pub fn lift_memlock_limit() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid structure.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } != 0 {
+        log::debug!("RLIMIT_MEMLOCK stays: {}", io::Error::last_os_error());
+    }
+}

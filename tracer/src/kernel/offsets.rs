@@ -1,0 +1,159 @@
+//! Fills [`Offsets`] from the running kernel, and says what is missing.
+//!
+//! All that differs between kernels stands in this file: names that moved, members that came and
+//! went. Nothing is ever taken from a table of numbers.
+
+use tracer_common::settings::{ABSENT, Offsets};
+
+use super::{
+    btf::Btf,
+    format::{Format, Tracefs},
+};
+
+/// The names that [`Btf`] has to index for [`resolve`].
+pub const WANTED: &[&str] = &[
+    "sock_common", "net", "sock", "inet_sock", "tcp_sock", "mptcp_sock", "socket_alloc", "inode", "socket",
+    "task_struct", "signal_struct", "files_struct", "fdtable", "file", "linux_binprm", "mm_struct", "io_kiocb",
+    "io_uring_cqe", "io_connect", "sock_flags", "inet_csk_accept", "btf_trace_io_uring_complete",
+];
+
+/// The result: the offsets, and the members that this kernel lacks (`structure.member`).
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// To be written into the object.
+    pub offsets: Offsets,
+    /// What was not found.
+    pub missing: Vec<String>,
+}
+
+/// Looks everything up. Without BTF only what the `format` files tell is known.
+#[must_use]
+pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
+    let mut resolved = Resolved { offsets: Offsets::NONE, missing: Vec::new() };
+    if let Some(btf) = btf {
+        from_btf(btf, &mut resolved);
+    }
+    if let Some(tracefs) = tracefs {
+        from_formats(|category, name| tracefs.format(category, name).ok().flatten(), &mut resolved.offsets);
+    }
+    resolved
+}
+
+fn from_btf(btf: &Btf, resolved: &mut Resolved) {
+    let Resolved { offsets, missing } = resolved;
+    let mut find = |structure: &str, path: &str| match btf.member(structure, path) {
+        Some(member) => member.byte_offset(),
+        None => {
+            missing.push(format!("{structure}.{path}"));
+            ABSENT
+        }
+    };
+    offsets.skc_daddr = find("sock_common", "skc_daddr");
+    offsets.skc_rcv_saddr = find("sock_common", "skc_rcv_saddr");
+    offsets.skc_dport = find("sock_common", "skc_dport");
+    offsets.skc_num = find("sock_common", "skc_num");
+    offsets.skc_family = find("sock_common", "skc_family");
+    offsets.skc_state = find("sock_common", "skc_state");
+    offsets.skc_bound_dev_if = find("sock_common", "skc_bound_dev_if");
+    offsets.skc_net = find("sock_common", "skc_net");
+    offsets.skc_v6_daddr = find("sock_common", "skc_v6_daddr");
+    offsets.skc_v6_rcv_saddr = find("sock_common", "skc_v6_rcv_saddr");
+    offsets.skc_flags = find("sock_common", "skc_flags");
+    offsets.net_inum = find("net", "ns.inum");
+    offsets.sk_err = find("sock", "sk_err");
+    offsets.sk_err_soft = find("sock", "sk_err_soft");
+    offsets.sk_protocol = find("sock", "sk_protocol");
+    offsets.sk_socket = find("sock", "sk_socket");
+    offsets.sk_max_ack_backlog = find("sock", "sk_max_ack_backlog");
+    offsets.inet_sport = find("inet_sock", "inet_sport");
+    offsets.bytes_acked = find("tcp_sock", "bytes_acked");
+    offsets.bytes_received = find("tcp_sock", "bytes_received");
+    offsets.bytes_sent = find("tcp_sock", "bytes_sent");
+    offsets.bytes_retrans = find("tcp_sock", "bytes_retrans");
+    offsets.snd_nxt = find("tcp_sock", "snd_nxt");
+    offsets.snd_una = find("tcp_sock", "snd_una");
+    offsets.write_seq = find("tcp_sock", "write_seq");
+    offsets.total_retrans = find("tcp_sock", "total_retrans");
+    offsets.srtt_us = find("tcp_sock", "srtt_us");
+    offsets.min_rtt_us = find("tcp_sock", "rtt_min.s[0].v");
+    offsets.mptcp_first = find("mptcp_sock", "first");
+    offsets.socket_inode = find("socket_alloc", "vfs_inode").saturating_add(find("inode", "i_ino"));
+    offsets.socket_state = find("socket", "state");
+    offsets.socket_sk = find("socket", "sk");
+    offsets.socket_file = find("socket", "file");
+    offsets.task_group_leader = find("task_struct", "group_leader");
+    offsets.task_files = find("task_struct", "files");
+    offsets.task_tgid = find("task_struct", "tgid");
+    offsets.task_pid = find("task_struct", "pid");
+    offsets.task_flags = find("task_struct", "flags");
+    offsets.task_mm = find("task_struct", "mm");
+    offsets.task_signal = find("task_struct", "signal");
+    offsets.signal_live = find("signal_struct", "live.counter");
+    offsets.files_fdt = find("files_struct", "fdt");
+    offsets.fdt_fd = find("fdtable", "fd");
+    offsets.fdt_max_fds = find("fdtable", "max_fds");
+    offsets.file_private_data = find("file", "private_data");
+    offsets.binprm_filename = find("linux_binprm", "filename");
+    offsets.mm_arg_start = find("mm_struct", "arg_start");
+    offsets.mm_arg_end = find("mm_struct", "arg_end");
+    offsets.io_opcode = find("io_kiocb", "opcode");
+    offsets.io_file = find("io_kiocb", "file");
+    offsets.io_cqe_res = find("io_uring_cqe", "res");
+    offsets.io_connect_addr = find("io_connect", "addr");
+    offsets.io_connect_in_progress = find("io_connect", "in_progress");
+
+    // 5.5 renamed it (cf25e24db61c).
+    offsets.task_start_boottime = match btf.member("task_struct", "start_boottime") {
+        Some(member) => member.byte_offset(),
+        None => find("task_struct", "real_start_time"),
+    };
+    // A bit field in some kernels, a bool in others, absent without CONFIG_MPTCP.
+    match btf.member("tcp_sock", "is_mptcp") {
+        Some(member) => {
+            offsets.is_mptcp = member.byte_offset();
+            offsets.is_mptcp_mask = member.bits.map_or(0xff, |bits| ((1 << bits) - 1) << (member.bit_offset % 8));
+        }
+        None => missing.push("tcp_sock.is_mptcp".to_owned()),
+    }
+    match btf.enumerator("sock_flags", "SOCK_DONE").and_then(|value| u32::try_from(value).ok()) {
+        Some(bit) => offsets.sock_done_bit = bit,
+        None => missing.push("sock_flags.SOCK_DONE".to_owned()),
+    }
+    match btf.parameters("inet_csk_accept") {
+        Some(count) => offsets.accept_args = count,
+        None => missing.push("inet_csk_accept()".to_owned()),
+    }
+    // (ctx, req, cqe) from 6.14; (ctx, req, user_data, res, …) from 5.19; (ctx, user_data, res, …)
+    // before, which does not name the request at all.
+    match btf.tracepoint_arguments("io_uring_complete").as_deref() {
+        Some([_, _, "io_uring_cqe", ..]) => offsets.io_complete_has_cqe = 1,
+        Some([_, _, _, _, ..]) if btf.member("io_kiocb", "cqe").is_some() => offsets.io_complete_has_cqe = 0,
+        _ => missing.push("io_uring_complete(req)".to_owned()),
+    }
+}
+
+fn from_formats(format: impl Fn(&str, &str) -> Option<Format>, offsets: &mut Offsets) {
+    let set = |field: &mut u32, format: &Format, name: &str| *field = format.offset(name).unwrap_or(ABSENT);
+    if let Some(state) = format("sock", "inet_sock_set_state") {
+        set(&mut offsets.state_format_skaddr, &state, "skaddr");
+        set(&mut offsets.state_format_oldstate, &state, "oldstate");
+        set(&mut offsets.state_format_newstate, &state, "newstate");
+        set(&mut offsets.state_format_sport, &state, "sport");
+        set(&mut offsets.state_format_dport, &state, "dport");
+        set(&mut offsets.state_format_family, &state, "family");
+        set(&mut offsets.state_format_protocol, &state, "protocol");
+        set(&mut offsets.state_format_saddr, &state, "saddr");
+        set(&mut offsets.state_format_daddr, &state, "daddr");
+        set(&mut offsets.state_format_saddr_v6, &state, "saddr_v6");
+        set(&mut offsets.state_format_daddr_v6, &state, "daddr_v6");
+    }
+    if let Some(destroy) = format("tcp", "tcp_destroy_sock") {
+        set(&mut offsets.destroy_format_skaddr, &destroy, "skaddr");
+    }
+    if let Some(exit) = format("syscalls", "sys_exit_accept4") {
+        set(&mut offsets.sys_exit_ret, &exit, "ret");
+    }
+    if let Some(enter) = format("syscalls", "sys_enter_connect") {
+        set(&mut offsets.sys_enter_args, &enter, "fd");
+    }
+}

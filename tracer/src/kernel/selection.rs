@@ -1,0 +1,57 @@
+//! What the filter maps hold.
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, lpm_trie::Key},
+};
+
+use super::{KernelError, load::Prefixes};
+
+/// The members of the sets that the kernel side filters by. Empty where a filter is not in use.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Processes.
+    pub pids: Vec<u32>,
+    /// Users.
+    pub uids: Vec<u32>,
+    /// Network namespaces.
+    pub netns: Vec<u32>,
+    /// `PORT_*` bits by port.
+    pub ports: Option<Box<[u8; 65536]>>,
+    /// `PREFIX_*` bits by IPv4 prefix.
+    pub prefixes4: Vec<(u32, [u8; 4], u32)>,
+    /// `PREFIX_*` bits by IPv6 prefix.
+    pub prefixes6: Vec<(u32, [u8; 16], u32)>,
+}
+
+impl Selection {
+    /// Writes them, before anything is attached.
+    pub(super) fn write(&self, ebpf: &mut Ebpf) -> Result<(), KernelError> {
+        for (name, members) in [("PIDS", &self.pids), ("UIDS", &self.uids), ("NETNS", &self.netns)] {
+            let map = ebpf.map_mut(name).ok_or(KernelError::Object(name))?;
+            let mut set = HashMap::<_, u32, u8>::try_from(map).map_err(KernelError::Map)?;
+            for member in members {
+                set.insert(member, 1, 0).map_err(KernelError::Map)?;
+            }
+        }
+        if let Some(ports) = &self.ports {
+            let map = ebpf.map_mut("PORTS").ok_or(KernelError::Object("PORTS"))?;
+            let mut array = Array::<_, u64>::try_from(map).map_err(KernelError::Map)?;
+            for (index, sixteen) in (0..).zip(ports.chunks(16)) {
+                let entry = sixteen.iter().rev().fold(0, |entry: u64, bits| entry << 4 | u64::from(bits & 15));
+                array.set(index, entry, 0).map_err(KernelError::Map)?;
+            }
+        }
+        let map = ebpf.map_mut("PREFIXES4").ok_or(KernelError::Object("PREFIXES4"))?;
+        let mut trie = Prefixes::<[u8; 4]>::try_from(map).map_err(KernelError::Map)?;
+        for (bits, addr, allowed) in &self.prefixes4 {
+            trie.insert(&Key::new(*bits, *addr), allowed, 0).map_err(KernelError::Map)?;
+        }
+        let map = ebpf.map_mut("PREFIXES6").ok_or(KernelError::Object("PREFIXES6"))?;
+        let mut trie = Prefixes::<[u8; 16]>::try_from(map).map_err(KernelError::Map)?;
+        for (bits, addr, allowed) in &self.prefixes6 {
+            trie.insert(&Key::new(*bits, *addr), allowed, 0).map_err(KernelError::Map)?;
+        }
+        Ok(())
+    }
+}

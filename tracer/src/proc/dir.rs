@@ -1,0 +1,215 @@
+//! Directories of /proc by descriptor: names and links without an allocation for each.
+//!
+//! A descriptor of `/proc/PID` stays with that very process: once it is gone, everything below
+//! answers `ESRCH`, also when its number has been given to another process.
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::root::{denied, vanished};
+
+/// Room for the entries of one `getdents64`; the size that the C libraries use.
+const ENTRIES: usize = 32 * 1024;
+/// `d_reclen` and `d_name` in `struct linux_dirent64` (UAPI: u64 d_ino, s64 d_off, u16 d_reclen,
+/// u8 d_type, d_name).
+const D_RECLEN: usize = 16;
+const D_NAME: usize = 19;
+
+/// An open directory.
+pub(super) struct Dir(OwnedFd);
+
+impl Dir {
+    /// Opens a directory to list it.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        open_at(libc::AT_FDCWD, &path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Opens a directory only as a place to look below.
+    pub(super) fn place_at(path: &Path) -> io::Result<Self> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        open_at(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Opens `name` below this directory to list it.
+    pub(super) fn dir(&self, name: &CStr) -> io::Result<Self> {
+        open_at(self.0.as_raw_fd(), name, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Opens `name` below this directory only as a place to look below.
+    pub(super) fn place(&self, name: &CStr) -> io::Result<Self> {
+        open_at(self.0.as_raw_fd(), name, libc::O_PATH | libc::O_DIRECTORY).map(Self)
+    }
+
+    /// Opens the file `name` below this directory for reading.
+    pub(super) fn file(&self, name: &CStr) -> io::Result<File> {
+        open_at(self.0.as_raw_fd(), name, libc::O_RDONLY).map(File::from)
+    }
+
+    /// The text of the link `name`, as much of it as `text` holds.
+    pub(super) fn link<'a>(&self, name: &CStr, text: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        // SAFETY: `name` ends with a zero and `text` is writable for the length given.
+        let n = unsafe {
+            libc::readlinkat(self.0.as_raw_fd(), name.as_ptr(), text.as_mut_ptr().cast::<c_char>(), text.len())
+        };
+        let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        text.get(..n).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+    }
+
+    /// In a process's directory: the text of the link `name`, and `ESRCH` if the process is gone,
+    /// where the kernel says `EACCES` (fs/proc: `proc_ns_readlink`, `proc_pid_readlink`).
+    pub(super) fn process_link<'a>(&self, name: &CStr, text: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        self.link(name, text).map_err(|error| self.denied_or_gone(error))
+    }
+
+    /// In a process's directory: `error`, or `ESRCH` if it says "denied" and the process is gone.
+    pub(super) fn denied_or_gone(&self, error: io::Error) -> io::Error {
+        match self.file(c"stat") {
+            Err(gone) if denied(&error) && vanished(&gone) => io::Error::from_raw_os_error(libc::ESRCH),
+            _ => error,
+        }
+    }
+
+    /// Calls `each` with every name in this directory (once: the position moves), `buf` being the
+    /// room to use.
+    pub(super) fn names(&self, buf: &mut Entries, mut each: impl FnMut(&CStr)) -> io::Result<()> {
+        loop {
+            // SAFETY: the kernel writes at most the given length to the buffer, which is writable.
+            let n = unsafe { libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buf.0.as_mut_ptr(), buf.0.len()) };
+            let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+            if n == 0 {
+                return Ok(());
+            }
+            let mut rest = buf.0.get(..n).unwrap_or_default();
+            while let Some((name, next)) = first_entry(rest) {
+                each(name);
+                rest = next;
+            }
+        }
+    }
+}
+
+/// The first name in the entries, and the entries after it.
+fn first_entry(entries: &[u8]) -> Option<(&CStr, &[u8])> {
+    let reclen = entries.get(D_RECLEN..D_RECLEN + 2)?;
+    let reclen = usize::from(u16::from_ne_bytes(reclen.try_into().ok()?));
+    let (entry, next) = entries.split_at_checked(reclen)?;
+    Some((CStr::from_bytes_until_nul(entry.get(D_NAME..)?).ok()?, next))
+}
+
+/// Reused room for [`Dir::names`].
+pub(super) struct Entries(Vec<u8>);
+
+impl Entries {
+    pub(super) fn new() -> Self {
+        Self(vec![0; ENTRIES])
+    }
+}
+
+fn open_at(at: RawFd, name: &CStr, flags: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: `name` ends with a zero; without O_CREAT no mode is read.
+    let fd = unsafe { libc::openat(at, name.as_ptr(), flags | libc::O_CLOEXEC) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number in `prefix[N]`, the text of the links to sockets and namespaces.
+pub(super) fn bracketed(text: &[u8], prefix: &[u8]) -> Option<u64> {
+    decimal(text.strip_prefix(prefix)?.strip_prefix(b"[")?.strip_suffix(b"]")?)
+}
+
+/// A decimal number and nothing else.
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |n, &c| {
+        let digit = c.checked_sub(b'0').filter(|&d| d < 10)?;
+        n.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// The ids of the processes in a procfs, ascending.
+pub(super) fn pids(proc: &Path) -> io::Result<Vec<u32>> {
+    Ok(named_pids(&Dir::open(proc)?)?.into_iter().map(|(pid, _)| pid).collect())
+}
+
+/// Calls `each` with every process in a procfs, in the order of their ids, and its directory.
+pub(super) fn each_process(proc: &Path, mut each: impl FnMut(u32, io::Result<Dir>)) -> io::Result<()> {
+    let proc = Dir::open(proc)?;
+    for (pid, name) in named_pids(&proc)? {
+        each(pid, proc.place(&name));
+    }
+    Ok(())
+}
+
+fn named_pids(proc: &Dir) -> io::Result<Vec<(u32, CString)>> {
+    let mut pids = Vec::new();
+    proc.names(&mut Entries::new(), |name| {
+        if let Some(pid) = decimal(name.to_bytes()).and_then(|pid| u32::try_from(pid).ok()) {
+            pids.push((pid, name.to_owned()));
+        }
+    })?;
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::proc::tree::Tree;
+
+    #[test]
+    fn names_are_complete_beyond_one_buffer() {
+        let tree = Tree::new();
+        for n in 0..3000 {
+            tree.file(&format!("some-quite-long-name-{n}"), "");
+        }
+        let mut seen = Vec::new();
+        Dir::open(tree.path()).unwrap().names(&mut Entries::new(), |name| seen.push(name.to_owned())).unwrap();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 3000 + 2, "with . and ..");
+    }
+
+    #[test]
+    fn cut_entries_end_the_list() {
+        assert!(first_entry(&[]).is_none());
+        assert!(first_entry(&[0; 18]).is_none());
+        let mut entry = [0u8; 24];
+        entry[D_RECLEN..D_RECLEN + 2].copy_from_slice(&48u16.to_ne_bytes());
+        assert!(first_entry(&entry).is_none(), "longer than what is there");
+        entry[D_RECLEN..D_RECLEN + 2].copy_from_slice(&0u16.to_ne_bytes());
+        assert!(first_entry(&entry).is_none(), "no progress");
+    }
+
+    #[test]
+    fn numbers_in_links() {
+        assert_eq!(bracketed(b"socket:[4026531840]", b"socket:"), Some(4_026_531_840));
+        assert_eq!(bracketed(b"socket:[18446744073709551615]", b"socket:"), Some(u64::MAX));
+        for text in ["socket:[18446744073709551616]", "socket:[]", "socket:[1", "socket:1]", "pipe:[1]", "socket:[-1]"]
+        {
+            assert_eq!(bracketed(text.as_bytes(), b"socket:"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn processes_are_the_numbers_in_order() {
+        let tree = Tree::new();
+        for name in ["10", "9", "100", "self", "4294967296", "-1", "1x", "4294967295"] {
+            tree.file(&format!("{name}/stat"), "");
+        }
+        assert_eq!(pids(tree.path()).unwrap(), [9, 10, 100, u32::MAX]);
+        let mut seen = Vec::new();
+        each_process(tree.path(), |pid, dir| seen.push((pid, dir.unwrap().file(c"stat").is_ok()))).unwrap();
+        assert_eq!(seen, [(9, true), (10, true), (100, true), (u32::MAX, true)]);
+    }
+}

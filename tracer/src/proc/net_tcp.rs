@@ -1,0 +1,240 @@
+//! The rows of /proc/net/tcp and tcp6.
+//!
+//! A host may have hundreds of thousands of them, so a row costs no allocation. The kernel gives
+//! the table a page at a time: sockets that come or go meanwhile may be missing or appear twice.
+
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+
+use crate::stream::TcpState;
+
+/// How many places of malformed lines are kept.
+const PLACES: usize = 8;
+
+/// One socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// 4 or 6.
+    pub family: u8,
+    /// Local address in network order, IPv4 in the first four bytes (as in the kernel records).
+    pub laddr: [u8; 16],
+    /// Local port.
+    pub lport: u16,
+    /// Remote address, like `laddr`.
+    pub raddr: [u8; 16],
+    /// Remote port.
+    pub rport: u16,
+    /// The state's number; the kernel shows `NEW_SYN_RECV` as `SYN_RECV`.
+    pub state: u8,
+    /// Bytes written and not yet acknowledged.
+    pub tx_queue: u32,
+    /// Bytes received and not yet read; for listeners, connections that wait for accept().
+    pub rx_queue: u32,
+    /// Retransmits of the segment that is waited for, not of the whole connection.
+    pub retransmits: u32,
+    /// The socket's owner by the filesystem uid that made it; 0 for `TIME_WAIT`.
+    pub uid: u32,
+    /// Inode of the socket's file; 0 where it has none (`TIME_WAIT`, `SYN_RECV`, not accepted,
+    /// closed by its process).
+    pub inode: u64,
+}
+
+impl Row {
+    /// The state, if it is one that is known.
+    #[must_use]
+    pub const fn tcp_state(&self) -> Option<TcpState> {
+        TcpState::from_number(self.state)
+    }
+}
+
+/// Lines that were no rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Malformed {
+    /// How many.
+    pub count: u64,
+    /// Where the first ones were: file and line, counted from 1.
+    pub places: Vec<(PathBuf, u64)>,
+}
+
+impl Malformed {
+    fn add(&mut self, path: &Path, line: u64) {
+        self.count += 1;
+        if self.places.len() < PLACES {
+            self.places.push((path.to_owned(), line));
+        }
+    }
+}
+
+/// Gives every row of `table` to `sink` and says how many there were. Lines that are no rows are
+/// noted with `path` in `malformed` and skipped.
+///
+/// # Errors
+/// Those of reading; the rows before have been given.
+pub fn read(
+    mut table: impl BufRead,
+    path: &Path,
+    malformed: &mut Malformed,
+    mut sink: impl FnMut(&Row),
+) -> io::Result<u64> {
+    let mut line = Vec::with_capacity(256);
+    let (mut number, mut rows) = (0, 0);
+    while table.read_until(b'\n', &mut line)? != 0 {
+        number += 1;
+        match parse(&line) {
+            Some(row) => {
+                rows += 1;
+                sink(&row);
+            }
+            None if number == 1 && line.trim_ascii_start().starts_with(b"sl ") => {}
+            None => malformed.add(path, number),
+        }
+        line.clear();
+    }
+    Ok(rows)
+}
+
+/// One line, with or without its end; `None` if it is not a row.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Row> {
+    let mut text = Cursor(line.trim_ascii());
+    text.decimal()?; // the row's number
+    text.byte(b':')?;
+    text.blanks()?;
+    let (family, laddr) = text.address()?;
+    text.byte(b':')?;
+    let lport = text.hex_u16()?;
+    text.blanks()?;
+    let (remote_family, raddr) = text.address()?;
+    text.byte(b':')?;
+    let rport = text.hex_u16()?;
+    if family != remote_family {
+        return None;
+    }
+    text.blanks()?;
+    let state = u8::try_from(text.hex()?).ok()?;
+    text.blanks()?;
+    let tx_queue = text.hex_u32()?;
+    text.byte(b':')?;
+    let rx_queue = text.hex_u32()?;
+    text.blanks()?;
+    text.hex()?; // which timer
+    text.byte(b':')?;
+    text.hex()?; // when it fires
+    text.blanks()?;
+    let retransmits = text.hex_u32()?;
+    text.blanks()?;
+    let uid = u32::try_from(text.decimal()?).ok()?;
+    text.blanks()?;
+    text.decimal()?; // unanswered probes
+    text.blanks()?;
+    let inode = text.decimal()?;
+    text.end_of_field()?;
+    Some(Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, retransmits, uid, inode })
+}
+
+/// Each byte's value as a hexadecimal digit; 255 for those that are none.
+const HEX: [u8; 256] = {
+    let mut table = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
+
+/// What is left of a line.
+struct Cursor<'a>(&'a [u8]);
+
+impl Cursor<'_> {
+    fn byte(&mut self, expected: u8) -> Option<()> {
+        let (&first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        (first == expected).then_some(())
+    }
+
+    /// One blank or more.
+    fn blanks(&mut self) -> Option<()> {
+        self.byte(b' ')?;
+        while let [b' ', rest @ ..] = self.0 {
+            self.0 = rest;
+        }
+        Some(())
+    }
+
+    fn end_of_field(&self) -> Option<()> {
+        matches!(self.0, [] | [b' ', ..]).then_some(())
+    }
+
+    /// One to sixteen hexadecimal digits.
+    fn hex(&mut self) -> Option<u64> {
+        let (mut value, mut digits) = (0u64, 0);
+        while let [first, rest @ ..] = self.0 {
+            let digit = HEX[usize::from(*first)];
+            if digit > 15 {
+                break;
+            }
+            digits += 1;
+            if digits > 16 {
+                return None;
+            }
+            value = value << 4 | u64::from(digit);
+            self.0 = rest;
+        }
+        (digits > 0).then_some(value)
+    }
+
+    fn hex_u16(&mut self) -> Option<u16> {
+        u16::try_from(self.hex()?).ok()
+    }
+
+    fn hex_u32(&mut self) -> Option<u32> {
+        u32::try_from(self.hex()?).ok()
+    }
+
+    fn decimal(&mut self) -> Option<u64> {
+        let (mut value, mut any) = (0u64, false);
+        while let [first @ b'0'..=b'9', rest @ ..] = self.0 {
+            value = value.checked_mul(10)?.checked_add(u64::from(first - b'0'))?;
+            any = true;
+            self.0 = rest;
+        }
+        any.then_some(value)
+    }
+
+    /// Exactly eight digits: a word of an address as the host's integer.
+    fn word(&mut self) -> Option<[u8; 4]> {
+        let (digits, rest) = self.0.split_first_chunk::<8>()?;
+        let mut value = 0u32;
+        for digit in digits {
+            let digit = HEX[usize::from(*digit)];
+            if digit > 15 {
+                return None;
+            }
+            value = value << 4 | u32::from(digit);
+        }
+        self.0 = rest;
+        // The kernel prints the word of the packet with %08X, as if it were the host's integer.
+        Some(value.to_ne_bytes())
+    }
+
+    /// One word (IPv4) or four (IPv6), up to a colon.
+    fn address(&mut self) -> Option<(u8, [u8; 16])> {
+        let mut address = [0; 16];
+        let (words, _) = address.as_chunks_mut::<4>();
+        let (first, others) = words.split_first_mut()?;
+        *first = self.word()?;
+        if self.0.first() == Some(&b':') {
+            return Some((4, address));
+        }
+        for word in others {
+            *word = self.word()?;
+        }
+        Some((6, address))
+    }
+}
+
+#[cfg(test)]
+#[path = "net_tcp_tests.rs"]
+mod tests;

@@ -1,0 +1,154 @@
+//! What /proc knows of one process.
+
+use std::fs;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use procfs::process::Process;
+
+use super::cgroup::cgroup_path;
+use super::container::container;
+use super::dir::{self, decimal};
+use super::root::{ProcRoot, ReadError};
+use super::stat::{self, Stat};
+use crate::stream::ProcessFacts;
+
+/// Length of a clock tick in /proc. `USER_HZ` is 100 on every architecture that has BPF.
+const TICK_NS: u64 = 10_000_000;
+/// Bytes of a command line that are kept: it may be megabytes long.
+const CMDLINE: u64 = 32 * 1024;
+/// Bytes of a status file that are read: what is looked for is in its beginning.
+const STATUS: u64 = 4096;
+/// What the kernel appends to the path of an executable that was unlinked.
+const DELETED: &str = " (deleted)";
+
+/// Which process it is, and who.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    /// Process id, as the procfs shows it.
+    pub pid: u32,
+    /// Start, clock ticks (10 ms) since boot.
+    pub start_ticks: u64,
+    /// Start, `CLOCK_BOOTTIME` ns, rounded down to a tick: [`matches()`] compares it with an exact one.
+    pub start_ns: u64,
+    /// `comm`. Hostile bytes, replaced where they are not UTF-8.
+    pub comm: String,
+    /// Effective uid; `None` where it could not be read.
+    pub uid: Option<u32>,
+    /// The executable was unlinked since it was started (its path does not say so).
+    pub exe_deleted: bool,
+}
+
+/// The facts of process `pid`: all of one process, also when its id is reused meanwhile.
+///
+/// `None` if there is no such process, or it ended before everything was read. What this user may
+/// not read is `None` in the facts. Arguments beyond 32 KiB are cut off. In the middle of an exec the
+/// arguments may be missing and `comm` the old one: the kernel sets them after the memory.
+#[must_use]
+pub fn facts(root: &ProcRoot, pid: u32) -> Option<(ProcessIdentity, ProcessFacts)> {
+    facts_and(root, pid, || ())
+}
+
+/// As [`facts`]; `meanwhile` is called between the first and the last look at the process.
+fn facts_and(root: &ProcRoot, pid: u32, meanwhile: impl FnOnce()) -> Option<(ProcessIdentity, ProcessFacts)> {
+    let process = Process::new_with_root(root.process(pid)).ok()?;
+    let first = stat_of(&process)?;
+    let uid = read(&process, "status", STATUS).and_then(|status| effective_uid(&status));
+    let (exe, exe_deleted) = match process.exe() {
+        Ok(path) => split_deleted(&path),
+        // A kernel thread has none, a zombie none any more; or it may not be read.
+        Err(_) => (None, false),
+    };
+    let cmdline = read(&process, "cmdline", CMDLINE).and_then(|text| arguments(&text));
+    let cgroup = process.open_relative("cgroup").ok().and_then(|file| cgroup_path(BufReader::new(file)).ok()?);
+    let container = cgroup.as_deref().and_then(container);
+    meanwhile();
+    if stat_of(&process)?.start_ticks != first.start_ticks {
+        return None;
+    }
+    let identity = ProcessIdentity {
+        pid,
+        start_ticks: first.start_ticks,
+        start_ns: start_ns(first.start_ticks),
+        comm: String::from_utf8_lossy(first.comm()).into_owned(),
+        uid,
+        exe_deleted,
+    };
+    Some((identity, ProcessFacts { exe, cmdline, cgroup, container }))
+}
+
+/// The processes, in the order of their ids.
+///
+/// # Errors
+/// The procfs cannot be read.
+pub fn list(root: &ProcRoot) -> Result<impl Iterator<Item = u32> + use<>, ReadError> {
+    let pids = dir::pids(root.path()).map_err(|source| ReadError::new(root.path(), source))?;
+    Ok(pids.into_iter())
+}
+
+/// Start of process `pid`, clock ticks since boot; `None` if there is no such process.
+#[must_use]
+pub fn start_of(root: &ProcRoot, pid: u32) -> Option<u64> {
+    let file = fs::File::open(root.process(pid).join("stat")).ok()?;
+    Some(stat::read(file).ok()??.start_ticks)
+}
+
+/// The process that started at `start_ns_exact` (`CLOCK_BOOTTIME` ns, from the kernel) may be the
+/// one that /proc says started at `stat_ticks`: it is in the same tick.
+#[must_use]
+pub const fn matches(start_ns_exact: u64, stat_ticks: u64) -> bool {
+    start_ns_exact / TICK_NS == stat_ticks
+}
+
+/// The beginning of a tick, `CLOCK_BOOTTIME` ns.
+#[must_use]
+pub const fn start_ns(stat_ticks: u64) -> u64 {
+    stat_ticks.saturating_mul(TICK_NS)
+}
+
+fn stat_of(process: &Process) -> Option<Stat> {
+    stat::read(process.open_relative("stat").ok()?).ok()?
+}
+
+/// At most `limit` bytes of a file; `None` if it cannot be read.
+fn read(process: &Process, name: &str, limit: u64) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = process.open_relative(name).ok()?;
+    // A command line is read from the process's memory: a read may fail after a part of it.
+    match file.take(limit).read_to_end(&mut text) {
+        Ok(_) => Some(text),
+        Err(_) => (!text.is_empty()).then_some(text),
+    }
+}
+
+/// The second number of the line `Uid:` of a status file. `Name:`, the line before it that a process
+/// can choose, has its newlines escaped.
+fn effective_uid(status: &[u8]) -> Option<u32> {
+    let numbers = status.split(|&c| c == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t"))?;
+    let effective = numbers.split(|&c| c == b'\t').nth(1)?;
+    decimal(effective).and_then(|uid| u32::try_from(uid).ok())
+}
+
+/// The path without the kernel's mark, and whether it had one. A file that is really called
+/// `… (deleted)` cannot be told from one that was.
+fn split_deleted(link: &Path) -> (Option<String>, bool) {
+    let path = link.to_string_lossy();
+    match path.strip_suffix(DELETED) {
+        Some(path) => (Some(path.to_owned()), true),
+        None => (Some(path.into_owned()), false),
+    }
+}
+
+/// The arguments in a /proc/PID/cmdline, empty ones too; `None` if there are none.
+fn arguments(text: &[u8]) -> Option<Vec<String>> {
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    // A process that wrote a title over its arguments leaves the rest of the room zeroed.
+    let title_end = text.iter().rposition(|&c| c != 0)? + 1;
+    let title = text.get(..title_end)?;
+    let text = if text.len() > title_end + 1 && !title.contains(&0) { title } else { text };
+    Some(text.split(|&c| c == 0).map(|arg| String::from_utf8_lossy(arg).into_owned()).collect())
+}
+
+#[cfg(test)]
+#[path = "process_tests.rs"]
+mod tests;

@@ -1,0 +1,93 @@
+//! The two fields of /proc/PID/stat that say which process it is.
+//!
+//! An own reader: this file is read for every process of the host, and `comm` may be any bytes.
+
+use std::io::{self, Read};
+
+use super::dir::decimal;
+
+/// Room for the file: 52 numbers of at most 20 digits and a `comm` of at most 64 bytes (kernel
+/// workers have longer ones than the 15 of a process).
+const SIZE: usize = 2048;
+/// `starttime` is field 22 of proc_pid_stat(5); after the `comm`, field 3 comes first.
+const STARTTIME_AFTER_COMM: usize = 22 - 3;
+
+/// What [`read`] found.
+pub(super) struct Stat {
+    buf: [u8; SIZE],
+    comm: (usize, usize),
+    /// Start of the process, clock ticks since boot.
+    pub(super) start_ticks: u64,
+}
+
+impl Stat {
+    /// `comm`, any bytes.
+    pub(super) fn comm(&self) -> &[u8] {
+        self.buf.get(self.comm.0..self.comm.1).unwrap_or_default()
+    }
+}
+
+/// Reads a /proc/PID/stat; `None` if it is not one.
+pub(super) fn read(mut file: impl Read) -> io::Result<Option<Stat>> {
+    let mut stat = Stat { buf: [0; SIZE], comm: (0, 0), start_ticks: 0 };
+    let mut len = 0;
+    while let Some(room) = stat.buf.get_mut(len..).filter(|room| !room.is_empty()) {
+        match file.read(room) {
+            Ok(0) => break,
+            Ok(n) => len += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let Some((comm, start_ticks)) = stat.buf.get(..len).and_then(parse) else {
+        return Ok(None);
+    };
+    stat.comm = comm;
+    stat.start_ticks = start_ticks;
+    Ok(Some(stat))
+}
+
+/// Where `comm` is, and the start.
+fn parse(text: &[u8]) -> Option<((usize, usize), u64)> {
+    // `comm` may hold parentheses and spaces; what follows it holds none.
+    let open = text.iter().position(|&c| c == b'(')? + 1;
+    let close = text.iter().rposition(|&c| c == b')')?;
+    if close < open {
+        return None;
+    }
+    let rest = text.get(close + 1..)?.strip_prefix(b" ")?;
+    let starttime = rest.split(|&c| c == b' ').nth(STARTTIME_AFTER_COMM)?;
+    Some(((open, close), decimal(starttime)?))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::proc::tree;
+
+    #[test]
+    fn comm_may_hold_anything() {
+        for comm in ["bash", "a) S 1 2 3", "(", ")", "", "a b", "kworker/u8:3-events_unbound", "new\nline"] {
+            let stat = read(tree::stat(7, comm, 123_456).as_bytes()).unwrap().unwrap();
+            assert_eq!((stat.comm(), stat.start_ticks), (comm.as_bytes(), 123_456), "{comm:?}");
+        }
+    }
+
+    #[test]
+    fn comm_may_be_other_than_utf8() {
+        let text = tree::stat(7, "XX", 5).replace("XX", "\u{1}\u{2}");
+        let bytes: Vec<u8> = text.bytes().map(|b| if b < 3 { b + 0xfd } else { b }).collect();
+        assert_eq!(read(&bytes[..]).unwrap().unwrap().comm(), b"\xfe\xff");
+    }
+
+    #[test]
+    fn what_is_cut_is_none() {
+        let whole = tree::stat(7, "bash", 123_456);
+        let end = whole.find("123456").unwrap();
+        for len in 0..end {
+            assert!(read(&whole.as_bytes()[..len]).unwrap().is_none(), "{len}");
+        }
+        assert!(read(&b")("[..]).unwrap().is_none());
+    }
+}

@@ -1,0 +1,163 @@
+//! The TCP sockets of every network namespace, each table read once.
+
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use super::net_tcp::{self, Malformed, Row};
+use super::netns::{self, Netns, NetnsError};
+use super::root::{ProcRoot, ReadError, vanished};
+
+/// The tables of a namespace, below its `net` directory.
+const TABLES: [&str; 2] = ["tcp", "tcp6"];
+
+/// What [`tcp_tables`] read, and what it could not read.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Namespaces whose tables were read.
+    pub namespaces: u32,
+    /// Rows given.
+    pub rows: u64,
+    /// Lines that were no rows.
+    pub malformed: Malformed,
+    /// Namespaces that were found and could not be read.
+    pub unreadable: Vec<Unreadable>,
+    /// Processes whose namespace this user may not know: the sockets of one may be missing.
+    pub denied: u32,
+    /// What could not be read in the search for namespaces.
+    pub errors: Vec<NetnsError>,
+}
+
+/// A namespace that could not be read, or only in part.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Its inode number.
+    pub inode: u32,
+    /// Why.
+    pub why: NetnsError,
+}
+
+/// Gives every row of /proc/net/tcp and tcp6 of every network namespace to `sink`, with the
+/// namespace's inode number.
+pub fn tcp_tables(root: &ProcRoot, mut sink: impl FnMut(u32, &Row)) -> Report {
+    let found = netns::find(root);
+    let mut report = Report { denied: found.denied, errors: found.errors, ..Report::default() };
+    for netns in &found.namespaces {
+        match open(root, netns) {
+            Ok(Some(tables)) => match read(tables, netns.inode, &mut report, &mut sink) {
+                Ok(()) => report.namespaces += 1,
+                Err(error) => report.unreadable.push(Unreadable { inode: netns.inode, why: error.into() }),
+            },
+            // It went away since it was found.
+            Ok(None) => {}
+            Err(why) => report.unreadable.push(Unreadable { inode: netns.inode, why }),
+        }
+    }
+    report
+}
+
+type Table = (File, PathBuf);
+
+fn read(
+    tables: Vec<Table>,
+    inode: u32,
+    report: &mut Report,
+    sink: &mut impl FnMut(u32, &Row),
+) -> Result<(), ReadError> {
+    for (file, path) in tables {
+        let (rows, malformed) = (&mut report.rows, &mut report.malformed);
+        net_tcp::read(BufReader::with_capacity(1 << 16, file), &path, malformed, |row| {
+            *rows += 1;
+            sink(inode, row);
+        })
+        .map_err(|source| ReadError::new(path, source))?;
+    }
+    Ok(())
+}
+
+/// Opens the tables of `netns`; `None` if it is gone. An open table stays with its namespace.
+fn open(root: &ProcRoot, netns: &Netns) -> Result<Option<Vec<Table>>, NetnsError> {
+    if let Some(pid) = netns.pid {
+        if let Some(tables) = open_of_process(root, pid, netns.inode)? {
+            return Ok(Some(tables));
+        }
+        // The process ended or moved; others may be left.
+        if let Some(pid) = netns::some_process(root, netns.inode)
+            && let Some(tables) = open_of_process(root, pid, netns.inode)?
+        {
+            return Ok(Some(tables));
+        }
+    }
+    let Some(path) = &netns.path else {
+        return Ok(None);
+    };
+    match open_inside(root, path, netns.inode) {
+        // The file was removed; the namespace may be bound to another.
+        Ok(None) | Err(NetnsError::NotNetns { .. }) => match netns::some_mount(root, netns.inode) {
+            Some(path) => match open_inside(root, &path, netns.inode) {
+                Ok(None) | Err(NetnsError::NotNetns { .. }) => Err(NetnsError::Hidden { path }),
+                result => result,
+            },
+            None => Ok(None),
+        },
+        result => result,
+    }
+}
+
+/// The tables as process `pid` sees them; `None` if it is not in namespace `inode`.
+fn open_of_process(root: &ProcRoot, pid: u32, inode: u32) -> Result<Option<Vec<Table>>, NetnsError> {
+    let tables = open_tables(&root.process(pid).join("net"));
+    // The directory leads to the namespace that the process was in when the tables were opened.
+    if netns::by_pid(root, pid)? != Some(inode) {
+        return Ok(None);
+    }
+    Ok(Some(tables?))
+}
+
+/// The tables of the namespace at `path`, which has no process: a thread enters it to open them,
+/// and ends, so that no other work is ever done there. `None` if `path` is another namespace now.
+fn open_inside(root: &ProcRoot, path: &Path, inode: u32) -> Result<Option<Vec<Table>>, NetnsError> {
+    let Some((file, found)) = netns::open(path)? else {
+        return Ok(None);
+    };
+    if found != inode {
+        return Ok(None);
+    }
+    let net = root.path().join("thread-self/net");
+    let inside = move || {
+        // SAFETY: the descriptor is open; only this thread moves, and it ends after this function.
+        if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(open_tables(&net))
+    };
+    let no_thread = |source| NetnsError::Thread { path: path.to_owned(), source };
+    let tables = thread::Builder::new()
+        .name("netns".into())
+        .spawn(inside)
+        .map_err(no_thread)?
+        .join()
+        .map_err(|_| no_thread(io::Error::other("it panicked")))?
+        .map_err(|source| NetnsError::Enter { path: path.to_owned(), source })?;
+    Ok(Some(tables?))
+}
+
+/// Opens the tables that there are: a kernel may have no IPv6.
+fn open_tables(net: &Path) -> Result<Vec<Table>, ReadError> {
+    let mut tables = Vec::with_capacity(TABLES.len());
+    for table in TABLES {
+        let path = net.join(table);
+        match File::open(&path) {
+            Ok(file) => tables.push((file, path)),
+            Err(error) if vanished(&error) => {}
+            Err(error) => return Err(ReadError::new(path, error)),
+        }
+    }
+    Ok(tables)
+}
+
+#[cfg(test)]
+#[path = "tables_tests.rs"]
+mod tests;

@@ -1,0 +1,99 @@
+//! What exists when the trace begins, from /proc: processes, and the TCP sockets of every network
+//! namespace with the processes that hold them.
+
+use std::collections::HashSet;
+
+use tracer_common::record::Tuple;
+
+use crate::{
+    clock,
+    core::{ProcessSnapshot, SeedSocket},
+    proc::{
+        fd, process,
+        root::ProcRoot,
+        tables::{self, tcp_tables},
+    },
+    stream::TcpState,
+};
+
+/// The picture.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// When it was complete, `CLOCK_BOOTTIME` ns.
+    pub boot_ns: u64,
+    /// Every process that could be read.
+    pub processes: Vec<ProcessSnapshot>,
+    /// Every TCP socket but those in TIME_WAIT and the handshakes of listeners.
+    pub sockets: Vec<SeedSocket>,
+    /// What could not be read, one sentence each.
+    pub gaps: Vec<String>,
+}
+
+/// Takes the picture. `with_sockets`: else processes only.
+#[must_use]
+pub fn take(root: &ProcRoot, with_sockets: bool) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    if with_sockets {
+        sockets(root, &mut snapshot);
+    }
+    match process::list(root) {
+        Ok(pids) => {
+            snapshot.processes = pids.filter_map(|pid| process_snapshot(root, pid)).collect();
+        }
+        Err(error) => snapshot.gaps.push(error.to_string()),
+    }
+    snapshot.boot_ns = clock::boot_ns();
+    snapshot
+}
+
+/// One process, now.
+#[must_use]
+pub fn process_snapshot(root: &ProcRoot, pid: u32) -> Option<ProcessSnapshot> {
+    let (identity, facts) = process::facts(root, pid)?;
+    Some(ProcessSnapshot { pid, start_ns: identity.start_ns, comm: identity.comm, uid: identity.uid, facts })
+}
+
+fn sockets(root: &ProcRoot, snapshot: &mut Snapshot) {
+    let mut rows: Vec<(Tuple, TcpState, u64)> = Vec::new();
+    let report = tcp_tables(root, |netns, row| {
+        let Some(state) = TcpState::from_number(row.state) else { return };
+        // A row without an inode in SYN_RECV is a listener's handshake, and one in TIME_WAIT is what
+        // is left of a socket that was closed: neither is a socket.
+        if matches!(state, TcpState::TimeWait | TcpState::NewSynRecv | TcpState::SynRecv) {
+            return;
+        }
+        let tuple = Tuple {
+            laddr: row.laddr,
+            raddr: row.raddr,
+            lport: row.lport,
+            rport: row.rport,
+            family: row.family,
+            reserved: [0; 3],
+            netns,
+            ifindex: 0,
+        };
+        rows.push((tuple, state, row.inode));
+    });
+    gaps_of(&report, &mut snapshot.gaps);
+    let wanted: HashSet<u64> = rows.iter().map(|row| row.2).filter(|inode| *inode != 0).collect();
+    let (holders, report) = fd::SocketHolders::scan(root, Some(&wanted));
+    if report.denied > 0 {
+        snapshot.gaps.push(format!(
+            "{} processes may not be looked into: the owners of some connections stay unknown",
+            report.denied
+        ));
+    }
+    snapshot.sockets = rows
+        .into_iter()
+        .map(|(tuple, state, inode)| SeedSocket { tuple, state, holders: holders.holders(inode).to_vec() })
+        .collect();
+}
+
+fn gaps_of(report: &tables::Report, gaps: &mut Vec<String>) {
+    if report.malformed.count > 0 {
+        gaps.push(format!("{} lines of /proc/net tables could not be understood", report.malformed.count));
+    }
+    for unreadable in &report.unreadable {
+        gaps.push(format!("network namespace {} cannot be read: {}", unreadable.inode, unreadable.why));
+    }
+}
