@@ -30,11 +30,11 @@ impl fmt::Display for Kind {
 pub struct Toolchain {
     /// Which.
     pub kind: Kind,
-    /// The first line of `rustc --version --verbose`.
+    /// What `rustc --version` says behind its name.
     pub rustc: String,
     /// The version of the LLVM in rustc.
     pub llvm: String,
-    /// What `bpf-linker --version` says.
+    /// As [`linker::version`].
     pub linker_version: String,
     /// bpf-linker.
     pub linker: PathBuf,
@@ -85,7 +85,7 @@ impl Toolchain {
         let llvm = verbose.lines().find_map(|line| line.strip_prefix("LLVM version: ")).unwrap_or("unknown");
         Ok(Self {
             kind,
-            rustc: verbose.lines().next().unwrap_or_default().to_owned(),
+            rustc: verbose.lines().next().map_or("unknown", |line| line.trim_start_matches("rustc ")).to_owned(),
             llvm: llvm.to_owned(),
             linker_version: linker::version(),
             linker,
