@@ -1,1 +1,73 @@
-fn main() {}
+//! The project's tasks: `cargo xtask --help`.
+//!
+//! Depends on no other crate of the workspace: it has to run when the BPF object is stale and the
+//! agent therefore refuses to build.
+
+mod advisories;
+mod build_ebpf;
+mod ci;
+mod command;
+mod dependencies;
+mod linker;
+mod nginx;
+mod packages;
+mod privilege;
+mod run;
+mod rustc;
+mod setup;
+mod spdx;
+#[path = "../../tracer/build/stamp.rs"]
+mod stamp;
+mod test;
+mod toolchain;
+mod tree;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Builds, runs and tests tracer")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what is missing to build the BPF objects and to run the live tests
+    Setup(setup::Args),
+    /// Build the BPF objects that are kept in tracer/bpf, or check that they can be reproduced
+    BuildEbpf(build_ebpf::Args),
+    /// Build tracer in release and start it as root
+    Run(run::Args),
+    /// Run every test: the crates' own as you, the live ones as root
+    Test(test::Args),
+    /// Everything that must hold before a change goes in
+    Ci(ci::Args),
+    /// Check licences, sources and known advisories of every dependency, offline
+    Dependencies(dependencies::Args),
+    /// Renew the list of advisories from a clone of the RustSec database
+    Advisories(advisories::Args),
+}
+
+fn main() -> ExitCode {
+    if rustc::asked_for() {
+        return rustc::main();
+    }
+    let done = match Cli::parse().task {
+        Task::Setup(args) => setup::main(&args),
+        Task::BuildEbpf(args) => build_ebpf::main(&args),
+        Task::Run(args) => run::main(&args),
+        Task::Test(args) => test::main(&args),
+        Task::Ci(args) => ci::main(&args),
+        Task::Dependencies(args) => dependencies::main(&args),
+        Task::Advisories(args) => advisories::main(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

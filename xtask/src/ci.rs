@@ -1,0 +1,52 @@
+//! `cargo xtask ci`: everything that must hold, step by step.
+
+use crate::setup::{self, Purpose};
+use crate::tree::Tree;
+use crate::{build_ebpf, command, dependencies, test};
+use anyhow::{Context as _, Result};
+use std::process::Command;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Compare the BPF objects even if this machine has another toolchain than the one that built them
+    #[arg(long)]
+    allow_other_toolchain: bool,
+}
+
+pub fn main(args: &Args) -> Result<()> {
+    let start = Instant::now();
+    let tree = Tree::find()?;
+    let cargo = |words: &[&str]| {
+        let mut cargo = command::cargo();
+        cargo.args(words).current_dir(&tree.root);
+        cargo
+    };
+    step("setup", || setup::ensure(&tree, &[Purpose::Build, Purpose::Test], true))?;
+    step("format", || {
+        command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
+        command::run(&mut cargo(&["fmt", "--check", "--manifest-path", "tracer-ebpf/Cargo.toml"]))
+    })?;
+    // Before what builds the agent, which embeds the objects.
+    step("BPF objects", || build_ebpf::check(&tree, None, args.allow_other_toolchain))?;
+    step("clippy", || {
+        command::run(&mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    })?;
+    step("documentation", || {
+        let mut doc: Command = cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
+        command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    })?;
+    step("dependencies", || dependencies::check(&tree))?;
+    println!("=== everything but the tests: {:.0} s", start.elapsed().as_secs_f64());
+    println!("=== tests");
+    // The last lines of the whole run are cargo test's.
+    test::main(&test::Args::default()).context("tests")
+}
+
+fn step(name: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("=== {name}");
+    let start = Instant::now();
+    body().with_context(|| name.to_owned())?;
+    println!("=== {name}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}

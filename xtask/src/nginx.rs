@@ -1,0 +1,48 @@
+//! nginx for the live tests, taken out of its Debian package without installing it.
+//!
+//! Installing the package would start a web server on port 80 of the machine and enable it for every
+//! boot. The tests start their own with their own configuration and need the program alone.
+
+use crate::command;
+use crate::tree::Tree;
+use anyhow::{Result, bail};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The folder to put into PATH.
+#[must_use]
+pub fn folder(tree: &Tree) -> PathBuf {
+    tree.tools().join("nginx/usr/sbin")
+}
+
+/// Whether there is one: unpacked here or installed.
+#[must_use]
+pub fn is_here(tree: &Tree) -> bool {
+    folder(tree).join("nginx").is_file() || command::find("nginx").is_some()
+}
+
+/// Downloads the package and unpacks it.
+///
+/// # Errors
+/// When apt cannot download it, or the program does not start (a library is missing).
+pub fn unpack(tree: &Tree) -> Result<()> {
+    let download = tree.tools().join("nginx-packages");
+    fs::create_dir_all(&download)?;
+    // Which of them holds the program differs between Debian's releases.
+    for package in ["nginx", "nginx-light"] {
+        command::run(Command::new("apt-get").args(["download", package]).current_dir(&download))?;
+    }
+    for entry in fs::read_dir(&download)? {
+        let package = entry?.path();
+        command::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(tree.tools().join("nginx")))?;
+    }
+    fs::remove_dir_all(&download)?;
+    let program = folder(tree).join("nginx");
+    // It writes its version to stderr; what counts is that it starts.
+    if command::probe(Command::new(&program).arg("-v")).is_none() {
+        fs::remove_dir_all(tree.tools().join("nginx"))?;
+        bail!("nginx, as unpacked from its package, does not start here: install nginx by hand");
+    }
+    Ok(())
+}

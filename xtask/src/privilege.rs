@@ -1,0 +1,28 @@
+//! Root: whether we have it, and how to get it.
+
+use crate::command;
+use anyhow::{Result, bail};
+use std::ffi::OsString;
+
+/// Whether this process is root.
+#[must_use]
+pub fn is_root() -> bool {
+    // SAFETY: geteuid takes nothing, touches no memory and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// What to put before a command line so that it runs as root: nothing when we are root.
+///
+/// # Errors
+/// When we are not root and neither sudo nor doas is there.
+pub fn prefix() -> Result<Vec<OsString>> {
+    if is_root() {
+        return Ok(Vec::new());
+    }
+    match ["sudo", "doas"].into_iter().find_map(command::find) {
+        Some(program) => Ok(vec![program.into(), "--".into()]),
+        None => {
+            bail!("this needs root, and neither sudo nor doas is installed: start the same command in a root shell")
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `cargo xtask test`: every test, the live ones included.
+
+use crate::setup::{self, Missing, Purpose};
+use crate::tree::Tree;
+use crate::{command, nginx, packages, privilege, run};
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Instant;
+use std::{env, fs};
+
+/// The package with the live tests.
+const LIVE: &str = "tracer-tests";
+
+/// A reason that starts so tells of a kernel that lacks something: no fault of the machine's setup.
+const KERNEL: &str = "kernel: ";
+
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Only tests whose name contains this
+    filter: Option<String>,
+    /// Only one of the two halves
+    #[arg(long, value_enum)]
+    only: Option<Half>,
+}
+
+/// The two halves of the tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Half {
+    /// The crates' own tests: no root, no kernel
+    Host,
+    /// Real traffic under a real tracer, as root
+    Live,
+}
+
+pub fn main(args: &Args) -> Result<()> {
+    let tree = Tree::find()?;
+    let mut failed = Vec::new();
+    // The live half first: what it has to say about skipped tests then stands above the last results.
+    if args.only != Some(Half::Host) {
+        let start = Instant::now();
+        if let Err(error) = live(&tree, args.filter.as_deref()) {
+            failed.push(format!("{error:#}"));
+        }
+        println!("live tests: {:.1} s", start.elapsed().as_secs_f64());
+    }
+    if args.only != Some(Half::Live)
+        && let Err(error) = host(&tree, args.filter.as_deref())
+    {
+        failed.push(format!("{error:#}"));
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\nxtask: "));
+    }
+    Ok(())
+}
+
+fn host(tree: &Tree, filter: Option<&str>) -> Result<()> {
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", LIVE]);
+    command::run(cargo.args(filter).current_dir(&tree.root))
+}
+
+fn live(tree: &Tree, filter: Option<&str>) -> Result<()> {
+    let missing = Missing::look(tree, &[Purpose::Test]);
+    if !missing.nothing() {
+        if !(in_ci() || privilege::is_root() && packages::is_debian()) {
+            bail!(
+                "the live tests need programs that are not here: {}; cargo xtask setup --for test installs them",
+                missing.programs.join(", ")
+            );
+        }
+        setup::ensure(tree, &[Purpose::Test], true)?;
+    }
+    let tracer = run::build_tracer(tree)?;
+    let log = tree.target.join("xtask/skipped.tsv");
+    fs::create_dir_all(log.parent().context("a file without a folder")?)?;
+    fs::write(&log, "").with_context(|| log.display().to_string())?;
+    let tests = as_root(tree, &tracer, &log, filter)?;
+    let skipped = fs::read_to_string(&log).with_context(|| log.display().to_string())?;
+    let excused = report_skipped(&skipped);
+    tests?;
+    if in_ci() && !excused {
+        bail!(
+            "tests were skipped that this machine could run (a reason that starts with {KERNEL:?} would be accepted)"
+        );
+    }
+    Ok(())
+}
+
+/// Builds the live tests as the invoking user and runs them as root: cargo starts each test binary
+/// through the runner that we give it. The outer result is ours, the inner one the tests'.
+fn as_root(tree: &Tree, tracer: &Path, log: &Path, filter: Option<&str>) -> Result<Result<()>> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(
+        [nginx::folder(tree)].into_iter().chain(env::split_paths(&path)).chain(["/usr/sbin".into(), "/sbin".into()]),
+    )?;
+    let mut runner = privilege::prefix()?;
+    runner.push("env".into());
+    for (key, value) in
+        [("PATH", path.as_os_str()), ("TRACER_BIN", tracer.as_os_str()), ("TRACER_SKIP_LOG", log.as_os_str())]
+    {
+        let mut word = OsString::from(key);
+        word.push("=");
+        word.push(value);
+        runner.push(word);
+    }
+    if let Some(ci) = env::var_os("CI") {
+        let mut word = OsString::from("CI=");
+        word.push(ci);
+        runner.push(word);
+    }
+    let words = runner
+        .iter()
+        .map(|word| word.to_str().map(serde_json::Value::from).context("a path that is not UTF-8"))
+        .collect::<Result<Vec<_>>>()?;
+    // A JSON string is a TOML string.
+    let config = format!("target.'cfg(unix)'.runner = {}", serde_json::Value::from(words));
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--locked", "--no-fail-fast", "--package", LIVE, "--config", &config]);
+    cargo.args(filter).args(["--", "--test-threads=1"]).current_dir(&tree.root);
+    eprintln!("+ cargo test --package {LIVE} (as root, TRACER_BIN={})", tracer.display());
+    Ok(command::quietly(&mut cargo))
+}
+
+/// Whether this runs under continuous integration.
+fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
+}
+
+/// Prints what was skipped and why; says whether every reason lies in the kernel.
+fn report_skipped(log: &str) -> bool {
+    let skipped: Vec<(&str, &str)> = log
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split_once('\t').unwrap_or((line, "no reason given")))
+        .collect();
+    for (name, reason) in &skipped {
+        println!("SKIP {name}: {reason}");
+    }
+    skipped.iter().all(|(_, reason)| reason.starts_with(KERNEL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_kernel_excuses_a_skip() {
+        assert!(report_skipped(""));
+        assert!(report_skipped("fentry\tkernel: fentry is refused (EPERM)\n"));
+        assert!(!report_skipped("fentry\tkernel: fentry is refused (EPERM)\nnginx\tno nginx\n"));
+        assert!(!report_skipped("nameless\n"));
+    }
+}

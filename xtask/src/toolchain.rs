@@ -1,0 +1,137 @@
+//! The two toolchains that can build the BPF objects, and which of them is here.
+
+use crate::tree::Tree;
+use crate::{command, linker, rustc};
+use clap::ValueEnum;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Which toolchain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Debian's rustc-web with libstd-rust-web-dev-bpf: `core` comes built for BPF
+    Debian,
+    /// rustup's nightly with rust-src: `core` is built with -Z build-std
+    Nightly,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Debian => "debian",
+            Self::Nightly => "nightly",
+        })
+    }
+}
+
+/// A toolchain that is complete.
+#[derive(Debug)]
+pub struct Toolchain {
+    /// Which.
+    pub kind: Kind,
+    /// What `rustc --version` says behind its name.
+    pub rustc: String,
+    /// The version of the LLVM in rustc.
+    pub llvm: String,
+    /// As [`linker::version`].
+    pub linker_version: String,
+    /// bpf-linker.
+    pub linker: PathBuf,
+    /// llvm-objcopy, which strips the objects.
+    pub objcopy: PathBuf,
+    /// rustc's sysroot.
+    pub sysroot: PathBuf,
+}
+
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+/// What Debian's libstd-rust-web-dev-bpf installs.
+const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none";
+/// Where Debian's LLVM of rustc's version is.
+pub const DEBIAN_LLVM: &str = "/usr/lib/llvm-22";
+
+impl Toolchain {
+    /// The toolchain of one kind.
+    ///
+    /// # Errors
+    /// A sentence that names the first piece that is missing.
+    pub fn find(kind: Kind, tree: &Tree) -> Result<Self, String> {
+        match kind {
+            Kind::Debian => {
+                for (path, package) in
+                    [(DEBIAN_RUSTC, "rustc-web"), (DEBIAN_CARGO, "cargo-web"), (DEBIAN_CORE, "libstd-rust-web-dev-bpf")]
+                {
+                    if !Path::new(path).exists() {
+                        return Err(format!("{path} is not there (Debian's package {package})"));
+                    }
+                }
+            }
+            Kind::Nightly => {
+                if command::find("rustup").is_none() {
+                    return Err("rustup is not installed".into());
+                }
+            }
+        }
+        let verbose = command_text(kind, &["--version", "--verbose"])
+            .ok_or_else(|| format!("the {kind} toolchain's rustc does not start"))?;
+        let sysroot: PathBuf =
+            command_text(kind, &["--print=sysroot"]).ok_or("rustc does not tell its sysroot")?.trim().into();
+        if kind == Kind::Nightly && !sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
+            return Err("nightly has no rust-src (rustup component add rust-src --toolchain nightly)".into());
+        }
+        let linker = linker::find(tree).ok_or_else(|| format!("{} is not installed", linker::version()))?;
+        let objcopy = objcopy().ok_or("llvm-objcopy is not installed (it comes with LLVM)")?;
+        let llvm = verbose.lines().find_map(|line| line.strip_prefix("LLVM version: ")).unwrap_or("unknown");
+        Ok(Self {
+            kind,
+            rustc: verbose.lines().next().map_or("unknown", |line| line.trim_start_matches("rustc ")).to_owned(),
+            llvm: llvm.to_owned(),
+            linker_version: linker::version(),
+            linker,
+            objcopy,
+            sysroot,
+        })
+    }
+
+    /// `cargo` of this toolchain in an environment that is the same for everyone.
+    #[must_use]
+    pub fn cargo(&self) -> Command {
+        let mut command = match self.kind {
+            Kind::Debian => Command::new(DEBIAN_CARGO),
+            Kind::Nightly => {
+                let mut command = Command::new("rustup");
+                command.args(["run", "nightly", "cargo"]);
+                command
+            }
+        };
+        rustc::clean(&mut command);
+        if self.kind == Kind::Debian {
+            // `core` is there, built; what aya-ebpf needs of the unstable language is allowed by name.
+            command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
+        }
+        command
+    }
+}
+
+fn command_text(kind: Kind, args: &[&str]) -> Option<String> {
+    let mut command = match kind {
+        Kind::Debian => Command::new(DEBIAN_RUSTC),
+        Kind::Nightly => {
+            let mut command = Command::new("rustup");
+            command.args(["run", "nightly", "rustc"]);
+            command
+        }
+    };
+    rustc::clean(&mut command);
+    let output = command.args(args).output().ok()?;
+    output.status.success().then(|| String::from_utf8(output.stdout).ok()).flatten()
+}
+
+fn objcopy() -> Option<PathBuf> {
+    let debian = Path::new(DEBIAN_LLVM).join("bin/llvm-objcopy");
+    if debian.is_file() {
+        return Some(debian);
+    }
+    command::find("llvm-objcopy").or_else(|| (19..30).rev().find_map(|n| command::find(&format!("llvm-objcopy-{n}"))))
+}
