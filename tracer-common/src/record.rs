@@ -197,10 +197,10 @@ pub struct SocketState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Tuple {
-    /// Local address.
-    pub laddr: [u8; 16],
+    /// Local address: words as they lie in memory, so bytes in network order.
+    pub laddr: [u32; 4],
     /// Remote address.
-    pub raddr: [u8; 16],
+    pub raddr: [u32; 4],
     /// Local port; 0 while none is bound.
     pub lport: u16,
     /// Remote port.

@@ -56,11 +56,11 @@ pub static PORTS: Array<u64> = Array::with_max_entries(4096, 0);
 
 /// IPv4 prefixes of `FILTER_*ADDR`.
 #[map]
-pub static PREFIXES4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static PREFIXES4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// IPv6 prefixes of `FILTER_*ADDR`.
 #[map]
-pub static PREFIXES6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static PREFIXES6: LpmTrie<[u32; 4], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Adds one to a counter.
 #[inline(always)]

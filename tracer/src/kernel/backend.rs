@@ -214,7 +214,7 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 backend: Backend::Syscall,
                 programs: &[
                     needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept")),
-                    needed("accept4__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
+                    needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
                 ],
             },
         ] },

@@ -79,8 +79,9 @@ impl Kernel {
     }
 
     fn load_once(plan: &Plan, btf: Option<&AyaBtf>) -> Result<Self, KernelError> {
+        // No BTF for the loader itself: there is nothing in the object to relocate by it.
         let mut ebpf = EbpfLoader::new()
-            .btf(btf)
+            .btf(None)
             .override_global("OFFSETS", &plan.offsets, true)
             .override_global("SETTINGS", &plan.settings, true)
             .map_max_entries("EVENTS", plan.ring_bytes)
@@ -88,12 +89,23 @@ impl Kernel {
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
         let mut choices = Vec::new();
+        let mut trampolines = None;
         for hook in Hook::ALL {
             if hook == Hook::IoUring && !needs_io_uring(&choices) {
                 continue;
             }
             let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
-            let choice = choose(hook, forced, |link| attach_link(&mut ebpf, link, btf));
+            let choice = choose(hook, forced, |link| {
+                // What refuses one trampoline refuses them all: a millisecond saved for each hook.
+                if let (Backend::Fentry, Some(why)) = (link.backend, &trampolines) {
+                    return Err(String::clone(why));
+                }
+                let attached = attach_link(&mut ebpf, link, btf);
+                if link.backend == Backend::Fentry {
+                    trampolines = attached.clone().err().filter(|why| why.contains("Operation not permitted"));
+                }
+                attached
+            });
             debug!("{}: {:?}, refused {:?}", hook.name(), choice.backend, choice.refused);
             if choice.backend.is_none() && hook.is_required() {
                 return Err(KernelError::required(hook, &choice.refused));
@@ -225,7 +237,9 @@ fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> 
             program.load().and_then(|()| program.attach(name).map(drop))
         }
         (Program::TracePoint(program), Attach::Tracepoint(category, name)) => {
-            program.load().and_then(|()| program.attach(category, name).map(drop))
+            // One program may serve two tracepoints: it is loaded once.
+            let loaded = if program.fd().is_ok() { Ok(()) } else { program.load() };
+            loaded.and_then(|()| program.attach(category, name).map(drop))
         }
         _ => return Err(format!("{} is of another type in the object", spec.program)),
     };
