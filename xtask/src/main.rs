@@ -4,6 +4,7 @@
 //! agent therefore refuses to build.
 
 mod advisories;
+mod bench;
 mod build_ebpf;
 mod ci;
 mod command;
@@ -44,6 +45,8 @@ enum Task {
     Test(test::Args),
     /// Everything that must hold before a change goes in
     Ci(ci::Args),
+    /// Measure tracer beside its peers
+    Bench(bench::Args),
     /// Check licences, sources and known advisories of every dependency, offline
     Dependencies(dependencies::Args),
     /// Renew the list of advisories from a clone of the RustSec database
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),
         Task::Ci(args) => ci::main(&args),
+        Task::Bench(args) => bench::main(&args),
         Task::Dependencies(args) => dependencies::main(&args),
         Task::Advisories(args) => advisories::main(&args),
     };

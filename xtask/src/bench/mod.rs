@@ -1,0 +1,31 @@
+//! `cargo xtask bench`: measurements side by side with peers, in one run. Ratios are what counts.
+
+mod hold;
+mod live;
+mod peer;
+mod statistics;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// tracer live beside tcplife and tcpstates: kernel time per event, slowdown, start, memory
+    Live(live::Args),
+    /// Hold connections open until stdin closes (used by the others)
+    #[command(hide = true)]
+    Hold(hold::Args),
+}
+
+pub fn main(args: &Args) -> Result<()> {
+    match &args.what {
+        What::Live(args) => live::main(args),
+        What::Hold(args) => hold::main(args),
+    }
+}
