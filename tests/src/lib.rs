@@ -4,6 +4,7 @@
 //! - [`traffic`] is what the `traffic` binary does: sockets on demand, churn, short processes.
 //! - [`generator`] drives such processes and keeps the [`generator::Fact`]s of what they did.
 //! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
+//! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
 //! - [`netns`] and [`wire`] make the networks.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
@@ -13,6 +14,7 @@ pub mod compare;
 pub mod errno;
 pub mod generator;
 pub mod netns;
+pub mod scene;
 pub mod skip;
 pub mod stream;
 pub mod trace;

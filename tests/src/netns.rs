@@ -186,7 +186,7 @@ impl Netns {
     /// One rule in a chain of hook `hook` (`input`, `output`) that sees everything.
     pub fn nft_rule(&self, hook: &str, rule: &str) {
         self.nft(&format!(
-            "table inet test {{ chain {hook} {{ type filter hook {hook} priority 0; policy accept; {rule}; }} }}\n"
+            "table inet test {{\nchain {hook} {{\ntype filter hook {hook} priority 0; policy accept;\n{rule}\n}}\n}}\n"
         ));
     }
 

@@ -84,6 +84,8 @@ pub struct Fact {
     pub close_optional: bool,
     /// The close event's `errno`, where the verdict has one.
     pub errno: Option<&'static str>,
+    /// The close event's `errno` may be anything (the kernel leaves it to chance).
+    pub any_errno: bool,
     /// Payload bytes sent and acknowledged.
     pub tx: Option<u64>,
     /// Payload bytes received.
@@ -125,6 +127,7 @@ impl Fact {
             verdicts: Vec::new(),
             close_optional: false,
             errno: None,
+            any_errno: false,
             tx: Some(0),
             rx: Some(0),
             mptcp: false,
