@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::stream::{Stream, brief, parse};
-use crate::traffic::sys::PATIENCE;
+use crate::traffic::sys::patience;
 
 /// The line on stderr that says that events will be seen.
 pub const READY: &str = "tracer: ready";
@@ -48,7 +48,7 @@ struct Ears {
 
 impl Ears {
     fn wait<T>(&self, mut ask: impl FnMut(&Said) -> Option<T>) -> Option<T> {
-        self.wait_for(PATIENCE, &mut ask)
+        self.wait_for(patience(), &mut ask)
     }
 
     fn wait_for<T>(&self, patience: Duration, ask: &mut dyn FnMut(&Said) -> Option<T>) -> Option<T> {
@@ -233,7 +233,7 @@ impl Agent {
     #[must_use]
     pub fn end(mut self) -> Ended {
         // A long stream takes its time to be written out.
-        let ended = self.ears.wait_for(PATIENCE * 4, &mut |said| (said.ended == 2).then_some(()));
+        let ended = self.ears.wait_for(patience() * 4, &mut |said| (said.ended == 2).then_some(()));
         assert!(ended.is_some(), "tracer ends; it said:\n{}", self.log());
         let mut child = self.child.take().expect("it runs");
         let status = child.wait().expect("tracer is waited for");

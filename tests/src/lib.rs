@@ -10,6 +10,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
 pub mod agent;
+pub mod bpf;
 pub mod compare;
 pub mod errno;
 pub mod generator;

@@ -4,8 +4,10 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
 use serde_json::json;
-use tracer_tests::generator::Fact;
+use tracer_tests::bpf::DeniedGroup;
+use tracer_tests::generator::{Fact, Pair};
 use tracer_tests::scene::Scene;
+use tracer_tests::skip::skip;
 
 /// A connect() to `to` that must fail with `errno` after the attempt went out, with `verdict`.
 fn fails_later(scene: Scene, to: &str, errno: &'static str, verdict: &'static str) {
@@ -186,7 +188,7 @@ fn same_tuple_twice() {
     let [first, second] = [scene.client.socket(4), scene.client.socket(4)];
     scene.client.bind(first, "127.0.0.1:40000");
     scene.client.bind(second, "127.0.0.1:40000");
-    let pair = tracer_tests::generator::Pair::open_by(&scene.client, &scene.client_ns, &listener, first, listener.addr);
+    let pair = Pair::open_by(&scene.client, &scene.client_ns, &listener, first, listener.addr);
     let reply = scene.client.connect(second, listener.addr);
     assert_eq!(reply.errno(), Some("EADDRNOTAVAIL"));
     let mut facts = pair.stays_open().to_vec();
@@ -228,7 +230,7 @@ fn fails_then_connects_with_the_same_socket() {
     let failed = scene.client.connect(fd, "192.0.2.1:80");
     assert_eq!(failed.errno(), Some("ENETUNREACH"));
     let mut facts = vec![scene.attempt(&failed, "192.0.2.1:80").failed_at_once("ENETUNREACH")];
-    let pair = tracer_tests::generator::Pair::open_by(&scene.client, &scene.client_ns, &listener, fd, listener.addr);
+    let pair = Pair::open_by(&scene.client, &scene.client_ns, &listener, fd, listener.addr);
     facts.extend(pair.client_closes_first());
     facts.push(listener.close());
     scene.expect(&facts);
@@ -245,4 +247,15 @@ fn other_protocols_are_not_tcp() {
         assert!(unix.connect("/nonexistent").is_err(), "nobody is there");
     });
     scene.expect(&[]);
+}
+
+#[test]
+fn forbidden_by_a_control_group() {
+    let group = match DeniedGroup::new() {
+        Ok(group) => group,
+        Err(reason) => return skip(&reason),
+    };
+    let scene = Scene::loopback();
+    group.take(scene.client.process.pid);
+    fails_at_once(scene, "127.0.0.1:9", "EPERM");
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::fact::Process;
 use crate::netns::{self, Netns};
-use crate::traffic::sys::PATIENCE;
+use crate::traffic::sys::patience;
 
 /// The `traffic` binary: `TRACER_TRAFFIC`, else the one that cargo built beside the running test.
 ///
@@ -72,7 +72,8 @@ impl Builder<'_> {
         let path = netns::scratch().join(format!("control-{}", netns::unique()));
         let door = UnixListener::bind(&path).expect("the control socket is bound");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).expect("its mode is set");
-        let program = self.copy.as_deref().map_or_else(traffic_program, copy_program);
+        let door = Door { listener: door, made: RefCell::new(vec![path.clone()]) };
+        let program = self.copy.as_deref().map_or_else(traffic_program, |name| door.copy_program(name));
         let mut command = Command::new(program);
         command.arg("actor").arg(&path).stdin(Stdio::null()).stdout(Stdio::null());
         let (fd, uid) = (self.namespace.descriptor(), self.uid);
@@ -100,20 +101,39 @@ impl Builder<'_> {
     }
 }
 
-/// A copy of the traffic binary under another name.
-fn copy_program(name: &str) -> PathBuf {
-    let dir = netns::scratch().join(format!("copy-{}", netns::unique()));
-    std::fs::create_dir(&dir).expect("the copy's directory is made");
-    let to = dir.join(name);
-    std::fs::copy(traffic_program(), &to).expect("the traffic binary is copied");
-    to
+/// Where an actor and what becomes of it report, and the files that were made for them.
+struct Door {
+    listener: UnixListener,
+    made: RefCell<Vec<PathBuf>>,
+}
+
+impl Door {
+    /// A copy of the traffic binary under another name.
+    fn copy_program(&self, name: &str) -> PathBuf {
+        let dir = netns::scratch().join(format!("copy-{}", netns::unique()));
+        std::fs::create_dir(&dir).expect("the copy's directory is made");
+        let to = dir.join(name);
+        std::fs::copy(traffic_program(), &to).expect("the traffic binary is copied");
+        self.made.borrow_mut().extend([dir, to.clone()]);
+        to
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        for path in self.made.borrow().iter().rev() {
+            let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
+        }
+        // Only the last one finds it empty.
+        let _ = std::fs::remove_dir(netns::scratch());
+    }
 }
 
 /// A running `traffic actor`. Killed when dropped.
 pub struct Actor {
     /// The process's main thread, as it said itself at its start.
     pub process: Process,
-    door: Rc<UnixListener>,
+    door: Rc<Door>,
     child: Option<Child>,
     to: UnixStream,
     from: RefCell<BufReader<UnixStream>>,
@@ -200,14 +220,14 @@ impl Actor {
         Builder { namespace, comm: None, uid: None, copy: None }
     }
 
-    fn answer_door(door: Rc<UnixListener>) -> Self {
+    fn answer_door(door: Rc<Door>) -> Self {
         let mut wait =
-            libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&*door), events: libc::POLLIN, revents: 0 };
+            libc::pollfd { fd: std::os::fd::AsRawFd::as_raw_fd(&door.listener), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd is passed, and it lives through the call.
-        let came = unsafe { libc::poll(&raw mut wait, 1, PATIENCE.as_millis() as i32) };
+        let came = unsafe { libc::poll(&raw mut wait, 1, patience().as_millis() as i32) };
         assert_eq!(came, 1, "an actor reports");
-        let (to, _) = door.accept().expect("an actor reports");
-        to.set_read_timeout(Some(PATIENCE)).expect("a timeout is set");
+        let (to, _) = door.listener.accept().expect("an actor reports");
+        to.set_read_timeout(Some(patience())).expect("a timeout is set");
         let mut from = BufReader::new(to.try_clone().expect("a socket is cloned"));
         let mut hello = String::new();
         from.read_line(&mut hello).expect("an actor says who it is");
@@ -328,7 +348,7 @@ impl Actor {
     /// Executes a copy of the traffic binary called `name`: the same process, another program, the
     /// same descriptors.
     pub fn exec(mut self, name: &str) -> Self {
-        let _ = self.begin(json!({ "op": "exec", "program": copy_program(name) }));
+        let _ = self.begin(json!({ "op": "exec", "program": self.door.copy_program(name) }));
         let mut actor = Self::answer_door(Rc::clone(&self.door));
         actor.child = self.child.take();
         actor

@@ -46,6 +46,8 @@ pub struct Fact {
     pub label: String,
     /// `client`, `server`, `listener`, `unknown`.
     pub role: Role,
+    /// A socket of before the trace, whose role may be unknown.
+    pub any_role: bool,
     /// Inode of the network namespace.
     pub netns: u64,
     /// 4 or 6.
@@ -103,6 +105,7 @@ impl Fact {
         let mut fact = Self {
             label: String::new(),
             role,
+            any_role: false,
             netns: namespace.inode(),
             family: 4,
             v4mapped: false,

@@ -23,7 +23,8 @@ pub struct Churn {
     pub connections: u64,
     /// How many threads, on each side.
     pub threads: usize,
-    /// Where to write one line per connection: the client's tid and port.
+    /// Where to write one line per connection: the client's tid and port, and `CLOCK_BOOTTIME` (ns)
+    /// before its connect().
     pub facts: Option<PathBuf>,
 }
 
@@ -54,9 +55,10 @@ fn server(listener: i32, count: u64, threads: usize) -> Vec<i32> {
     })
 }
 
-/// One connection; gives its port.
-fn connect_one(addr: &SocketAddr) -> Sys<u16> {
+/// One connection; gives its port, and when it began.
+fn connect_one(addr: &SocketAddr) -> Sys<(u16, u64)> {
     let fd = sys::socket(4, 0, false)?;
+    let began = sys::boot_ns();
     sys::connect(fd, addr, None)?;
     let port = sys::address(fd, false)?.port();
     let (sent, failed) = ops::send_all(fd, PAYLOAD);
@@ -69,14 +71,14 @@ fn connect_one(addr: &SocketAddr) -> Sys<u16> {
     }
     sys::linger_zero(fd)?;
     sys::close(fd)?;
-    Ok(port)
+    Ok((port, began))
 }
 
-fn client(addr: SocketAddr, count: u64, threads: usize) -> Vec<(i32, Vec<u16>)> {
+fn client(addr: SocketAddr, count: u64, threads: usize) -> Vec<(i32, Vec<(u16, u64)>)> {
     std::thread::scope(|scope| {
         let share = |i: u64| count / threads as u64 + u64::from(i < count % threads as u64);
         let work = |n: u64| {
-            let ports: Vec<u16> = (0..n)
+            let ports: Vec<(u16, u64)> = (0..n)
                 .map(|_| connect_one(&addr).unwrap_or_else(|e| panic!("the client connects: {}", errno::name(e))))
                 .collect();
             (sys::thread_id(), ports)
@@ -139,11 +141,11 @@ pub fn run(churn: &Churn) -> Sys<()> {
     Ok(())
 }
 
-fn write_facts(path: &PathBuf, done: &[(i32, Vec<u16>)]) -> std::io::Result<()> {
+fn write_facts(path: &PathBuf, done: &[(i32, Vec<(u16, u64)>)]) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     for (tid, ports) in done {
-        for port in ports {
-            writeln!(out, "{tid} {port}")?;
+        for (port, began) in ports {
+            writeln!(out, "{tid} {port} {began}")?;
         }
     }
     out.flush()

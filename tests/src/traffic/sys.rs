@@ -9,8 +9,13 @@ use libc::{c_int, c_void, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
 
 use crate::errno;
 
-/// How long a condition may take before it counts as a failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a condition may take before it counts as a failure: 30 s, or as many as
+/// `TRACER_TEST_PATIENCE` says.
+#[must_use]
+pub fn patience() -> Duration {
+    let seconds = std::env::var("TRACER_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
 
 /// The value of a call, or errno.
 pub type Sys<T> = Result<T, i32>;
@@ -206,13 +211,13 @@ pub fn queued(fd: c_int, request: libc::c_ulong) -> Sys<c_int> {
 pub fn poll(fd: c_int, events: i16) -> Sys<i16> {
     let mut one = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one pollfd is passed, and it lives through the call.
-    check(unsafe { libc::poll(&raw mut one, 1, PATIENCE.as_millis() as c_int) })?;
+    check(unsafe { libc::poll(&raw mut one, 1, patience().as_millis() as c_int) })?;
     Ok(one.revents)
 }
 
 /// Asks again and again until `condition` says so; `ETIMEDOUT` at the end of patience.
 pub fn until(mut condition: impl FnMut() -> Sys<bool>) -> Sys<()> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience();
     while !condition()? {
         if Instant::now() > end {
             return Err(libc::ETIMEDOUT);
@@ -220,6 +225,15 @@ pub fn until(mut condition: impl FnMut() -> Sys<bool>) -> Sys<()> {
         std::thread::park_timeout(Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live local; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// The calling thread's id.
