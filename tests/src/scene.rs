@@ -1,5 +1,7 @@
 //! What most tests begin with: one or two namespaces, a client, a server, and a trace of them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use crate::generator::{Actor, Address, Fact, Listener, Pair};
 use crate::netns::Netns;
 use crate::stream::Stream;
@@ -41,6 +43,13 @@ impl Scene {
         Self::of(a, Some(b), &[])
     }
 
+    /// As [`Scene::veth`], with more arguments for the tracer.
+    #[must_use]
+    pub fn veth_with(args: &[&str]) -> Self {
+        let (a, b) = Netns::pair();
+        Self::of(a, Some(b), args)
+    }
+
     /// As [`Scene::veth`], over a wire that can be held.
     ///
     /// # Errors
@@ -79,9 +88,15 @@ impl Scene {
     /// If `to` is no address.
     #[must_use]
     pub fn attempt(&self, reply: &crate::generator::Reply, to: impl Address) -> Fact {
-        let to = to.text().parse().expect("an address");
+        let to: SocketAddr = to.text().parse().expect("an address");
         let local = reply.address("local").filter(|local| local.port() != 0);
-        Fact::new("client", &self.client_ns, &reply.who, local).peer(to).label("attempt")
+        let mut fact = Fact::new("client", &self.client_ns, &reply.who, local).peer(to).label("attempt");
+        // After a failure the kernel has forgotten the address, though not the port.
+        if fact.laddr.is_some_and(|addr| addr.is_unspecified()) {
+            let to = to.ip().to_canonical();
+            fact.laddr = Some(if to.is_loopback() { to } else { IpAddr::from([10, 7, 0, 1]) });
+        }
+        fact
     }
 
     /// Ends the trace and compares.

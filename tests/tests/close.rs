@@ -156,7 +156,7 @@ fn reset_after_our_fin() {
 }
 
 #[test]
-fn reset_after_the_peers_fin() {
+fn reset_by_linger_zero_after_our_fin() {
     over_loopback(|mut pair| {
         pair.client.on("shutdown", pair.client_fd);
         pair.server.on("recv_end", pair.server_fd);

@@ -175,7 +175,7 @@ fn no_local_port_left() {
     let fd = scene.client.socket(4);
     let reply = scene.client.connect(fd, listener.addr);
     assert_eq!(reply.errno(), Some("EADDRNOTAVAIL"));
-    let mut facts = vec![scene.attempt(&reply, listener.addr).failed_at_once("EADDRNOTAVAIL")];
+    let mut facts = vec![scene.attempt(&reply, listener.addr).failed_when_begun("EADDRNOTAVAIL")];
     facts.extend(pairs.into_iter().flat_map(|pair| pair.client_resets()));
     facts.push(listener.close());
     scene.expect(&facts);
@@ -192,7 +192,7 @@ fn same_tuple_twice() {
     let reply = scene.client.connect(second, listener.addr);
     assert_eq!(reply.errno(), Some("EADDRNOTAVAIL"));
     let mut facts = pair.stays_open().to_vec();
-    facts.push(scene.attempt(&reply, listener.addr).failed_at_once("EADDRNOTAVAIL"));
+    facts.push(scene.attempt(&reply, listener.addr).failed_when_begun("EADDRNOTAVAIL"));
     facts.push(listener.stay());
     scene.expect(&facts);
 }

@@ -74,6 +74,8 @@ pub struct Fact {
     pub connect: bool,
     /// The connect event's `errno`.
     pub connect_errno: Option<&'static str>,
+    /// The attempt had begun (`SYN_SENT`) when it failed: the connect event may not know the errno yet.
+    pub begun: bool,
     /// An `established` event.
     pub established: bool,
     /// An `accept` event.
@@ -124,6 +126,7 @@ impl Fact {
             listen: role == "listener",
             connect: role == "client",
             connect_errno: None,
+            begun: false,
             established: role == "client" || role == "server",
             accept: role == "server",
             open: None,
@@ -185,6 +188,14 @@ impl Fact {
         self.connect_errno = Some(errno);
         self.established = false;
         self.ends("failed_local", Some(errno))
+    }
+
+    /// connect() failed with `errno` after the socket had left `CLOSE`.
+    #[must_use]
+    pub fn failed_when_begun(self, errno: &'static str) -> Self {
+        let mut fact = self.failed_at_once(errno);
+        fact.begun = true;
+        fact
     }
 
     /// The handshake came to nothing.
