@@ -137,8 +137,8 @@ fn check_keys(fact: &Fact, event: &Value, wrong: &mut Vec<String>) {
     if event["mptcp"].as_bool().unwrap_or(false) != fact.mptcp {
         wrong.push(format!("mptcp is {}: {}", fact.mptcp, brief(event)));
     }
-    // A connect that has just begun may have no local address yet.
-    let local_may_lack = event["event"] == "connect";
+    // A connect that has just begun may have no local address yet, nor a transition that went with it.
+    let local_may_lack = event["event"] == "connect" || event["event"] == "state";
     for (key, want, may_lack) in
         [("laddr", fact.laddr, local_may_lack), ("raddr", fact.raddr, false)].into_iter().filter(|(_, w, _)| w.is_some())
     {
@@ -156,7 +156,8 @@ fn check_keys(fact: &Fact, event: &Value, wrong: &mut Vec<String>) {
     let may_be_early = event["event"].as_str().is_some_and(|kind| kind == "established" || ASIDE.contains(&kind));
     if may_be_early && fact.accept {
         let source = event["owner_source"].as_str();
-        if !matches!(source, Some("accept" | "listener")) {
+        let unseen = fact.listener_unseen && source == Some("unknown");
+        if !unseen && !matches!(source, Some("accept" | "listener")) {
             wrong.push(format!("owner_source before accept is listener: {}", brief(event)));
         }
     } else {

@@ -68,6 +68,8 @@ pub struct Fact {
     pub any_thread: bool,
     /// How the owner is known.
     pub owner_source: Source,
+    /// A filter keeps the listener out: nobody owns its children until accept().
+    pub listener_unseen: bool,
     /// A `listen` event.
     pub listen: bool,
     /// A `connect` event.
@@ -123,6 +125,7 @@ impl Fact {
                 "listener" => "listen",
                 _ => "unknown",
             },
+            listener_unseen: false,
             listen: role == "listener",
             connect: role == "client",
             connect_errno: None,
