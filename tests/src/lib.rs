@@ -1,1 +1,23 @@
-//! x
+//! The harness of the live tests: real traffic in network namespaces of its own, made by processes
+//! that know what they did, compared with the stream that `tracer` prints.
+//!
+//! - [`traffic`] is what the `traffic` binary does: sockets on demand, churn, short processes.
+//! - [`generator`] drives such processes and keeps the [`generator::Fact`]s of what they did.
+//! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
+//! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
+//! - [`netns`] and [`wire`] make the networks.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
+
+pub mod agent;
+pub mod bpf;
+pub mod compare;
+pub mod errno;
+pub mod generator;
+pub mod netns;
+pub mod scene;
+pub mod skip;
+pub mod stream;
+pub mod trace;
+pub mod traffic;
+pub mod wire;

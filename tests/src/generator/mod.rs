@@ -1,0 +1,9 @@
+//! Drives processes that make connections, and keeps the facts of what they did.
+
+mod actor;
+mod fact;
+mod pair;
+
+pub use actor::{Actor, Address, Builder, Pending, Reply, traffic_program};
+pub use fact::{Fact, Process, Role, Source};
+pub use pair::{Listener, Pair};

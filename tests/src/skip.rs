@@ -1,0 +1,25 @@
+//! Tests that cannot run here say why, and leave a line that the runner can judge.
+
+use std::io::Write as _;
+use std::path::Path;
+
+/// Says that the running test is skipped because of `reason` (`"kernel: …"`, `"tool: …"`): printed,
+/// and appended as `name<TAB>reason` to the file that `TRACER_SKIP_LOG` names.
+pub fn skip(reason: &str) {
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    println!("SKIP {name}: {reason}");
+    if let Some(path) = std::env::var_os("TRACER_SKIP_LOG") {
+        let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).expect("TRACER_SKIP_LOG opens");
+        writeln!(log, "{name}\t{reason}").expect("TRACER_SKIP_LOG takes a line");
+    }
+}
+
+/// The reason to skip if a command is not installed.
+#[must_use]
+pub fn missing_tool(tool: &str) -> Option<String> {
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&dirs)
+        .chain([Path::new("/usr/sbin").into(), Path::new("/sbin").into()])
+        .any(|dir| dir.join(tool).is_file());
+    (!found).then(|| format!("tool: {tool} is not installed"))
+}

@@ -1,0 +1,94 @@
+//! One trace of a scenario: a tracer, a fence, and the comparison at the end.
+
+use std::cell::Cell;
+use std::net::TcpStream;
+
+use crate::agent::Agent;
+use crate::compare;
+use crate::generator::Fact;
+use crate::netns::Netns;
+use crate::stream::Stream;
+
+/// A tracer that traces a scenario.
+pub struct Trace {
+    /// The tracer.
+    pub agent: Agent,
+    fence: Netns,
+    next: Cell<u16>,
+}
+
+impl Trace {
+    /// Starts one that traces everything.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts one with more arguments. Filters that keep the fence out need [`Trace::expect_filtered`].
+    #[must_use]
+    pub fn with(args: &[&str]) -> Self {
+        Self { agent: Agent::live(args), fence: Netns::new(), next: Cell::new(1) }
+    }
+
+    /// Returns once all that has happened before has been delivered: makes a connection that nobody
+    /// else makes, and waits for its end.
+    pub fn fence(&self) {
+        let port = self.next.replace(self.next.get() + 1);
+        let refused = self.fence.within(|| TcpStream::connect(("127.0.0.1", port)));
+        assert!(refused.is_err(), "nobody listens in the fence's namespace");
+        let netns = self.fence.inode();
+        self.agent.wait_for("close of the fence", |event| {
+            event["event"] == "close" && event["netns"] == netns && event["rport"] == port
+        });
+    }
+
+    /// Ends the trace when everything has come, and compares: in `namespaces` there must be what
+    /// `facts` say, and nothing else.
+    ///
+    /// # Panics
+    /// With every difference, and the events.
+    pub fn expect(self, namespaces: &[&Netns], facts: &[Fact]) -> Stream {
+        let inodes: Vec<u64> = namespaces.iter().map(|n| n.inode()).collect();
+        self.await_closes(&inodes, facts);
+        self.fence();
+        self.compare(&inodes, facts)
+    }
+
+    /// As [`Trace::expect`], where a filter keeps the fence out.
+    ///
+    /// # Panics
+    /// With every difference, and the events.
+    pub fn expect_filtered(self, namespaces: &[&Netns], facts: &[Fact]) -> Stream {
+        let inodes: Vec<u64> = namespaces.iter().map(|n| n.inode()).collect();
+        self.await_closes(&inodes, facts);
+        self.compare(&inodes, facts)
+    }
+
+    /// Waits until as many sockets have closed as the facts say. What is missing then is told by the
+    /// comparison.
+    fn await_closes(&self, namespaces: &[u64], facts: &[Fact]) {
+        let closes = facts.iter().filter(|f| !f.close_optional && f.verdicts != ["open_at_end"]).count();
+        self.agent.settles(|events| {
+            let closed = |e: &&serde_json::Value| {
+                e["event"] == "close" && e["netns"].as_u64().is_some_and(|netns| namespaces.contains(&netns))
+            };
+            events.iter().filter(closed).count() >= closes
+        });
+    }
+
+    fn compare(self, namespaces: &[u64], facts: &[Fact]) -> Stream {
+        let ended = self.agent.stop();
+        assert_eq!(ended.status.code(), Some(0), "tracer ends well; it said:\n{}", ended.log);
+        assert_eq!(ended.stream.lost(), 0, "nothing is lost: {}", ended.stream.summary());
+        let wrong = compare::differences(&ended.stream, facts, namespaces);
+        assert!(
+            wrong.is_empty(),
+            "{} differences:\n- {}\nthe stream:\n{}stderr:\n{}",
+            wrong.len(),
+            wrong.join("\n- "),
+            ended.stream.dump(namespaces),
+            ended.log
+        );
+        ended.stream
+    }
+}

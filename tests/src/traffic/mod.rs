@@ -1,0 +1,9 @@
+//! What the `traffic` binary does, one module a subcommand. Everything here runs in the processes
+//! whose connections the tests look for.
+
+pub mod actor;
+pub mod churn;
+pub mod once;
+mod ops;
+pub mod sys;
+mod uring;

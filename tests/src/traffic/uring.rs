@@ -1,0 +1,34 @@
+//! connect() and accept() through io_uring: no system call of that name is made.
+
+use std::net::SocketAddr;
+
+use io_uring::{IoUring, opcode, squeue, types};
+use libc::c_int;
+
+use super::sys::{self, Sys};
+
+fn submit(entry: &squeue::Entry) -> Sys<c_int> {
+    let mut ring = IoUring::new(4).map_err(|e| sys::errno_of(&e))?;
+    // SAFETY: what the entry points to lives in the caller until the completion has come.
+    unsafe { ring.submission().push(entry) }.map_err(|_| libc::EAGAIN)?;
+    ring.submit_and_wait(1).map_err(|e| sys::errno_of(&e))?;
+    let result = ring.completion().next().map_or(-libc::EAGAIN, |completion| completion.result());
+    if result < 0 { Err(-result) } else { Ok(result) }
+}
+
+fn punted(entry: squeue::Entry, worker: bool) -> squeue::Entry {
+    if worker { entry.flags(squeue::Flags::ASYNC) } else { entry }
+}
+
+/// Connects; in a kernel worker thread of this process if `worker`.
+pub fn connect(fd: c_int, addr: &SocketAddr, worker: bool) -> Sys<c_int> {
+    let (storage, len) = sys::to_kernel(addr);
+    let entry = opcode::Connect::new(types::Fd(fd), (&raw const storage).cast(), len).build();
+    submit(&punted(entry, worker))
+}
+
+/// Accepts; in a kernel worker thread of this process if `worker`. Gives the new descriptor.
+pub fn accept(fd: c_int, worker: bool) -> Sys<c_int> {
+    let entry = opcode::Accept::new(types::Fd(fd), std::ptr::null_mut(), std::ptr::null_mut()).build();
+    submit(&punted(entry, worker))
+}

@@ -1,0 +1,199 @@
+//! Connections and listeners that are older than the trace.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tracer_tests::agent::Agent;
+use tracer_tests::generator::{Actor, Fact, Listener, Pair, traffic_program};
+use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::trace::Trace;
+use tracer_tests::traffic::sys;
+
+/// The facts of a connection that was there before the trace, in these states.
+fn older<'a>(pair: Pair<'a>, client: &'static str, server: &'static str) -> Pair<'a> {
+    let Pair { client_fact, server_fact, .. } = pair;
+    let (mut client_fact, mut server_fact) = (client_fact.preexisting(client), server_fact.preexisting(server));
+    // Which side connected can be told by the listener, or not at all.
+    (client_fact.any_role, server_fact.any_role) = (true, true);
+    Pair { client_fact, server_fact, ..pair }
+}
+
+fn older_listener(mut listener: Listener<'_>) -> Listener<'_> {
+    listener.fact = listener.fact.preexisting("LISTEN");
+    listener
+}
+
+/// Connections in `near` and `far` (may be one) to `at` that begin before the trace and end in it.
+fn opened_before(near: &Netns, far: &Netns, at: &str) {
+    let (client, server) = (Actor::start(near), Actor::start(far));
+    let listener = Listener::open(&server, far, at);
+    let mut pairs: Vec<Pair<'_>> = (0..3).map(|_| Pair::open(&client, near, &listener)).collect();
+    for pair in &mut pairs {
+        pair.client_sends(100);
+    }
+    let trace = Trace::start();
+    let listener = older_listener(listener);
+    let mut facts = Vec::new();
+    for (i, pair) in pairs.into_iter().enumerate() {
+        let mut pair = older(pair, "ESTABLISHED", "ESTABLISHED");
+        pair.server_sends(10);
+        facts.extend(match i {
+            0 => pair.client_closes_first(),
+            1 => pair.server_closes_first(),
+            _ => pair.client_resets(),
+        });
+    }
+    facts.push(listener.close());
+    let mut namespaces = vec![near];
+    if near.inode() != far.inode() {
+        namespaces.push(far);
+    }
+    trace.expect(&namespaces, &facts);
+}
+
+#[test]
+fn opened_before_v4() {
+    let ns = Netns::new();
+    opened_before(&ns, &ns, "127.0.0.1:0");
+}
+
+#[test]
+fn opened_before_v6() {
+    let ns = Netns::new();
+    opened_before(&ns, &ns, "[::1]:0");
+}
+
+#[test]
+fn opened_before_between_namespaces() {
+    let (near, far) = Netns::pair();
+    opened_before(&near, &far, "10.7.0.2:0");
+}
+
+#[test]
+fn half_closed_before() {
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let listener = Listener::open(&server, &ns, "127.0.0.1:0");
+    let pair = Pair::open(&client, &ns, &listener);
+    client.on("shutdown", pair.client_fd);
+    server.await_state(pair.server_fd, "CLOSE_WAIT");
+    client.await_state(pair.client_fd, "FIN_WAIT2");
+    let trace = Trace::start();
+    let mut pair = older(pair, "FIN_WAIT2", "CLOSE_WAIT");
+    server.on("close", pair.server_fd);
+    client.on("recv_end", pair.client_fd);
+    client.on("close", pair.client_fd);
+    pair.client_fact.end("closed_local", None);
+    pair.server_fact.end("closed_remote", None);
+    let mut facts = pair.facts().to_vec();
+    facts.push(older_listener(listener).close());
+    trace.expect(&[&ns], &facts);
+}
+
+#[test]
+fn open_before_and_after() {
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let listener = Listener::open(&server, &ns, "127.0.0.1:0");
+    let pair = Pair::open(&client, &ns, &listener);
+    let trace = Trace::start();
+    let mut facts: Vec<Fact> = older(pair, "ESTABLISHED", "ESTABLISHED").stays_open().to_vec();
+    let mut listener = older_listener(listener).stay();
+    listener.close_optional = false;
+    facts.push(listener);
+    trace.expect(&[&ns], &facts);
+}
+
+#[test]
+fn older_listener_takes_new_connections() {
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let listener = Listener::open(&server, &ns, "127.0.0.1:0");
+    let trace = Trace::start();
+    let listener = older_listener(listener);
+    let mut facts = Pair::open(&client, &ns, &listener).client_closes_first().to_vec();
+    facts.push(listener.close());
+    trace.expect(&[&ns], &facts);
+}
+
+#[test]
+fn over_before() {
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let listener = Listener::open(&server, &ns, "127.0.0.1:0");
+    // This leaves a socket in TIME_WAIT, which is nobody's any more.
+    let _ = Pair::open(&client, &ns, &listener).client_closes_first();
+    let _ = listener.close();
+    let trace = Trace::start();
+    trace.expect(&[&ns], &[]);
+}
+
+/// What a client thread of the churn did: port and beginning, in order.
+fn churn_facts(path: &Path) -> BTreeMap<u64, Vec<(u64, u64)>> {
+    let mut threads: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    for line in BufReader::new(std::fs::File::open(path).expect("the facts open")).lines() {
+        let line = line.expect("the facts are text");
+        let mut numbers = line.split(' ').map(|n| n.parse::<u64>().expect("the facts are numbers"));
+        let mut next = || numbers.next().expect("a fact has three numbers");
+        let (tid, port, began) = (next(), next(), next());
+        threads.entry(tid).or_default().push((port, began));
+    }
+    threads
+}
+
+#[test]
+fn start_race() {
+    let ns = Netns::new();
+    let path = scratch().join("start-race");
+    // Some seconds of churn; the tracer starts in the middle of it.
+    let churn = Command::new("ip")
+        .args(["netns", "exec", ns.name()])
+        .arg(traffic_program())
+        .args(["churn", "--connections", "40000", "--threads", "2", "--facts"])
+        .arg(&path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the churn starts");
+    let agent = Agent::live(&[]);
+    let ready = sys::boot_ns();
+    let out = churn.wait_with_output().expect("the churn ends");
+    let did: Value = serde_json::from_slice(&out.stdout).expect("the churn says what it did");
+    let ended = agent.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
+
+    // What was begun after the start is there exactly, thread by thread, in order.
+    let facts = churn_facts(&path);
+    std::fs::remove_file(&path).expect("the facts are removed");
+    let mut seen: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    for (conn, events) in ended.stream.conns(&[ns.inode()]) {
+        let count = |kind: &str| events.iter().filter(|e| e["event"] == kind).count();
+        let close = events.last().expect("a connection has an event");
+        if close["role"] == "listener" {
+            continue;
+        }
+        // What was caught in the middle is there once: begun by `open` or by its first own event.
+        assert_eq!((count("close"), &close["event"]), (1, &"close".into()), "{conn}: {events:?}");
+        assert!(count("open") + count("connect") <= 1, "{conn}: {events:?}");
+        if let Some(connect) = events.iter().find(|e| e["event"] == "connect") {
+            let tid = close["owner"]["tid"].as_u64().expect("an owner");
+            let at = connect["boot_ns"].as_u64().expect("a time");
+            seen.entry(tid).or_default().push((close["lport"].as_u64().expect("a port"), at));
+        }
+    }
+    assert_eq!(facts.len(), 2);
+    assert_eq!(did["connections"], 40000);
+    let mut after_ready = 0;
+    for (tid, did) in &facts {
+        let late: Vec<u64> = did.iter().filter(|(_, began)| *began > ready).map(|(port, _)| *port).collect();
+        let mut came = seen.remove(tid).unwrap_or_default();
+        came.sort_by_key(|(_, at)| *at);
+        let came: Vec<u64> = came.iter().rev().take(late.len()).rev().map(|(port, _)| *port).collect();
+        assert_eq!(came, late, "thread {tid}");
+        after_ready += late.len();
+    }
+    assert!(after_ready > 0 && after_ready < 40000, "the tracer started in the middle: {after_ready}");
+}
