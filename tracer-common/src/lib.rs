@@ -22,5 +22,5 @@ mod pod {
             unsafe impl aya::Pod for $t {}
         )* };
     }
-    pod!(crate::settings::Offsets, crate::settings::Settings, crate::settings::PrefixKey4, crate::settings::PrefixKey6);
+    pod!(crate::record::SocketState, crate::settings::Offsets, crate::settings::Settings, crate::settings::PrefixKey4, crate::settings::PrefixKey6);
 }

@@ -145,6 +145,8 @@ pub const FLAG_CONNECT_FAILED: u16 = 1 << 5;
 pub const FLAG_RECOVERED: u16 = 1 << 6;
 /// The socket map was full: nothing is remembered of this socket between its records.
 pub const FLAG_UNTRACKED: u16 = 1 << 7;
+/// `established` was held back (the process filter was undecided then): nobody has told it yet.
+pub const FLAG_ESTABLISHED_HELD: u16 = 1 << 8;
 /// The opener is a kernel thread: nobody in user space opened the socket.
 pub const FLAG_KERNEL: u16 = 1 << 10;
 /// The process filter cannot be decided before accept(). Never set in a record.

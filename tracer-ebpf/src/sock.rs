@@ -45,6 +45,13 @@ pub trait Sock: Copy {
         u16::from_be(self.u16(offset!(inet_sport)))
     }
 
+    /// The port that is bound now, 0 for none: a socket that was connected before still has its old
+    /// one in `inet_sport`.
+    #[inline(always)]
+    fn bound_port(self) -> u16 {
+        self.u16(offset!(skc_num))
+    }
+
     /// Everything that names the connection.
     #[inline(always)]
     fn tuple(self) -> Tuple {

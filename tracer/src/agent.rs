@@ -77,6 +77,8 @@ pub struct Agent<'p> {
     limits: Limits,
     /// Records that wait for the snapshot; `None` once it was taken over.
     backlog: Option<Backlog>,
+    /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
+    attached_ns: u64,
     known: Counters,
     lost: Lost,
 }
@@ -139,6 +141,36 @@ pub enum Seeding {
     ProcessesOnly,
 }
 
+/// /proc as it was before the hooks were attached, read while they were loaded: it names processes
+/// and owners of connections that end in the very first moments.
+#[derive(Debug)]
+pub struct Earlier {
+    seeding: Seeding,
+    thread: std::thread::JoinHandle<Snapshot>,
+}
+
+impl Earlier {
+    /// Starts reading.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(root: &ProcRoot, seeding: Seeding) -> anyhow::Result<Self> {
+        let root = root.clone();
+        let thread = std::thread::Builder::new()
+            .name("earlier".to_owned())
+            .spawn(move || snapshot::take(&root, seeding == Seeding::Everything))
+            .context("cannot start a thread")?;
+        Ok(Self { seeding, thread })
+    }
+}
+
+/// Before and after the hooks were attached.
+#[derive(Debug, Default)]
+struct Pictures {
+    before: Snapshot,
+    after: Snapshot,
+}
+
 /// Ends when the command of `tracer run` ends; never for `tracer live`.
 type CommandEnd<'f> = std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + 'f>>;
 
@@ -164,6 +196,7 @@ impl<'p> Agent<'p> {
             root,
             limits,
             backlog: Some(Backlog::default()),
+            attached_ns: clock::boot_ns(),
             known: Counters::default(),
             lost: Lost::default(),
         })
@@ -183,8 +216,8 @@ impl<'p> Agent<'p> {
     ///
     /// # Errors
     /// If the ring or a signal handler fails.
-    pub async fn run(mut self, seeding: Seeding, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
-        let mut snapshot = Some(self.start_snapshot(seeding)?);
+    pub async fn run(mut self, earlier: Earlier, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
+        let mut snapshot = Some(self.start_snapshot(earlier)?);
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let (mut interrupt, mut terminate, mut hangup) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
@@ -247,14 +280,16 @@ impl<'p> Agent<'p> {
     }
 
     /// /proc is read in a thread of its own: the ring is drained meanwhile.
-    fn start_snapshot(&self, seeding: Seeding) -> anyhow::Result<oneshot::Receiver<Snapshot>> {
+    fn start_snapshot(&self, earlier: Earlier) -> anyhow::Result<oneshot::Receiver<Pictures>> {
         let (send, receive) = oneshot::channel();
         let root = self.root.clone();
         std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || {
+                let after = snapshot::take(&root, earlier.seeding == Seeding::Everything);
+                let before = earlier.thread.join().unwrap_or_default();
                 // The receiver is gone if the trace ended first.
-                let _ = send.send(snapshot::take(&root, seeding == Seeding::Everything));
+                let _ = send.send(Pictures { before, after });
             })
             .context("cannot start a thread")?;
         Ok(receive)
@@ -276,19 +311,28 @@ impl<'p> Agent<'p> {
     }
 
     /// The snapshot is there: first what existed, then what has happened since.
-    fn take_over(&mut self, snapshot: Snapshot) {
-        let Some(backlog) = self.backlog.take() else { return };
-        for gap in &snapshot.gaps {
+    fn take_over(&mut self, Pictures { before, after }: Pictures) {
+        let Some(mut backlog) = self.backlog.take() else { return };
+        // Whatever the snapshot has seen of new connections was recorded before it was seen.
+        while Ring::is_full_batch(self.ring.drain(|bytes| backlog.push(bytes))) && backlog.has_room() {}
+        for gap in &after.gaps {
             warn!("{gap}");
         }
-        let Self { core, presenter, shown, root, lost, .. } = self;
+        let Self { core, presenter, shown, root, lost, attached_ns, .. } = self;
         let mut sink = shown.sink(*presenter);
-        for process in snapshot.processes {
+        // The later picture of a process counts, the earlier one is for those that are gone.
+        for process in before.processes.into_iter().chain(after.processes) {
             core.apply(Input::Process(process), &mut sink);
         }
-        let seed = Seed { boot_ns: snapshot.boot_ns, sockets: snapshot.sockets, opened_since: backlog.opened() };
+        let seed = Seed {
+            attached_ns: *attached_ns,
+            before: before.sockets,
+            sockets: after.sockets,
+            opened_since: backlog.opened(),
+        };
         core.apply(Input::Seed(seed), &mut sink);
         backlog.for_each(|bytes| take(bytes, core, root, &mut sink, lost));
+        core.apply(Input::Reconciled, &mut sink);
     }
 
     fn look_for_losses(&mut self) {
@@ -332,7 +376,10 @@ impl<'p> Agent<'p> {
         let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
         self.lose(end_ns, "missed", missed);
         self.lose(end_ns, "undecoded", undecoded);
-        self.core.apply(Input::End { boot_ns: end_ns }, &mut self.shown.sink(self.presenter));
+        let followed = (self.lost.lifecycle > 0).then(|| self.kernel.followed()).and_then(|followed| {
+            followed.inspect_err(|error| warn!("{error}")).ok()
+        });
+        self.core.apply(Input::End { boot_ns: end_ns, followed }, &mut self.shown.sink(self.presenter));
         self.presenter.flush();
         Outcome {
             stop,

@@ -35,6 +35,13 @@ pub fn own_cost() -> (f64, u64) {
         let seconds = time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
         seconds
     };
-    let peak = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
-    (seconds(usage.ru_utime) + seconds(usage.ru_stime), peak)
+    (seconds(usage.ru_utime) + seconds(usage.ru_stime), peak_resident().unwrap_or(0))
+}
+
+/// Not `ru_maxrss`: that one is inherited from whoever started us.
+fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
 }

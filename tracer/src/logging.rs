@@ -23,9 +23,10 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// Starts logging: `verbose` times `-v`.
-pub fn start(verbose: u8) {
+/// Starts logging: `verbose` times `-v`; `quiet` silences warnings.
+pub fn start(verbose: u8, quiet: bool) {
     let level = match verbose {
+        0 if quiet => LevelFilter::Error,
         0 => LevelFilter::Warn,
         1 => LevelFilter::Info,
         2 => LevelFilter::Debug,

@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 
 use tracer::{
-    cli::{self, Command},
+    cli::{self, Command, OutputArgs},
     command::{completions, doctor, live, man, run},
 };
 
 fn main() -> ExitCode {
     let command = cli::parse();
-    let (verbose, failed) = match &command {
-        Command::Live(args) => (args.output.verbose, 1),
-        Command::Run(args) => (args.output.verbose, run::FAILED),
-        _ => (0, 1),
+    let (verbose_output, failed) = match &command {
+        Command::Live(args) => (&args.output, 1),
+        Command::Run(args) => (&args.output, run::FAILED),
+        _ => (&OutputArgs::default(), 1),
     };
-    tracer::logging::start(verbose);
+    let verbose = verbose_output.verbose;
+    tracer::logging::start(verbose, verbose_output.quiet);
     let result = match command {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),

@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use tracer_common::record::Tuple;
 
 use crate::{
-    clock,
     core::{ProcessSnapshot, SeedSocket},
     proc::{
         fd, process,
@@ -19,8 +18,6 @@ use crate::{
 /// The picture.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// When it was complete, `CLOCK_BOOTTIME` ns.
-    pub boot_ns: u64,
     /// Every process that could be read.
     pub processes: Vec<ProcessSnapshot>,
     /// Every TCP socket but those in TIME_WAIT and the handshakes of listeners.
@@ -33,16 +30,16 @@ pub struct Snapshot {
 #[must_use]
 pub fn take(root: &ProcRoot, with_sockets: bool) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    if with_sockets {
-        sockets(root, &mut snapshot);
-    }
+    // Processes first: what is forked from now on is recorded, what ends from now on is not here.
     match process::list(root) {
         Ok(pids) => {
             snapshot.processes = pids.filter_map(|pid| process_snapshot(root, pid)).collect();
         }
         Err(error) => snapshot.gaps.push(error.to_string()),
     }
-    snapshot.boot_ns = clock::boot_ns();
+    if with_sockets {
+        sockets(root, &mut snapshot);
+    }
     snapshot
 }
 
@@ -50,6 +47,8 @@ pub fn take(root: &ProcRoot, with_sockets: bool) -> Snapshot {
 #[must_use]
 pub fn process_snapshot(root: &ProcRoot, pid: u32) -> Option<ProcessSnapshot> {
     let (identity, facts) = process::facts(root, pid)?;
+    // A process that is ending has no executable any more, and has left its cgroup for the root.
+    facts.exe.as_ref()?;
     Some(ProcessSnapshot { pid, start_ns: identity.start_ns, comm: identity.comm, uid: identity.uid, facts })
 }
 
@@ -77,15 +76,16 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot) {
     gaps_of(&report, &mut snapshot.gaps);
     let wanted: HashSet<u64> = rows.iter().map(|row| row.2).filter(|inode| *inode != 0).collect();
     let (holders, report) = fd::SocketHolders::scan(root, Some(&wanted));
-    if report.denied > 0 {
+    let orphans = rows.iter().filter(|row| row.2 != 0 && holders.holders(row.2).is_empty()).count();
+    if report.denied > 0 && orphans > 0 {
         snapshot.gaps.push(format!(
-            "{} processes may not be looked into: the owners of some connections stay unknown",
+            "{} processes may not be looked into: the owners of {orphans} connections stay unknown",
             report.denied
         ));
     }
     snapshot.sockets = rows
         .into_iter()
-        .map(|(tuple, state, inode)| SeedSocket { tuple, state, holders: holders.holders(inode).to_vec() })
+        .map(|(tuple, state, inode)| SeedSocket { tuple, state, inode, holders: holders.holders(inode).to_vec() })
         .collect();
 }
 

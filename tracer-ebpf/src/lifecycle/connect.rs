@@ -18,6 +18,7 @@ use crate::{
     sock::{AF_INET, AF_INET6, Raw, Sock},
 };
 
+const AF_UNSPEC: u16 = 0;
 const EINTR: i32 = 4;
 const EISCONN: i32 = 106;
 const EALREADY: i32 = 114;
@@ -64,22 +65,25 @@ fn destination(sk: u64, addr: u64, addr_in_user_memory: bool) -> Option<Tuple> {
             return None;
         }
     }
+    // AF_UNSPEC disconnects.
+    if to.family == AF_UNSPEC {
+        return None;
+    }
     let mut tuple = Raw(sk).tuple();
-    tuple.rport = u16::from_be(to.port);
-    match to.family {
-        AF_INET => {
-            tuple.family = 4;
-            tuple.raddr = [to.word, 0, 0, 0];
+    tuple.lport = Raw(sk).bound_port();
+    // What the socket was connected to before is not what it is connected to now; an address of
+    // another family is none of the socket's.
+    tuple.raddr = [0; 4];
+    tuple.rport = 0;
+    if to.family == AF_INET && tuple.family == 4 {
+        tuple.raddr = [to.word, 0, 0, 0];
+        tuple.rport = u16::from_be(to.port);
+    } else if to.family == AF_INET6 && tuple.family == 6 {
+        tuple.raddr = to.addr6;
+        tuple.rport = u16::from_be(to.port);
+        if to.scope != 0 {
+            tuple.ifindex = to.scope;
         }
-        AF_INET6 => {
-            tuple.family = 6;
-            tuple.raddr = to.addr6;
-            if to.scope != 0 {
-                tuple.ifindex = to.scope;
-            }
-        }
-        // AF_UNSPEC disconnects; anything else is not TCP.
-        _ => return None,
     }
     Some(tuple)
 }

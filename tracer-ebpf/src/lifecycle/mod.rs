@@ -71,6 +71,10 @@ pub fn error<S: Sock>(sock: S) {
     let Some(known) = SOCKETS.get_ptr(sock.address()) else { return };
     // SAFETY: a live map value; the socket is locked by our caller.
     let known = unsafe { *known };
+    // Its close has carried the error already.
+    if known.closed != 0 {
+        return;
+    }
     send(RecordKind::Error, &known, &sock.tuple(), 0, 0, errno, 0);
 }
 

@@ -2,7 +2,7 @@
 
 use tracer_common::{
     record::{
-        CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_UNDECIDED, RecordKind,
+        CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_UNDECIDED, RecordKind,
         RecordRole,
     },
     settings::{FILTERS_OF_PROCESS, WANT_ACCEPT},
@@ -32,7 +32,8 @@ pub fn connecting<S: Sock>(sock: S) {
         leave_out(sock.address(), &mut state);
         return;
     }
-    let tuple = sock.tuple();
+    let mut tuple = sock.tuple();
+    tuple.lport = sock.bound_port();
     if !filter::socket_passes(RecordRole::Client, &tuple) {
         leave_out(sock.address(), &mut state);
         return;
@@ -85,7 +86,7 @@ pub fn established<S: Sock>(sock: S, old: u8) {
         state.flags |= FLAG_PREEXISTING;
     } else if filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
         // Whose connection it is will be known when somebody accepts it.
-        state.flags |= FLAG_UNDECIDED;
+        state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
     }
     remember(sock.address(), &mut state);
     let detail = if child { 0 } else { inode(sock) };

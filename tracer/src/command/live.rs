@@ -8,7 +8,7 @@ use super::{
     session::{self, Extra},
 };
 use crate::{
-    agent::{Agent, Limits, Seeding},
+    agent::{Agent, Earlier, Limits, Seeding},
     cli::{self, LiveArgs},
     clock,
     filter::Host,
@@ -25,14 +25,16 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         Err(error) => cli::wrong_usage(error).exit(),
     };
     let mut destination = Destination::open(&args.output, Home::Stdout, &filter)?;
+    let root = ProcRoot::default();
+    let earlier = Earlier::start(&root, Seeding::Everything)?;
     let session = session::open(&filter, &args.output, &Extra::default())?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
     let limits = Limits { duration: args.output.duration, count: args.output.count };
     let outcome = runtime()?.block_on(async {
         report::banner(&session, "the TCP connections of this host", &args.output);
-        let agent = Agent::new(session.kernel, filter, ProcRoot::default(), limits, &mut destination)?;
-        agent.run(Seeding::Everything, None).await
+        let agent = Agent::new(session.kernel, filter, root, limits, &mut destination)?;
+        agent.run(earlier, None).await
     })?;
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);

@@ -19,7 +19,7 @@ use super::{
     session::{self, Extra},
 };
 use crate::{
-    agent::{Agent, Limits, Seeding, Stop},
+    agent::{Agent, Earlier, Limits, Seeding, Stop},
     cli::{self, RunArgs},
     clock,
     filter::{Host, Lookup as _},
@@ -45,6 +45,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut destination = Destination::open(&args.output, Home::Stderr, &filter)?;
     let own = std::process::id();
     let extra = Extra { follow_from: Some(own), ..Extra::default() };
+    let root = ProcRoot::default();
+    let earlier = Earlier::start(&root, Seeding::ProcessesOnly)?;
     let mut session = session::open(&filter, &args.output, &extra)?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
@@ -62,8 +64,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let pid = child.id().context("the command is gone before it began")?;
         let start = Host::default().process(pid).ok().flatten().map(|process| process.start_ns);
         filter.follow_process(pid, start);
-        let agent = Agent::new(session.kernel, filter, ProcRoot::default(), limits, &mut destination)?;
-        agent.run(Seeding::ProcessesOnly, Some(Box::pin(supervise(child, signals)))).await.map(Ok)
+        let agent = Agent::new(session.kernel, filter, root, limits, &mut destination)?;
+        agent.run(earlier, Some(Box::pin(supervise(child, signals)))).await.map(Ok)
     })?;
     let outcome = match ended {
         Ok(outcome) => outcome,

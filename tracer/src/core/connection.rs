@@ -67,6 +67,8 @@ pub struct Connection {
     pub held: Vec<(u64, Kind<'static>)>,
     /// The close of a connection that nobody has accepted yet: accept() may still name its owner.
     pub closed: Option<Box<CloseRecord>>,
+    /// The last error that was said.
+    pub last_errno: i32,
     /// The state in the snapshot, for `open`.
     pub opened_as: Option<TcpState>,
 }
@@ -93,6 +95,7 @@ impl Connection {
             admitted: None,
             held: Vec::new(),
             closed: None,
+            last_errno: 0,
             opened_as: None,
         }
     }
@@ -109,10 +112,11 @@ impl Connection {
             proto: "tcp",
             family: tuple.family,
             v4mapped: local_mapped || remote_mapped,
-            laddr: Some(laddr),
+            // Unspecified and without a port: not chosen yet.
+            laddr: Some(laddr).filter(|addr| !addr.is_unspecified() || tuple.lport != 0),
             lport: Some(tuple.lport).filter(|port| *port != 0),
-            raddr: (!listener).then_some(raddr),
-            rport: (!listener).then_some(tuple.rport),
+            raddr: Some(raddr).filter(|addr| !listener && (!addr.is_unspecified() || tuple.rport != 0)),
+            rport: Some(tuple.rport).filter(|port| !listener && (*port != 0 || !raddr.is_unspecified())),
             ifindex: Some(tuple.ifindex).filter(|index| *index != 0),
             netns: Some(tuple.netns).filter(|inode| *inode != 0),
             role: self.role,

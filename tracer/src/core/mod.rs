@@ -11,7 +11,7 @@ mod records;
 mod seed;
 pub mod verdict;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tracer_common::{decode::Record, record::Tuple};
 
@@ -70,10 +70,15 @@ pub enum Input<'a> {
         /// How many.
         count: u64,
     },
+    /// What was seen before the hooks were attached may be forgotten now.
+    Reconciled,
     /// The trace ends.
     End {
         /// When.
         boot_ns: u64,
+        /// If lifecycle records were lost: the connections that the kernel side still follows. Of
+        /// the others only the end was lost, and how it was is not known.
+        followed: Option<HashSet<u64>>,
     },
 }
 
@@ -86,6 +91,11 @@ pub struct Core<G> {
     /// Connections that records may name by their tuple only: seeded ones, and those for which the
     /// kernel side had no room.
     by_tuple: HashMap<TupleKey, u64>,
+    /// Sockets as they were just before the hooks were attached, for those that close before the
+    /// snapshot comes to them.
+    hints: HashMap<TupleKey, SeedSocket>,
+    /// When the hooks were attached.
+    attached_ns: u64,
     last_conn: u64,
     last_seed: u64,
     filtered: u64,
@@ -103,6 +113,8 @@ impl<G: Gate> Core<G> {
             listeners: Listeners::default(),
             connections: HashMap::default(),
             by_tuple: HashMap::new(),
+            hints: HashMap::new(),
+            attached_ns: 0,
             last_conn: 0,
             last_seed: 0,
             filtered: 0,
@@ -129,7 +141,8 @@ impl<G: Gate> Core<G> {
             Input::Lost { boot_ns, class, count } => {
                 sink.event(&Event { boot_ns, socket: None, kind: Kind::Lost { class, count } });
             }
-            Input::End { boot_ns } => self.end(boot_ns, sink),
+            Input::Reconciled => self.hints.clear(),
+            Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
         }
     }
 
@@ -168,15 +181,16 @@ impl<G: Gate> Core<G> {
     }
 
     /// Everything that is still open is said to be so.
-    fn end(&mut self, boot_ns: u64, sink: &mut dyn Sink) {
-        let mut left: Vec<Connection> = self.connections.drain().map(|(_, connection)| connection).collect();
-        left.sort_by_key(|connection| connection.conn);
-        for mut connection in left {
+    fn end(&mut self, boot_ns: u64, followed: Option<&HashSet<u64>>, sink: &mut dyn Sink) {
+        let mut left: Vec<(u64, Connection)> = self.connections.drain().collect();
+        left.sort_by_key(|(_, connection)| connection.conn);
+        for (id, mut connection) in left {
             match connection.closed.take() {
                 // Closed, but never accepted and never destroyed within the trace.
                 Some(record) => self.say_close(&mut connection, &record, sink),
                 None => {
-                    let close = open_at_end(&connection, boot_ns);
+                    let lost = followed.is_some_and(|followed| !followed.contains(&id));
+                    let close = open_at_end(&connection, boot_ns, lost);
                     self.say_last(&mut connection, boot_ns, &close, sink);
                 }
             }
@@ -247,9 +261,11 @@ fn emit(connection: &Connection, boot_ns: u64, kind: Kind<'_>, sink: &mut dyn Si
     sink.event(&Event { boot_ns, socket: Some(connection.socket()), kind });
 }
 
-fn open_at_end(connection: &Connection, boot_ns: u64) -> Close {
+/// The end of a connection whose close was not recorded: because it is open, or because that record
+/// was lost.
+fn open_at_end(connection: &Connection, boot_ns: u64, lost: bool) -> Close {
     Close {
-        duration_us: Connection::between_us(connection.started_ns, boot_ns),
+        duration_us: Connection::between_us(connection.started_ns, boot_ns).filter(|_| !lost),
         connect_us: records::connect_us(connection),
         accept_wait_us: Connection::between_us(connection.established_ns, connection.accepted_ns),
         tx_bytes: None,
@@ -258,9 +274,9 @@ fn open_at_end(connection: &Connection, boot_ns: u64) -> Close {
         drops: None,
         srtt_us: None,
         min_rtt_us: None,
-        verdict: Verdict::OpenAtEnd,
+        verdict: if lost { Verdict::Unknown } else { Verdict::OpenAtEnd },
         errno: None,
         preexisting: connection.preexisting,
-        incomplete: connection.incomplete,
+        incomplete: connection.incomplete || lost,
     }
 }

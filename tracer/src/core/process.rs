@@ -31,15 +31,22 @@ struct Process {
     comm: String,
     uid: Option<u32>,
     facts: Rc<ProcessFacts>,
-    /// The executable is what execve was told, not what /proc says: worth a look while it lives.
-    unresolved: bool,
+    /// /proc was asked about this program: what it did not tell then it will not tell later. Before
+    /// that the executable may be what execve was told, which need not be the resolved path.
+    settled: bool,
     /// The last owner made of it: most connections of a process are opened by one thread.
     owner: Option<Rc<Owner>>,
 }
 
 impl Process {
+    /// Whether a kernel record with this start means this process.
     fn is(&self, start_ns: u64) -> bool {
-        if self.exact { self.start_ns == start_ns } else { self.start_ns / TICK_NS == start_ns / TICK_NS }
+        if self.exact { self.start_ns == start_ns } else { self.is_about(start_ns) }
+    }
+
+    /// Whether /proc, with this start, means this process.
+    fn is_about(&self, start_ns: u64) -> bool {
+        self.start_ns / TICK_NS == start_ns / TICK_NS
     }
 }
 
@@ -53,7 +60,7 @@ impl ProcessTable {
     /// A process as /proc shows it. What an exec record said of the same process is replaced: /proc
     /// knows the resolved path.
     pub fn snapshot(&mut self, snapshot: ProcessSnapshot) {
-        let known = self.by_pid.get(&snapshot.pid).filter(|known| known.is(snapshot.start_ns));
+        let known = self.by_pid.get(&snapshot.pid).filter(|known| known.is_about(snapshot.start_ns));
         let (start_ns, exact) = known.map_or((snapshot.start_ns, false), |known| (known.start_ns, known.exact));
         let mut facts = snapshot.facts;
         if let Some(known) = known {
@@ -68,7 +75,7 @@ impl ProcessTable {
             comm: snapshot.comm,
             uid: snapshot.uid,
             facts: Rc::new(facts),
-            unresolved: false,
+            settled: true,
             owner: None,
         };
         self.by_pid.insert(snapshot.pid, process);
@@ -87,7 +94,7 @@ impl ProcessTable {
             comm: parent.comm.clone(),
             uid: parent.uid,
             facts: Rc::clone(&parent.facts),
-            unresolved: parent.unresolved,
+            settled: parent.settled,
             owner: None,
         };
         self.by_pid.insert(record.pid, child);
@@ -109,7 +116,7 @@ impl ProcessTable {
             comm: comm(&record.comm),
             uid: Some(record.uid),
             facts: Rc::new(facts),
-            unresolved: true,
+            settled: false,
             owner: None,
         };
         self.by_pid.insert(record.pid, process);
@@ -124,21 +131,26 @@ impl ProcessTable {
     #[must_use]
     pub fn lacks(&self, pid: u32, start_ns: u64) -> bool {
         match self.by_pid.get(&pid) {
-            Some(process) if process.is(start_ns) => process.unresolved || process.facts.cgroup.is_none(),
+            Some(process) if process.is(start_ns) => !process.settled,
             _ => true,
         }
     }
 
     /// /proc had nothing (more) to say of this process: do not ask again.
     pub fn settle(&mut self, pid: u32, start_ns: u64) {
-        if let Some(process) = self.by_pid.get_mut(&pid)
-            && process.is(start_ns)
-        {
-            process.unresolved = false;
-            if process.facts.cgroup.is_none() {
-                let mut facts = (*process.facts).clone();
-                facts.cgroup = Some(String::new());
-                process.facts = Rc::new(facts);
+        match self.by_pid.get_mut(&pid) {
+            Some(process) if process.is(start_ns) => process.settled = true,
+            _ => {
+                let unknown = Process {
+                    start_ns,
+                    exact: true,
+                    comm: String::new(),
+                    uid: None,
+                    facts: Rc::default(),
+                    settled: true,
+                    owner: None,
+                };
+                self.by_pid.insert(pid, unknown);
             }
         }
     }

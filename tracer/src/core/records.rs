@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use tracer_common::record::{
-    COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED,
-    FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord, SocketState, TcpCounters, Tuple,
+    COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_ESTABLISHED_HELD,
+    FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord, SocketState,
+    TcpCounters,
 };
 
 use super::{Core, Gate, connection::Connection, verdict};
@@ -30,7 +31,7 @@ pub fn connect_us(connection: &Connection) -> Option<u64> {
 impl<G: Gate> Core<G> {
     pub(super) fn socket_record(&mut self, kind: RecordKind, record: &SocketRecord, sink: &mut dyn Sink) {
         let boot_ns = record.header.boot_ns;
-        let mut connection = self.connection_of(&record.state, &record.tuple);
+        let mut connection = self.connection_of(&record.state, record);
         match kind {
             RecordKind::Connect => {
                 self.say(&mut connection, boot_ns, Kind::Connect { errno: None }, sink);
@@ -63,7 +64,10 @@ impl<G: Gate> Core<G> {
                     self.say(&mut connection, boot_ns, Kind::State { old, new, state_us }, sink);
                 }
             }
-            RecordKind::Error => self.say(&mut connection, boot_ns, Kind::Error { errno: record.errno }, sink),
+            RecordKind::Error => {
+                connection.last_errno = record.errno;
+                self.say(&mut connection, boot_ns, Kind::Error { errno: record.errno }, sink);
+            }
             RecordKind::Destroyed => {
                 if let Some(closed) = connection.closed.take() {
                     self.say_close(&mut connection, &closed, sink);
@@ -77,7 +81,7 @@ impl<G: Gate> Core<G> {
 
     pub(super) fn close_record(&mut self, record: &CloseRecord, sink: &mut dyn Sink) {
         let state = &record.socket.state;
-        let mut connection = self.connection_of(state, &record.socket.tuple);
+        let mut connection = self.connection_of(state, &record.socket);
         if connection.role == Role::Listener {
             self.listeners.remove(state.id, &connection.tuple);
         }
@@ -95,7 +99,8 @@ impl<G: Gate> Core<G> {
     }
 
     /// The connection of a record, taken out of the table, brought up to date.
-    fn connection_of(&mut self, state: &SocketState, tuple: &Tuple) -> Connection {
+    fn connection_of(&mut self, state: &SocketState, record: &SocketRecord) -> Connection {
+        let tuple = &record.tuple;
         let loose = state.flags & (FLAG_PREEXISTING | FLAG_UNTRACKED) != 0;
         let known = self.connections.remove(&state.id);
         let known = if known.is_none() && loose { self.claim(state.id, tuple) } else { known };
@@ -104,7 +109,9 @@ impl<G: Gate> Core<G> {
             None => {
                 let mut connection = Connection::new(self.new_conn(), *tuple, role(state.role));
                 connection.preexisting = state.flags & FLAG_PREEXISTING != 0;
-                if !connection.preexisting {
+                if connection.preexisting {
+                    self.remember(&mut connection, record.detail);
+                } else {
                     connection.started_ns = state.started_ns;
                 }
                 connection
@@ -157,7 +164,7 @@ impl<G: Gate> Core<G> {
                 return;
             }
             connection.opened_as = Some(TcpState::SynSent);
-            self.say(connection, boot_ns, Kind::Open { state: TcpState::SynSent }, sink);
+            self.say(connection, self.attached_or(boot_ns), Kind::Open { state: TcpState::SynSent }, sink);
         }
         connection.established_said = true;
         let connect_us = connect_us(connection);
@@ -169,13 +176,9 @@ impl<G: Gate> Core<G> {
         connection.accepted_ns = boot_ns;
         if connection.preexisting && connection.opened_as.is_none() {
             connection.opened_as = Some(TcpState::Established);
-            self.say(connection, boot_ns, Kind::Open { state: TcpState::Established }, sink);
+            self.say(connection, self.attached_or(boot_ns), Kind::Open { state: TcpState::Established }, sink);
         }
-        // With a process filter the kernel side keeps `established` back until it knows whose it is.
-        if !connection.established_said && !connection.preexisting && connection.established_ns != 0 {
-            connection.established_said = true;
-            self.say(connection, connection.established_ns, Kind::Established { connect_us: None }, sink);
-        }
+        self.say_held_back(connection, record.state.flags, sink);
         let accept_wait_us = Connection::between_us(connection.established_ns, boot_ns);
         self.say(connection, boot_ns, Kind::Accept { accept_wait_us }, sink);
     }
@@ -187,14 +190,34 @@ impl<G: Gate> Core<G> {
             // It was closed before the snapshot came to it.
             let state = TcpState::from_number(record.socket.old).unwrap_or(TcpState::Established);
             connection.opened_as = Some(state);
-            self.say(connection, boot_ns, Kind::Open { state }, sink);
+            self.say(connection, self.attached_or(boot_ns), Kind::Open { state }, sink);
         }
-        if !connection.established_said && connection.role == Role::Server && connection.established_ns != 0 {
+        self.say_held_back(connection, record.socket.state.flags, sink);
+        let close = close_of(connection, record);
+        // Since 6.10 the kernel sets the error, moves to CLOSE and reports the error only then
+        // (tcp_done_with_error, commit 5ce4645c23cf); before, it reported first. Either way it is
+        // told once, before the close. An orphan has nobody to report to.
+        let reported = record.tcp.flags & COUNTERS_HAS_SOCKET != 0
+            && record.socket.state.flags & FLAG_CONNECT_FAILED == 0
+            && !matches!(record.socket.errno, 0)
+            && record.socket.errno != connection.last_errno;
+        if reported {
+            self.say(connection, boot_ns, Kind::Error { errno: record.socket.errno }, sink);
+        }
+        self.say_last(connection, boot_ns, &close, sink);
+    }
+
+    /// With a process filter the kernel side keeps `established` back until it knows whose it is.
+    fn say_held_back(&mut self, connection: &mut Connection, flags: u16, sink: &mut dyn Sink) {
+        if flags & FLAG_ESTABLISHED_HELD != 0 && !connection.established_said && connection.established_ns != 0 {
             connection.established_said = true;
             self.say(connection, connection.established_ns, Kind::Established { connect_us: None }, sink);
         }
-        let close = close_of(connection, record);
-        self.say_last(connection, boot_ns, &close, sink);
+    }
+
+    /// When an older connection is known to have been there already.
+    const fn attached_or(&self, boot_ns: u64) -> u64 {
+        if self.attached_ns == 0 { boot_ns } else { self.attached_ns }
     }
 
     /// Puts a connection back.

@@ -17,6 +17,8 @@ pub struct SeedSocket {
     pub tuple: Tuple,
     /// State.
     pub state: TcpState,
+    /// Inode number; 0 if it has no file.
+    pub inode: u64,
     /// Processes that hold its file, oldest first.
     pub holders: Vec<u32>,
 }
@@ -24,9 +26,11 @@ pub struct SeedSocket {
 /// The snapshot. Processes that it names are to be given before it.
 #[derive(Clone, Debug)]
 pub struct Seed {
-    /// When it was taken.
-    pub boot_ns: u64,
-    /// Its rows.
+    /// When the hooks were attached: what existed then existed before the trace.
+    pub attached_ns: u64,
+    /// What existed before that, to name the owners of what is gone since. Says nothing by itself.
+    pub before: Vec<SeedSocket>,
+    /// What existed after that.
     pub sockets: Vec<SeedSocket>,
     /// Tuples that were connected or accepted since the hooks were attached: the stream has told, or
     /// is about to tell, of those itself.
@@ -36,6 +40,8 @@ pub struct Seed {
 impl<G: Gate> Core<G> {
     /// Takes the snapshot over. Records that came while it was taken are to be applied after it.
     pub(super) fn seed(&mut self, seed: Seed, sink: &mut dyn Sink) {
+        self.attached_ns = seed.attached_ns;
+        self.hints = seed.before.into_iter().map(|socket| (TupleKey::from(&socket.tuple), socket)).collect();
         let opened: HashSet<TupleKey> = seed.opened_since.iter().map(TupleKey::from).collect();
         // Listeners first: they tell which of the others came in, and to whom.
         let (listeners, others): (Vec<_>, Vec<_>) =
@@ -48,11 +54,11 @@ impl<G: Gate> Core<G> {
             if waits || opened.contains(&key) || self.by_tuple.contains_key(&key) {
                 continue;
             }
-            self.seed_socket(seed.boot_ns, socket, key, sink);
+            self.seed_socket(socket, key, sink);
         }
     }
 
-    fn seed_socket(&mut self, boot_ns: u64, socket: SeedSocket, key: TupleKey, sink: &mut dyn Sink) {
+    fn seed_socket(&mut self, socket: SeedSocket, key: TupleKey, sink: &mut dyn Sink) {
         let role = match socket.state {
             TcpState::Listen => Role::Listener,
             TcpState::SynSent => Role::Client,
@@ -64,18 +70,32 @@ impl<G: Gate> Core<G> {
         connection.opened_as = Some(socket.state);
         self.last_seed += 1;
         let id = SEED_BIT | self.last_seed;
-        let mut holders = socket.holders.into_iter();
-        // The oldest holder: a file is opened by one process and inherited by its children.
+        self.hold(&mut connection, &socket);
+        if let (Role::Listener, Some(owner)) = (role, &connection.owner) {
+            self.listeners.add(id, &socket.tuple, owner);
+        }
+        self.by_tuple.insert(key, id);
+        self.say(&mut connection, self.attached_ns, Kind::Open { state: socket.state }, sink);
+        self.connections.insert(id, connection);
+    }
+
+    /// Names the owner by who holds the file: the oldest process, since a file is opened by one
+    /// process and inherited by its children.
+    fn hold(&self, connection: &mut Connection, socket: &SeedSocket) {
+        let mut holders = socket.holders.iter().copied();
         if let Some(owner) = holders.by_ref().find_map(|pid| self.processes.holder(pid)) {
-            if role == Role::Listener {
-                self.listeners.add(id, &socket.tuple, &owner);
-            }
             connection.owner = Some(owner);
             connection.owner_source = OwnerSource::Fd;
         }
         connection.holders = holders.collect();
-        self.by_tuple.insert(key, id);
-        self.say(&mut connection, boot_ns, Kind::Open { state: socket.state }, sink);
-        self.connections.insert(id, connection);
+    }
+
+    /// An older connection that the snapshot did not show any more: what was seen of it before the
+    /// hooks were attached. `inode`: as the record has it, 0 if it had no file by then.
+    pub(super) fn remember(&mut self, connection: &mut Connection, inode: u64) {
+        let Some(hint) = self.hints.remove(&TupleKey::from(&connection.tuple)) else { return };
+        if inode == 0 || hint.inode == inode {
+            self.hold(connection, &hint);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Loads the object and attaches the best link of every chain.
 
+use std::collections::HashSet;
+
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
@@ -8,6 +10,7 @@ use aya::{
 use log::debug;
 use tracer_common::{
     counter::{COUNTERS, Counter},
+    record::SocketState,
     settings::{Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
@@ -144,6 +147,16 @@ impl Kernel {
             *sum = array.get(&index, 0).map_err(KernelError::Map)?.iter().sum();
         }
         Ok(Counters(sums))
+    }
+
+    /// The numbers of all connections that the kernel side follows now.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn followed(&self) -> Result<HashSet<u64>, KernelError> {
+        let map = self.ebpf.map("SOCKETS").ok_or(KernelError::Object("SOCKETS"))?;
+        let sockets = HashMap::<_, u64, SocketState>::try_from(map).map_err(KernelError::Map)?;
+        Ok(sockets.iter().filter_map(Result::ok).filter(|(_, state)| state.closed == 0).map(|(_, state)| state.id).collect())
     }
 
     /// Adds a process to the set of `FILTER_PID`.
