@@ -92,7 +92,7 @@ pub struct Opener {
     pub pid: u32,
     /// Thread id.
     pub tid: u32,
-    /// Effective uid in the initial user namespace, as `bpf_get_current_uid_gid` gives it.
+    /// Real uid in the initial user namespace, as `bpf_get_current_uid_gid` gives it.
     pub uid: u32,
     /// Zero.
     pub reserved: u32,
@@ -197,10 +197,10 @@ pub struct SocketState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Tuple {
-    /// Local address.
-    pub laddr: [u8; 16],
+    /// Local address: words as they lie in memory, so bytes in network order.
+    pub laddr: [u32; 4],
     /// Remote address.
-    pub raddr: [u8; 16],
+    pub raddr: [u32; 4],
     /// Local port; 0 while none is bound.
     pub lport: u16,
     /// Remote port.
@@ -316,7 +316,7 @@ pub struct ExecRecord {
     pub header: Header,
     /// The process.
     pub pid: u32,
-    /// Effective uid.
+    /// Real uid.
     pub uid: u32,
     /// Start of the process, `CLOCK_BOOTTIME` ns.
     pub start_ns: u64,

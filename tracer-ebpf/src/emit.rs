@@ -10,7 +10,7 @@ use tracer_common::{
 };
 
 use crate::{
-    maps::{EVENTS, count},
+    maps::{EVENTS, WAITING, count},
     setting,
 };
 
@@ -28,19 +28,21 @@ pub fn reserve<T>(lost: Counter) -> *mut T {
 
 /// Hands `place` over.
 ///
-/// The agent is woken by the first record of an empty ring (it then waits a little for more and
-/// drains them all) and by every record past the fill mark; in between nobody is woken, the agent
-/// looks by itself.
+/// A wake-up is an interrupt to this CPU, in a virtual machine one of microseconds: so the agent is
+/// woken by the first record that finds it asleep (it then gathers for a while and drains them all)
+/// and by the one record that crosses the fill mark. In between it looks by itself.
 ///
 /// # Safety
 /// `place` comes from [`reserve`], is not null and is fully written.
 #[inline(always)]
 pub unsafe fn submit<T>(place: *mut T, sent: Counter) {
     let ring = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: as above. Every record has an eight-byte header of the ring's own.
+    // SAFETY: as above.
     let fill = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
-    let alone = size_of::<T>() as u64 + 8;
-    let flags = if fill <= alone || fill >= setting!(wake_bytes) { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let mark = setting!(wake_bytes);
+    // Every record has an eight-byte header of the ring's own.
+    let crosses = fill >= mark && fill < mark + size_of::<T>() as u64 + 8;
+    let flags = if crosses || finds_agent_asleep() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     count(sent);
     // SAFETY: reserved by the caller, submitted once.
     unsafe { bpf_ringbuf_submit(place.cast(), u64::from(flags)) };
@@ -50,4 +52,17 @@ pub unsafe fn submit<T>(place: *mut T, sent: Counter) {
 #[inline(always)]
 pub fn header(kind: RecordKind, boot_ns: u64) -> Header {
     Header { kind: kind as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns }
+}
+
+#[inline(always)]
+fn finds_agent_asleep() -> bool {
+    let Some(waiting) = WAITING.get_ptr_mut(0) else { return true };
+    // SAFETY: a live array slot. Two CPUs may both see it set: then it is woken twice.
+    unsafe {
+        let asleep = core::ptr::read_volatile(waiting) != 0;
+        if asleep {
+            core::ptr::write_volatile(waiting, 0);
+        }
+        asleep
+    }
 }

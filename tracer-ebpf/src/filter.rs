@@ -44,19 +44,22 @@ pub fn process_passes() -> bool {
 /// Whether a socket of this role and tuple may be shown.
 #[inline(always)]
 pub fn socket_passes(role: RecordRole, tuple: &Tuple) -> bool {
-    if setting!(filters) & !FILTERS_OF_PROCESS == 0 {
-        return true;
-    }
-    if filters(FILTER_ROLE) && role as u32 != setting!(role) {
-        return false;
+    setting!(filters) & !FILTERS_OF_PROCESS == 0 || socket_passes_filters(role as u32, tuple) != 0
+}
+
+/// A function of its own: inlined wherever a socket is judged, it was most of every program.
+#[inline(never)]
+fn socket_passes_filters(role: u32, tuple: &Tuple) -> u32 {
+    if filters(FILTER_ROLE) && role != setting!(role) {
+        return 0;
     }
     if filters(FILTER_FAMILY) && u32::from(tuple.family) != setting!(family) {
-        return false;
+        return 0;
     }
     if filters(FILTER_NETNS) && NETNS.get_ptr(tuple.netns).is_none() {
-        return false;
+        return 0;
     }
-    ports_pass(tuple) && addresses_pass(tuple)
+    u32::from(ports_pass(tuple) && addresses_pass(tuple))
 }
 
 #[inline(always)]
@@ -82,40 +85,41 @@ fn ports_pass(tuple: &Tuple) -> bool {
         && (!filters(FILTER_RPORT) || remote & PORT_REMOTE != 0)
 }
 
-/// A v4-mapped address counts as the IPv4 address that it carries, as it is shown.
+/// The IPv4 address; a v4-mapped address counts as the one that it carries, as it is shown.
 #[inline(always)]
-fn mapped(addr: &[u8; 16]) -> Option<[u8; 4]> {
-    let [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] = *addr else { return None };
-    Some([a, b, c, d])
+fn ipv4(family: u8, [first, second, third, last]: [u32; 4]) -> Option<u32> {
+    if family == 4 {
+        return Some(first);
+    }
+    if first == 0 && second == 0 && third == 0xffff_u32.to_be() { Some(last) } else { None }
 }
 
 #[inline(always)]
-fn prefix_bits(family: u8, addr: &[u8; 16]) -> u32 {
-    let v4 = if family == 4 { Some([addr[0], addr[1], addr[2], addr[3]]) } else { mapped(addr) };
-    match v4 {
+fn prefix_bits(family: u8, addr: [u32; 4]) -> u32 {
+    match ipv4(family, addr) {
         Some(v4) => PREFIXES4.get(Key::new(32, v4)).copied().unwrap_or(0),
-        None => PREFIXES6.get(Key::new(128, *addr)).copied().unwrap_or(0),
+        None => PREFIXES6.get(Key::new(128, addr)).copied().unwrap_or(0),
     }
 }
 
 #[inline(always)]
-fn is_loopback(family: u8, addr: &[u8; 16]) -> bool {
-    match if family == 4 { Some([addr[0], addr[1], addr[2], addr[3]]) } else { mapped(addr) } {
-        Some([first, ..]) => first == 127,
-        None => matches!(addr, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+fn is_loopback(family: u8, addr: [u32; 4]) -> bool {
+    match ipv4(family, addr) {
+        Some(v4) => u32::from_be(v4) >> 24 == 127,
+        None => addr[0] == 0 && addr[1] == 0 && addr[2] == 0 && addr[3] == 1_u32.to_be(),
     }
 }
 
 #[inline(always)]
 fn addresses_pass(tuple: &Tuple) -> bool {
-    if filters(FILTER_NO_LOOPBACK) && is_loopback(tuple.family, &tuple.raddr) {
+    if filters(FILTER_NO_LOOPBACK) && is_loopback(tuple.family, tuple.raddr) {
         return false;
     }
     if !filters(FILTER_ADDR | FILTER_LADDR | FILTER_RADDR) {
         return true;
     }
-    let local = prefix_bits(tuple.family, &tuple.laddr);
-    let remote = prefix_bits(tuple.family, &tuple.raddr);
+    let local = prefix_bits(tuple.family, tuple.laddr);
+    let remote = prefix_bits(tuple.family, tuple.raddr);
     (!filters(FILTER_ADDR) || (local | remote) & PREFIX_ANY != 0)
         && (!filters(FILTER_LADDR) || local & PREFIX_LOCAL != 0)
         && (!filters(FILTER_RADDR) || remote & PREFIX_REMOTE != 0)

@@ -14,6 +14,10 @@ use tracer_common::{
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
+/// Whether the agent sleeps until the next record (1), or looks by itself after a while (0).
+#[map]
+pub static WAITING: Array<u32> = Array::with_max_entries(1, 0);
+
 /// The state of every socket that is followed, by the address of its `struct sock`.
 ///
 /// A hash and not socket storage: accept() returns through a program type that may not touch socket
@@ -52,11 +56,11 @@ pub static PORTS: Array<u64> = Array::with_max_entries(4096, 0);
 
 /// IPv4 prefixes of `FILTER_*ADDR`.
 #[map]
-pub static PREFIXES4: LpmTrie<[u8; 4], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static PREFIXES4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// IPv6 prefixes of `FILTER_*ADDR`.
 #[map]
-pub static PREFIXES6: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+pub static PREFIXES6: LpmTrie<[u32; 4], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 /// Adds one to a counter.
 #[inline(always)]

@@ -18,8 +18,8 @@ pub trait Sock: Copy {
     fn u16(self, offset: u32) -> u16;
     fn u32(self, offset: u32) -> u32;
     fn u64(self, offset: u32) -> u64;
-    /// Sixteen bytes of address.
-    fn bytes16(self, offset: u32) -> [u8; 16];
+    /// Four words of address.
+    fn words(self, offset: u32) -> [u32; 4];
     /// `sock_net(sk)->ns.inum`.
     fn netns(self) -> u32;
 
@@ -49,8 +49,8 @@ pub trait Sock: Copy {
     #[inline(always)]
     fn tuple(self) -> Tuple {
         let mut tuple = Tuple {
-            laddr: [0; 16],
-            raddr: [0; 16],
+            laddr: [0; 4],
+            raddr: [0; 4],
             lport: self.lport(),
             rport: self.rport(),
             family: 4,
@@ -60,11 +60,11 @@ pub trait Sock: Copy {
         };
         if self.family() == AF_INET6 {
             tuple.family = 6;
-            tuple.laddr = self.bytes16(offset!(skc_v6_rcv_saddr));
-            tuple.raddr = self.bytes16(offset!(skc_v6_daddr));
+            tuple.laddr = self.words(offset!(skc_v6_rcv_saddr));
+            tuple.raddr = self.words(offset!(skc_v6_daddr));
         } else {
-            tuple.laddr = first4(self.u32(offset!(skc_rcv_saddr)));
-            tuple.raddr = first4(self.u32(offset!(skc_daddr)));
+            tuple.laddr = [self.u32(offset!(skc_rcv_saddr)), 0, 0, 0];
+            tuple.raddr = [self.u32(offset!(skc_daddr)), 0, 0, 0];
         }
         tuple
     }
@@ -74,13 +74,6 @@ pub trait Sock: Copy {
     fn is_mptcp(self) -> bool {
         offset!(is_mptcp) != ABSENT && u32::from(self.u8(offset!(is_mptcp))) & offset!(is_mptcp_mask) != 0
     }
-}
-
-/// An IPv4 address, as loaded, in the first four bytes.
-#[inline(always)]
-pub fn first4(addr: u32) -> [u8; 16] {
-    let [a, b, c, d] = addr.to_ne_bytes();
-    [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
 /// A `struct tcp_sock` that the verifier knows: plain loads, no helper call.
@@ -133,14 +126,11 @@ impl Sock for Trusted {
         self.load(offset, 0)
     }
     #[inline(always)]
-    fn bytes16(self, offset: u32) -> [u8; 16] {
+    fn words(self, offset: u32) -> [u32; 4] {
         if offset == ABSENT {
-            return [0; 16];
+            return [0; 4];
         }
-        let words: [u32; 4] =
-            [self.load(offset, 0), self.load(offset + 4, 0), self.load(offset + 8, 0), self.load(offset + 12, 0)];
-        // SAFETY: same size, integers only.
-        unsafe { core::mem::transmute(words) }
+        [self.load(offset, 0), self.load(offset + 4, 0), self.load(offset + 8, 0), self.load(offset + 12, 0)]
     }
     #[inline(always)]
     fn netns(self) -> u32 {
@@ -194,7 +184,7 @@ impl Sock for Raw {
         memory::read(self.0, offset)
     }
     #[inline(always)]
-    fn bytes16(self, offset: u32) -> [u8; 16] {
+    fn words(self, offset: u32) -> [u32; 4] {
         memory::read(self.0, offset)
     }
     #[inline(always)]

@@ -25,10 +25,14 @@ use crate::{
         ring::Ring,
     },
     proc::root::ProcRoot,
+    present::summary::Tally,
+    shown::Shown,
     snapshot::{self, Snapshot},
     stream::{Event, Sink},
-    tally::Tally,
 };
+
+/// How long the connections of a command that has ended may take to close.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Takes the stream and can tell how that went.
 pub trait Presenter: Sink {
@@ -68,7 +72,7 @@ pub struct Agent<'p> {
     ring: Ring,
     core: Core<Filter>,
     presenter: &'p mut dyn Presenter,
-    tally: Tally,
+    shown: Shown,
     root: ProcRoot,
     limits: Limits,
     /// Records that wait for the snapshot; `None` once it was taken over.
@@ -118,8 +122,6 @@ pub struct Outcome {
     pub tally: Tally,
     /// What was lost.
     pub lost: Lost,
-    /// Connections shown.
-    pub connections: u64,
     /// Events kept out by filters, in the kernel and here.
     pub filtered: u64,
     /// Costs of the programs.
@@ -152,13 +154,13 @@ impl<'p> Agent<'p> {
         limits: Limits,
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
-        let ring = Ring::new(kernel.ring()?).context("cannot poll the BPF ring buffer")?;
+        let ring = kernel.ring()?;
         Ok(Self {
             kernel,
             ring,
+            shown: Shown::new(filter.clone(), limits.count),
             core: Core::new(filter),
             presenter,
-            tally: Tally::new(limits.count),
             root,
             limits,
             backlog: Some(Backlog::default()),
@@ -211,7 +213,7 @@ impl<'p> Agent<'p> {
                 }
             }
             self.presenter.flush();
-            if self.tally.is_full() {
+            if self.shown.is_full() {
                 break Stop::Count;
             }
             if let Some(error) = self.presenter.error() {
@@ -222,7 +224,26 @@ impl<'p> Agent<'p> {
         if let Some(taken) = snapshot {
             self.take_over(taken.await.unwrap_or_default());
         }
+        if matches!(stop, Stop::Command(_)) {
+            self.linger().await?;
+        }
         Ok(self.finish(stop))
+    }
+
+    /// The command is gone, its last connections are just being closed: give them a moment, so that
+    /// they are not said to be open.
+    async fn linger(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + LINGER;
+        loop {
+            self.drain();
+            if self.core.open_connections() == 0 {
+                return Ok(());
+            }
+            tokio::select! {
+                ready = self.ring.ready() => ready.context("cannot poll the BPF ring buffer")?,
+                () = sleep_until(deadline) => return Ok(()),
+            }
+        }
     }
 
     /// /proc is read in a thread of its own: the ring is drained meanwhile.
@@ -243,12 +264,12 @@ impl<'p> Agent<'p> {
     fn drain(&mut self) {
         // Bounded, so that signals and timers have their turn under a flood.
         for _ in 0..8 {
-            let Self { ring, core, presenter, tally, root, backlog, lost, .. } = self;
+            let Self { ring, core, presenter, shown, root, backlog, lost, .. } = self;
             let count = ring.drain(|bytes| match backlog {
                 Some(backlog) => backlog.push(bytes),
-                None => take(bytes, core, root, &mut tally.sink(*presenter), lost),
+                None => take(bytes, core, root, &mut shown.sink(*presenter), lost),
             });
-            if !Ring::is_full_batch(count) || tally.is_full() {
+            if !Ring::is_full_batch(count) || shown.is_full() {
                 break;
             }
         }
@@ -260,8 +281,8 @@ impl<'p> Agent<'p> {
         for gap in &snapshot.gaps {
             warn!("{gap}");
         }
-        let Self { core, presenter, tally, root, lost, .. } = self;
-        let mut sink = tally.sink(*presenter);
+        let Self { core, presenter, shown, root, lost, .. } = self;
+        let mut sink = shown.sink(*presenter);
         for process in snapshot.processes {
             core.apply(Input::Process(process), &mut sink);
         }
@@ -290,7 +311,7 @@ impl<'p> Agent<'p> {
 
     fn lose(&mut self, boot_ns: u64, class: &'static str, count: u64) {
         if count > 0 {
-            let mut sink = self.tally.sink(self.presenter);
+            let mut sink = self.shown.sink(self.presenter);
             self.core.apply(Input::Lost { boot_ns, class, count }, &mut sink);
         }
     }
@@ -299,8 +320,8 @@ impl<'p> Agent<'p> {
     fn finish(mut self, stop: Stop) -> Outcome {
         let end_ns = clock::boot_ns();
         for _ in 0..64 {
-            let Self { ring, core, presenter, tally, root, lost, .. } = &mut self;
-            let count = ring.drain(|bytes| take(bytes, core, root, &mut tally.sink(*presenter), lost));
+            let Self { ring, core, presenter, shown, root, lost, .. } = &mut self;
+            let count = ring.drain(|bytes| take(bytes, core, root, &mut shown.sink(*presenter), lost));
             if !Ring::is_full_batch(count) {
                 break;
             }
@@ -311,16 +332,14 @@ impl<'p> Agent<'p> {
         let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
         self.lose(end_ns, "missed", missed);
         self.lose(end_ns, "undecoded", undecoded);
-        self.core.apply(Input::End { boot_ns: end_ns }, &mut self.tally.sink(self.presenter));
+        self.core.apply(Input::End { boot_ns: end_ns }, &mut self.shown.sink(self.presenter));
         self.presenter.flush();
-        let totals = self.core.totals();
         Outcome {
             stop,
             lost: self.lost,
-            connections: totals.connections,
-            filtered: totals.filtered + self.known.get(Counter::Filtered),
+            filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,
-            tally: self.tally,
+            tally: self.shown.into_tally(),
             end_ns,
         }
     }

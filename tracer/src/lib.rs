@@ -9,8 +9,10 @@ pub mod core;
 pub mod filter;
 mod gate;
 pub mod kernel;
+pub mod logging;
 pub mod present;
 pub mod proc;
+pub mod shown;
 pub mod snapshot;
 pub mod stream;
-pub mod tally;
+

@@ -396,14 +396,16 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The address in `bytes` of a socket of `family` (4 or 6), and whether it is a v4-mapped one.
+/// The address in `words` (as in a record) of a socket of `family` (4 or 6), and whether it is a
+/// v4-mapped one.
 #[must_use]
-pub fn address(family: u8, bytes: [u8; 16]) -> (IpAddr, bool) {
+pub fn address(family: u8, words: [u32; 4]) -> (IpAddr, bool) {
+    let [first, second, third, last] = words.map(u32::from_be);
     if family == 4 {
-        let [a, b, c, d, ..] = bytes;
-        return (IpAddr::V4(Ipv4Addr::new(a, b, c, d)), false);
+        return (IpAddr::V4(Ipv4Addr::from_bits(first)), false);
     }
-    let v6 = Ipv6Addr::from(bytes);
+    let high = u128::from(first) << 96 | u128::from(second) << 64;
+    let v6 = Ipv6Addr::from_bits(high | u128::from(third) << 32 | u128::from(last));
     match v6.to_ipv4_mapped() {
         Some(v4) => (IpAddr::V4(v4), true),
         None => (IpAddr::V6(v6), false),

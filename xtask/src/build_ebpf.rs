@@ -143,8 +143,14 @@ fn build(
     command::run(&mut cargo)?;
     let built = target.join(TARGET).join("release/tracer-ebpf");
     fs::create_dir_all(object.parent().context("an object without a folder")?)?;
-    // DWARF is most of the file and the kernel never reads it; BTF and its line information stay.
-    command::quietly(std::process::Command::new(&toolchain.objcopy).arg("--strip-debug").arg(built).arg(object))
+    // DWARF is most of the file and the kernel never reads it. The line table (.BTF.ext) is most of
+    // the rest, for nothing but annotated verifier logs: the BTF itself stays.
+    command::quietly(
+        std::process::Command::new(&toolchain.objcopy)
+            .args(["--strip-debug", "--remove-section=.BTF.ext", "--remove-section=.rel.BTF.ext"])
+            .arg(built)
+            .arg(object),
+    )
 }
 
 fn joined(before: &str, path: &Path, after: &str) -> OsString {

@@ -23,14 +23,9 @@ pub fn accept__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
+/// Attached to the exit of accept4 as well.
 #[tracepoint(category = "syscalls", name = "sys_exit_accept")]
 pub fn accept__syscall(ctx: TracePointContext) -> u32 {
-    from_result(&ctx);
-    0
-}
-
-#[tracepoint(category = "syscalls", name = "sys_exit_accept4")]
-pub fn accept4__syscall(ctx: TracePointContext) -> u32 {
     from_result(&ctx);
     0
 }

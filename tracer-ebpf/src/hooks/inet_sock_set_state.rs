@@ -10,7 +10,7 @@ use tracer_common::{record::Tuple, settings::ABSENT};
 use crate::{
     lifecycle::transition,
     offset,
-    sock::{AF_INET6, IPPROTO_TCP, Raw, Sock, Trusted, first4},
+    sock::{AF_INET6, IPPROTO_TCP, Raw, Sock, Trusted},
 };
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
@@ -84,8 +84,8 @@ impl Sock for Formatted {
         self.raw.u64(offset)
     }
     #[inline(always)]
-    fn bytes16(self, offset: u32) -> [u8; 16] {
-        self.raw.bytes16(offset)
+    fn words(self, offset: u32) -> [u32; 4] {
+        self.raw.words(offset)
     }
     #[inline(always)]
     fn netns(self) -> u32 {
@@ -98,8 +98,8 @@ impl Sock for Formatted {
     #[inline(always)]
     fn tuple(self) -> Tuple {
         let mut tuple = Tuple {
-            laddr: [0; 16],
-            raddr: [0; 16],
+            laddr: [0; 4],
+            raddr: [0; 4],
             lport: field(self.ctx, offset!(state_format_sport)),
             rport: field(self.ctx, offset!(state_format_dport)),
             family: 4,
@@ -112,19 +112,17 @@ impl Sock for Formatted {
             tuple.laddr = words(self.ctx, offset!(state_format_saddr_v6));
             tuple.raddr = words(self.ctx, offset!(state_format_daddr_v6));
         } else {
-            tuple.laddr = first4(field(self.ctx, offset!(state_format_saddr)));
-            tuple.raddr = first4(field(self.ctx, offset!(state_format_daddr)));
+            tuple.laddr = [field(self.ctx, offset!(state_format_saddr)), 0, 0, 0];
+            tuple.raddr = [field(self.ctx, offset!(state_format_daddr)), 0, 0, 0];
         }
         tuple
     }
 }
 
 #[inline(always)]
-fn words(ctx: *const u8, offset: u32) -> [u8; 16] {
+fn words(ctx: *const u8, offset: u32) -> [u32; 4] {
     if offset == ABSENT {
-        return [0; 16];
+        return [0; 4];
     }
-    let words: [u32; 4] = [field(ctx, offset), field(ctx, offset + 4), field(ctx, offset + 8), field(ctx, offset + 12)];
-    // SAFETY: same size, integers only.
-    unsafe { core::mem::transmute(words) }
+    [field(ctx, offset), field(ctx, offset + 4), field(ctx, offset + 8), field(ctx, offset + 12)]
 }

@@ -15,7 +15,7 @@ use crate::{
     filter,
     identity::{self, Site},
     maps::{CONNECTING, SOCKETS},
-    sock::{AF_INET, AF_INET6, Raw, Sock, first4},
+    sock::{AF_INET, AF_INET6, Raw, Sock},
 };
 
 const EINTR: i32 = 4;
@@ -34,7 +34,7 @@ struct SockAddr {
     port: u16,
     /// IPv4 address, or IPv6 flow label.
     word: u32,
-    addr6: [u8; 16],
+    addr6: [u32; 4],
     scope: u32,
 }
 
@@ -48,7 +48,7 @@ pub fn connect_entered(sk: u64, addr: u64, addr_in_user_memory: bool) {
 
 #[inline(always)]
 fn destination(sk: u64, addr: u64, addr_in_user_memory: bool) -> Option<Tuple> {
-    let mut to = SockAddr { family: 0, port: 0, word: 0, addr6: [0; 16], scope: 0 };
+    let mut to = SockAddr { family: 0, port: 0, word: 0, addr6: [0; 4], scope: 0 };
     let size = size_of::<SockAddr>() as u32;
     // SAFETY: the helpers check the address; `to` is `size` writable bytes. An IPv4 address near the
     // end of its page may not be followed by 28 readable bytes: then only its own 16 are read.
@@ -69,7 +69,7 @@ fn destination(sk: u64, addr: u64, addr_in_user_memory: bool) -> Option<Tuple> {
     match to.family {
         AF_INET => {
             tuple.family = 4;
-            tuple.raddr = first4(to.word);
+            tuple.raddr = [to.word, 0, 0, 0];
         }
         AF_INET6 => {
             tuple.family = 6;

@@ -12,25 +12,35 @@ pub use output::{Color, OutputArgs};
 
 use crate::filter::{FilterArgs, FilterError};
 
-/// What the help and the man page say below the options.
-const AFTER_HELP: &str = "\
-Exit status: 0 fine, 1 failed while running, 2 wrong usage, 3 events were lost (--strict).
-`tracer run`: the command's own status, 128+N if signal N ended it, 125 if tracer failed,
-126 or 127 if the command could not be started.
+/// What the values of filters mean.
+pub const VALUES: &str = "\
+A,B means either of the values, '!A' anything but A; filters of different kinds must all hold.
+Quote the exclamation mark: shells take it for something else.";
 
-Examples:
-  tracer                                everything on this host, until Ctrl-C
-  tracer -p 1234 -f                     one process and its descendants
-  tracer --failed --no-loopback         connections that failed
-  tracer --raddr 10.0.0.0/8 --rport '!443' --json
-  tracer run -- curl http://localhost/  one command
-  tracer doctor                         what this kernel allows";
+/// What the exit status means.
+pub const EXIT_STATUS: &str = "\
+0 fine, 1 failed while running, 2 wrong usage, 3 events were lost (with --strict).
+`tracer run` has the status of the command, 128+N if signal N ended it, 125 if tracer failed,
+126 or 127 if the command could not be started.";
+
+/// Lines to copy.
+pub const EXAMPLES: &str = "\
+  tracer                                           everything on this host, until Ctrl-C
+  tracer -p 1234 -f                                one process and its descendants
+  tracer --failed --no-loopback                    connections that failed
+  tracer --raddr 10.0.0.0/8 --rport '!443' --json  one network, without HTTPS
+  tracer run -- curl http://localhost/             one command
+  tracer doctor                                    what this kernel allows";
+
+fn after_help() -> String {
+    format!("Filters: {VALUES}\n\nExit status: {EXIT_STATUS}\n\nExamples:\n{EXAMPLES}")
+}
 
 /// Shows every TCP connection of this host: who opened it, and how it ended.
 ///
 /// Without a command, `tracer` means `tracer live`.
 #[derive(Debug, Parser)]
-#[command(name = "tracer", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(name = "tracer", bin_name = "tracer", version, after_help = after_help(), args_conflicts_with_subcommands = true)]
 struct Line {
     #[command(subcommand)]
     command: Option<Command>,
@@ -202,6 +212,23 @@ mod tests {
         assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true }))));
         assert!(matches!(parse("completions bash"), Ok(Command::Completions { shell: clap_complete::Shell::Bash })));
         assert!(matches!(parse("man"), Ok(Command::Man)));
+    }
+
+    #[test]
+    fn old_connections_are_shown_on_request() {
+        for (line, open, open_at_end) in [
+            ("", false, false),
+            ("-v", true, true),
+            ("--event open", true, false),
+            ("--event close", false, true),
+            ("--verdict open_at_end", false, true),
+            ("--event !open", false, false),
+        ] {
+            let live = live(line);
+            let filter = live.filter.resolve(&crate::filter::Host::default()).unwrap();
+            let options = live.output.text_options(&filter, false);
+            assert_eq!((options.open, options.open_at_end), (open, open_at_end), "{line}");
+        }
     }
 
     #[test]

@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::filter::Filter;
+use crate::present::text::TextOptions;
+use crate::stream::Verdict;
+
 use super::value;
 
 /// When to use colours.
@@ -91,9 +95,28 @@ pub struct OutputArgs {
     #[arg(short, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Size of the buffer between kernel and tracer, such as 16M: a power of two
+    /// Size of the buffer between kernel and tracer
+    ///
+    /// A power of two and whole pages, such as 512K or 16M. A larger one loses nothing in longer
+    /// bursts of events.
     #[arg(long, value_name = "BYTES", value_parser = value::buffer, hide_short_help = true)]
     pub buffer: Option<u32>,
+}
+
+impl OutputArgs {
+    /// How lines of text look. What was open before and what still is are no news: they are shown
+    /// only if one asks for them, by kind, by verdict or with -v. `color`: see [`Color::enabled`].
+    #[must_use]
+    pub fn text_options(&self, filter: &Filter, color: bool) -> TextOptions {
+        let all = self.verbose > 0;
+        TextOptions {
+            wide: self.wide,
+            utc: self.utc,
+            color,
+            open: all || filter.asks_for("open"),
+            open_at_end: all || filter.asks_for("close") || filter.asks_for_verdict(Verdict::OpenAtEnd),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -43,7 +43,22 @@ pub fn write(out: &mut impl Write) -> io::Result<()> {
     }
     commands.to_writer(out)?;
     page.render_options_section(out)?;
-    page.render_extra_section(out)?;
+    let mut end = Roff::default();
+    for (title, text) in [("VALUES OF FILTERS", cli::VALUES), ("EXIT STATUS", cli::EXIT_STATUS)] {
+        end.control("SH", [title]);
+        end.text([roman(text)]);
+    }
+    end.control("SH", ["EXAMPLES"]);
+    end.control("nf", []);
+    for line in cli::EXAMPLES.lines() {
+        end.text([roman(line.trim_start())]);
+    }
+    end.control("fi", []);
+    end.control("SH", ["ENVIRONMENT"]);
+    end.control("TP", []);
+    end.text([bold("NO_COLOR")]);
+    end.text([roman("If set and not empty, no colours, unless --color asks for them.")]);
+    end.to_writer(out)?;
     page.render_version_section(out)?;
     out.flush()
 }
@@ -66,6 +81,7 @@ mod tests {
             assert!(page.contains(&format!("--{option}")), "{option}");
         }
         assert!(page.contains("--user"));
-        assert!(page.contains("Exit status"));
+        assert!(page.contains("Size of the buffer"));
+        assert!(page.contains("EXIT STATUS") && page.contains("tracer doctor  "));
     }
 }

@@ -14,9 +14,9 @@ pub struct TupleKey {
     /// 4 or 6.
     pub family: u8,
     /// Local address and port.
-    pub local: ([u8; 16], u16),
+    pub local: ([u32; 4], u16),
     /// Remote address and port; zeros for a listener.
-    pub remote: ([u8; 16], u16),
+    pub remote: ([u32; 4], u16),
 }
 
 impl From<&Tuple> for TupleKey {
@@ -134,10 +134,10 @@ impl Connection {
         if tuple.rport == 0 {
             self.tuple.rport = old.rport;
         }
-        if tuple.laddr == [0; 16] {
+        if tuple.laddr == [0; 4] {
             self.tuple.laddr = old.laddr;
         }
-        if tuple.raddr == [0; 16] {
+        if tuple.raddr == [0; 4] {
             self.tuple.raddr = old.raddr;
         }
         if tuple.netns == 0 {

@@ -9,7 +9,7 @@ use crate::stream::Owner;
 struct Listener {
     id: u64,
     family: u8,
-    laddr: [u8; 16],
+    laddr: [u32; 4],
     owner: Rc<Owner>,
 }
 
@@ -42,10 +42,10 @@ impl Listeners {
     #[must_use]
     pub fn owner(&self, child: &Tuple) -> Option<&Rc<Owner>> {
         let list = self.by_port.get(&(child.netns, child.lport))?;
-        let of = |laddr: [u8; 16]| list.iter().filter(move |l| l.family == child.family && l.laddr == laddr);
+        let of = |laddr: [u32; 4]| list.iter().filter(move |l| l.family == child.family && l.laddr == laddr);
         let mut candidates = of(child.laddr).map(|listener| &listener.owner).collect::<Vec<_>>();
         if candidates.is_empty() {
-            candidates = of([0; 16]).map(|listener| &listener.owner).collect();
+            candidates = of([0; 4]).map(|listener| &listener.owner).collect();
         }
         let first = *candidates.first()?;
         candidates.iter().all(|owner| owner.pid == first.pid).then_some(first)

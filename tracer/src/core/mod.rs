@@ -44,8 +44,6 @@ pub trait Gate {
     fn admit(&self, socket: &Socket<'_>) -> Admission;
     /// About a connection that is over: what is unknown now stays unknown.
     fn admit_finally(&self, socket: &Socket<'_>) -> bool;
-    /// Whether events of this kind are shown at all.
-    fn shows(&self, kind: &Kind<'_>) -> bool;
     /// A process was forked.
     fn fork(&mut self, parent: u32, child: u32, child_start_ns: u64);
     /// A process is gone.
@@ -79,15 +77,6 @@ pub enum Input<'a> {
     },
 }
 
-/// Totals, for the summary. Of what the filter lets through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Connections (not listeners).
-    pub connections: u64,
-    /// Events that the filter kept out here (the kernel side counts its own).
-    pub filtered: u64,
-}
-
 /// The core.
 pub struct Core<G> {
     gate: G,
@@ -99,7 +88,7 @@ pub struct Core<G> {
     by_tuple: HashMap<TupleKey, u64>,
     last_conn: u64,
     last_seed: u64,
-    totals: Totals,
+    filtered: u64,
 }
 
 /// Kernel-side numbers are below this bit; seeds, which have none yet, above.
@@ -116,7 +105,7 @@ impl<G: Gate> Core<G> {
             by_tuple: HashMap::new(),
             last_conn: 0,
             last_seed: 0,
-            totals: Totals::default(),
+            filtered: 0,
         }
     }
 
@@ -138,10 +127,7 @@ impl<G: Gate> Core<G> {
             Input::NoProcess(pid, start_ns) => self.processes.settle(pid, start_ns),
             Input::Seed(seed) => self.seed(seed, sink),
             Input::Lost { boot_ns, class, count } => {
-                let kind = Kind::Lost { class, count };
-                if self.gate.shows(&kind) {
-                    sink.event(&Event { boot_ns, socket: None, kind });
-                }
+                sink.event(&Event { boot_ns, socket: None, kind: Kind::Lost { class, count } });
             }
             Input::End { boot_ns } => self.end(boot_ns, sink),
         }
@@ -159,16 +145,16 @@ impl<G: Gate> Core<G> {
         (opener.pid != 0 && self.processes.lacks(opener.pid, opener.start_ns)).then_some((opener.pid, opener.start_ns))
     }
 
-    /// Totals so far.
+    /// Events that the filter has kept out here (the kernel side counts its own).
     #[must_use]
-    pub const fn totals(&self) -> Totals {
-        self.totals
+    pub const fn filtered(&self) -> u64 {
+        self.filtered
     }
 
-    /// Connections (and listeners) that are open now.
+    /// Connections that are open now, without listeners.
     #[must_use]
-    pub fn open_sockets(&self) -> usize {
-        self.connections.len()
+    pub fn open_connections(&self) -> usize {
+        self.connections.values().filter(|connection| connection.role != Role::Listener).count()
     }
 
     /// The filter.
@@ -201,8 +187,8 @@ impl<G: Gate> Core<G> {
     /// Says one event of a connection, now or when the filter can decide.
     fn say(&mut self, connection: &mut Connection, boot_ns: u64, kind: Kind<'static>, sink: &mut dyn Sink) {
         match self.admit(connection, sink) {
-            Admission::Pass => self.emit(connection, boot_ns, kind, sink),
-            Admission::Reject => self.totals.filtered += 1,
+            Admission::Pass => emit(connection, boot_ns, kind, sink),
+            Admission::Reject => self.filtered += 1,
             Admission::Undecided => connection.held.push((boot_ns, kind)),
         }
     }
@@ -214,9 +200,9 @@ impl<G: Gate> Core<G> {
             self.decide(connection, admitted, sink);
         }
         if connection.admitted == Some(true) {
-            self.emit(connection, boot_ns, Kind::Close(close), sink);
+            emit(connection, boot_ns, Kind::Close(close), sink);
         } else {
-            self.totals.filtered += 1;
+            self.filtered += 1;
         }
     }
 
@@ -234,23 +220,12 @@ impl<G: Gate> Core<G> {
 
     fn decide(&mut self, connection: &mut Connection, admitted: bool, sink: &mut dyn Sink) {
         connection.admitted = Some(admitted);
-        if admitted && connection.role != Role::Listener {
-            self.totals.connections += 1;
-        }
         for (boot_ns, kind) in std::mem::take(&mut connection.held) {
             if admitted {
-                self.emit(connection, boot_ns, kind, sink);
+                emit(connection, boot_ns, kind, sink);
             } else {
-                self.totals.filtered += 1;
+                self.filtered += 1;
             }
-        }
-    }
-
-    fn emit(&mut self, connection: &Connection, boot_ns: u64, kind: Kind<'_>, sink: &mut dyn Sink) {
-        if self.gate.shows(&kind) {
-            sink.event(&Event { boot_ns, socket: Some(connection.socket()), kind });
-        } else {
-            self.totals.filtered += 1;
         }
     }
 
@@ -266,6 +241,10 @@ impl<G: Gate> Core<G> {
         }
         Some(connection)
     }
+}
+
+fn emit(connection: &Connection, boot_ns: u64, kind: Kind<'_>, sink: &mut dyn Sink) {
+    sink.event(&Event { boot_ns, socket: Some(connection.socket()), kind });
 }
 
 fn open_at_end(connection: &Connection, boot_ns: u64) -> Close {

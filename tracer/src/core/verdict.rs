@@ -119,8 +119,8 @@ mod tests {
                     reserved: 0,
                 },
                 tuple: Tuple {
-                    laddr: [0; 16],
-                    raddr: [0; 16],
+                    laddr: [0; 4],
+                    raddr: [0; 4],
                     lport: 0,
                     rport: 0,
                     family: 4,

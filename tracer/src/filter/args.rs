@@ -16,10 +16,10 @@ const EVENTS: Names<&str> = Names { all: &super::EVENTS, name: |name| name };
 
 /// Which connections and events to show.
 #[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Filters (VALUE,… is any of these, !VALUE none of these; all options must hold)")]
+#[command(next_help_heading = "Filters")]
 pub struct FilterArgs {
     /// Connections of these processes
-    #[arg(short, long, value_name = "PID,…", value_delimiter = ',')]
+    #[arg(short, long, value_name = "PID,...", value_delimiter = ',')]
     pub pid: Vec<Selector<Pid>>,
 
     /// Also of the processes that they start, and have started
@@ -27,48 +27,48 @@ pub struct FilterArgs {
     pub follow: bool,
 
     /// Connections of processes with this name; `*`, `?` and `[a-z]` as in the shell
-    #[arg(long, value_name = "GLOB,…", value_delimiter = ',')]
+    #[arg(long, value_name = "GLOB,...", value_delimiter = ',')]
     pub comm: Vec<Selector<Glob>>,
 
     /// Connections of processes of these users
-    #[arg(long, value_name = "USER,…", value_delimiter = ',')]
+    #[arg(long, value_name = "USER,...", value_delimiter = ',')]
     pub uid: Vec<Selector<User>>,
 
     /// Connections of processes in this cgroup or below it
-    #[arg(long, value_name = "PATH,…", value_delimiter = ',')]
+    #[arg(long, value_name = "PATH,...", value_delimiter = ',')]
     pub cgroup: Vec<Selector<Cgroup>>,
 
     /// Connections of processes in this container: the beginning of its id, or its name where the
     /// cgroup path has one
-    #[arg(long, value_name = "ID|NAME,…", value_delimiter = ',')]
+    #[arg(long, value_name = "ID|NAME,...", value_delimiter = ',')]
     pub container: Vec<Selector<ContainerName>>,
 
     /// Connections in this network namespace: of a process, by `ip netns` name or by inode number
-    #[arg(long, value_name = "PID|NAME|INODE,…", value_delimiter = ',')]
+    #[arg(long, value_name = "PID|NAME|INODE,...", value_delimiter = ',')]
     pub netns: Vec<Selector<Netns>>,
 
     /// Local or remote port
-    #[arg(long, value_name = "N|A-B,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N|A-B,...", value_delimiter = ',')]
     pub port: Vec<Selector<PortRange>>,
 
     /// Local port
-    #[arg(long, value_name = "N|A-B,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N|A-B,...", value_delimiter = ',')]
     pub lport: Vec<Selector<PortRange>>,
 
     /// Remote port
-    #[arg(long, value_name = "N|A-B,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N|A-B,...", value_delimiter = ',')]
     pub rport: Vec<Selector<PortRange>>,
 
     /// Local or remote address
-    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub addr: Vec<Selector<Prefix>>,
 
     /// Local address
-    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub laddr: Vec<Selector<Prefix>>,
 
     /// Remote address
-    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub raddr: Vec<Selector<Prefix>>,
 
     /// IPv4 sockets only
@@ -80,19 +80,19 @@ pub struct FilterArgs {
     pub ipv6: bool,
 
     /// Side of the connection
-    #[arg(long, value_name = "ROLE,…", value_delimiter = ',', value_parser = ROLES)]
+    #[arg(long, value_name = "ROLE,...", value_delimiter = ',', value_parser = ROLES)]
     pub role: Vec<Selector<Role>>,
 
     /// Protocol
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = PROTOCOLS)]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = PROTOCOLS)]
     pub proto: Vec<Selector<&'static str>>,
 
     /// Kinds of events (losses are told in any case, unless `!lost`)
-    #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = EVENTS)]
+    #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = EVENTS)]
     pub event: Vec<Selector<&'static str>>,
 
     /// Only the ends of connections that ended like this
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = VERDICTS)]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = VERDICTS)]
     pub verdict: Vec<Selector<Verdict>>,
 
     /// Only the ends of connections that failed

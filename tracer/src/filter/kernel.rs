@@ -166,7 +166,7 @@ impl KernelFilter {
         }
     }
 
-    /// [`KernelFilter::ports`] as the entries of the kernel's map: index and value, sixteen ports of
+    /// The table of ports as the entries of the kernel's map: index and value, sixteen ports of
     /// four bits each. Only entries with a bit set.
     pub fn port_words(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
         let table = self.ports.as_deref().map_or(&[][..], |table| &table[..]);

@@ -143,6 +143,12 @@ impl Filter {
         self.event.include.contains(&kind)
     }
 
+    /// Whether `--verdict` names this verdict as a wanted one.
+    #[must_use]
+    pub fn asks_for_verdict(&self, verdict: Verdict) -> bool {
+        self.verdict.include.contains(&verdict)
+    }
+
     /// Whether processes have to be watched for the sake of the filter: [`Filter::fork`] and
     /// [`Filter::exit`] must be told.
     #[must_use]

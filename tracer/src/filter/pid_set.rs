@@ -13,6 +13,16 @@ struct Member {
     alive: bool,
 }
 
+impl Member {
+    /// Whether this is the process that started then, as far as both starts are known.
+    fn is(&self, start_ns: Option<u64>) -> bool {
+        match (self.start_ns, start_ns) {
+            (Some(own), Some(other)) => own / TICK_NS == other / TICK_NS,
+            _ => self.alive,
+        }
+    }
+}
+
 /// A set of processes that changes as they fork and end. Members that have ended stay, so that a
 /// late event of theirs still finds them; a new process with the same id does not.
 #[derive(Clone, Debug, Default)]
@@ -37,11 +47,7 @@ impl PidSet {
     /// Whether the process `pid` that started at `start_ns` is a member.
     #[must_use]
     pub fn contains(&self, pid: u32, start_ns: Option<u64>) -> bool {
-        match (self.members.borrow().get(&pid), start_ns) {
-            (None, _) => false,
-            (Some(Member { start_ns: Some(own), .. }), Some(other)) => own / TICK_NS == other / TICK_NS,
-            (Some(member), _) => member.alive,
-        }
+        self.members.borrow().get(&pid).is_some_and(|member| member.is(start_ns))
     }
 
     /// `parent` has made the new process `child`.
@@ -49,8 +55,9 @@ impl PidSet {
         let mut members = self.members.borrow_mut();
         if self.follow && members.get(&parent).is_some_and(|member| member.alive) {
             members.insert(child, Member { start_ns: child_start_ns, alive: true });
-        } else {
-            // A reused id.
+        } else if members.get(&child).is_some_and(|known| !known.is(child_start_ns)) {
+            // A reused id. (The same process may have been added by name before its fork was
+            // reported: `tracer run` does.)
             members.remove(&child);
         }
     }

@@ -214,7 +214,7 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 backend: Backend::Syscall,
                 programs: &[
                     needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept")),
-                    needed("accept4__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
+                    needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
                 ],
             },
         ] },
@@ -330,36 +330,32 @@ impl Degradation {
     }
 }
 
+/// What the choice for one hook costs; `None` if nothing.
+#[must_use]
+pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
+    Some(match (choice.hook, choice.backend) {
+        (Hook::Connect, None) => Degradation::NoConnect,
+        (Hook::Connect, Some(Backend::Syscall)) => Degradation::ConnectBySyscall,
+        (Hook::Accept, None) => Degradation::NoAccept,
+        (Hook::Accept, Some(Backend::Syscall)) => Degradation::AcceptBySyscall,
+        (Hook::Accept, Some(Backend::Kprobe)) => Degradation::AcceptByKretprobe,
+        (Hook::IoUring, None) => Degradation::NoIoUring,
+        (Hook::Processes, None) => Degradation::NoProcesses,
+        (Hook::ErrorReport, None) => Degradation::NoErrorReport,
+        (Hook::Destroy, None) => Degradation::NoDestroy,
+        _ => return None,
+    })
+}
+
 /// What follows from the choices and from what this kernel lacks. Pure.
 #[must_use]
 pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missing: &[String]) -> Vec<Degradation> {
-    let backend = |hook| choices.iter().find(|choice| choice.hook == hook).and_then(|choice| choice.backend);
-    let mut list = Vec::new();
-    if !has_btf {
-        list.push(Degradation::NoBtf);
-    }
-    match backend(Hook::Connect) {
-        None => list.push(Degradation::NoConnect),
-        Some(Backend::Syscall) => list.push(Degradation::ConnectBySyscall),
-        Some(_) => {}
-    }
-    match backend(Hook::Accept) {
-        None => list.push(Degradation::NoAccept),
-        Some(Backend::Syscall) => list.push(Degradation::AcceptBySyscall),
-        Some(Backend::Kprobe) => list.push(Degradation::AcceptByKretprobe),
-        Some(_) => {}
-    }
-    if needs_io_uring(choices) && (backend(Hook::IoUring).is_none() || offsets.io_complete_has_cqe == ABSENT) {
+    let mut list: Vec<Degradation> = (!has_btf).then_some(Degradation::NoBtf).into_iter().collect();
+    list.extend(choices.iter().filter_map(cost_of));
+    // Attached, but the tracepoint does not name the request.
+    let blind = offsets.io_complete_has_cqe == ABSENT && !list.contains(&Degradation::NoIoUring);
+    if blind && needs_io_uring(choices) {
         list.push(Degradation::NoIoUring);
-    }
-    for (hook, degradation) in [
-        (Hook::Processes, Degradation::NoProcesses),
-        (Hook::ErrorReport, Degradation::NoErrorReport),
-        (Hook::Destroy, Degradation::NoDestroy),
-    ] {
-        if backend(hook).is_none() {
-            list.push(degradation);
-        }
     }
     list.extend(missing.iter().filter(|member| !is_minor(member)).cloned().map(Degradation::MissingMember));
     list
@@ -455,12 +451,12 @@ mod tests {
             degradations(&choices, false, &Offsets::NONE, &missing),
             [
                 Degradation::NoBtf,
-                Degradation::ConnectBySyscall,
-                Degradation::NoAccept,
-                Degradation::NoIoUring,
                 Degradation::NoProcesses,
-                Degradation::NoErrorReport,
                 Degradation::NoDestroy,
+                Degradation::NoErrorReport,
+                Degradation::NoAccept,
+                Degradation::ConnectBySyscall,
+                Degradation::NoIoUring,
                 Degradation::MissingMember("tcp_sock.srtt_us".to_owned()),
             ]
         );

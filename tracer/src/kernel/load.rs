@@ -2,7 +2,7 @@
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
-    maps::{HashMap, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
     programs::Program,
 };
 use log::debug;
@@ -15,6 +15,7 @@ use super::{
     KernelError,
     backend::{Attach, Backend, Choice, Hook, Link, ProgramSpec, choose, needs_io_uring},
     cost::{self, ProgramCost},
+    ring::Ring,
     selection::Selection,
 };
 
@@ -78,8 +79,9 @@ impl Kernel {
     }
 
     fn load_once(plan: &Plan, btf: Option<&AyaBtf>) -> Result<Self, KernelError> {
+        // No BTF for the loader itself: there is nothing in the object to relocate by it.
         let mut ebpf = EbpfLoader::new()
-            .btf(btf)
+            .btf(None)
             .override_global("OFFSETS", &plan.offsets, true)
             .override_global("SETTINGS", &plan.settings, true)
             .map_max_entries("EVENTS", plan.ring_bytes)
@@ -87,12 +89,23 @@ impl Kernel {
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
         let mut choices = Vec::new();
+        let mut trampolines = None;
         for hook in Hook::ALL {
             if hook == Hook::IoUring && !needs_io_uring(&choices) {
                 continue;
             }
             let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
-            let choice = choose(hook, forced, |link| attach_link(&mut ebpf, link, btf));
+            let choice = choose(hook, forced, |link| {
+                // What refuses one trampoline refuses them all: a millisecond saved for each hook.
+                if let (Backend::Fentry, Some(why)) = (link.backend, &trampolines) {
+                    return Err(String::clone(why));
+                }
+                let attached = attach_link(&mut ebpf, link, btf);
+                if link.backend == Backend::Fentry {
+                    trampolines = attached.clone().err().filter(|why| why.contains("Operation not permitted"));
+                }
+                attached
+            });
             debug!("{}: {:?}, refused {:?}", hook.name(), choice.backend, choice.refused);
             if choice.backend.is_none() && hook.is_required() {
                 return Err(KernelError::required(hook, &choice.refused));
@@ -108,13 +121,15 @@ impl Kernel {
         self.choices.iter().find(|choice| choice.hook == hook)?.backend
     }
 
-    /// Takes the ring out, once.
+    /// Takes the ring out, once. Call inside the runtime.
     ///
     /// # Errors
-    /// If it cannot be mapped.
-    pub fn ring(&mut self) -> Result<RingBuf<aya::maps::MapData>, KernelError> {
-        let map = self.ebpf.take_map("EVENTS").ok_or(KernelError::Object("EVENTS"))?;
-        RingBuf::try_from(map).map_err(KernelError::Map)
+    /// If it cannot be mapped or polled.
+    pub fn ring(&mut self) -> Result<Ring, KernelError> {
+        let mut take = |name| self.ebpf.take_map(name).ok_or(KernelError::Object(name));
+        let ring = RingBuf::try_from(take("EVENTS")?).map_err(KernelError::Map)?;
+        let waiting = Array::try_from(take("WAITING")?).map_err(KernelError::Map)?;
+        Ring::new(ring, waiting).map_err(KernelError::Poll)
     }
 
     /// The kernel side's counters, summed over all CPUs.
@@ -139,6 +154,16 @@ impl Kernel {
         let map = self.ebpf.map_mut("PIDS").ok_or(KernelError::Object("PIDS"))?;
         let mut pids = HashMap::<_, u32, u8>::try_from(map).map_err(KernelError::Map)?;
         pids.insert(pid, 1, 0).map_err(KernelError::Map)
+    }
+
+    /// Takes a process out of the set of `FILTER_PID`.
+    ///
+    /// # Errors
+    /// If it is not in it.
+    pub fn remove_pid(&mut self, pid: u32) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("PIDS").ok_or(KernelError::Object("PIDS"))?;
+        let mut pids = HashMap::<_, u32, u8>::try_from(map).map_err(KernelError::Map)?;
+        pids.remove(&pid).map_err(KernelError::Map)
     }
 
     /// What each attached program has cost so far.
@@ -212,7 +237,9 @@ fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> 
             program.load().and_then(|()| program.attach(name).map(drop))
         }
         (Program::TracePoint(program), Attach::Tracepoint(category, name)) => {
-            program.load().and_then(|()| program.attach(category, name).map(drop))
+            // One program may serve two tracepoints: it is loaded once.
+            let loaded = if program.fd().is_ok() { Ok(()) } else { program.load() };
+            loaded.and_then(|()| program.attach(category, name).map(drop))
         }
         _ => return Err(format!("{} is of another type in the object", spec.program)),
     };

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Array, MapData, RingBuf};
 use tokio::{io::unix::AsyncFd, time::sleep};
 
 /// After the first record has woken the agent it lets this much time pass, so that one wake-up
@@ -15,37 +15,56 @@ const BATCH: usize = 8192;
 /// The ring.
 pub struct Ring {
     fd: AsyncFd<RingBuf<MapData>>,
-    /// The last drain found something: records may have come since without waking anybody.
-    warm: bool,
+    /// Set while nobody looks: the next record then wakes us.
+    waiting: Array<MapData, u32>,
+    mood: Mood,
+}
+
+/// How likely it is that there is something to drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// The last drain found something: look again soon, nobody needs to wake us.
+    Warm,
+    /// It found nothing: ask to be woken. A record that came before the flag was set wakes nobody,
+    /// so look once more all the same.
+    Cooling,
+    /// Nothing came: sleep until a record wakes us.
+    Asleep,
 }
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").field("warm", &self.warm).finish_non_exhaustive()
+        f.debug_struct("Ring").field("mood", &self.mood).finish_non_exhaustive()
     }
 }
 
 impl Ring {
-    /// Takes the ring over. Call inside the runtime.
+    /// Takes the ring over, and the flag that tells the kernel side whether to wake its reader. Call
+    /// inside the runtime.
     ///
     /// # Errors
     /// If it cannot be registered for polling.
-    pub fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
+    pub fn new(ring: RingBuf<MapData>, waiting: Array<MapData, u32>) -> io::Result<Self> {
         // SAFETY: the descriptor is the map's own; it stays open and the same as long as `ring` lives,
         // and `ring` lives in the `AsyncFd`.
         let fd = unsafe { AsyncFd::register(ring)? };
-        Ok(Self { fd, warm: false })
+        Ok(Self { fd, waiting, mood: Mood::Warm })
     }
 
-    /// Waits until there is something worth draining. Cancel safe.
+    /// Waits until it is worth while to drain. Cancel safe.
     ///
     /// # Errors
     /// If polling fails.
     pub async fn ready(&mut self) -> io::Result<()> {
-        if !self.warm {
-            self.fd.readable_mut().await?.clear_ready();
+        match self.mood {
+            Mood::Warm => {}
+            Mood::Cooling => self.waiting.set(0, 1, 0).map_err(io::Error::other)?,
+            Mood::Asleep => {
+                self.fd.readable_mut().await?.clear_ready();
+                self.mood = Mood::Warm;
+            }
         }
-        // A record past the fill mark ends the gathering early.
+        // The record that crosses the fill mark ends the gathering early.
         tokio::select! {
             () = sleep(GATHER) => {}
             full = self.fd.readable_mut() => full?.clear_ready(),
@@ -63,7 +82,11 @@ impl Ring {
             take(&record);
             count += 1;
         }
-        self.warm = count > 0;
+        self.mood = match (count, self.mood) {
+            (1.., _) => Mood::Warm,
+            (0, Mood::Warm) => Mood::Cooling,
+            (0, Mood::Cooling | Mood::Asleep) => Mood::Asleep,
+        };
         count
     }
 

@@ -1,1 +1,10 @@
-//! Text and JSON.
+//! How the stream is shown: JSON for programs, lines for people.
+
+pub mod clock;
+pub mod errno;
+pub mod escape;
+pub mod json;
+pub mod output;
+pub mod summary;
+pub mod text;
+pub mod unit;

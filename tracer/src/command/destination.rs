@@ -1,0 +1,137 @@
+//! Where the events go, and in which shape.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    agent::Presenter,
+    cli::OutputArgs,
+    clock,
+    filter::Filter,
+    present::{clock::WallClock, json::JsonSink, summary::Summary, text::{TextOptions, TextSink}},
+    stream::{Event, Sink},
+};
+
+/// Where events go if `-o` does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// `live`
+    Stdout,
+    /// `run`, which leaves stdout to its command.
+    Stderr,
+}
+
+/// An open destination.
+pub struct Destination {
+    shape: Shape,
+    /// Events and what is said for people meet on stderr.
+    shares_stderr: bool,
+}
+
+enum Shape {
+    Json(Box<JsonSink<Box<dyn Write>>>),
+    Text(Box<TextSink<Box<dyn Write>>>),
+}
+
+impl std::fmt::Debug for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Destination").finish_non_exhaustive()
+    }
+}
+
+impl Destination {
+    /// Opens what `output` names.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn open(output: &OutputArgs, home: Home, filter: &Filter) -> anyhow::Result<Self> {
+        let (to, terminal): (Box<dyn Write>, bool) = match (&output.output, home) {
+            (Some(path), _) => {
+                let file = create(path)?;
+                let terminal = output.color.enabled(&file);
+                (Box::new(file), terminal)
+            }
+            (None, Home::Stdout) => (Box::new(io::stdout()), output.color.enabled(&io::stdout())),
+            (None, Home::Stderr) => (Box::new(io::stderr()), output.color.enabled(&io::stderr())),
+        };
+        let clock = WallClock { offset_ns: clock::wall_offset_ns() };
+        let shape = if output.json {
+            Shape::Json(Box::new(JsonSink::new(to, clock)))
+        } else {
+            let mut text = TextSink::new(to, clock, text_options(output, terminal, filter));
+            text.header();
+            text.flush();
+            Shape::Text(Box::new(text))
+        };
+        Ok(Self { shape, shares_stderr: output.output.is_none() && home == Home::Stderr })
+    }
+
+    /// Says how it ended: as an object where events are objects, and for people on stderr.
+    pub fn summary(&mut self, boot_ns: u64, summary: &Summary, quiet: bool) {
+        if let Shape::Json(json) = &mut self.shape {
+            json.summary(boot_ns, summary);
+            json.flush();
+            if self.shares_stderr {
+                return;
+            }
+        }
+        if !quiet {
+            eprint!("{}", summary.to_text());
+        }
+    }
+}
+
+impl Sink for Destination {
+    fn event(&mut self, event: &Event<'_>) {
+        match &mut self.shape {
+            Shape::Json(json) => json.event(event),
+            Shape::Text(text) => text.event(event),
+        }
+    }
+}
+
+impl Presenter for Destination {
+    fn flush(&mut self) {
+        match &mut self.shape {
+            Shape::Json(json) => json.flush(),
+            Shape::Text(text) => text.flush(),
+        }
+    }
+
+    fn error(&self) -> Option<&io::Error> {
+        match &self.shape {
+            Shape::Json(json) => json.error(),
+            Shape::Text(text) => text.error(),
+        }
+    }
+}
+
+/// Older connections, and those that the trace outlived, are many and say little: they are lines
+/// only where somebody asks.
+fn text_options(output: &OutputArgs, color: bool, filter: &Filter) -> TextOptions {
+    let talkative = output.verbose > 0;
+    TextOptions {
+        wide: output.wide,
+        utc: output.utc,
+        color,
+        open: talkative || filter.asks_for("open"),
+        open_at_end: talkative || filter.asks_for("close"),
+    }
+}
+
+fn create(path: &Path) -> anyhow::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot write to {}: name a file that can be created with -o", path.display()))
+}
+

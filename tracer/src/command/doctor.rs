@@ -1,0 +1,186 @@
+//! `tracer doctor`: what this kernel and these privileges allow, hook by hook.
+//!
+//! Nothing is guessed from versions: every link of every chain is tried, as `live` would.
+
+use std::{fmt::Write as _, fs, io::{self, Write as _}, path::Path, process::ExitCode};
+
+use anyhow::Context as _;
+
+use super::session::{self, Extra, Host};
+use crate::{
+    cli::{DoctorArgs, OutputArgs},
+    filter::Filter,
+    kernel::{KernelError, backend::{Choice, Hook, chain, needs_io_uring}},
+    present::escape::Escaped,
+};
+
+/// One line of the report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    name: String,
+    ok: bool,
+    backend: Option<&'static str>,
+    why: Option<String>,
+    cost: Option<String>,
+}
+
+impl Finding {
+    fn fine(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ok: true, backend: None, why: None, cost: None }
+    }
+
+    fn missing(name: impl Into<String>, why: impl Into<String>, cost: impl Into<String>) -> Self {
+        Self { name: name.into(), ok: false, backend: None, why: Some(why.into()), cost: Some(cost.into()) }
+    }
+}
+
+/// Looks, and says what it found.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let findings = look()?;
+    let mut out = Vec::new();
+    for finding in &findings {
+        if args.json { write_json(finding, &mut out) } else { write_text(finding, &mut out) }
+    }
+    match io::stdout().write_all(&out) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the report"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn look() -> anyhow::Result<Vec<Finding>> {
+    let mut findings = vec![kernel()];
+    let host = Host::look()?;
+    findings.push(match &host.no_btf {
+        None => Finding { why: Some(format!("{} members found", offsets_found(&host))), ..Finding::fine("btf") },
+        Some(error) => Finding::missing("btf", error.to_string(), "no byte counts, errors or namespaces"),
+    });
+    findings.extend(host.resolved.missing.iter().map(|member| {
+        Finding::missing(format!("member:{member}"), "this kernel has no such member", "what needs it is unknown")
+    }));
+    findings.push(match &host.tracefs {
+        Some(_) => Finding::fine("tracefs"),
+        None => Finding::missing(
+            "tracefs",
+            "not mounted: mount -t tracefs tracefs /sys/kernel/tracing",
+            "no classic and system call tracepoints",
+        ),
+    });
+    // SAFETY: no arguments, cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    match session::open(&Filter::default(), &OutputArgs::default(), &Extra::default()) {
+        Ok(session) => {
+            findings.push(Finding::fine("load"));
+            findings.extend(hooks(&session.kernel.choices));
+        }
+        Err(error) => {
+            let why = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+            let permitted = !matches!(error.downcast_ref(), Some(KernelError::NotPermitted(_)));
+            findings.push(Finding::missing(
+                "load",
+                if permitted || root { why } else { format!("{why}; run `sudo tracer doctor` to try every hook") },
+                "live and run cannot trace",
+            ));
+        }
+    }
+    findings.push(owners(root));
+    findings.push(statistics());
+    Ok(findings)
+}
+
+fn offsets_found(host: &Host) -> usize {
+    let total = size_of_val(&host.resolved.offsets) / 4;
+    total - host.resolved.missing.len()
+}
+
+fn kernel() -> Finding {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let mode = lockdown.split(['[', ']']).nth(1).unwrap_or("not visible");
+    Finding { why: Some(format!("{}, lockdown {mode}", release.trim())), ..Finding::fine("kernel") }
+}
+
+fn hooks(choices: &[Choice]) -> Vec<Finding> {
+    Hook::ALL
+        .into_iter()
+        .filter_map(|hook| {
+            let Some(choice) = choices.iter().find(|choice| choice.hook == hook) else {
+                debug_assert!(!needs_io_uring(choices));
+                return Some(Finding {
+                    why: Some("not needed: the functions behind it are hooked".to_owned()),
+                    ..Finding::fine(hook.name())
+                });
+            };
+            let refused: Vec<String> =
+                choice.refused.iter().map(|(backend, why)| format!("{backend} refused: {why}")).collect();
+            let cost = crate::kernel::backend::cost_of(choice);
+            Some(Finding {
+                name: hook.name().to_owned(),
+                ok: choice.backend.is_some(),
+                backend: choice.backend.map(|backend| backend.name()),
+                why: Some(refused.join("; ")).filter(|why| !why.is_empty()).or_else(|| {
+                    (chain(hook).len() > 1).then(|| "the best way works".to_owned())
+                }),
+                cost: cost.map(|degradation| degradation.cost()),
+            })
+        })
+        .collect()
+}
+
+fn owners(root: bool) -> Finding {
+    if root {
+        return Finding::fine("proc_fd");
+    }
+    Finding::missing(
+        "proc_fd",
+        "not root: /proc/PID/fd of other users' processes cannot be read",
+        "owners of their connections that exist already stay unknown",
+    )
+}
+
+fn statistics() -> Finding {
+    let path = Path::new("/proc/sys/kernel/bpf_stats_enabled");
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim() == "1" => Finding::fine("bpf_stats"),
+        Ok(_) => Finding {
+            why: Some("off: `sysctl kernel.bpf_stats_enabled=1` makes the summary tell the cost of each program".into()),
+            ..Finding::fine("bpf_stats")
+        },
+        Err(error) => Finding::missing("bpf_stats", error.to_string(), "no cost of the programs in the summary"),
+    }
+}
+
+fn write_json(finding: &Finding, out: &mut Vec<u8>) {
+    let text = |value: Option<&str>| match value {
+        Some(value) => quoted(value),
+        None => "null".to_owned(),
+    };
+    let line = format!(
+        "{{\"v\":1,\"event\":\"doctor\",\"name\":{},\"ok\":{},\"backend\":{},\"why\":{},\"cost\":{}}}\n",
+        quoted(&finding.name),
+        finding.ok,
+        text(finding.backend),
+        text(finding.why.as_deref()),
+        text(finding.cost.as_deref()),
+    );
+    out.extend_from_slice(line.as_bytes());
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn write_text(finding: &Finding, out: &mut Vec<u8>) {
+    let mark = if finding.ok { "ok " } else { "NO " };
+    let mut line = format!("{mark} {:<22} {:<11}", finding.name, finding.backend.unwrap_or("-"));
+    if let Some(why) = &finding.why {
+        let _ = write!(line, " {}", Escaped(why));
+    }
+    out.extend_from_slice(line.trim_end().as_bytes());
+    out.push(b'\n');
+    if let Some(cost) = &finding.cost {
+        out.extend_from_slice(format!("      costs: {cost}\n").as_bytes());
+    }
+}

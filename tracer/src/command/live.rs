@@ -1,0 +1,41 @@
+//! `tracer live`.
+
+use std::process::ExitCode;
+
+use super::{
+    destination::{Destination, Home},
+    report, runtime,
+    session::{self, Extra},
+};
+use crate::{
+    agent::{Agent, Limits, Seeding},
+    cli::{self, LiveArgs},
+    clock,
+    filter::Host,
+    proc::root::ProcRoot,
+};
+
+/// Traces until something ends it.
+///
+/// # Errors
+/// If there can be no trace, or its output cannot be written.
+pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
+    let filter = match args.filter.resolve(&Host::default()) {
+        Ok(filter) => filter,
+        Err(error) => cli::wrong_usage(error).exit(),
+    };
+    let mut destination = Destination::open(&args.output, Home::Stdout, &filter)?;
+    let session = session::open(&filter, &args.output, &Extra::default())?;
+    let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
+    let start_ns = clock::boot_ns();
+    let limits = Limits { duration: args.output.duration, count: args.output.count };
+    let outcome = runtime()?.block_on(async {
+        report::banner(&session, "the TCP connections of this host", &args.output);
+        let agent = Agent::new(session.kernel, filter, ProcRoot::default(), limits, &mut destination)?;
+        agent.run(Seeding::Everything, None).await
+    })?;
+    let end_ns = outcome.end_ns;
+    let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
+    destination.summary(end_ns, &summary, args.output.quiet);
+    report::status(stop, lost, &args.output)
+}

@@ -1,0 +1,124 @@
+//! What `live` and `run` say besides the events: the banner, the summary, the exit status.
+
+use std::{io, process::ExitCode};
+
+use anyhow::Context as _;
+
+use super::session::Session;
+use crate::{
+    agent::{Outcome, Stop},
+    cli::OutputArgs,
+    clock,
+    kernel::backend::{Choice, Degradation},
+    present::summary::{Cost, ProgramCost, Summary},
+};
+
+/// Exit status for `--strict` when something was lost.
+const LOST: u8 = 3;
+
+/// Says what traces, what is missing, and that it has begun.
+pub fn banner(session: &Session, what: &str, output: &OutputArgs) {
+    if output.quiet {
+        return;
+    }
+    let backends: Vec<String> = session
+        .kernel
+        .choices
+        .iter()
+        .filter_map(|choice| Some(format!("{} by {}", choice.hook.name(), choice.backend?)))
+        .collect();
+    eprintln!("tracer: tracing {what}, Ctrl-C to end");
+    for line in wrapped(&backends, ", ", 96) {
+        eprintln!("tracer:   {line}");
+    }
+    for degradation in &session.degradations {
+        for line in wrapped(&[format!("{}: {}", degradation.name(), degradation.cost())], " ", 92) {
+            eprintln!("tracer:   {line}");
+        }
+    }
+    eprintln!("tracer: ready");
+}
+
+/// Lines of at most `width` columns; breaks between parts, and within a part at its spaces.
+fn wrapped(parts: &[String], separator: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for (index, part) in parts.iter().enumerate() {
+        let glue = if index + 1 < parts.len() { separator.trim_end() } else { "" };
+        for word in part.split(' ') {
+            let last = part.ends_with(word);
+            let word = if last { format!("{word}{glue}") } else { word.to_owned() };
+            match lines.last_mut() {
+                Some(line) if !line.is_empty() && line.len() + 1 + word.len() > width => lines.push(word),
+                Some(line) if line.is_empty() => line.push_str(&word),
+                Some(line) => {
+                    line.push(' ');
+                    line.push_str(&word);
+                }
+                None => {}
+            }
+        }
+    }
+    lines
+}
+
+/// Everything the summary says.
+#[must_use]
+pub fn summary(outcome: Outcome, choices: &[Choice], degradations: &[Degradation], start_ns: u64) -> (Summary, Stop, bool) {
+    let (cpu_seconds, peak_rss_bytes) = clock::own_cost();
+    let lost = outcome.lost;
+    let summary = Summary {
+        duration_ns: outcome.end_ns.saturating_sub(start_ns),
+        lost: lost.classes().into_iter().filter(|(_, count)| *count > 0).collect(),
+        filtered: outcome.filtered,
+        cost: Cost {
+            programs: outcome
+                .programs
+                .into_iter()
+                .map(|program| ProgramCost {
+                    name: program.name,
+                    run_ns: program.run_ns,
+                    runs: program.runs,
+                    missed: Some(program.missed),
+                })
+                .collect(),
+            cpu_seconds,
+            peak_rss_bytes,
+        },
+        backends: choices
+            .iter()
+            .filter_map(|choice| Some((choice.hook.name().to_owned(), choice.backend?.name().to_owned())))
+            .collect(),
+        degraded: degradations.iter().map(|degradation| (degradation.name(), degradation.cost())).collect(),
+        ..outcome.tally.finish()
+    };
+    (summary, outcome.stop, lost.any())
+}
+
+/// The exit status of a trace that ended by `stop`.
+///
+/// # Errors
+/// If the output could not be written.
+pub fn status(stop: Stop, lost: bool, output: &OutputArgs) -> anyhow::Result<ExitCode> {
+    match stop {
+        // The reader of the pipe has seen enough.
+        Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        Stop::Output(error) => {
+            return Err(error).context("cannot write the events: make room, or write elsewhere with -o FILE");
+        }
+        Stop::Signal | Stop::Duration | Stop::Count | Stop::Command(_) => {}
+    }
+    Ok(if output.strict && lost { ExitCode::from(LOST) } else { ExitCode::SUCCESS })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_wrapped_and_nothing_is_lost() {
+        let parts: Vec<String> = (0..9).map(|n| format!("hook_number_{n} by tracepoint")).collect();
+        let lines = wrapped(&parts, ", ", 60);
+        assert!(lines.len() > 2 && lines.iter().all(|line| line.len() <= 60), "{lines:?}");
+        assert_eq!(lines.join(" "), parts.join(", "));
+    }
+}

@@ -1,0 +1,213 @@
+//! `tracer run -- CMD`.
+
+use std::{
+    ffi::CString,
+    io,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::{ExitCode, ExitStatus},
+};
+
+use anyhow::{Context as _, bail};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use super::{
+    destination::{Destination, Home},
+    report, runtime,
+    session::{self, Extra},
+};
+use crate::{
+    agent::{Agent, Limits, Seeding, Stop},
+    cli::{self, RunArgs},
+    clock,
+    filter::{Host, Lookup as _},
+    proc::root::ProcRoot,
+};
+
+/// What a shell says when a command is not found, and when it cannot be executed.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+/// tracer itself failed.
+pub const FAILED: u8 = 125;
+
+/// Starts the command, traces it, and ends as it does.
+///
+/// # Errors
+/// If there can be no trace.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let mut filter = match args.filter.resolve(&Host::default()) {
+        Ok(filter) => filter,
+        Err(error) => cli::wrong_usage(error).exit(),
+    };
+    let user = User::of(args.user.as_deref())?;
+    let mut destination = Destination::open(&args.output, Home::Stderr, &filter)?;
+    let own = std::process::id();
+    let extra = Extra { follow_from: Some(own), ..Extra::default() };
+    let mut session = session::open(&filter, &args.output, &extra)?;
+    let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
+    let start_ns = clock::boot_ns();
+    let limits = Limits { duration: args.output.duration, count: args.output.count };
+    let ended = runtime()?.block_on(async {
+        report::banner(&session, "the command and its descendants", &args.output);
+        let signals = Signals::catch()?;
+        // The fork of this very process is what the kernel side waits for: the child is in the
+        // filter's set before its first instruction.
+        let child = match spawn(args, user) {
+            Ok(child) => child,
+            Err(error) => return Ok(Err(error)),
+        };
+        session.kernel.remove_pid(own)?;
+        let pid = child.id().context("the command is gone before it began")?;
+        let start = Host::default().process(pid).ok().flatten().map(|process| process.start_ns);
+        filter.follow_process(pid, start);
+        let agent = Agent::new(session.kernel, filter, ProcRoot::default(), limits, &mut destination)?;
+        agent.run(Seeding::ProcessesOnly, Some(Box::pin(supervise(child, signals)))).await.map(Ok)
+    })?;
+    let outcome = match ended {
+        Ok(outcome) => outcome,
+        Err(error) => return Ok(cannot_start(args, &error)),
+    };
+    let end_ns = outcome.end_ns;
+    let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
+    destination.summary(end_ns, &summary, args.output.quiet);
+    let command = match &stop {
+        Stop::Command(status) => Some(*status),
+        _ => None,
+    };
+    let own = report::status(stop, lost, &args.output)?;
+    Ok(match command {
+        Some(status) if own == ExitCode::SUCCESS => ExitCode::from(code(status)),
+        _ => own,
+    })
+}
+
+fn cannot_start(args: &RunArgs, error: &io::Error) -> ExitCode {
+    let name = args.command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    eprintln!("tracer: cannot start {}: {error}", crate::present::escape::Escaped(&name));
+    ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
+}
+
+/// As a shell tells it: the status, or 128+N for signal N.
+fn code(status: ExitStatus) -> u8 {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code & 0xff).unwrap_or(FAILED)
+}
+
+/// Whom the command runs as.
+#[derive(Debug, Clone)]
+struct User {
+    uid: libc::uid_t,
+    gid: libc::gid_t,
+    groups: Vec<libc::gid_t>,
+    name: String,
+    home: String,
+}
+
+impl User {
+    /// `--user`, or who called sudo; `None`: stay who we are.
+    fn of(name: Option<&str>) -> anyhow::Result<Option<Self>> {
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => match std::env::var("SUDO_USER") {
+                Ok(name) if name != "root" => name,
+                _ => return Ok(None),
+            },
+        };
+        Self::by_name(&name).map(Some)
+    }
+
+    fn by_name(name: &str) -> anyhow::Result<Self> {
+        let c_name = CString::new(name).context("a user's name has no zero byte")?;
+        // SAFETY: a C string; the result is copied before anything else asks the user database.
+        let entry = unsafe { libc::getpwnam(c_name.as_ptr()).as_ref() };
+        let Some(entry) = entry else { bail!("there is no user {name:?}: name one of /etc/passwd with --user") };
+        let mut groups = vec![0; 128];
+        let mut count = 128;
+        // SAFETY: room for `count` groups; the kernel's own limit is larger, then the rest is left out.
+        unsafe { libc::getgrouplist(c_name.as_ptr(), entry.pw_gid, groups.as_mut_ptr(), &raw mut count) };
+        groups.truncate(usize::try_from(count).unwrap_or(0).min(128));
+        // SAFETY: a C string of the entry above.
+        let home = unsafe { std::ffi::CStr::from_ptr(entry.pw_dir) }.to_string_lossy().into_owned();
+        Ok(Self { uid: entry.pw_uid, gid: entry.pw_gid, groups, name: name.to_owned(), home })
+    }
+}
+
+fn spawn(args: &RunArgs, user: Option<User>) -> io::Result<Child> {
+    let mut words = args.command.iter();
+    let mut command = std::process::Command::new(words.next().map_or(std::ffi::OsStr::new(""), |word| word.as_os_str()));
+    command.args(words);
+    if let Some(user) = user {
+        command.env("USER", &user.name).env("LOGNAME", &user.name).env("HOME", &user.home);
+        let become_user = move || {
+            // SAFETY: three system calls with valid arguments, in the order in which each is still
+            // permitted.
+            let done = unsafe {
+                libc::setgroups(user.groups.len(), user.groups.as_ptr()) == 0
+                    && libc::setgid(user.gid) == 0
+                    && libc::setuid(user.uid) == 0
+            };
+            if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+        };
+        // SAFETY: between fork and exec only system calls are made.
+        unsafe { command.pre_exec(become_user) };
+    }
+    Command::from(command).spawn()
+}
+
+/// The signals that are passed on.
+struct Signals([(libc::c_int, Signal); 6]);
+
+impl Signals {
+    fn catch() -> anyhow::Result<Self> {
+        let catch = |number| anyhow::Ok((number, signal(SignalKind::from_raw(number))?));
+        Ok(Self([
+            catch(libc::SIGINT)?,
+            catch(libc::SIGTERM)?,
+            catch(libc::SIGHUP)?,
+            catch(libc::SIGQUIT)?,
+            catch(libc::SIGUSR1)?,
+            catch(libc::SIGUSR2)?,
+        ]))
+    }
+
+    /// The next one that comes.
+    async fn next(&mut self) -> libc::c_int {
+        let [(a, int), (b, term), (c, hup), (d, quit), (e, usr1), (f, usr2)] = &mut self.0;
+        tokio::select! {
+            _ = int.recv() => *a,
+            _ = term.recv() => *b,
+            _ = hup.recv() => *c,
+            _ = quit.recv() => *d,
+            _ = usr1.recv() => *e,
+            _ = usr2.recv() => *f,
+        }
+    }
+}
+
+/// Waits for the command and passes signals on to it meanwhile.
+async fn supervise(mut child: Child, mut signals: Signals) -> io::Result<ExitStatus> {
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            number = signals.next() => {
+                let Some(pid) = child.id().and_then(|pid| libc::pid_t::try_from(pid).ok()) else { continue };
+                if from_terminal(number) {
+                    continue;
+                }
+                // SAFETY: our own child, not waited for yet.
+                unsafe { libc::kill(pid, number) };
+            }
+        }
+    }
+}
+
+/// The terminal sends its signals to the whole foreground group: the command has its own copy.
+fn from_terminal(number: libc::c_int) -> bool {
+    if !matches!(number, libc::SIGINT | libc::SIGQUIT) {
+        return false;
+    }
+    // SAFETY: no pointers.
+    unsafe { libc::isatty(0) == 1 && libc::tcgetpgrp(0) == libc::getpgrp() }
+}

@@ -1,0 +1,160 @@
+//! What `live`, `run` and `doctor` share: from the command line to a loaded kernel side.
+
+use std::{
+    path::Path,
+    thread::{self, JoinHandle},
+};
+
+use anyhow::Context as _;
+use log::{debug, warn};
+use tracer_common::settings::{Settings, WANT_PROCESSES, WANT_STATES};
+
+use crate::{
+    cli::OutputArgs,
+    filter::{self, Filter, kernel::KernelFilter},
+    kernel::{
+        self,
+        backend::{Backend, Degradation, Hook, degradations},
+        btf::{Btf, BtfError},
+        format::{Tracefs, mount_tracefs},
+        load::{Kernel, Plan},
+        offsets::{self, Resolved},
+        selection::Selection,
+    },
+};
+
+/// Default size of the ring: at 20 MB of records a second (14,000 connections) a quarter of a second.
+const RING_BYTES: u32 = 4 << 20;
+
+/// Where the running kernel's type information is.
+const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// What the running kernel tells of itself.
+#[derive(Debug)]
+pub struct Host {
+    /// For attaching; `None` where there is none.
+    pub btf: Option<aya::Btf>,
+    /// Why there is none.
+    pub no_btf: Option<BtfError>,
+    /// Offsets.
+    pub resolved: Resolved,
+    /// tracefs, mounted by us if nobody had.
+    pub tracefs: Option<Tracefs>,
+}
+
+impl Host {
+    /// Looks.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn look() -> anyhow::Result<Self> {
+        // Two readers of the same five megabytes: aya's for attaching, ours for members.
+        let theirs: JoinHandle<_> = thread::Builder::new()
+            .name("btf".to_owned())
+            .spawn(aya::Btf::from_sys_fs)
+            .context("cannot start a thread")?;
+        let (ours, no_btf) = match Btf::read(Path::new(BTF_PATH), offsets::WANTED) {
+            Ok(btf) => (Some(btf), None),
+            Err(error) => (None, Some(error)),
+        };
+        let tracefs = Tracefs::find(Path::new("/")).or_else(|| {
+            if let Err(error) = mount_tracefs() {
+                debug!("cannot mount tracefs: {error}");
+            }
+            Tracefs::find(Path::new("/"))
+        });
+        let resolved = offsets::resolve(ours.as_ref(), tracefs.as_ref());
+        let btf = match theirs.join() {
+            Ok(Ok(btf)) if ours.is_some() => Some(btf),
+            Ok(Err(error)) => {
+                debug!("no BTF: {error}");
+                None
+            }
+            _ => None,
+        };
+        Ok(Self { btf, no_btf, resolved, tracefs })
+    }
+}
+
+/// A loaded kernel side, and what it cannot do.
+#[derive(Debug)]
+pub struct Session {
+    /// The programs.
+    pub kernel: Kernel,
+    /// What is missing.
+    pub degradations: Vec<Degradation>,
+}
+
+/// More that goes into the kernel than the filter says.
+#[derive(Debug, Clone, Default)]
+pub struct Extra {
+    /// The filter is on this process and what it forks from now on.
+    pub follow_from: Option<u32>,
+    /// Restricts hooks to one backend.
+    pub forced: Vec<(Hook, Backend)>,
+}
+
+/// Loads and attaches.
+///
+/// # Errors
+/// See [`kernel::KernelError`].
+pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Result<Session> {
+    kernel::lift_memlock_limit();
+    let host = Host::look()?;
+    let compiled = KernelFilter::compile(filter, |path| filter::cgroup::find(Path::new("/sys/fs/cgroup"), path));
+    let plan = plan(&compiled, filter, output, extra, &host);
+    let mut kernel = Kernel::load(&plan, host.btf.as_ref())?;
+    if filter.follows() && extra.follow_from.is_none() {
+        // Children born between the first look and the attachment.
+        filter.add_descendants(&filter::Host::default())?;
+        let now = KernelFilter::compile(filter, |_| None);
+        for pid in now.pids.iter().filter(|pid| !plan.selection.pids.contains(pid)) {
+            kernel.add_pid(*pid)?;
+        }
+    }
+    let degradations =
+        degradations(&kernel.choices, host.btf.is_some(), &host.resolved.offsets, &host.resolved.missing);
+    Ok(Session { kernel, degradations })
+}
+
+fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &Extra, host: &Host) -> Plan {
+    let ring_bytes = output.buffer.unwrap_or(RING_BYTES);
+    let mut settings = Settings::NONE;
+    settings.filters = compiled.filters;
+    settings.family = compiled.family;
+    settings.role = compiled.role;
+    if let Some(cgroup) = compiled.cgroup {
+        settings.cgroup_id = cgroup.id;
+        settings.cgroup_level = cgroup.level;
+    }
+    settings.wake_bytes = u64::from(ring_bytes) / 4;
+    settings.wants = WANT_PROCESSES;
+    if output.states || filter.wants_states() {
+        settings.wants |= WANT_STATES;
+    }
+    let mut pids = compiled.pids.clone();
+    if filter.follows() {
+        settings.filters |= tracer_common::settings::FILTER_FOLLOW;
+    }
+    if let Some(pid) = extra.follow_from {
+        settings.filters |= tracer_common::settings::FILTER_PID | tracer_common::settings::FILTER_FOLLOW;
+        pids = vec![pid];
+    }
+    if host.tracefs.is_none() {
+        warn!("tracefs is not mounted and cannot be: hooks that need it are left out");
+    }
+    Plan {
+        offsets: host.resolved.offsets,
+        settings,
+        selection: Selection {
+            pids,
+            uids: compiled.uids.clone(),
+            netns: compiled.netns.clone(),
+            ports: compiled.ports.clone(),
+            prefixes4: compiled.prefixes4.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
+            prefixes6: compiled.prefixes6.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
+        },
+        ring_bytes,
+        forced: extra.forced.clone(),
+    }
+}

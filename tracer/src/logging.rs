@@ -1,0 +1,38 @@
+//! The log, to stderr: warnings always, more with `-v`. What it prints may contain other people's
+//! bytes, so it is escaped.
+
+use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::present::escape::Escaped;
+
+struct Stderr;
+
+static STDERR: Stderr = Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level() && (metadata.target().starts_with("tracer") || log::max_level() >= LevelFilter::Trace)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("tracer: {}: {}", record.level().as_str().to_lowercase(), Escaped(&record.args().to_string()));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Starts logging: `verbose` times `-v`.
+pub fn start(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        2 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    // Fails only if there is a logger already: then that one is used.
+    if log::set_logger(&STDERR).is_ok() {
+        log::set_max_level(level);
+    }
+}

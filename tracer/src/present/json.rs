@@ -1,0 +1,361 @@
+//! The stream as JSON, one object a line: schema version 1.
+//!
+//! Written by hand, key by key, into one reused buffer: this runs for every event.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::stream::{Close, Event, Kind, Owner, Sink, Socket};
+
+use super::clock::{Rfc3339, WallClock};
+use super::errno;
+use super::escape;
+use super::output::Output;
+use super::summary::Summary;
+
+/// Takes the stream and writes JSON.
+#[derive(Debug)]
+pub struct JsonSink<W> {
+    output: Output<W>,
+    clock: WallClock,
+    time: Rfc3339,
+}
+
+impl<W: Write> JsonSink<W> {
+    /// Writes to `to`.
+    pub fn new(to: W, clock: WallClock) -> Self {
+        Self { output: Output::new(to), clock, time: Rfc3339::default() }
+    }
+
+    /// Writes what is gathered: at the end of each batch of events.
+    pub fn flush(&mut self) {
+        self.output.flush();
+    }
+
+    /// The error that ended the writing.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.output.error()
+    }
+
+    /// How many events were printed.
+    pub fn printed(&self) -> u64 {
+        self.output.printed()
+    }
+
+    /// Where it was written to.
+    pub fn into_inner(self) -> W {
+        self.output.into_inner()
+    }
+
+    /// Writes the last line. `boot_ns`: `CLOCK_BOOTTIME` at the end of the trace.
+    pub fn summary(&mut self, boot_ns: u64, summary: &Summary) {
+        let out = self.output.line();
+        head(out, &mut self.time, self.clock, "summary", boot_ns);
+        summary.write_json(out);
+        out.extend_from_slice(b"}\n");
+        self.output.flush();
+    }
+}
+
+impl<W: Write> Sink for JsonSink<W> {
+    fn event(&mut self, event: &Event<'_>) {
+        let out = self.output.line();
+        head(out, &mut self.time, self.clock, event.kind.name(), event.boot_ns);
+        if let Some(socket) = &event.socket {
+            write_socket(out, socket);
+        }
+        write_kind(out, &event.kind);
+        out.extend_from_slice(b"}\n");
+        self.output.line_done();
+    }
+}
+
+fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, event: &str, boot_ns: u64) {
+    out.extend_from_slice(b"{\"v\":1,\"event\":\"");
+    out.extend_from_slice(event.as_bytes());
+    out.extend_from_slice(b"\",\"time\":\"");
+    time.write(out, clock.wall_ns(boot_ns));
+    out.extend_from_slice(b"\",\"boot_ns\":");
+    number(out, boot_ns);
+}
+
+fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>) {
+    out.extend_from_slice(b",\"conn\":\"");
+    number(out, socket.conn.0);
+    out.extend_from_slice(b"\",\"proto\":\"");
+    out.extend_from_slice(socket.proto.as_bytes());
+    out.extend_from_slice(b"\",\"family\":");
+    number(out, socket.family.into());
+    if socket.v4mapped {
+        out.extend_from_slice(b",\"v4mapped\":true");
+    }
+    if socket.mptcp {
+        out.extend_from_slice(b",\"mptcp\":true");
+    }
+    address(out, b",\"laddr\":", socket.laddr);
+    optional(out, b",\"lport\":", socket.lport);
+    address(out, b",\"raddr\":", socket.raddr);
+    optional(out, b",\"rport\":", socket.rport);
+    if socket.ifindex.is_some() {
+        optional(out, b",\"ifindex\":", socket.ifindex);
+    }
+    optional(out, b",\"netns\":", socket.netns);
+    out.extend_from_slice(b",\"role\":\"");
+    out.extend_from_slice(socket.role.name().as_bytes());
+    out.extend_from_slice(b"\",\"owner\":");
+    match socket.owner {
+        Some(owner) => write_owner(out, owner),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"owner_source\":\"");
+    out.extend_from_slice(socket.owner_source.name().as_bytes());
+    out.push(b'"');
+    if !socket.holders.is_empty() {
+        out.extend_from_slice(b",\"holders\":");
+        list(out, socket.holders, |out, pid| number(out, (*pid).into()));
+    }
+}
+
+fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
+    let facts = &*owner.facts;
+    out.extend_from_slice(b"{\"pid\":");
+    number(out, owner.pid.into());
+    out.extend_from_slice(b",\"tid\":");
+    number(out, owner.tid.into());
+    out.extend_from_slice(b",\"comm\":");
+    string(out, &owner.comm);
+    out.extend_from_slice(b",\"exe\":");
+    optional_string(out, facts.exe.as_deref());
+    optional(out, b",\"uid\":", owner.uid);
+    out.extend_from_slice(b",\"cgroup\":");
+    optional_string(out, facts.cgroup.as_deref());
+    out.extend_from_slice(b",\"container\":");
+    optional_string(out, facts.container.as_ref().map(|container| container.id.as_str()));
+    optional(out, b",\"start_ns\":", owner.start_ns);
+    if let Some(container) = &facts.container {
+        out.extend_from_slice(b",\"container_runtime\":");
+        string(out, container.runtime);
+    }
+    if let Some(arguments) = &facts.cmdline {
+        out.extend_from_slice(b",\"cmdline\":");
+        list(out, arguments, |out, argument| string(out, argument));
+    }
+    out.push(b'}');
+}
+
+fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
+    match *kind {
+        Kind::Listen { backlog } => optional(out, b",\"backlog\":", backlog),
+        Kind::Connect { errno: None } => {}
+        Kind::Connect { errno: Some(errno) } | Kind::Error { errno } => write_errno(out, Some(errno)),
+        Kind::Established { connect_us } => optional(out, b",\"connect_us\":", connect_us),
+        Kind::Accept { accept_wait_us } => optional(out, b",\"accept_wait_us\":", accept_wait_us),
+        Kind::Open { state } => name(out, b",\"state\":\"", state.name()),
+        Kind::State { old, new, state_us } => {
+            name(out, b",\"old\":\"", old.name());
+            name(out, b",\"new\":\"", new.name());
+            optional(out, b",\"state_us\":", state_us);
+        }
+        Kind::Close(close) => write_close(out, close),
+        Kind::Lost { class, count } => {
+            name(out, b",\"class\":\"", class);
+            out.extend_from_slice(b",\"count\":");
+            number(out, count);
+        }
+    }
+}
+
+fn write_close(out: &mut Vec<u8>, close: &Close) {
+    optional(out, b",\"duration_us\":", close.duration_us);
+    optional(out, b",\"connect_us\":", close.connect_us);
+    optional(out, b",\"accept_wait_us\":", close.accept_wait_us);
+    optional(out, b",\"tx_bytes\":", close.tx_bytes);
+    optional(out, b",\"rx_bytes\":", close.rx_bytes);
+    optional(out, b",\"retransmits\":", close.retransmits);
+    optional(out, b",\"drops\":", close.drops);
+    optional(out, b",\"srtt_us\":", close.srtt_us);
+    optional(out, b",\"min_rtt_us\":", close.min_rtt_us);
+    name(out, b",\"verdict\":\"", close.verdict.name());
+    write_errno(out, close.errno);
+    out.extend_from_slice(if close.preexisting { b",\"preexisting\":true" } else { b",\"preexisting\":false" });
+    if close.incomplete {
+        out.extend_from_slice(b",\"incomplete\":true");
+    }
+}
+
+fn write_errno(out: &mut Vec<u8>, errno: Option<i32>) {
+    out.extend_from_slice(b",\"errno\":");
+    let Some(errno) = errno else { return out.extend_from_slice(b"null") };
+    out.push(b'"');
+    match errno::name(errno) {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => {
+            out.push(b'E');
+            number(out, errno.unsigned_abs().into());
+        }
+    }
+    out.push(b'"');
+}
+
+/// A value that needs no escapes; `key` ends in the opening quote.
+fn name(out: &mut Vec<u8>, key: &[u8], value: &str) {
+    out.extend_from_slice(key);
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
+fn optional<T: Into<u64>>(out: &mut Vec<u8>, key: &[u8], value: Option<T>) {
+    out.extend_from_slice(key);
+    match value {
+        Some(value) => number(out, value.into()),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn optional_string(out: &mut Vec<u8>, value: Option<&str>) {
+    match value {
+        Some(value) => string(out, value),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn list<T>(out: &mut Vec<u8>, values: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (n, value) in values.iter().enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write(out, value);
+    }
+    out.push(b']');
+}
+
+fn address(out: &mut Vec<u8>, key: &[u8], addr: Option<IpAddr>) {
+    out.extend_from_slice(key);
+    let Some(addr) = addr else { return out.extend_from_slice(b"null") };
+    out.push(b'"');
+    match addr {
+        IpAddr::V4(addr) => {
+            for (n, byte) in addr.octets().into_iter().enumerate() {
+                if n > 0 {
+                    out.push(b'.');
+                }
+                number(out, byte.into());
+            }
+        }
+        IpAddr::V6(addr) => ipv6(out, addr),
+    }
+    out.push(b'"');
+}
+
+/// In the form of RFC 5952, as the standard library writes it, which takes three times as long:
+/// it formats into a buffer first, and events have two addresses.
+fn ipv6(out: &mut Vec<u8>, addr: Ipv6Addr) {
+    let groups = addr.segments();
+    if matches!(groups, [0, 0, 0, 0, 0, 0xffff, ..]) {
+        // Writing to a Vec does not fail.
+        return drop(write!(out, "{addr}"));
+    }
+    // The first of the longest runs of two zeros or more is left out.
+    let (mut begin, mut length) = (0, 1);
+    let mut run = 0;
+    for (n, group) in groups.iter().enumerate() {
+        run = if *group == 0 { run + 1 } else { 0 };
+        if run > length {
+            (begin, length) = (n + 1 - run, run);
+        }
+    }
+    let (head, tail) = if length > 1 { (&groups[..begin], &groups[begin + length..]) } else { (&groups[..], &[][..]) };
+    hex_groups(out, head);
+    if length > 1 {
+        out.extend_from_slice(b"::");
+    }
+    hex_groups(out, tail);
+}
+
+fn hex_groups(out: &mut Vec<u8>, groups: &[u16]) {
+    for (n, group) in groups.iter().enumerate() {
+        if n > 0 {
+            out.push(b':');
+        }
+        let digits = (u32::from(*group) | 1).ilog2() / 4 + 1;
+        for digit in (0..digits).rev() {
+            out.push(b"0123456789abcdef"[usize::from(group >> (4 * digit) & 15)]);
+        }
+    }
+}
+
+/// "00" to "99".
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + n as u8 / 10, b'0' + n as u8 % 10];
+        n += 1;
+    }
+    pairs
+};
+
+pub(super) fn number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut begin = digits.len();
+    while number >= 10 {
+        begin -= 2;
+        digits[begin..begin + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
+        number /= 100;
+    }
+    if number > 0 || begin == digits.len() {
+        begin -= 1;
+        digits[begin] = b'0' + number as u8;
+    }
+    out.extend_from_slice(&digits[begin..]);
+}
+
+/// Bytes that stand for themselves in a string.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = byte != b'"' && byte != b'\\';
+        byte += 1;
+    }
+    plain
+};
+
+/// A string in quotes. Beyond what JSON asks for, what a terminal would obey is escaped too: the
+/// value is the same for a program, and a person may be looking.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text;
+    // Most strings are plain ASCII as a whole.
+    while let Some(at) = rest.bytes().position(|byte| !PLAIN[usize::from(byte)]) {
+        let (plain, other) = rest.split_at(at);
+        out.extend_from_slice(plain.as_bytes());
+        let mut chars = other.chars();
+        if let Some(c) = chars.next() {
+            escaped(out, c);
+        }
+        rest = chars.as_str();
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out.push(b'"');
+}
+
+fn escaped(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        c if escape::is_plain(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        c => {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                drop(write!(out, "\\u{unit:04x}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

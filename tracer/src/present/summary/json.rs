@@ -1,0 +1,114 @@
+//! The keys of the `summary` object.
+
+use std::io::Write as _;
+
+use super::super::json::{number, string};
+use super::{ProgramCost, Summary};
+
+impl Summary {
+    /// Appends the keys, each with a comma before it.
+    pub(in crate::present) fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"duration_ns\":");
+        number(out, self.duration_ns);
+        counts(out, ",\"events\":", self.events.iter().copied());
+        counts(out, ",\"lost\":", self.lost.iter().copied());
+        out.extend_from_slice(b",\"filtered\":");
+        number(out, self.filtered);
+        out.extend_from_slice(b",\"connections\":");
+        number(out, self.connections);
+        counts(out, ",\"verdicts\":", self.verdicts.iter().map(|(verdict, count)| (verdict.name(), *count)));
+        out.extend_from_slice(b",\"cost\":{\"programs\":[");
+        separated(out, self.cost.programs.iter(), program);
+        out.extend_from_slice(b"],\"cpu_seconds\":");
+        if self.cost.cpu_seconds.is_finite() {
+            // Writing to a Vec does not fail.
+            drop(write!(out, "{:.6}", self.cost.cpu_seconds));
+        } else {
+            out.extend_from_slice(b"null");
+        }
+        out.extend_from_slice(b",\"peak_rss_bytes\":");
+        number(out, self.cost.peak_rss_bytes);
+        out.extend_from_slice(b"},\"backends\":{");
+        separated(out, self.backends.iter(), |out, (hook, backend)| {
+            string(out, hook);
+            out.push(b':');
+            string(out, backend);
+        });
+        out.extend_from_slice(b"},\"degraded\":[");
+        separated(out, self.degraded.iter(), |out, (name, why)| {
+            out.extend_from_slice(b"{\"name\":");
+            string(out, name);
+            out.extend_from_slice(b",\"why\":");
+            string(out, why);
+            out.push(b'}');
+        });
+        out.push(b']');
+    }
+}
+
+fn program(out: &mut Vec<u8>, program: &ProgramCost) {
+    out.extend_from_slice(b"{\"name\":");
+    string(out, &program.name);
+    for (key, value) in [("run_ns", program.run_ns), ("runs", program.runs), ("missed", program.missed)] {
+        drop(write!(out, ",\"{key}\":"));
+        match value {
+            Some(value) => number(out, value),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
+}
+
+fn counts<'a>(out: &mut Vec<u8>, key: &str, counts: impl Iterator<Item = (&'a str, u64)>) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'{');
+    separated(out, counts, |out, (name, count)| {
+        string(out, name);
+        out.push(b':');
+        number(out, count);
+    });
+    out.push(b'}');
+}
+
+fn separated<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+    for (n, item) in items.enumerate() {
+        if n > 0 {
+            out.push(b',');
+        }
+        write(out, item);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::present::clock::WallClock;
+    use crate::present::json::JsonSink;
+
+    use super::super::sample;
+
+    #[test]
+    fn the_last_line() {
+        let mut sink = JsonSink::new(Vec::new(), WallClock { offset_ns: 0 });
+        sink.summary(1_000_000_001, &sample());
+        let value: Value = serde_json::from_slice(&sink.into_inner()).unwrap();
+        let expected = json!({
+            "v": 1, "event": "summary", "time": "1970-01-01T00:00:01.000000001Z", "boot_ns": 1_000_000_001,
+            "duration_ns": 12_400_000_000_u64,
+            "events": {"connect": 1204, "close": 1204}, "lost": {}, "filtered": 88, "connections": 1204,
+            "verdicts": {"closed_local": 1192, "refused": 12},
+            "cost": {
+                "programs": [
+                    {"name": "inet_sock_set_state", "run_ns": 366_000_000, "runs": 1_000_000, "missed": 0},
+                    {"name": "sys_exit_connect", "run_ns": null, "runs": null, "missed": null},
+                ],
+                "cpu_seconds": 1.25, "peak_rss_bytes": 23_400_000,
+            },
+            "backends": {"state": "tp_btf", "connect": "syscall"},
+            "degraded": [{"name": "fentry", "why": "the kernel refused to load the program: EPERM"}],
+        });
+        assert_eq!(value, expected);
+    }
+}

@@ -1,0 +1,109 @@
+//! What was seen in the end.
+
+mod json;
+mod tally;
+mod text;
+
+pub use tally::{Row, Tally};
+
+use crate::stream::Verdict;
+
+/// What a BPF program cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramCost {
+    /// Its name.
+    pub name: String,
+    /// Time in it, ns; `None` where the kernel does not count (`kernel.bpf_stats_enabled`).
+    pub run_ns: Option<u64>,
+    /// How often it ran.
+    pub runs: Option<u64>,
+    /// How often the kernel could not run it (recursion).
+    pub missed: Option<u64>,
+}
+
+/// What tracing cost.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// In the kernel.
+    pub programs: Vec<ProgramCost>,
+    /// CPU time of tracer itself, user and system.
+    pub cpu_seconds: f64,
+    /// Most memory that it had resident.
+    pub peak_rss_bytes: u64,
+}
+
+/// The end of a trace.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Length of the trace.
+    pub duration_ns: u64,
+    /// Events shown, by kind.
+    pub events: Vec<(&'static str, u64)>,
+    /// Events that could not be delivered, by class.
+    pub lost: Vec<(&'static str, u64)>,
+    /// Events that a filter kept out, in the kernel or here.
+    pub filtered: u64,
+    /// Connections (not listeners) that ended or were open at the end.
+    pub connections: u64,
+    /// How they ended.
+    pub verdicts: Vec<(Verdict, u64)>,
+    /// Cost.
+    pub cost: Cost,
+    /// Hook and the backend that was chosen for it.
+    pub backends: Vec<(String, String)>,
+    /// What does not work here, and why.
+    pub degraded: Vec<(String, String)>,
+    /// The processes with most connections; in text only.
+    pub processes: Vec<Row>,
+    /// The places with most connections from here; in text only.
+    pub destinations: Vec<Row>,
+}
+
+impl Summary {
+    /// How many events could not be delivered.
+    #[must_use]
+    pub fn lost_events(&self) -> u64 {
+        self.lost.iter().map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
+pub(super) fn sample() -> Summary {
+    Summary {
+        duration_ns: 12_400_000_000,
+        events: vec![("connect", 1204), ("close", 1204)],
+        lost: Vec::new(),
+        filtered: 88,
+        connections: 1204,
+        verdicts: vec![(Verdict::ClosedLocal, 1192), (Verdict::Refused, 12)],
+        cost: Cost {
+            programs: vec![
+                ProgramCost {
+                    name: "inet_sock_set_state".into(),
+                    run_ns: Some(366_000_000),
+                    runs: Some(1_000_000),
+                    missed: Some(0),
+                },
+                ProgramCost { name: "sys_exit_connect".into(), run_ns: None, runs: None, missed: None },
+            ],
+            cpu_seconds: 1.25,
+            peak_rss_bytes: 23_400_000,
+        },
+        backends: vec![("state".into(), "tp_btf".into()), ("connect".into(), "syscall".into())],
+        degraded: vec![("fentry".into(), "the kernel refused to load the program: EPERM".into())],
+        processes: vec![Row {
+            name: "evil\x1b[2J[4121]".into(),
+            connections: 1204,
+            failed: 12,
+            tx_bytes: 1_234_567,
+            rx_bytes: 345,
+        }],
+        destinations: vec![Row {
+            name: "10.0.0.5:443".into(),
+            connections: 1204,
+            failed: 12,
+            tx_bytes: 1_234_567,
+            rx_bytes: 345,
+        }],
+    }
+}

@@ -1,0 +1,235 @@
+//! Counts for the summary, event by event.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+
+use crate::stream::{Close, Endpoint, Event, Kind, Role, Socket, Verdict};
+
+use super::Summary;
+
+/// How many processes and how many destinations are told apart; what comes later is counted
+/// together.
+const MOST_ROWS: usize = 8192;
+/// How many of them the summary shows.
+const SHOWN_ROWS: usize = 10;
+
+/// The connections of one process or to one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// Which. Hostile bytes.
+    pub name: String,
+    /// Connections that ended.
+    pub connections: u64,
+    /// Of these, the failed ones.
+    pub failed: u64,
+    /// Payload sent and acknowledged.
+    pub tx_bytes: u64,
+    /// Payload received.
+    pub rx_bytes: u64,
+}
+
+impl Row {
+    fn add(&mut self, close: &Close) {
+        self.connections += 1;
+        self.failed += u64::from(close.verdict.is_failure());
+        self.tx_bytes = self.tx_bytes.saturating_add(close.tx_bytes.unwrap_or(0));
+        self.rx_bytes = self.rx_bytes.saturating_add(close.rx_bytes.unwrap_or(0));
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Rows<K> {
+    rows: HashMap<K, Row>,
+    others: Row,
+}
+
+impl<K: Hash + Eq> Rows<K> {
+    fn new() -> Self {
+        Self { rows: HashMap::new(), others: Row { name: "others".into(), ..Row::default() } }
+    }
+
+    /// Allocates only for a key that is new.
+    fn add(&mut self, key: K, name: impl FnOnce() -> String, close: &Close) {
+        if let Some(row) = self.rows.get_mut(&key) {
+            row.add(close);
+        } else if self.rows.len() < MOST_ROWS {
+            let mut row = Row { name: name(), ..Row::default() };
+            row.add(close);
+            self.rows.insert(key, row);
+        } else {
+            self.others.add(close);
+        }
+    }
+
+    fn most(self) -> Vec<Row> {
+        let mut rows: Vec<Row> = self.rows.into_values().collect();
+        rows.sort_unstable_by(|a, b| b.connections.cmp(&a.connections).then_with(|| a.name.cmp(&b.name)));
+        rows.truncate(SHOWN_ROWS);
+        if self.others.connections > 0 {
+            rows.push(self.others);
+        }
+        rows
+    }
+}
+
+/// Counts events.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    events: [u64; Kind::NAMES.len()],
+    lost: Vec<(&'static str, u64)>,
+    connections: u64,
+    verdicts: [u64; Verdict::ALL.len()],
+    processes: Rows<(u32, Option<u64>)>,
+    destinations: Rows<(Option<IpAddr>, Option<u16>)>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            events: [0; Kind::NAMES.len()],
+            lost: Vec::new(),
+            connections: 0,
+            verdicts: [0; Verdict::ALL.len()],
+            processes: Rows::new(),
+            destinations: Rows::new(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts an event of a connection that is wanted. `shown`: the event itself is printed, too.
+    pub fn event(&mut self, event: &Event<'_>, shown: bool) {
+        if shown && let Some(n) = Kind::NAMES.iter().position(|name| *name == event.kind.name()) {
+            self.events[n] += 1;
+        }
+        match (&event.kind, &event.socket) {
+            (Kind::Close(close), Some(socket)) if socket.role != Role::Listener => self.close(socket, close),
+            (Kind::Lost { class, count }, _) => match self.lost.iter_mut().find(|(name, _)| name == class) {
+                Some((_, total)) => *total += count,
+                None => self.lost.push((class, *count)),
+            },
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, socket: &Socket<'_>, close: &Close) {
+        self.connections += 1;
+        if let Some(n) = Verdict::ALL.iter().position(|verdict| *verdict == close.verdict) {
+            self.verdicts[n] += 1;
+        }
+        match socket.owner {
+            Some(owner) => {
+                let name = || format!("{}[{}]", owner.comm, owner.pid);
+                self.processes.add((owner.pid, owner.start_ns), name, close);
+            }
+            None => self.processes.add((0, None), || "unknown".into(), close),
+        }
+        if socket.role == Role::Client {
+            let remote = Endpoint { addr: socket.raddr, port: socket.rport, ifindex: socket.ifindex };
+            self.destinations.add((socket.raddr, socket.rport), || remote.to_string(), close);
+        }
+    }
+
+    /// The summary, as far as the events tell; the rest is for the caller to fill in.
+    #[must_use]
+    pub fn finish(self) -> Summary {
+        let some = |count: &u64| *count > 0;
+        Summary {
+            events: Kind::NAMES.into_iter().zip(self.events).filter(|(_, count)| some(count)).collect(),
+            lost: self.lost,
+            connections: self.connections,
+            verdicts: Verdict::ALL.into_iter().zip(self.verdicts).filter(|(_, count)| some(count)).collect(),
+            processes: self.processes.most(),
+            destinations: self.destinations.most(),
+            ..Summary::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::stream::{ConnId, OwnerSource};
+
+    use super::*;
+
+    const CLOSE: Close = Close {
+        duration_us: Some(1),
+        connect_us: None,
+        accept_wait_us: None,
+        tx_bytes: Some(10),
+        rx_bytes: None,
+        retransmits: None,
+        drops: None,
+        srtt_us: None,
+        min_rtt_us: None,
+        verdict: Verdict::ClosedLocal,
+        errno: None,
+        preexisting: false,
+        incomplete: false,
+    };
+
+    fn socket(role: Role, port: u16) -> Socket<'static> {
+        Socket {
+            conn: ConnId(1),
+            proto: "tcp",
+            family: 4,
+            v4mapped: false,
+            laddr: None,
+            lport: None,
+            raddr: Some([10, 0, 0, 5].into()),
+            rport: Some(port),
+            ifindex: None,
+            netns: None,
+            role,
+            owner: None,
+            owner_source: OwnerSource::Unknown,
+            holders: &[],
+            mptcp: false,
+        }
+    }
+
+    fn event<'a>(socket: Option<Socket<'a>>, kind: Kind<'a>) -> Event<'a> {
+        Event { boot_ns: 1, socket, kind }
+    }
+
+    #[test]
+    fn counts_what_ended() {
+        let mut tally = Tally::default();
+        let refused = Close { verdict: Verdict::Refused, ..CLOSE };
+        tally.event(&event(Some(socket(Role::Client, 443)), Kind::Connect { errno: None }), true);
+        tally.event(&event(Some(socket(Role::Client, 443)), Kind::Close(&CLOSE)), true);
+        tally.event(&event(Some(socket(Role::Client, 443)), Kind::Close(&refused)), false);
+        tally.event(&event(Some(socket(Role::Server, 1000)), Kind::Close(&CLOSE)), true);
+        tally.event(&event(Some(socket(Role::Listener, 0)), Kind::Close(&CLOSE)), true);
+        tally.event(&event(None, Kind::Lost { class: "lifecycle", count: 3 }), true);
+        tally.event(&event(None, Kind::Lost { class: "lifecycle", count: 4 }), true);
+        let summary = tally.finish();
+        assert_eq!(summary.events, [("connect", 1), ("close", 3), ("lost", 2)]);
+        assert_eq!(summary.lost, [("lifecycle", 7)]);
+        assert_eq!(summary.lost_events(), 7);
+        assert_eq!(summary.connections, 3);
+        assert_eq!(summary.verdicts, [(Verdict::ClosedLocal, 2), (Verdict::Refused, 1)]);
+        let row = |name: &str, connections, tx_bytes| Row {
+            name: name.into(),
+            connections,
+            failed: 1,
+            tx_bytes,
+            rx_bytes: 0,
+        };
+        assert_eq!(summary.destinations, [row("10.0.0.5:443", 2, 20)]);
+        assert_eq!(summary.processes, [row("unknown", 3, 30)]);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut tally = Tally::default();
+        for port in 0..=u16::MAX {
+            tally.event(&event(Some(socket(Role::Client, port)), Kind::Close(&CLOSE)), true);
+        }
+        assert_eq!(tally.destinations.rows.len(), MOST_ROWS);
+        let summary = tally.finish();
+        assert_eq!(summary.destinations.len(), SHOWN_ROWS + 1);
+        assert_eq!(summary.destinations.last().map(|row| row.connections), Some(65_536 - MOST_ROWS as u64));
+    }
+}

@@ -1,0 +1,183 @@
+//! The summary for people, on stderr.
+
+use std::fmt::Write as _;
+
+use super::super::escape;
+use super::super::unit::{Bytes, Count, Micros};
+use super::{Row, Summary};
+
+/// Nothing is longer.
+const COLUMNS: usize = 100;
+/// Columns of a name in a table.
+const NAME: usize = 48;
+
+impl Summary {
+    /// The summary as lines of at most 100 columns, each with a newline.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        self.totals(&mut out);
+        if !self.verdicts.is_empty() {
+            out.push_str("\nconnections  ended\n");
+            for (verdict, count) in &self.verdicts {
+                line(&mut out, format_args!("{:>11}  {}", Count(*count), verdict.name()));
+            }
+        }
+        table(&mut out, "process", &self.processes);
+        table(&mut out, "destination", &self.destinations);
+        self.cost(&mut out);
+        for (name, why) in &self.degraded {
+            let mut text = String::new();
+            escape::push(&mut text, name);
+            text.push_str(": ");
+            escape::push(&mut text, why);
+            wrapped(&mut out, "without ", &text);
+        }
+        out
+    }
+
+    fn totals(&self, out: &mut String) {
+        let events: u64 = self.events.iter().map(|(_, count)| count).sum();
+        let mut text = format!(
+            "{} connections and {} events in {}",
+            Count(self.connections),
+            Count(events),
+            Micros(self.duration_ns / 1000)
+        );
+        if self.filtered > 0 {
+            // Writing to a String does not fail.
+            let _ = write!(text, "; {} events left out by filters", Count(self.filtered));
+        }
+        if self.lost_events() == 0 {
+            text.push_str("; nothing lost");
+        }
+        wrapped(out, "", &text);
+        for (class, count) in self.lost.iter().filter(|(_, count)| *count > 0) {
+            wrapped(out, "LOST ", &format!("{} {class} events: use a larger --buffer, or filters", Count(*count)));
+        }
+    }
+
+    fn cost(&self, out: &mut String) {
+        let counted: Vec<_> =
+            self.cost.programs.iter().filter_map(|p| Some((p, p.run_ns?, p.runs.filter(|runs| *runs > 0)?))).collect();
+        if !counted.is_empty() {
+            out.push_str("\n       runs  ns each  kernel program\n");
+            for (program, run_ns, runs) in counted {
+                let mut name = String::new();
+                escape::push_cut(&mut name, &program.name, NAME);
+                if let Some(missed) = program.missed.filter(|missed| *missed > 0) {
+                    let _ = write!(name, " (missed {})", Count(missed));
+                }
+                line(out, format_args!("{:>11}  {:>7}  {name}", Count(runs), Count(run_ns / runs)));
+            }
+        }
+        let Self { cost, .. } = self;
+        line(
+            out,
+            format_args!(
+                "\ntracer itself: {:.2} s CPU, {} memory at most",
+                cost.cpu_seconds,
+                Bytes(cost.peak_rss_bytes)
+            ),
+        );
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(out, "{text}");
+}
+
+fn table(out: &mut String, what: &str, rows: &[Row]) {
+    if rows.is_empty() {
+        return;
+    }
+    line(out, format_args!("\nconnections  failed    sent  received  {what}"));
+    for row in rows {
+        let mut name = String::new();
+        escape::push_cut(&mut name, &row.name, NAME);
+        line(
+            out,
+            format_args!(
+                "{:>11}  {:>6}  {:>6}  {:>8}  {name}",
+                Count(row.connections),
+                Count(row.failed),
+                Bytes(row.tx_bytes).to_string(),
+                Bytes(row.rx_bytes).to_string(),
+            ),
+        );
+    }
+}
+
+/// A paragraph; its lines after the first are set in by as much as `head` is long.
+fn wrapped(out: &mut String, head: &str, text: &str) {
+    let indent = head.len();
+    out.push_str(head);
+    let mut column = indent;
+    for word in text.split(' ') {
+        let width = escape::width(word);
+        if column > indent && column + 1 + width > COLUMNS {
+            let _ = write!(out, "\n{:indent$}", "");
+            column = indent;
+        } else if column > indent {
+            out.push(' ');
+            column += 1;
+        }
+        column += escape::push_cut_plain(out, word, COLUMNS - column);
+    }
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn calm_and_complete() {
+        let expected = r"1,204 connections and 2,408 events in 12.4s; 88 events left out by filters; nothing lost
+
+connections  ended
+      1,192  closed_local
+         12  refused
+
+connections  failed    sent  received  process
+      1,204      12   1.2MB      345B  evil\x1b[2J[4121]
+
+connections  failed    sent  received  destination
+      1,204      12   1.2MB      345B  10.0.0.5:443
+
+       runs  ns each  kernel program
+  1,000,000      366  inet_sock_set_state
+
+tracer itself: 1.25 s CPU, 23MB memory at most
+without fentry: the kernel refused to load the program: EPERM
+";
+        assert_eq!(sample().to_text(), expected);
+    }
+
+    #[test]
+    fn losses_are_loud() {
+        let summary = Summary { lost: vec![("lifecycle", 1234), ("process", 0)], ..sample() };
+        let text = summary.to_text();
+        assert!(text.contains("\nLOST 1,234 lifecycle events: use a larger --buffer, or filters\n"), "{text}");
+        assert!(!text.contains("nothing lost") && !text.contains("process events"));
+    }
+
+    #[test]
+    fn at_most_a_hundred_columns() {
+        let mut summary = sample();
+        for row in summary.processes.iter_mut().chain(&mut summary.destinations) {
+            row.name = "日\n".repeat(100);
+            (row.connections, row.failed) = (9_999_999_999, 9_999_999_999);
+            (row.tx_bytes, row.rx_bytes) = (u64::MAX, u64::MAX);
+        }
+        summary.degraded = vec![("x".repeat(300), "word ".repeat(100))];
+        summary.cost.programs[0].name = "p".repeat(100);
+        summary.cost.programs[0].missed = Some(1_000_000);
+        summary.lost = vec![("lifecycle", u64::MAX)];
+        for line in summary.to_text().lines() {
+            assert!(escape::width(line) <= COLUMNS, "{line}");
+            assert!(!line.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What is told of an event at the end of its line.
+
+use std::fmt::{self, Write as _};
+
+use crate::stream::{Close, Kind, Socket, Verdict};
+
+use super::super::errno::Errno;
+use super::super::escape;
+use super::super::unit::{Bytes, Count, Micros};
+
+/// Pieces with a space between them, the most important ones first.
+#[derive(Debug, Default)]
+pub struct Details {
+    text: String,
+    /// Where each piece ends: bytes and columns from the beginning.
+    pieces: Vec<(usize, usize)>,
+}
+
+impl Details {
+    /// Columns of all pieces.
+    pub fn width(&self) -> usize {
+        self.pieces.last().map_or(0, |(_, columns)| *columns)
+    }
+
+    /// As many pieces as fit into `columns`.
+    pub fn cut(&self, columns: usize) -> &str {
+        let end = self.pieces.iter().rev().find(|(_, width)| *width <= columns).map_or(0, |(end, _)| *end);
+        &self.text[..end]
+    }
+
+    fn push(&mut self, piece: fmt::Arguments<'_>) {
+        let (before, columns) = (self.text.len(), self.width());
+        if before > 0 {
+            self.text.push(' ');
+        }
+        // Writing to a String does not fail.
+        let _ = self.text.write_fmt(piece);
+        self.pieces.push((self.text.len(), columns + escape::width(&self.text[before..])));
+    }
+
+    fn time(&mut self, us: Option<u64>) {
+        if let Some(us) = us {
+            self.push(format_args!("{}", Micros(us)));
+        }
+    }
+
+    /// The details of an event; `wide`: also those that the word before says already.
+    pub fn of(&mut self, kind: &Kind<'_>, wide: bool) {
+        self.text.clear();
+        self.pieces.clear();
+        match *kind {
+            Kind::Listen { backlog: Some(backlog) } => self.push(format_args!("backlog {backlog}")),
+            Kind::Connect { errno: Some(errno) } | Kind::Error { errno } => self.push(format_args!("{}", Errno(errno))),
+            Kind::Listen { backlog: None } | Kind::Connect { errno: None } => {}
+            Kind::Established { connect_us } => self.time(connect_us),
+            Kind::Accept { accept_wait_us: Some(us) } => self.push(format_args!("waited {}", Micros(us))),
+            Kind::Accept { accept_wait_us: None } => {}
+            Kind::Open { state } => self.push(format_args!("{}", state.name())),
+            Kind::State { old, new, state_us } => {
+                self.push(format_args!("{}→{}", old.name(), new.name()));
+                self.time(state_us);
+            }
+            Kind::Close(close) => self.close(close, wide),
+            Kind::Lost { class, count } => self.push(format_args!("{} {class} events were lost", Count(count))),
+        }
+    }
+
+    fn close(&mut self, close: &Close, wide: bool) {
+        self.time(close.duration_us);
+        if let Some(errno) = close.errno.filter(|errno| wide || !implied(close.verdict, *errno)) {
+            self.push(format_args!("{}", Errno(errno)));
+        }
+        // Nothing can have been sent by what never was a connection.
+        let nothing = close.tx_bytes.unwrap_or(0) == 0 && close.rx_bytes.unwrap_or(0) == 0;
+        if !(nothing && close.verdict.is_failure()) {
+            if let Some(bytes) = close.tx_bytes {
+                self.push(format_args!("↑{}", Bytes(bytes)));
+            }
+            if let Some(bytes) = close.rx_bytes {
+                self.push(format_args!("↓{}", Bytes(bytes)));
+            }
+        }
+        if let Some(segments) = close.retransmits.filter(|segments| *segments > 0) {
+            self.push(format_args!("↻{segments}"));
+        }
+        if close.incomplete {
+            self.push(format_args!("incomplete"));
+        }
+    }
+
+    /// What a wide line has more.
+    pub fn wide(&mut self, socket: &Socket<'_>, kind: &Kind<'_>) {
+        if let Kind::Close(close) = kind {
+            for (name, us) in [
+                ("rtt", close.srtt_us.map(u64::from)),
+                ("connect", close.connect_us),
+                ("accept-wait", close.accept_wait_us),
+            ] {
+                if let Some(us) = us {
+                    self.push(format_args!("{name}={}", Micros(us)));
+                }
+            }
+            if close.preexisting {
+                self.push(format_args!("preexisting"));
+            }
+        }
+        if let Some(netns) = socket.netns {
+            self.push(format_args!("netns={netns}"));
+        }
+        let Some(owner) = socket.owner else { return };
+        if let Some(uid) = owner.uid {
+            self.push(format_args!("uid={uid}"));
+        }
+        if let Some(container) = &owner.facts.container {
+            self.push_hostile(format_args!("container={}:", container.runtime), &container.id);
+        }
+        if let Some(exe) = &owner.facts.exe {
+            self.push_hostile(format_args!("exe="), exe);
+        }
+        if let Some(cgroup) = &owner.facts.cgroup {
+            self.push_hostile(format_args!("cgroup="), cgroup);
+        }
+    }
+
+    /// A piece that ends in what another process has chosen.
+    fn push_hostile(&mut self, head: fmt::Arguments<'_>, text: &str) {
+        self.push(head);
+        if let Some((end, columns)) = self.pieces.last_mut() {
+            escape::push(&mut self.text, text);
+            *columns += escape::width(&self.text[*end..]);
+            *end = self.text.len();
+        }
+    }
+}
+
+/// Whether the verdict says what the error says.
+fn implied(verdict: Verdict, errno: i32) -> bool {
+    matches!(
+        (verdict, errno),
+        (Verdict::Refused, libc::ECONNREFUSED)
+            | (Verdict::TimedOut, libc::ETIMEDOUT)
+            | (Verdict::ResetRemote, libc::ECONNRESET)
+    )
+}

@@ -1,0 +1,131 @@
+//! Both ends of a connection.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::stream::{Endpoint, Role, Socket};
+
+/// Least columns of an address that is cut: `[20…01]`.
+const LEAST_ADDRESS: usize = 7;
+
+/// Which way the connection was opened.
+fn arrow(role: Role) -> &'static str {
+    match role {
+        Role::Client => " → ",
+        Role::Server => " ← ",
+        Role::Listener | Role::Unknown => " - ",
+    }
+}
+
+/// Local and remote end; of a listener, the local one.
+pub fn whole(out: &mut String, socket: &Socket<'_>) {
+    let local = Endpoint { addr: socket.laddr, port: socket.lport, ifindex: socket.ifindex };
+    let remote = Endpoint { addr: socket.raddr, port: socket.rport, ifindex: socket.ifindex };
+    // Writing to a String does not fail.
+    let _ = match socket.role {
+        Role::Listener => write!(out, "{local}"),
+        role => write!(out, "{local}{}{remote}", arrow(role)),
+    };
+}
+
+/// Without the local address, and with a remote one that is cut in the middle to make it fit into
+/// `columns`; the ports are always whole.
+pub fn short(out: &mut String, socket: &Socket<'_>, columns: usize) {
+    let (addr, port) = if socket.role == Role::Listener {
+        (socket.laddr, socket.lport)
+    } else {
+        push_port(out, socket.lport);
+        out.push_str(arrow(socket.role));
+        (socket.raddr, socket.rport)
+    };
+    let mut end = String::new();
+    push_port(&mut end, port);
+    let room = columns.saturating_sub(super::escape::width(out) + end.len());
+    push_address(out, addr, socket.ifindex, room.max(LEAST_ADDRESS));
+    out.push_str(&end);
+}
+
+fn push_port(out: &mut String, port: Option<u16>) {
+    let _ = match port {
+        Some(port) => write!(out, ":{port}"),
+        None => write!(out, ":*"),
+    };
+}
+
+fn push_address(out: &mut String, addr: Option<IpAddr>, ifindex: Option<u32>, columns: usize) {
+    let begin = out.len();
+    // As with a port, without the port.
+    let _ = write!(out, "{}", Endpoint { addr, port: None, ifindex });
+    out.truncate(out.len() - ":*".len());
+    let length = out.len() - begin;
+    if length > columns {
+        // An address is ASCII. The beginning tells more than the end.
+        let kept = columns - 1;
+        let head = kept.div_ceil(2);
+        out.replace_range(begin + head..out.len() - (kept - head), "…");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::stream::{ConnId, OwnerSource};
+
+    use super::*;
+
+    fn socket(role: Role, laddr: &str, raddr: &str) -> Socket<'static> {
+        Socket {
+            conn: ConnId(1),
+            proto: "tcp",
+            family: 6,
+            v4mapped: false,
+            laddr: laddr.parse().ok(),
+            lport: Some(40_000),
+            raddr: raddr.parse().ok(),
+            rport: Some(443),
+            ifindex: Some(2),
+            netns: None,
+            role,
+            owner: None,
+            owner_source: OwnerSource::Unknown,
+            holders: &[],
+            mptcp: false,
+        }
+    }
+
+    #[test]
+    fn whole_ends() {
+        for (role, laddr, raddr, text) in [
+            (Role::Client, "10.0.0.1", "10.0.0.5", "10.0.0.1:40000 → 10.0.0.5:443"),
+            (Role::Server, "10.0.0.1", "10.0.0.5", "10.0.0.1:40000 ← 10.0.0.5:443"),
+            (Role::Unknown, "10.0.0.1", "10.0.0.5", "10.0.0.1:40000 - 10.0.0.5:443"),
+            (Role::Listener, "::", "", "[::]:40000"),
+            (Role::Client, "", "fe80::1", "*:40000 → [fe80::1%2]:443"),
+        ] {
+            let mut out = String::new();
+            whole(&mut out, &socket(role, laddr, raddr));
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn ports_survive_any_cut() {
+        let long = "2001:db8:1234:5678:9abc:def0:1234:5678";
+        for (role, columns, text) in [
+            (Role::Client, 100, ":40000 → [2001:db8:1234:5678:9abc:def0:1234:5678]:443"),
+            (Role::Client, 32, ":40000 → [2001:db8…234:5678]:443"),
+            (Role::Server, 25, ":40000 ← [2001:…5678]:443"),
+            (Role::Client, 0, ":40000 → [20…78]:443"),
+            (Role::Listener, 20, "[2001:d…:5678]:40000"),
+        ] {
+            let mut out = String::new();
+            short(&mut out, &socket(role, long, long), columns);
+            assert_eq!(out, text);
+        }
+        for columns in 22..60 {
+            let mut out = String::new();
+            short(&mut out, &socket(Role::Client, long, long), columns);
+            assert!(out.starts_with(":40000 → [") && out.ends_with("]:443"), "{out}");
+            assert!(super::super::escape::width(&out) <= columns, "{out}");
+        }
+    }
+}

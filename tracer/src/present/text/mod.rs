@@ -1,0 +1,258 @@
+//! The stream as lines for people: columns that stay where they are, 100 of them at most unless
+//! more are asked for.
+//!
+//! ```text
+//! 12:01:02.123 connect         curl[4121]       10.0.0.1:* → 10.0.0.5:443
+//! 12:01:02.124 established     curl[4121]       10.0.0.1:40000 → 10.0.0.5:443    1.2ms
+//! 12:01:03.361 closed_local    curl[4121]       10.0.0.1:40000 → 10.0.0.5:443    1.24s ↑1.2MB ↓345B
+//! ```
+//!
+//! The last line of a connection says in the place of its kind how it ended.
+
+mod details;
+mod ends;
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use crate::stream::{Event, Kind, Owner, Sink, Socket, Verdict};
+
+use super::clock::{TimeOfDay, WallClock};
+use super::escape;
+use super::output::Output;
+use details::Details;
+
+/// Columns of a line that is not a wide one.
+pub const COLUMNS: usize = 100;
+/// The longest word there is `listener_closed`.
+const KIND: usize = 15;
+const PROCESS: usize = 16;
+/// What is left for the connection and the details.
+const TAIL: usize = COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 - PROCESS - 1;
+/// Columns of the connection, so that the details begin at one place.
+const ENDS: usize = 32;
+/// Columns of the process in a wide line: a `comm` of 15 characters and an id of 7 digits.
+const WIDE_PROCESS: usize = 24;
+/// Columns of the connection in a wide line: two IPv4 addresses with ports.
+const WIDE_ENDS: usize = 45;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TextOptions {
+    /// More than 100 columns.
+    pub wide: bool,
+    /// Times in UTC.
+    pub utc: bool,
+    /// With colours.
+    pub color: bool,
+    /// Also `open`: what was there before the trace.
+    pub open: bool,
+    /// Also the `close` of what is still there at its end.
+    pub open_at_end: bool,
+}
+
+/// What the word in a line means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Plain,
+    Done,
+    Good,
+    Warning,
+    Failure,
+}
+
+impl Meaning {
+    /// The terminal's sequence; the colours are of the user's own palette.
+    fn sequence(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Done => "\x1b[2m",
+            Self::Good => "\x1b[32m",
+            Self::Warning => "\x1b[33m",
+            Self::Failure => "\x1b[31m",
+        }
+    }
+}
+
+/// The word for an event, and what it means.
+fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
+    let meaning = match kind {
+        Kind::Connect { errno: Some(_) } | Kind::Error { .. } | Kind::Lost { .. } => Meaning::Failure,
+        Kind::Established { .. } => Meaning::Good,
+        Kind::Open { .. } | Kind::State { .. } => Meaning::Done,
+        Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } => Meaning::Plain,
+        Kind::Close(close) => {
+            let meaning = match close.verdict {
+                Verdict::ResetLocal | Verdict::ResetRemote | Verdict::TimedOut => Meaning::Warning,
+                verdict if verdict.is_failure() => Meaning::Failure,
+                _ => Meaning::Done,
+            };
+            return (if close.verdict == Verdict::Unknown { "closed" } else { close.verdict.name() }, meaning);
+        }
+    };
+    (kind.name(), meaning)
+}
+
+/// Takes the stream and writes lines.
+#[derive(Debug)]
+pub struct TextSink<W> {
+    output: Output<W>,
+    clock: WallClock,
+    time: TimeOfDay,
+    options: TextOptions,
+    line: String,
+    ends: String,
+    details: Details,
+}
+
+impl<W: Write> TextSink<W> {
+    /// Writes to `to`.
+    pub fn new(to: W, clock: WallClock, options: TextOptions) -> Self {
+        Self {
+            output: Output::new(to),
+            clock,
+            time: TimeOfDay::new(options.utc),
+            options,
+            line: String::new(),
+            ends: String::new(),
+            details: Details::default(),
+        }
+    }
+
+    /// Writes the names of the columns.
+    pub fn header(&mut self) {
+        let time = if self.options.utc { "TIME (UTC)" } else { "TIME" };
+        let (process, ends) = self.widths();
+        let width = TimeOfDay::WIDTH;
+        let names = format!("{time:width$} {:KIND$} {:process$} {:ends$} DETAILS\n", "EVENT", "PROCESS", "CONNECTION");
+        self.output.line().extend_from_slice(names.as_bytes());
+    }
+
+    /// Writes what is gathered: at the end of each batch of events.
+    pub fn flush(&mut self) {
+        self.output.flush();
+    }
+
+    /// The error that ended the writing.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.output.error()
+    }
+
+    /// How many events were printed.
+    pub fn printed(&self) -> u64 {
+        self.output.printed()
+    }
+
+    /// Where it was written to.
+    pub fn into_inner(self) -> W {
+        self.output.into_inner()
+    }
+
+    fn widths(&self) -> (usize, usize) {
+        if self.options.wide { (WIDE_PROCESS, WIDE_ENDS) } else { (PROCESS, ENDS) }
+    }
+
+    fn hides(&self, kind: &Kind<'_>) -> bool {
+        match kind {
+            Kind::Open { .. } => !self.options.open,
+            Kind::Close(close) => close.verdict == Verdict::OpenAtEnd && !self.options.open_at_end,
+            _ => false,
+        }
+    }
+
+    fn word(&mut self, kind: &Kind<'_>) {
+        let (word, meaning) = word(kind);
+        let sequence = if self.options.color { meaning.sequence() } else { "" };
+        self.line.push_str(sequence);
+        self.line.push_str(word);
+        if !sequence.is_empty() {
+            self.line.push_str("\x1b[0m");
+        }
+        pad(&mut self.line, word.len(), KIND);
+    }
+
+    fn process(&mut self, owner: Option<&Owner>) {
+        let (columns, _) = self.widths();
+        let begin = self.line.len();
+        match owner {
+            Some(owner) => {
+                let id = 2 + owner.pid.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+                escape::push_cut(&mut self.line, &owner.comm, columns - id);
+                // Writing to a String does not fail.
+                let _ = write!(self.line, "[{}]", owner.pid);
+            }
+            None => self.line.push('-'),
+        }
+        let used = escape::width(&self.line[begin..]);
+        pad(&mut self.line, used, columns);
+    }
+
+    /// The connection and the details in what is left of the line. The details begin at the same
+    /// column in all lines, unless a whole address can be shown by moving them; then the local
+    /// address goes, then the middle of the remote one, then the last details. Ports stay.
+    fn tail(&mut self, socket: &Socket<'_>, least_ends: usize) {
+        let details = self.details.width();
+        let gap = usize::from(details > 0);
+        let room = TAIL - details.min(TAIL) - gap.min(TAIL - details.min(TAIL));
+        self.ends.clear();
+        ends::whole(&mut self.ends, socket);
+        if escape::width(&self.ends) > room {
+            self.ends.clear();
+            ends::short(&mut self.ends, socket, room.max(least_ends));
+        }
+        let used = escape::width(&self.ends);
+        self.line.push_str(&self.ends);
+        if details > 0 {
+            let begin = ENDS.min(room).max(used);
+            pad(&mut self.line, used, begin);
+            self.line.push(' ');
+            self.line.push_str(self.details.cut(TAIL - begin - 1));
+        }
+    }
+
+    fn wide_tail(&mut self, socket: &Socket<'_>, kind: &Kind<'_>) {
+        self.ends.clear();
+        ends::whole(&mut self.ends, socket);
+        self.details.wide(socket, kind);
+        self.line.push_str(&self.ends);
+        pad(&mut self.line, escape::width(&self.ends), WIDE_ENDS);
+        self.line.push(' ');
+        self.line.push_str(self.details.cut(usize::MAX));
+    }
+}
+
+impl<W: Write> Sink for TextSink<W> {
+    fn event(&mut self, event: &Event<'_>) {
+        if self.hides(&event.kind) {
+            return;
+        }
+        self.line.clear();
+        self.time.write(&mut self.line, self.clock.wall_ns(event.boot_ns));
+        self.line.push(' ');
+        self.word(&event.kind);
+        self.line.push(' ');
+        self.process(event.socket.as_ref().and_then(|socket| socket.owner));
+        self.line.push(' ');
+        self.details.of(&event.kind, self.options.wide);
+        match &event.socket {
+            Some(socket) if self.options.wide => self.wide_tail(socket, &event.kind),
+            // Two names of states take more than other details, and are nothing without each other.
+            Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
+            None => self.line.push_str(self.details.cut(TAIL)),
+        }
+        let line = self.line.trim_end();
+        let out = self.output.line();
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+        self.output.line_done();
+    }
+}
+
+fn pad(out: &mut String, used: usize, columns: usize) {
+    for _ in used..columns {
+        out.push(' ');
+    }
+}
+
+#[cfg(test)]
+mod tests;

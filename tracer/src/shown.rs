@@ -1,0 +1,72 @@
+//! Between the core and the presenter: what kinds are shown, how many, and what they add up to.
+
+use crate::{
+    filter::Filter,
+    present::summary::Tally,
+    stream::{Event, Sink},
+};
+
+/// Counts and limits.
+#[derive(Debug)]
+pub struct Shown {
+    filter: Filter,
+    limit: Option<u64>,
+    count: u64,
+    hidden: u64,
+    tally: Tally,
+}
+
+impl Shown {
+    /// Nothing yet. Kinds that `filter` does not show are counted and not passed on; after `limit`
+    /// events nothing is.
+    #[must_use]
+    pub fn new(filter: Filter, limit: Option<u64>) -> Self {
+        Self { filter, limit, count: 0, hidden: 0, tally: Tally::default() }
+    }
+
+    /// Whether the limit is reached.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.count >= limit)
+    }
+
+    /// Events of kinds that are not shown.
+    #[must_use]
+    pub const fn hidden(&self) -> u64 {
+        self.hidden
+    }
+
+    /// What it all adds up to.
+    #[must_use]
+    pub fn into_tally(self) -> Tally {
+        self.tally
+    }
+
+    /// A sink that passes on to `to`.
+    pub fn sink<'t, S: Sink + ?Sized>(&'t mut self, to: &'t mut S) -> Through<'t, S> {
+        Through { shown: self, to }
+    }
+}
+
+/// See [`Shown::sink`].
+#[derive(Debug)]
+pub struct Through<'t, S: ?Sized> {
+    shown: &'t mut Shown,
+    to: &'t mut S,
+}
+
+impl<S: Sink + ?Sized> Sink for Through<'_, S> {
+    fn event(&mut self, event: &Event<'_>) {
+        if self.shown.is_full() {
+            return;
+        }
+        let shows = self.shown.filter.shows(&event.kind);
+        self.shown.tally.event(event, shows);
+        if shows {
+            self.shown.count += 1;
+            self.to.event(event);
+        } else {
+            self.shown.hidden += 1;
+        }
+    }
+}
