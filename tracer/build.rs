@@ -39,7 +39,8 @@ fn object() -> Result<PathBuf, String> {
             Err(format!("{OVERRIDE} names {}, which is no file", path.display()))
         };
     }
-    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set: run through cargo")?);
+    let here =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set: run through cargo")?);
     let root = here.parent().ok_or("the crate lies in the root folder of the machine")?;
     let arch = env::var("CARGO_CFG_TARGET_ARCH").map_err(|e| format!("CARGO_CFG_TARGET_ARCH: {e}"))?;
     if !matches!(arch.as_str(), "x86_64" | "aarch64") {

@@ -15,7 +15,7 @@ const LOCKS: [&str; 2] = ["Cargo.lock", "tracer-ebpf/Cargo.lock"];
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A clone of https://github.com/rustsec/advisory-db
+    /// A clone of the RustSec database (github.com/rustsec/advisory-db)
     database: PathBuf,
 }
 

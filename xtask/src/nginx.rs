@@ -28,17 +28,22 @@ pub fn is_here(tree: &Tree) -> bool {
 /// When apt cannot download it, or the program does not start (a library is missing).
 pub fn unpack(tree: &Tree) -> Result<()> {
     let download = tree.tools().join("nginx-packages");
-    fs::create_dir_all(&download)?;
+    let program = folder(tree).join("nginx");
     // Which of them holds the program differs between Debian's releases.
     for package in ["nginx", "nginx-light"] {
-        command::run(Command::new("apt-get").args(["download", package]).current_dir(&download))?;
+        fs::create_dir_all(&download)?;
+        // apt's own user cannot write below a home folder; it would say so and go on as us.
+        let mut apt = Command::new("apt-get");
+        command::run(apt.args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(&download))?;
+        for entry in fs::read_dir(&download)? {
+            let mut extract = Command::new("dpkg-deb");
+            command::run(extract.arg("--extract").arg(entry?.path()).arg(tree.tools().join("nginx")))?;
+        }
+        fs::remove_dir_all(&download)?;
+        if program.is_file() {
+            break;
+        }
     }
-    for entry in fs::read_dir(&download)? {
-        let package = entry?.path();
-        command::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(tree.tools().join("nginx")))?;
-    }
-    fs::remove_dir_all(&download)?;
-    let program = folder(tree).join("nginx");
     // It writes its version to stderr; what counts is that it starts.
     if command::probe(Command::new(&program).arg("-v")).is_none() {
         fs::remove_dir_all(tree.tools().join("nginx"))?;
