@@ -1,6 +1,8 @@
 //! `tracer run -- CMD`: the command's connections and its children's, from their first instruction, and
 //! nothing else; its streams and status are its own.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -75,12 +77,8 @@ fn status_when_tracer_fails() {
 fn streams_are_the_commands() {
     let file = events_file("streams");
     let mut tracer = tracer_run(&file, &["sh", "-c", "cat; echo error >&2"]);
-    let mut child = tracer
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("tracer starts");
+    let mut child =
+        tracer.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tracer starts");
     let mut input = child.stdin.take().expect("stdin is piped");
     std::io::Write::write_all(&mut input, b"through\n").expect("the command reads");
     drop(input);
@@ -110,7 +108,8 @@ fn wait_for_line(child: &mut Child, line: &str) {
 
 #[test]
 fn signals_are_passed_on() {
-    for (signal, name) in [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGUSR1, "USR1")]
+    for (signal, name) in
+        [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGUSR1, "USR1")]
     {
         let file = events_file(name);
         // The shell waits for a child that the signal does not end, as a server would.
@@ -182,7 +181,8 @@ fn command_and_descendants_only() {
     let wrong = compare::differences(&stream, &facts, &[ns.inode()]);
     assert!(wrong.is_empty(), "{wrong:#?}\n{}{log}", stream.dump(&[ns.inode()]));
     // And nothing of the rest of the host.
-    let others: Vec<&Value> = stream.events.iter().filter(|e| e["netns"].is_u64() && e["netns"] != ns.inode()).collect();
+    let others: Vec<&Value> =
+        stream.events.iter().filter(|e| e["netns"].is_u64() && e["netns"] != ns.inode()).collect();
     assert!(others.is_empty(), "{others:?}");
 }
 
