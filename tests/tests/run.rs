@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::compare;
 use tracer_tests::generator::{Actor, Fact, Listener, Process, traffic_program};
-use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::netns::{Netns, leave_scratch, scratch};
 use tracer_tests::skip::{missing_tool, skip};
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys;
@@ -32,6 +32,7 @@ fn tracer_run(file: &Path, command: &[&str]) -> Command {
 fn read(file: &Path) -> Stream {
     let stream = Stream::read(BufReader::new(std::fs::File::open(file).expect("the events open")));
     std::fs::remove_file(file).expect("the events are removed");
+    leave_scratch();
     stream
 }
 
@@ -63,6 +64,7 @@ fn status_of_what_cannot_be_started() {
     let (forbidden, _, log) = finish(&mut tracer_run(&file, &[plain.to_str().expect("a path")]));
     std::fs::remove_file(&plain).expect("the file is removed");
     let _ = std::fs::remove_file(&file);
+    leave_scratch();
     assert_eq!(forbidden.code(), Some(126), "{log}");
 }
 
