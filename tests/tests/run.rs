@@ -45,8 +45,8 @@ fn finish(command: &mut Command) -> (ExitStatus, String, String) {
 
 #[test]
 fn status_is_the_commands() {
-    let file = events_file("status");
     for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+        let file = events_file("status");
         let (ended, out, log) = finish(&mut tracer_run(&file, &["sh", "-c", script]));
         assert_eq!((ended.code(), out.as_str()), (Some(status), ""), "{script}: {log}");
         assert_eq!(read(&file).lost(), 0);
