@@ -27,10 +27,19 @@ pub(crate) fn unique() -> u32 {
 #[must_use]
 pub fn scratch() -> PathBuf {
     SWEPT.call_once(sweep);
-    let dir = std::env::temp_dir().join(format!("{PREFIX}-{}", std::process::id()));
+    let dir = scratch_path();
     std::fs::create_dir_all(&dir).expect("the scratch directory is made");
     std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode is set");
     dir
+}
+
+fn scratch_path() -> PathBuf {
+    std::env::temp_dir().join(format!("{PREFIX}-{}", std::process::id()))
+}
+
+/// Removes the scratch directory if nothing is in it any more: whoever leaves last does.
+pub fn leave_scratch() {
+    let _ = std::fs::remove_dir(scratch_path());
 }
 
 /// Removes what killed runs have left: namespaces and directories whose process is dead.
@@ -222,6 +231,7 @@ impl Drop for Netns {
     fn drop(&mut self) {
         // A test may have deleted it already.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status();
+        leave_scratch();
     }
 }
 

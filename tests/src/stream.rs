@@ -119,7 +119,9 @@ fn is_rfc3339_nanoseconds(time: &str) -> bool {
 pub fn brief(event: &Value) -> Value {
     let mut brief = event.clone();
     if let Some(keys) = brief.as_object_mut() {
-        keys.retain(|key, value| !value.is_null() && !["v", "time", "proto", "srtt_us", "min_rtt_us"].contains(&&**key));
+        keys.retain(|key, value| {
+            !value.is_null() && !["v", "time", "proto", "srtt_us", "min_rtt_us"].contains(&&**key)
+        });
         if let Some(owner) = keys.get_mut("owner").and_then(Value::as_object_mut) {
             owner.retain(|key, _| ["pid", "tid", "comm", "exe"].contains(&&**key));
         }

@@ -1,5 +1,7 @@
 //! Every way to connect that succeeds, or is given up before it does.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 
 use serde_json::json;
@@ -338,8 +340,7 @@ fn connect_to_itself() {
 #[test]
 fn mptcp() {
     let scene = Scene::loopback();
-    let socket =
-        scene.client.call(json!({ "op": "socket", "family": 4, "protocol": libc::IPPROTO_MPTCP }));
+    let socket = scene.client.call(json!({ "op": "socket", "family": 4, "protocol": libc::IPPROTO_MPTCP }));
     if socket.error.is_some() {
         return skip("kernel: no MPTCP");
     }

@@ -1,5 +1,7 @@
 //! Many connections at the highest rate: nothing is lost unsaid.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -77,9 +79,8 @@ fn load_200k() {
         std::fs::remove_file(path).expect("a file is removed");
     }
     println!("{} connections/s with the tracer; {}", did["per_second"], said.summary["cost"]);
+    assert_eq!(said.summary["lost"], serde_json::json!({}), "nothing is lost");
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
-    let lost = said.summary["lost"].as_object().map_or(0, |classes| classes.values().filter_map(Value::as_u64).sum());
-    assert_eq!(lost, 0u64, "{}", said.summary);
 
     let n = CONNECTIONS as u64;
     let due = [("listen", 1), ("connect", n), ("established", 2 * n), ("accept", n), ("close", 2 * n + 1)];
@@ -142,8 +143,12 @@ fn tiny_ring_counts_exactly() {
         .flat_map(|kind| stream.kind(kind))
         .filter(|event| event["verdict"] != "open_at_end")
         .count() as u64;
+    // Nor is what the tracer infers from a later record after the event's own was lost: a server's
+    // `established` follows from its `accept`. The summary says how many such lines there are.
+    let inferred = summary["reconstructed"].as_u64().unwrap_or_default();
     let happened = 6 * CONNECTIONS as u64 + 2;
-    assert_eq!(delivered + lost, happened, "delivered {delivered}, lost {lost}: {summary}");
+    let account = format!("delivered {delivered}, of these inferred {inferred}, lost {lost}");
+    assert_eq!(delivered - inferred + lost, happened, "{account}: {summary}");
     let told: u64 =
         stream.kind("lost").filter(|e| e["class"] == "lifecycle").filter_map(|event| event["count"].as_u64()).sum();
     assert_eq!(told, lost, "the `lost` events add up to the summary's account");

@@ -1,5 +1,7 @@
 //! The owner is the process that opened the connection, whatever became of it later.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -73,9 +75,7 @@ fn threads() {
         let connecting: Vec<_> = names
             .iter()
             .zip(&fds)
-            .map(|(name, fd)| {
-                scene.client.begin(json!({ "op": "connect", "fd": fd, "addr": addr, "thread": name }))
-            })
+            .map(|(name, fd)| scene.client.begin(json!({ "op": "connect", "fd": fd, "addr": addr, "thread": name })))
             .collect();
         let connected: Vec<_> = connecting.into_iter().map(|p| scene.client.finish(p)).collect();
         for (name, reply) in names.iter().zip(&connected) {

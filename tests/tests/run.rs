@@ -1,6 +1,8 @@
 //! `tracer run -- CMD`: the command's connections and its children's, from their first instruction, and
 //! nothing else; its streams and status are its own.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::compare;
 use tracer_tests::generator::{Actor, Fact, Listener, Process, traffic_program};
-use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::netns::{Netns, leave_scratch, scratch};
 use tracer_tests::skip::{missing_tool, skip};
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys;
@@ -30,6 +32,7 @@ fn tracer_run(file: &Path, command: &[&str]) -> Command {
 fn read(file: &Path) -> Stream {
     let stream = Stream::read(BufReader::new(std::fs::File::open(file).expect("the events open")));
     std::fs::remove_file(file).expect("the events are removed");
+    leave_scratch();
     stream
 }
 
@@ -42,8 +45,8 @@ fn finish(command: &mut Command) -> (ExitStatus, String, String) {
 
 #[test]
 fn status_is_the_commands() {
-    let file = events_file("status");
     for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)] {
+        let file = events_file("status");
         let (ended, out, log) = finish(&mut tracer_run(&file, &["sh", "-c", script]));
         assert_eq!((ended.code(), out.as_str()), (Some(status), ""), "{script}: {log}");
         assert_eq!(read(&file).lost(), 0);
@@ -61,6 +64,7 @@ fn status_of_what_cannot_be_started() {
     let (forbidden, _, log) = finish(&mut tracer_run(&file, &[plain.to_str().expect("a path")]));
     std::fs::remove_file(&plain).expect("the file is removed");
     let _ = std::fs::remove_file(&file);
+    leave_scratch();
     assert_eq!(forbidden.code(), Some(126), "{log}");
 }
 
@@ -75,12 +79,8 @@ fn status_when_tracer_fails() {
 fn streams_are_the_commands() {
     let file = events_file("streams");
     let mut tracer = tracer_run(&file, &["sh", "-c", "cat; echo error >&2"]);
-    let mut child = tracer
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("tracer starts");
+    let mut child =
+        tracer.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("tracer starts");
     let mut input = child.stdin.take().expect("stdin is piped");
     std::io::Write::write_all(&mut input, b"through\n").expect("the command reads");
     drop(input);
@@ -110,7 +110,8 @@ fn wait_for_line(child: &mut Child, line: &str) {
 
 #[test]
 fn signals_are_passed_on() {
-    for (signal, name) in [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGUSR1, "USR1")]
+    for (signal, name) in
+        [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGUSR1, "USR1")]
     {
         let file = events_file(name);
         // The shell waits for a child that the signal does not end, as a server would.
@@ -182,7 +183,8 @@ fn command_and_descendants_only() {
     let wrong = compare::differences(&stream, &facts, &[ns.inode()]);
     assert!(wrong.is_empty(), "{wrong:#?}\n{}{log}", stream.dump(&[ns.inode()]));
     // And nothing of the rest of the host.
-    let others: Vec<&Value> = stream.events.iter().filter(|e| e["netns"].is_u64() && e["netns"] != ns.inode()).collect();
+    let others: Vec<&Value> =
+        stream.events.iter().filter(|e| e["netns"].is_u64() && e["netns"] != ns.inode()).collect();
     assert!(others.is_empty(), "{others:?}");
 }
 

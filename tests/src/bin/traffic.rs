@@ -7,8 +7,7 @@ use tracer_tests::errno;
 use tracer_tests::traffic::churn::Churn;
 use tracer_tests::traffic::{actor, churn, once};
 
-const USAGE: &str =
-    "usage: traffic actor SOCKET | once ADDR LEN | churn --connections N --threads T [--facts FILE]";
+const USAGE: &str = "usage: traffic actor SOCKET | once ADDR LEN | churn --connections N --threads T [--facts FILE]";
 
 fn parse_churn(mut args: impl Iterator<Item = String>) -> Option<Churn> {
     let mut parsed = Churn { connections: 0, threads: 1, facts: None };

@@ -124,8 +124,7 @@ impl Drop for Door {
         for path in self.made.borrow().iter().rev() {
             let _ = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir(path));
         }
-        // Only the last one finds it empty.
-        let _ = std::fs::remove_dir(netns::scratch());
+        netns::leave_scratch();
     }
 }
 

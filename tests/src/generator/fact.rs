@@ -106,11 +106,17 @@ impl Fact {
     /// A socket of `role` opened by `owner`, of which nothing else is known yet.
     #[must_use]
     pub fn new(role: Role, namespace: &Netns, owner: &Process, local: Option<SocketAddr>) -> Self {
+        Self::in_netns(role, namespace.inode(), owner, local)
+    }
+
+    /// As [`Fact::new`], of a namespace that is known by its inode.
+    #[must_use]
+    pub fn in_netns(role: Role, netns: u64, owner: &Process, local: Option<SocketAddr>) -> Self {
         let mut fact = Self {
             label: String::new(),
             role,
             any_role: false,
-            netns: namespace.inode(),
+            netns,
             family: 4,
             v4mapped: false,
             laddr: None,

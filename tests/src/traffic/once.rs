@@ -17,7 +17,10 @@ pub fn run(addr: SocketAddr, len: usize) -> Result<(), i32> {
     let result = sys::connect(fd, &addr, None);
     let local = sys::address(fd, false).ok().map(|a| a.to_string());
     let (sent, _) = if result.is_ok() { ops::send_all(fd, len) } else { (0, None) };
-    println!("{}", json!({ "who": actor::who(), "local": local, "peer": addr.to_string(), "tx": sent,
-                           "errno": result.err().map(errno::name) }));
+    println!(
+        "{}",
+        json!({ "who": actor::who(), "local": local, "peer": addr.to_string(), "tx": sent,
+                           "errno": result.err().map(errno::name) })
+    );
     Ok(())
 }

@@ -138,7 +138,9 @@ pub fn run(request: &Value) -> Sys<Value> {
     }
     let fd = int(request, "fd")?;
     match op {
-        "set_option" => unit(sys::set_option(fd, int(request, "level")?, int(request, "name")?, int(request, "value")?)),
+        "set_option" => {
+            unit(sys::set_option(fd, int(request, "level")?, int(request, "name")?, int(request, "value")?))
+        }
         "linger_zero" => unit(sys::linger_zero(fd)),
         "bind" => {
             sys::set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
