@@ -22,5 +22,11 @@ mod pod {
             unsafe impl aya::Pod for $t {}
         )* };
     }
-    pod!(crate::record::SocketState, crate::settings::Offsets, crate::settings::Settings, crate::settings::PrefixKey4, crate::settings::PrefixKey6);
+    pod!(
+        crate::record::SocketState,
+        crate::settings::Offsets,
+        crate::settings::Settings,
+        crate::settings::PrefixKey4,
+        crate::settings::PrefixKey6
+    );
 }

@@ -1,7 +1,7 @@
 //! The agent: drains the ring into the core, answers the core's questions from /proc, and ends
 //! cleanly whatever ends it.
 
-use std::{io, process::ExitStatus, time::Duration};
+use std::{collections::HashSet, io, process::ExitStatus, time::Duration};
 
 use anyhow::Context as _;
 use log::{debug, warn};
@@ -24,8 +24,8 @@ use crate::{
         load::{Counters, Kernel},
         ring::Ring,
     },
-    proc::root::ProcRoot,
     present::summary::Tally,
+    proc::root::ProcRoot,
     shown::Shown,
     snapshot::{self, Snapshot},
     stream::{Event, Sink},
@@ -320,8 +320,15 @@ impl<'p> Agent<'p> {
         }
         let Self { core, presenter, shown, root, lost, attached_ns, .. } = self;
         let mut sink = shown.sink(*presenter);
-        // The later picture of a process counts, the earlier one is for those that are gone.
-        for process in before.processes.into_iter().chain(after.processes) {
+        // The later picture of a process counts, unless it has executed something meanwhile: then the
+        // earlier one does, and the records tell the rest. It also tells of those that are gone.
+        let executed = backlog.executed();
+        let earlier: HashSet<u32> = before.processes.iter().map(|process| process.pid).collect();
+        let later = after
+            .processes
+            .into_iter()
+            .filter(|process| !(executed.contains(&process.pid) && earlier.contains(&process.pid)));
+        for process in before.processes.into_iter().chain(later) {
             core.apply(Input::Process(process), &mut sink);
         }
         let seed = Seed {
@@ -376,9 +383,9 @@ impl<'p> Agent<'p> {
         let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
         self.lose(end_ns, "missed", missed);
         self.lose(end_ns, "undecoded", undecoded);
-        let followed = (self.lost.lifecycle > 0).then(|| self.kernel.followed()).and_then(|followed| {
-            followed.inspect_err(|error| warn!("{error}")).ok()
-        });
+        let followed = (self.lost.lifecycle > 0)
+            .then(|| self.kernel.followed())
+            .and_then(|followed| followed.inspect_err(|error| warn!("{error}")).ok());
         self.core.apply(Input::End { boot_ns: end_ns, followed }, &mut self.shown.sink(self.presenter));
         self.presenter.flush();
         Outcome {

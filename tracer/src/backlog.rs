@@ -1,5 +1,7 @@
 //! Records that came while the snapshot was taken, kept until it is there.
 
+use std::collections::HashSet;
+
 use tracer_common::{
     decode::{Record, decode},
     record::{FLAG_PREEXISTING, RecordKind, Tuple},
@@ -41,6 +43,19 @@ impl Backlog {
             take(unsafe { std::slice::from_raw_parts(record.as_ptr().cast::<u8>(), length.min(record.len() * 8)) });
             rest = next;
         }
+    }
+
+    /// Processes that have executed something since the hooks were attached: what /proc says of them
+    /// now may be later than what they did.
+    #[must_use]
+    pub fn executed(&self) -> HashSet<u32> {
+        let mut executed = HashSet::new();
+        self.for_each(|bytes| {
+            if let Ok(Record::Exec(record)) = decode(bytes) {
+                executed.insert(record.pid);
+            }
+        });
+        executed
     }
 
     /// Tuples of what was connected, accepted or bound to listen since the hooks were attached: the

@@ -15,4 +15,3 @@ pub mod proc;
 pub mod shown;
 pub mod snapshot;
 pub mod stream;
-

@@ -11,7 +11,8 @@ static STDERR: Stderr = Stderr;
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level() && (metadata.target().starts_with("tracer") || log::max_level() >= LevelFilter::Trace)
+        metadata.level() <= log::max_level()
+            && (metadata.target().starts_with("tracer") || log::max_level() >= LevelFilter::Trace)
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -62,8 +62,8 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot) {
             return;
         }
         let tuple = Tuple {
-            laddr: words(row.laddr),
-            raddr: words(row.raddr),
+            laddr: row.laddr,
+            raddr: row.raddr,
             lport: row.lport,
             rport: row.rport,
             family: row.family,
@@ -96,10 +96,4 @@ fn gaps_of(report: &tables::Report, gaps: &mut Vec<String>) {
     for unreadable in &report.unreadable {
         gaps.push(format!("network namespace {} cannot be read: {}", unreadable.inode, unreadable.why));
     }
-}
-
-/// As a record has it.
-fn words(bytes: [u8; 16]) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l], [m, n, o, p]].map(u32::from_ne_bytes)
 }

@@ -34,7 +34,8 @@ pub fn set_state__raw(ctx: RawTracePointContext) -> i32 {
 
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub fn set_state__classic(ctx: TracePointContext) -> u32 {
-    let sock = Formatted { ctx: ctx.as_ptr().cast(), raw: Raw(field(ctx.as_ptr().cast(), offset!(state_format_skaddr))) };
+    let sock =
+        Formatted { ctx: ctx.as_ptr().cast(), raw: Raw(field(ctx.as_ptr().cast(), offset!(state_format_skaddr))) };
     if field::<u16>(sock.ctx, offset!(state_format_protocol)) == IPPROTO_TCP {
         let old: i32 = field(sock.ctx, offset!(state_format_oldstate));
         let new: i32 = field(sock.ctx, offset!(state_format_newstate));

@@ -23,11 +23,8 @@ pub fn io_uring_complete__raw(ctx: RawTracePointContext) -> i32 {
     }
     // 6.14 (commit 8cf0b459993e) hands over the completion entry, before that its fields; up to 5.18
     // there is a `user_data` before the result.
-    let result: i32 = if offset!(io_complete_has_cqe) == 1 {
-        memory::read(ctx.arg(2), offset!(io_cqe_res))
-    } else {
-        ctx.arg(3)
-    };
+    let result: i32 =
+        if offset!(io_complete_has_cqe) == 1 { memory::read(ctx.arg(2), offset!(io_cqe_res)) } else { ctx.arg(3) };
     if opcode == OP_ACCEPT {
         if result >= 0
             && let Some(socket) = fd::socket(result as u32)

@@ -1,10 +1,8 @@
 //! connect() from its entry to its return: only for the failures that no transition shows.
 
-use aya_ebpf::{
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{bpf_probe_read_kernel, bpf_probe_read_user},
-    },
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_probe_read_kernel, bpf_probe_read_user},
 };
 use tracer_common::record::{
     CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CONNECT_FAILED, RecordKind, RecordRole, Tuple,

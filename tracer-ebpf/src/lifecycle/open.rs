@@ -2,13 +2,15 @@
 
 use tracer_common::{
     record::{
-        CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_UNDECIDED, RecordKind,
-        RecordRole,
+        CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_UNDECIDED,
+        RecordKind, RecordRole,
     },
     settings::{FILTERS_OF_PROCESS, WANT_ACCEPT},
 };
 
-use super::{CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, send, set_opener};
+use super::{
+    CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, send, set_opener,
+};
 use crate::{
     filter,
     globals::{filters, wants},

@@ -14,7 +14,12 @@ use crate::{
     cli::OutputArgs,
     clock,
     filter::Filter,
-    present::{clock::WallClock, json::JsonSink, summary::Summary, text::{TextOptions, TextSink}},
+    present::{
+        clock::WallClock,
+        json::JsonSink,
+        summary::Summary,
+        text::{TextOptions, TextSink},
+    },
     stream::{Event, Sink},
 };
 
@@ -134,4 +139,3 @@ fn create(path: &Path) -> anyhow::Result<File> {
         .open(path)
         .with_context(|| format!("cannot write to {}: name a file that can be created with -o", path.display()))
 }
-

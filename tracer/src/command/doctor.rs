@@ -2,7 +2,13 @@
 //!
 //! Nothing is guessed from versions: every link of every chain is tried, as `live` would.
 
-use std::{fmt::Write as _, fs, io::{self, Write as _}, path::Path, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 
@@ -10,7 +16,10 @@ use super::session::{self, Extra, Host};
 use crate::{
     cli::{DoctorArgs, OutputArgs},
     filter::Filter,
-    kernel::{KernelError, backend::{Choice, Hook, chain, needs_io_uring}},
+    kernel::{
+        KernelError,
+        backend::{Choice, Hook, chain, needs_io_uring},
+    },
     present::escape::Escaped,
 };
 
@@ -120,9 +129,9 @@ fn hooks(choices: &[Choice]) -> Vec<Finding> {
                 name: hook.name().to_owned(),
                 ok: choice.backend.is_some(),
                 backend: choice.backend.map(|backend| backend.name()),
-                why: Some(refused.join("; ")).filter(|why| !why.is_empty()).or_else(|| {
-                    (chain(hook).len() > 1).then(|| "the best way works".to_owned())
-                }),
+                why: Some(refused.join("; "))
+                    .filter(|why| !why.is_empty())
+                    .or_else(|| (chain(hook).len() > 1).then(|| "the best way works".to_owned())),
                 cost: cost.map(|degradation| degradation.cost()),
             })
         })
@@ -145,7 +154,9 @@ fn statistics() -> Finding {
     match fs::read_to_string(path) {
         Ok(text) if text.trim() == "1" => Finding::fine("bpf_stats"),
         Ok(_) => Finding {
-            why: Some("off: `sysctl kernel.bpf_stats_enabled=1` makes the summary tell the cost of each program".into()),
+            why: Some(
+                "off: `sysctl kernel.bpf_stats_enabled=1` makes the summary tell the cost of each program".into(),
+            ),
             ..Finding::fine("bpf_stats")
         },
         Err(error) => Finding::missing("bpf_stats", error.to_string(), "no cost of the programs in the summary"),

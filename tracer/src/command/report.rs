@@ -63,7 +63,12 @@ fn wrapped(parts: &[String], separator: &str, width: usize) -> Vec<String> {
 
 /// Everything the summary says.
 #[must_use]
-pub fn summary(outcome: Outcome, choices: &[Choice], degradations: &[Degradation], start_ns: u64) -> (Summary, Stop, bool) {
+pub fn summary(
+    outcome: Outcome,
+    choices: &[Choice],
+    degradations: &[Degradation],
+    start_ns: u64,
+) -> (Summary, Stop, bool) {
     let (cpu_seconds, peak_rss_bytes) = clock::own_cost();
     let lost = outcome.lost;
     let summary = Summary {

@@ -138,7 +138,8 @@ impl User {
 
 fn spawn(args: &RunArgs, user: Option<User>) -> io::Result<Child> {
     let mut words = args.command.iter();
-    let mut command = std::process::Command::new(words.next().map_or(std::ffi::OsStr::new(""), |word| word.as_os_str()));
+    let mut command =
+        std::process::Command::new(words.next().map_or(std::ffi::OsStr::new(""), |word| word.as_os_str()));
     command.args(words);
     if let Some(user) = user {
         command.env("USER", &user.name).env("LOGNAME", &user.name).env("HOME", &user.home);

@@ -63,7 +63,12 @@ impl ProcessTable {
         let known = self.by_pid.get(&snapshot.pid).filter(|known| known.is_about(snapshot.start_ns));
         let (start_ns, exact) = known.map_or((snapshot.start_ns, false), |known| (known.start_ns, known.exact));
         let mut facts = snapshot.facts;
-        if let Some(known) = known {
+        if let Some(known) = known.filter(|known| !known.settled && known.facts.cmdline != facts.cmdline) {
+            // It has executed something else since the record, or written over its arguments: what
+            // the record said is what it was.
+            facts.exe.clone_from(&known.facts.exe);
+            facts.cmdline.clone_from(&known.facts.cmdline);
+        } else if let Some(known) = known {
             facts.cmdline = facts.cmdline.or_else(|| known.facts.cmdline.clone());
             facts.exe = facts.exe.or_else(|| known.facts.exe.clone());
             facts.cgroup = facts.cgroup.or_else(|| known.facts.cgroup.clone());

@@ -47,6 +47,13 @@ pub fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
 
 fn without_error(record: &CloseRecord, old: Option<TcpState>, role: Role, accepted: bool) -> Verdict {
     match old {
+        // Still somebody's socket and no FIN from the peer: it did not time out and it was not
+        // answered, its owner has thrown it away (linger 0, unread data), which sends RST.
+        Some(TcpState::FinWait1 | TcpState::FinWait2)
+            if record.tcp.flags & COUNTERS_HAS_SOCKET != 0 && record.tcp.flags & COUNTERS_FIN_RECEIVED == 0 =>
+        {
+            Verdict::ResetLocal
+        }
         Some(TcpState::SynSent | TcpState::FinWait1 | TcpState::FinWait2 | TcpState::TimeWait | TcpState::Listen) => {
             Verdict::ClosedLocal
         }
@@ -85,9 +92,7 @@ fn sent(tcp: &TcpCounters, record: &CloseRecord, role: Role) -> u64 {
         Role::Unknown => {
             let under_way = u64::from(tcp.snd_nxt.wrapping_sub(tcp.snd_una));
             let fin_under_way = u64::from(fin_sent && !fin_acked && tcp.snd_nxt == tcp.write_seq);
-            tcp.bytes_sent
-                .saturating_sub(tcp.bytes_retrans)
-                .saturating_sub(under_way.saturating_sub(fin_under_way))
+            tcp.bytes_sent.saturating_sub(tcp.bytes_retrans).saturating_sub(under_way.saturating_sub(fin_under_way))
         }
         _ => {
             let syn_acked = u64::from(role == Role::Client && tcp.bytes_acked > 0);
@@ -103,8 +108,7 @@ mod tests {
     use super::*;
 
     fn closed(old: TcpState, errno: i32, flags: u16) -> CloseRecord {
-        let opener =
-            Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] };
+        let opener = Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] };
         CloseRecord {
             socket: SocketRecord {
                 header: Header { kind: 6, version: 1, reserved: [0; 6], boot_ns: 0 },
@@ -152,11 +156,19 @@ mod tests {
     }
 
     #[test]
+    fn who_closed_first_is_told_by_the_last_state() {
+        let mut record = closed(TcpState::FinWait2, 0, 0);
+        assert_eq!(verdict(&record, Role::Client, true), Verdict::ResetLocal, "thrown away");
+        record.tcp.flags |= COUNTERS_FIN_RECEIVED;
+        assert_eq!(verdict(&record, Role::Client, true), Verdict::ClosedLocal, "the peer has closed, too");
+        record.tcp.flags &= !(COUNTERS_FIN_RECEIVED | COUNTERS_HAS_SOCKET);
+        assert_eq!(verdict(&record, Role::Client, true), Verdict::ClosedLocal, "an orphan");
+    }
+
+    #[test]
     fn verdicts() {
         use TcpState as S;
         let table = [
-            (S::FinWait2, 0, 0, Role::Client, true, Verdict::ClosedLocal),
-            (S::FinWait1, 0, 0, Role::Client, true, Verdict::ClosedLocal),
             (S::LastAck, 0, 0, Role::Server, true, Verdict::ClosedRemote),
             (S::Closing, 0, 0, Role::Server, true, Verdict::ClosedBoth),
             (S::SynSent, 0, 0, Role::Client, false, Verdict::ClosedLocal),

@@ -27,15 +27,8 @@ pub enum Hook {
 impl Hook {
     /// All of them, in the order in which they are attached: transitions last, so that the first
     /// connection seen is seen whole.
-    pub const ALL: [Self; 7] = [
-        Self::Processes,
-        Self::Destroy,
-        Self::ErrorReport,
-        Self::Accept,
-        Self::Connect,
-        Self::IoUring,
-        Self::SetState,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Processes, Self::Destroy, Self::ErrorReport, Self::Accept, Self::Connect, Self::IoUring, Self::SetState];
 
     /// The name users see, and that `--backend` takes.
     #[must_use]
@@ -145,91 +138,128 @@ const fn optional(program: &'static str, attach: Attach) -> ProgramSpec {
 #[must_use]
 pub const fn chain(hook: Hook) -> &'static [Link] {
     match hook {
-        Hook::SetState => const { &[
-            Link {
-                backend: Backend::TpBtf,
-                programs: &[needed("set_state__btf", Attach::TpBtf("inet_sock_set_state"))],
-            },
-            Link {
-                backend: Backend::RawTp,
-                programs: &[needed("set_state__raw", Attach::RawTp("inet_sock_set_state"))],
-            },
-            Link {
-                backend: Backend::Tracepoint,
-                programs: &[needed("set_state__classic", Attach::Tracepoint("sock", "inet_sock_set_state"))],
-            },
-        ] },
-        Hook::Destroy => const { &[
-            Link { backend: Backend::TpBtf, programs: &[needed("destroy__btf", Attach::TpBtf("tcp_destroy_sock"))] },
-            Link { backend: Backend::RawTp, programs: &[needed("destroy__raw", Attach::RawTp("tcp_destroy_sock"))] },
-            Link {
-                backend: Backend::Tracepoint,
-                programs: &[needed("destroy__classic", Attach::Tracepoint("tcp", "tcp_destroy_sock"))],
-            },
-        ] },
-        Hook::ErrorReport => const { &[
-            Link {
-                backend: Backend::TpBtf,
-                programs: &[needed("error_report__btf", Attach::TpBtf("inet_sk_error_report"))],
-            },
-            Link {
-                backend: Backend::RawTp,
-                programs: &[needed("error_report__raw", Attach::RawTp("inet_sk_error_report"))],
-            },
-        ] },
-        Hook::Connect => const { &[
-            Link {
-                backend: Backend::Fentry,
-                programs: &[
-                    needed("connect4__fexit", Attach::Fexit("tcp_v4_connect")),
-                    needed("connect4__fentry", Attach::Fentry("tcp_v4_connect")),
-                    optional("connect6__fexit", Attach::Fexit("tcp_v6_connect")),
-                    optional("connect6__fentry", Attach::Fentry("tcp_v6_connect")),
-                ],
-            },
-            Link {
-                backend: Backend::Kprobe,
-                programs: &[
-                    needed("connect4__kretprobe", Attach::Kprobe("tcp_v4_connect")),
-                    needed("connect4__kprobe", Attach::Kprobe("tcp_v4_connect")),
-                    optional("connect6__kretprobe", Attach::Kprobe("tcp_v6_connect")),
-                    optional("connect6__kprobe", Attach::Kprobe("tcp_v6_connect")),
-                ],
-            },
-            Link {
-                backend: Backend::Syscall,
-                programs: &[
-                    needed("connect__syscall_exit", Attach::Tracepoint("syscalls", "sys_exit_connect")),
-                    needed("connect__syscall_enter", Attach::Tracepoint("syscalls", "sys_enter_connect")),
-                ],
-            },
-        ] },
-        Hook::Accept => const { &[
-            Link { backend: Backend::Fentry, programs: &[needed("accept__fexit", Attach::Fexit("inet_csk_accept"))] },
-            Link {
-                backend: Backend::Kprobe,
-                programs: &[needed("accept__kretprobe", Attach::Kprobe("inet_csk_accept"))],
-            },
-            Link {
-                backend: Backend::Syscall,
-                programs: &[
-                    needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept")),
-                    needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
-                ],
-            },
-        ] },
-        Hook::IoUring => const { &[Link {
-            backend: Backend::RawTp,
-            programs: &[needed("io_uring_complete__raw", Attach::RawTp("io_uring_complete"))],
-        }] },
-        Hook::Processes => const { &[Link {
-            backend: Backend::RawTp,
-            programs: &[
-                needed("exit__raw", Attach::RawTp("sched_process_exit")),
-                needed("exec__raw", Attach::RawTp("sched_process_exec")),
-                needed("fork__raw", Attach::RawTp("sched_process_fork")),
-            ],
-        }] },
+        Hook::SetState => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::TpBtf,
+                        programs: &[needed("set_state__btf", Attach::TpBtf("inet_sock_set_state"))],
+                    },
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("set_state__raw", Attach::RawTp("inet_sock_set_state"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("set_state__classic", Attach::Tracepoint("sock", "inet_sock_set_state"))],
+                    },
+                ]
+            }
+        }
+        Hook::Destroy => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::TpBtf,
+                        programs: &[needed("destroy__btf", Attach::TpBtf("tcp_destroy_sock"))],
+                    },
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("destroy__raw", Attach::RawTp("tcp_destroy_sock"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("destroy__classic", Attach::Tracepoint("tcp", "tcp_destroy_sock"))],
+                    },
+                ]
+            }
+        }
+        Hook::ErrorReport => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::TpBtf,
+                        programs: &[needed("error_report__btf", Attach::TpBtf("inet_sk_error_report"))],
+                    },
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("error_report__raw", Attach::RawTp("inet_sk_error_report"))],
+                    },
+                ]
+            }
+        }
+        Hook::Connect => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[
+                            needed("connect4__fexit", Attach::Fexit("tcp_v4_connect")),
+                            needed("connect4__fentry", Attach::Fentry("tcp_v4_connect")),
+                            optional("connect6__fexit", Attach::Fexit("tcp_v6_connect")),
+                            optional("connect6__fentry", Attach::Fentry("tcp_v6_connect")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[
+                            needed("connect4__kretprobe", Attach::Kprobe("tcp_v4_connect")),
+                            needed("connect4__kprobe", Attach::Kprobe("tcp_v4_connect")),
+                            optional("connect6__kretprobe", Attach::Kprobe("tcp_v6_connect")),
+                            optional("connect6__kprobe", Attach::Kprobe("tcp_v6_connect")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[
+                            needed("connect__syscall_exit", Attach::Tracepoint("syscalls", "sys_exit_connect")),
+                            needed("connect__syscall_enter", Attach::Tracepoint("syscalls", "sys_enter_connect")),
+                        ],
+                    },
+                ]
+            }
+        }
+        Hook::Accept => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[needed("accept__fexit", Attach::Fexit("inet_csk_accept"))],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[needed("accept__kretprobe", Attach::Kprobe("inet_csk_accept"))],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[
+                            needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept")),
+                            needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
+                        ],
+                    },
+                ]
+            }
+        }
+        Hook::IoUring => {
+            const {
+                &[Link {
+                    backend: Backend::RawTp,
+                    programs: &[needed("io_uring_complete__raw", Attach::RawTp("io_uring_complete"))],
+                }]
+            }
+        }
+        Hook::Processes => {
+            const {
+                &[Link {
+                    backend: Backend::RawTp,
+                    programs: &[
+                        needed("exit__raw", Attach::RawTp("sched_process_exit")),
+                        needed("exec__raw", Attach::RawTp("sched_process_exec")),
+                        needed("fork__raw", Attach::RawTp("sched_process_fork")),
+                    ],
+                }]
+            }
+        }
     }
 }
 
@@ -317,14 +347,20 @@ impl Degradation {
             Self::ConnectBySyscall => "TCP Fast Open sends that fail before a SYN is sent are not seen; every system \
                  call of the host takes the slower, traced path"
                 .into(),
-            Self::NoAccept => "owners of accepted connections are looked up in /proc: short-lived ones stay unknown".into(),
+            Self::NoAccept => {
+                "owners of accepted connections are looked up in /proc: short-lived ones stay unknown".into()
+            }
             Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
             Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
-            Self::NoIoUring => "accepts through io_uring are looked up in /proc; its immediate connect failures are not seen".into(),
+            Self::NoIoUring => {
+                "accepts through io_uring are looked up in /proc; its immediate connect failures are not seen".into()
+            }
             Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; verdicts still carry the error at the end".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
-            Self::NoBtf => "no byte counts, errors or namespaces; owners of accepted connections from /proc only".into(),
+            Self::NoBtf => {
+                "no byte counts, errors or namespaces; owners of accepted connections from /proc only".into()
+            }
             Self::MissingMember(member) => format!("what needs {member} is unknown"),
         }
     }

@@ -171,7 +171,9 @@ impl Btf {
     fn plain(&self, mut id: u32) -> u32 {
         for _ in 0..32 {
             match self.head(id) {
-                Some((KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG, _, _, to, _)) => id = to,
+                Some((KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG, _, _, to, _)) => {
+                    id = to
+                }
                 _ => break,
             }
         }

@@ -1,6 +1,9 @@
 //! What a program has cost: `bpf_prog_info`, which aya shows only in part.
 
-use std::{mem, os::fd::{AsFd as _, AsRawFd as _}};
+use std::{
+    mem,
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use aya::programs::Program;
 use aya_obj::generated::bpf_prog_info;

@@ -66,8 +66,7 @@ impl Tracefs {
 pub fn mount_tracefs() -> io::Result<()> {
     let target = c"/sys/kernel/tracing";
     // SAFETY: four valid C strings or null, no data.
-    let result =
-        unsafe { libc::mount(c"tracefs".as_ptr(), target.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null()) };
+    let result = unsafe { libc::mount(c"tracefs".as_ptr(), target.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

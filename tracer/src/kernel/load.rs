@@ -156,7 +156,12 @@ impl Kernel {
     pub fn followed(&self) -> Result<HashSet<u64>, KernelError> {
         let map = self.ebpf.map("SOCKETS").ok_or(KernelError::Object("SOCKETS"))?;
         let sockets = HashMap::<_, u64, SocketState>::try_from(map).map_err(KernelError::Map)?;
-        Ok(sockets.iter().filter_map(Result::ok).filter(|(_, state)| state.closed == 0).map(|(_, state)| state.id).collect())
+        Ok(sockets
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, state)| state.closed == 0)
+            .map(|(_, state)| state.id)
+            .collect())
     }
 
     /// Adds a process to the set of `FILTER_PID`.

@@ -12,9 +12,28 @@ use super::{
 
 /// The names that [`Btf`] has to index for [`resolve`].
 pub const WANTED: &[&str] = &[
-    "sock_common", "net", "sock", "inet_sock", "tcp_sock", "mptcp_sock", "socket_alloc", "inode", "socket",
-    "task_struct", "signal_struct", "files_struct", "fdtable", "file", "linux_binprm", "mm_struct", "io_kiocb",
-    "io_uring_cqe", "io_connect", "sock_flags", "inet_csk_accept", "btf_trace_io_uring_complete",
+    "sock_common",
+    "net",
+    "sock",
+    "inet_sock",
+    "tcp_sock",
+    "mptcp_sock",
+    "socket_alloc",
+    "inode",
+    "socket",
+    "task_struct",
+    "signal_struct",
+    "files_struct",
+    "fdtable",
+    "file",
+    "linux_binprm",
+    "mm_struct",
+    "io_kiocb",
+    "io_uring_cqe",
+    "io_connect",
+    "sock_flags",
+    "inet_csk_accept",
+    "btf_trace_io_uring_complete",
 ];
 
 /// The result: the offsets, and the members that this kernel lacks (`structure.member`).

@@ -16,12 +16,12 @@ const PLACES: usize = 8;
 pub struct Row {
     /// 4 or 6.
     pub family: u8,
-    /// Local address in network order, IPv4 in the first four bytes (as in the kernel records).
-    pub laddr: [u8; 16],
+    /// Local address: words as they lie in memory, IPv4 in the first one (as in the kernel records).
+    pub laddr: [u32; 4],
     /// Local port.
     pub lport: u16,
     /// Remote address, like `laddr`.
-    pub raddr: [u8; 16],
+    pub raddr: [u32; 4],
     /// Remote port.
     pub rport: u16,
     /// The state's number; the kernel shows `NEW_SYN_RECV` as `SYN_RECV`.
@@ -204,7 +204,7 @@ impl Cursor<'_> {
     }
 
     /// Exactly eight digits: a word of an address as the host's integer.
-    fn word(&mut self) -> Option<[u8; 4]> {
+    fn word(&mut self) -> Option<u32> {
         let (digits, rest) = self.0.split_first_chunk::<8>()?;
         let mut value = 0u32;
         for digit in digits {
@@ -216,14 +216,13 @@ impl Cursor<'_> {
         }
         self.0 = rest;
         // The kernel prints the word of the packet with %08X, as if it were the host's integer.
-        Some(value.to_ne_bytes())
+        Some(value)
     }
 
     /// One word (IPv4) or four (IPv6), up to a colon.
-    fn address(&mut self) -> Option<(u8, [u8; 16])> {
-        let mut address = [0; 16];
-        let (words, _) = address.as_chunks_mut::<4>();
-        let (first, others) = words.split_first_mut()?;
+    fn address(&mut self) -> Option<(u8, [u32; 4])> {
+        let mut address = [0; 4];
+        let [first, others @ ..] = &mut address;
         *first = self.word()?;
         if self.0.first() == Some(&b':') {
             return Some((4, address));

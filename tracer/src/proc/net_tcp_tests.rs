@@ -26,14 +26,11 @@ impl XorShift {
     }
 
     fn row(&mut self) -> Row {
-        let mut addr = [[0; 16]; 2];
+        let mut addr = [[0; 4]; 2];
         let family = if self.next() & 1 == 0 { 4 } else { 6 };
         for addr in &mut addr {
-            addr[..8].copy_from_slice(&self.next().to_ne_bytes());
-            addr[8..].copy_from_slice(&self.next().to_ne_bytes());
-            if family == 4 {
-                addr[4..].fill(0);
-            }
+            let words = if family == 4 { 1 } else { 4 };
+            addr[..words].fill_with(|| self.next() as u32);
         }
         Row {
             family,
@@ -51,10 +48,10 @@ impl XorShift {
     }
 }
 
-fn words(family: u8, addr: &[u8; 16]) -> String {
+fn words(family: u8, addr: &[u32; 4]) -> String {
     let words = if family == 4 { 1 } else { 4 };
-    addr.as_chunks::<4>().0[..words].iter().fold(String::new(), |mut text, word| {
-        write!(text, "{:08X}", u32::from_ne_bytes(*word)).unwrap();
+    addr[..words].iter().fold(String::new(), |mut text, word| {
+        write!(text, "{word:08X}").unwrap();
         text
     })
 }

@@ -61,7 +61,10 @@ fn rates(tools: &[Tool], args: &Args, output: &Path, churn: &dyn Fn(u64) -> Resu
             ratios.push(rate / f64::midpoint(before, after));
         }
     }
-    println!("\nchurn: {} connections, {} rounds, medians; the untraced churn beside each", args.connections, args.rounds);
+    println!(
+        "\nchurn: {} connections, {} rounds, medians; the untraced churn beside each",
+        args.connections, args.rounds
+    );
     println!("  {:<12} {:>9.0} connections/s", "untraced", median(&mut alone));
     for (tool, ratios) in tools.iter().zip(&mut with) {
         println!("  {:<12} {:>8.1} % slower", tool.name, (1.0 - median(ratios)) * 100.0);
@@ -78,7 +81,8 @@ fn costs(tools: &[Tool], args: &Args, output: &Path, churn: &dyn Fn(u64) -> Resu
         churn(args.connections)?;
         let programs = running.programs()?;
         running.stop()?;
-        let Some(hook) = programs.iter().find(|p| p.name.contains("set_state") || p.name.contains("inet_sock_set")) else {
+        let Some(hook) = programs.iter().find(|p| p.name.contains("set_state") || p.name.contains("inet_sock_set"))
+        else {
             bail!("{} has no program on inet_sock_set_state", tool.name);
         };
         let all: u64 = programs.iter().map(|program| program.run_ns).sum();
