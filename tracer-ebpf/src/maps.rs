@@ -18,6 +18,18 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 #[map]
 pub static WAITING: Array<u32> = Array::with_max_entries(1, 0);
 
+/// 1 once every hook is attached. Until then the hooks that are attached already see connections of
+/// which the others have seen nothing: they leave them alone.
+#[map]
+pub static STARTED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether every hook is attached.
+#[inline(always)]
+pub fn started() -> bool {
+    // SAFETY: a live array slot, written once by the agent.
+    STARTED.get_ptr(0).is_some_and(|started| unsafe { core::ptr::read_volatile(started) } != 0)
+}
+
 /// The state of every socket that is followed, by the address of its `struct sock`.
 ///
 /// A hash and not socket storage: accept() returns through a program type that may not touch socket

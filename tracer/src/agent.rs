@@ -187,6 +187,7 @@ impl<'p> Agent<'p> {
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
         let ring = kernel.ring()?;
+        let attached_ns = kernel.started_ns;
         Ok(Self {
             kernel,
             ring,
@@ -196,7 +197,7 @@ impl<'p> Agent<'p> {
             root,
             limits,
             backlog: Some(Backlog::default()),
-            attached_ns: clock::boot_ns(),
+            attached_ns,
             known: Counters::default(),
             lost: Lost::default(),
         })

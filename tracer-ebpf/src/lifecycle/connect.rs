@@ -12,7 +12,7 @@ use super::{SYN_SENT, UNKNOWN, begin, close::send_close, send, set_opener};
 use crate::{
     filter,
     identity::{self, Site},
-    maps::{CONNECTING, SOCKETS},
+    maps::{CONNECTING, SOCKETS, started},
     sock::{AF_INET, AF_INET6, Raw, Sock},
 };
 
@@ -121,6 +121,9 @@ fn failed_after_start(attempt: &Connecting, errno: i32) {
 /// connect() on the socket at `sk` failed before the socket left `CLOSE`.
 #[inline(always)]
 pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32) {
+    if !started() {
+        return;
+    }
     if !filter::process_passes() || !filter::socket_passes(RecordRole::Client, tuple) {
         crate::maps::count(tracer_common::counter::Counter::Filtered);
         return;

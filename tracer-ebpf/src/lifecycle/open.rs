@@ -15,7 +15,7 @@ use crate::{
     filter,
     globals::{filters, wants},
     identity::{self, Site},
-    maps::{CONNECTING, SOCKETS},
+    maps::{CONNECTING, SOCKETS, started},
     offset,
     sock::{Raw, Sock},
 };
@@ -99,6 +99,9 @@ pub fn established<S: Sock>(sock: S, old: u8) {
 #[inline(always)]
 pub fn accepted(sk: u64) {
     let Some(sock) = Raw::tcp(sk) else { return };
+    if !started() {
+        return;
+    }
     let known = SOCKETS.get_ptr_mut(sk);
     let mut state = UNKNOWN;
     if let Some(known) = known {

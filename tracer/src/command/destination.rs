@@ -17,6 +17,7 @@ use crate::{
     present::{
         clock::WallClock,
         json::JsonSink,
+        queue::Queue,
         summary::Summary,
         text::{TextOptions, TextSink},
     },
@@ -40,8 +41,8 @@ pub struct Destination {
 }
 
 enum Shape {
-    Json(Box<JsonSink<Box<dyn Write>>>),
-    Text(Box<TextSink<Box<dyn Write>>>),
+    Json(Box<JsonSink<Queue>>),
+    Text(Box<TextSink<Queue>>),
 }
 
 impl std::fmt::Debug for Destination {
@@ -56,7 +57,7 @@ impl Destination {
     /// # Errors
     /// If the file cannot be created.
     pub fn open(output: &OutputArgs, home: Home, filter: &Filter) -> anyhow::Result<Self> {
-        let (to, terminal): (Box<dyn Write>, bool) = match (&output.output, home) {
+        let (to, terminal): (Box<dyn Write + Send>, bool) = match (&output.output, home) {
             (Some(path), _) => {
                 let file = create(path)?;
                 let terminal = output.color.enabled(&file);
@@ -65,6 +66,7 @@ impl Destination {
             (None, Home::Stdout) => (Box::new(io::stdout()), output.color.enabled(&io::stdout())),
             (None, Home::Stderr) => (Box::new(io::stderr()), output.color.enabled(&io::stderr())),
         };
+        let to = Queue::new(to).context("cannot start a thread")?;
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
         let shape = if output.json {
             Shape::Json(Box::new(JsonSink::new(to, clock)))
@@ -75,6 +77,23 @@ impl Destination {
             Shape::Text(Box::new(text))
         };
         Ok(Self { shape, shares_stderr: output.output.is_none() && home == Home::Stderr })
+    }
+
+    /// Waits until everything is written.
+    ///
+    /// # Errors
+    /// If it cannot be; a reader that has gone away is no error.
+    pub fn finish(self) -> anyhow::Result<()> {
+        let written = match self.shape {
+            Shape::Json(json) => json.into_inner().drain(),
+            Shape::Text(text) => text.into_inner().drain(),
+        };
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("cannot write the events: make room, or write elsewhere with -o FILE")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Says how it ended: as an object where events are objects, and for people on stderr.

@@ -39,5 +39,6 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     destination.summary(end_ns, &summary, args.output.quiet);
+    destination.finish()?;
     report::status(stop, lost, &args.output)
 }

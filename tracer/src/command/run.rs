@@ -74,6 +74,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     destination.summary(end_ns, &summary, args.output.quiet);
+    destination.finish()?;
     let command = match &stop {
         Stop::Command(status) => Some(*status),
         _ => None,

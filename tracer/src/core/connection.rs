@@ -69,6 +69,8 @@ pub struct Connection {
     pub closed: Option<Box<CloseRecord>>,
     /// The last error that was said.
     pub last_errno: i32,
+    /// The state before the hooks were attached, if it was seen.
+    pub seen_as: Option<TcpState>,
     /// The state in the snapshot, for `open`.
     pub opened_as: Option<TcpState>,
 }
@@ -96,6 +98,7 @@ impl Connection {
             held: Vec::new(),
             closed: None,
             last_errno: 0,
+            seen_as: None,
             opened_as: None,
         }
     }

@@ -141,7 +141,7 @@ impl<G: Gate> Core<G> {
             Input::Lost { boot_ns, class, count } => {
                 sink.event(&Event { boot_ns, socket: None, kind: Kind::Lost { class, count } });
             }
-            Input::Reconciled => self.hints.clear(),
+            Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
         }
     }

@@ -188,7 +188,8 @@ impl<G: Gate> Core<G> {
         let boot_ns = record.socket.header.boot_ns;
         if connection.preexisting && connection.opened_as.is_none() {
             // It was closed before the snapshot came to it.
-            let state = TcpState::from_number(record.socket.old).unwrap_or(TcpState::Established);
+            let last = TcpState::from_number(record.socket.old);
+            let state = connection.seen_as.or(last).unwrap_or(TcpState::Established);
             connection.opened_as = Some(state);
             self.say(connection, self.attached_or(boot_ns), Kind::Open { state }, sink);
         }

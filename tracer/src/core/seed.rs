@@ -43,7 +43,14 @@ impl<G: Gate> Core<G> {
         self.attached_ns = seed.attached_ns;
         self.hints = seed.before.into_iter().map(|socket| (TupleKey::from(&socket.tuple), socket)).collect();
         let opened: HashSet<TupleKey> = seed.opened_since.iter().map(TupleKey::from).collect();
-        // Listeners first: they tell which of the others came in, and to whom.
+        // Listeners first: they tell which of the others came in, and to whom. One that was closed
+        // since the hooks were attached may have had children until then.
+        for (key, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen) {
+            let owner = hint.holders.iter().find_map(|pid| self.processes.holder(*pid));
+            if let (Some(owner), false) = (owner, opened.contains(key)) {
+                self.listeners.add(hint_id(hint), &hint.tuple, &owner);
+            }
+        }
         let (listeners, others): (Vec<_>, Vec<_>) =
             seed.sockets.into_iter().partition(|socket| socket.state == TcpState::Listen);
         for socket in listeners.into_iter().chain(others) {
@@ -58,7 +65,17 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    fn seed_socket(&mut self, socket: SeedSocket, key: TupleKey, sink: &mut dyn Sink) {
+    fn seed_socket(&mut self, mut socket: SeedSocket, key: TupleKey, sink: &mut dyn Sink) {
+        // What it was before counts: since then it may have begun to close, and have lost its file.
+        if let Some(hint) = self.hints.remove(&key) {
+            if hint.state == TcpState::Listen {
+                self.listeners.remove(hint_id(&hint), &hint.tuple);
+            }
+            if socket.inode == 0 || socket.inode == hint.inode {
+                socket.state = hint.state;
+                socket.holders = if socket.holders.is_empty() { hint.holders } else { socket.holders };
+            }
+        }
         let role = match socket.state {
             TcpState::Listen => Role::Listener,
             TcpState::SynSent => Role::Client,
@@ -96,6 +113,20 @@ impl<G: Gate> Core<G> {
         let Some(hint) = self.hints.remove(&TupleKey::from(&connection.tuple)) else { return };
         if inode == 0 || hint.inode == inode {
             self.hold(connection, &hint);
+            connection.established_said = hint.state != TcpState::SynSent;
+            connection.seen_as = Some(hint.state);
         }
     }
+
+    /// What was seen before the hooks were attached may be forgotten.
+    pub(super) fn reconciled(&mut self) {
+        for (_, hint) in self.hints.drain().filter(|(_, hint)| hint.state == TcpState::Listen) {
+            self.listeners.remove(hint_id(&hint), &hint.tuple);
+        }
+    }
+}
+
+/// A number for a listener that is known by a hint only; apart from those of connections and seeds.
+const fn hint_id(hint: &SeedSocket) -> u64 {
+    SEED_BIT | SEED_BIT >> 1 | hint.inode
 }

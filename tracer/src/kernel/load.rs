@@ -21,6 +21,7 @@ use super::{
     ring::Ring,
     selection::Selection,
 };
+use crate::clock;
 
 /// The compiled kernel side.
 const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_OBJECT"));
@@ -45,6 +46,8 @@ pub struct Kernel {
     ebpf: Ebpf,
     /// What became of each hook.
     pub choices: Vec<Choice>,
+    /// When the last hook was attached, `CLOCK_BOOTTIME` ns.
+    pub started_ns: u64,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -115,7 +118,17 @@ impl Kernel {
             }
             choices.push(choice);
         }
-        Ok(Self { ebpf, choices })
+        let mut kernel = Self { ebpf, choices, started_ns: 0 };
+        kernel.start()?;
+        Ok(kernel)
+    }
+
+    /// Every hook is attached: from now on all of them record.
+    fn start(&mut self) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("STARTED").ok_or(KernelError::Object("STARTED"))?;
+        let mut started = Array::<_, u32>::try_from(map).map_err(KernelError::Map)?;
+        self.started_ns = clock::boot_ns();
+        started.set(0, 1, 0).map_err(KernelError::Map)
     }
 
     /// The backend that serves `hook`.

@@ -5,6 +5,7 @@ pub mod errno;
 pub mod escape;
 pub mod json;
 pub mod output;
+pub mod queue;
 pub mod summary;
 pub mod text;
 pub mod unit;
