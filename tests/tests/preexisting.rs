@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,6 +12,7 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair, traffic_program};
 use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
 use tracer_tests::traffic::sys;
 
@@ -136,7 +138,7 @@ fn over_before() {
 /// What a client thread of the churn did: port and beginning, in order.
 fn churn_facts(path: &Path) -> BTreeMap<u64, Vec<(u64, u64)>> {
     let mut threads: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
-    for line in BufReader::new(std::fs::File::open(path).expect("the facts open")).lines() {
+    for line in BufReader::new(File::open(path).expect("the facts open")).lines() {
         let line = line.expect("the facts are text");
         let mut numbers = line.split(' ').map(|n| n.parse::<u64>().expect("the facts are numbers"));
         let mut next = || numbers.next().expect("a fact has three numbers");
@@ -159,19 +161,23 @@ fn start_race() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("the churn starts");
-    let agent = Agent::live(&[]);
+    // Into a file: whoever reads the stream while it comes would be the bottleneck.
+    let stream = scratch().join("start-race-stream");
+    let agent = Agent::live_into(File::create(&stream).expect("the stream's file is made"), &[]);
     let ready = sys::boot_ns();
     let out = churn.wait_with_output().expect("the churn ends");
     let did: Value = serde_json::from_slice(&out.stdout).expect("the churn says what it did");
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
-    assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
+    let said = Stream::read(BufReader::new(File::open(&stream).expect("the stream opens")));
+    std::fs::remove_file(&stream).expect("the stream is removed");
+    assert_eq!(said.lost(), 0, "{}", said.summary());
 
     // What was begun after the start is there exactly, thread by thread, in order.
     let facts = churn_facts(&path);
     std::fs::remove_file(&path).expect("the facts are removed");
     let mut seen: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
-    for (conn, events) in ended.stream.conns(&[ns.inode()]) {
+    for (conn, events) in said.conns(&[ns.inode()]) {
         let count = |kind: &str| events.iter().filter(|e| e["event"] == kind).count();
         let close = events.last().expect("a connection has an event");
         if close["role"] == "listener" {

@@ -114,18 +114,18 @@ fn kernel() -> Finding {
 fn hooks(choices: &[Choice]) -> Vec<Finding> {
     Hook::ALL
         .into_iter()
-        .filter_map(|hook| {
+        .map(|hook| {
             let Some(choice) = choices.iter().find(|choice| choice.hook == hook) else {
                 debug_assert!(!needs_io_uring(choices));
-                return Some(Finding {
+                return Finding {
                     why: Some("not needed: the functions behind it are hooked".to_owned()),
                     ..Finding::fine(hook.name())
-                });
+                };
             };
             let refused: Vec<String> =
                 choice.refused.iter().map(|(backend, why)| format!("{backend} refused: {why}")).collect();
             let cost = crate::kernel::backend::cost_of(choice);
-            Some(Finding {
+            Finding {
                 name: hook.name().to_owned(),
                 ok: choice.backend.is_some(),
                 backend: choice.backend.map(|backend| backend.name()),
@@ -133,7 +133,7 @@ fn hooks(choices: &[Choice]) -> Vec<Finding> {
                     .filter(|why| !why.is_empty())
                     .or_else(|| (chain(hook).len() > 1).then(|| "the best way works".to_owned())),
                 cost: cost.map(|degradation| degradation.cost()),
-            })
+            }
         })
         .collect()
 }
