@@ -1,9 +1,9 @@
 //! What the BPF programs and the agent agree on.
 //!
-//! Everything here is plain data: the [records](record) that travel through the ring buffer, the
-//! [settings](settings) that the agent writes into the object before it is loaded, and the
-//! [counters](counter) that both sides index. The crate has no code that runs on one side only,
-//! apart from the checked [decoding](decode) of records.
+//! Everything here is plain data: the records ([`record`]) that travel through the ring buffer, the
+//! [`settings`] that the agent writes into the object before it is loaded, and the counters
+//! ([`counter`]) that both sides index. The crate has no code that runs on one side only, apart
+//! from the checked decoding ([`mod@decode`]) of records.
 #![no_std]
 
 pub mod counter;

@@ -8,12 +8,26 @@ use aya_ebpf::{
 use crate::{fd, lifecycle::accepted, offset};
 
 /// match-proto:v6.10: struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)
-/// match-proto:v5.10: struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)
+///
+/// The result follows the arguments, of which there were four up to 6.9 (commit 92ef0fd55ac8): so
+/// two programs, of which one does nothing. In one program the compiler makes one load of both, at
+/// `ctx + (args == 4 ? 32 : 16)`, and the verifier says "dereference of modified ctx ptr".
 #[fexit(function = "inet_csk_accept")]
 pub fn accept__fexit(ctx: FExitContext) -> i32 {
-    // The result follows the arguments, of which there were four up to 6.9 (commit 92ef0fd55ac8).
-    let sk: *const core::ffi::c_void = if offset!(accept_args) == 4 { ctx.arg(4) } else { ctx.arg(2) };
-    accepted(sk as u64);
+    if offset!(accept_args) == 2 {
+        let sk: *const core::ffi::c_void = ctx.arg(2);
+        accepted(sk as u64);
+    }
+    0
+}
+
+/// match-proto:v5.10: struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)
+#[fexit(function = "inet_csk_accept")]
+pub fn accept_of_4__fexit(ctx: FExitContext) -> i32 {
+    if offset!(accept_args) == 4 {
+        let sk: *const core::ffi::c_void = ctx.arg(4);
+        accepted(sk as u64);
+    }
     0
 }
 

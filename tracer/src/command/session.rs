@@ -154,6 +154,7 @@ fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &E
             prefixes4: compiled.prefixes4.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
             prefixes6: compiled.prefixes6.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
         },
+        maps_on_demand: host.resolved.maps_on_demand,
         ring_bytes,
         forced: extra.forced.clone(),
     }

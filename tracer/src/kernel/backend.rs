@@ -224,7 +224,10 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 &[
                     Link {
                         backend: Backend::Fentry,
-                        programs: &[needed("accept__fexit", Attach::Fexit("inet_csk_accept"))],
+                        programs: &[
+                            needed("accept__fexit", Attach::Fexit("inet_csk_accept")),
+                            needed("accept_of_4__fexit", Attach::Fexit("inet_csk_accept")),
+                        ],
                     },
                     Link {
                         backend: Backend::Kprobe,

@@ -18,13 +18,14 @@ use super::{
     KernelError,
     backend::{Attach, Backend, Choice, Hook, Link, ProgramSpec, choose, needs_io_uring},
     cost::{self, ProgramCost},
+    object::object,
     ring::Ring,
     selection::Selection,
 };
 use crate::clock;
 
-/// The compiled kernel side.
-const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_OBJECT"));
+/// Sockets followed at the most where their map is allocated beforehand: ten megabytes.
+const PREALLOCATED_SOCKETS: u32 = 1 << 16;
 
 /// How to load.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct Plan {
     pub settings: Settings,
     /// What the filter maps hold.
     pub selection: Selection,
+    /// Hash maps may be allocated on demand.
+    pub maps_on_demand: bool,
     /// Size of the ring in bytes.
     pub ring_bytes: u32,
     /// Restricts hooks to one backend.
@@ -86,12 +89,17 @@ impl Kernel {
 
     fn load_once(plan: &Plan, btf: Option<&AyaBtf>) -> Result<Self, KernelError> {
         // No BTF for the loader itself: there is nothing in the object to relocate by it.
-        let mut ebpf = EbpfLoader::new()
+        let object = object(plan.maps_on_demand)?;
+        let mut loader = EbpfLoader::new();
+        if !plan.maps_on_demand {
+            loader.map_max_entries("SOCKETS", PREALLOCATED_SOCKETS).map_max_entries("PIDS", PREALLOCATED_SOCKETS / 4);
+        }
+        let mut ebpf = loader
             .btf(None)
             .override_global("OFFSETS", &plan.offsets, true)
             .override_global("SETTINGS", &plan.settings, true)
             .map_max_entries("EVENTS", plan.ring_bytes)
-            .load(OBJECT)
+            .load(&object)
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
         let mut choices = Vec::new();

@@ -5,6 +5,7 @@ pub mod btf;
 pub mod cost;
 pub mod format;
 pub mod load;
+pub mod object;
 pub mod offsets;
 pub mod ring;
 pub mod selection;

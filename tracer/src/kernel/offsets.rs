@@ -31,6 +31,7 @@ pub const WANTED: &[&str] = &[
     "io_kiocb",
     "io_uring_cqe",
     "io_connect",
+    "bpf_mem_alloc",
     "sock_flags",
     "inet_csk_accept",
     "btf_trace_io_uring_complete",
@@ -43,14 +44,19 @@ pub struct Resolved {
     pub offsets: Offsets,
     /// What was not found.
     pub missing: Vec<String>,
+    /// Hash maps may be allocated on demand from tracing programs.
+    pub maps_on_demand: bool,
 }
 
 /// Looks everything up. Without BTF only what the `format` files tell is known.
 #[must_use]
 pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
-    let mut resolved = Resolved { offsets: Offsets::NONE, missing: Vec::new() };
+    let mut resolved = Resolved { offsets: Offsets::NONE, missing: Vec::new(), maps_on_demand: false };
     if let Some(btf) = btf {
         from_btf(btf, &mut resolved);
+        // Before 6.1 (commit fba1a1c6c912 and those around it) the verifier warns in the kernel's log
+        // of maps that a tracing program lets grow, and they could deadlock.
+        resolved.maps_on_demand = btf.has("bpf_mem_alloc");
     }
     if let Some(tracefs) = tracefs {
         from_formats(|category, name| tracefs.format(category, name).ok().flatten(), &mut resolved.offsets);
@@ -59,7 +65,7 @@ pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
 }
 
 fn from_btf(btf: &Btf, resolved: &mut Resolved) {
-    let Resolved { offsets, missing } = resolved;
+    let Resolved { offsets, missing, .. } = resolved;
     let mut find = |structure: &str, path: &str| match btf.member(structure, path) {
         Some(member) => member.byte_offset(),
         None => {
