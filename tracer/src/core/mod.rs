@@ -9,6 +9,8 @@ mod listeners;
 mod process;
 mod records;
 mod seed;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 
 use std::collections::{HashMap, HashSet};
