@@ -160,7 +160,11 @@ pub struct Connecting {
     pub sk: u64,
     /// Where it has got to: `CONNECTING_*`.
     pub progress: u64,
-    /// The destination; the whole tuple once the attempt has failed.
+    /// The `struct sockaddr` that connect() was given, as far as `sockaddr_in6` reaches.
+    pub addr: [u32; 7],
+    /// Zero.
+    pub reserved: u32,
+    /// The tuple, once the attempt has failed.
     pub tuple: Tuple,
 }
 
@@ -355,7 +359,7 @@ const _: () = {
     assert!(size_of::<Tuple>() == 48);
     assert!(size_of::<SocketRecord>() == 160);
     assert!(size_of::<TcpCounters>() == 64);
-    assert!(size_of::<Connecting>() == 64);
+    assert!(size_of::<Connecting>() == 96);
     assert!(size_of::<CloseRecord>() == 224);
     assert!(size_of::<ForkRecord>() == 40);
     assert!(size_of::<ExecRecord>() == 56 + EXEC_PATH + EXEC_ARGS);

@@ -9,17 +9,17 @@ use aya_ebpf::{
 };
 
 use crate::{
-    fd,
-    lifecycle::{connect_entered, connect_returned},
-    offset,
-    sock::Raw,
+    fd, filter,
+    lifecycle::{connect_entered, connect_returned, enter, user_address},
+    memory, offset,
+    sock::{IPPROTO_TCP, Raw},
 };
 
 /// match-proto: int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 #[inline(always)]
 fn entered(sk: u64, addr: u64) {
     if Raw::tcp(sk).is_some() {
-        connect_entered(sk, addr, false);
+        connect_entered(sk, addr);
     }
 }
 
@@ -73,6 +73,12 @@ pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
+/// By its protocol alone: the file was that of a socket, and its family does not matter here.
+#[inline(always)]
+fn is_tcp(sk: u64) -> bool {
+    memory::read::<u16>(sk, offset!(sk_protocol)) == IPPROTO_TCP
+}
+
 /// `SS_UNCONNECTED`: a second connect() only asks how the first one is doing.
 const SS_UNCONNECTED: u32 = 1;
 
@@ -82,10 +88,15 @@ pub fn connect__syscall_enter(ctx: TracePointContext) -> u32 {
     // SAFETY: the offsets come from the tracepoint's `format` file; each argument takes eight bytes.
     let (fd, addr) = unsafe { (ctx.read_at::<u64>(args), ctx.read_at::<u64>(args + 8)) };
     let (Ok(fd), Ok(addr)) = (fd, addr) else { return 0 };
+    // Cheapest first: whose it is, then what it is (a host connects many Unix sockets), then which.
+    if !filter::process_passes() {
+        return 0;
+    }
+    let Some(addr) = user_address(addr) else { return 0 };
     let Some(socket) = fd::socket(fd as u32) else { return 0 };
     let sk = socket.tcp();
-    if socket.state() == SS_UNCONNECTED && Raw::tcp(sk).is_some() {
-        connect_entered(sk, addr, true);
+    if socket.state() == SS_UNCONNECTED && is_tcp(sk) {
+        enter(sk, addr);
     }
     0
 }

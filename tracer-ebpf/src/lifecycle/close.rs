@@ -10,7 +10,7 @@ use tracer_common::{
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
-use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, send, write};
+use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, now, send, write};
 use crate::{
     emit, filter,
     globals::wants,
@@ -111,7 +111,7 @@ pub fn destroyed<S: Sock>(sock: S) {
         send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32);
     } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {
         state.flags &= !tracer_common::record::FLAG_UNDECIDED;
-        send(RecordKind::Destroyed, &state, &sock.tuple(), 0, 0, 0, 0);
+        send(RecordKind::Destroyed, now(), &state, &sock.tuple(), 0, 0, 0, 0);
     }
 }
 
@@ -125,7 +125,7 @@ pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8,
     let detail = if state.flags & FLAG_PREEXISTING != 0 { inode(sock) } else { 0 };
     // SAFETY: reserved and not null; every byte is written.
     unsafe {
-        write(&raw mut (*place).socket, RecordKind::Close, state, tuple, old, CLOSE, errno, detail);
+        write(&raw mut (*place).socket, RecordKind::Close, now(), state, tuple, old, CLOSE, errno, detail);
         (&raw mut (*place).tcp).write(counters(sock));
         emit::submit(place, Counter::SentLifecycle);
     }

@@ -1,9 +1,6 @@
 //! connect() from its entry to its return: only for the failures that no transition shows.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid,
-    generated::{bpf_probe_read_kernel, bpf_probe_read_user},
-};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
 use tracer_common::record::{
     CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CONNECT_FAILED, RecordKind, RecordRole, Tuple,
 };
@@ -13,10 +10,10 @@ use crate::{
     filter,
     identity::{self, Site},
     maps::{CONNECTING, SOCKETS, started},
+    memory,
     sock::{AF_INET, AF_INET6, Raw, Sock},
 };
 
-const AF_UNSPEC: u16 = 0;
 const EINTR: i32 = 4;
 const EISCONN: i32 = 106;
 const EALREADY: i32 = 114;
@@ -26,64 +23,72 @@ const ERESTART_FIRST: i32 = 512;
 const ERESTART_LAST: i32 = 516;
 
 /// The beginning of `struct sockaddr_in6`, which is also long enough for `struct sockaddr_in`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct SockAddr {
-    family: u16,
-    port: u16,
-    /// IPv4 address, or IPv6 flow label.
-    word: u32,
-    addr6: [u32; 4],
-    scope: u32,
+type SockAddr = [u32; 7];
+
+const NO_TUPLE: Tuple =
+    Tuple { laddr: [0; 4], raddr: [0; 4], lport: 0, rport: 0, family: 0, reserved: [0; 3], netns: 0, ifindex: 0 };
+
+/// connect() on the TCP socket at `sk` begins in the current task; `addr` is its argument, in the
+/// kernel's memory.
+#[inline(always)]
+pub fn connect_entered(sk: u64, addr: u64) {
+    if filter::process_passes() {
+        enter(sk, memory::read(addr, 0));
+    }
 }
 
-/// connect() on the TCP socket at `sk` begins in the current task; `addr` is its argument.
+/// Nothing more than what will be needed if it fails: most do not.
 #[inline(always)]
-pub fn connect_entered(sk: u64, addr: u64, addr_in_user_memory: bool) {
-    let Some(tuple) = destination(sk, addr, addr_in_user_memory) else { return };
-    let attempt = Connecting { sk, progress: CONNECTING_ENTERED, tuple };
+pub fn enter(sk: u64, addr: SockAddr) {
+    let attempt = Connecting { sk, progress: CONNECTING_ENTERED, addr, reserved: 0, tuple: NO_TUPLE };
     let _ = CONNECTING.insert(bpf_get_current_pid_tgid(), &attempt, 0);
 }
 
+/// The address at `addr` in the caller's memory, if it is one to connect to.
 #[inline(always)]
-fn destination(sk: u64, addr: u64, addr_in_user_memory: bool) -> Option<Tuple> {
-    let mut to = SockAddr { family: 0, port: 0, word: 0, addr6: [0; 4], scope: 0 };
-    let size = size_of::<SockAddr>() as u32;
-    // SAFETY: the helpers check the address; `to` is `size` writable bytes. An IPv4 address near the
-    // end of its page may not be followed by 28 readable bytes: then only its own 16 are read.
+pub fn user_address(addr: u64) -> Option<SockAddr> {
+    let mut to: SockAddr = [0; 7];
+    let from = addr as *const core::ffi::c_void;
+    // SAFETY: the helper checks the address; `to` is 28 writable bytes. An IPv4 address near the end
+    // of its page may not be followed by 28 readable bytes: then only its own 16 are read.
     unsafe {
         let place = (&raw mut to).cast();
-        let from = addr as *const core::ffi::c_void;
-        let failed = if addr_in_user_memory {
-            bpf_probe_read_user(place, size, from) != 0 && bpf_probe_read_user(place, 16, from) != 0
-        } else {
-            bpf_probe_read_kernel(place, size, from) != 0 && bpf_probe_read_kernel(place, 16, from) != 0
-        };
-        if failed {
+        if bpf_probe_read_user(place, 28, from) != 0 && bpf_probe_read_user(place, 16, from) != 0 {
             return None;
         }
     }
-    // AF_UNSPEC disconnects.
-    if to.family == AF_UNSPEC {
-        return None;
-    }
+    let family = family_of(&to);
+    if family == AF_INET || family == AF_INET6 { Some(to) } else { None }
+}
+
+#[inline(always)]
+fn family_of(addr: &SockAddr) -> u16 {
+    addr[0].to_ne_bytes().first_chunk().map_or(0, |bytes| u16::from_ne_bytes(*bytes))
+}
+
+/// What connecting the socket at `sk` to `addr` would have made of its tuple.
+#[inline(always)]
+fn destination(sk: u64, addr: &SockAddr) -> Tuple {
     let mut tuple = Raw(sk).tuple();
     tuple.lport = Raw(sk).bound_port();
     // What the socket was connected to before is not what it is connected to now; an address of
     // another family is none of the socket's.
     tuple.raddr = [0; 4];
     tuple.rport = 0;
-    if to.family == AF_INET && tuple.family == 4 {
-        tuple.raddr = [to.word, 0, 0, 0];
-        tuple.rport = u16::from_be(to.port);
-    } else if to.family == AF_INET6 && tuple.family == 6 {
-        tuple.raddr = to.addr6;
-        tuple.rport = u16::from_be(to.port);
-        if to.scope != 0 {
-            tuple.ifindex = to.scope;
+    let [_, _, p, q] = addr[0].to_ne_bytes();
+    let port = u16::from_be_bytes([p, q]);
+    let family = family_of(addr);
+    if family == AF_INET && tuple.family == 4 {
+        tuple.raddr = [addr[1], 0, 0, 0];
+        tuple.rport = port;
+    } else if family == AF_INET6 && tuple.family == 6 {
+        tuple.raddr = [addr[2], addr[3], addr[4], addr[5]];
+        tuple.rport = port;
+        if addr[6] != 0 {
+            tuple.ifindex = addr[6];
         }
     }
-    Some(tuple)
+    tuple
 }
 
 /// connect() returns `result` (0 or a negative errno) in the current task.
@@ -97,7 +102,7 @@ pub fn connect_returned(result: i32) {
     if attempt.progress == CONNECTING_FAILED {
         failed_after_start(&attempt, -result);
     } else if attempt.progress == CONNECTING_ENTERED && is_failure(-result) {
-        connect_failed(attempt.sk, &attempt.tuple, -result);
+        connect_failed(attempt.sk, &destination(attempt.sk, &attempt.addr), -result);
     }
 }
 
@@ -132,7 +137,7 @@ pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32) {
     begin(&mut state, Raw(sk), identity::next(Site::ConnectFailed), RecordRole::Client);
     state.flags |= FLAG_CONNECT_FAILED;
     set_opener(&mut state);
-    send(RecordKind::ConnectFailed, &state, tuple, 0, 0, errno, 0);
+    send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0);
 }
 
 /// As [`connect_failed`], for a destination still in the caller's memory.
@@ -141,7 +146,7 @@ pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) {
     if !is_failure(errno) || Raw::tcp(sk).is_none() {
         return;
     }
-    if let Some(tuple) = destination(sk, addr, true) {
-        connect_failed(sk, &tuple, errno);
+    if let Some(addr) = user_address(addr) {
+        connect_failed(sk, &destination(sk, &addr), errno);
     }
 }

@@ -19,7 +19,7 @@ use tracer_common::{
 
 pub use self::{
     close::destroyed,
-    connect::{connect_entered, connect_failed_by_address, connect_returned},
+    connect::{connect_entered, connect_failed_by_address, connect_returned, enter, user_address},
     open::accepted,
 };
 use crate::{
@@ -75,7 +75,7 @@ pub fn error<S: Sock>(sock: S) {
     if known.closed != 0 {
         return;
     }
-    send(RecordKind::Error, &known, &sock.tuple(), 0, 0, errno, 0);
+    send(RecordKind::Error, now(), &known, &sock.tuple(), 0, 0, errno, 0);
 }
 
 #[inline(always)]
@@ -83,7 +83,7 @@ fn state<S: Sock>(sock: S, old: u8, new: u8) {
     let Some(known) = SOCKETS.get_ptr(sock.address()) else { return };
     // SAFETY: a live map value; the socket is locked by our caller.
     let known = unsafe { *known };
-    send(RecordKind::State, &known, &sock.tuple(), old, new, 0, 0);
+    send(RecordKind::State, now(), &known, &sock.tuple(), old, new, 0, 0);
 }
 
 /// Nothing is known yet.
@@ -137,7 +137,7 @@ fn leave_out(sk: u64, state: &mut SocketState) {
 
 /// Writes a [`SocketRecord`], unless a filter keeps it out or cannot be decided yet.
 #[inline(always)]
-fn send(kind: RecordKind, state: &SocketState, tuple: &Tuple, old: u8, new: u8, errno: i32, detail: u64) {
+fn send(kind: RecordKind, at: u64, state: &SocketState, tuple: &Tuple, old: u8, new: u8, errno: i32, detail: u64) {
     if state.flags & (FLAG_FILTERED | FLAG_UNDECIDED) != 0 {
         if state.flags & FLAG_FILTERED != 0 {
             count(Counter::Filtered);
@@ -150,7 +150,7 @@ fn send(kind: RecordKind, state: &SocketState, tuple: &Tuple, old: u8, new: u8, 
     }
     // SAFETY: reserved and not null; every byte is written.
     unsafe {
-        write(place, kind, state, tuple, old, new, errno, detail);
+        write(place, kind, at, state, tuple, old, new, errno, detail);
         emit::submit(place, Counter::SentLifecycle);
     }
 }
@@ -164,6 +164,7 @@ fn send(kind: RecordKind, state: &SocketState, tuple: &Tuple, old: u8, new: u8, 
 unsafe fn write(
     place: *mut SocketRecord,
     kind: RecordKind,
+    at: u64,
     state: &SocketState,
     tuple: &Tuple,
     old: u8,
@@ -173,7 +174,7 @@ unsafe fn write(
 ) {
     // SAFETY: by the caller's promise.
     unsafe {
-        (&raw mut (*place).header).write(emit::header(kind, now()));
+        (&raw mut (*place).header).write(emit::header(kind, at));
         (&raw mut (*place).state).write(*state);
         (&raw mut (*place).tuple).write(*tuple);
         (&raw mut (*place).old).write(old);

@@ -29,11 +29,11 @@ pub fn connecting<S: Sock>(sock: S) {
         unsafe { (*attempt).progress = CONNECTING_STARTED };
     }
     let mut state = UNKNOWN;
-    begin(&mut state, sock, identity::next(Site::Connect), RecordRole::Client);
     if !filter::process_passes() {
         leave_out(sock.address(), &mut state);
         return;
     }
+    begin(&mut state, sock, identity::next(Site::Connect), RecordRole::Client);
     let mut tuple = sock.tuple();
     tuple.lport = sock.bound_port();
     if !filter::socket_passes(RecordRole::Client, &tuple) {
@@ -42,7 +42,7 @@ pub fn connecting<S: Sock>(sock: S) {
     }
     set_opener(&mut state);
     remember(sock.address(), &mut state);
-    send(RecordKind::Connect, &state, &tuple, CLOSE, SYN_SENT, 0, 0);
+    send(RecordKind::Connect, state.started_ns, &state, &tuple, CLOSE, SYN_SENT, 0, 0);
 }
 
 /// `CLOSE → LISTEN`: in the context of the task that listens.
@@ -58,7 +58,7 @@ pub fn listening<S: Sock>(sock: S) {
     set_opener(&mut state);
     remember(sock.address(), &mut state);
     let backlog = u64::from(sock.u32(offset!(sk_max_ack_backlog)));
-    send(RecordKind::Listen, &state, &tuple, CLOSE, LISTEN, 0, backlog);
+    send(RecordKind::Listen, state.started_ns, &state, &tuple, CLOSE, LISTEN, 0, backlog);
 }
 
 /// `→ ESTABLISHED`: mostly in softirq, so the current task says nothing.
@@ -69,7 +69,7 @@ pub fn established<S: Sock>(sock: S, old: u8) {
         let known = unsafe { &mut *known };
         known.established_ns = now();
         let state = *known;
-        send(RecordKind::Established, &state, &sock.tuple(), old, ESTABLISHED, 0, 0);
+        send(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, 0);
         return;
     }
     let child = old == SYN_RECV;
@@ -92,21 +92,30 @@ pub fn established<S: Sock>(sock: S, old: u8) {
     }
     remember(sock.address(), &mut state);
     let detail = if child { 0 } else { inode(sock) };
-    send(RecordKind::Established, &state, &tuple, old, ESTABLISHED, 0, detail);
+    send(RecordKind::Established, state.established_ns, &state, &tuple, old, ESTABLISHED, 0, detail);
 }
 
 /// accept() is about to hand the socket at `sk` to the current task.
 #[inline(always)]
 pub fn accepted(sk: u64) {
-    let Some(sock) = Raw::tcp(sk) else { return };
     if !started() {
         return;
     }
     let known = SOCKETS.get_ptr_mut(sk);
+    // What is followed is a TCP socket.
+    let sock = Raw(sk);
+    if known.is_none() && Raw::tcp(sk).is_none() {
+        return;
+    }
     let mut state = UNKNOWN;
     if let Some(known) = known {
         // SAFETY: a live map value; of the fields that accept() writes, nobody else writes any.
-        state = unsafe { *known };
+        let known = unsafe { &mut *known };
+        if known.closed == 0 && !filter::process_passes() {
+            known.flags |= FLAG_FILTERED;
+            return;
+        }
+        state = *known;
     } else {
         // Established before the trace, or a child that is accepted with its first data still in
         // SYN_RECV (TCP Fast Open).
@@ -139,5 +148,5 @@ pub fn accepted(sk: u64) {
         None => remember(sk, &mut state),
     }
     let detail = if state.flags & FLAG_PREEXISTING != 0 { inode(sock) } else { 0 };
-    send(RecordKind::Accept, &state, &tuple, 0, 0, 0, detail);
+    send(RecordKind::Accept, now(), &state, &tuple, 0, 0, 0, detail);
 }

@@ -89,7 +89,8 @@ pub struct Core<G> {
     gate: G,
     processes: ProcessTable,
     listeners: Listeners,
-    connections: HashMap<u64, Connection, IdentityHasher>,
+    /// Boxed: a connection is taken out and put back for every record.
+    connections: HashMap<u64, Box<Connection>, IdentityHasher>,
     /// Connections that records may name by their tuple only: seeded ones, and those for which the
     /// kernel side had no room.
     by_tuple: HashMap<TupleKey, u64>,
@@ -184,7 +185,7 @@ impl<G: Gate> Core<G> {
 
     /// Everything that is still open is said to be so.
     fn end(&mut self, boot_ns: u64, followed: Option<&HashSet<u64>>, sink: &mut dyn Sink) {
-        let mut left: Vec<(u64, Connection)> = self.connections.drain().collect();
+        let mut left: Vec<(u64, Box<Connection>)> = self.connections.drain().collect();
         left.sort_by_key(|(_, connection)| connection.conn);
         for (id, mut connection) in left {
             match connection.closed.take() {
@@ -246,7 +247,7 @@ impl<G: Gate> Core<G> {
     }
 
     /// The connection that a record of an older or unremembered socket means, under its new number.
-    fn claim(&mut self, id: u64, tuple: &Tuple) -> Option<Connection> {
+    fn claim(&mut self, id: u64, tuple: &Tuple) -> Option<Box<Connection>> {
         let old = self.by_tuple.remove(&TupleKey::from(tuple))?;
         let connection = self.connections.remove(&old)?;
         if connection.role == Role::Listener {

@@ -99,7 +99,7 @@ impl<G: Gate> Core<G> {
     }
 
     /// The connection of a record, taken out of the table, brought up to date.
-    fn connection_of(&mut self, state: &SocketState, record: &SocketRecord) -> Connection {
+    fn connection_of(&mut self, state: &SocketState, record: &SocketRecord) -> Box<Connection> {
         let tuple = &record.tuple;
         let loose = state.flags & (FLAG_PREEXISTING | FLAG_UNTRACKED) != 0;
         let known = self.connections.remove(&state.id);
@@ -107,7 +107,7 @@ impl<G: Gate> Core<G> {
         let mut connection = match known {
             Some(connection) => connection,
             None => {
-                let mut connection = Connection::new(self.new_conn(), *tuple, role(state.role));
+                let mut connection = Box::new(Connection::new(self.new_conn(), *tuple, role(state.role)));
                 connection.preexisting = state.flags & FLAG_PREEXISTING != 0;
                 if connection.preexisting {
                     self.remember(&mut connection, record.detail);
@@ -222,7 +222,7 @@ impl<G: Gate> Core<G> {
     }
 
     /// Puts a connection back.
-    fn keep(&mut self, state: &SocketState, connection: Connection) {
+    fn keep(&mut self, state: &SocketState, connection: Box<Connection>) {
         if state.flags & FLAG_UNTRACKED != 0 {
             self.by_tuple.insert((&connection.tuple).into(), state.id);
         }

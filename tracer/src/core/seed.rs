@@ -81,7 +81,7 @@ impl<G: Gate> Core<G> {
             TcpState::SynSent => Role::Client,
             _ => Role::Unknown,
         };
-        let mut connection = Connection::new(self.new_conn(), socket.tuple, role);
+        let mut connection = Box::new(Connection::new(self.new_conn(), socket.tuple, role));
         connection.preexisting = true;
         connection.established_said = socket.state != TcpState::SynSent;
         connection.opened_as = Some(socket.state);

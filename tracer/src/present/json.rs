@@ -2,6 +2,8 @@
 //!
 //! Written by hand, key by key, into one reused buffer: this runs for every event.
 
+mod owners;
+
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -19,12 +21,13 @@ pub struct JsonSink<W> {
     output: Output<W>,
     clock: WallClock,
     time: Rfc3339,
+    owners: owners::Owners,
 }
 
 impl<W: Write> JsonSink<W> {
     /// Writes to `to`.
     pub fn new(to: W, clock: WallClock) -> Self {
-        Self { output: Output::new(to), clock, time: Rfc3339::default() }
+        Self { output: Output::new(to), clock, time: Rfc3339::default(), owners: owners::Owners::default() }
     }
 
     /// Writes what is gathered: at the end of each batch of events.
@@ -62,7 +65,7 @@ impl<W: Write> Sink for JsonSink<W> {
         let out = self.output.line();
         head(out, &mut self.time, self.clock, event.kind.name(), event.boot_ns);
         if let Some(socket) = &event.socket {
-            write_socket(out, socket);
+            write_socket(out, socket, &mut self.owners);
         }
         write_kind(out, &event.kind);
         out.extend_from_slice(b"}\n");
@@ -79,7 +82,7 @@ fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, event: &str, bo
     number(out, boot_ns);
 }
 
-fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>) {
+fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut owners::Owners) {
     out.extend_from_slice(b",\"conn\":\"");
     number(out, socket.conn.0);
     out.extend_from_slice(b"\",\"proto\":\"");
@@ -104,7 +107,7 @@ fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>) {
     out.extend_from_slice(socket.role.name().as_bytes());
     out.extend_from_slice(b"\",\"owner\":");
     match socket.owner {
-        Some(owner) => write_owner(out, owner),
+        Some(owner) => owners.append(out, owner, write_owner),
         None => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(b",\"owner_source\":\"");
