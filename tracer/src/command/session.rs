@@ -1,9 +1,6 @@
 //! What `live`, `run` and `doctor` share: from the command line to a loaded kernel side.
 
-use std::{
-    path::Path,
-    thread::{self, JoinHandle},
-};
+use std::path::Path;
 
 use anyhow::Context as _;
 use log::{debug, warn};
@@ -20,6 +17,7 @@ use crate::{
         load::{Kernel, Plan},
         offsets::{self, Resolved},
         selection::Selection,
+        types::KernelTypes,
     },
 };
 
@@ -32,8 +30,8 @@ const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// What the running kernel tells of itself.
 #[derive(Debug)]
 pub struct Host {
-    /// For attaching; `None` where there is none.
-    pub btf: Option<aya::Btf>,
+    /// For attaching.
+    pub types: KernelTypes,
     /// Why there is none.
     pub no_btf: Option<BtfError>,
     /// Offsets.
@@ -49,10 +47,7 @@ impl Host {
     /// If no thread can be started.
     pub fn look() -> anyhow::Result<Self> {
         // Two readers of the same five megabytes: aya's for attaching, ours for members.
-        let theirs: JoinHandle<_> = thread::Builder::new()
-            .name("btf".to_owned())
-            .spawn(aya::Btf::from_sys_fs)
-            .context("cannot start a thread")?;
+        let types = KernelTypes::start().context("cannot start a thread")?;
         let (ours, no_btf) = match Btf::read(Path::new(BTF_PATH), offsets::WANTED) {
             Ok(btf) => (Some(btf), None),
             Err(error) => (None, Some(error)),
@@ -64,15 +59,7 @@ impl Host {
             Tracefs::find(Path::new("/"))
         });
         let resolved = offsets::resolve(ours.as_ref(), tracefs.as_ref());
-        let btf = match theirs.join() {
-            Ok(Ok(btf)) if ours.is_some() => Some(btf),
-            Ok(Err(error)) => {
-                debug!("no BTF: {error}");
-                None
-            }
-            _ => None,
-        };
-        Ok(Self { btf, no_btf, resolved, tracefs })
+        Ok(Self { types, no_btf, resolved, tracefs })
     }
 }
 
@@ -103,7 +90,7 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     let host = Host::look()?;
     let compiled = KernelFilter::compile(filter, |path| filter::cgroup::find(Path::new("/sys/fs/cgroup"), path));
     let plan = plan(&compiled, filter, output, extra, &host);
-    let mut kernel = Kernel::load(&plan, host.btf.as_ref())?;
+    let mut kernel = Kernel::load(&plan, &host.types)?;
     if filter.follows() && extra.follow_from.is_none() {
         // Children born between the first look and the attachment.
         filter.add_descendants(&filter::Host::default())?;
@@ -113,7 +100,7 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
         }
     }
     let degradations =
-        degradations(&kernel.choices, host.btf.is_some(), &host.resolved.offsets, &host.resolved.missing);
+        degradations(&kernel.choices, host.no_btf.is_none(), &host.resolved.offsets, &host.resolved.missing);
     Ok(Session { kernel, degradations })
 }
 

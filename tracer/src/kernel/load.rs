@@ -21,6 +21,7 @@ use super::{
     object::object,
     ring::Ring,
     selection::Selection,
+    types::KernelTypes,
 };
 use crate::clock;
 
@@ -68,10 +69,10 @@ impl Kernel {
     ///
     /// # Errors
     /// If the kernel refuses the maps, or the hook without which there is no trace.
-    pub fn load(plan: &Plan, btf: Option<&AyaBtf>) -> Result<Self, KernelError> {
+    pub fn load(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
         let mut plan = plan.clone();
         plan.settings.wants |= WANT_CONNECT_EXIT | WANT_ACCEPT;
-        let kernel = Self::load_once(&plan, btf)?;
+        let kernel = Self::load_once(&plan, types)?;
         let mut wants = plan.settings.wants;
         if kernel.backend(Hook::Connect).is_none() {
             wants &= !WANT_CONNECT_EXIT;
@@ -84,10 +85,10 @@ impl Kernel {
         }
         drop(kernel);
         plan.settings.wants = wants;
-        Self::load_once(&plan, btf)
+        Self::load_once(&plan, types)
     }
 
-    fn load_once(plan: &Plan, btf: Option<&AyaBtf>) -> Result<Self, KernelError> {
+    fn load_once(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
         // No BTF for the loader itself: there is nothing in the object to relocate by it.
         let object = object(plan.maps_on_demand)?;
         let mut loader = EbpfLoader::new();
@@ -102,6 +103,7 @@ impl Kernel {
             .load(&object)
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
+        let btf = types.get();
         let mut choices = Vec::new();
         let mut trampolines = None;
         for hook in Hook::ALL {

@@ -9,6 +9,7 @@ pub mod object;
 pub mod offsets;
 pub mod ring;
 pub mod selection;
+pub mod types;
 
 use std::{error::Error as _, io};
 
