@@ -203,16 +203,6 @@ impl<'p> Agent<'p> {
         })
     }
 
-    /// The kernel side.
-    pub const fn kernel(&mut self) -> &mut Kernel {
-        &mut self.kernel
-    }
-
-    /// The filter's process set: `tracer run` adds the command once it is started.
-    pub const fn core(&mut self) -> &mut Core<Filter> {
-        &mut self.core
-    }
-
     /// Traces until something ends it.
     ///
     /// # Errors

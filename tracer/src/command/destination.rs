@@ -14,13 +14,7 @@ use crate::{
     cli::OutputArgs,
     clock,
     filter::Filter,
-    present::{
-        clock::WallClock,
-        json::JsonSink,
-        queue::Queue,
-        summary::Summary,
-        text::{TextOptions, TextSink},
-    },
+    present::{clock::WallClock, json::JsonSink, queue::Queue, summary::Summary, text::TextSink},
     stream::{Event, Sink},
 };
 
@@ -71,7 +65,7 @@ impl Destination {
         let shape = if output.json {
             Shape::Json(Box::new(JsonSink::new(to, clock)))
         } else {
-            let mut text = TextSink::new(to, clock, text_options(output, terminal, filter));
+            let mut text = TextSink::new(to, clock, output.text_options(filter, terminal));
             text.header();
             text.flush();
             Shape::Text(Box::new(text))
@@ -133,19 +127,6 @@ impl Presenter for Destination {
             Shape::Json(json) => json.error(),
             Shape::Text(text) => text.error(),
         }
-    }
-}
-
-/// Older connections, and those that the trace outlived, are many and say little: they are lines
-/// only where somebody asks.
-fn text_options(output: &OutputArgs, color: bool, filter: &Filter) -> TextOptions {
-    let talkative = output.verbose > 0;
-    TextOptions {
-        wide: output.wide,
-        utc: output.utc,
-        color,
-        open: talkative || filter.asks_for("open"),
-        open_at_end: talkative || filter.asks_for("close"),
     }
 }
 

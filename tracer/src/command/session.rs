@@ -137,7 +137,7 @@ fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &E
             pids,
             uids: compiled.uids.clone(),
             netns: compiled.netns.clone(),
-            ports: compiled.ports.clone(),
+            ports: compiled.port_words().collect(),
             prefixes4: compiled.prefixes4.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
             prefixes6: compiled.prefixes6.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
         },

@@ -173,11 +173,6 @@ impl<G: Gate> Core<G> {
         self.connections.values().filter(|connection| connection.role != Role::Listener).count()
     }
 
-    /// The filter.
-    pub const fn gate(&self) -> &G {
-        &self.gate
-    }
-
     fn new_conn(&mut self) -> ConnId {
         self.last_conn += 1;
         ConnId(self.last_conn)

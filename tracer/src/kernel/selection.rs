@@ -16,8 +16,8 @@ pub struct Selection {
     pub uids: Vec<u32>,
     /// Network namespaces.
     pub netns: Vec<u32>,
-    /// `PORT_*` bits by port.
-    pub ports: Option<Box<[u8; 65536]>>,
+    /// Entries of `PORTS` that are not zero: `PORT_*` bits of sixteen ports each.
+    pub ports: Vec<(u32, u64)>,
     /// `PREFIX_*` bits by IPv4 prefix.
     pub prefixes4: Vec<(u32, [u8; 4], u32)>,
     /// `PREFIX_*` bits by IPv6 prefix.
@@ -34,12 +34,11 @@ impl Selection {
                 set.insert(member, 1, 0).map_err(KernelError::Map)?;
             }
         }
-        if let Some(ports) = &self.ports {
+        if !self.ports.is_empty() {
             let map = ebpf.map_mut("PORTS").ok_or(KernelError::Object("PORTS"))?;
             let mut array = Array::<_, u64>::try_from(map).map_err(KernelError::Map)?;
-            for (index, sixteen) in (0..).zip(ports.chunks(16)) {
-                let entry = sixteen.iter().rev().fold(0, |entry: u64, bits| entry << 4 | u64::from(bits & 15));
-                array.set(index, entry, 0).map_err(KernelError::Map)?;
+            for (index, word) in &self.ports {
+                array.set(*index, *word, 0).map_err(KernelError::Map)?;
             }
         }
         let map = ebpf.map_mut("PREFIXES4").ok_or(KernelError::Object("PREFIXES4"))?;
