@@ -97,16 +97,17 @@ impl TimeOfDay {
     }
 
     /// Appends the time of day of `wall_ns` to `out`.
-    pub fn write(&mut self, out: &mut String, wall_ns: i64) {
+    pub fn write(&mut self, out: &mut Vec<u8>, wall_ns: i64) {
         let second = wall_ns.div_euclid(SECOND);
         if self.second != Some(second) {
             self.second = Some(second);
             let (hour, minute, second) =
                 if self.utc { None } else { local(second) }.unwrap_or_else(|| clock_of_day(second));
             self.text.clear();
-            let _ = write!(self.text, "{hour:02}:{minute:02}:{second:02}");
+            let _ = write!(self.text, "{hour:02}:{minute:02}:{second:02}.");
         }
-        let _ = write!(out, "{}.{:03}", self.text, wall_ns.rem_euclid(SECOND) / 1_000_000);
+        out.extend_from_slice(self.text.as_bytes());
+        out.extend_from_slice(&digits::<3>((wall_ns.rem_euclid(SECOND) / 1_000_000) as u64));
     }
 }
 
@@ -179,12 +180,13 @@ mod tests {
     #[test]
     fn local_times_are_those_of_the_c_library() {
         let wall_ns = 1_709_210_096_123_456_789;
-        let mut utc = String::new();
+        let mut utc = Vec::new();
         TimeOfDay::new(true).write(&mut utc, wall_ns);
-        assert_eq!(utc, "12:34:56.123");
+        assert_eq!(utc, b"12:34:56.123");
         assert_eq!(utc.len(), TimeOfDay::WIDTH);
-        let mut own = String::new();
+        let mut own = Vec::new();
         TimeOfDay::new(false).write(&mut own, wall_ns);
+        let own = String::from_utf8(own).unwrap();
         let (hour, minute, second) = local(wall_ns / SECOND).unwrap();
         assert_eq!(own, format!("{hour:02}:{minute:02}:{second:02}.123"));
         assert!(own.ends_with("56.123"), "no zone has had odd seconds since 1972: {own}");

@@ -52,7 +52,11 @@ fn cut(out: &mut String, text: &str, columns: usize, write: impl Fn(&mut String,
 /// How many columns `text` takes. It must not have control characters.
 #[must_use]
 pub fn width(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().map(|c| c.width().unwrap_or(0)).sum() }
+    if text.is_ascii() {
+        return text.len();
+    }
+    // Most of a line is ASCII: only the rest is looked up.
+    text.chars().map(|c| if c.is_ascii() { 1 } else { c.width().unwrap_or(0) }).sum()
 }
 
 /// Whether a terminal shows `c` as one character and does nothing else.

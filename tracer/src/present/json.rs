@@ -2,8 +2,6 @@
 //!
 //! Written by hand, key by key, into one reused buffer: this runs for every event.
 
-mod owners;
-
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,7 +10,9 @@ use crate::stream::{Close, Event, Kind, Owner, Sink, Socket};
 use super::clock::{Rfc3339, WallClock};
 use super::errno;
 use super::escape;
+use super::number::{append as number, append_ipv4};
 use super::output::Output;
+use super::owners::Owners;
 use super::summary::Summary;
 
 /// Takes the stream and writes JSON.
@@ -21,13 +21,13 @@ pub struct JsonSink<W> {
     output: Output<W>,
     clock: WallClock,
     time: Rfc3339,
-    owners: owners::Owners,
+    owners: Owners<Vec<u8>>,
 }
 
 impl<W: Write> JsonSink<W> {
     /// Writes to `to`.
     pub fn new(to: W, clock: WallClock) -> Self {
-        Self { output: Output::new(to), clock, time: Rfc3339::default(), owners: owners::Owners::default() }
+        Self { output: Output::new(to), clock, time: Rfc3339::default(), owners: Owners::default() }
     }
 
     /// Writes what is gathered: at the end of each batch of events.
@@ -82,7 +82,7 @@ fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, event: &str, bo
     number(out, boot_ns);
 }
 
-fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut owners::Owners) {
+fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec<u8>>) {
     out.extend_from_slice(b",\"conn\":\"");
     number(out, socket.conn.0);
     out.extend_from_slice(b"\",\"proto\":\"");
@@ -107,7 +107,11 @@ fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut owners::Own
     out.extend_from_slice(socket.role.name().as_bytes());
     out.extend_from_slice(b"\",\"owner\":");
     match socket.owner {
-        Some(owner) => owners.append(out, owner, write_owner),
+        Some(owner) => out.extend_from_slice(owners.written(owner, || {
+            let mut json = Vec::new();
+            write_owner(&mut json, owner);
+            json
+        })),
         None => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(b",\"owner_source\":\"");
@@ -238,14 +242,7 @@ fn address(out: &mut Vec<u8>, key: &[u8], addr: Option<IpAddr>) {
     let Some(addr) = addr else { return out.extend_from_slice(b"null") };
     out.push(b'"');
     match addr {
-        IpAddr::V4(addr) => {
-            for (n, byte) in addr.octets().into_iter().enumerate() {
-                if n > 0 {
-                    out.push(b'.');
-                }
-                number(out, byte.into());
-            }
-        }
+        IpAddr::V4(addr) => append_ipv4(out, addr),
         IpAddr::V6(addr) => ipv6(out, addr),
     }
     out.push(b'"');
@@ -286,32 +283,6 @@ fn hex_groups(out: &mut Vec<u8>, groups: &[u16]) {
             out.push(b"0123456789abcdef"[usize::from(group >> (4 * digit) & 15)]);
         }
     }
-}
-
-/// "00" to "99".
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut n = 0;
-    while n < 100 {
-        pairs[n] = [b'0' + n as u8 / 10, b'0' + n as u8 % 10];
-        n += 1;
-    }
-    pairs
-};
-
-pub(super) fn number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut begin = digits.len();
-    while number >= 10 {
-        begin -= 2;
-        digits[begin..begin + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
-        number /= 100;
-    }
-    if number > 0 || begin == digits.len() {
-        begin -= 1;
-        digits[begin] = b'0' + number as u8;
-    }
-    out.extend_from_slice(&digits[begin..]);
 }
 
 /// Bytes that stand for themselves in a string.

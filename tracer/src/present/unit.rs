@@ -2,30 +2,57 @@
 
 use std::fmt::{self, Write as _};
 
+use super::number::append as number;
+
 /// A count of bytes: `345B`, `1.2kB`, `12MB`. At most six columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes(pub u64);
 
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Bytes {
+    /// Appends it.
+    pub fn append(self, out: &mut Vec<u8>) {
         if self.0 < 1000 {
-            return write!(f, "{}B", self.0);
+            number(out, self.0);
+            return out.push(b'B');
         }
-        let units = ["kB", "MB", "GB", "TB", "PB", "EB"];
         let mut scale = 1000_u64;
-        for (n, unit) in units.iter().enumerate() {
+        for (n, unit) in UNITS.iter().enumerate() {
             // One digit after the point below ten, rounded to the nearest.
             let tenths = (u128::from(self.0) * 10 + u128::from(scale) / 2) / u128::from(scale);
             let whole = (u128::from(self.0) + u128::from(scale) / 2) / u128::from(scale);
             if tenths < 100 {
-                return write!(f, "{}.{}{unit}", tenths / 10, tenths % 10);
+                with_tenths(out, tenths as u64);
+            } else if whole < 1000 || n + 1 == UNITS.len() {
+                number(out, whole as u64);
+            } else {
+                scale = scale.saturating_mul(1000);
+                continue;
             }
-            if whole < 1000 || n + 1 == units.len() {
-                return write!(f, "{whole}{unit}");
-            }
-            scale = scale.saturating_mul(1000);
+            return out.extend_from_slice(unit);
         }
-        Ok(())
+    }
+}
+
+const UNITS: [&[u8]; 6] = [b"kB", b"MB", b"GB", b"TB", b"PB", b"EB"];
+
+fn with_tenths(out: &mut Vec<u8>, tenths: u64) {
+    number(out, tenths / 10);
+    out.push(b'.');
+    number(out, tenths % 10);
+}
+
+fn two_digits(out: &mut Vec<u8>, value: u64) {
+    if value < 10 {
+        out.push(b'0');
+    }
+    number(out, value);
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.append(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -33,38 +60,56 @@ impl fmt::Display for Bytes {
 #[derive(Clone, Copy, Debug)]
 pub struct Micros(pub u64);
 
-impl fmt::Display for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Micros {
+    /// Appends it.
+    pub fn append(self, out: &mut Vec<u8>) {
         let us = self.0;
         // The limits are where rounding would give the next unit.
-        match us {
-            0..1_000 => write!(f, "{us}µs"),
-            1_000..9_950 => {
-                let tenths = (us + 50) / 100;
-                write!(f, "{}.{}ms", tenths / 10, tenths % 10)
+        let unit = match us {
+            0..1_000 => {
+                number(out, us);
+                "µs"
             }
-            9_950..999_500 => write!(f, "{}ms", (us + 500) / 1_000),
+            1_000..9_950 => {
+                with_tenths(out, (us + 50) / 100);
+                "ms"
+            }
+            9_950..999_500 => {
+                number(out, (us + 500) / 1_000);
+                "ms"
+            }
             999_500..9_995_000 => {
                 let hundredths = (us + 5_000) / 10_000;
-                write!(f, "{}.{:02}s", hundredths / 100, hundredths % 100)
+                number(out, hundredths / 100);
+                out.push(b'.');
+                two_digits(out, hundredths % 100);
+                "s"
             }
             9_995_000..59_950_000 => {
-                let tenths = (us + 50_000) / 100_000;
-                write!(f, "{}.{}s", tenths / 10, tenths % 10)
+                with_tenths(out, (us + 50_000) / 100_000);
+                "s"
             }
-            59_950_000..3_599_500_000 => {
-                let seconds = us.saturating_add(500_000) / 1_000_000;
-                write!(f, "{}m{:02}s", seconds / 60, seconds % 60)
-            }
-            3_599_500_000..86_370_000_000 => {
-                let minutes = us.saturating_add(30_000_000) / 60_000_000;
-                write!(f, "{}h{:02}m", minutes / 60, minutes % 60)
-            }
-            _ => {
-                let hours = us.saturating_add(1_800_000_000) / 3_600_000_000;
-                write!(f, "{}d{:02}h", hours / 24, hours % 24)
-            }
-        }
+            59_950_000..3_599_500_000 => parts(out, us.saturating_add(500_000) / 1_000_000, 60, b'm', "s"),
+            3_599_500_000..86_370_000_000 => parts(out, us.saturating_add(30_000_000) / 60_000_000, 60, b'h', "m"),
+            _ => parts(out, us.saturating_add(1_800_000_000) / 3_600_000_000, 24, b'd', "h"),
+        };
+        out.extend_from_slice(unit.as_bytes());
+    }
+}
+
+/// `value` in units of `each` and what is left; gives the unit of that.
+fn parts(out: &mut Vec<u8>, value: u64, each: u64, unit: u8, rest: &'static str) -> &'static str {
+    number(out, value / each);
+    out.push(unit);
+    two_digits(out, value % each);
+    rest
+}
+
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.append(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::super::json::{number, string};
+use super::super::{json::string, number::append as number};
 use super::{ProgramCost, Summary};
 
 impl Summary {

@@ -1,17 +1,19 @@
 //! What is told of an event at the end of its line.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::io::Write as _;
 
 use crate::stream::{Close, Kind, Socket, Verdict};
 
 use super::super::errno::Errno;
 use super::super::escape;
 use super::super::unit::{Bytes, Count, Micros};
+use super::ends;
 
 /// Pieces with a space between them, the most important ones first.
 #[derive(Debug, Default)]
 pub struct Details {
-    text: String,
+    text: Vec<u8>,
     /// Where each piece ends: bytes and columns from the beginning.
     pieces: Vec<(usize, usize)>,
 }
@@ -23,24 +25,37 @@ impl Details {
     }
 
     /// As many pieces as fit into `columns`.
-    pub fn cut(&self, columns: usize) -> &str {
+    pub fn cut(&self, columns: usize) -> &[u8] {
         let end = self.pieces.iter().rev().find(|(_, width)| *width <= columns).map_or(0, |(end, _)| *end);
         &self.text[..end]
     }
 
     fn push(&mut self, piece: fmt::Arguments<'_>) {
+        // Writing to a Vec does not fail.
+        self.piece(|text| drop(text.write_fmt(piece)));
+    }
+
+    fn piece(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let (before, columns) = (self.text.len(), self.width());
         if before > 0 {
-            self.text.push(' ');
+            self.text.push(b' ');
         }
-        // Writing to a String does not fail.
-        let _ = self.text.write_fmt(piece);
-        self.pieces.push((self.text.len(), columns + escape::width(&self.text[before..])));
+        write(&mut self.text);
+        self.pieces.push((self.text.len(), columns + ends::columns(&self.text[before..])));
     }
 
     fn time(&mut self, us: Option<u64>) {
         if let Some(us) = us {
-            self.push(format_args!("{}", Micros(us)));
+            self.piece(|text| Micros(us).append(text));
+        }
+    }
+
+    fn bytes(&mut self, way: &str, bytes: Option<u64>) {
+        if let Some(bytes) = bytes {
+            self.piece(|text| {
+                text.extend_from_slice(way.as_bytes());
+                Bytes(bytes).append(text);
+            });
         }
     }
 
@@ -53,7 +68,10 @@ impl Details {
             Kind::Connect { errno: Some(errno) } | Kind::Error { errno } => self.push(format_args!("{}", Errno(errno))),
             Kind::Listen { backlog: None } | Kind::Connect { errno: None } => {}
             Kind::Established { connect_us } => self.time(connect_us),
-            Kind::Accept { accept_wait_us: Some(us) } => self.push(format_args!("waited {}", Micros(us))),
+            Kind::Accept { accept_wait_us: Some(us) } => self.piece(|text| {
+                text.extend_from_slice(b"waited ");
+                Micros(us).append(text);
+            }),
             Kind::Accept { accept_wait_us: None } => {}
             Kind::Open { state } => self.push(format_args!("{}", state.name())),
             Kind::State { old, new, state_us } => {
@@ -73,12 +91,8 @@ impl Details {
         // Nothing can have been sent by what never was a connection.
         let nothing = close.tx_bytes.unwrap_or(0) == 0 && close.rx_bytes.unwrap_or(0) == 0;
         if !(nothing && close.verdict.is_failure()) {
-            if let Some(bytes) = close.tx_bytes {
-                self.push(format_args!("↑{}", Bytes(bytes)));
-            }
-            if let Some(bytes) = close.rx_bytes {
-                self.push(format_args!("↓{}", Bytes(bytes)));
-            }
+            self.bytes("↑", close.tx_bytes);
+            self.bytes("↓", close.rx_bytes);
         }
         if let Some(segments) = close.retransmits.filter(|segments| *segments > 0) {
             self.push(format_args!("↻{segments}"));
@@ -126,8 +140,10 @@ impl Details {
     fn push_hostile(&mut self, head: fmt::Arguments<'_>, text: &str) {
         self.push(head);
         if let Some((end, columns)) = self.pieces.last_mut() {
-            escape::push(&mut self.text, text);
-            *columns += escape::width(&self.text[*end..]);
+            let mut escaped = String::new();
+            escape::push(&mut escaped, text);
+            self.text.extend_from_slice(escaped.as_bytes());
+            *columns += escape::width(&escaped);
             *end = self.text.len();
         }
     }

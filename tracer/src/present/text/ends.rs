@@ -1,8 +1,10 @@
 //! Both ends of a connection.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::IpAddr;
 
+use super::super::number;
 use crate::stream::{Endpoint, Role, Socket};
 
 /// Least columns of an address that is cut: `[20…01]`.
@@ -17,15 +19,34 @@ fn arrow(role: Role) -> &'static str {
     }
 }
 
-/// Local and remote end; of a listener, the local one.
-pub fn whole(out: &mut String, socket: &Socket<'_>) {
-    let local = Endpoint { addr: socket.laddr, port: socket.lport, ifindex: socket.ifindex };
-    let remote = Endpoint { addr: socket.raddr, port: socket.rport, ifindex: socket.ifindex };
-    // Writing to a String does not fail.
-    let _ = match socket.role {
-        Role::Listener => write!(out, "{local}"),
-        role => write!(out, "{local}{}{remote}", arrow(role)),
+/// Appends local and remote end; of a listener, the local one. Gives the columns that they take.
+pub fn whole(out: &mut Vec<u8>, socket: &Socket<'_>) -> usize {
+    let begin = out.len();
+    append_end(out, socket.laddr, socket.lport, socket.ifindex);
+    if socket.role != Role::Listener {
+        out.extend_from_slice(arrow(socket.role).as_bytes());
+        append_end(out, socket.raddr, socket.rport, socket.ifindex);
+    }
+    columns(&out[begin..])
+}
+
+fn append_end(out: &mut Vec<u8>, addr: Option<IpAddr>, port: Option<u16>, ifindex: Option<u32>) {
+    let Some(IpAddr::V4(addr)) = addr else {
+        // Writing to a Vec does not fail.
+        return drop(io::Write::write_fmt(out, format_args!("{}", Endpoint { addr, port, ifindex })));
     };
+    number::append_ipv4(out, addr);
+    out.push(b':');
+    match port {
+        Some(port) => number::append(out, port.into()),
+        None => out.push(b'*'),
+    }
+}
+
+/// Columns of text of our own: every character takes one.
+pub fn columns(text: &[u8]) -> usize {
+    // The bytes that begin a character.
+    text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 /// Without the local address, and with a remote one that is cut in the middle to make it fit into
@@ -101,9 +122,9 @@ mod tests {
             (Role::Listener, "::", "", "[::]:40000"),
             (Role::Client, "", "fe80::1", "*:40000 → [fe80::1%2]:443"),
         ] {
-            let mut out = String::new();
-            whole(&mut out, &socket(role, laddr, raddr));
-            assert_eq!(out, text);
+            let mut out = Vec::new();
+            let columns = whole(&mut out, &socket(role, laddr, raddr));
+            assert_eq!((out.as_slice(), columns), (text.as_bytes(), text.chars().count()));
         }
     }
 

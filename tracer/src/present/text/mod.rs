@@ -20,6 +20,7 @@ use crate::stream::{Event, Kind, Owner, Sink, Socket, Verdict};
 use super::clock::{TimeOfDay, WallClock};
 use super::escape;
 use super::output::Output;
+use super::owners::Owners;
 use details::Details;
 
 /// Columns of a line that is not a wide one.
@@ -100,9 +101,10 @@ pub struct TextSink<W> {
     clock: WallClock,
     time: TimeOfDay,
     options: TextOptions,
-    line: String,
-    ends: String,
+    line: Vec<u8>,
+    ends: Vec<u8>,
     details: Details,
+    owners: Owners<String>,
 }
 
 impl<W: Write> TextSink<W> {
@@ -113,9 +115,10 @@ impl<W: Write> TextSink<W> {
             clock,
             time: TimeOfDay::new(options.utc),
             options,
-            line: String::new(),
-            ends: String::new(),
+            line: Vec::new(),
+            ends: Vec::new(),
             details: Details::default(),
+            owners: Owners::default(),
         }
     }
 
@@ -163,28 +166,26 @@ impl<W: Write> TextSink<W> {
     fn word(&mut self, kind: &Kind<'_>) {
         let (word, meaning) = word(kind);
         let sequence = if self.options.color { meaning.sequence() } else { "" };
-        self.line.push_str(sequence);
-        self.line.push_str(word);
+        self.line.extend_from_slice(sequence.as_bytes());
+        self.line.extend_from_slice(word.as_bytes());
         if !sequence.is_empty() {
-            self.line.push_str("\x1b[0m");
+            self.line.extend_from_slice(b"\x1b[0m");
         }
         pad(&mut self.line, word.len(), KIND);
     }
 
     fn process(&mut self, owner: Option<&Owner>) {
         let (columns, _) = self.widths();
-        let begin = self.line.len();
         match owner {
             Some(owner) => {
-                let id = 2 + owner.pid.checked_ilog10().map_or(1, |digits| digits as usize + 1);
-                escape::push_cut(&mut self.line, &owner.comm, columns - id);
-                // Writing to a String does not fail.
-                let _ = write!(self.line, "[{}]", owner.pid);
+                let process = self.owners.written(owner, || process(owner, columns));
+                self.line.extend_from_slice(process.as_bytes());
             }
-            None => self.line.push('-'),
+            None => {
+                self.line.push(b'-');
+                pad(&mut self.line, 1, columns);
+            }
         }
-        let used = escape::width(&self.line[begin..]);
-        pad(&mut self.line, used, columns);
     }
 
     /// The connection and the details in what is left of the line. The details begin at the same
@@ -195,29 +196,29 @@ impl<W: Write> TextSink<W> {
         let gap = usize::from(details > 0);
         let room = TAIL - details.min(TAIL) - gap.min(TAIL - details.min(TAIL));
         self.ends.clear();
-        ends::whole(&mut self.ends, socket);
-        if escape::width(&self.ends) > room {
+        let mut used = ends::whole(&mut self.ends, socket);
+        if used > room {
+            let mut short = String::new();
+            ends::short(&mut short, socket, room.max(least_ends));
+            used = escape::width(&short);
             self.ends.clear();
-            ends::short(&mut self.ends, socket, room.max(least_ends));
+            self.ends.extend_from_slice(short.as_bytes());
         }
-        let used = escape::width(&self.ends);
-        self.line.push_str(&self.ends);
+        self.line.extend_from_slice(&self.ends);
         if details > 0 {
             let begin = ENDS.min(room).max(used);
             pad(&mut self.line, used, begin);
-            self.line.push(' ');
-            self.line.push_str(self.details.cut(TAIL - begin - 1));
+            self.line.push(b' ');
+            self.line.extend_from_slice(self.details.cut(TAIL - begin - 1));
         }
     }
 
     fn wide_tail(&mut self, socket: &Socket<'_>, kind: &Kind<'_>) {
-        self.ends.clear();
-        ends::whole(&mut self.ends, socket);
         self.details.wide(socket, kind);
-        self.line.push_str(&self.ends);
-        pad(&mut self.line, escape::width(&self.ends), WIDE_ENDS);
-        self.line.push(' ');
-        self.line.push_str(self.details.cut(usize::MAX));
+        let used = ends::whole(&mut self.line, socket);
+        pad(&mut self.line, used, WIDE_ENDS);
+        self.line.push(b' ');
+        self.line.extend_from_slice(self.details.cut(usize::MAX));
     }
 }
 
@@ -228,30 +229,38 @@ impl<W: Write> Sink for TextSink<W> {
         }
         self.line.clear();
         self.time.write(&mut self.line, self.clock.wall_ns(event.boot_ns));
-        self.line.push(' ');
+        self.line.push(b' ');
         self.word(&event.kind);
-        self.line.push(' ');
+        self.line.push(b' ');
         self.process(event.socket.as_ref().and_then(|socket| socket.owner));
-        self.line.push(' ');
+        self.line.push(b' ');
         self.details.of(&event.kind, self.options.wide);
         match &event.socket {
             Some(socket) if self.options.wide => self.wide_tail(socket, &event.kind),
             // Two names of states take more than other details, and are nothing without each other.
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
-            None => self.line.push_str(self.details.cut(TAIL)),
+            None => self.line.extend_from_slice(self.details.cut(TAIL)),
         }
-        let line = self.line.trim_end();
+        let line = self.line.trim_ascii_end();
         let out = self.output.line();
-        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(line);
         out.push(b'\n');
         self.output.line_done();
     }
 }
 
-fn pad(out: &mut String, used: usize, columns: usize) {
-    for _ in used..columns {
-        out.push(' ');
-    }
+/// Name and id, of which the name is cut, in so many columns.
+fn process(owner: &Owner, columns: usize) -> String {
+    let mut text = String::new();
+    let id = 2 + owner.pid.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+    let used = escape::push_cut(&mut text, &owner.comm, columns - id);
+    // Writing to a String does not fail.
+    let _ = write!(text, "[{}]{:rest$}", owner.pid, "", rest = columns - id - used);
+    text
+}
+
+fn pad(out: &mut Vec<u8>, used: usize, columns: usize) {
+    out.resize(out.len() + columns.saturating_sub(used), b' ');
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Owners as they were written last: the events of a busy host are of a few owners, and writing one
-//! is half of writing an event.
+//! is much of writing an event.
 
 use std::rc::Rc;
 
@@ -9,7 +9,7 @@ use crate::stream::{Owner, ProcessFacts};
 const KEPT: usize = 8;
 
 #[derive(Debug)]
-struct Written {
+struct Written<T> {
     pid: u32,
     tid: u32,
     uid: Option<u32>,
@@ -17,10 +17,10 @@ struct Written {
     comm: String,
     /// Kept alive, so that the same address means the same facts.
     facts: Rc<ProcessFacts>,
-    json: Vec<u8>,
+    text: T,
 }
 
-impl Written {
+impl<T> Written<T> {
     fn is(&self, owner: &Owner) -> bool {
         self.pid == owner.pid
             && self.tid == owner.tid
@@ -31,23 +31,31 @@ impl Written {
     }
 }
 
-/// The last few.
-#[derive(Debug, Default)]
-pub(super) struct Owners {
-    kept: Vec<Written>,
+/// The last few, as `T`.
+#[derive(Debug)]
+pub(super) struct Owners<T> {
+    kept: Vec<Written<T>>,
     /// The place that is written over next.
     next: usize,
 }
 
-impl Owners {
-    /// Appends `owner`, written by `write` unless it is known.
-    pub(super) fn append(&mut self, out: &mut Vec<u8>, owner: &Owner, write: impl FnOnce(&mut Vec<u8>, &Owner)) {
-        if let Some(known) = self.kept.iter().find(|known| known.is(owner)) {
-            out.extend_from_slice(&known.json);
-            return;
-        }
-        let start = out.len();
-        write(out, owner);
+impl<T> Default for Owners<T> {
+    fn default() -> Self {
+        Self { kept: Vec::new(), next: 0 }
+    }
+}
+
+impl<T> Owners<T> {
+    /// What was written for `owner`; if that is not known any more, `write` writes it.
+    pub(super) fn written(&mut self, owner: &Owner, write: impl FnOnce() -> T) -> &T {
+        let place = match self.kept.iter().position(|known| known.is(owner)) {
+            Some(place) => place,
+            None => self.keep(owner, write()),
+        };
+        &self.kept[place].text
+    }
+
+    fn keep(&mut self, owner: &Owner, text: T) -> usize {
         let written = Written {
             pid: owner.pid,
             tid: owner.tid,
@@ -55,12 +63,14 @@ impl Owners {
             start_ns: owner.start_ns,
             comm: owner.comm.clone(),
             facts: Rc::clone(&owner.facts),
-            json: out[start..].to_vec(),
+            text,
         };
-        match self.kept.get_mut(self.next) {
-            Some(place) => *place = written,
+        let place = self.next;
+        match self.kept.get_mut(place) {
+            Some(old) => *old = written,
             None => self.kept.push(written),
         }
-        self.next = (self.next + 1) % KEPT;
+        self.next = (place + 1) % KEPT;
+        place
     }
 }
