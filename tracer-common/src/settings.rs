@@ -163,6 +163,8 @@ offsets! {
     accept_args,
     /// Third argument of `io_uring_complete` is a `struct io_uring_cqe *` (1) or the result (0)
     io_complete_has_cqe,
+    /// `bpf_get_current_task_btf` exists (1): from 5.11 on
+    task_btf,
     /// Offset of the result in the arguments of the syscall exit tracepoints
     sys_exit_ret,
     /// Offset of the first argument in the arguments of the syscall entry tracepoints

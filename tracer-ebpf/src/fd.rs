@@ -1,15 +1,17 @@
 //! From a file descriptor of the current task to the socket behind it.
 
-use aya_ebpf::helpers::generated::bpf_get_current_task;
-
-use crate::{memory, offset};
+use crate::{
+    memory::{self, Window},
+    offset,
+    task::Current,
+};
 
 /// Protocol number of an MPTCP socket, `IPPROTO_MPTCP`.
 const IPPROTO_MPTCP: u16 = 262;
 
-/// A `struct socket`.
+/// The beginning of a `struct socket`.
 #[derive(Clone, Copy)]
-pub struct Socket(pub u64);
+pub struct Socket(Window<4>);
 
 /// The socket that `fd` of the current task refers to.
 ///
@@ -17,15 +19,12 @@ pub struct Socket(pub u64);
 /// the socket points back at the file.
 #[inline(always)]
 pub fn socket(fd: u32) -> Option<Socket> {
-    // SAFETY: no arguments; permitted in all program types used here.
-    let task = unsafe { bpf_get_current_task() };
-    let files: u64 = memory::read(task, offset!(task_files));
-    let table: u64 = memory::read(files, offset!(files_fdt));
-    let size: u32 = memory::read(table, offset!(fdt_max_fds));
-    if fd >= size {
+    let files = Current::get().pointer(offset!(task_files));
+    let table = Window::<2>::read(memory::read(files, offset!(files_fdt)));
+    if fd >= table.get(offset!(fdt_max_fds)) {
         return None;
     }
-    let slots: u64 = memory::read(table, offset!(fdt_fd));
+    let slots: u64 = table.get(offset!(fdt_fd));
     let file: u64 = memory::read(slots + u64::from(fd) * 8, 0);
     of_file(file)
 }
@@ -34,21 +33,24 @@ pub fn socket(fd: u32) -> Option<Socket> {
 #[inline(always)]
 pub fn of_file(file: u64) -> Option<Socket> {
     let socket: u64 = memory::read(file, offset!(file_private_data));
-    let back: u64 = memory::read(socket, offset!(socket_file));
-    if socket == 0 || back != file { None } else { Some(Socket(socket)) }
+    if socket == 0 {
+        return None;
+    }
+    let window = Window::read(socket);
+    if window.get::<u64>(offset!(socket_file)) != file { None } else { Some(Socket(window)) }
 }
 
 impl Socket {
     /// `socket->state`: 1 is `SS_UNCONNECTED`.
     #[inline(always)]
-    pub fn state(self) -> u32 {
-        memory::read(self.0, offset!(socket_state))
+    pub fn state(&self) -> u32 {
+        self.0.get(offset!(socket_state))
     }
 
     /// The `struct sock` that carries TCP: the first subflow where the socket is an MPTCP one.
     #[inline(always)]
-    pub fn tcp(self) -> u64 {
-        let sk: u64 = memory::read(self.0, offset!(socket_sk));
+    pub fn tcp(&self) -> u64 {
+        let sk: u64 = self.0.get(offset!(socket_sk));
         if memory::read::<u16>(sk, offset!(sk_protocol)) == IPPROTO_MPTCP {
             return memory::read(sk, offset!(mptcp_first));
         }

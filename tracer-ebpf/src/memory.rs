@@ -1,5 +1,7 @@
 //! Reads of kernel memory by address.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::settings::ABSENT;
 
@@ -20,4 +22,36 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
         );
     }
     value
+}
+
+/// The first `WORDS * 8` bytes of a structure, read at once: a call of the helper for each field was
+/// most of what accept() cost.
+#[derive(Clone, Copy)]
+pub struct Window<const WORDS: usize> {
+    base: u64,
+    words: MaybeUninit<[u64; WORDS]>,
+}
+
+impl<const WORDS: usize> Window<WORDS> {
+    /// Reads it; zeros where the address is bad.
+    #[inline(always)]
+    pub fn read(base: u64) -> Self {
+        let mut words = MaybeUninit::<[u64; WORDS]>::uninit();
+        // SAFETY: the helper checks the address and writes all of `words`, zeros on a fault.
+        unsafe {
+            bpf_probe_read_kernel(words.as_mut_ptr().cast(), (WORDS * 8) as u32, base as *const core::ffi::c_void);
+        }
+        Self { base, words }
+    }
+
+    /// The `T` at `offset`, with a read of its own if it is not in the window.
+    #[inline(always)]
+    pub fn get<T: Copy>(&self, offset: u32) -> T {
+        if u64::from(offset) + size_of::<T>() as u64 > (WORDS * 8) as u64 {
+            return read(self.base, offset);
+        }
+        // SAFETY: inside of `words`, which the helper has written; `T` is an integer. Volatile, so
+        // that the load stays at an offset that the verifier knows.
+        unsafe { core::ptr::read_volatile(self.words.as_ptr().cast::<u8>().add(offset as usize).cast::<T>()) }
+    }
 }

@@ -3,7 +3,10 @@
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use tracer_common::{record::Tuple, settings::ABSENT};
 
-use crate::{memory, offset};
+use crate::{
+    memory::{self, Window},
+    offset,
+};
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
@@ -198,5 +201,29 @@ impl Sock for Raw {
     fn netns(self) -> u32 {
         let net: u64 = memory::read(self.0, offset!(skc_net));
         memory::read(net, offset!(net_inum))
+    }
+    /// All but the local port lies in `struct sock_common`.
+    #[inline(always)]
+    fn tuple(self) -> Tuple {
+        let common = Window::<12>::read(self.0);
+        let mut tuple = Tuple {
+            laddr: [0; 4],
+            raddr: [0; 4],
+            lport: self.lport(),
+            rport: u16::from_be(common.get(offset!(skc_dport))),
+            family: 4,
+            reserved: [0; 3],
+            netns: memory::read(common.get(offset!(skc_net)), offset!(net_inum)),
+            ifindex: common.get(offset!(skc_bound_dev_if)),
+        };
+        if common.get::<u16>(offset!(skc_family)) == AF_INET6 {
+            tuple.family = 6;
+            tuple.laddr = common.get(offset!(skc_v6_rcv_saddr));
+            tuple.raddr = common.get(offset!(skc_v6_daddr));
+        } else {
+            tuple.laddr = [common.get(offset!(skc_rcv_saddr)), 0, 0, 0];
+            tuple.raddr = [common.get(offset!(skc_daddr)), 0, 0, 0];
+        }
+        tuple
     }
 }

@@ -2,11 +2,45 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-    generated::{bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task},
+    generated::{bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf},
 };
 use tracer_common::{record::Opener, settings::ABSENT};
 
 use crate::{memory, offset};
+
+/// The current task: its plain members are read directly where the kernel lends it to the verifier,
+/// else by address.
+#[derive(Clone, Copy)]
+pub struct Current(*const u8);
+
+impl Current {
+    /// See [`Current`].
+    #[inline(always)]
+    pub fn get() -> Self {
+        // SAFETY: no arguments; permitted in all program types used here. Where the kernel has no
+        // `bpf_get_current_task_btf` the verifier never sees that branch.
+        Self(unsafe {
+            if offset!(task_btf) == 1 { bpf_get_current_task_btf().cast() } else { bpf_get_current_task() as *const u8 }
+        })
+    }
+
+    /// The number at `offset`. Not for pointers: for each of those the verifier searches the names of
+    /// all the kernel's types several times (`btf_nested_type_is_trusted`), which takes milliseconds.
+    #[inline(always)]
+    fn number<T: Copy>(self, offset: u32) -> T {
+        if offset!(task_btf) != 1 || offset == ABSENT {
+            return memory::read(self.0 as u64, offset);
+        }
+        // SAFETY: the verifier checks `offset` against `struct task_struct`.
+        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast::<T>()) }
+    }
+
+    /// The pointer at `offset`.
+    #[inline(always)]
+    pub fn pointer(self, offset: u32) -> u64 {
+        memory::read(self.0 as u64, offset)
+    }
+}
 
 /// `PF_KTHREAD` of `include/linux/sched.h`.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -36,16 +70,19 @@ pub fn process_start_ns(task: u64) -> u64 {
 /// because a copy on the 512 bytes of stack is one too many.
 #[inline(always)]
 pub fn fill(opener: &mut Opener) -> bool {
-    // SAFETY: no arguments; permitted in all program types used here.
-    let task = unsafe { bpf_get_current_task() };
-    if memory::read::<u32>(task, offset!(task_flags)) & PF_KTHREAD != 0 {
+    let task = Current::get();
+    if task.number::<u32>(offset!(task_flags)) & PF_KTHREAD != 0 {
         return false;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
     opener.pid = (pid_tgid >> 32) as u32;
     opener.tid = pid_tgid as u32;
     opener.uid = bpf_get_current_uid_gid() as u32;
-    opener.start_ns = process_start_ns(task);
+    opener.start_ns = if opener.pid == opener.tid {
+        task.number(offset!(task_start_boottime))
+    } else {
+        memory::read(task.pointer(offset!(task_group_leader)), offset!(task_start_boottime))
+    };
     // SAFETY: no arguments; and sixteen writable bytes.
     unsafe {
         opener.cgroup_id = bpf_get_current_cgroup_id();

@@ -24,29 +24,34 @@ use crate::{
 #[inline(always)]
 pub fn closed<S: Sock>(sock: S, old: u8) {
     let sk = sock.address();
-    let Some(known) = SOCKETS.get_ptr_mut(sk) else {
-        unknown(sock, old);
-        return;
-    };
-    // SAFETY: a live map value; the socket is locked by our caller.
-    let known = unsafe { &mut *known };
-    if known.flags & FLAG_FILTERED != 0 {
-        count(Counter::Filtered);
-        let _ = SOCKETS.remove(sk);
+    let known = SOCKETS.get_ptr_mut(sk);
+    let mut state = UNKNOWN;
+    let mut waits = false;
+    if let Some(known) = known {
+        // SAFETY: a live map value; the socket is locked by our caller.
+        let known = unsafe { &mut *known };
+        if known.flags & FLAG_FILTERED != 0 {
+            count(Counter::Filtered);
+            let _ = SOCKETS.remove(sk);
+            return;
+        }
+        if old == SYN_SENT && fails_inside_connect(sock) {
+            known.closed = 1;
+            return;
+        }
+        // Reset before anybody accepted it: accept() may still hand it out, and then names its owner.
+        waits = wants(WANT_ACCEPT) && known.role == RecordRole::Server as u8 && known.flags & FLAG_ACCEPTED == 0;
+        state = *known;
+        if waits {
+            known.closed = 1;
+        }
+    }
+    let tuple = sock.tuple();
+    if known.is_none() && !is_older(sock, old, &tuple, &mut state) {
         return;
     }
-    if old == SYN_SENT && fails_inside_connect(sock) {
-        known.closed = 1;
-        return;
-    }
-    // Reset before anybody accepted it: accept() may still hand it out, and then names its owner.
-    let waits = wants(WANT_ACCEPT) && known.role == RecordRole::Server as u8 && known.flags & FLAG_ACCEPTED == 0;
-    let state = *known;
-    if waits {
-        known.closed = 1;
-    }
-    send_close(sock, &state, &sock.tuple(), old, sock.u32(offset!(sk_err)) as i32);
-    if !waits {
+    send_close(sock, &state, &tuple, old, sock.u32(offset!(sk_err)) as i32);
+    if known.is_some() && !waits {
         let _ = SOCKETS.remove(sk);
     }
 }
@@ -70,27 +75,26 @@ fn fails_inside_connect<S: Sock>(sock: S) -> bool {
     true
 }
 
-/// A socket that is not in the table: older than the trace, or the table was full.
+/// A socket that is not in the table is older than the trace, or the table was full. Says whether
+/// its end is to be told.
 #[inline(always)]
-fn unknown<S: Sock>(sock: S, old: u8) {
+fn is_older<S: Sock>(sock: S, old: u8, tuple: &Tuple, state: &mut SocketState) -> bool {
     // A child that never finished its handshake is nobody's connection.
     if old == SYN_RECV {
-        return;
+        return false;
     }
     let role = match old {
         LISTEN => RecordRole::Listener,
         SYN_SENT => RecordRole::Client,
         _ => RecordRole::Unknown,
     };
-    let tuple = sock.tuple();
-    if role != RecordRole::Unknown && !filter::socket_passes(role, &tuple) {
+    if role != RecordRole::Unknown && !filter::socket_passes(role, tuple) {
         count(Counter::Filtered);
-        return;
+        return false;
     }
-    let mut state = UNKNOWN;
-    begin(&mut state, sock, identity::next(Site::Preexisting), role);
+    begin(state, sock, identity::next(Site::Preexisting), role);
     state.flags |= FLAG_PREEXISTING;
-    send_close(sock, &state, &tuple, old, sock.u32(offset!(sk_err)) as i32);
+    true
 }
 
 /// `tcp_destroy_sock`: the last moment of every TCP socket.

@@ -50,10 +50,9 @@ pub fn transition<S: Sock>(sock: S, old: u8, new: u8) {
         state(sock, old, new);
     }
     match new {
-        SYN_SENT => open::connecting(sock),
+        SYN_SENT | LISTEN => open::opened(sock, new),
         ESTABLISHED => open::established(sock, old),
         CLOSE => close::closed(sock, old),
-        LISTEN => open::listening(sock),
         _ => {}
     }
     if states && (opens || (new == ESTABLISHED && old == SYN_RECV)) {

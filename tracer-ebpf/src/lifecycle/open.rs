@@ -1,6 +1,7 @@
 //! The beginning: connect, listen, the end of the handshake, accept.
 
 use tracer_common::{
+    counter::Counter,
     record::{
         CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_UNDECIDED,
         RecordKind, RecordRole,
@@ -9,89 +10,89 @@ use tracer_common::{
 };
 
 use super::{
-    CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, send, set_opener,
+    CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, send, set_opener,
 };
 use crate::{
     filter,
     globals::{filters, wants},
     identity::{self, Site},
-    maps::{CONNECTING, SOCKETS, started},
+    maps::{CONNECTING, SOCKETS, count, started},
     offset,
     sock::{Raw, Sock},
 };
 
-/// `CLOSE → SYN_SENT`: in the context of the task that connects; the destination is set, the source
-/// port only where one was bound.
+/// `CLOSE → SYN_SENT` and `CLOSE → LISTEN`: in the context of the task that connects or listens. Of a
+/// client the destination is set, the source port only where one was bound.
 #[inline(always)]
-pub fn connecting<S: Sock>(sock: S) {
-    if let Some(attempt) = CONNECTING.get_ptr_mut(aya_ebpf::helpers::bpf_get_current_pid_tgid()) {
-        // SAFETY: this task's own entry.
-        unsafe { (*attempt).progress = CONNECTING_STARTED };
-    }
+pub fn opened<S: Sock>(sock: S, new: u8) {
+    let connects = new == SYN_SENT;
     let mut state = UNKNOWN;
+    // What does not pass has left no note of its connect() either.
     if !filter::process_passes() {
         leave_out(sock.address(), &mut state);
         return;
     }
-    begin(&mut state, sock, identity::next(Site::Connect), RecordRole::Client);
+    let (kind, role, site) = if connects {
+        (RecordKind::Connect, RecordRole::Client, Site::Connect)
+    } else {
+        (RecordKind::Listen, RecordRole::Listener, Site::Listen)
+    };
     let mut tuple = sock.tuple();
-    tuple.lport = sock.bound_port();
-    if !filter::socket_passes(RecordRole::Client, &tuple) {
+    if connects {
+        tuple.lport = sock.bound_port();
+        if let Some(attempt) = CONNECTING.get_ptr_mut(aya_ebpf::helpers::bpf_get_current_pid_tgid()) {
+            // SAFETY: this task's own entry.
+            unsafe { (*attempt).progress = CONNECTING_STARTED };
+        }
+    }
+    begin(&mut state, sock, identity::next(site), role);
+    if !filter::socket_passes(role, &tuple) {
         leave_out(sock.address(), &mut state);
         return;
     }
     set_opener(&mut state);
     remember(sock.address(), &mut state);
-    send(RecordKind::Connect, state.started_ns, &state, &tuple, CLOSE, SYN_SENT, 0, 0);
-}
-
-/// `CLOSE → LISTEN`: in the context of the task that listens.
-#[inline(always)]
-pub fn listening<S: Sock>(sock: S) {
-    let mut state = UNKNOWN;
-    begin(&mut state, sock, identity::next(Site::Listen), RecordRole::Listener);
-    let tuple = sock.tuple();
-    if !filter::process_passes() || !filter::socket_passes(RecordRole::Listener, &tuple) {
-        leave_out(sock.address(), &mut state);
-        return;
-    }
-    set_opener(&mut state);
-    remember(sock.address(), &mut state);
-    let backlog = u64::from(sock.u32(offset!(sk_max_ack_backlog)));
-    send(RecordKind::Listen, state.started_ns, &state, &tuple, CLOSE, LISTEN, 0, backlog);
+    let detail = if connects { 0 } else { u64::from(sock.u32(offset!(sk_max_ack_backlog))) };
+    send(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail);
 }
 
 /// `→ ESTABLISHED`: mostly in softirq, so the current task says nothing.
 #[inline(always)]
 pub fn established<S: Sock>(sock: S, old: u8) {
-    if let Some(known) = SOCKETS.get_ptr_mut(sock.address()) {
+    let known = SOCKETS.get_ptr_mut(sock.address());
+    let mut state = UNKNOWN;
+    if let Some(known) = known {
         // SAFETY: a live map value; the socket is locked by our caller.
         let known = unsafe { &mut *known };
+        if known.flags & FLAG_FILTERED != 0 {
+            count(Counter::Filtered);
+            return;
+        }
         known.established_ns = now();
-        let state = *known;
-        send(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, 0);
-        return;
+        state = *known;
     }
-    let child = old == SYN_RECV;
-    let role = if child { RecordRole::Server } else { RecordRole::Client };
-    let site = if child { Site::Established } else { Site::Preexisting };
-    let mut state = UNKNOWN;
-    begin(&mut state, sock, identity::next(site), role);
-    state.established_ns = state.started_ns;
     let tuple = sock.tuple();
-    if !filter::socket_passes(role, &tuple) {
-        leave_out(sock.address(), &mut state);
-        return;
+    let mut detail = 0;
+    if known.is_none() {
+        let child = old == SYN_RECV;
+        let role = if child { RecordRole::Server } else { RecordRole::Client };
+        let site = if child { Site::Established } else { Site::Preexisting };
+        begin(&mut state, sock, identity::next(site), role);
+        state.established_ns = state.started_ns;
+        if !filter::socket_passes(role, &tuple) {
+            leave_out(sock.address(), &mut state);
+            return;
+        }
+        if !child {
+            // Its SYN left before the trace began.
+            state.flags |= FLAG_PREEXISTING;
+            detail = inode(sock);
+        } else if filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
+            // Whose connection it is will be known when somebody accepts it.
+            state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
+        }
+        remember(sock.address(), &mut state);
     }
-    if !child {
-        // Its SYN left before the trace began.
-        state.flags |= FLAG_PREEXISTING;
-    } else if filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
-        // Whose connection it is will be known when somebody accepts it.
-        state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
-    }
-    remember(sock.address(), &mut state);
-    let detail = if child { 0 } else { inode(sock) };
     send(RecordKind::Established, state.established_ns, &state, &tuple, old, ESTABLISHED, 0, detail);
 }
 
@@ -108,10 +109,11 @@ pub fn accepted(sk: u64) {
         return;
     }
     let mut state = UNKNOWN;
+    let process_passes = filter::process_passes();
     if let Some(known) = known {
         // SAFETY: a live map value; of the fields that accept() writes, nobody else writes any.
         let known = unsafe { &mut *known };
-        if known.closed == 0 && !filter::process_passes() {
+        if known.closed == 0 && !process_passes {
             known.flags |= FLAG_FILTERED;
             return;
         }
@@ -129,7 +131,7 @@ pub fn accepted(sk: u64) {
     }
     let tuple = sock.tuple();
     let closed = state.closed != 0;
-    let passes = filter::process_passes() && (known.is_some() || filter::socket_passes(RecordRole::Server, &tuple));
+    let passes = process_passes && (known.is_some() || filter::socket_passes(RecordRole::Server, &tuple));
     // A closed one was recorded already, undecided: the agent decides with the owner in hand.
     if !passes && !closed {
         state.flags |= FLAG_FILTERED;

@@ -35,6 +35,7 @@ pub const WANTED: &[&str] = &[
     "sock_flags",
     "inet_csk_accept",
     "btf_trace_io_uring_complete",
+    "bpf_func_id",
 ];
 
 /// The result: the offsets, and the members that this kernel lacks (`structure.member`).
@@ -147,6 +148,10 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     match btf.parameters("inet_csk_accept") {
         Some(count) => offsets.accept_args = count,
         None => missing.push("inet_csk_accept()".to_owned()),
+    }
+    // 5.11 (3ca1032ab7ab). Without it tasks are read by address: dearer, and nothing is missing.
+    if btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some() {
+        offsets.task_btf = 1;
     }
     // (ctx, req, cqe) from 6.14; (ctx, req, user_data, res, …) from 5.19; (ctx, user_data, res, …)
     // before, which does not name the request at all.
