@@ -135,6 +135,6 @@ pub const TABLE: &[Entry] = &[
         "Not a state of a connection: the name by which `ss` asks for TCP sockets that are bound and neither listen nor \
          are connected.",
         &["A program that called bind() and neither listen() nor connect() yet"],
-        &["ss -tan state bound-inactive"],
+        &["ss -tanB  # a recent iproute2"],
     ),
 ];
