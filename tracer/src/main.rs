@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tracer::{
     cli::{self, Command, OutputArgs},
-    command::{completions, doctor, live, man, run},
+    command::{completions, doctor, explain, live, man, run},
 };
 
 fn main() -> ExitCode {
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => done(completions::write(shell, &mut std::io::stdout())),
         Command::Man => done(man::write(&mut std::io::stdout())),
     };

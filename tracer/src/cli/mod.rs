@@ -1,5 +1,6 @@
 //! The command line.
 
+mod explain;
 mod output;
 pub mod value;
 
@@ -8,6 +9,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use explain::ExplainArgs;
 pub use output::{Color, OutputArgs};
 
 use crate::filter::{FilterArgs, FilterError};
@@ -30,6 +32,7 @@ pub const EXAMPLES: &str = "\
   tracer --failed --no-loopback                    connections that failed
   tracer --raddr 10.0.0.0/8 --rport '!443' --json  one network, without HTTPS
   tracer run -- curl http://localhost/             one command
+  tracer explain TIME_WAIT NO_SOCKET 111           what they mean, and where to look
   tracer doctor                                    what this kernel allows";
 
 fn after_help() -> String {
@@ -58,6 +61,8 @@ pub enum Command {
     Run(RunArgs),
     /// Say what this kernel and these privileges allow, hook by hook
     Doctor(DoctorArgs),
+    /// Say what a drop reason, reset reason, TCP state, verdict, errno or counter means
+    Explain(ExplainArgs),
     /// Print the completions for a shell
     Completions {
         /// The shell
@@ -212,6 +217,10 @@ mod tests {
         assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true }))));
         assert!(matches!(parse("completions bash"), Ok(Command::Completions { shell: clap_complete::Shell::Bash })));
         assert!(matches!(parse("man"), Ok(Command::Man)));
+        let Ok(Command::Explain(explain)) = parse("explain NO_SOCKET -111 --json") else { panic!() };
+        assert_eq!((explain.names.len(), explain.json, explain.list), (2, true, None));
+        let Ok(Command::Explain(explain)) = parse("explain --list") else { panic!() };
+        assert_eq!(explain.list, Some(None));
     }
 
     #[test]
@@ -257,6 +266,8 @@ mod tests {
             ("nonsense", "nonsense"),
             ("--json live", "live"),
             ("completions klingon", "bash"),
+            ("explain --list nonsense", "possible values: drop"),
+            ("explain --list drop NO_SOCKET", "--list"),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -133,7 +133,7 @@ impl Btf {
             self.starts.push(u32::try_from(at).map_err(|_| BtfError::Malformed("too large"))?);
             let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
             let names = match kind {
-                KIND_STRUCT | KIND_ENUM => Some(&mut self.structs),
+                KIND_STRUCT | KIND_ENUM | KIND_ENUM64 => Some(&mut self.structs),
                 KIND_TYPEDEF => Some(&mut self.typedefs),
                 KIND_FUNC => Some(&mut self.functions),
                 _ => None,
@@ -253,6 +253,28 @@ impl Btf {
             .map(u32::cast_signed)
     }
 
+    /// The enumerators of `enumeration` with their values, in the order of the source; `None` if
+    /// there is no such enumeration. Unsigned values of 64 bits beyond `i64::MAX` wrap.
+    #[must_use]
+    pub fn enum_values(&self, enumeration: &str) -> Option<impl Iterator<Item = (&str, i64)>> {
+        let (kind @ (KIND_ENUM | KIND_ENUM64), signed, count, _, at) = self.head(*self.structs.get(enumeration)?)?
+        else {
+            return None;
+        };
+        let width = if kind == KIND_ENUM { 8 } else { 12 };
+        Some((0..count).map_while(move |index| {
+            let at = at + index * width;
+            let name = text(&self.strings, word(&self.types, at)?);
+            let low = word(&self.types, at + 4)?;
+            let value = match kind {
+                KIND_ENUM64 => i64::from(low) | i64::from(word(&self.types, at + 8)?) << 32,
+                _ if signed => i64::from(low.cast_signed()),
+                _ => i64::from(low),
+            };
+            Some((name, value))
+        }))
+    }
+
     /// How many parameters a function has.
     #[must_use]
     pub fn parameters(&self, function: &str) -> Option<u32> {
@@ -286,4 +308,53 @@ fn text(strings: &[u8], at: u32) -> &str {
     let rest = strings.get(at as usize..).unwrap_or_default();
     let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
     std::str::from_utf8(&rest[..end]).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// BTF with one type of each of the three kinds of enumeration.
+    fn enumerations() -> Vec<u8> {
+        let strings = b"\0plain\0signed\0wide\0A\0B\0";
+        let at = |name: &str| u32::try_from(strings.windows(name.len()).position(|w| w == name.as_bytes()).unwrap());
+        let (a, b) = (at("A\0").unwrap(), at("B\0").unwrap());
+        let head = |kind: u32, signed: bool| kind << 24 | 2 | u32::from(signed) << 31;
+        let mut types = vec![at("plain").unwrap(), head(KIND_ENUM, false), 4, a, 0, b, 0xffff_0000];
+        types.extend([at("signed").unwrap(), head(KIND_ENUM, true), 4, a, 0xffff_ffff, b, 7]);
+        types.extend([at("wide").unwrap(), head(KIND_ENUM64, false), 8, a, 1, 2, b, 3, 0]);
+        let mut bytes = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
+        let size = u32::try_from(types.len() * 4).unwrap();
+        for number in [24, 0, size, size, u32::try_from(strings.len()).unwrap()].into_iter().chain(types) {
+            bytes.extend(number.to_ne_bytes());
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    #[test]
+    fn enumerators_have_names_and_values() {
+        let btf = Btf::parse(&enumerations(), &["plain", "signed", "wide"]).unwrap();
+        let values = |name: &str| btf.enum_values(name).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(values("plain").unwrap(), [("A", 0), ("B", 0xffff_0000)]);
+        assert_eq!(values("signed").unwrap(), [("A", -1), ("B", 7)]);
+        assert_eq!(values("wide").unwrap(), [("A", 0x2_0000_0001), ("B", 3)]);
+        assert_eq!(values("absent"), None);
+        assert_eq!(btf.enumerator("plain", "A"), Some(0));
+    }
+
+    /// The running kernel's, where it can be read.
+    #[test]
+    fn the_running_kernel_has_congestion_states() {
+        let path = Path::new("/sys/kernel/btf/vmlinux");
+        if !path.exists() {
+            eprintln!("skipped: this kernel has no BTF");
+            return;
+        }
+        let btf = Btf::read(path, &["tcp_ca_state"]).unwrap();
+        let values: Vec<_> = btf.enum_values("tcp_ca_state").unwrap().collect();
+        assert_eq!(values.first(), Some(&("TCP_CA_Open", 0)));
+        assert_eq!(values.len(), 5);
+    }
 }

@@ -1,0 +1,283 @@
+//! `tracer explain`: what a name means, what usually causes it, where to look next.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::ValueEnum as _;
+use serde_json::Value;
+
+use crate::{
+    cli::ExplainArgs,
+    explain::{self, DropClass, Entry, Family, Found, kernels},
+    present::{
+        escape::{Escaped, width},
+        text::COLUMNS,
+    },
+};
+
+/// Columns before the text of a field.
+const INDENT: usize = 11;
+
+/// Prints what was asked for. Exit status 1 if a name is not known.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
+    let mut out = String::new();
+    let mut status = ExitCode::SUCCESS;
+    match args.list {
+        Some(family) => list(&mut out, family, args.json),
+        None if args.names.is_empty() => families(&mut out, args.json),
+        None => {
+            let color = args.color.enabled(&io::stdout());
+            for (word, found) in args.names.iter().map(|word| (word, explain::lookup(word))) {
+                if found.is_empty() {
+                    eprintln!("tracer: {}", unknown(word));
+                    status = ExitCode::FAILURE;
+                }
+                for found in found {
+                    if args.json { json(&mut out, found) } else { text(&mut out, found, color) }
+                }
+            }
+        }
+    }
+    match io::stdout().write_all(out.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the explanation"),
+        _ => Ok(status),
+    }
+}
+
+fn unknown(word: &str) -> String {
+    let mut like: Vec<&str> = explain::suggestions(word).into_iter().map(explain::short).collect();
+    // A reason for drops and one for resets may have the same name.
+    like.dedup();
+    let word = Escaped(word);
+    if like.is_empty() {
+        format!("`{word}` is not known; `tracer explain --list` has all names")
+    } else {
+        format!("`{word}` is not known; did you mean {}?", like.join(", "))
+    }
+}
+
+/// All names of one family, in the order of the tables.
+fn names(family: Family) -> impl Iterator<Item = Found> {
+    let entries = explain::entries().filter(move |entry| entry.family == family);
+    entries.flat_map(|entry| entry.names().map(move |name| Found { entry, name }))
+}
+
+fn list(out: &mut String, family: Option<Family>, as_json: bool) {
+    for found in Family::ALL.into_iter().filter(|other| family.is_none_or(|family| family == *other)).flat_map(names) {
+        if as_json {
+            json(out, found);
+        } else {
+            out.push_str(found.name);
+            out.push('\n');
+        }
+    }
+}
+
+fn families(out: &mut String, as_json: bool) {
+    if !as_json {
+        out.push_str("FAMILY       NAMES  WHAT\n");
+    }
+    for family in Family::ALL {
+        let count = names(family).count();
+        let value = family.to_possible_value();
+        let what = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string).unwrap_or_default();
+        if as_json {
+            let (family, what) = (quoted(family.name()), quoted(&what));
+            out.push_str(&format!(
+                "{{\"v\":1,\"event\":\"family\",\"family\":{family},\"names\":{count},\"what\":{what}}}\n"
+            ));
+        } else {
+            out.push_str(&format!("{:<12} {count:>5}  {what}\n", family.name()));
+        }
+    }
+    if !as_json {
+        out.push_str("\n`tracer explain NAME` explains one, `tracer explain --list FAMILY` names them all.\n");
+    }
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn array<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    Value::from(words.into_iter().collect::<Vec<_>>()).to_string()
+}
+
+fn json(out: &mut String, Found { entry, name }: Found) {
+    let also = entry.names().filter(|other| *other != name);
+    let class = entry.class.map_or("null".to_owned(), |class| quoted(class.name()));
+    let kernels = kernels::having(entry, name).map_or("null".to_owned(), array);
+    out.push_str(&format!(
+        "{{\"v\":1,\"event\":\"explain\",\"name\":{},\"family\":{},\"class\":{class},\"meaning\":{},\"causes\":{},\
+         \"look\":{},\"also\":{},\"kernels\":{kernels}}}\n",
+        quoted(name),
+        quoted(entry.family.name()),
+        quoted(entry.meaning),
+        array(entry.causes.iter().copied()),
+        array(entry.look.iter().copied()),
+        array(also),
+    ));
+}
+
+fn text(out: &mut String, Found { entry, name }: Found, color: bool) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(&format!("{name}  {}", entry.family.title()));
+    if let Some(class) = entry.class {
+        let (begin, end) = if color { (sequence(class), "\x1b[0m") } else { ("", "") };
+        out.push_str(&format!(", class {begin}{}{end}", class.name()));
+    }
+    out.push('\n');
+    field(out, "means", &[entry.meaning]);
+    field(out, "causes", entry.causes);
+    field(out, "look", entry.look);
+    if let Some(present) = presence(entry, name) {
+        field(out, "kernels", &[&present]);
+    }
+    let also: Vec<&str> = entry.names().filter(|other| *other != name).collect();
+    if !also.is_empty() {
+        field(out, "also", &[&also.join(", ")]);
+    }
+}
+
+/// The terminal's sequence; the colours are of the user's own palette.
+fn sequence(class: DropClass) -> &'static str {
+    match class {
+        DropClass::Loss => "\x1b[31m",
+        DropClass::Policy | DropClass::Refused => "\x1b[33m",
+        DropClass::Teardown | DropClass::Noise => "\x1b[2m",
+    }
+}
+
+/// In which kernels the name is, unless it is in all whose names of that kind are known.
+fn presence(entry: &Entry, name: &str) -> Option<String> {
+    let kind = kernels::kind(entry.family)?;
+    let having = kernels::having(entry, name)?;
+    let known: Vec<&str> = kernels::KERNELS
+        .into_iter()
+        .filter(|(_, list)| kernels::names(list, kind).next().is_some())
+        .map(|(version, _)| version)
+        .collect();
+    (having != known).then(|| format!("{}; looked for in {}", having.join(", "), known.join(", ")))
+}
+
+/// The name of a field, and its items, each on lines of its own.
+fn field(out: &mut String, title: &str, items: &[&str]) {
+    let mut title = title;
+    for item in items {
+        // A second line of an item is indented by two more.
+        let mut used = INDENT;
+        out.push_str(&format!("  {title:<0$}", INDENT - 2));
+        for (index, word) in item.split(' ').enumerate() {
+            let columns = width(word);
+            if index > 0 && used + 1 + columns > COLUMNS {
+                out.push_str(&format!("\n{:1$}", "", INDENT + 2));
+                used = INDENT + 2;
+            } else if index > 0 {
+                out.push(' ');
+                used += 1;
+            }
+            out.push_str(word);
+            used += columns;
+        }
+        out.push('\n');
+        title = "";
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn shown(word: &str, color: bool) -> String {
+        let mut out = String::new();
+        for found in explain::lookup(word) {
+            text(&mut out, found, color);
+        }
+        out
+    }
+
+    #[test]
+    fn text_is_calm() {
+        let shown = shown("tcp_listen_overflow", false);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[0], "SKB_DROP_REASON_TCP_LISTEN_OVERFLOW  drop reason, class loss");
+        assert!(lines[1].starts_with("  means    The handshake is complete"), "{shown}");
+        assert!(lines[2].starts_with("             "), "{shown}");
+        assert!(shown.contains("\n  look     ss -lnt  # "), "{shown}");
+        assert!(shown.contains("\n  kernels  6.18, 7.3; looked for in 6.1, 6.12, 6.18, 7.3\n"), "{shown}");
+    }
+
+    #[test]
+    fn no_line_is_too_long() {
+        for found in Family::ALL.into_iter().flat_map(names) {
+            let mut out = String::new();
+            text(&mut out, found, false);
+            for line in out.lines() {
+                // A word is never cut.
+                assert!(width(line) <= COLUMNS || line.trim_start().split(' ').count() == 1, "{line}");
+                assert!(!line.ends_with(' '), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn ambiguous_names_are_told_apart() {
+        let shown = shown("TCP_CLOSE", false);
+        assert!(shown.contains("SKB_DROP_REASON_TCP_CLOSE  drop reason, class teardown"), "{shown}");
+        assert!(shown.contains("\n\nCLOSE  TCP state\n"), "{shown}");
+    }
+
+    #[test]
+    fn colour_is_for_the_class() {
+        assert!(shown("NO_SOCKET", true).contains("class \x1b[33mrefused\x1b[0m"));
+        assert!(!shown("NO_SOCKET", false).contains('\x1b'));
+        assert!(!shown("ESTABLISHED", true).contains('\x1b'));
+    }
+
+    #[test]
+    fn every_object_is_json_with_all_keys() {
+        let mut out = String::new();
+        list(&mut out, None, true);
+        for line in out.lines() {
+            let object: Value = serde_json::from_str(line).unwrap();
+            let text = |key: &str| object[key].as_str().unwrap();
+            assert_eq!(object["v"], 1);
+            assert!(!text("name").is_empty() && !text("family").is_empty() && !text("meaning").is_empty());
+            assert!(!object["causes"].as_array().unwrap().is_empty());
+            assert!(!object["look"].as_array().unwrap().is_empty());
+            assert!(object["class"].is_string() || object["class"].is_null());
+        }
+        let mut names = String::new();
+        list(&mut names, None, false);
+        assert_eq!(names.lines().count(), out.lines().count());
+    }
+
+    #[test]
+    fn the_families_are_counted() {
+        let mut out = String::new();
+        families(&mut out, false);
+        for family in Family::ALL {
+            assert_eq!(family.to_possible_value().unwrap().get_name(), family.name());
+            let line = out.lines().find(|line| line.starts_with(family.name())).unwrap();
+            assert!(line.contains(&format!(" {} ", names(family).count())), "{line}");
+        }
+        let mut out = String::new();
+        families(&mut out, true);
+        assert!(out.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    }
+
+    #[test]
+    fn unknown_names_get_suggestions() {
+        assert_eq!(unknown("NO_SOKET"), "`NO_SOKET` is not known; did you mean NO_SOCKET?");
+        assert_eq!(unknown("\x1b[31m"), "`\\x1b[31m` is not known; `tracer explain --list` has all names");
+    }
+}
