@@ -1,6 +1,6 @@
 //! Loads the object and attaches the best link of every chain.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
@@ -260,6 +260,7 @@ fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
 
 fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> Result<(), String> {
     const NO_BTF: &str = "this kernel has no type information (CONFIG_DEBUG_INFO_BTF)";
+    const NO_KPROBES: &str = "this kernel has no kprobes (CONFIG_KPROBES)";
     let program = ebpf.program_mut(spec.program).ok_or_else(|| format!("no program {} in the object", spec.program))?;
     let result = match (program, spec.attach) {
         (Program::BtfTracePoint(program), Attach::TpBtf(name)) => {
@@ -271,6 +272,7 @@ fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> 
         (Program::FExit(program), Attach::Fexit(name)) => {
             program.load(name, btf.ok_or(NO_BTF)?).and_then(|()| program.attach().map(drop))
         }
+        (Program::KProbe(_), Attach::Kprobe(_)) if !has_kprobes() => return Err(NO_KPROBES.to_owned()),
         (Program::KProbe(program), Attach::Kprobe(name)) => {
             program.load().and_then(|()| program.attach(name, 0).map(drop))
         }
@@ -285,6 +287,19 @@ fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> 
         _ => return Err(format!("{} is of another type in the object", spec.program)),
     };
     result.map_err(|error| super::reason(&error))
+}
+
+/// Whether there is anything to attach a kprobe to: the perf device, or the file of tracefs that it
+/// replaced. Where there is neither, loading the programs only to see the attachment refused would
+/// take milliseconds of the start.
+fn has_kprobes() -> bool {
+    [
+        "/sys/bus/event_source/devices/kprobe",
+        "/sys/kernel/tracing/kprobe_events",
+        "/sys/kernel/debug/tracing/kprobe_events",
+    ]
+    .iter()
+    .any(|path| Path::new(path).exists())
 }
 
 /// The filter prefixes: kept here so that the type of the map is written once.
