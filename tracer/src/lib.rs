@@ -10,6 +10,7 @@ pub mod filter;
 mod gate;
 pub mod kernel;
 pub mod logging;
+pub mod net;
 pub mod present;
 pub mod proc;
 pub mod shown;

@@ -8,6 +8,7 @@ pub mod container;
 mod dir;
 pub mod fd;
 mod mountinfo;
+pub mod net;
 pub mod net_tcp;
 pub mod netns;
 pub mod process;

@@ -155,6 +155,12 @@ pub fn by_pid(root: &ProcRoot, pid: u32) -> Result<Option<u32>, NetnsError> {
     }
 }
 
+/// The inode number of the namespace of this process.
+#[must_use]
+pub fn current(root: &ProcRoot) -> Option<u32> {
+    Dir::place_at(&root.path().join("self")).and_then(|process| netns_of(&process)).ok()
+}
+
 /// A process in the namespace `inode`, found anew.
 pub(super) fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
     let mut some = None;
