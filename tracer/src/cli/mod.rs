@@ -1,5 +1,6 @@
 //! The command line.
 
+mod net;
 mod output;
 pub mod value;
 
@@ -8,6 +9,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use net::NetArgs;
 pub use output::{Color, OutputArgs};
 
 use crate::filter::{FilterArgs, FilterError};
@@ -30,6 +32,7 @@ pub const EXAMPLES: &str = "\
   tracer --failed --no-loopback                    connections that failed
   tracer --raddr 10.0.0.0/8 --rport '!443' --json  one network, without HTTPS
   tracer run -- curl http://localhost/             one command
+  tracer net                                       the state of the network on one page
   tracer doctor                                    what this kernel allows";
 
 fn after_help() -> String {
@@ -56,6 +59,8 @@ pub enum Command {
     Live(LiveArgs),
     /// Start a command and show its connections and those of its descendants
     Run(RunArgs),
+    /// Show the state of the network: what is sick first, then devices, sockets, tables
+    Net(NetArgs),
     /// Say what this kernel and these privileges allow, hook by hook
     Doctor(DoctorArgs),
     /// Print the completions for a shell

@@ -5,6 +5,7 @@ pub mod destination;
 pub mod doctor;
 pub mod live;
 pub mod man;
+pub mod net;
 pub mod report;
 pub mod run;
 pub mod session;

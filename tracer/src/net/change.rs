@@ -49,15 +49,8 @@ pub const fn change32(before: u32, now: u32) -> u64 {
 }
 
 /// Names in snmp and netstat that are no counters.
-const GAUGES: [&str; 7] = [
-    "IpForwarding",
-    "IpDefaultTTL",
-    "TcpRtoAlgorithm",
-    "TcpRtoMin",
-    "TcpRtoMax",
-    "TcpMaxConn",
-    "TcpCurrEstab",
-];
+const GAUGES: [&str; 7] =
+    ["IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "TcpRtoMax", "TcpMaxConn", "TcpCurrEstab"];
 
 /// Whether `name` counts something, other than saying how much there is now.
 #[must_use]
@@ -91,7 +84,11 @@ impl DeviceChange {
     /// The counter that is called `column`.
     #[must_use]
     pub fn counter(&self, column: &str) -> u64 {
-        COLUMNS.iter().zip(self.counters).find_map(|(name, change)| (*name == column).then_some(change.amount())).unwrap_or(0)
+        COLUMNS
+            .iter()
+            .zip(self.counters)
+            .find_map(|(name, change)| (*name == column).then_some(change.amount()))
+            .unwrap_or(0)
     }
 }
 
@@ -127,7 +124,13 @@ pub fn changes(before: &Picture, now: &Picture) -> Changes {
             (change != Change::By(0)).then(|| (counter.name.clone(), change))
         })
         .collect();
-    Changes { seconds, devices: devices(before, now), counters, softnet: softnet(before, now), percpu: percpu(before, now) }
+    Changes {
+        seconds,
+        devices: devices(before, now),
+        counters,
+        softnet: softnet(before, now),
+        percpu: percpu(before, now),
+    }
 }
 
 fn devices(before: &Picture, now: &Picture) -> Vec<DeviceChange> {
@@ -187,7 +190,11 @@ fn softnet(before: &Picture, now: &Picture) -> [u64; 3] {
 fn percpu(before: &Picture, now: &Picture) -> Vec<(&'static str, String, u64)> {
     let mut moved = Vec::new();
     for (name, table) in &now.percpu {
-        let Some(old) = before.percpu.get(name).filter(|old| old.names == table.names && old.cpus.len() == table.cpus.len()) else { continue };
+        let Some(old) =
+            before.percpu.get(name).filter(|old| old.names == table.names && old.cpus.len() == table.cpus.len())
+        else {
+            continue;
+        };
         for (at, column) in table.names.iter().enumerate().filter(|(_, column)| *column != "entries") {
             let sum: u64 = old
                 .cpus

@@ -115,10 +115,8 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
 
     let mut ipv6_routes = files.read("ipv6_route", ipv6_route::read).unwrap_or_default();
     ipv6_routes.retain(ipv6_route::Route::is_unicast);
-    let percpu = PERCPU
-        .into_iter()
-        .filter_map(|name| Some((name, files.read(percpu_path(name), percpu::read)?)))
-        .collect();
+    let percpu =
+        PERCPU.into_iter().filter_map(|name| Some((name, files.read(percpu_path(name), percpu::read)?))).collect();
     let conntrack = conntrack(&mut files, place);
     Picture {
         netns,
@@ -237,7 +235,8 @@ impl Limits {
             udp_mem: three("udp_mem"),
             tcp_max_orphans: one("tcp_max_orphans"),
             tcp_max_tw_buckets: one("tcp_max_tw_buckets"),
-            neighbours: ["ipv4", "ipv6"].map(|family| first_number(&sysctl.join(family).join("neigh/default/gc_thresh3"))),
+            neighbours: ["ipv4", "ipv6"]
+                .map(|family| first_number(&sysctl.join(family).join("neigh/default/gc_thresh3"))),
         }
     }
 

@@ -81,7 +81,8 @@ fn listen_queues(picture: &Picture, findings: &mut Vec<Finding>) {
             for (_, address, port, waiting) in &picture.sockets.waiting {
                 if *waiting > 0 {
                     let what = SocketAddr::from((*address, *port)).to_string();
-                    let (amount, meaning) = (Count((*waiting).into()).to_string(), "wait for accept(); the limit is unknown");
+                    let (amount, meaning) =
+                        (Count((*waiting).into()).to_string(), "wait for accept(); the limit is unknown");
                     findings.push(finding(Severity::Watch, "listen_queues", what, amount, None, meaning));
                 }
             }
@@ -129,7 +130,8 @@ fn moved(
 fn memory(picture: &Picture, findings: &mut Vec<Finding>) {
     let limits = &picture.limits;
     let stat = |group, key| sockstat::find(&picture.sockstat, group, key);
-    for (what, pages, limit) in [("tcp_mem", stat("TCP", "mem"), limits.tcp_mem), ("udp_mem", stat("UDP", "mem"), limits.udp_mem)]
+    for (what, pages, limit) in
+        [("tcp_mem", stat("TCP", "mem"), limits.tcp_mem), ("udp_mem", stat("UDP", "mem"), limits.udp_mem)]
     {
         if let (Some(pages), Some([_, pressure, most])) = (pages, limit)
             && let Some(severity) = by(percent(pages, pressure).unwrap_or(0.0), FULL[0], 100.0)
@@ -160,9 +162,8 @@ fn ports(picture: &Picture, findings: &mut Vec<Finding>) {
 
 fn interfaces(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<Finding>) {
     for interface in &picture.interfaces {
-        let change = changes.and_then(|c| {
-            c.devices.iter().find(|d| d.name == interface.name && d.presence == Presence::Stayed)
-        });
+        let change =
+            changes.and_then(|c| c.devices.iter().find(|d| d.name == interface.name && d.presence == Presence::Stayed));
         if changes.is_some() && change.is_none() {
             continue;
         }

@@ -75,11 +75,8 @@ fn inside<T: Send>(
     if found != inode {
         return Ok(None);
     }
-    let place = Place {
-        net: root.path().join("thread-self/net"),
-        sysctl: Some(root.path().join("sys/net")),
-        netlink: true,
-    };
+    let place =
+        Place { net: root.path().join("thread-self/net"), sysctl: Some(root.path().join("sys/net")), netlink: true };
     let no_thread = |source| NetnsError::Thread { path: path.to_owned(), source };
     thread::scope(|scope| {
         let done = thread::Builder::new()

@@ -55,7 +55,8 @@ fn parse(line: &[u8]) -> Option<Route> {
     fields.number::<u64>()?; // window
     fields.number::<u64>()?; // round trip time
     fields.end()?;
-    let prefix = u8::try_from(mask.leading_ones()).ok().filter(|_| mask.leading_ones() + mask.trailing_zeros() >= 32)?;
+    let prefix =
+        u8::try_from(mask.leading_ones()).ok().filter(|_| mask.leading_ones() + mask.trailing_zeros() >= 32)?;
     Some(Route {
         device: (device != "*").then_some(device),
         destination,

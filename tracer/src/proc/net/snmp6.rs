@@ -13,11 +13,17 @@ use super::snmp::Counter;
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Counter>> {
-    lines::rows(table, path, malformed, |_, _| false, |line| {
-        let mut fields = Fields::new(line);
-        let name = fields.text().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
-        let value = i128::from(fields.number::<u64>()?);
-        fields.end()?;
-        Some(Counter { name, value })
-    })
+    lines::rows(
+        table,
+        path,
+        malformed,
+        |_, _| false,
+        |line| {
+            let mut fields = Fields::new(line);
+            let name = fields.text().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+            let value = i128::from(fields.number::<u64>()?);
+            fields.end()?;
+            Some(Counter { name, value })
+        },
+    )
 }

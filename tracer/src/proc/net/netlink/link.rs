@@ -41,7 +41,9 @@ pub struct Link {
 /// See [`super::dump`].
 pub fn read() -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
-    super::dump(libc::NETLINK_ROUTE, RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, |payload| links.extend(parse(payload)))?;
+    super::dump(libc::NETLINK_ROUTE, RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, |payload| {
+        links.extend(parse(payload))
+    })?;
     Ok(links)
 }
 

@@ -16,13 +16,7 @@ use std::io;
 ///
 /// # Errors
 /// Those of the socket, and what the kernel answers.
-fn dump(
-    protocol: libc::c_int,
-    request: u16,
-    body: &[u8],
-    kind: u16,
-    mut each: impl FnMut(&[u8]),
-) -> io::Result<()> {
+fn dump(protocol: libc::c_int, request: u16, body: &[u8], kind: u16, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = socket::Socket::open(protocol)?;
     socket.send(&message::request(request, body))?;
     let mut buf = vec![0; socket::ROOM];
@@ -33,7 +27,10 @@ fn dump(
                 message::DONE => return message.result(),
                 message::ERROR => {
                     message.result()?;
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel acknowledged instead of answering"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the kernel acknowledged instead of answering",
+                    ));
                 }
                 found if found == kind => each(message.payload),
                 _ => {}
