@@ -25,6 +25,4 @@ pub mod softnet_stat;
 pub mod wireless;
 
 #[cfg(test)]
-mod fixtures;
-#[cfg(test)]
-mod fuzz;
+mod tests;

@@ -38,3 +38,11 @@ fn dump(protocol: libc::c_int, request: u16, body: &[u8], kind: u16, mut each: i
         }
     }
 }
+
+/// Takes a datagram apart as [`dump`] does.
+#[cfg(test)]
+pub(super) fn walk(datagram: &[u8]) {
+    for message in message::Messages::new(datagram) {
+        let _ = message.result();
+    }
+}
