@@ -15,37 +15,40 @@ pub fn write(out: &mut Vec<u8>, view: &View<'_>, wall_ns: i64) {
     let picture = view.picture;
     let mut time = Vec::new();
     Rfc3339::default().write(&mut time, wall_ns);
-    let mut object = json!({
-        "v": 1,
-        "event": "net",
-        "time": String::from_utf8_lossy(&time),
-        "boot_ns": picture.boot_ns,
-        "netns": picture.netns.inode,
-        "netns_name": picture.netns.name,
-        "netns_current": picture.current,
-        "findings": findings(view),
-        "interfaces": interfaces(picture),
-        "wireless": wireless(picture),
-        "sockets": sockets(picture),
-        "listen_queues": listen_queues(picture),
-        "ports": ports(picture),
-        "counters": counters(picture),
-        "sockstat": sockstat(picture),
-        "memory": memory(picture),
-        "conntrack": conntrack(picture),
-        "softnet": softnet(picture),
-        "neighbours": neighbours(picture),
-        "routes": routes(picture),
-        "multicast": multicast(picture),
-        "receivers": receivers(picture),
-        "tables": tables(picture),
-        "missing": missing(picture),
-    });
-    if let (Some(changes), Value::Object(object)) = (view.changes, &mut object) {
-        object.insert("changes".to_owned(), moved(changes));
+    // Who it is comes first, as in every other object; the members of a section are sorted.
+    let mut first = true;
+    let mut member = |name: &str, value: Value| {
+        out.push(if std::mem::take(&mut first) { b'{' } else { b',' });
+        out.extend_from_slice(format!("\"{name}\":{value}").as_bytes());
+    };
+    member("v", 1.into());
+    member("event", "net".into());
+    member("time", String::from_utf8_lossy(&time).into());
+    member("boot_ns", picture.boot_ns.into());
+    member("netns", picture.netns.inode.into());
+    member("netns_name", picture.netns.name.as_deref().into());
+    member("netns_current", picture.current.into());
+    member("findings", findings(view));
+    if let Some(changes) = view.changes {
+        member("changes", moved(changes));
     }
-    out.extend_from_slice(object.to_string().as_bytes());
-    out.push(b'\n');
+    member("interfaces", interfaces(picture));
+    member("wireless", wireless(picture));
+    member("sockets", sockets(picture));
+    member("listen_queues", listen_queues(picture));
+    member("ports", ports(picture));
+    member("counters", counters(picture));
+    member("sockstat", sockstat(picture));
+    member("memory", memory(picture));
+    member("conntrack", conntrack(picture));
+    member("softnet", softnet(picture));
+    member("neighbours", neighbours(picture));
+    member("routes", routes(picture));
+    member("multicast", multicast(picture));
+    member("receivers", receivers(picture));
+    member("tables", tables(picture));
+    member("missing", missing(picture));
+    out.extend_from_slice(b"}\n");
 }
 
 fn findings(view: &View<'_>) -> Value {

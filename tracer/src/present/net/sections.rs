@@ -243,7 +243,7 @@ fn counters(view: &View<'_>) -> String {
         }
         let retransmits = health::percent(of("TcpRetransSegs"), of("TcpOutSegs")).unwrap_or(0.0);
         return format!(
-            "{} connections out, {} in; {} segments in, {} out, {} sent again; UDP {} in, {} out",
+            "TCP {} opened, {} accepted; segments {} in, {} out, {} again; UDP {} in, {} out",
             short(of("TcpActiveOpens")),
             short(of("TcpPassiveOpens")),
             short(of("TcpInSegs")),
@@ -268,7 +268,8 @@ fn counters(view: &View<'_>) -> String {
 fn queues(picture: &Picture) -> String {
     let Some(listeners) = &picture.listeners else {
         let waiting: u64 = picture.sockets.waiting.iter().map(|waiting| u64::from(waiting.3)).sum();
-        return format!("{} listeners, {} connections wait", picture.sockets.waiting.len(), Count(waiting));
+        let listeners = number(picture.sockets.waiting.len(), "listener");
+        return format!("{listeners}, {} wait for accept(), the limits are not known", Count(waiting));
     };
     let fullest = listeners.iter().max_by(|a, b| {
         let fill = |listener: &crate::proc::net::netlink::listen::Listener| {
@@ -278,10 +279,12 @@ fn queues(picture: &Picture) -> String {
     });
     match fullest {
         None => "nobody listens".to_owned(),
-        Some(listener) if listener.waiting == 0 => format!("{} listeners, nothing waits for accept()", listeners.len()),
+        Some(listener) if listener.waiting == 0 => {
+            format!("{}, nothing waits for accept()", number(listeners.len(), "listener"))
+        }
         Some(listener) => format!(
-            "{} listeners, the fullest {}: {} of {}",
-            listeners.len(),
+            "{}, the fullest {}: {} of {}",
+            number(listeners.len(), "listener"),
             SocketAddr::from((listener.address, listener.port)),
             Count(listener.waiting.into()),
             Count(listener.limit.into())
@@ -306,8 +309,8 @@ fn ports(picture: &Picture) -> String {
 fn memory(picture: &Picture) -> String {
     let stat = |group, key| sockstat::find(&picture.sockstat, group, key);
     let of = |value: Option<u64>, limit: Option<u64>, what: &str| {
-        let limit = limit.map(|limit| format!(" of {}", Count(limit))).unwrap_or_default();
-        value.map(|value| format!("{what} {}{limit}", Count(value)))
+        let limit = limit.map(|limit| format!(" of {}", short(limit))).unwrap_or_default();
+        value.map(|value| format!("{what} {}{limit}", short(value)))
     };
     let limits = &picture.limits;
     let parts = [
@@ -371,13 +374,25 @@ fn routes(picture: &Picture) -> String {
     format!("{} IPv4, {}; {} IPv6, {}", picture.routes.len(), default(v4), picture.ipv6_routes.len(), default(v6))
 }
 
+/// So many of `what`: `1 process`, `2 sockets`.
+fn number(count: usize, what: &str) -> String {
+    let ending = match (count, what.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {what}{ending}", Count(u64::try_from(count).unwrap_or(u64::MAX)))
+}
+
 /// What is not known of the owners of sockets.
 pub(super) fn owners_missing(picture: &Picture) -> Option<String> {
     let unknown = picture.sockets.owners.iter().find(|owned| owned.owner == Owner::Unknown)?.total();
     let denied = picture.sockets.denied;
+    let sockets = number(usize::try_from(unknown).unwrap_or(usize::MAX), "socket");
     Some(if denied > 0 {
-        format!("the owners of {} sockets: {denied} processes may not be looked into; root may", Count(unknown))
+        let processes = number(usize::try_from(denied).unwrap_or(usize::MAX), "process");
+        format!("the owner of {sockets}: {processes} may not be looked into; root may")
     } else {
-        format!("the owners of {} sockets: no process here holds them (another pid namespace, or gone)", Count(unknown))
+        format!("the owner of {sockets}: no process that is visible here holds them")
     })
 }
