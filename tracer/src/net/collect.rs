@@ -277,6 +277,16 @@ fn first_number(path: &Path) -> Option<u64> {
     numbers(path)?.first().copied()
 }
 
+/// The picture of a namespace that has nothing.
+#[cfg(test)]
+#[must_use]
+pub(crate) fn empty(inode: u32) -> Picture {
+    let nowhere = Place { net: "/nonexistent".into(), sysctl: None, netlink: false };
+    let mut picture = picture(&nowhere, Netns { inode, name: None, pid: None, path: None });
+    picture.gaps.clear();
+    picture
+}
+
 #[cfg(test)]
 #[path = "collect_tests.rs"]
 mod tests;

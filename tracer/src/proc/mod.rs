@@ -16,4 +16,4 @@ pub mod root;
 mod stat;
 pub mod tables;
 #[cfg(test)]
-mod tree;
+pub(crate) mod tree;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::change::{Changes, Presence};
 use super::super::sockets::{Owned, Owner};
 use super::super::{Interface, Picture};
+use super::counters::FEW;
 use super::{Finding, Severity, by, percent};
 use crate::present::unit::Count;
 use crate::proc::net::sockstat;
@@ -74,7 +75,7 @@ fn listen_queues(picture: &Picture, findings: &mut Vec<Finding>) {
             for listener in listeners {
                 let what = SocketAddr::from((listener.address, listener.port)).to_string();
                 let queue = (listener.waiting.into(), listener.limit.into());
-                fill(findings, QUEUE, "listen_queues", what, queue, "wait for accept(): the process is too slow");
+                fill(findings, QUEUE, "listen_queues", what, queue, "wait for accept()");
             }
         }
         None => {
@@ -154,8 +155,8 @@ fn memory(picture: &Picture, findings: &mut Vec<Finding>) {
 fn ports(picture: &Picture, findings: &mut Vec<Finding>) {
     let Some(ports) = picture.limits.ports() else { return };
     for to in &picture.sockets.destinations {
-        let what = format!("→ {}", SocketAddr::from((to.raddr, to.rport)));
-        let meaning = format!("local ports of {} in use to this destination", to.laddr);
+        let what = format!("to {}", SocketAddr::from((to.raddr, to.rport)));
+        let meaning = format!("local ports in use from {}", to.laddr);
         fill(findings, PORTS, "ports", what, (to.ports.into(), ports.into()), meaning);
     }
 }
@@ -181,6 +182,8 @@ fn interfaces(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<F
             for (count, [watch, sick], kind, meaning) in kinds {
                 let share = percent(count, counter(packets).saturating_add(count)).unwrap_or(0.0);
                 if let Some(severity) = by(share, watch, sick).filter(|_| count > 0) {
+                    // A large share of next to nothing is what a device does that comes up.
+                    let severity = if count < FEW { Severity::Watch } else { severity };
                     let (what, amount) = (format!("{} {kind}", interface.name), Count(count).to_string());
                     findings.push(finding(severity, "interfaces", what, amount, Some(share), meaning));
                 }

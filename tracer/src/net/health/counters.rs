@@ -15,7 +15,7 @@ use crate::present::unit::Count;
 pub enum Measure {
     /// As soon as it counts.
     Any(Severity),
-    /// By its share of the counter `of`, in per cent. Below [`FEW`] it is calm.
+    /// By its share of the counter `of`, in per cent. Below ten it is calm.
     Share {
         /// What it is compared with.
         of: &'static str,
@@ -34,7 +34,7 @@ pub enum Measure {
 }
 
 /// A share of fewer events than this says nothing.
-const FEW: u64 = 10;
+pub(super) const FEW: u64 = 10;
 
 /// What is known of a counter.
 #[derive(Clone, Copy, Debug, PartialEq)]

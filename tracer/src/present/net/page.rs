@@ -37,22 +37,45 @@ impl From<Severity> for Ink {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Column {
     /// Its heading.
-    pub(super) name: &'static str,
-    /// Cells are cut to this many columns, unless the page is wide.
-    pub(super) most: usize,
-    /// Numbers stand at the right.
-    pub(super) right: bool,
+    name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Text that is cut to this many columns, and to less where the page is too narrow.
+    Left(usize),
+    /// Numbers, never cut.
+    Right,
+    /// The rest of the line: cut where the page ends.
+    Rest,
+    /// The rest of the line: goes on below.
+    Prose,
 }
 
 impl Column {
     pub(super) const fn left(name: &'static str, most: usize) -> Self {
-        Self { name, most, right: false }
+        Self { name, kind: Kind::Left(most) }
     }
 
     pub(super) const fn right(name: &'static str) -> Self {
-        Self { name, most: 40, right: true }
+        Self { name, kind: Kind::Right }
+    }
+
+    pub(super) const fn rest(name: &'static str) -> Self {
+        Self { name, kind: Kind::Rest }
+    }
+
+    pub(super) const fn prose(name: &'static str) -> Self {
+        Self { name, kind: Kind::Prose }
     }
 }
+
+/// What is left for prose at least, and for a column that is cut.
+const PROSE: usize = 24;
+const LEAST: usize = 8;
+/// Blanks between two columns.
+const GAP: usize = 2;
 
 /// A cell: text of any origin.
 #[derive(Clone, Debug)]
@@ -101,72 +124,90 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A table; columns are as wide as what is in them. The last one goes on below where it does not
-    /// fit. `heading`: whether the names of the columns are shown.
+    /// A table; columns are as wide as what is in them, as far as the page allows. `heading`: whether
+    /// the names of the columns are shown.
     pub(super) fn table(&mut self, columns: &[Column], rows: &[Vec<Cell>], heading: bool) {
-        let wide = self.columns == usize::MAX;
-        let shown: Vec<Vec<(String, Ink)>> = rows
-            .iter()
-            .map(|row| {
-                let cell = |(column, cell): (&Column, &Cell)| {
-                    let mut text = String::new();
-                    let most = if wide { usize::MAX } else { column.most };
-                    escape::push_cut(&mut text, &cell.0, most);
-                    (text, cell.1)
-                };
-                columns.iter().zip(row).map(cell).collect()
-            })
-            .collect();
-        let widths: Vec<usize> = columns
-            .iter()
-            .enumerate()
-            .map(|(at, column)| {
-                let head = if heading { escape::width(column.name) } else { 0 };
-                shown
-                    .iter()
-                    .filter_map(|row| row.get(at))
-                    .map(|cell| escape::width(&cell.0))
-                    .max()
-                    .unwrap_or(0)
-                    .max(head)
-            })
-            .collect();
+        let mut shown: Vec<Vec<(String, Ink)>> = Vec::with_capacity(rows.len() + 1);
         if heading {
-            let names: Vec<(String, Ink)> = columns.iter().map(|column| (column.name.to_owned(), Ink::Faint)).collect();
-            self.row(columns, &widths, &names);
+            shown.push(columns.iter().map(|column| (column.name.to_owned(), Ink::Faint)).collect());
         }
+        for row in rows {
+            let escaped = |cell: &Cell| {
+                let mut text = String::new();
+                escape::push(&mut text, &cell.0);
+                (text, cell.1)
+            };
+            shown.push(row.iter().map(escaped).collect());
+        }
+        let widths = self.widths(columns, &shown);
         for row in &shown {
             self.row(columns, &widths, row);
         }
     }
 
+    fn widths(&self, columns: &[Column], rows: &[Vec<(String, Ink)>]) -> Vec<usize> {
+        let natural = |(at, column): (usize, &Column)| {
+            let widest =
+                rows.iter().filter_map(|row| row.get(at)).map(|cell| escape::width(&cell.0)).max().unwrap_or(0);
+            match column.kind {
+                Kind::Left(most) if self.columns != usize::MAX => widest.min(most),
+                Kind::Left(_) | Kind::Right => widest,
+                Kind::Rest => widest.min(LEAST),
+                Kind::Prose => widest.min(PROSE),
+            }
+        };
+        let mut widths: Vec<usize> = columns.iter().enumerate().map(natural).collect();
+        let gaps = GAP * columns.len().saturating_sub(1);
+        let mut surplus = (widths.iter().sum::<usize>() + gaps).saturating_sub(self.columns);
+        // The widest text gives way first.
+        while surplus > 0 {
+            let text = columns.iter().zip(&mut widths).filter(|(column, _)| matches!(column.kind, Kind::Left(_)));
+            match text.map(|(_, width)| width).max().filter(|width| **width > LEAST) {
+                Some(width) => *width -= 1,
+                None => break,
+            }
+            surplus -= 1;
+        }
+        widths
+    }
+
     fn row(&mut self, columns: &[Column], widths: &[usize], cells: &[(String, Ink)]) {
         let mut at = 0;
-        let last = cells.len().saturating_sub(1);
         for (n, ((column, width), (text, ink))) in columns.iter().zip(widths).zip(cells).enumerate() {
             if n > 0 {
-                self.text.push_str("  ");
-                at += 2;
+                let _ = write!(self.text, "{:GAP$}", "");
+                at += GAP;
             }
-            if n == last && !column.right {
-                self.last(text, at, *ink);
-                break;
+            // No colours around nothing: blanks at the end of a line go away.
+            let ink = if text.is_empty() { &Ink::Plain } else { ink };
+            match column.kind {
+                Kind::Left(_) => {
+                    self.ink(*ink);
+                    let used = push_middle(&mut self.text, text, *width);
+                    self.end(*ink);
+                    let _ = write!(self.text, "{:1$}", "", width.saturating_sub(used));
+                }
+                Kind::Right => {
+                    let _ = write!(self.text, "{:1$}", "", width.saturating_sub(escape::width(text)));
+                    self.ink(*ink);
+                    self.text.push_str(text);
+                    self.end(*ink);
+                }
+                Kind::Rest => {
+                    self.ink(*ink);
+                    escape::push_cut_plain(&mut self.text, text, self.columns.saturating_sub(at));
+                    self.end(*ink);
+                }
+                Kind::Prose => self.prose(text, at, *ink),
             }
-            let blanks = width.saturating_sub(escape::width(text));
-            let (before, after) = if column.right { (blanks, 0) } else { (0, blanks) };
-            let _ = write!(self.text, "{:before$}", "");
-            self.ink(*ink);
-            self.text.push_str(text);
-            self.end(*ink);
-            let _ = write!(self.text, "{:after$}", "");
             at += width;
         }
         self.text.truncate(self.text.trim_end_matches(' ').len());
         self.text.push('\n');
     }
 
-    /// The last cell of a row that begins at column `at`.
-    fn last(&mut self, text: &str, at: usize, ink: Ink) {
+    /// Words from column `at` on, there again in the next lines.
+    fn prose(&mut self, text: &str, at: usize, ink: Ink) {
         self.ink(ink);
         let mut column = at;
         for word in text.split(' ') {
@@ -199,4 +240,18 @@ impl Page {
             self.text.push_str("\x1b[0m");
         }
     }
+}
+
+/// Appends as much of `text` as fits into `columns`, with `…` for the middle: the end of an address
+/// has the port, the end of a process the pid. Returns how many columns that took.
+fn push_middle(out: &mut String, text: &str, columns: usize) -> usize {
+    if escape::width(text) <= columns || !text.is_ascii() {
+        return escape::push_cut_plain(out, text, columns);
+    }
+    let tail = columns.saturating_sub(1) / 2;
+    let head = columns.saturating_sub(1) - tail;
+    out.push_str(text.get(..head).unwrap_or_default());
+    out.push('…');
+    out.push_str(text.get(text.len() - tail..).unwrap_or_default());
+    columns
 }

@@ -14,8 +14,8 @@ use crate::proc::net::sockstat;
 use crate::stream::TcpState;
 
 /// Rows of a page.
-const INTERFACES: usize = 8;
-const OWNERS: usize = 7;
+const INTERFACES: usize = 6;
+const OWNERS: usize = 6;
 
 /// What a device did: all of it, or in a second.
 struct Traffic {
@@ -74,7 +74,7 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
         Column::right(per("packets", "packets/s")),
         Column::right(per("errors", "errors/s")),
         Column::right(per("drops", "drops/s")),
-        Column::left("addresses", usize::MAX),
+        Column::rest("addresses"),
     ];
     let rows: Vec<Vec<Cell>> = shown
         .iter()
@@ -104,7 +104,7 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
     let left = idle.len() + shown.len().saturating_sub(most);
     if left > 0 {
         let names: Vec<&str> =
-            shown.iter().skip(most).chain(&idle).map(|device| device.name.as_str()).take(8).collect();
+            shown.iter().skip(most).chain(&idle).map(|device| device.name.as_str()).take(5).collect();
         let dots = if left > names.len() { ", …" } else { "" };
         let why = if shown.len() > most { "more" } else { "down and idle" };
         page.line(&format!("{left} {why}: {}{dots}", names.join(", ")), 2, Ink::Faint);
@@ -211,7 +211,7 @@ fn states(name: Cell, states: &[u64; STATES]) -> Vec<Cell> {
         of(&[TcpState::TimeWait]),
         of(&[TcpState::FinWait1, TcpState::FinWait2, TcpState::LastAck, TcpState::Closing]),
     ];
-    let number = |count: u64| Cell(Count(count).to_string(), if count == 0 { Ink::Faint } else { Ink::Plain });
+    let number = |count: u64| Cell(short(count), if count == 0 { Ink::Faint } else { Ink::Plain });
     std::iter::once(name).chain(counts.into_iter().map(number)).collect()
 }
 
@@ -232,7 +232,7 @@ pub(super) fn calm(page: &mut Page, view: &View<'_>) {
     .filter(|(_, text)| !text.is_empty())
     .map(|(name, text)| vec![Cell(name.to_owned(), Ink::Faint), text.into()])
     .collect();
-    page.table(&[Column::left("", 16), Column::left("", usize::MAX)], &rows, false);
+    page.table(&[Column::left("", 16), Column::prose("")], &rows, false);
 }
 
 fn counters(view: &View<'_>) -> String {

@@ -8,6 +8,8 @@ use crate::present::unit::{Count, Micros};
 
 /// How many findings a page has.
 const FINDINGS: usize = 10;
+/// How many of one kind, except counters, each of which is another one.
+const OF_SECTION: usize = 2;
 /// How many names are given to `tracer explain`.
 const EXPLAINED: usize = 3;
 
@@ -49,37 +51,35 @@ pub fn write(view: &View<'_>, options: Options, wall_ns: i64) -> String {
 
 fn head(page: &mut Page, view: &View<'_>, options: Options, wall_ns: i64) {
     let picture = view.picture;
-    let mut line = format!("netns {}", picture.netns.inode);
+    let count = |severity| view.findings.iter().filter(|finding| finding.severity == severity).count();
+    let (sick, watch) = (count(Severity::Sick), count(Severity::Watch));
+    let (verdict, ink) = match (sick, watch) {
+        (0, 0) => ("all calm".to_owned(), Ink::Plain),
+        (0, watch) => (format!("nothing sick, {watch} to watch"), Ink::Watch),
+        (sick, 0) => (format!("{sick} SICK"), Ink::Sick),
+        (sick, watch) => (format!("{sick} SICK, {watch} to watch"), Ink::Sick),
+    };
+    let mut line = format!("{verdict} in netns {}", picture.netns.inode);
     if let Some(name) = &picture.netns.name {
-        line.push_str(&format!(" {name}"));
+        line.push(' ');
+        line.push_str(name);
     }
     if picture.current {
         line.push_str(" (this one)");
     }
-    match view.changes {
+    page.line(&line, 2, ink);
+    let from = match view.changes {
         Some(changes) => {
             let mut time = String::new();
             TimeOfDay::new(options.utc).write(&mut time, wall_ns);
-            line.push_str(&format!(", {time}, {:.1} s", changes.seconds));
+            format!("{time}, what moved in {:.1} s", changes.seconds)
         }
-        None => line.push_str(&format!(", counted since it was made; host up {}", Micros(picture.boot_ns / 1000))),
-    }
-    let count = |severity| view.findings.iter().filter(|finding| finding.severity == severity).count();
-    let (sick, watch) = (count(Severity::Sick), count(Severity::Watch));
-    let ink = if sick > 0 {
-        Ink::Sick
-    } else if watch > 0 {
-        Ink::Watch
-    } else {
-        Ink::Plain
+        None => format!(
+            "counted since the namespace was made, host up {}; --watch 1 shows what moves now",
+            Micros(picture.boot_ns / 1000)
+        ),
     };
-    line.push_str(&match (sick, watch) {
-        (0, 0) => ": all calm".to_owned(),
-        (0, watch) => format!(": nothing sick, {watch} to watch"),
-        (sick, 0) => format!(": {sick} SICK"),
-        (sick, watch) => format!(": {sick} SICK, {watch} to watch"),
-    });
-    page.line(&line, 2, ink);
+    page.line(&from, 2, Ink::Faint);
 }
 
 fn findings(page: &mut Page, findings: &[Finding], all: bool) {
@@ -87,12 +87,18 @@ fn findings(page: &mut Page, findings: &[Finding], all: bool) {
         return;
     }
     page.blank();
-    let columns =
-        [Column::left("", 5), Column::left("", 32), Column::right(""), Column::right(""), Column::left("", usize::MAX)];
+    let columns = [Column::left("", 5), Column::left("", 32), Column::right(""), Column::right(""), Column::prose("")];
+    // A hundred full queues must not hide the rest.
+    let mut of_section: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
+    let mut room = |finding: &&Finding| {
+        let count = of_section.entry(finding.section).or_default();
+        *count += 1;
+        all || *count <= if finding.section == "counters" { FINDINGS } else { OF_SECTION }
+    };
     let most = if all { findings.len() } else { FINDINGS };
-    let rows: Vec<Vec<Cell>> = findings
+    let shown: Vec<&Finding> = findings.iter().filter(|finding| room(finding)).take(most).collect();
+    let rows: Vec<Vec<Cell>> = shown
         .iter()
-        .take(most)
         .map(|finding| {
             let ink = finding.severity.into();
             let name = match finding.severity {
@@ -109,8 +115,8 @@ fn findings(page: &mut Page, findings: &[Finding], all: bool) {
         })
         .collect();
     page.table(&columns, &rows, false);
-    if findings.len() > most {
-        let more = Count(u64::try_from(findings.len() - most).unwrap_or(u64::MAX));
+    if findings.len() > shown.len() {
+        let more = Count(u64::try_from(findings.len() - shown.len()).unwrap_or(u64::MAX));
         page.line(&format!("       and {more} more: --all"), 7, Ink::Faint);
     }
     let names: Vec<&str> = findings.iter().filter_map(|finding| finding.explain).take(EXPLAINED).collect();
@@ -119,7 +125,7 @@ fn findings(page: &mut Page, findings: &[Finding], all: bool) {
     }
 }
 
-/// `12 %`, `0.31 %`, `<0.01 %`: at most seven columns up to 999 %.
+/// `12 %`, `0.31 %`, `<0.01 %`: at most seven columns.
 pub(super) fn percent(value: f64) -> String {
     if value <= 0.0 {
         "0 %".to_owned()
@@ -129,8 +135,10 @@ pub(super) fn percent(value: f64) -> String {
         format!("{value:.2} %")
     } else if value < 10.0 {
         format!("{value:.1} %")
-    } else {
+    } else if value < 999.5 {
         format!("{value:.0} %")
+    } else {
+        ">999 %".to_owned()
     }
 }
 

@@ -70,7 +70,7 @@ fn devices(page: &mut Page, view: &View<'_>) {
         .collect();
     table(
         page,
-        &[Column::left("wireless", 15), Column::left("link level noise", 40), Column::right("discarded")],
+        &[Column::left("wireless", 15), Column::left("link level noise", 24), Column::right("discarded")],
         &wireless,
     );
 }
@@ -220,7 +220,7 @@ fn groups(page: &mut Page, view: &View<'_>) {
             vec![protocol.into(), receiver.device.as_deref().unwrap_or("all").into(), receiver.function.as_str().into()]
         })
         .collect();
-    table(page, &[Column::left("packets", 8), Column::left("device", 15), Column::left("go to", 60)], &rows);
+    table(page, &[Column::left("packets", 8), Column::left("device", 15), Column::rest("go to")], &rows);
 }
 
 fn counters(page: &mut Page, view: &View<'_>) {
@@ -248,5 +248,5 @@ fn counters(page: &mut Page, view: &View<'_>) {
             })
             .collect(),
     };
-    table(page, &[Column::left("counter", 34), Column::right(""), Column::left("", usize::MAX)], &rows);
+    table(page, &[Column::left("counter", 34), Column::right(""), Column::prose("")], &rows);
 }

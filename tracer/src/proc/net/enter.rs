@@ -27,6 +27,9 @@ impl Place {
     }
 }
 
+/// A file that is a namespace, and the process that it belongs to.
+type Way = (PathBuf, Option<u32>);
+
 /// Calls `work` in `netns`, in a thread that enters it and ends; `None` if the namespace is gone.
 /// Where entering is not permitted, but the files of a process in it may be read, `work` gets those.
 ///
@@ -44,7 +47,7 @@ pub fn with<T: Send>(
     let of_process = |pid: u32| (root.process(pid).join("ns/net"), Some(pid));
     let bound = || netns.path.clone().or_else(|| netns::some_mount(root, netns.inode)).map(|path| (path, None));
     let other = || netns::some_process(root, netns.inode).map(of_process);
-    let ways: [&dyn Fn() -> Option<(PathBuf, Option<u32>)>; 3] = [&|| netns.pid.map(of_process), &bound, &other];
+    let ways: [&dyn Fn() -> Option<Way>; 3] = [&|| netns.pid.map(of_process), &bound, &other];
     for way in ways {
         let Some((path, pid)) = way() else { continue };
         match inside(root, &path, netns.inode, &mut work) {

@@ -46,7 +46,7 @@ pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::
     Ok(groups)
 }
 
-/// `1	lo        :     1      V3`
+/// `1 lo : 1 V3`, with tabs.
 fn device_of(line: &[u8]) -> Option<(u32, String)> {
     let mut fields = Fields::new(line);
     let (index, name) = (fields.number()?, text(fields.label()?));
@@ -56,7 +56,7 @@ fn device_of(line: &[u8]) -> Option<(u32, String)> {
     Some((index, name))
 }
 
-/// `				010000E0     1 0:00000000		0`
+/// `010000E0 1 0:00000000 0`, with tabs.
 fn group(line: &[u8]) -> Option<(Ipv4Addr, u32)> {
     let mut fields = Fields::new(line);
     let (group, users) = (word(fields.word()?)?, fields.number()?);

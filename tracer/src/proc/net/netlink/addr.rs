@@ -26,7 +26,7 @@ pub struct Address {
 /// Every address.
 ///
 /// # Errors
-/// See [`super::dump`].
+/// Those of the socket, and what the kernel answers.
 pub fn read() -> io::Result<Vec<Address>> {
     let mut addresses = Vec::new();
     super::dump(libc::NETLINK_ROUTE, RTM_GETADDR, &[0; IFADDRMSG], RTM_NEWADDR, |payload| {

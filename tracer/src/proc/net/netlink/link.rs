@@ -38,7 +38,7 @@ pub struct Link {
 /// Every device.
 ///
 /// # Errors
-/// See [`super::dump`].
+/// Those of the socket, and what the kernel answers.
 pub fn read() -> io::Result<Vec<Link>> {
     let mut links = Vec::new();
     super::dump(libc::NETLINK_ROUTE, RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, |payload| {

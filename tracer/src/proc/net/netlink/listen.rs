@@ -39,7 +39,7 @@ pub struct Listener {
 /// Every TCP listener, IPv4 and IPv6.
 ///
 /// # Errors
-/// See [`super::dump`].
+/// Those of the socket, and what the kernel answers.
 pub fn read() -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {

@@ -57,7 +57,7 @@ impl Neighbour {
 /// neighbours, which are `NOARP`.
 ///
 /// # Errors
-/// See [`super::dump`].
+/// Those of the socket, and what the kernel answers.
 pub fn read() -> io::Result<Vec<Neighbour>> {
     let mut neighbours = Vec::new();
     super::dump(libc::NETLINK_ROUTE, RTM_GETNEIGH, &[0; NDMSG], RTM_NEWNEIGH, |payload| {
