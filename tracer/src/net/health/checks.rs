@@ -176,12 +176,12 @@ fn interfaces(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<F
             [("rx", "rx_errors", "rx_dropped", "rx_packets"), ("tx", "tx_errors", "tx_dropped", "tx_packets")]
         {
             let kinds = [
-                (counter(errors), ERRORS, format!("{direction} errors"), "damaged on the wire or by the device"),
-                (counter(drops), DROPS, format!("{direction} drops"), "no room, or nobody wanted them"),
+                (counter(errors), 1, ERRORS, format!("{direction} errors"), "damaged on the wire or by the device"),
+                (counter(drops), FEW, DROPS, format!("{direction} drops"), "no room, or nobody wanted them"),
             ];
-            for (count, [watch, sick], kind, meaning) in kinds {
+            for (count, least, [watch, sick], kind, meaning) in kinds {
                 let share = percent(count, counter(packets).saturating_add(count)).unwrap_or(0.0);
-                if let Some(severity) = by(share, watch, sick).filter(|_| count > 0) {
+                if let Some(severity) = by(share, watch, sick).filter(|_| count >= least) {
                     // A large share of next to nothing is what a device does that comes up.
                     let severity = if count < FEW { Severity::Watch } else { severity };
                     let (what, amount) = (format!("{} {kind}", interface.name), Count(count).to_string());
@@ -244,7 +244,7 @@ pub fn totals(picture: &Picture, changes: Option<&Changes>) -> [u64; 3] {
 fn neighbours(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<Finding>) {
     for neighbour in picture.neighbours.iter().flatten().filter(|neighbour| neighbour.is_unanswered()) {
         let device = picture.device(neighbour.ifindex).unwrap_or("?");
-        let meaning = format!("does not answer on {device}: it is away, or the cable or VLAN is wrong");
+        let meaning = format!("does not answer on {device}: away, or wrong VLAN");
         let state = neighbour.state_name().to_owned();
         findings.push(finding(Severity::Watch, "neighbours", neighbour.address.to_string(), state, None, meaning));
     }

@@ -181,7 +181,8 @@ fn devices_by_errors_drops_and_carrier() {
         (1_000_000, 0, 200, Some(Severity::Watch)),
         (1_000_000, 2_000, 0, Some(Severity::Sick)),
         (1_000, 0, 20, Some(Severity::Sick)),
-        (1, 0, 3, Some(Severity::Watch)),
+        (1, 0, 3, None),
+        (1, 1, 0, Some(Severity::Watch)),
     ] {
         picture.interfaces = vec![interface(packets, errors, drops)];
         assert_eq!(found(&picture, None).first().map(|finding| finding.0), expected, "{packets} {errors} {drops}");

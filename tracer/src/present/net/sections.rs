@@ -103,8 +103,9 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
     page.table(&columns, &rows, true);
     let left = idle.len() + shown.len().saturating_sub(most);
     if left > 0 {
-        let names: Vec<&str> =
-            shown.iter().skip(most).chain(&idle).map(|device| device.name.as_str()).take(5).collect();
+        // A name has at most fifteen bytes, but each may be shown as four.
+        let names = shown.iter().skip(most).chain(&idle).take(4);
+        let names: Vec<String> = names.map(|device| device.name.chars().take(8).collect()).collect();
         let dots = if left > names.len() { ", …" } else { "" };
         let why = if shown.len() > most { "more" } else { "down and idle" };
         page.line(&format!("{left} {why}: {}{dots}", names.join(", ")), 2, Ink::Faint);
@@ -256,7 +257,10 @@ fn counters(view: &View<'_>) -> String {
     let mut moved: Vec<(&str, Change)> = changes.counters.iter().map(|(name, c)| (name.as_str(), *c)).collect();
     moved.sort_by_key(|(_, change)| std::cmp::Reverse(change.amount()));
     let each = |(name, change): &(&str, Change)| match change {
-        Change::By(amount) => format!("{name} {}/s", short(rounded(per_second(*amount, changes)))),
+        Change::By(amount) => match per_second(*amount, changes) {
+            rate if rate < 9.95 => format!("{name} {rate:.1}/s"),
+            rate => format!("{name} {}/s", short(rounded(rate))),
+        },
         Change::Reset => format!("{name} began again"),
     };
     match moved.len() {
@@ -314,8 +318,8 @@ fn memory(picture: &Picture) -> String {
     };
     let limits = &picture.limits;
     let parts = [
-        of(stat("TCP", "mem"), limits.tcp_mem.map(|mem| mem[2]), "TCP pages"),
-        of(stat("UDP", "mem"), limits.udp_mem.map(|mem| mem[2]), "UDP pages"),
+        of(stat("TCP", "mem"), limits.tcp_mem.map(|mem| mem[2]), "pages: TCP"),
+        of(stat("UDP", "mem"), limits.udp_mem.map(|mem| mem[2]), "UDP"),
         of(stat("TCP", "orphan"), limits.tcp_max_orphans, "orphans"),
         of(stat("TCP", "tw"), limits.tcp_max_tw_buckets, "TIME_WAIT"),
     ];

@@ -124,7 +124,7 @@ fn never_wider_than_the_page_and_never_hostile() {
 #[test]
 fn one_page_however_much_there_is() {
     let text = page(&full(), None, Options { quiet: true, ..Options::default() });
-    assert!(text.lines().count() <= 50, "{text}");
+    assert!(text.lines().count() <= 50, "{}: {text}", text.lines().count());
     assert!(text.contains("more: --all") && text.contains("tracer explain "), "{text}");
     let all = page(&full(), None, Options { all: true, ..Options::default() });
     assert!(all.lines().count() > 150);

@@ -7,7 +7,7 @@ use crate::present::clock::TimeOfDay;
 use crate::present::unit::{Count, Micros};
 
 /// How many findings a page has.
-const FINDINGS: usize = 10;
+const FINDINGS: usize = 8;
 /// How many of one kind, except counters, each of which is another one.
 const OF_SECTION: usize = 2;
 /// How many names are given to `tracer explain`.
