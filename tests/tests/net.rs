@@ -323,7 +323,12 @@ fn a_full_accept_queue_comes_first_and_says_what_next() {
     assert!(status.success(), "{log}");
     let lines: Vec<&str> = out.lines().collect();
     assert!(lines[0].contains("SICK"), "{out}");
-    assert!(lines[3].starts_with("SICK   10.7.0.2:80 ") && lines[3].contains("2 of 1"), "{out}");
+    assert!(
+        lines[3].starts_with("SICK   10.7.0.2:80 ")
+            && lines[3].contains("2 of 1")
+            && lines[3].contains("by net server["),
+        "{out}"
+    );
     let overflowed = lines.iter().find(|line| line.contains("TcpExtListenOverflows ")).expect("it is a line");
     assert!(overflowed.contains("accept queue full"), "{out}");
     assert!(out.contains("tracer explain TcpExtListenOverflows"), "{out}");

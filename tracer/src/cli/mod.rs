@@ -213,6 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn net_watches_and_counts() {
+        let Command::Net(net) = parse("net --netns 4026531840 -a --watch 0.5 --count 3 --json").unwrap() else {
+            panic!()
+        };
+        assert!(net.all && net.json && !net.all_netns);
+        assert_eq!((net.watch, net.count), (Some(std::time::Duration::from_millis(500)), Some(3)));
+        assert_eq!(net.netns, Some(crate::filter::parse::Netns::Inode(4_026_531_840)));
+        for (line, part) in [
+            ("net --count 3", "--watch"),
+            ("net --netns 1 --all-netns", "--all-netns"),
+            ("net --watch 0", "longer than zero"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
     fn the_other_commands() {
         assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true }))));
         assert!(matches!(parse("completions bash"), Ok(Command::Completions { shell: clap_complete::Shell::Bash })));

@@ -9,11 +9,12 @@ use crate::filter::parse::Netns;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct NetArgs {
     /// This network namespace: of a process, by `ip netns` name or by inode number
-    #[arg(long, value_name = "PID|NAME|INODE")]
+    // Ids of its own where `live` has an option of the same name that means something else.
+    #[arg(id = "namespace", long = "netns", value_name = "PID|NAME|INODE")]
     pub netns: Option<Netns>,
 
     /// Every network namespace that a process or a file keeps alive, one after another
-    #[arg(long, conflicts_with = "netns")]
+    #[arg(long, conflicts_with = "namespace")]
     pub all_netns: bool,
 
     /// Every row of every table
@@ -25,7 +26,7 @@ pub struct NetArgs {
     pub watch: Option<Duration>,
 
     /// Stop after so many intervals
-    #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(id = "intervals", long = "count", value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
     /// One JSON object for each namespace and interval

@@ -96,6 +96,8 @@ fn owners_are_processes_nobody_or_unknown() {
         [(process(7, "ser\u{1b}ver"), 2), (process(8, "client"), 2), (Owner::Unknown, 2), (Owner::Kernel, 1)]
     );
     assert_eq!(sockets.owners[1].in_state(TcpState::CloseWait), 1);
+    assert_eq!(sockets.listeners.get(&11), Some(&process(7, "ser\u{1b}ver")));
+    assert_eq!(sockets.listeners.get(&14), None);
     let to: Vec<_> = sockets.destinations.iter().map(|to| (to.rport, to.ports)).collect();
     assert_eq!(to, [(80, 3)], "with TIME_WAIT, without what came to a listener");
     assert_eq!(

@@ -25,6 +25,8 @@ pub struct Sockets {
     pub destinations: Vec<Destination>,
     /// For listeners: connections that wait, by inode (from the file, where sock_diag is silent).
     pub waiting: Vec<(u64, IpAddr, u16, u32)>,
+    /// Who has the listeners, by inode, where that is known.
+    pub listeners: HashMap<u64, Owner>,
     rows: Vec<(u64, u8)>,
     ports: Vec<Port>,
     listening: HashSet<u16>,
@@ -73,6 +75,17 @@ pub enum Owner {
     Kernel,
     /// A process that may not be looked into, or that came or went meanwhile.
     Unknown,
+}
+
+impl Owner {
+    /// The process, if it is one.
+    #[must_use]
+    pub const fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Process { pid, .. } => Some(*pid),
+            Self::Kernel | Self::Unknown => None,
+        }
+    }
 }
 
 /// Connections from local ports that connect() chose.
@@ -159,6 +172,10 @@ impl Sockets {
                 Owned { owner, states }
             })
             .collect();
+        let names: HashMap<u32, &Owner> =
+            self.owners.iter().filter_map(|owned| Some((owned.owner.pid()?, &owned.owner))).collect();
+        let owner = |inode: u64| names.get(holders.holders(inode).first()?).map(|owner| (inode, (*owner).clone()));
+        self.listeners = self.waiting.iter().filter_map(|waiting| owner(waiting.0)).collect();
         self.owners.sort_by_key(|owned| (u64::MAX - owned.total(), owned.owner.clone()));
     }
 

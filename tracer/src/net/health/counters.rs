@@ -127,6 +127,20 @@ pub const RULES: &[Rule] = &[
     watch("IcmpOutRateLimitGlobal", "ICMP not sent: the host's rate limit"),
 ];
 
+/// Events that are not among those of the counter that they are compared with: the whole is both.
+const BESIDE: [&str; 10] = [
+    "TcpExtListenOverflows",
+    "TcpExtListenDrops",
+    "TcpRetransSegs",
+    "TcpExtTCPSynRetrans",
+    "UdpRcvbufErrors",
+    "Udp6RcvbufErrors",
+    "UdpInCsumErrors",
+    "Udp6InCsumErrors",
+    "UdpNoPorts",
+    "Udp6NoPorts",
+];
+
 /// How far the counters moved, or what they are.
 pub(super) fn amounts<'a>(picture: &'a Picture, changes: Option<&'a Changes>) -> HashMap<&'a str, u64> {
     match changes {
@@ -146,7 +160,8 @@ pub(super) fn assess(picture: &Picture, changes: Option<&Changes>) -> Vec<Findin
         .iter()
         .filter_map(|rule| {
             let count = amounts.get(rule.name).copied().filter(|count| *count > 0)?;
-            let whole = |of| amounts.get(of).copied().unwrap_or(0);
+            let beside = if BESIDE.contains(&rule.name) { count } else { 0 };
+            let whole = |of| amounts.get(of).copied().unwrap_or(0).saturating_add(beside);
             let (severity, percent) = match rule.measure {
                 Measure::Any(severity) => (severity, None),
                 Measure::Share { of, watch, sick } => {

@@ -35,8 +35,8 @@ fn counters_by_count_and_by_share() {
         (&[("TcpExtTCPAbortOnMemory", 1)][..], Some(Severity::Sick)),
         (&[("TcpExtTCPBacklogDrop", 1)], Some(Severity::Watch)),
         (&[("TcpRetransSegs", 99), ("TcpOutSegs", 10_000)], None),
-        (&[("TcpRetransSegs", 100), ("TcpOutSegs", 10_000)], Some(Severity::Watch)),
-        (&[("TcpRetransSegs", 500), ("TcpOutSegs", 10_000)], Some(Severity::Sick)),
+        (&[("TcpRetransSegs", 102), ("TcpOutSegs", 10_000)], Some(Severity::Watch)),
+        (&[("TcpRetransSegs", 600), ("TcpOutSegs", 10_000)], Some(Severity::Sick)),
         (&[("TcpRetransSegs", 9), ("TcpOutSegs", 10)], None),
         (&[("TcpExtListenOverflows", 1), ("TcpPassiveOpens", 1_000_000)], Some(Severity::Watch)),
         (&[("TcpExtListenOverflows", 10), ("TcpPassiveOpens", 100)], Some(Severity::Sick)),
@@ -59,6 +59,7 @@ fn every_rule_can_be_broken_and_is_explained() {
         let findings = assess(&picture, None);
         assert_eq!(findings.len(), 1, "{}", rule.name);
         assert!(explanation(rule.name).is_some());
+        assert!(findings[0].percent.is_none_or(|percent| percent <= 100.0), "{}", rule.name);
         if let Measure::Share { watch, sick, .. } = rule.measure {
             assert!(watch < sick, "{}", rule.name);
         }

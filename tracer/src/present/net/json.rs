@@ -121,20 +121,25 @@ fn sockets(picture: &Picture) -> Value {
 }
 
 fn listen_queues(picture: &Picture) -> Value {
+    let object = |laddr: std::net::IpAddr, lport: u16, inode: u64, backlog: u32, limit: Option<u32>| {
+        let (pid, comm) = match picture.sockets.listeners.get(&inode) {
+            Some(Owner::Process { pid, comm }) => (Some(*pid), Some(comm.as_str())),
+            _ => (None, None),
+        };
+        json!({
+            "laddr": laddr, "lport": lport, "backlog": backlog, "backlog_limit": limit,
+            "inode": inode, "pid": pid, "comm": comm,
+        })
+    };
     match &picture.listeners {
-        Some(listeners) => listeners
-            .iter()
-            .map(|l| {
-                json!({ "laddr": l.address, "lport": l.port, "backlog": l.waiting, "backlog_limit": l.limit, "inode": l.inode })
-            })
-            .collect(),
+        Some(listeners) => {
+            listeners.iter().map(|l| object(l.address, l.port, l.inode.into(), l.waiting, Some(l.limit))).collect()
+        }
         None => picture
             .sockets
             .waiting
             .iter()
-            .map(|(inode, address, port, waiting)| {
-                json!({ "laddr": address, "lport": port, "backlog": waiting, "backlog_limit": null, "inode": inode })
-            })
+            .map(|(inode, address, port, waiting)| object(*address, *port, *inode, *waiting, None))
             .collect(),
     }
 }
