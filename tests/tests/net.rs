@@ -4,97 +4,18 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader};
-use std::net::UdpSocket;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
-use tracer_tests::agent::{run_to_end, tracer_program};
-use tracer_tests::generator::{Actor, Listener, Pair};
-use tracer_tests::netns::{Netns, command, scratch};
+use tracer_tests::agent::run_to_end;
+use tracer_tests::generator::{Listener, Pair};
+use tracer_tests::netns::{Netns, command};
+use tracer_tests::network::{Network, json_of, list, net, text};
 use tracer_tests::skip::{missing_tool, skip};
 use tracer_tests::traffic::sys;
-
-/// A client and a server in two namespaces on a wire, and what went between them: IPv4 and IPv6
-/// connections, one refused, a neighbour that does not answer, datagrams that nobody wanted.
-struct Network {
-    client_ns: Netns,
-    server_ns: Netns,
-    client: Actor,
-    server: Actor,
-}
-
-impl Network {
-    fn new() -> Self {
-        let (client_ns, server_ns) = Netns::pair();
-        for family in ["ipv4", "ipv6"] {
-            client_ns.sysctl(&format!("net/{family}/neigh/wire/mcast_solicit"), "1");
-        }
-        client_ns.ip(&["route", "add", "default", "via", "10.7.0.2"]);
-        client_ns.ip(&["route", "add", "192.0.2.0/24", "via", "10.7.0.2", "metric", "77"]);
-        client_ns.ip(&["route", "add", "unreachable", "198.51.100.0/24"]);
-        client_ns.ip(&["route", "add", "blackhole", "203.0.113.0/24"]);
-        client_ns.ip(&["-6", "route", "add", "default", "via", "fd07::2"]);
-        client_ns.ip(&["-6", "route", "add", "2001:db8::/32", "via", "fd07::2", "metric", "99"]);
-        client_ns.ip(&["-6", "route", "add", "unreachable", "2001:db8:1::/48"]);
-        client_ns.ip(&["neigh", "add", "10.7.0.66", "lladdr", "02:00:00:00:00:66", "dev", "wire", "nud", "permanent"]);
-        let client = Actor::builder(&client_ns).comm("net client").start();
-        let server = Actor::builder(&server_ns).comm("net server").start();
-        Self { client_ns, server_ns, client, server }
-    }
-
-    fn busy(&self) {
-        for address in ["10.7.0.2:80", "[fd07::2]:80"] {
-            let listener = Listener::open(&self.server, &self.server_ns, address);
-            for _ in 0..3 {
-                let pair = Pair::open(&self.client, &self.client_ns, &listener);
-                self.client.send(pair.client_fd, 5000);
-                self.server.recv(pair.server_fd, 5000);
-                self.client.on("close", pair.client_fd);
-                self.server.on("close", pair.server_fd);
-            }
-            self.server.on("close", listener.fd);
-        }
-        for (address, errno) in
-            [("10.7.0.2:9", "ECONNREFUSED"), ("[fd07::2]:9", "ECONNREFUSED"), ("10.7.0.99:9", "EHOSTUNREACH")]
-        {
-            let fd = self.client.socket(if address.starts_with('[') { 6 } else { 4 });
-            assert_eq!(self.client.connect(fd, address).errno(), Some(errno), "{address}");
-            self.client.on("close", fd);
-        }
-        self.client_ns.within(|| {
-            let udp = UdpSocket::bind("0.0.0.0:0").expect("a UDP socket is bound");
-            for _ in 0..4 {
-                udp.send_to(b"anybody?", "10.7.0.2:9").expect("a datagram is sent");
-            }
-        });
-    }
-}
-
-/// The object that `tracer net --json ARGS` prints.
-fn net(args: &[&str]) -> Value {
-    let (status, out, log) = run_to_end(&[&["net", "--json"], args].concat());
-    assert!(status.success(), "{log}");
-    assert_eq!(out.lines().count(), 1, "{out}");
-    serde_json::from_str(&out).expect("an object")
-}
 
 /// A command in a namespace; its output.
 fn inside(netns: &Netns, words: &[&str]) -> String {
     command("ip", &[&["netns", "exec", netns.name()], words].concat())
-}
-
-fn json_of(text: &str) -> Value {
-    serde_json::from_str(text.trim()).expect("JSON")
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn list(value: &Value) -> &[Value] {
-    value.as_array().expect("a list")
 }
 
 /// Every number of `before` and `after` that has a name, and ours between.
@@ -385,38 +306,6 @@ fn conntrack_agrees_with_conntrack() {
 }
 
 #[test]
-fn a_namespace_by_process_name_and_number() {
-    let network = Network::new();
-    let inode = network.client_ns.inode();
-    for choice in [network.client_ns.name(), &network.client.process.pid.to_string(), &inode.to_string()] {
-        let ours = net(&["--netns", choice]);
-        assert_eq!(ours["netns"], json!(inode), "{choice}");
-        assert_eq!(ours["netns_name"], json!(network.client_ns.name()), "{choice}");
-        assert_eq!(ours["netns_current"], json!(false));
-        let names: Vec<&str> = list(&ours["interfaces"]).iter().map(|i| text(&i["name"])).collect();
-        assert!(names.contains(&"wire"), "{names:?}");
-    }
-    let own = std::fs::metadata("/proc/self/ns/net").expect("there is a namespace");
-    assert_eq!(net(&[])["netns"], json!(std::os::unix::fs::MetadataExt::ino(&own)));
-}
-
-#[test]
-fn every_namespace_once() {
-    let network = Network::new();
-    // One that only its name keeps alive.
-    let empty = Netns::new();
-    let (status, out, log) = run_to_end(&["net", "--json", "--all-netns"]);
-    assert!(status.success(), "{log}");
-    let inodes: Vec<u64> = out.lines().map(|line| json_of(line)["netns"].as_u64().expect("a number")).collect();
-    for netns in [&network.client_ns, &network.server_ns, &empty] {
-        assert_eq!(inodes.iter().filter(|inode| **inode == netns.inode()).count(), 1, "{inodes:?}");
-    }
-    let own = std::fs::metadata("/proc/self/ns/net").expect("there is a namespace");
-    assert!(inodes.contains(&std::os::unix::fs::MetadataExt::ino(&own)));
-    assert_eq!(inodes.iter().collect::<BTreeSet<_>>().len(), inodes.len());
-}
-
-#[test]
 fn local_ports_that_run_out() {
     let network = Network::new();
     network.client_ns.sysctl("net/ipv4/ip_local_port_range", "40000 40009");
@@ -436,167 +325,4 @@ fn local_ports_that_run_out() {
     assert_eq!(text(&sick["amount"]), "8 of 8");
     // The server's side of the same connections takes no ports of its own choice.
     assert_eq!(net(&["--netns", network.server_ns.name()])["ports"]["destinations"], json!([]));
-}
-
-/// `tracer net --watch`, line by line.
-struct Watch {
-    child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-}
-
-impl Watch {
-    fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(tracer_program())
-            .args(["net", "--json", "--watch", "100ms"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("tracer starts");
-        let lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-        Self { child, lines }
-    }
-
-    fn next(&mut self) -> Value {
-        json_of(&self.lines.next().expect("it goes on").expect("it is text"))
-    }
-
-    /// The first object that `ask` wants.
-    fn until(&mut self, what: &str, mut ask: impl FnMut(&Value) -> bool) -> Value {
-        let end = std::time::Instant::now() + sys::patience();
-        while std::time::Instant::now() < end {
-            let object = self.next();
-            if ask(&object) {
-                return object;
-            }
-        }
-        panic!("{what} does not come");
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-#[test]
-fn watch_shows_what_moves_and_what_comes_and_goes() {
-    let network = Network::new();
-    let mut watch = Watch::start(&["--netns", network.client_ns.name()]);
-    let first = watch.next();
-    assert!(first["changes"]["seconds"].as_f64() >= Some(0.09), "{}", first["changes"]["seconds"]);
-
-    let presence = |object: &Value, name: &str| {
-        let devices = list(&object["changes"]["interfaces"]).to_owned();
-        devices.iter().find(|device| device["name"] == json!(name)).map(|device| text(&device["presence"]).to_owned())
-    };
-    network.client_ns.ip(&["link", "add", "guest", "type", "veth", "peer", "name", "other"]);
-    watch.until("the device", |object| presence(object, "guest").as_deref() == Some("appeared"));
-    watch.until("the device", |object| presence(object, "guest").as_deref() == Some("stayed"));
-    network.client_ns.ip(&["link", "del", "guest"]);
-    let gone = watch.until("its end", |object| presence(object, "guest").as_deref() == Some("vanished"));
-    let device = list(&gone["changes"]["interfaces"]).iter().find(|d| d["name"] == json!("guest")).cloned();
-    assert!(device.expect("it is told")["rx_bytes"].is_null(), "how far a device that is gone moved is unknown");
-    watch.until("nothing", |object| presence(object, "guest").is_none());
-
-    // What moves is told once, all of it, and nothing when nothing moves.
-    let sent = |object: &Value| object["changes"]["counters"]["TcpActiveOpens"]["delta"].as_u64().unwrap_or(0);
-    network.busy();
-    let mut sum = 0;
-    watch.until("all connections", |object| {
-        sum += sent(object);
-        sum == 9
-    });
-    watch.until("quiet", |object| object["changes"]["counters"].as_object().is_some_and(serde_json::Map::is_empty));
-
-    // SAFETY: the process was started here and has not been waited for, so the id is its own.
-    unsafe { libc::kill(watch.child.id() as i32, libc::SIGINT) };
-    assert!(watch.child.wait().expect("it ends").success());
-}
-
-#[test]
-fn count_ends_the_watching() {
-    let netns = Netns::new();
-    let (status, out, log) = run_to_end(&["net", "--json", "--watch", "0.05", "--count", "3", "--netns", netns.name()]);
-    assert!(status.success(), "{log}");
-    assert_eq!(out.lines().count(), 3);
-    let (status, out, log) = run_to_end(&["net", "--watch", "50ms", "--count", "2", "--netns", netns.name()]);
-    assert!(status.success(), "{log}");
-    assert_eq!(out.matches("counters ").count(), 2, "{out}");
-}
-
-#[test]
-fn a_closed_pipe_is_no_failure() {
-    let mut child = Command::new(tracer_program())
-        .args(["net", "--watch", "10ms", "--all"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("tracer starts");
-    drop(child.stdout.take());
-    assert!(child.wait().expect("it ends").success());
-}
-
-#[test]
-fn wrong_usage_and_no_such_namespace() {
-    for (args, status, part) in [
-        (&["net", "--count", "3"][..], 2, "--watch"),
-        (&["net", "--watch", "0"], 2, "longer than zero"),
-        (&["net", "--netns", "1", "--all-netns"], 2, "--all-netns"),
-        (&["net", "--netns", "no-such-name"], 1, "no such network namespace: no-such-name"),
-        (&["net", "--netns", "4026530000"], 1, "network namespace"),
-    ] {
-        let (ended, _, log) = run_to_end(args);
-        assert_eq!(ended.code(), Some(status), "{args:?}: {log}");
-        assert!(log.contains(part), "{args:?}: {log}");
-    }
-}
-
-#[test]
-fn without_root_it_says_what_is_missing() {
-    let network = Network::new();
-    let _listener = Listener::open(&network.client, &network.client_ns, "127.0.0.1:81");
-    let copy = scratch().join("tracer-of-nobody");
-    std::fs::copy(tracer_program(), &copy).expect("the binary is copied");
-    let nobody = |args: &[&str]| {
-        let mut tracer = Command::new("ip");
-        // `ip netns exec` as root, then nobody.
-        tracer.args([
-            "netns",
-            "exec",
-            network.client_ns.name(),
-            "setpriv",
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-            "--",
-        ]);
-        tracer.arg(&copy).arg("net").args(args).output().expect("it runs")
-    };
-    let out = nobody(&["--json"]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let ours = json_of(&String::from_utf8_lossy(&out.stdout));
-    assert_eq!(ours["netns"], json!(network.client_ns.inode()));
-    let owners = list(&ours["sockets"]["owners"]);
-    assert_eq!(owners.len(), 1, "{owners:?}");
-    assert_eq!((text(&owners[0]["owner"]), &owners[0]["total"]), ("unknown", &json!(1)));
-    assert!(ours["missing"]["processes_denied"].as_u64() > Some(0));
-    assert_eq!(ours["listen_queues"][0]["backlog_limit"], json!(16), "sock_diag needs no root");
-    let out = nobody(&[]);
-    let page = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(out.status.success() && page.contains("not seen: the owner of 1 socket"), "{page}");
-    if std::fs::exists("/proc/net/nf_conntrack").expect("/proc is there") {
-        assert!(page.contains("nf_conntrack: only root may read it"), "{page}");
-    }
-
-    let other = network.server_ns.name();
-    let out = Command::new(&copy).args(["net", "--netns", other]).uid(65534).gid(65534).output().expect("it runs");
-    let said = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert_eq!(out.status.code(), Some(1), "{said}");
-    assert!(said.contains("run as root"), "{said}");
-    std::fs::remove_file(&copy).expect("the copy is removed");
 }
