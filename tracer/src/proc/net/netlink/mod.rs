@@ -8,6 +8,7 @@ pub mod link;
 pub mod listen;
 mod message;
 pub mod neigh;
+pub mod nftables;
 mod socket;
 
 use std::io;
