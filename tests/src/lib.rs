@@ -5,7 +5,7 @@
 //! - [`generator`] drives such processes and keeps the [`generator::Fact`]s of what they did.
 //! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
-//! - [`netns`] and [`wire`] make the networks.
+//! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
@@ -15,6 +15,7 @@ pub mod compare;
 pub mod errno;
 pub mod generator;
 pub mod netns;
+pub mod network;
 pub mod scene;
 pub mod skip;
 pub mod stream;

@@ -11,6 +11,8 @@ pub mod filter;
 mod gate;
 pub mod kernel;
 pub mod logging;
+pub mod net;
+pub mod netfilter;
 pub mod present;
 pub mod proc;
 pub mod shown;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tracer::{
     cli::{self, Command, OutputArgs},
-    command::{completions, doctor, explain, live, man, run},
+    command::{completions, doctor, explain, live, man, net, run},
 };
 
 fn main() -> ExitCode {
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Net(args) => net::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => done(completions::write(shell, &mut std::io::stdout())),

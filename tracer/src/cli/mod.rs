@@ -1,6 +1,7 @@
 //! The command line.
 
 mod explain;
+mod net;
 mod output;
 pub mod value;
 
@@ -10,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use explain::ExplainArgs;
+pub use net::NetArgs;
 pub use output::{Color, OutputArgs};
 
 use crate::filter::{FilterArgs, FilterError};
@@ -33,6 +35,7 @@ pub const EXAMPLES: &str = "\
   tracer --raddr 10.0.0.0/8 --rport '!443' --json  one network, without HTTPS
   tracer run -- curl http://localhost/             one command
   tracer explain TIME_WAIT NO_SOCKET 111           what they mean, and where to look
+  tracer net                                       the state of the network on one page
   tracer doctor                                    what this kernel allows";
 
 fn after_help() -> String {
@@ -59,6 +62,8 @@ pub enum Command {
     Live(LiveArgs),
     /// Start a command and show its connections and those of its descendants
     Run(RunArgs),
+    /// Show the state of the network: what is sick first, then devices, sockets, tables
+    Net(NetArgs),
     /// Say what this kernel and these privileges allow, hook by hook
     Doctor(DoctorArgs),
     /// Say what a drop reason, reset reason, TCP state, verdict, errno or counter means
@@ -209,6 +214,25 @@ mod tests {
         ] {
             let Command::Run(run) = parse(line).unwrap() else { panic!("{line}") };
             assert_eq!(run.command, words);
+        }
+    }
+
+    #[test]
+    fn net_watches_and_counts() {
+        let Command::Net(net) = parse("net --netns 4026531840 -a --watch 0.5 --count 3 --json").unwrap() else {
+            panic!()
+        };
+        assert!(net.all && net.json && !net.all_netns);
+        assert_eq!((net.watch, net.count), (Some(std::time::Duration::from_millis(500)), Some(3)));
+        assert_eq!(net.netns, Some(crate::filter::parse::Netns::Inode(4_026_531_840)));
+        for (line, part) in [
+            ("net --count 3", "--watch"),
+            ("net --netns 1 --all-netns", "--all-netns"),
+            ("net --watch 0", "longer than zero"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(part), "{line}: {error}");
         }
     }
 

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod explain;
 pub mod live;
 pub mod man;
+pub mod net;
 pub mod report;
 pub mod run;
 pub mod session;

@@ -222,6 +222,12 @@ pub fn suggestions(word: &str) -> Vec<&'static str> {
     nearest::nearest(&normal(word), names)
 }
 
+/// The entry of a kernel counter, by its name as `nstat` writes it.
+#[must_use]
+pub fn counter(name: &str) -> Option<&'static Entry> {
+    counter::TABLES.iter().copied().flatten().find(|entry| entry.names().any(|known| known == name))
+}
+
 /// The entry of a drop reason, by its name with or without `SKB_DROP_REASON_`, spelled as the kernel
 /// does.
 #[must_use]

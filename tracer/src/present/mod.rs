@@ -4,6 +4,7 @@ pub mod clock;
 pub mod errno;
 pub mod escape;
 pub mod json;
+pub mod net;
 pub mod number;
 pub mod output;
 mod owners;

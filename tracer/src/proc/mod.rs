@@ -8,6 +8,7 @@ pub mod container;
 mod dir;
 pub mod fd;
 mod mountinfo;
+pub mod net;
 pub mod net_tcp;
 pub mod netns;
 pub mod process;
@@ -15,4 +16,4 @@ pub mod root;
 mod stat;
 pub mod tables;
 #[cfg(test)]
-mod tree;
+pub(crate) mod tree;

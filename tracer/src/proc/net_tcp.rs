@@ -57,7 +57,7 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    fn add(&mut self, path: &Path, line: u64) {
+    pub(super) fn add(&mut self, path: &Path, line: u64) {
         self.count += 1;
         if self.places.len() < PLACES {
             self.places.push((path.to_owned(), line));

@@ -155,6 +155,19 @@ pub fn by_pid(root: &ProcRoot, pid: u32) -> Result<Option<u32>, NetnsError> {
     }
 }
 
+/// The inode number of the namespace of this process.
+#[must_use]
+pub fn current(root: &ProcRoot) -> Option<u32> {
+    Dir::place_at(&root.path().join("self")).and_then(|process| netns_of(&process)).ok()
+}
+
+/// What the namespace `inode` is called in the directories of named namespaces, if it is there.
+#[must_use]
+pub fn name_of(root: &ProcRoot, inode: u32) -> Option<String> {
+    let found = root.netns_dirs().iter().filter_map(|dir| named(dir).ok()).flat_map(|named| named.namespaces);
+    found.into_iter().find_map(|(found, name, _)| (found == inode).then_some(name))
+}
+
 /// A process in the namespace `inode`, found anew.
 pub(super) fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
     let mut some = None;

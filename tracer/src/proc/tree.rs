@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory of its own, removed in the end.
-pub(super) struct Tree(PathBuf);
+pub(crate) struct Tree(PathBuf);
 
 impl Tree {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tracer-proc-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
@@ -18,20 +18,20 @@ impl Tree {
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub(super) fn file(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.parent(name), content).unwrap();
     }
 
-    pub(super) fn link(&self, name: &str, text: impl AsRef<Path>) {
+    pub(crate) fn link(&self, name: &str, text: impl AsRef<Path>) {
         symlink(text, self.parent(name)).unwrap();
     }
 
     /// A process with the stat that `ticks` need.
-    pub(super) fn process(&self, pid: u32, comm: &str, ticks: u64) {
+    pub(crate) fn process(&self, pid: u32, comm: &str, ticks: u64) {
         self.file(&format!("{pid}/stat"), stat(pid, comm, ticks));
     }
 
@@ -49,7 +49,7 @@ impl Drop for Tree {
 }
 
 /// A /proc/PID/stat as the kernel writes it.
-pub(super) fn stat(pid: u32, comm: &str, ticks: u64) -> String {
+pub(crate) fn stat(pid: u32, comm: &str, ticks: u64) -> String {
     format!(
         "{pid} ({comm}) S 1 {pid} {pid} 0 -1 4194560 4563 60011 91 1008 36 21 208 140 20 0 1 0 {ticks} 172244992 \
          3289 18446744073709551615 1 1 0 0 0 0 671173123 4096 1260 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"

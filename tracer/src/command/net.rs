@@ -1,0 +1,175 @@
+//! `tracer net`: the state of a network namespace on one page.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{
+    cli::NetArgs,
+    clock,
+    filter::{Host, Lookup as _, parse},
+    net::{Picture, change, collect, health},
+    present::net::{Options, View, write_json, write_text},
+    proc::{
+        netns::{self, Netns},
+        root::ProcRoot,
+    },
+};
+
+/// Shows it, once or again and again.
+///
+/// # Errors
+/// If there is no such namespace, it cannot be read, or stdout cannot be written.
+pub fn run(args: &NetArgs) -> anyhow::Result<ExitCode> {
+    let root = ProcRoot::default();
+    match args.watch {
+        None => {
+            let pictures = take(&root, args)?;
+            let views: Vec<_> = pictures.iter().map(|picture| (picture, None)).collect();
+            show(args, &views)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(interval) => super::runtime()?.block_on(watch(&root, args, interval)),
+    }
+}
+
+async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::Result<ExitCode> {
+    let mut before = take(root, args)?;
+    let mut shown = 0;
+    let mut next = Instant::now();
+    while args.count.is_none_or(|count| shown < count) {
+        next += interval;
+        // After a stop (Ctrl-Z, a slow reader) the intervals that were missed are not made up for.
+        next = next.max(Instant::now());
+        tokio::select! {
+            () = tokio::time::sleep_until(next.into()) => {}
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted.context("cannot wait for Ctrl-C")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        let now = take(root, args)?;
+        {
+            let old: HashMap<u32, &Picture> = before.iter().map(|picture| (picture.netns.inode, picture)).collect();
+            // A namespace that is new has nothing to be compared with before the next interval.
+            let changes: Vec<_> = now
+                .iter()
+                .filter_map(|picture| Some((picture, change::changes(old.get(&picture.netns.inode)?, picture))))
+                .collect();
+            let views: Vec<_> = changes.iter().map(|(picture, changes)| (*picture, Some(changes))).collect();
+            if !show(args, &views)? {
+                break;
+            }
+        }
+        shown += 1;
+        before = now;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes everything at once; `false` if nobody reads any more.
+fn show(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>)]) -> anyhow::Result<bool> {
+    let mut out = Vec::new();
+    let offset_ns = clock::wall_offset_ns();
+    let options = Options {
+        color: args.color.enabled(&io::stdout()),
+        wide: args.wide,
+        all: args.all,
+        quiet: args.quiet,
+        utc: args.utc,
+    };
+    for (at, (picture, changes)) in views.iter().enumerate() {
+        let findings = health::assess(picture, *changes);
+        let view = View { picture, changes: *changes, findings: &findings };
+        let wall_ns = offset_ns.saturating_add_unsigned(picture.boot_ns);
+        if args.json {
+            write_json(&mut out, &view, wall_ns);
+            continue;
+        }
+        if at > 0 || changes.is_some() {
+            out.push(b'\n');
+        }
+        out.extend_from_slice(write_text(&view, options, wall_ns).as_bytes());
+    }
+    let mut stdout = io::stdout();
+    match stdout.write_all(&out).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write the page"),
+    }
+}
+
+/// Pictures of the namespaces that were asked for.
+fn take(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Picture>> {
+    let namespaces = namespaces(root, args)?;
+    let taken = collect::pictures(root, &namespaces, true);
+    if !args.quiet {
+        for (inode, error) in &taken.unreadable {
+            eprintln!("tracer: not seen: network namespace {inode}: {error}; root may");
+        }
+    }
+    if taken.pictures.is_empty() {
+        match taken.unreadable.into_iter().next() {
+            Some((inode, error)) => {
+                return Err(
+                    anyhow::Error::new(error).context(format!("cannot read network namespace {inode}: run as root"))
+                );
+            }
+            None => bail!("the network namespace is gone: choose another one, see `ip netns list` and `lsns -t net`"),
+        }
+    }
+    Ok(taken.pictures)
+}
+
+/// The namespaces that were asked for.
+fn namespaces(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Netns>> {
+    let nothing_else = |inode| Netns { inode, name: None, pid: None, path: None };
+    let current = || netns::current(root).context("cannot tell this network namespace: is /proc mounted?");
+    if args.all_netns {
+        let found = netns::find(root);
+        if !args.quiet {
+            if found.denied > 0 {
+                eprintln!(
+                    "tracer: not seen: the namespaces of {} processes that may not be looked into; root may",
+                    found.denied
+                );
+            }
+            for error in &found.errors {
+                eprintln!("tracer: not seen: {error}");
+            }
+        }
+        return Ok(found.namespaces);
+    }
+    let Some(wanted) = &args.netns else {
+        // Its name is worth a look; what else there is, is not.
+        let inode = current()?;
+        return Ok(vec![Netns { name: netns::name_of(root, inode), ..nothing_else(inode) }]);
+    };
+    let host = Host::default();
+    let inode = match host.netns(wanted)? {
+        Some(inode) => inode,
+        None => bail!(
+            "no such network namespace: {}; give a name of `ip netns list`, a process id, or an inode number",
+            match wanted {
+                parse::Netns::Pid(number) | parse::Netns::Inode(number) => number.to_string(),
+                parse::Netns::Name(name) => name.clone(),
+            }
+        ),
+    };
+    let mut netns = match netns::find(root).namespaces.into_iter().find(|netns| netns.inode == inode) {
+        Some(netns) => netns,
+        None => nothing_else(inode),
+    };
+    // The process that was named leads there for certain.
+    if let parse::Netns::Pid(pid) = wanted
+        && netns.pid.is_none()
+    {
+        netns.pid = Some(*pid);
+    }
+    Ok(vec![netns])
+}

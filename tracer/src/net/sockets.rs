@@ -1,0 +1,187 @@
+//! TCP sockets by process and state, and the local ports that connections take.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+
+use crate::proc::fd::SocketHolders;
+use crate::proc::net_tcp::Row;
+use crate::proc::process;
+use crate::proc::root::ProcRoot;
+use crate::stream::{TcpState, address};
+
+/// How many states there are, with room for number 0, which none has.
+pub const STATES: usize = 14;
+
+/// The sockets of a namespace.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// How many, by the state's number.
+    pub states: [u64; STATES],
+    /// By owner, the one with most first.
+    pub owners: Vec<Owned>,
+    /// Processes that were not looked into for want of permission.
+    pub denied: u32,
+    /// Connections by where they lead, the most first.
+    pub destinations: Vec<Destination>,
+    /// For listeners: connections that wait, by inode (from the file, where sock_diag is silent).
+    pub waiting: Vec<(u64, IpAddr, u16, u32)>,
+    /// Who has the listeners, by inode, where that is known.
+    pub listeners: HashMap<u64, Owner>,
+    rows: Vec<(u64, u8)>,
+    ports: Vec<Port>,
+    listening: HashSet<u16>,
+}
+
+/// One owner's sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// Whose.
+    pub owner: Owner,
+    /// How many, by the state's number.
+    pub states: [u64; STATES],
+}
+
+impl Owned {
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.states.iter().sum()
+    }
+
+    /// How many in `state`.
+    #[must_use]
+    pub fn in_state(&self, state: TcpState) -> u64 {
+        in_state(&self.states, state)
+    }
+}
+
+/// How many of `states` are in `state`.
+#[must_use]
+pub fn in_state(states: &[u64; STATES], state: TcpState) -> u64 {
+    states.get(state as usize).copied().unwrap_or(0)
+}
+
+/// Who has a socket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// The process that has had it open for longest. `comm` is hostile.
+    Process {
+        /// Process id.
+        pid: u32,
+        /// Its name; empty if it ended meanwhile.
+        comm: String,
+    },
+    /// Nobody: `TIME_WAIT`, handshakes, not accepted yet, closed by its process.
+    Kernel,
+    /// A process that may not be looked into, or that came or went meanwhile.
+    Unknown,
+}
+
+impl Owner {
+    /// The process, if it is one.
+    #[must_use]
+    pub const fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Process { pid, .. } => Some(*pid),
+            Self::Kernel | Self::Unknown => None,
+        }
+    }
+}
+
+/// Connections from local ports that connect() chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Local address: ports are counted for each.
+    pub laddr: IpAddr,
+    /// Remote address.
+    pub raddr: IpAddr,
+    /// Remote port.
+    pub rport: u16,
+    /// How many ports they take.
+    pub ports: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Port {
+    row: [[u32; 4]; 2],
+    family: u8,
+    lport: u16,
+    rport: u16,
+}
+
+impl Sockets {
+    /// Takes one row. `range`: the ports that connect() chooses from.
+    pub fn add(&mut self, row: &Row, range: Option<(u16, u16)>) {
+        if let Some(count) = self.states.get_mut(usize::from(row.state)) {
+            *count += 1;
+        }
+        self.rows.push((row.inode, row.state));
+        if row.tcp_state() == Some(TcpState::Listen) {
+            self.listening.insert(row.lport);
+            self.waiting.push((row.inode, address(row.family, row.laddr).0, row.lport, row.rx_queue));
+        } else if row.rport != 0 && range.is_some_and(|(first, last)| (first..=last).contains(&row.lport)) {
+            let (family, lport, rport) = (row.family, row.lport, row.rport);
+            self.ports.push(Port { row: [row.laddr, row.raddr], family, lport, rport });
+        }
+    }
+
+    /// Inodes of the sockets that have a file.
+    pub fn inodes(&self) -> impl Iterator<Item = u64> {
+        self.rows.iter().map(|row| row.0).filter(|inode| *inode != 0)
+    }
+
+    /// All rows were added: says where they lead and who has them.
+    pub fn finish(&mut self, root: &ProcRoot, holders: &SocketHolders, denied: u32) {
+        self.denied = denied;
+        let mut destinations: HashMap<(IpAddr, IpAddr, u16), u32> = HashMap::new();
+        for port in std::mem::take(&mut self.ports) {
+            // A port that is listened on belongs to a server, whoever chose it.
+            if !self.listening.contains(&port.lport) {
+                let [laddr, raddr] = port.row.map(|words| address(port.family, words).0);
+                *destinations.entry((laddr, raddr, port.rport)).or_default() += 1;
+            }
+        }
+        self.destinations = destinations
+            .into_iter()
+            .map(|((laddr, raddr, rport), ports)| Destination { laddr, raddr, rport, ports })
+            .collect();
+        self.destinations.sort_unstable_by_key(|to| (u32::MAX - to.ports, to.raddr, to.rport, to.laddr));
+
+        let mut owners: BTreeMap<(u8, u32), [u64; STATES]> = BTreeMap::new();
+        for (inode, state) in std::mem::take(&mut self.rows) {
+            let key = match (inode, holders.holders(inode).first()) {
+                (_, Some(pid)) => (0, *pid),
+                (0, None) => (1, 0),
+                (_, None) => (2, 0),
+            };
+            if let Some(count) = owners.entry(key).or_insert([0; STATES]).get_mut(usize::from(state)) {
+                *count += 1;
+            }
+        }
+        self.owners = owners
+            .into_iter()
+            .map(|((kind, pid), states)| {
+                let owner = match kind {
+                    0 => {
+                        let comm = process::facts(root, pid).map(|(identity, _)| identity.comm).unwrap_or_default();
+                        Owner::Process { pid, comm }
+                    }
+                    1 => Owner::Kernel,
+                    _ => Owner::Unknown,
+                };
+                Owned { owner, states }
+            })
+            .collect();
+        let names: HashMap<u32, &Owner> =
+            self.owners.iter().filter_map(|owned| Some((owned.owner.pid()?, &owned.owner))).collect();
+        let owner = |inode: u64| names.get(holders.holders(inode).first()?).map(|owner| (inode, (*owner).clone()));
+        self.listeners = self.waiting.iter().filter_map(|waiting| owner(waiting.0)).collect();
+        self.owners.sort_by_key(|owned| (u64::MAX - owned.total(), owned.owner.clone()));
+    }
+
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.states.iter().sum()
+    }
+}

@@ -1,0 +1,334 @@
+//! One object, a member a section.
+
+use serde_json::{Map, Value, json};
+
+use super::{View, per_second};
+use crate::net::Picture;
+use crate::net::change::{Change, Changes, Presence};
+use crate::net::sockets::{Owner, STATES};
+use crate::present::clock::Rfc3339;
+use crate::proc::net::dev::COLUMNS;
+use crate::stream::TcpState;
+
+/// Appends the object and a newline to `out`. `wall_ns`: when the picture was taken.
+pub fn write(out: &mut Vec<u8>, view: &View<'_>, wall_ns: i64) {
+    let picture = view.picture;
+    let mut time = Vec::new();
+    Rfc3339::default().write(&mut time, wall_ns);
+    // Who it is comes first, as in every other object; the members of a section are sorted.
+    let mut first = true;
+    let mut member = |name: &str, value: Value| {
+        out.push(if std::mem::take(&mut first) { b'{' } else { b',' });
+        out.extend_from_slice(format!("\"{name}\":{value}").as_bytes());
+    };
+    member("v", 1.into());
+    member("event", "net".into());
+    member("time", String::from_utf8_lossy(&time).into());
+    member("boot_ns", picture.boot_ns.into());
+    member("netns", picture.netns.inode.into());
+    member("netns_name", picture.netns.name.as_deref().into());
+    member("netns_current", picture.current.into());
+    member("findings", findings(view));
+    if let Some(changes) = view.changes {
+        member("changes", moved(changes));
+    }
+    member("interfaces", interfaces(picture));
+    member("wireless", wireless(picture));
+    member("sockets", sockets(picture));
+    member("listen_queues", listen_queues(picture));
+    member("ports", ports(picture));
+    member("counters", counters(picture));
+    member("sockstat", sockstat(picture));
+    member("memory", memory(picture));
+    member("conntrack", conntrack(picture));
+    member("softnet", softnet(picture));
+    member("neighbours", neighbours(picture));
+    member("routes", routes(picture));
+    member("multicast", multicast(picture));
+    member("receivers", receivers(picture));
+    member("tables", tables(picture));
+    member("missing", missing(picture));
+    out.extend_from_slice(b"}\n");
+}
+
+fn findings(view: &View<'_>) -> Value {
+    let finding = |finding: &crate::net::health::Finding| {
+        json!({
+            "severity": finding.severity.name(),
+            "section": finding.section,
+            "what": finding.what,
+            "amount": finding.amount,
+            "percent": finding.percent,
+            "meaning": finding.meaning,
+            "explain": finding.explain,
+        })
+    };
+    view.findings.iter().map(finding).collect()
+}
+
+fn interfaces(picture: &Picture) -> Value {
+    picture
+        .interfaces
+        .iter()
+        .map(|interface| {
+            let mut object = Map::new();
+            object.insert("name".into(), interface.name.as_str().into());
+            if let Some(link) = &interface.link {
+                object.insert("ifindex".into(), link.ifindex.into());
+                object.insert("up".into(), link.up.into());
+                object.insert("running".into(), link.running.into());
+                object.insert("mtu".into(), link.mtu.into());
+                object.insert("operstate".into(), link.operstate.into());
+            }
+            let address = |(address, prefix): &(std::net::IpAddr, u8)| format!("{address}/{prefix}").into();
+            object.insert("addresses".into(), interface.addresses.iter().map(address).collect::<Vec<Value>>().into());
+            object
+                .extend(COLUMNS.iter().zip(interface.counters).map(|(name, count)| ((*name).to_owned(), count.into())));
+            Value::Object(object)
+        })
+        .collect()
+}
+
+fn wireless(picture: &Picture) -> Value {
+    let one = |w: &crate::proc::net::wireless::Wireless| json!({ "name": w.name, "status": w.status, "link": w.link, "level": w.level, "noise": w.noise, "discarded": w.discarded });
+    picture.wireless.iter().map(one).collect()
+}
+
+/// The states that there are sockets in, by name.
+fn states(states: &[u64; STATES]) -> Value {
+    let named = (0u8..).zip(states).filter(|(_, count)| **count > 0).map(|(number, count)| {
+        let name = TcpState::from_number(number).map_or_else(|| number.to_string(), |state| state.name().to_owned());
+        (name, Value::from(*count))
+    });
+    Value::Object(named.collect())
+}
+
+fn sockets(picture: &Picture) -> Value {
+    let owner = |owned: &crate::net::sockets::Owned| {
+        let (kind, pid, comm) = match &owned.owner {
+            Owner::Process { pid, comm } => ("process", Some(*pid), Some(comm.as_str())),
+            Owner::Kernel => ("none", None, None),
+            Owner::Unknown => ("unknown", None, None),
+        };
+        json!({ "owner": kind, "pid": pid, "comm": comm, "total": owned.total(), "states": states(&owned.states) })
+    };
+    let sockets = &picture.sockets;
+    json!({
+        "total": sockets.total(),
+        "states": states(&sockets.states),
+        "owners": sockets.owners.iter().map(owner).collect::<Vec<Value>>(),
+    })
+}
+
+fn listen_queues(picture: &Picture) -> Value {
+    let object = |laddr: std::net::IpAddr, lport: u16, inode: u64, backlog: u32, limit: Option<u32>| {
+        let (pid, comm) = match picture.sockets.listeners.get(&inode) {
+            Some(Owner::Process { pid, comm }) => (Some(*pid), Some(comm.as_str())),
+            _ => (None, None),
+        };
+        json!({
+            "laddr": laddr, "lport": lport, "backlog": backlog, "backlog_limit": limit,
+            "inode": inode, "pid": pid, "comm": comm,
+        })
+    };
+    match &picture.listeners {
+        Some(listeners) => {
+            listeners.iter().map(|l| object(l.address, l.port, l.inode.into(), l.waiting, Some(l.limit))).collect()
+        }
+        None => picture
+            .sockets
+            .waiting
+            .iter()
+            .map(|(inode, address, port, waiting)| object(*address, *port, *inode, *waiting, None))
+            .collect(),
+    }
+}
+
+fn ports(picture: &Picture) -> Value {
+    let to = |to: &crate::net::sockets::Destination| json!({ "laddr": to.laddr, "raddr": to.raddr, "rport": to.rport, "ports": to.ports });
+    json!({
+        "range": picture.limits.port_range.map(|(first, last)| [first, last]),
+        "available": picture.limits.ports(),
+        "destinations": picture.sockets.destinations.iter().map(to).collect::<Vec<Value>>(),
+    })
+}
+
+/// A number of any size.
+fn number(value: i128) -> Value {
+    u64::try_from(value).map_or_else(|_| i64::try_from(value).map_or(Value::Null, Value::from), Value::from)
+}
+
+fn counters(picture: &Picture) -> Value {
+    Value::Object(picture.counters.iter().map(|counter| (counter.name.clone(), number(counter.value))).collect())
+}
+
+fn sockstat(picture: &Picture) -> Value {
+    let mut groups: Map<String, Value> = Map::new();
+    for entry in &picture.sockstat {
+        let group = groups.entry(entry.group.clone()).or_insert_with(|| json!({}));
+        if let Value::Object(group) = group {
+            group.insert(entry.key.clone(), entry.value.into());
+        }
+    }
+    Value::Object(groups)
+}
+
+fn memory(picture: &Picture) -> Value {
+    let limits = &picture.limits;
+    json!({
+        "tcp_mem": limits.tcp_mem,
+        "udp_mem": limits.udp_mem,
+        "tcp_max_orphans": limits.tcp_max_orphans,
+        "tcp_max_tw_buckets": limits.tcp_max_tw_buckets,
+    })
+}
+
+fn conntrack(picture: &Picture) -> Value {
+    let Some(conntrack) = &picture.conntrack else {
+        return Value::Null;
+    };
+    let states = conntrack.states.as_ref().map(|states| {
+        let row = |((protocol, state), count): (&(String, String), &u64)| {
+            let state = Some(state).filter(|state| !state.is_empty());
+            json!({ "protocol": protocol, "state": state, "count": count })
+        };
+        states.iter().map(row).collect::<Vec<Value>>()
+    });
+    json!({ "count": conntrack.count, "max": conntrack.max, "states": states })
+}
+
+fn softnet(picture: &Picture) -> Value {
+    let cpu = |cpu: &crate::proc::net::softnet_stat::Cpu| {
+        json!({
+            "cpu": cpu.cpu,
+            "processed": cpu.processed(),
+            "dropped": cpu.dropped(),
+            "time_squeeze": cpu.time_squeeze(),
+            "flow_limit": cpu.flow_limit(),
+        })
+    };
+    picture.softnet.iter().map(cpu).collect()
+}
+
+/// `02:00:00:00:00:01`
+pub(super) fn lladdr(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+fn neighbours(picture: &Picture) -> Value {
+    match &picture.neighbours {
+        Some(neighbours) => neighbours
+            .iter()
+            .map(|neighbour| {
+                json!({
+                    "address": neighbour.address,
+                    "device": picture.device(neighbour.ifindex),
+                    "lladdr": Some(lladdr(&neighbour.lladdr)).filter(|text| !text.is_empty()),
+                    "state": neighbour.state_name(),
+                })
+            })
+            .collect(),
+        // The file has IPv4 only and no states.
+        None => picture
+            .arp
+            .iter()
+            .map(|n| json!({ "address": n.address, "device": n.device, "lladdr": n.lladdr, "state": null }))
+            .collect(),
+    }
+}
+
+fn routes(picture: &Picture) -> Value {
+    let v4 = picture.routes.iter().map(|route| {
+        json!({
+            "family": 4,
+            "destination": format!("{}/{}", route.destination, route.prefix),
+            "gateway": route.gateway,
+            "device": route.device,
+            "metric": route.metric,
+            "flags": route.flags,
+        })
+    });
+    let v6 = picture.ipv6_routes.iter().map(|route| {
+        json!({
+            "family": 6,
+            "destination": format!("{}/{}", route.destination, route.prefix),
+            "gateway": route.gateway,
+            "device": route.device,
+            "metric": route.metric,
+            "flags": route.flags,
+        })
+    });
+    v4.chain(v6).collect()
+}
+
+fn multicast(picture: &Picture) -> Value {
+    let v4 = picture.igmp.iter().map(|g| json!({ "device": g.device, "group": g.group, "users": g.users }));
+    let v6 = picture.igmp6.iter().map(|g| json!({ "device": g.device, "group": g.group, "users": g.users }));
+    v4.chain(v6).collect()
+}
+
+fn receivers(picture: &Picture) -> Value {
+    let one = |r: &crate::proc::net::ptype::Receiver| json!({ "protocol": r.protocol, "device": r.device, "function": r.function });
+    picture.receivers.iter().map(one).collect()
+}
+
+/// The tables in `stat/`, all CPUs together.
+fn tables(picture: &Picture) -> Value {
+    let table = |(name, table): (&&'static str, &crate::proc::net::percpu::Table)| {
+        let sums = table.names.iter().filter(|column| *column != "entries");
+        let sums = sums.filter_map(|column| Some((column.clone(), Value::from(table.sum(column)?))));
+        ((*name).to_owned(), Value::Object(sums.collect()))
+    };
+    Value::Object(picture.percpu.iter().map(table).collect())
+}
+
+fn missing(picture: &Picture) -> Value {
+    let place = |(path, line): &(std::path::PathBuf, u64)| json!({ "file": path.to_string_lossy(), "line": line });
+    json!({
+        "gaps": picture.gaps,
+        "absent": picture.absent,
+        "processes_denied": picture.sockets.denied,
+        "malformed": picture.malformed.count,
+        "malformed_places": picture.malformed.places.iter().map(place).collect::<Vec<Value>>(),
+    })
+}
+
+/// How it moved: `null` is what began again.
+fn moved(changes: &Changes) -> Value {
+    let rate = |change: Change| match change {
+        Change::By(amount) => json!({ "delta": amount, "per_second": per_second(amount, changes) }),
+        Change::Reset => Value::Null,
+    };
+    let devices: Vec<Value> = changes
+        .devices
+        .iter()
+        .map(|device| {
+            let presence = match device.presence {
+                Presence::Stayed => "stayed",
+                Presence::Appeared => "appeared",
+                Presence::Vanished => "vanished",
+            };
+            let mut object = Map::new();
+            object.insert("name".into(), device.name.as_str().into());
+            object.insert("presence".into(), presence.into());
+            object.extend(COLUMNS.iter().zip(device.counters).map(|(name, change)| ((*name).to_owned(), rate(change))));
+            Value::Object(object)
+        })
+        .collect();
+    let counters: Map<String, Value> =
+        changes.counters.iter().map(|(name, change)| (name.clone(), rate(*change))).collect();
+    let [processed, dropped, squeezed] = changes.softnet.map(|count| rate(Change::By(count)));
+    let mut tables: Map<String, Value> = Map::new();
+    for (table, column, sum) in &changes.percpu {
+        if let Value::Object(table) = tables.entry(*table).or_insert_with(|| json!({})) {
+            table.insert(column.clone(), rate(Change::By(*sum)));
+        }
+    }
+    json!({
+        "seconds": changes.seconds,
+        "interfaces": devices,
+        "counters": counters,
+        "softnet": { "processed": processed, "dropped": dropped, "time_squeeze": squeezed },
+        "tables": tables,
+    })
+}

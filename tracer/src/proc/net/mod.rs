@@ -1,0 +1,28 @@
+//! The tables of /proc/net, one file a parser, and what only netlink tells.
+//!
+//! A parser takes a reader, gives rows, and counts the lines that are none. The `procfs` crate gives
+//! up a whole file at the first line that it does not expect, so these are our own. Formats follow
+//! the `seq_show` functions named in each file; they hold from Linux 5.8 on.
+
+pub mod arp;
+pub mod dev;
+pub mod enter;
+mod fields;
+pub mod if_inet6;
+pub mod igmp;
+pub mod igmp6;
+pub mod ipv6_route;
+mod lines;
+pub mod netlink;
+pub mod nf_conntrack;
+pub mod percpu;
+pub mod ptype;
+pub mod route;
+pub mod snmp;
+pub mod snmp6;
+pub mod sockstat;
+pub mod softnet_stat;
+pub mod wireless;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! `RTM_GETLINK`: the devices of this namespace (include/uapi/linux/if_link.h).
+
+use std::io;
+
+use super::message::{attributes, u16_at, u32_at};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+/// `struct ifinfomsg`: u8 family, u8 pad, u16 type, i32 index, u32 flags, u32 change.
+const IFINFOMSG: usize = 16;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_OPERSTATE: u16 = 16;
+/// `IFF_UP`, `IFF_LOOPBACK` and `IFF_RUNNING`.
+const IFF_UP: u32 = 0x1;
+const IFF_LOOPBACK: u32 = 0x8;
+const IFF_RUNNING: u32 = 0x40;
+
+/// One device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its index.
+    pub ifindex: u32,
+    /// Its name. Hostile bytes.
+    pub name: String,
+    /// Somebody has set it up.
+    pub up: bool,
+    /// It can carry packets: the other end is there.
+    pub running: bool,
+    /// It is the loopback device.
+    pub loopback: bool,
+    /// Largest packet, bytes.
+    pub mtu: Option<u32>,
+    /// RFC 2863 `ifOperStatus` as the kernel calls it.
+    pub operstate: Option<&'static str>,
+}
+
+/// Every device.
+///
+/// # Errors
+/// Those of the socket, and what the kernel answers.
+pub fn read() -> io::Result<Vec<Link>> {
+    let mut links = Vec::new();
+    super::dump(libc::NETLINK_ROUTE, RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, |payload| {
+        links.extend(parse(payload))
+    })?;
+    Ok(links)
+}
+
+pub(in super::super) fn parse(payload: &[u8]) -> Option<Link> {
+    u16_at(payload, 2)?; // ARPHRD_*
+    let (ifindex, flags) = (u32_at(payload, 4)?, u32_at(payload, 8)?);
+    let mut link = Link {
+        ifindex,
+        name: String::new(),
+        up: flags & IFF_UP != 0,
+        running: flags & IFF_RUNNING != 0,
+        loopback: flags & IFF_LOOPBACK != 0,
+        mtu: None,
+        operstate: None,
+    };
+    for (kind, value) in attributes(payload, IFINFOMSG) {
+        match kind {
+            IFLA_IFNAME => link.name = String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned(),
+            IFLA_MTU => link.mtu = u32_at(value, 0),
+            IFLA_OPERSTATE => link.operstate = value.first().and_then(|state| operstate(*state)),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+fn operstate(state: u8) -> Option<&'static str> {
+    ["unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up"].get(usize::from(state)).copied()
+}

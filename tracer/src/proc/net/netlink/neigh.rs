@@ -1,0 +1,85 @@
+//! `RTM_GETNEIGH`: the neighbours of this namespace, IPv4 and IPv6, with their states
+//! (include/uapi/linux/neighbour.h; RFC 4861, 7.3.2).
+
+use std::io;
+use std::net::IpAddr;
+
+use super::message::{address, attributes, u16_at, u32_at};
+
+const RTM_NEWNEIGH: u16 = 28;
+const RTM_GETNEIGH: u16 = 30;
+/// `struct ndmsg`: u8 family, u8 pad, u16 pad, i32 index, u16 state, u8 flags, u8 type.
+const NDMSG: usize = 12;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+/// The states, each a bit; no bit is `NONE`.
+const STATES: [(u16, &str); 8] = [
+    (0x01, "INCOMPLETE"),
+    (0x02, "REACHABLE"),
+    (0x04, "STALE"),
+    (0x08, "DELAY"),
+    (0x10, "PROBE"),
+    (0x20, "FAILED"),
+    (0x40, "NOARP"),
+    (0x80, "PERMANENT"),
+];
+/// `RTN_MULTICAST`, `RTN_BROADCAST` and others are no neighbours; those are unicast.
+const NOARP: u16 = 0x40;
+
+/// One neighbour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Index of the device.
+    pub ifindex: u32,
+    /// Its address.
+    pub address: IpAddr,
+    /// Its hardware address; empty while it is not known.
+    pub lladdr: Vec<u8>,
+    /// `NUD_*`.
+    pub state: u16,
+}
+
+impl Neighbour {
+    /// The state as `ip neigh` calls it.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        STATES.iter().find(|(bit, _)| self.state & bit != 0).map_or("NONE", |(_, name)| name)
+    }
+
+    /// Asked for and never answered, or not answered yet.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.state_name(), "FAILED" | "INCOMPLETE")
+    }
+}
+
+/// Every neighbour that `ip neigh` shows: not the multicast addresses and the devices without
+/// neighbours, which are `NOARP`.
+///
+/// # Errors
+/// Those of the socket, and what the kernel answers.
+pub fn read() -> io::Result<Vec<Neighbour>> {
+    let mut neighbours = Vec::new();
+    super::dump(libc::NETLINK_ROUTE, RTM_GETNEIGH, &[0; NDMSG], RTM_NEWNEIGH, |payload| {
+        neighbours.extend(parse(payload).filter(|neighbour| neighbour.state & !NOARP != 0));
+    })?;
+    Ok(neighbours)
+}
+
+pub(in super::super) fn parse(payload: &[u8]) -> Option<Neighbour> {
+    let family = i32::from(*payload.first()?);
+    if family != libc::AF_INET && family != libc::AF_INET6 {
+        return None;
+    }
+    let (ifindex, state) = (u32_at(payload, 4)?, u16_at(payload, 8)?);
+    payload.get(..NDMSG)?;
+    let (mut to, mut lladdr) = (None, Vec::new());
+    for (kind, value) in attributes(payload, NDMSG) {
+        match kind {
+            NDA_DST => to = address(value),
+            NDA_LLADDR => lladdr = value.to_vec(),
+            _ => {}
+        }
+    }
+    Some(Neighbour { ifindex, address: to?, lladdr, state })
+}

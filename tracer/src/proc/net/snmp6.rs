@@ -1,0 +1,29 @@
+//! /proc/net/snmp6: a name and a value in each line (`snmp6_seq_show`, net/ipv6/proc.c).
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use super::super::net_tcp::Malformed;
+use super::fields::Fields;
+use super::lines;
+use super::snmp::Counter;
+
+/// Every counter, in the order of the file: `Ip6InReceives`.
+///
+/// # Errors
+/// Those of reading.
+pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Counter>> {
+    lines::rows(
+        table,
+        path,
+        malformed,
+        |_, _| false,
+        |line| {
+            let mut fields = Fields::new(line);
+            let name = fields.text().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+            let value = i128::from(fields.number::<u64>()?);
+            fields.end()?;
+            Some(Counter { name, value })
+        },
+    )
+}

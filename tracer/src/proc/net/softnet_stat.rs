@@ -1,0 +1,71 @@
+//! /proc/net/softnet_stat: the receive path of each CPU (`softnet_seq_show`, net/core/net-procfs.c).
+//!
+//! The host's, not the namespace's. 13 columns up to Linux 5.x, 15 from 6.x on.
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use super::super::net_tcp::Malformed;
+use super::fields::Fields;
+use super::lines;
+
+/// One CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cpu {
+    /// Its number; `None` where the kernel does not say.
+    pub cpu: Option<u32>,
+    /// The columns as they are, each a counter of 32 bits that wraps.
+    pub columns: Vec<u32>,
+}
+
+impl Cpu {
+    /// Packets processed.
+    #[must_use]
+    pub fn processed(&self) -> u32 {
+        self.column(0)
+    }
+
+    /// Packets dropped since the CPU's backlog was full (`net.core.netdev_max_backlog`).
+    #[must_use]
+    pub fn dropped(&self) -> u32 {
+        self.column(1)
+    }
+
+    /// How often work was left when the budget ended (`net.core.netdev_budget`).
+    #[must_use]
+    pub fn time_squeeze(&self) -> u32 {
+        self.column(2)
+    }
+
+    /// Packets dropped by the flow limit.
+    #[must_use]
+    pub fn flow_limit(&self) -> u32 {
+        self.column(10)
+    }
+
+    fn column(&self, n: usize) -> u32 {
+        self.columns.get(n).copied().unwrap_or(0)
+    }
+}
+
+/// Every CPU that is online.
+///
+/// # Errors
+/// Those of reading.
+pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Cpu>> {
+    lines::rows(
+        table,
+        path,
+        malformed,
+        |_, _| false,
+        |line| {
+            let mut fields = Fields::new(line);
+            let mut columns = Vec::with_capacity(15);
+            while fields.end().is_none() {
+                columns.push(fields.hex()?);
+            }
+            // Each is printed with eight digits at least; three columns are as old as the file.
+            (columns.len() >= 3).then(|| Cpu { cpu: columns.get(12).copied(), columns })
+        },
+    )
+}
