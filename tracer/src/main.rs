@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),
-        Command::Doctor(args) => doctor::run(args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Completions { shell } => done(completions::write(shell, &mut std::io::stdout())),
         Command::Man => done(man::write(&mut std::io::stdout())),
     };

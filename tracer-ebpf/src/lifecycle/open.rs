@@ -2,17 +2,17 @@
 
 use tracer_common::{
     record::{
-        CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_UNDECIDED,
-        RecordKind, RecordRole,
+        BACKLOG_UNKNOWN, CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING,
+        FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind, RecordRole,
     },
-    settings::{FILTERS_OF_PROCESS, WANT_ACCEPT},
+    settings::{ABSENT, FILTERS_OF_PROCESS, WANT_ACCEPT},
 };
 
 use super::{
     CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, send, set_opener,
 };
 use crate::{
-    filter,
+    debug, filter,
     globals::{filters, wants},
     identity::{self, Site},
     maps::{CONNECTING, SOCKETS, started},
@@ -57,7 +57,11 @@ pub fn listening<S: Sock>(sock: S) {
     }
     set_opener(&mut state);
     remember(sock.address(), &mut state);
-    let backlog = u64::from(sock.u32(offset!(sk_max_ack_backlog)));
+    let backlog = if offset!(sk_max_ack_backlog) == ABSENT {
+        BACKLOG_UNKNOWN
+    } else {
+        u64::from(sock.u32(offset!(sk_max_ack_backlog)))
+    };
     send(RecordKind::Listen, state.started_ns, &state, &tuple, CLOSE, LISTEN, 0, backlog);
 }
 
@@ -74,23 +78,29 @@ pub fn established<S: Sock>(sock: S, old: u8) {
     }
     let child = old == SYN_RECV;
     let role = if child { RecordRole::Server } else { RecordRole::Client };
-    let site = if child { Site::Established } else { Site::Preexisting };
+    let id = if child { identity::next(Site::Established) } else { identity::of_socket(sock.address()) };
     let mut state = UNKNOWN;
-    begin(&mut state, sock, identity::next(site), role);
+    begin(&mut state, sock, id, role);
     state.established_ns = state.started_ns;
+    if !child {
+        // Its SYN left before the trace began.
+        state.flags |= FLAG_PREEXISTING;
+    }
     let tuple = sock.tuple();
     if !filter::socket_passes(role, &tuple) {
         leave_out(sock.address(), &mut state);
         return;
     }
-    if !child {
-        // Its SYN left before the trace began.
-        state.flags |= FLAG_PREEXISTING;
-    } else if filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
+    if child && filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
         // Whose connection it is will be known when somebody accepts it.
         state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
+        debug!("whose the socket at {:x} is will be known at accept()", sock.address());
     }
     remember(sock.address(), &mut state);
+    if state.flags & FLAG_UNTRACKED != 0 {
+        // accept() will not find it: the agent has to decide.
+        state.flags &= !(FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD);
+    }
     let detail = if child { 0 } else { inode(sock) };
     send(RecordKind::Established, state.established_ns, &state, &tuple, old, ESTABLISHED, 0, detail);
 }
@@ -117,10 +127,16 @@ pub fn accepted(sk: u64) {
         }
         state = *known;
     } else {
+        // Its close has been told already.
+        if sock.u8(offset!(skc_state)) == CLOSE {
+            return;
+        }
         // Established before the trace, or a child that is accepted with its first data still in
         // SYN_RECV (TCP Fast Open).
-        begin(&mut state, sock, identity::next(Site::Accept), RecordRole::Server);
-        if sock.u8(offset!(skc_state)) != SYN_RECV {
+        begin(&mut state, sock, identity::of_socket(sk), RecordRole::Server);
+        if sock.u8(offset!(skc_state)) == SYN_RECV {
+            state.id = identity::next(Site::Accept);
+        } else {
             state.flags |= FLAG_PREEXISTING;
         }
     }

@@ -58,9 +58,9 @@ impl Degradation {
             Self::ConnectBySyscall => "TCP Fast Open sends that fail before a SYN is sent are not seen; every system \
                  call of the host takes the slower, traced path"
                 .into(),
-            Self::NoAccept => {
-                "owners of accepted connections are looked up in /proc: short-lived ones stay unknown".into()
-            }
+            Self::NoAccept => "no `accept` events; who accepted is looked up in /proc a moment later: the owners of \
+                 short-lived connections stay their listeners"
+                .into(),
             Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
             Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
             Self::NoIoUring => {
@@ -69,9 +69,9 @@ impl Degradation {
             Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; verdicts still carry the error at the end".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
-            Self::NoBtf => {
-                "no byte counts, errors or namespaces; owners of accepted connections from /proc only".into()
-            }
+            Self::NoBtf => "no verdicts, errors, byte counts or namespaces; the programs of owners are looked up in \
+                 /proc; 65,536 sockets are followed"
+                .into(),
             Self::MissingMember(member) => format!("what needs {member} is unknown"),
         }
     }

@@ -4,6 +4,7 @@
 mod chain;
 mod choice;
 mod degradation;
+mod needs;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ pub use self::{
     chain::{Attach, Link, ProgramSpec, chain},
     choice::{Choice, choose, needs_io_uring},
     degradation::{Degradation, cost_of, degradations},
+    needs::blind,
 };
 
 /// Something that happens in the kernel and that the trace needs.
@@ -52,6 +54,18 @@ impl Hook {
             Self::Processes => "sched_process",
             Self::ErrorReport => "inet_sk_error_report",
         }
+    }
+
+    /// The hook that users call `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
+    }
+
+    /// The link that users call `name`, if this hook's chain has it.
+    #[must_use]
+    pub fn link_from_name(self, name: &str) -> Option<Backend> {
+        chain(self).iter().map(|link| link.backend).find(|backend| backend.name() == name)
     }
 
     /// Without this hook there is no trace.

@@ -85,3 +85,50 @@ fn every_loss_has_a_name() {
         ]
     );
 }
+
+#[test]
+fn a_link_that_would_see_nothing_is_refused() {
+    let sees = |offsets: &Offsets| -> Vec<(Hook, Backend)> {
+        Hook::ALL
+            .into_iter()
+            .flat_map(|hook| chain(hook).iter().map(move |link| (hook, link.backend)))
+            .filter(|(hook, backend)| blind(*hook, *backend, offsets).is_none())
+            .collect()
+    };
+    // Nothing is known: the address that a hook hands over is enough for these.
+    let by_address = [
+        (Hook::Destroy, Backend::TpBtf),
+        (Hook::Destroy, Backend::RawTp),
+        (Hook::Accept, Backend::Fentry),
+        (Hook::Accept, Backend::Kprobe),
+    ];
+    assert_eq!(sees(&Offsets::NONE), by_address);
+    let format = Offsets {
+        state_format_skaddr: 8,
+        state_format_oldstate: 16,
+        state_format_newstate: 20,
+        state_format_sport: 24,
+        state_format_dport: 26,
+        state_format_family: 28,
+        state_format_protocol: 30,
+        state_format_saddr: 32,
+        state_format_daddr: 36,
+        ..Offsets::NONE
+    };
+    assert!(sees(&format).contains(&(Hook::SetState, Backend::Tracepoint)));
+    assert!(!sees(&format).contains(&(Hook::SetState, Backend::RawTp)));
+    let why = blind(Hook::Accept, Backend::Syscall, &Offsets::NONE);
+    assert_eq!(why.as_deref(), Some("it needs the offset of task_struct.files, which is not known here"));
+}
+
+#[test]
+fn hooks_and_links_are_found_by_the_names_that_are_shown() {
+    for hook in Hook::ALL {
+        assert_eq!(Hook::from_name(hook.name()), Some(hook));
+        for link in chain(hook) {
+            assert_eq!(hook.link_from_name(link.backend.name()), Some(link.backend));
+        }
+    }
+    assert_eq!(Hook::from_name("tcp"), None);
+    assert_eq!(Hook::Connect.link_from_name("tp_btf"), None);
+}
