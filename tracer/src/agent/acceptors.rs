@@ -9,6 +9,7 @@ use std::{
 
 use log::{debug, warn};
 use tokio::sync::oneshot;
+use tracer_common::record::Tuple;
 
 use super::Nowhere;
 use crate::{
@@ -75,11 +76,11 @@ impl Acceptors {
         let took = began.elapsed();
         self.not_before = Some(Instant::now() + PAUSE.max(took * SHARE));
         let Some(Found { began_ns, snapshot }) = found else { return };
-        debug!(
-            "looked for owners in {took:?}: {} sockets, {} holders",
-            snapshot.sockets.len(),
-            snapshot.processes.len()
-        );
+        debug!("looked for owners in {took:?}: {} sockets found", snapshot.sockets.len());
+        for socket in &snapshot.sockets {
+            let Tuple { lport, rport, .. } = socket.tuple;
+            debug!("the connection at port {lport} from port {rport} is held by {:?}", socket.holders);
+        }
         for process in snapshot.processes {
             core.apply(Input::Process(process), &mut Nowhere);
         }
