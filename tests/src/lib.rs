@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod cgroup;
 pub mod compare;
 pub mod errno;
 pub mod generator;

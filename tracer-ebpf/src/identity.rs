@@ -25,12 +25,17 @@ const OF_SOCKET: u64 = 15;
 /// that are cut off are all ones; the agent keeps the two highest ones for itself.
 #[inline(always)]
 pub fn of_socket(sk: u64) -> u64 {
+    (number(sk) << 4 | OF_SOCKET) & (u64::MAX >> 2)
+}
+
+/// An address as a number. In a BTF tracepoint it is a pointer to the verifier, which says "pointer
+/// arithmetic with <<= operator prohibited"; a copy that the helper has made is a number.
+#[inline(always)]
+pub fn number(sk: u64) -> u64 {
     let mut address = 0u64;
-    // A copy by the helper is a number. The address itself may be a pointer to the verifier, which
-    // says "pointer arithmetic with <<= operator prohibited".
     // SAFETY: eight bytes from the stack to the stack.
     unsafe { bpf_probe_read_kernel((&raw mut address).cast(), 8, (&raw const sk).cast()) };
-    (address << 4 | OF_SOCKET) & (u64::MAX >> 2)
+    address
 }
 
 /// A number that no other connection of this run has: counter, CPU (12 bits), site (4 bits).

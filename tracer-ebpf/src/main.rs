@@ -4,7 +4,6 @@
 #![feature(asm_experimental_arch)] // the atomic add of `maps::count`
 #![allow(non_snake_case, reason = "programs are named hook__backend")]
 
-mod debug;
 mod emit;
 mod fd;
 mod filter;
@@ -12,6 +11,7 @@ mod globals;
 mod hooks;
 mod identity;
 mod lifecycle;
+mod log;
 mod maps;
 mod memory;
 mod sock;

@@ -433,7 +433,7 @@ fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn S
         }
     };
     if let Some((pid, start_ns)) = core.wants(&record) {
-        let process = snapshot::process_snapshot(root, pid);
+        let process = snapshot::process_snapshot(root, pid).filter(|process| process.is_about(start_ns));
         // Without a start in the record every look is a first one.
         let settled = process.is_none() || start_ns != 0;
         if let Some(process) = process {

@@ -12,9 +12,9 @@ use tracer_common::{
 
 use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, now, send, write};
 use crate::{
-    debug, emit, filter,
+    emit, filter,
     globals::wants,
-    identity,
+    identity, info,
     maps::{CONNECTING, SOCKETS, count},
     offset,
     sock::Sock,
@@ -107,7 +107,7 @@ pub fn destroyed<S: Sock>(sock: S) {
     if state.closed == 0 {
         // The transition to CLOSE was not seen. The counters are still there, the reason is not.
         count(Counter::ClosesRecovered);
-        debug!("the close of the socket at {:x} was missed, its end is seen", sk);
+        info!("the close of the socket at {:x} was missed, its end is seen", identity::number(sk));
         state.flags |= FLAG_RECOVERED;
         send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32);
     } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {

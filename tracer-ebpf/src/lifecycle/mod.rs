@@ -23,9 +23,9 @@ pub use self::{
     open::accepted,
 };
 use crate::{
-    debug, emit,
+    emit,
     globals::wants,
-    identity,
+    identity, info,
     maps::{SOCKETS, count},
     memory, offset,
     sock::Sock,
@@ -127,7 +127,7 @@ fn remember(sk: u64, state: &mut SocketState) {
         if state.flags & FLAG_PREEXISTING == 0 {
             count(Counter::SocketsUntracked);
         }
-        debug!("no room for the socket at {:x}", sk);
+        info!("no room for the socket at {:x}", identity::number(sk));
     }
 }
 

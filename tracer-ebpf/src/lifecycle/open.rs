@@ -94,7 +94,7 @@ pub fn established<S: Sock>(sock: S, old: u8) {
     if child && filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
         // Whose connection it is will be known when somebody accepts it.
         state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
-        debug!("whose the socket at {:x} is will be known at accept()", sock.address());
+        debug!("whose the socket at {:x} is will be known at accept()", identity::number(sock.address()));
     }
     remember(sock.address(), &mut state);
     if state.flags & FLAG_UNTRACKED != 0 {

@@ -21,6 +21,15 @@ pub struct ProcessSnapshot {
     pub facts: ProcessFacts,
 }
 
+impl ProcessSnapshot {
+    /// Whether this is the process that started then, and not the next one with its number. Of a
+    /// process whose start is not known (0) it may be.
+    #[must_use]
+    pub const fn is_about(&self, start_ns: u64) -> bool {
+        start_ns == 0 || self.start_ns / TICK_NS == start_ns / TICK_NS
+    }
+}
+
 /// /proc tells a start in clock ticks, the kernel's records in ns.
 const TICK_NS: u64 = 10_000_000;
 
