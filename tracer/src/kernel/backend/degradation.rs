@@ -63,11 +63,9 @@ impl Degradation {
                 .into(),
             Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
             Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
-            Self::NoIoUring => {
-                "accepts through io_uring are looked up in /proc; its immediate connect failures are not seen".into()
-            }
+            Self::NoIoUring => "accepts through io_uring are not seen, nor its immediate connect failures".into(),
             Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
-            Self::NoErrorReport => "no `error` events; verdicts still carry the error at the end".into(),
+            Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
             Self::NoBtf => "no verdicts, errors, byte counts or namespaces; the programs of owners are looked up in \
                  /proc; 65,536 sockets are followed"
