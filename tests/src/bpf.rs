@@ -86,11 +86,7 @@ impl DeniedGroup {
     /// # Errors
     /// The reason to skip.
     pub fn new() -> Result<Self, String> {
-        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-            .into_iter()
-            .map(PathBuf::from)
-            .find(|dir| dir.join("cgroup.controllers").is_file())
-            .ok_or("kernel: there is no cgroup v2")?;
+        let root = crate::cgroup::root()?;
         let dir = root.join(format!("tracer-test-{}-{}", std::process::id(), unique()));
         std::fs::create_dir(&dir).map_err(|e| format!("kernel: {}: {e}", dir.display()))?;
         let group = Self { dir };

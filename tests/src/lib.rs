@@ -4,6 +4,7 @@
 //! - [`traffic`] is what the `traffic` binary does: sockets on demand, churn, short processes.
 //! - [`generator`] drives such processes and keeps the [`generator::Fact`]s of what they did.
 //! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
+//! - [`retold`] holds it against the stream of another run.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 
@@ -11,11 +12,13 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod cgroup;
 pub mod compare;
 pub mod errno;
 pub mod generator;
 pub mod netns;
 pub mod network;
+pub mod retold;
 pub mod scene;
 pub mod skip;
 pub mod stream;

@@ -6,6 +6,7 @@ use tracer_tests::netns::Netns;
 use tracer_tests::scene::Scene;
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
+use tracer_tests::traffic::sys::{boot_ns, until};
 
 /// Two clients, a server and a listener in one namespace, before any trace.
 struct Stage {
@@ -318,4 +319,48 @@ fn states_of_a_life() {
     let due =
         [("CLOSE", "SYN_SENT"), ("SYN_SENT", "ESTABLISHED"), ("ESTABLISHED", "FIN_WAIT1"), ("FIN_WAIT1", "FIN_WAIT2")];
     assert_eq!(&steps[..due.len().min(steps.len())], due);
+}
+
+#[test]
+fn min_duration() {
+    const LEAST: u64 = 1_000_000_000;
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let trace = Trace::with(&["--min-duration", "1s"]);
+    let listener = Listener::open(&server, &ns, "127.0.0.1:0");
+    let began = boot_ns();
+    let long = Pair::open(&client, &ns, &listener);
+    let lports = [long.client_fact.lport, long.server_fact.rport];
+    // One that certainly was shorter: on a busy host the first one may not have been.
+    loop {
+        let began = boot_ns();
+        Pair::open(&client, &ns, &listener).client_closes_first();
+        if boot_ns() - began < LEAST {
+            break;
+        }
+    }
+    // Both sides of the long one begin within this.
+    let opened = boot_ns();
+    assert_eq!(until(|| Ok(boot_ns() - opened > LEAST)), Ok(()));
+    long.client_closes_first();
+    let most = (boot_ns() - began) / 1000;
+    let netns = ns.inode();
+    for role in ["client", "server"] {
+        trace
+            .agent
+            .wait_for("close of the long one", |e| e["event"] == "close" && e["netns"] == netns && e["role"] == role);
+    }
+    let stream = trace.agent.stop().stream;
+    for event in stream.of_netns(netns) {
+        assert_eq!(event["event"], "close", "only ends have a length: {event}");
+        let duration = event["duration_us"].as_u64().unwrap_or(0);
+        assert!(duration >= LEAST / 1000, "{event}");
+        // The listener goes on to the end of the trace.
+        assert!(duration <= most || event["role"] == "listener", "{event}");
+    }
+    let long_ones = stream.of_netns(netns).filter(|e| {
+        lports.contains(&e["lport"].as_u64().map(|p| p as u16))
+            || lports.contains(&e["rport"].as_u64().map(|p| p as u16))
+    });
+    assert_eq!(long_ones.count(), 2);
 }

@@ -14,7 +14,8 @@ pub enum Counter {
     SentProcess = 3,
     /// Lifecycle events that a filter kept out.
     Filtered = 4,
-    /// Sockets that could not be followed because the socket map was full (or out of memory).
+    /// Sockets that could not be followed from their beginning because the socket map was full (or
+    /// out of memory). Those that are older than the trace are not counted.
     SocketsUntracked = 5,
     /// Sockets whose end was only seen when the socket was destroyed: a transition was missed.
     ClosesRecovered = 6,

@@ -18,7 +18,7 @@ pub enum RecordKind {
     Established = 3,
     /// accept() handed the socket to a process. [`SocketRecord`].
     Accept = 4,
-    /// The socket listens; `detail` is the backlog. [`SocketRecord`].
+    /// The socket listens; `detail` is the backlog, or [`BACKLOG_UNKNOWN`]. [`SocketRecord`].
     Listen = 5,
     /// The socket reached `CLOSE`. [`CloseRecord`].
     Close = 6,
@@ -180,7 +180,8 @@ pub const CONNECTING_FAILED: u64 = 2;
 #[repr(C)]
 pub struct SocketState {
     /// Unique among all connections of one run, never reused: a socket that is disconnected and
-    /// connected again gets a new one.
+    /// connected again gets a new one. Of a socket that is not in the table it is made from its
+    /// address, so that its records belong together all the same: unique among the live ones.
     pub id: u64,
     /// First SYN (client) or first sight (others), `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
@@ -211,7 +212,7 @@ pub struct Tuple {
     pub lport: u16,
     /// Remote port.
     pub rport: u16,
-    /// 4 or 6.
+    /// 4 or 6; 0 where it could not be read, and then nor could the addresses and ports.
     pub family: u8,
     /// Zero.
     pub reserved: [u8; 3],
@@ -282,6 +283,11 @@ pub const COUNTERS_FIN_RECEIVED: u32 = 1 << 1;
 pub const COUNTERS_HAS_SOCKET: u32 = 1 << 2;
 /// Whether `sk->sk_socket` was set could be read.
 pub const COUNTERS_SOCKET_KNOWN: u32 = 1 << 3;
+/// `sk_err` could not be read: that `errno` is zero says nothing.
+pub const COUNTERS_NO_ERRNO: u32 = 1 << 4;
+
+/// `detail` of a [`RecordKind::Listen`] whose backlog could not be read.
+pub const BACKLOG_UNKNOWN: u64 = u64::MAX;
 
 /// The end of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

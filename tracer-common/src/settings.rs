@@ -16,6 +16,11 @@ macro_rules! offsets {
         impl Offsets {
             /// Nothing is known.
             pub const NONE: Self = Self { $($name: ABSENT,)* };
+
+            /// Each with its name.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u32)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
         }
     };
 }

@@ -1,6 +1,6 @@
 //! Numbers for connections: unique in one run, without a shared counter.
 
-use aya_ebpf::helpers::bpf_get_smp_processor_id;
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_kernel};
 
 use crate::maps::IDENTITIES;
 
@@ -15,7 +15,27 @@ pub enum Site {
     Listen = 2,
     Established = 3,
     Accept = 4,
-    Preexisting = 5,
+}
+
+/// In the place of a [`Site`]: the number is made from an address.
+const OF_SOCKET: u64 = 15;
+
+/// The number of a socket that is not in `SOCKETS`, because it is older than the trace or because
+/// there was no room for it: all that happens to it has the same one. The bits of a kernel address
+/// that are cut off are all ones; the agent keeps the two highest ones for itself.
+#[inline(always)]
+pub fn of_socket(sk: u64) -> u64 {
+    (number(sk) << 4 | OF_SOCKET) & (u64::MAX >> 2)
+}
+
+/// An address as a number. In a BTF tracepoint it is a pointer to the verifier, which says "pointer
+/// arithmetic with <<= operator prohibited"; a copy that the helper has made is a number.
+#[inline(always)]
+pub fn number(sk: u64) -> u64 {
+    let mut address = 0u64;
+    // SAFETY: eight bytes from the stack to the stack.
+    unsafe { bpf_probe_read_kernel((&raw mut address).cast(), 8, (&raw const sk).cast()) };
+    address
 }
 
 /// A number that no other connection of this run has: counter, CPU (12 bits), site (4 bits).

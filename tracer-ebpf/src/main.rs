@@ -11,6 +11,7 @@ mod globals;
 mod hooks;
 mod identity;
 mod lifecycle;
+mod log;
 mod maps;
 mod memory;
 mod sock;

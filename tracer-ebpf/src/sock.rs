@@ -68,7 +68,9 @@ pub trait Sock: Copy {
             netns: self.netns(),
             ifindex: self.u32(offset!(skc_bound_dev_if)),
         };
-        if self.family() == AF_INET6 {
+        if offset!(skc_family) == ABSENT {
+            tuple.family = 0;
+        } else if self.family() == AF_INET6 {
             tuple.family = 6;
             tuple.laddr = self.words(offset!(skc_v6_rcv_saddr));
             tuple.raddr = self.words(offset!(skc_v6_daddr));

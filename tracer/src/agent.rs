@@ -15,16 +15,21 @@ use tracer_common::{
     decode::{Record, decode},
 };
 
+mod acceptors;
+
+use self::acceptors::Acceptors;
 use crate::{
     backlog::Backlog,
     clock,
     core::{Core, Input, Seed},
     filter::Filter,
     kernel::{
+        backend::Hook,
+        debug_log::DebugLog,
         load::{Counters, Kernel},
         ring::Ring,
     },
-    present::summary::Tally,
+    present::summary::{Incomplete, Tally},
     proc::root::ProcRoot,
     shown::Shown,
     snapshot::{self, Snapshot},
@@ -77,6 +82,8 @@ pub struct Agent<'p> {
     limits: Limits,
     /// Records that wait for the snapshot; `None` once it was taken over.
     backlog: Option<Backlog>,
+    acceptors: Acceptors,
+    debug_log: Option<DebugLog>,
     /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
     attached_ns: u64,
     known: Counters,
@@ -124,6 +131,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// What was lost.
     pub lost: Lost,
+    /// Sockets of which not everything was seen.
+    pub incomplete: Incomplete,
     /// Events kept out by filters, in the kernel and here.
     pub filtered: u64,
     /// Costs of the programs.
@@ -187,16 +196,22 @@ impl<'p> Agent<'p> {
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
         let ring = kernel.ring()?;
+        let debug_log = kernel.debug_log()?;
         let attached_ns = kernel.started_ns;
+        let shown = Shown::new(filter.clone(), limits.count);
+        let mut core = Core::new(filter);
+        core.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() }, &mut Nowhere);
         Ok(Self {
             kernel,
             ring,
-            shown: Shown::new(filter.clone(), limits.count),
-            core: Core::new(filter),
+            shown,
+            core,
             presenter,
             root,
             limits,
             backlog: Some(Backlog::default()),
+            acceptors: Acceptors::default(),
+            debug_log,
             attached_ns,
             known: Counters::default(),
             lost: Lost::default(),
@@ -225,6 +240,14 @@ impl<'p> Agent<'p> {
                     snapshot = None;
                     self.take_over(taken.unwrap_or_default());
                 }
+                found = self.acceptors.found() => {
+                    // Ends that came before the look must not be taken for what it has found.
+                    self.drain();
+                    self.acceptors.tell(found, &mut self.core);
+                }
+                passed = async { match &mut self.debug_log { Some(log) => log.pass_on().await, None => std::future::pending().await } } => {
+                    passed.context("cannot poll the kernel side's debug log")?;
+                }
                 _ = look.tick() => self.look_for_losses(),
                 // `run` passes them on to its command, and ends when that does.
                 _ = interrupt.recv(), if !forwarding => break Stop::Signal,
@@ -237,6 +260,7 @@ impl<'p> Agent<'p> {
                     break Stop::Command(status.context("cannot wait for the command")?);
                 }
             }
+            self.acceptors.look(&mut self.core, &self.root);
             self.presenter.flush();
             if self.shown.is_full() {
                 break Stop::Count;
@@ -370,6 +394,9 @@ impl<'p> Agent<'p> {
             }
         }
         self.look_for_losses();
+        if let Some(log) = &mut self.debug_log {
+            log.flush();
+        }
         let programs = self.kernel.costs();
         self.lost.missed = programs.iter().map(|program| program.missed).sum();
         let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
@@ -383,6 +410,10 @@ impl<'p> Agent<'p> {
         Outcome {
             stop,
             lost: self.lost,
+            incomplete: Incomplete {
+                sockets_untracked: self.known.get(Counter::SocketsUntracked),
+                closes_recovered: self.known.get(Counter::ClosesRecovered),
+            },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,
             tally: self.shown.into_tally(),
@@ -402,10 +433,15 @@ fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn S
         }
     };
     if let Some((pid, start_ns)) = core.wants(&record) {
-        if let Some(process) = snapshot::process_snapshot(root, pid) {
+        let process = snapshot::process_snapshot(root, pid).filter(|process| process.is_about(start_ns));
+        // Without a start in the record every look is a first one.
+        let settled = process.is_none() || start_ns != 0;
+        if let Some(process) = process {
             core.apply(Input::Process(process), &mut Nowhere);
         }
-        core.apply(Input::NoProcess(pid, start_ns), &mut Nowhere);
+        if settled {
+            core.apply(Input::NoProcess(pid, start_ns), &mut Nowhere);
+        }
     }
     if let Record::Fork(_) | Record::Exec(_) | Record::Exit(_) = record {
         core.apply(Input::Record(record), &mut Nowhere);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tracer_common::{
     decode::{Record, decode},
-    record::{FLAG_PREEXISTING, RecordKind, Tuple},
+    record::{FLAG_PREEXISTING, FLAG_UNTRACKED, RecordKind, SocketState, Tuple},
 };
 
 /// Bytes that are kept at the most; beyond that records stay in the ring, where a loss is counted.
@@ -63,15 +63,22 @@ impl Backlog {
     #[must_use]
     pub fn opened(&self) -> Vec<Tuple> {
         let mut opened = Vec::new();
+        // For a socket that it had no room for the kernel side cannot tell: its beginning does.
+        let mut begun = HashSet::new();
         self.for_each(|bytes| {
             if let Ok(Record::Socket(kind, record)) = decode(bytes)
                 && matches!(
                     kind,
                     RecordKind::Connect | RecordKind::Established | RecordKind::Listen | RecordKind::Accept
                 )
-                && record.state.flags & FLAG_PREEXISTING == 0
             {
-                opened.push(record.tuple);
+                let SocketState { id, flags, .. } = record.state;
+                if flags & FLAG_UNTRACKED != 0 && flags & FLAG_PREEXISTING == 0 {
+                    begun.insert(id);
+                }
+                if flags & FLAG_PREEXISTING == 0 || begun.contains(&id) {
+                    opened.push(record.tuple);
+                }
             }
         });
         opened
@@ -80,7 +87,45 @@ impl Backlog {
 
 #[cfg(test)]
 mod tests {
+    use tracer_common::record::{RECORD_VERSION, SocketRecord};
+
     use super::*;
+
+    fn socket_record(kind: RecordKind, id: u64, flags: u16, lport: u16) -> [u64; 20] {
+        let mut words = [0; 20];
+        assert_eq!(size_of_val(&words), size_of::<SocketRecord>());
+        words[0] = u64::from_ne_bytes([kind as u8, RECORD_VERSION, 0, 0, 0, 0, 0, 0]);
+        let place = words.as_mut_ptr().cast::<SocketRecord>();
+        // SAFETY: as large as a record and aligned; zeros are a value of each of its fields.
+        unsafe {
+            (*place).state.id = id;
+            (*place).state.flags = flags;
+            (*place).tuple.lport = lport;
+        }
+        words
+    }
+
+    #[test]
+    fn what_was_opened_since_is_no_older() {
+        use RecordKind as K;
+        let mut backlog = Backlog::default();
+        for (kind, id, flags, lport) in [
+            (K::Established, 1, 0, 1),
+            // Older than the trace.
+            (K::Established, 2, FLAG_PREEXISTING, 2),
+            // No room for it: begun, and then seen as if it were older.
+            (K::Connect, 31, FLAG_UNTRACKED, 3),
+            (K::Established, 31, FLAG_UNTRACKED | FLAG_PREEXISTING, 4),
+            // Older, and there was no room for it either.
+            (K::Accept, 47, FLAG_UNTRACKED | FLAG_PREEXISTING, 5),
+        ] {
+            let words = socket_record(kind, id, flags, lport);
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            backlog.push(&bytes);
+        }
+        let ports: Vec<u16> = backlog.opened().iter().map(|tuple| tuple.lport).collect();
+        assert_eq!(ports, [1, 3, 4]);
+    }
 
     #[test]
     fn records_come_back_as_they_went_in() {

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Net(args) => net::run(&args),
-        Command::Doctor(args) => doctor::run(args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => done(completions::write(shell, &mut std::io::stdout())),
         Command::Man => done(man::write(&mut std::io::stdout())),

@@ -38,7 +38,7 @@ pub fn take(root: &ProcRoot, with_sockets: bool) -> Snapshot {
         Err(error) => snapshot.gaps.push(error.to_string()),
     }
     if with_sockets {
-        sockets(root, &mut snapshot);
+        sockets(root, &mut snapshot, |_| true);
     }
     snapshot
 }
@@ -52,7 +52,20 @@ pub fn process_snapshot(root: &ProcRoot, pid: u32) -> Option<ProcessSnapshot> {
     Some(ProcessSnapshot { pid, start_ns: identity.start_ns, comm: identity.comm, uid: identity.uid, facts })
 }
 
-fn sockets(root: &ProcRoot, snapshot: &mut Snapshot) {
+/// The sockets with these tuples, and the processes that hold them. A tuple without a network namespace
+/// means all that agree in the rest.
+#[must_use]
+pub fn holders_of(root: &ProcRoot, tuples: &[Tuple]) -> Snapshot {
+    let key = |tuple: &Tuple| (tuple.family, tuple.laddr, tuple.lport, tuple.raddr, tuple.rport);
+    let wanted: HashSet<_> = tuples.iter().map(key).collect();
+    let mut snapshot = Snapshot::default();
+    sockets(root, &mut snapshot, |tuple| wanted.contains(&key(tuple)));
+    let pids: HashSet<u32> = snapshot.sockets.iter().flat_map(|socket| socket.holders.iter().copied()).collect();
+    snapshot.processes = pids.into_iter().filter_map(|pid| process_snapshot(root, pid)).collect();
+    snapshot
+}
+
+fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple) -> bool) {
     let mut rows: Vec<(Tuple, TcpState, u64)> = Vec::new();
     let report = tcp_tables(root, |netns, row| {
         let Some(state) = TcpState::from_number(row.state) else { return };
@@ -71,7 +84,9 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot) {
             netns,
             ifindex: 0,
         };
-        rows.push((tuple, state, row.inode));
+        if wanted(&tuple) {
+            rows.push((tuple, state, row.inode));
+        }
     });
     gaps_of(&report, &mut snapshot.gaps);
     let wanted: HashSet<u64> = rows.iter().map(|row| row.2).filter(|inode| *inode != 0).collect();

@@ -2,6 +2,8 @@
 //! every kernel from 4.16 on.
 
 use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::bpf_probe_read_kernel,
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
@@ -34,36 +36,43 @@ pub fn set_state__raw(ctx: RawTracePointContext) -> i32 {
 
 #[tracepoint(category = "sock", name = "inet_sock_set_state")]
 pub fn set_state__classic(ctx: TracePointContext) -> u32 {
-    let sock =
-        Formatted { ctx: ctx.as_ptr().cast(), raw: Raw(field(ctx.as_ptr().cast(), offset!(state_format_skaddr))) };
-    if field::<u16>(sock.ctx, offset!(state_format_protocol)) == IPPROTO_TCP {
-        let old: i32 = field(sock.ctx, offset!(state_format_oldstate));
-        let new: i32 = field(sock.ctx, offset!(state_format_newstate));
+    let mut record: Record = [0; RECORD];
+    // SAFETY: the helper checks the address; `record` is as many writable bytes.
+    unsafe { bpf_probe_read_kernel((&raw mut record).cast(), size_of::<Record>() as u32, ctx.as_ptr()) };
+    let sock = Formatted { record: &record, raw: Raw(field(&record, offset!(state_format_skaddr))) };
+    if field::<u16>(&record, offset!(state_format_protocol)) == IPPROTO_TCP {
+        let old: i32 = field(&record, offset!(state_format_oldstate));
+        let new: i32 = field(&record, offset!(state_format_newstate));
         transition(sock, old as u8, new as u8);
     }
     0
 }
 
-use aya_ebpf::EbpfContext as _;
+/// Words of the tracepoint's record that are copied: it has nine, and room to grow.
+const RECORD: usize = 12;
+/// A copy, because offsets into the context itself have to be written in the instruction: what comes
+/// from the `format` file is added, and the verifier says "dereference of modified ctx ptr".
+type Record = [u64; RECORD];
 
 /// A socket as the classic tracepoint's own record shows it; the rest by address, where the offsets
 /// are known (they come from BTF; without BTF only the record is there).
 #[derive(Clone, Copy)]
-struct Formatted {
-    ctx: *const u8,
+struct Formatted<'r> {
+    record: &'r Record,
     raw: Raw,
 }
 
 #[inline(always)]
-fn field<T: Copy + Default>(ctx: *const u8, offset: u32) -> T {
-    if offset == ABSENT {
+fn field<T: Copy + Default>(record: &Record, offset: u32) -> T {
+    let offset = offset as usize;
+    if offset > size_of::<Record>() - size_of::<T>() {
         return T::default();
     }
-    // SAFETY: the offset comes from the tracepoint's `format` file; the verifier bounds it.
-    unsafe { core::ptr::read_volatile(ctx.add(offset as usize).cast::<T>()) }
+    // SAFETY: within the record; fields lie at multiples of their size.
+    unsafe { core::ptr::read_volatile(record.as_ptr().cast::<u8>().add(offset).cast::<T>()) }
 }
 
-impl Sock for Formatted {
+impl Sock for Formatted<'_> {
     #[inline(always)]
     fn address(self) -> u64 {
         self.raw.address()
@@ -94,15 +103,15 @@ impl Sock for Formatted {
     }
     #[inline(always)]
     fn family(self) -> u16 {
-        field(self.ctx, offset!(state_format_family))
+        field(self.record, offset!(state_format_family))
     }
     #[inline(always)]
     fn tuple(self) -> Tuple {
         let mut tuple = Tuple {
             laddr: [0; 4],
             raddr: [0; 4],
-            lport: field(self.ctx, offset!(state_format_sport)),
-            rport: field(self.ctx, offset!(state_format_dport)),
+            lport: field(self.record, offset!(state_format_sport)),
+            rport: field(self.record, offset!(state_format_dport)),
             family: 4,
             reserved: [0; 3],
             netns: self.netns(),
@@ -110,20 +119,20 @@ impl Sock for Formatted {
         };
         if self.family() == AF_INET6 {
             tuple.family = 6;
-            tuple.laddr = words(self.ctx, offset!(state_format_saddr_v6));
-            tuple.raddr = words(self.ctx, offset!(state_format_daddr_v6));
+            tuple.laddr = words(self.record, offset!(state_format_saddr_v6));
+            tuple.raddr = words(self.record, offset!(state_format_daddr_v6));
         } else {
-            tuple.laddr = [field(self.ctx, offset!(state_format_saddr)), 0, 0, 0];
-            tuple.raddr = [field(self.ctx, offset!(state_format_daddr)), 0, 0, 0];
+            tuple.laddr = [field(self.record, offset!(state_format_saddr)), 0, 0, 0];
+            tuple.raddr = [field(self.record, offset!(state_format_daddr)), 0, 0, 0];
         }
         tuple
     }
 }
 
 #[inline(always)]
-fn words(ctx: *const u8, offset: u32) -> [u32; 4] {
+fn words(record: &Record, offset: u32) -> [u32; 4] {
     if offset == ABSENT {
         return [0; 4];
     }
-    [field(ctx, offset), field(ctx, offset + 4), field(ctx, offset + 8), field(ctx, offset + 12)]
+    [field(record, offset), field(record, offset + 4), field(record, offset + 8), field(record, offset + 12)]
 }

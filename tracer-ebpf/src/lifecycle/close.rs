@@ -4,8 +4,8 @@ use tracer_common::{
     counter::Counter,
     record::{
         CONNECTING_FAILED, CONNECTING_STARTED, COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN,
-        COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind,
-        RecordRole, SocketState, TcpCounters, Tuple,
+        COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_FILTERED, FLAG_PREEXISTING,
+        FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
@@ -14,7 +14,7 @@ use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, now, send,
 use crate::{
     emit, filter,
     globals::wants,
-    identity::{self, Site},
+    identity, info,
     maps::{CONNECTING, SOCKETS, count},
     offset,
     sock::Sock,
@@ -92,7 +92,7 @@ fn is_older<S: Sock>(sock: S, old: u8, tuple: &Tuple, state: &mut SocketState) -
         count(Counter::Filtered);
         return false;
     }
-    begin(state, sock, identity::next(Site::Preexisting), role);
+    begin(state, sock, identity::of_socket(sock.address()), role);
     state.flags |= FLAG_PREEXISTING;
     true
 }
@@ -111,6 +111,7 @@ pub fn destroyed<S: Sock>(sock: S) {
     if state.closed == 0 {
         // The transition to CLOSE was not seen. The counters are still there, the reason is not.
         count(Counter::ClosesRecovered);
+        info!("the close of the socket at {:x} was missed, its end is seen", identity::number(sk));
         state.flags |= FLAG_RECOVERED;
         send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32);
     } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {
@@ -138,6 +139,9 @@ pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8,
 #[inline(always)]
 fn counters<S: Sock>(sock: S) -> TcpCounters {
     let mut flags = 0;
+    if offset!(sk_err) == ABSENT {
+        flags |= COUNTERS_NO_ERRNO;
+    }
     if offset!(bytes_acked) != ABSENT {
         flags |= COUNTERS_KNOWN;
     }

@@ -10,8 +10,8 @@ mod open;
 use tracer_common::{
     counter::Counter,
     record::{
-        FLAG_FILTERED, FLAG_KERNEL, FLAG_MPTCP, FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord,
-        SocketState, Tuple,
+        FLAG_FILTERED, FLAG_KERNEL, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind,
+        RecordRole, SocketRecord, SocketState, Tuple,
     },
     settings::WANT_STATES,
     tcp::TcpState,
@@ -25,6 +25,7 @@ pub use self::{
 use crate::{
     emit,
     globals::wants,
+    identity, info,
     maps::{SOCKETS, count},
     memory, offset,
     sock::Sock,
@@ -116,12 +117,16 @@ fn set_opener(state: &mut SocketState) {
     }
 }
 
-/// Remembers `state`; marks it if there is no room.
+/// Remembers `state`; marks it if there is no room. Counted where the socket begins.
 #[inline(always)]
 fn remember(sk: u64, state: &mut SocketState) {
     if SOCKETS.insert(sk, &*state, 0).is_err() {
+        state.id = identity::of_socket(sk);
         state.flags |= FLAG_UNTRACKED;
-        count(Counter::SocketsUntracked);
+        if state.flags & FLAG_PREEXISTING == 0 {
+            count(Counter::SocketsUntracked);
+        }
+        info!("no room for the socket at {:x}", identity::number(sk));
     }
 }
 

@@ -3,17 +3,17 @@
 use tracer_common::{
     counter::Counter,
     record::{
-        CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING, FLAG_UNDECIDED,
-        RecordKind, RecordRole,
+        BACKLOG_UNKNOWN, CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING,
+        FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind, RecordRole,
     },
-    settings::{FILTERS_OF_PROCESS, WANT_ACCEPT},
+    settings::{ABSENT, FILTERS_OF_PROCESS, WANT_ACCEPT},
 };
 
 use super::{
     CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, send, set_opener,
 };
 use crate::{
-    filter,
+    debug, filter,
     globals::{filters, wants},
     identity::{self, Site},
     maps::{CONNECTING, SOCKETS, count, started},
@@ -52,7 +52,13 @@ pub fn opened<S: Sock>(sock: S, new: u8) {
     }
     set_opener(&mut state);
     remember(sock.address(), &mut state);
-    let detail = if connects { 0 } else { u64::from(sock.u32(offset!(sk_max_ack_backlog))) };
+    let detail = if connects {
+        0
+    } else if offset!(sk_max_ack_backlog) == ABSENT {
+        BACKLOG_UNKNOWN
+    } else {
+        u64::from(sock.u32(offset!(sk_max_ack_backlog)))
+    };
     send(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail);
 }
 
@@ -76,22 +82,28 @@ pub fn established<S: Sock>(sock: S, old: u8) {
     if known.is_none() {
         let child = old == SYN_RECV;
         let role = if child { RecordRole::Server } else { RecordRole::Client };
-        let site = if child { Site::Established } else { Site::Preexisting };
-        begin(&mut state, sock, identity::next(site), role);
+        let id = if child { identity::next(Site::Established) } else { identity::of_socket(sock.address()) };
+        begin(&mut state, sock, id, role);
         state.established_ns = state.started_ns;
-        if !filter::socket_passes(role, &tuple) {
-            leave_out(sock.address(), &mut state);
-            return;
-        }
         if !child {
             // Its SYN left before the trace began.
             state.flags |= FLAG_PREEXISTING;
             detail = inode(sock);
-        } else if filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
+        }
+        if !filter::socket_passes(role, &tuple) {
+            leave_out(sock.address(), &mut state);
+            return;
+        }
+        if child && filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
             // Whose connection it is will be known when somebody accepts it.
             state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
+            debug!("whose the socket at {:x} is will be known at accept()", identity::number(sock.address()));
         }
         remember(sock.address(), &mut state);
+        if state.flags & FLAG_UNTRACKED != 0 {
+            // accept() will not find it: the agent has to decide.
+            state.flags &= !(FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD);
+        }
     }
     send(RecordKind::Established, state.established_ns, &state, &tuple, old, ESTABLISHED, 0, detail);
 }
@@ -119,10 +131,16 @@ pub fn accepted(sk: u64) {
         }
         state = *known;
     } else {
+        // Its close has been told already.
+        if sock.u8(offset!(skc_state)) == CLOSE {
+            return;
+        }
         // Established before the trace, or a child that is accepted with its first data still in
         // SYN_RECV (TCP Fast Open).
-        begin(&mut state, sock, identity::next(Site::Accept), RecordRole::Server);
-        if sock.u8(offset!(skc_state)) != SYN_RECV {
+        begin(&mut state, sock, identity::of_socket(sk), RecordRole::Server);
+        if sock.u8(offset!(skc_state)) == SYN_RECV {
+            state.id = identity::next(Site::Accept);
+        } else {
             state.flags |= FLAG_PREEXISTING;
         }
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod explain;
+mod kernel;
 mod net;
 mod output;
 pub mod value;
@@ -11,6 +12,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use explain::ExplainArgs;
+pub use kernel::{KernelArgs, Types};
 pub use net::NetArgs;
 pub use output::{Color, OutputArgs};
 
@@ -86,6 +88,9 @@ pub struct LiveArgs {
     /// How.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// By which of the kernel's ways.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
 }
 
 /// `tracer run`
@@ -101,6 +106,9 @@ pub struct RunArgs {
     /// How.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// By which of the kernel's ways.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD",
           value_hint = clap::ValueHint::CommandWithArguments)]
@@ -108,11 +116,14 @@ pub struct RunArgs {
 }
 
 /// `tracer doctor`
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct DoctorArgs {
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
+    /// Which of the kernel's ways are tried.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
 }
 
 /// The definition that help, completions and man page are made from.
@@ -139,6 +150,13 @@ where
 {
     let line = Line::try_parse_from(words)?;
     let command = line.command.unwrap_or(Command::Live(line.live));
+    if let Command::Live(LiveArgs { kernel, .. })
+    | Command::Run(RunArgs { kernel, .. })
+    | Command::Doctor(DoctorArgs { kernel, .. }) = &command
+        && let Some(hook) = kernel.torn()
+    {
+        return Err(wrong_usage(format!("--backend names two links for {}: leave one of them", hook.name())));
+    }
     match &command {
         Command::Live(live) if live.filter.follow && live.filter.pid.is_empty() => {
             Err(wrong_usage(FilterError::FollowWithoutPid))
@@ -162,6 +180,7 @@ pub fn wrong_usage(message: impl std::fmt::Display) -> clap::Error {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::kernel::backend::{Hook, chain};
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
         try_parse_from(std::iter::once("tracer").chain(line.split_whitespace()))
@@ -206,6 +225,18 @@ mod tests {
     }
 
     #[test]
+    fn every_link_of_every_hook_has_a_name() {
+        for hook in Hook::ALL {
+            for link in chain(hook) {
+                let live = live(&format!("--backend {}={}", hook.name(), link.backend));
+                assert_eq!(live.kernel.backend, [(hook, link.backend)]);
+            }
+        }
+        assert_eq!(live("--btf none").kernel.btf, Some(Types::None));
+        assert_eq!(live("--btf ./none").kernel.btf, Some(Types::File("./none".into())));
+    }
+
+    #[test]
     fn run_takes_the_rest_of_the_line() {
         for (line, words) in [
             ("run -- curl -v --json", &["curl", "-v", "--json"][..]),
@@ -238,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_other_commands() {
-        assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true }))));
+        assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true, .. }))));
         assert!(matches!(parse("completions bash"), Ok(Command::Completions { shell: clap_complete::Shell::Bash })));
         assert!(matches!(parse("man"), Ok(Command::Man)));
         let Ok(Command::Explain(explain)) = parse("explain NO_SOCKET -111 --json") else { panic!() };
@@ -286,6 +317,11 @@ mod tests {
             ("--count 0", "--count"),
             ("--buffer 3M", "use 2M or 4M"),
             ("--color sometimes", "auto, always, never"),
+            ("--backend tcp_connect", "write HOOK=LINK"),
+            ("--backend tcp=kprobe", "there are sched_process, tcp_destroy_sock"),
+            ("doctor --backend tcp_connect=tp_btf", "it has fentry, kprobe, syscall"),
+            ("run --backend tcp_connect=kprobe --backend tcp_connect=syscall -- true", "two links for tcp_connect"),
+            ("--sockets 0", "--sockets"),
             ("--nonsense", "--nonsense"),
             ("nonsense", "nonsense"),
             ("--json live", "live"),
@@ -305,7 +341,12 @@ mod tests {
         for line in ["--help", "-h", "--version", "live --help", "run -h"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
         }
-        assert!(!parse("-h").unwrap_err().to_string().contains("--buffer"));
-        assert!(parse("--help").unwrap_err().to_string().contains("--buffer"));
+        for option in ["--buffer", "--backend", "--btf", "--sockets"] {
+            for command in ["", "live ", "run "] {
+                let help = |flag| parse(&format!("{command}{flag}")).unwrap_err().to_string();
+                assert!(!help("-h").contains(option) && help("--help").contains(option), "{command}{option}");
+            }
+        }
+        assert!(parse("doctor --help").unwrap_err().to_string().contains("fentry, kprobe, syscall"));
     }
 }

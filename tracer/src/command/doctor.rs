@@ -18,7 +18,7 @@ use crate::{
     filter::Filter,
     kernel::{
         KernelError,
-        backend::{Choice, Hook, chain, needs_io_uring},
+        backend::{Choice, Degradation, Hook, chain, needs_io_uring},
     },
     present::escape::Escaped,
 };
@@ -46,9 +46,9 @@ impl Finding {
 /// Looks, and says what it found.
 ///
 /// # Errors
-/// If stdout cannot be written.
-pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let findings = look()?;
+/// If stdout cannot be written, or a link that is asked for does not work.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let findings = look(&Extra::from(&args.kernel))?;
     let mut out = Vec::new();
     for finding in &findings {
         if args.json { write_json(finding, &mut out) } else { write_text(finding, &mut out) }
@@ -59,12 +59,12 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn look() -> anyhow::Result<Vec<Finding>> {
+fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![kernel()];
-    let host = Host::look()?;
+    let host = Host::look(extra.types.as_ref())?;
     findings.push(match &host.no_btf {
         None => Finding { why: Some(format!("{} members found", offsets_found(&host))), ..Finding::fine("btf") },
-        Some(error) => Finding::missing("btf", error.to_string(), "no byte counts, errors or namespaces"),
+        Some(error) => Finding::missing("btf", error.to_string(), Degradation::NoBtf.cost()),
     });
     findings.extend(host.resolved.missing.iter().map(|member| {
         Finding::missing(format!("member:{member}"), "this kernel has no such member", "what needs it is unknown")
@@ -79,11 +79,13 @@ fn look() -> anyhow::Result<Vec<Finding>> {
     });
     // SAFETY: no arguments, cannot fail.
     let root = unsafe { libc::geteuid() } == 0;
-    match session::open(&Filter::default(), &OutputArgs::default(), &Extra::default()) {
+    match session::open(&Filter::default(), &OutputArgs::default(), extra) {
         Ok(session) => {
             findings.push(Finding::fine("load"));
-            findings.extend(hooks(&session.kernel.choices));
+            findings.extend(hooks(&session.kernel.choices, extra));
         }
+        // What was asked for cannot be had: that is no finding about the kernel.
+        Err(error) if matches!(error.downcast_ref(), Some(KernelError::Forced(_))) => return Err(error),
         Err(error) => {
             let why = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
             let permitted = !matches!(error.downcast_ref(), Some(KernelError::NotPermitted(_)));
@@ -111,7 +113,7 @@ fn kernel() -> Finding {
     Finding { why: Some(format!("{}, lockdown {mode}", release.trim())), ..Finding::fine("kernel") }
 }
 
-fn hooks(choices: &[Choice]) -> Vec<Finding> {
+fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
     Hook::ALL
         .into_iter()
         .map(|hook| {
@@ -125,13 +127,15 @@ fn hooks(choices: &[Choice]) -> Vec<Finding> {
             let refused: Vec<String> =
                 choice.refused.iter().map(|(backend, why)| format!("{backend} refused: {why}")).collect();
             let cost = crate::kernel::backend::cost_of(choice);
+            let forced = extra.forced.iter().any(|(forced, _)| *forced == hook);
+            let praise = if forced { "asked for with --backend" } else { "the best way works" };
             Finding {
                 name: hook.name().to_owned(),
                 ok: choice.backend.is_some(),
                 backend: choice.backend.map(|backend| backend.name()),
                 why: Some(refused.join("; "))
                     .filter(|why| !why.is_empty())
-                    .or_else(|| (chain(hook).len() > 1).then(|| "the best way works".to_owned())),
+                    .or_else(|| (chain(hook).len() > 1).then(|| praise.to_owned())),
                 cost: cost.map(|degradation| degradation.cost()),
             }
         })

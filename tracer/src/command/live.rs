@@ -27,7 +27,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut destination = Destination::open(&args.output, Home::Stdout, &filter)?;
     let root = ProcRoot::default();
     let earlier = Earlier::start(&root, Seeding::Everything)?;
-    let session = session::open(&filter, &args.output, &Extra::default())?;
+    let session = session::open(&filter, &args.output, &Extra::from(&args.kernel))?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
     let limits = Limits { duration: args.output.duration, count: args.output.count };

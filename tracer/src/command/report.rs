@@ -74,6 +74,7 @@ pub fn summary(
     let summary = Summary {
         duration_ns: outcome.end_ns.saturating_sub(start_ns),
         lost: lost.classes().into_iter().filter(|(_, count)| *count > 0).collect(),
+        incomplete: outcome.incomplete,
         filtered: outcome.filtered,
         cost: Cost {
             programs: outcome

@@ -23,6 +23,7 @@ use crate::{
     cli::{self, RunArgs},
     clock,
     filter::{Host, Lookup as _},
+    kernel::backend::Hook,
     proc::root::ProcRoot,
 };
 
@@ -44,10 +45,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let user = User::of(args.user.as_deref())?;
     let mut destination = Destination::open(&args.output, Home::Stderr, &filter)?;
     let own = std::process::id();
-    let extra = Extra { follow_from: Some(own), ..Extra::default() };
+    let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };
     let root = ProcRoot::default();
     let earlier = Earlier::start(&root, Seeding::ProcessesOnly)?;
     let mut session = session::open(&filter, &args.output, &extra)?;
+    if session.kernel.backend(Hook::Processes).is_none() {
+        bail!(
+            "the command cannot be followed: {} is not hooked here, `tracer doctor` tells why; \
+             `tracer live --pid PID` shows one process",
+            Hook::Processes.name()
+        );
+    }
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
     let limits = Limits { duration: args.output.duration, count: args.output.count };

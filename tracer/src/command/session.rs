@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use log::{debug, warn};
-use tracer_common::settings::{Settings, WANT_PROCESSES, WANT_STATES};
+use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROCESSES, WANT_STATES};
 
 use crate::{
-    cli::OutputArgs,
+    cli::{KernelArgs, OutputArgs, Types},
     filter::{self, Filter, kernel::KernelFilter},
     kernel::{
         self,
@@ -41,14 +41,25 @@ pub struct Host {
 }
 
 impl Host {
-    /// Looks.
+    /// Looks; `from`: where the type information is, if not in the kernel.
     ///
     /// # Errors
-    /// If no thread can be started.
-    pub fn look() -> anyhow::Result<Self> {
-        // Two readers of the same five megabytes: aya's for attaching, ours for members.
-        let types = KernelTypes::start().context("cannot start a thread")?;
-        let (ours, no_btf) = match Btf::read(Path::new(BTF_PATH), offsets::WANTED) {
+    /// If no thread can be started, or the file is not this kernel's type information.
+    pub fn look(from: Option<&Types>) -> anyhow::Result<Self> {
+        let (types, found) = match from {
+            Some(Types::None) => (KernelTypes::none(), Err(BtfError::NotWanted)),
+            None => {
+                // Two readers of the same five megabytes: aya's for attaching, ours for members.
+                let types = KernelTypes::start().context("cannot start a thread")?;
+                (types, Btf::read(Path::new(BTF_PATH), offsets::WANTED))
+            }
+            Some(Types::File(path)) => {
+                // To attach by it the kernel needs its own.
+                let types = KernelTypes::start().context("cannot start a thread")?;
+                (types, Ok(read_for_this_kernel(path)?))
+            }
+        };
+        let (ours, no_btf) = match found {
             Ok(btf) => (Some(btf), None),
             Err(error) => (None, Some(error)),
         };
@@ -61,6 +72,26 @@ impl Host {
         let resolved = offsets::resolve(ours.as_ref(), tracefs.as_ref());
         Ok(Self { types, no_btf, resolved, tracefs })
     }
+}
+
+/// The type information in the file at `path`, unless the running kernel's own says otherwise. Where
+/// the kernel has none, nobody can tell.
+fn read_for_this_kernel(path: &Path) -> anyhow::Result<Btf> {
+    let file = match Btf::read(path, offsets::WANTED) {
+        Ok(file) => file,
+        Err(BtfError::Read { source, .. }) => bail!("cannot read --btf {}: {source}", path.display()),
+        Err(error) => bail!("--btf {} cannot be used: {error}", path.display()),
+    };
+    let kernel = Btf::read(Path::new(BTF_PATH), offsets::WANTED);
+    if let Some((name, there, here)) = kernel.ok().and_then(|kernel| offsets::contradiction(&file, &kernel)) {
+        let here = if here == ABSENT { "not there".to_owned() } else { here.to_string() };
+        bail!(
+            "--btf {} is not of the running kernel: {name} is {there} there, and {here} in the kernel's own; \
+             leave --btf away",
+            path.display()
+        );
+    }
+    Ok(file)
 }
 
 /// A loaded kernel side, and what it cannot do.
@@ -79,6 +110,16 @@ pub struct Extra {
     pub follow_from: Option<u32>,
     /// Restricts hooks to one backend.
     pub forced: Vec<(Hook, Backend)>,
+    /// Where the kernel's type information is, if not in the kernel.
+    pub types: Option<Types>,
+    /// Sockets followed at the most.
+    pub sockets: Option<u32>,
+}
+
+impl From<&KernelArgs> for Extra {
+    fn from(args: &KernelArgs) -> Self {
+        Self { follow_from: None, forced: args.backend.clone(), types: args.btf.clone(), sockets: args.sockets }
+    }
 }
 
 /// Loads and attaches.
@@ -87,9 +128,9 @@ pub struct Extra {
 /// See [`kernel::KernelError`].
 pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Result<Session> {
     kernel::lift_memlock_limit();
-    let host = Host::look()?;
+    let host = Host::look(extra.types.as_ref())?;
     let compiled = KernelFilter::compile(filter, |path| filter::cgroup::find(Path::new("/sys/fs/cgroup"), path));
-    let plan = plan(&compiled, filter, output, extra, &host);
+    let plan = plan(&compiled, filter, output, extra, &host)?;
     let mut kernel = Kernel::load(&plan, &host.types)?;
     if filter.follows() && extra.follow_from.is_none() {
         // Children born between the first look and the attachment.
@@ -104,7 +145,13 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     Ok(Session { kernel, degradations })
 }
 
-fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &Extra, host: &Host) -> Plan {
+fn plan(
+    compiled: &KernelFilter,
+    filter: &Filter,
+    output: &OutputArgs,
+    extra: &Extra,
+    host: &Host,
+) -> anyhow::Result<Plan> {
     let ring_bytes = output.buffer.unwrap_or(RING_BYTES);
     let mut settings = Settings::NONE;
     settings.filters = compiled.filters;
@@ -127,10 +174,14 @@ fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &E
         settings.filters |= tracer_common::settings::FILTER_PID | tracer_common::settings::FILTER_FOLLOW;
         pids = vec![pid];
     }
+    let Offsets { skc_net, net_inum, .. } = host.resolved.offsets;
+    if settings.filters & FILTER_NETNS != 0 && (skc_net == ABSENT || net_inum == ABSENT) {
+        bail!("--netns cannot be decided here: without type information (BTF) the namespace of a socket is not known");
+    }
     if host.tracefs.is_none() {
         warn!("tracefs is not mounted and cannot be: hooks that need it are left out");
     }
-    Plan {
+    Ok(Plan {
         offsets: host.resolved.offsets,
         settings,
         selection: Selection {
@@ -143,6 +194,7 @@ fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &E
         },
         maps_on_demand: host.resolved.maps_on_demand,
         ring_bytes,
+        sockets: extra.sockets,
         forced: extra.forced.clone(),
-    }
+    })
 }

@@ -59,6 +59,8 @@ pub struct Connection {
     pub preexisting: bool,
     /// Nothing is remembered of it in the kernel, or a transition was missed.
     pub incomplete: bool,
+    /// A record may have meant it or another one: that it is still open is not known.
+    pub doubtful: bool,
     /// `established` has been said (it may come late, with the accept record).
     pub established_said: bool,
     /// The filter's final word, once there is one.
@@ -93,6 +95,7 @@ impl Connection {
             mptcp: false,
             preexisting: false,
             incomplete: false,
+            doubtful: false,
             established_said: false,
             admitted: None,
             held: Vec::new(),
@@ -133,6 +136,10 @@ impl Connection {
     /// Takes over the addresses of a newer record. What was known stays known: after a failed or
     /// finished connection the kernel has cleared parts of them.
     pub fn update_tuple(&mut self, tuple: &Tuple) {
+        // Nothing of it could be read.
+        if tuple.family == 0 {
+            return;
+        }
         let old = self.tuple;
         self.tuple = *tuple;
         if tuple.lport == 0 {

@@ -37,17 +37,27 @@ impl Listeners {
         }
     }
 
-    /// Who listens where a child with this tuple came in. `None` also where several processes share
+    /// Who listens where a child with this tuple came in; in any namespace, if its own is not known.
+    /// `None` also where several processes share
     /// the port (`SO_REUSEPORT`) and nothing tells which of them it was.
     #[must_use]
     pub fn owner(&self, child: &Tuple) -> Option<&Rc<Owner>> {
-        let list = self.by_port.get(&(child.netns, child.lport))?;
-        let of = |laddr: [u32; 4]| list.iter().filter(move |l| l.family == child.family && l.laddr == laddr);
-        let mut candidates = of(child.laddr).map(|listener| &listener.owner).collect::<Vec<_>>();
-        if candidates.is_empty() {
-            candidates = of([0; 4]).map(|listener| &listener.owner).collect();
+        if child.netns == 0 {
+            let anywhere = self.by_port.iter().filter(|((_, port), _)| *port == child.lport);
+            return the_one_owner(anywhere.flat_map(|(_, list)| list), child);
         }
-        let first = *candidates.first()?;
-        candidates.iter().all(|owner| owner.pid == first.pid).then_some(first)
+        the_one_owner(self.by_port.get(&(child.netns, child.lport))?.iter(), child)
     }
+}
+
+/// The process that owns all of these listeners that `child` can have come in by: those at its own
+/// address, else those at any.
+fn the_one_owner<'a>(list: impl Iterator<Item = &'a Listener> + Clone, child: &Tuple) -> Option<&'a Rc<Owner>> {
+    let of = |laddr: [u32; 4]| list.clone().filter(move |l| l.family == child.family && l.laddr == laddr);
+    let mut candidates = of(child.laddr).map(|listener| &listener.owner).collect::<Vec<_>>();
+    if candidates.is_empty() {
+        candidates = of([0; 4]).map(|listener| &listener.owner).collect();
+    }
+    let first = *candidates.first()?;
+    candidates.iter().all(|owner| owner.pid == first.pid).then_some(first)
 }

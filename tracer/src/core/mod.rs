@@ -4,13 +4,16 @@
 //! events, whether they come from the kernel, from a test or from a recording.
 
 mod connection;
+mod holders;
 mod identity;
 mod listeners;
+mod namespace;
 mod process;
 mod records;
 mod seed;
 #[cfg(test)]
 mod tests;
+mod untracked;
 pub mod verdict;
 
 use std::collections::{HashMap, HashSet};
@@ -21,9 +24,11 @@ use self::{
     connection::{Connection, TupleKey},
     identity::IdentityHasher,
     listeners::Listeners,
+    namespace::Seeds,
     process::ProcessTable,
 };
 pub use self::{
+    holders::Holders,
     process::ProcessSnapshot,
     seed::{Seed, SeedSocket},
 };
@@ -72,6 +77,13 @@ pub enum Input<'a> {
         /// How many.
         count: u64,
     },
+    /// Which of the hooks that the core goes by are attached. Without it: all.
+    Hooked {
+        /// accept(), so that a record will tell who accepted a connection.
+        accept: bool,
+    },
+    /// Who holds the sockets that [`Core::unowned`] has asked for.
+    Holders(Holders),
     /// What was seen before the hooks were attached may be forgotten now.
     Reconciled,
     /// The trace ends.
@@ -91,9 +103,12 @@ pub struct Core<G> {
     listeners: Listeners,
     /// Boxed: a connection is taken out and put back for every record.
     connections: HashMap<u64, Box<Connection>, IdentityHasher>,
-    /// Connections that records may name by their tuple only: seeded ones, and those for which the
-    /// kernel side had no room.
-    by_tuple: HashMap<TupleKey, u64>,
+    /// Connections that records name by their tuple only: seeded ones.
+    by_tuple: Seeds,
+    /// accept() is hooked.
+    accept_hooked: bool,
+    /// Connections came in since the last look for who holds them, and no record will tell.
+    unowned: bool,
     /// Sockets as they were just before the hooks were attached, for those that close before the
     /// snapshot comes to them.
     hints: HashMap<TupleKey, SeedSocket>,
@@ -115,7 +130,9 @@ impl<G: Gate> Core<G> {
             processes: ProcessTable::default(),
             listeners: Listeners::default(),
             connections: HashMap::default(),
-            by_tuple: HashMap::new(),
+            by_tuple: Seeds::default(),
+            accept_hooked: true,
+            unowned: false,
             hints: HashMap::new(),
             attached_ns: 0,
             last_conn: 0,
@@ -144,6 +161,8 @@ impl<G: Gate> Core<G> {
             Input::Lost { boot_ns, class, count } => {
                 sink.event(&Event { boot_ns, socket: None, kind: Kind::Lost { class, count } });
             }
+            Input::Hooked { accept } => self.accept_hooked = accept,
+            Input::Holders(holders) => self.take_holders(&holders),
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
         }
@@ -187,7 +206,7 @@ impl<G: Gate> Core<G> {
                 // Closed, but never accepted and never destroyed within the trace.
                 Some(record) => self.say_close(&mut connection, &record, sink),
                 None => {
-                    let lost = followed.is_some_and(|followed| !followed.contains(&id));
+                    let lost = connection.doubtful || followed.is_some_and(|followed| !followed.contains(&id));
                     let close = open_at_end(&connection, boot_ns, lost);
                     self.say_last(&mut connection, boot_ns, &close, sink);
                 }
@@ -241,9 +260,20 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// The connection that a record of an older or unremembered socket means, under its new number.
+    /// The connection that a record of an older socket means, under its new number.
     fn claim(&mut self, id: u64, tuple: &Tuple) -> Option<Box<Connection>> {
-        let old = self.by_tuple.remove(&TupleKey::from(tuple))?;
+        let old = match self.by_tuple.take(tuple) {
+            Ok(old) => old?,
+            Err(several) => {
+                // One of them is meant: whether the others are still open cannot be told later.
+                for id in several {
+                    if let Some(connection) = self.connections.get_mut(&id) {
+                        connection.doubtful = true;
+                    }
+                }
+                return None;
+            }
+        };
         let connection = self.connections.remove(&old)?;
         if connection.role == Role::Listener {
             self.listeners.remove(old, &connection.tuple);

@@ -21,6 +21,15 @@ pub struct ProcessSnapshot {
     pub facts: ProcessFacts,
 }
 
+impl ProcessSnapshot {
+    /// Whether this is the process that started then, and not the next one with its number. Of a
+    /// process whose start is not known (0) it may be.
+    #[must_use]
+    pub const fn is_about(&self, start_ns: u64) -> bool {
+        start_ns == 0 || self.start_ns / TICK_NS == start_ns / TICK_NS
+    }
+}
+
 /// /proc tells a start in clock ticks, the kernel's records in ns.
 const TICK_NS: u64 = 10_000_000;
 
@@ -132,17 +141,23 @@ impl ProcessTable {
         self.by_pid.remove(&pid);
     }
 
-    /// Whether a look at /proc could add something about the opener of a socket.
+    /// Whether a look at /proc could add something about the opener of a socket. Always, where the
+    /// kernel side cannot tell when a process started: then there are no records of what it executes.
     #[must_use]
     pub fn lacks(&self, pid: u32, start_ns: u64) -> bool {
         match self.by_pid.get(&pid) {
-            Some(process) if process.is(start_ns) => !process.settled,
+            Some(process) if start_ns != 0 && process.is(start_ns) => !process.settled,
             _ => true,
         }
     }
 
     /// /proc had nothing (more) to say of this process: do not ask again.
     pub fn settle(&mut self, pid: u32, start_ns: u64) {
+        // What was known of this number may have been another process.
+        if start_ns == 0 {
+            self.by_pid.remove(&pid);
+            return;
+        }
         match self.by_pid.get_mut(&pid) {
             Some(process) if process.is(start_ns) => process.settled = true,
             _ => {
@@ -160,12 +175,17 @@ impl ProcessTable {
         }
     }
 
-    /// The owner that a kernel record names, with what is known of its process.
-    pub fn owner(&mut self, opener: &Opener) -> Option<Rc<Owner>> {
+    /// The owner that a kernel record of `boot_ns` names, with what is known of its process.
+    pub fn owner(&mut self, opener: &Opener, boot_ns: u64) -> Option<Rc<Owner>> {
         if opener.pid == 0 {
             return None;
         }
-        let process = self.by_pid.get_mut(&opener.pid).filter(|process| process.is(opener.start_ns));
+        // Without its start in the record: the process that has the number now, unless it is younger.
+        let is = |process: &&mut Process| match opener.start_ns {
+            0 => process.start_ns <= boot_ns,
+            start_ns => process.is(start_ns),
+        };
+        let process = self.by_pid.get_mut(&opener.pid).filter(is);
         let comm = comm_bytes(&opener.comm);
         if let Some(owner) = process.as_ref().and_then(|process| process.owner.as_ref())
             && owner.tid == opener.tid
@@ -179,7 +199,9 @@ impl ProcessTable {
             tid: opener.tid,
             uid: Some(opener.uid),
             comm: String::from_utf8_lossy(comm).into_owned(),
-            start_ns: Some(opener.start_ns).filter(|start| *start != 0),
+            start_ns: Some(opener.start_ns)
+                .filter(|start| *start != 0)
+                .or_else(|| process.as_ref().map(|process| process.start_ns)),
             facts: process.as_ref().map(|process| Rc::clone(&process.facts)).unwrap_or_default(),
         });
         if let Some(process) = process {

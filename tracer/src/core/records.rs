@@ -31,6 +31,7 @@ pub fn connect_us(connection: &Connection) -> Option<u64> {
 impl<G: Gate> Core<G> {
     pub(super) fn socket_record(&mut self, kind: RecordKind, record: &SocketRecord, sink: &mut dyn Sink) {
         let boot_ns = record.header.boot_ns;
+        self.end_predecessor(record, sink);
         let mut connection = self.connection_of(&record.state, record);
         match kind {
             RecordKind::Connect => {
@@ -81,13 +82,15 @@ impl<G: Gate> Core<G> {
 
     pub(super) fn close_record(&mut self, record: &CloseRecord, sink: &mut dyn Sink) {
         let state = &record.socket.state;
+        self.end_predecessor(&record.socket, sink);
         let mut connection = self.connection_of(state, &record.socket);
         if connection.role == Role::Listener {
             self.listeners.remove(state.id, &connection.tuple);
         }
         // Reset while it waits to be accepted: accept() may still hand it out and name its owner.
         // What happens next (accept or destruction) says it.
-        let waits = connection.role == Role::Server
+        let waits = self.accept_hooked
+            && connection.role == Role::Server
             && state.flags & (FLAG_ACCEPTED | FLAG_RECOVERED | FLAG_PREEXISTING) == 0
             && connection.accepted_ns == 0;
         if waits {
@@ -101,14 +104,14 @@ impl<G: Gate> Core<G> {
     /// The connection of a record, taken out of the table, brought up to date.
     fn connection_of(&mut self, state: &SocketState, record: &SocketRecord) -> Box<Connection> {
         let tuple = &record.tuple;
-        let loose = state.flags & (FLAG_PREEXISTING | FLAG_UNTRACKED) != 0;
+        let older = state.flags & FLAG_PREEXISTING != 0;
         let known = self.connections.remove(&state.id);
-        let known = if known.is_none() && loose { self.claim(state.id, tuple) } else { known };
+        let known = if known.is_none() && older { self.claim(state.id, tuple) } else { known };
         let mut connection = match known {
             Some(connection) => connection,
             None => {
                 let mut connection = Box::new(Connection::new(self.new_conn(), *tuple, role(state.role)));
-                connection.preexisting = state.flags & FLAG_PREEXISTING != 0;
+                connection.preexisting = older;
                 if connection.preexisting {
                     self.remember(&mut connection, record.detail);
                 } else {
@@ -129,11 +132,11 @@ impl<G: Gate> Core<G> {
         if state.established_ns != 0 {
             connection.established_ns = state.established_ns;
         }
-        self.name_owner(&mut connection, state);
+        self.name_owner(&mut connection, state, record.header.boot_ns);
         connection
     }
 
-    fn name_owner(&mut self, connection: &mut Connection, state: &SocketState) {
+    fn name_owner(&mut self, connection: &mut Connection, state: &SocketState, boot_ns: u64) {
         let source = match connection.role {
             Role::Client => OwnerSource::Connect,
             Role::Listener => OwnerSource::Listen,
@@ -151,7 +154,7 @@ impl<G: Gate> Core<G> {
         if connection.owner_source == source {
             return;
         }
-        if let Some(owner) = self.processes.owner(&state.opener) {
+        if let Some(owner) = self.processes.owner(&state.opener, boot_ns) {
             connection.owner = Some(owner);
             connection.owner_source = source;
         }
@@ -167,6 +170,7 @@ impl<G: Gate> Core<G> {
             self.say(connection, self.attached_or(boot_ns), Kind::Open { state: TcpState::SynSent }, sink);
         }
         connection.established_said = true;
+        self.unowned |= !self.accept_hooked && connection.role == Role::Server;
         let connect_us = connect_us(connection);
         self.say(connection, boot_ns, Kind::Established { connect_us }, sink);
     }
@@ -223,9 +227,6 @@ impl<G: Gate> Core<G> {
 
     /// Puts a connection back.
     fn keep(&mut self, state: &SocketState, connection: Box<Connection>) {
-        if state.flags & FLAG_UNTRACKED != 0 {
-            self.by_tuple.insert((&connection.tuple).into(), state.id);
-        }
         self.connections.insert(state.id, connection);
     }
 }

@@ -7,6 +7,7 @@ use tracer_common::record::Tuple;
 use super::{
     Core, Gate, SEED_BIT,
     connection::{Connection, TupleKey},
+    namespace,
 };
 use crate::stream::{Kind, OwnerSource, Role, Sink, TcpState};
 
@@ -47,7 +48,7 @@ impl<G: Gate> Core<G> {
         // since the hooks were attached may have had children until then.
         for (key, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen) {
             let owner = hint.holders.iter().find_map(|pid| self.processes.holder(*pid));
-            if let (Some(owner), false) = (owner, opened.contains(key)) {
+            if let (Some(owner), false) = (owner, opened.contains(key) || opened.contains(&key.anywhere())) {
                 self.listeners.add(hint_id(hint), &hint.tuple, &owner);
             }
         }
@@ -57,8 +58,9 @@ impl<G: Gate> Core<G> {
             let key = TupleKey::from(&socket.tuple);
             // A connection that still waits for an answer has told its record no local port.
             let unbound = TupleKey { local: (key.local.0, 0), ..key };
-            let waits = socket.state == TcpState::SynSent && opened.contains(&unbound);
-            if waits || opened.contains(&key) || self.by_tuple.contains_key(&key) {
+            let told = |key: &TupleKey| opened.contains(key) || opened.contains(&key.anywhere());
+            let waits = socket.state == TcpState::SynSent && told(&unbound);
+            if waits || told(&key) || self.by_tuple.contains(&key) {
                 continue;
             }
             self.seed_socket(socket, key, sink);
@@ -98,7 +100,7 @@ impl<G: Gate> Core<G> {
 
     /// Names the owner by who holds the file: the oldest process, since a file is opened by one
     /// process and inherited by its children.
-    fn hold(&self, connection: &mut Connection, socket: &SeedSocket) {
+    pub(super) fn hold(&self, connection: &mut Connection, socket: &SeedSocket) {
         let mut holders = socket.holders.iter().copied();
         if let Some(owner) = holders.by_ref().find_map(|pid| self.processes.holder(pid)) {
             connection.owner = Some(owner);
@@ -110,7 +112,9 @@ impl<G: Gate> Core<G> {
     /// An older connection that the snapshot did not show any more: what was seen of it before the
     /// hooks were attached. `inode`: as the record has it, 0 if it had no file by then.
     pub(super) fn remember(&mut self, connection: &mut Connection, inode: u64) {
-        let Some(hint) = self.hints.remove(&TupleKey::from(&connection.tuple)) else { return };
+        let key = TupleKey::from(&connection.tuple);
+        let key = if key.netns == 0 { namespace::the_one(&key, self.hints.keys()) } else { Some(key) };
+        let Some(hint) = key.and_then(|key| self.hints.remove(&key)) else { return };
         if inode == 0 || hint.inode == inode {
             self.hold(connection, &hint);
             connection.established_said = hint.state != TcpState::SynSent;

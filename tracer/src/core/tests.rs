@@ -250,14 +250,161 @@ fn older_sockets_are_open_once_and_closed_once() {
     );
 }
 
+/// A number as the kernel side makes it from an address.
+const AT_ADDRESS: u64 = 0x1000 << 4 | 15;
+
 #[test]
-fn a_socket_without_room_in_the_kernel_is_still_closed_once() {
-    let near = tuple(5000, 80);
+fn a_socket_without_room_in_the_kernel_is_one_connection() {
+    let (begun, near) = (tuple(0, 80), tuple(5000, 80));
+    let older = FLAG_PREEXISTING;
     let steps = [
-        Step::Socket(K::Established, record(K::Established, 30, 2, R::Client, FLAG_UNTRACKED, 5, near)),
-        Step::Close(close(record(K::Close, 50, 9, R::Unknown, FLAG_PREEXISTING, 0, near), TcpState::LastAck, 0)),
+        Step::Socket(K::Connect, record(K::Connect, 20, AT_ADDRESS, R::Client, FLAG_UNTRACKED, 5, begun)),
+        Step::Socket(
+            K::Established,
+            record(K::Established, 30, AT_ADDRESS, R::Client, older | FLAG_UNTRACKED, 0, near),
+        ),
+        Step::Close(close(record(K::Close, 50, AT_ADDRESS, R::Unknown, older, 0, near), TcpState::LastAck, 0)),
     ];
-    assert_eq!(play(Only(None), None, &steps), ["30 established 1 5 connect", "50 close closed_remote? 1 5 connect"]);
+    assert_eq!(
+        play(Only(None), None, &steps),
+        ["20 connect 1 5 connect", "30 established 1 5 connect", "50 close closed_remote? 1 5 connect"]
+    );
+}
+
+#[test]
+fn the_next_socket_at_an_address_is_another_connection() {
+    let untracked = |at, pid, tuple| record(K::Connect, at, AT_ADDRESS, R::Client, FLAG_UNTRACKED, pid, tuple);
+    let steps = [
+        Step::Socket(K::Connect, untracked(20, 5, tuple(0, 80))),
+        // The end of that one was lost.
+        Step::Socket(K::Connect, untracked(30, 6, tuple(0, 80))),
+        // And of this one, and the beginning of the next.
+        Step::Close(close(
+            record(K::Close, 50, AT_ADDRESS, R::Unknown, FLAG_PREEXISTING, 0, tuple(7000, 81)),
+            TcpState::LastAck,
+            0,
+        )),
+    ];
+    assert_eq!(
+        play(Only(None), None, &steps),
+        [
+            "20 connect 1 5 connect",
+            "30 close unknown? 1 5 connect",
+            "30 connect 2 6 connect",
+            "50 close unknown? 2 6 connect",
+            "50 open 3 nobody unknown",
+            "50 close closed_remote 3 nobody unknown",
+        ]
+    );
+}
+
+/// Records of a kernel side that knows no network namespaces, no start times and has no accept hook.
+#[test]
+fn without_type_information_nothing_is_made_up() {
+    let blind = |tuple: Tuple| Tuple { netns: 0, ..tuple };
+    let elsewhere = |tuple: Tuple| Tuple { netns: 2, ..tuple };
+    let process = |pid: u32, start_ns| ProcessSnapshot {
+        pid,
+        start_ns,
+        comm: "p".into(),
+        uid: Some(0),
+        facts: crate::stream::ProcessFacts::default(),
+    };
+    let older = |tuple| SeedSocket { tuple, state: TcpState::Established, inode: 1, holders: vec![9] };
+    let mut said = Said::default();
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Hooked { accept: false }, &mut said);
+    core.apply(Input::Process(process(9, 1)), &mut said);
+    let seed = Seed {
+        attached_ns: 5,
+        before: Vec::new(),
+        // One of its kind, and two that differ in their namespace only.
+        sockets: vec![older(tuple(4000, 80)), older(tuple(4001, 80)), older(elsewhere(tuple(4001, 80)))],
+        // Came while the snapshot was taken.
+        opened_since: vec![blind(tuple(80, 5000))],
+    };
+    core.apply(Input::Seed(seed), &mut said);
+    let gone = |at, lport| {
+        let mut record = close(
+            record(K::Close, at, u64::from(lport) << 4 | 15, R::Unknown, FLAG_PREEXISTING, 0, blind(tuple(lport, 80))),
+            TcpState::LastAck,
+            0,
+        );
+        record.tcp.flags = tracer_common::record::COUNTERS_NO_ERRNO;
+        record
+    };
+    for record in [gone(20, 4000), gone(21, 4001)] {
+        core.apply(Input::Record(Record::Close(&record)), &mut said);
+    }
+    assert_eq!(core.unowned(), []);
+    let child = record(K::Established, 30, 3, R::Server, 0, 0, blind(tuple(80, 5000)));
+    core.apply(Input::Record(Record::Socket(K::Established, &child)), &mut said);
+    assert_eq!(core.unowned(), [blind(tuple(80, 5000))]);
+    assert_eq!(core.unowned(), [], "asked once");
+    let held = SeedSocket { tuple: tuple(80, 5000), state: TcpState::Established, inode: 7, holders: vec![9] };
+    let waiting = SeedSocket { inode: 0, holders: Vec::new(), ..held.clone() };
+    for (began_ns, socket, again) in [(31, waiting, true), (30, held.clone(), false), (32, held, false)] {
+        core.apply(Input::Holders(Holders { began_ns, sockets: vec![socket] }), &mut said);
+        assert_eq!(!core.unowned().is_empty(), again, "{began_ns}");
+    }
+    // Said at once: no record of an accept will come.
+    let mut end = close(child, TcpState::Established, 0);
+    end.socket.header.boot_ns = 40;
+    core.apply(Input::Record(Record::Close(&end)), &mut said);
+    core.apply(Input::End { boot_ns: 1000, followed: None }, &mut said);
+    assert_eq!(
+        said.0,
+        [
+            "5 open 1 9 fd",
+            "5 open 2 9 fd",
+            "5 open 3 9 fd",
+            "20 close unknown 1 9 fd",
+            // Which of the two it was nobody knows.
+            "5 open 4 nobody unknown",
+            "21 close unknown 4 nobody unknown",
+            "30 established 5 nobody unknown",
+            "40 close reset_local 5 9 fd",
+            "1000 close unknown? 2 9 fd",
+            "1000 close unknown? 3 9 fd",
+        ]
+    );
+}
+
+#[test]
+fn a_process_without_a_start_is_who_had_the_number_then() {
+    let start = |start_ns| ProcessSnapshot {
+        pid: 5,
+        start_ns,
+        comm: "p".into(),
+        uid: Some(0),
+        facts: crate::stream::ProcessFacts { exe: Some("/p".into()), ..Default::default() },
+    };
+    let mut connect = record(K::Connect, 2_000_000_000, 2, R::Client, 0, 5, tuple(0, 80));
+    connect.state.opener.start_ns = 0;
+    let exe_of = |input: Option<ProcessSnapshot>| {
+        let mut seen = Exe(None);
+        let mut core = Core::new(Only(None));
+        core.apply(Input::Process(start(1_000_000_000)), &mut seen);
+        assert_eq!(core.wants(&Record::Socket(K::Connect, &connect)), Some((5, 0)), "always asked for");
+        match input {
+            Some(process) => core.apply(Input::Process(process), &mut seen),
+            None => core.apply(Input::NoProcess(5, 0), &mut seen),
+        }
+        core.apply(Input::Record(Record::Socket(K::Connect, &connect)), &mut seen);
+        seen.0
+    };
+    assert_eq!(exe_of(Some(start(1_000_000_000))).as_deref(), Some("/p"));
+    assert_eq!(exe_of(Some(start(3_000_000_000))), None, "younger than the connection");
+    assert_eq!(exe_of(None), None, "gone");
+}
+
+/// The executable of the last owner.
+struct Exe(Option<String>);
+
+impl Sink for Exe {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0 = event.socket.and_then(|socket| socket.owner).and_then(|owner| owner.facts.exe.clone());
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use tracer_common::{
     record::{
-        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CloseRecord,
-        FLAG_CONNECT_FAILED, FLAG_RECOVERED, TcpCounters,
+        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN,
+        CloseRecord, FLAG_CONNECT_FAILED, FLAG_RECOVERED, TcpCounters,
     },
     tcp::TcpState,
 };
@@ -24,6 +24,9 @@ pub fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
         return Verdict::FailedLocal;
     }
     let old = TcpState::from_number(record.socket.old);
+    if record.tcp.flags & COUNTERS_NO_ERRNO != 0 {
+        return without_errno(old);
+    }
     match record.socket.errno {
         0 if flags & FLAG_RECOVERED != 0 => Verdict::Unknown,
         0 => without_error(record, old, role, accepted),
@@ -41,6 +44,15 @@ pub fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
         | libc::EACCES
         | libc::EPROTO
         | libc::EMSGSIZE => Verdict::Unreachable,
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Whether there was an error could not be read. A reset and a timeout come from every state in which
+/// there is a peer, so the last state alone tells nothing but the end of a listener.
+const fn without_errno(old: Option<TcpState>) -> Verdict {
+    match old {
+        Some(TcpState::Listen) => Verdict::ClosedLocal,
         _ => Verdict::Unknown,
     }
 }
@@ -188,6 +200,23 @@ mod tests {
         for (old, errno, flags, role, accepted, expected) in table {
             assert_eq!(verdict(&closed(old, errno, flags), role, accepted), expected, "{old:?} {errno} {flags}");
         }
+    }
+
+    #[test]
+    fn an_errno_that_nobody_could_read_is_no_verdict() {
+        for old in [TcpState::SynSent, TcpState::Established, TcpState::FinWait2, TcpState::LastAck, TcpState::Closing]
+        {
+            let mut record = closed(old, 0, 0);
+            record.tcp.flags = COUNTERS_NO_ERRNO;
+            assert_eq!(verdict(&record, Role::Client, true), Verdict::Unknown, "{old:?}");
+        }
+        let mut record = closed(TcpState::Listen, 0, 0);
+        record.tcp.flags = COUNTERS_NO_ERRNO;
+        assert_eq!(verdict(&record, Role::Listener, false), Verdict::ClosedLocal);
+        // connect() itself has said why.
+        let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CONNECT_FAILED);
+        record.tcp.flags = COUNTERS_NO_ERRNO;
+        assert_eq!(verdict(&record, Role::Client, false), Verdict::FailedLocal);
     }
 
     #[test]

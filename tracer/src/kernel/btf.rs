@@ -18,6 +18,9 @@ pub enum BtfError {
         /// Why.
         source: io::Error,
     },
+    /// The user wants none.
+    #[error("not looked at (--btf none)")]
+    NotWanted,
     /// The bytes are not BTF, or of a byte order that is not this machine's.
     #[error("not BTF of this machine's byte order: {0}")]
     Malformed(&'static str),

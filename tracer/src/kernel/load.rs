@@ -16,8 +16,9 @@ use tracer_common::{
 
 use super::{
     KernelError,
-    backend::{Attach, Backend, Choice, Hook, Link, ProgramSpec, choose, needs_io_uring},
+    backend::{Attach, Backend, Choice, Hook, Link, ProgramSpec, blind, choose, needs_io_uring},
     cost::{self, ProgramCost},
+    debug_log::{self, DebugLog},
     object::object,
     ring::Ring,
     selection::Selection,
@@ -27,6 +28,8 @@ use crate::clock;
 
 /// Sockets followed at the most where their map is allocated beforehand: ten megabytes.
 const PREALLOCATED_SOCKETS: u32 = 1 << 16;
+
+const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
 
 /// How to load.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub struct Plan {
     pub maps_on_demand: bool,
     /// Size of the ring in bytes.
     pub ring_bytes: u32,
+    /// Sockets followed at the most; `None`: as many as are usual.
+    pub sockets: Option<u32>,
     /// Restricts hooks to one backend.
     pub forced: Vec<(Hook, Backend)>,
 }
@@ -95,8 +100,13 @@ impl Kernel {
         if !plan.maps_on_demand {
             loader.map_max_entries("SOCKETS", PREALLOCATED_SOCKETS).map_max_entries("PIDS", PREALLOCATED_SOCKETS / 4);
         }
+        if let Some(sockets) = plan.sockets {
+            loader.map_max_entries("SOCKETS", sockets);
+        }
+        let level = debug_log::level();
         let mut ebpf = loader
             .btf(None)
+            .override_global(aya_log::LEVEL, &level, false)
             .override_global("OFFSETS", &plan.offsets, true)
             .override_global("SETTINGS", &plan.settings, true)
             .map_max_entries("EVENTS", plan.ring_bytes)
@@ -112,6 +122,12 @@ impl Kernel {
             }
             let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
             let choice = choose(hook, forced, |link| {
+                if btf.is_none() && matches!(link.backend, Backend::TpBtf | Backend::Fentry) {
+                    return Err(NO_BTF.to_owned());
+                }
+                if let Some(why) = blind(hook, link.backend, &plan.offsets) {
+                    return Err(why);
+                }
                 // What refuses one trampoline refuses them all: a millisecond saved for each hook.
                 if let (Backend::Fentry, Some(why)) = (link.backend, &trampolines) {
                     return Err(String::clone(why));
@@ -123,6 +139,9 @@ impl Kernel {
                 attached
             });
             debug!("{}: {:?}, refused {:?}", hook.name(), choice.backend, choice.refused);
+            if let (Some(backend), None) = (forced, choice.backend) {
+                return Err(KernelError::forced(hook, backend, &choice.refused));
+            }
             if choice.backend.is_none() && hook.is_required() {
                 return Err(KernelError::required(hook, &choice.refused));
             }
@@ -156,6 +175,14 @@ impl Kernel {
         let ring = RingBuf::try_from(take("EVENTS")?).map_err(KernelError::Map)?;
         let waiting = Array::try_from(take("WAITING")?).map_err(KernelError::Map)?;
         Ring::new(ring, waiting).map_err(KernelError::Poll)
+    }
+
+    /// Takes the kernel side's debug log out, once, if the object has one. Call inside the runtime.
+    ///
+    /// # Errors
+    /// If it cannot be polled.
+    pub fn debug_log(&mut self) -> Result<Option<DebugLog>, KernelError> {
+        DebugLog::take(&mut self.ebpf)
     }
 
     /// The kernel side's counters, summed over all CPUs.
@@ -259,7 +286,6 @@ fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
 }
 
 fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> Result<(), String> {
-    const NO_BTF: &str = "this kernel has no type information (CONFIG_DEBUG_INFO_BTF)";
     const NO_KPROBES: &str = "this kernel has no kprobes (CONFIG_KPROBES)";
     let program = ebpf.program_mut(spec.program).ok_or_else(|| format!("no program {} in the object", spec.program))?;
     let result = match (program, spec.attach) {

@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod btf;
 pub mod cost;
+pub mod debug_log;
 pub mod format;
 pub mod load;
 pub mod object;
@@ -33,6 +34,9 @@ pub enum KernelError {
     /// The hook without which there is no trace.
     #[error("{0}; `tracer doctor` tells what this kernel allows")]
     Required(String),
+    /// The link that `--backend` asks for.
+    #[error("{0}; without --backend the best link that works is taken, `tracer doctor` tells which")]
+    Forced(String),
     /// The object lacks a part: it does not belong to this program.
     #[error("the embedded BPF object lacks {0}: rebuild it with `cargo xtask build-ebpf`")]
     Object(&'static str),
@@ -51,6 +55,11 @@ impl KernelError {
             Some(libc::ENOSYS) => Self::NoBpf(error),
             _ => Self::Refused(error),
         }
+    }
+
+    fn forced(hook: Hook, backend: Backend, refused: &[(Backend, String)]) -> Self {
+        let why = refused.iter().map(|(_, why)| why.as_str()).collect::<Vec<_>>().join("; ");
+        Self::Forced(format!("{} cannot be served by {backend} here: {why}", hook.name()))
     }
 
     fn required(hook: Hook, refused: &[(Backend, String)]) -> Self {
@@ -76,7 +85,11 @@ fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
 fn reason(error: &aya::programs::ProgramError) -> String {
     if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
-        let last = log.lines().rev().find(|line| !line.is_empty() && !line.starts_with("processed"));
+        log::trace!("the verifier says:\n{log}");
+        // What follows the complaint are figures.
+        let is_figure =
+            |line: &str| ["processed", "verification time", "stack depth"].iter().any(|s| line.starts_with(s));
+        let last = log.lines().rev().find(|line| !line.is_empty() && !is_figure(line));
         return match last {
             Some(line) => format!("load: {io_error} ({line})"),
             None => format!("load: {io_error}"),

@@ -45,6 +45,22 @@ pub fn object(maps_on_demand: bool) -> Result<Cow<'static, [u8]>, KernelError> {
 mod tests {
     use super::*;
 
+    /// No map, no level, no line of text and no program byte of the debug log.
+    #[test]
+    fn a_release_object_has_no_debug_log() {
+        let file = object::File::parse(OBJECT).unwrap();
+        for name in file.symbols().filter_map(|symbol| symbol.name().ok()) {
+            assert!(!name.contains("AYA_LOG") && !name.contains("aya_log"), "{name}");
+        }
+        for section in file.sections() {
+            let bytes = section.data().unwrap();
+            for text in [&b"AYA_LOG"[..], b"aya_log", b"no room for the socket"] {
+                let name = section.name().unwrap();
+                assert!(!bytes.windows(text.len()).any(|window| window == text), "{name} has {text:?}");
+            }
+        }
+    }
+
     #[test]
     fn only_the_flags_of_three_maps_differ() {
         let (grown, fixed) = (object(true).unwrap(), object(false).unwrap());

@@ -65,6 +65,17 @@ pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
     resolved
 }
 
+/// What `file` says otherwise than `kernel`, which is the running kernel's own: name, offset there,
+/// offset here. That a file knows less is no contradiction.
+#[must_use]
+pub fn contradiction(file: &Btf, kernel: &Btf) -> Option<(&'static str, u32, u32)> {
+    let (file, kernel) = (resolve(Some(file), None).offsets, resolve(Some(kernel), None).offsets);
+    file.named()
+        .zip(kernel.named())
+        .map(|((name, there), (_, here))| (name, there, here))
+        .find(|(_, there, here)| *there != ABSENT && there != here)
+}
+
 fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     let Resolved { offsets, missing, .. } = resolved;
     let mut find = |structure: &str, path: &str| match btf.member(structure, path) {

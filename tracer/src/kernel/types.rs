@@ -27,6 +27,12 @@ impl KernelTypes {
         Ok(Self { thread: RefCell::new(Some(thread)), types: OnceCell::new() })
     }
 
+    /// Reads nothing: as on a kernel that has none.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { thread: RefCell::new(None), types: OnceCell::from(None) }
+    }
+
     /// What was read; `None` if this kernel has none.
     pub fn get(&self) -> Option<&Btf> {
         let read = || match self.thread.borrow_mut().take()?.join() {

@@ -12,6 +12,7 @@ impl Summary {
         number(out, self.duration_ns);
         counts(out, ",\"events\":", self.events.iter().copied());
         counts(out, ",\"lost\":", self.lost.iter().copied());
+        counts(out, ",\"incomplete\":", self.incomplete.named().into_iter().map(|(name, count, _)| (name, count)));
         out.extend_from_slice(b",\"filtered\":");
         number(out, self.filtered);
         out.extend_from_slice(b",\"connections\":");
@@ -97,7 +98,8 @@ mod tests {
         let expected = json!({
             "v": 1, "event": "summary", "time": "1970-01-01T00:00:01.000000001Z", "boot_ns": 1_000_000_001,
             "duration_ns": 12_400_000_000_u64,
-            "events": {"connect": 1204, "close": 1204}, "lost": {}, "filtered": 88, "connections": 1204,
+            "events": {"connect": 1204, "close": 1204}, "lost": {},
+            "incomplete": {"sockets_untracked": 0, "closes_recovered": 0}, "filtered": 88, "connections": 1204,
             "verdicts": {"closed_local": 1192, "refused": 12},
             "cost": {
                 "programs": [

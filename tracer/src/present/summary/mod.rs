@@ -32,6 +32,30 @@ pub struct Cost {
     pub peak_rss_bytes: u64,
 }
 
+/// Sockets of which not everything was seen. Their `close` says `incomplete`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Incomplete {
+    /// There was no room to follow them, from their beginning.
+    pub sockets_untracked: u64,
+    /// Their transition to `CLOSE` was missed; the end was seen when they were destroyed.
+    pub closes_recovered: u64,
+}
+
+impl Incomplete {
+    /// By their names in the stream, each with what it means and what helps.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, u64, &'static str); 2] {
+        [
+            (
+                "sockets_untracked",
+                self.sockets_untracked,
+                "sockets were not followed: use a larger --sockets, or filters",
+            ),
+            ("closes_recovered", self.closes_recovered, "ends were seen late, and not how they came about"),
+        ]
+    }
+}
+
 /// The end of a trace.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
@@ -41,6 +65,8 @@ pub struct Summary {
     pub events: Vec<(&'static str, u64)>,
     /// Events that could not be delivered, by class.
     pub lost: Vec<(&'static str, u64)>,
+    /// Sockets of which not everything was seen, by what was missing.
+    pub incomplete: Incomplete,
     /// Events that a filter kept out, in the kernel or here.
     pub filtered: u64,
     /// Connections (not listeners) that ended or were open at the end.
@@ -73,6 +99,7 @@ pub(super) fn sample() -> Summary {
         duration_ns: 12_400_000_000,
         events: vec![("connect", 1204), ("close", 1204)],
         lost: Vec::new(),
+        incomplete: Incomplete::default(),
         filtered: 88,
         connections: 1204,
         verdicts: vec![(Verdict::ClosedLocal, 1192), (Verdict::Refused, 12)],

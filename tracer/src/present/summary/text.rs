@@ -55,6 +55,9 @@ impl Summary {
         for (class, count) in self.lost.iter().filter(|(_, count)| *count > 0) {
             wrapped(out, "LOST ", &format!("{} {class} events: use a larger --buffer, or filters", Count(*count)));
         }
+        for (_, count, what) in self.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
+            wrapped(out, "INCOMPLETE ", &format!("{} {what}", Count(count)));
+        }
     }
 
     fn cost(&self, out: &mut String) {
@@ -129,7 +132,7 @@ fn wrapped(out: &mut String, head: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample;
+    use super::super::{Incomplete, sample};
     use super::*;
 
     #[test]
@@ -164,6 +167,15 @@ without fentry: the kernel refused to load the program: EPERM
     }
 
     #[test]
+    fn what_is_incomplete_is_said() {
+        assert!(!sample().to_text().contains("INCOMPLETE"));
+        let incomplete = Incomplete { sockets_untracked: 12_000, closes_recovered: 0 };
+        let text = Summary { incomplete, ..sample() }.to_text();
+        let expected = "\nINCOMPLETE 12,000 sockets were not followed: use a larger --sockets, or filters\n";
+        assert!(text.contains(expected) && !text.contains("ends were seen"), "{text}");
+    }
+
+    #[test]
     fn at_most_a_hundred_columns() {
         let mut summary = sample();
         for row in summary.processes.iter_mut().chain(&mut summary.destinations) {
@@ -175,6 +187,7 @@ without fentry: the kernel refused to load the program: EPERM
         summary.cost.programs[0].name = "p".repeat(100);
         summary.cost.programs[0].missed = Some(1_000_000);
         summary.lost = vec![("lifecycle", u64::MAX)];
+        summary.incomplete = Incomplete { sockets_untracked: u64::MAX, closes_recovered: u64::MAX };
         for line in summary.to_text().lines() {
             assert!(escape::width(line) <= COLUMNS, "{line}");
             assert!(!line.chars().any(char::is_control));

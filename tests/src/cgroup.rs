@@ -1,0 +1,74 @@
+//! Control groups that a test makes and takes away again.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::netns::unique;
+
+/// Where the hierarchy of version 2 is mounted.
+///
+/// # Errors
+/// The reason to skip.
+pub fn root() -> Result<PathBuf, String> {
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|dir| dir.join("cgroup.controllers").is_file())
+        .ok_or_else(|| "kernel: there is no cgroup v2".to_owned())
+}
+
+/// A control group, with those above it that were made for it. Gone when dropped, if they are empty.
+#[derive(Debug)]
+pub struct Cgroup {
+    /// Outermost first.
+    made: Vec<PathBuf>,
+    path: String,
+}
+
+impl Cgroup {
+    /// Makes `below` (a relative path) in a group of this test's own.
+    ///
+    /// # Errors
+    /// The reason to skip.
+    pub fn new(below: &str) -> Result<Self, String> {
+        let root = root()?;
+        let own = format!("tracer-test-{}-{}", std::process::id(), unique());
+        let mut group = Self { made: Vec::new(), path: format!("/{own}/{below}") };
+        let mut dir = root;
+        for name in std::iter::once(own.as_str()).chain(below.split('/')) {
+            dir.push(name);
+            std::fs::create_dir(&dir).map_err(|e| format!("kernel: {}: {e}", dir.display()))?;
+            group.made.push(dir.clone());
+        }
+        Ok(group)
+    }
+
+    /// Its path, as /proc/PID/cgroup of its processes has it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Moves a process into it.
+    ///
+    /// # Panics
+    /// If it does not move.
+    pub fn take(&self, pid: u32) {
+        let dir = self.made.last().expect("there is a group");
+        let mut procs = File::options().write(true).open(dir.join("cgroup.procs")).expect("the group opens");
+        write!(procs, "{pid}").expect("the process moves");
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        for dir in self.made.iter().rev() {
+            // A process that was killed leaves when the kernel comes to it.
+            let gone = crate::traffic::sys::until(|| Ok(std::fs::remove_dir(dir).is_ok()));
+            if gone.is_err() {
+                println!("{} stays", dir.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! More sockets than the kernel side has room for: they are told all the same, marked and counted.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use serde_json::{Value, json};
+use tracer_tests::generator::{Actor, Listener, Pair};
+use tracer_tests::netns::Netns;
+use tracer_tests::scene::Scene;
+use tracer_tests::stream::Stream;
+use tracer_tests::trace::Trace;
+
+/// Sockets whose last word is that it is incomplete.
+fn incomplete(stream: &Stream) -> Vec<&Value> {
+    stream.kind("close").filter(|close| close["incomplete"] == true).collect()
+}
+
+fn untracked(stream: &Stream) -> Option<u64> {
+    stream.summary()["incomplete"]["sockets_untracked"].as_u64()
+}
+
+#[test]
+fn connections_beyond_the_table_are_told_and_counted() {
+    let scene = Scene::loopback_with(&["--sockets", "3"]);
+    let mut facts = Vec::new();
+    // All at once: one socket of the listener, and two of every connection.
+    let listener = scene.listen("127.0.0.1:0");
+    let mut pairs: Vec<Pair<'_>> = (0..5).map(|_| scene.pair(&listener)).collect();
+    for (n, pair) in (1..).zip(&mut pairs) {
+        pair.client_sends(n * 10);
+        pair.server_sends(n);
+    }
+    let fd = scene.client.socket(6);
+    let refused = scene.client.connect(fd, "[::1]:9");
+    let refused = scene.attempt(&refused, "[::1]:9").never_established().ends("refused", Some("ECONNREFUSED"));
+    facts.push(refused);
+    // Those without room first.
+    for (n, pair) in (0..).zip(pairs.into_iter().rev()) {
+        facts.extend(match n {
+            0 => pair.client_closes_first(),
+            1 => pair.server_resets(),
+            2 => pair.client_resets(),
+            _ => pair.server_closes_first(),
+        });
+    }
+    facts.push(listener.close());
+    let netns = scene.client_ns.inode();
+    // Owners, verdicts, bytes: all as if there had been room.
+    let stream = scene.expect(&facts);
+    let marked = incomplete(&stream);
+    assert_eq!(marked.iter().filter(|close| close["netns"] == netns).count(), 5 * 2 + 1 + 1 - 3, "{marked:#?}");
+    assert_eq!(untracked(&stream), Some(marked.len() as u64), "each is counted once");
+}
+
+#[test]
+fn nothing_is_counted_where_there_is_room() {
+    let scene = Scene::loopback_with(&["--sockets", "1000"]);
+    let listener = scene.listen("127.0.0.1:0");
+    let mut facts = scene.pair(&listener).client_closes_first().to_vec();
+    facts.push(listener.close());
+    let stream = scene.expect(&facts);
+    assert_eq!((untracked(&stream), incomplete(&stream).len()), (Some(0), 0));
+    assert_eq!(stream.summary()["incomplete"]["closes_recovered"], 0);
+}
+
+/// The process filter cannot be decided in the kernel then: it is decided here.
+#[test]
+fn a_process_filter_holds_without_room() {
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let listener_before = Listener::open(&server, &ns, "127.0.0.1:0");
+    let worker = server.fork();
+    let trace = Trace::with(&["--sockets", "1", "-p", &worker.process.pid.to_string()]);
+    // Takes the only place, and is filtered out.
+    let other = Listener::open(&server, &ns, "127.0.0.1:0");
+    let mut facts = Vec::new();
+    for acceptor in [&worker, &server, &worker] {
+        let fd = client.socket(4);
+        let connected = client.connect(fd, listener_before.addr);
+        assert_eq!(connected.errno(), None);
+        let reply = acceptor.must(json!({ "op": "accept", "fd": listener_before.fd }));
+        client.send(fd, 9);
+        acceptor.recv(reply.fd(), 9);
+        client.on("close", fd);
+        acceptor.on("recv_end", reply.fd());
+        acceptor.on("close", reply.fd());
+        let mut fact = listener_before.accepted(&reply).ends("closed_remote", None);
+        (fact.rx, fact.listener_unseen) = (Some(9), true);
+        facts.push(fact);
+    }
+    facts.retain(|fact| fact.owner.pid == worker.process.pid);
+    assert_eq!(facts.len(), 2);
+    let stream = trace.expect_filtered(&[&ns], &facts);
+    assert_eq!(incomplete(&stream).len(), 2, "they say so");
+    assert!(untracked(&stream).expect("a count") >= 2);
+    drop((other, listener_before));
+}

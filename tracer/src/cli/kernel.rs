@@ -1,0 +1,82 @@
+//! The options that choose among the kernel's ways. Nobody needs them every day: they are in
+//! `--help` only.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use crate::kernel::backend::{Backend, Hook, chain};
+
+/// Where the kernel's type information comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Types {
+    /// `none`: as if there were none.
+    None,
+    /// From this file.
+    File(PathBuf),
+}
+
+/// Which of the kernel's ways are used.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Kernel")]
+pub struct KernelArgs {
+    /// Serve a hook by this link of its chain, or not at all
+    #[arg(long, value_name = "HOOK=LINK", value_parser = backend, hide_short_help = true,
+          long_help = backend_help())]
+    pub backend: Vec<(Hook, Backend)>,
+
+    /// Where the kernel's type information comes from
+    ///
+    /// A file of raw BTF for a kernel that has none of its own, or `none`, to do as if there were
+    /// none. A file that contradicts the running kernel is refused.
+    #[arg(long, value_name = "FILE|none", value_parser = types, hide_short_help = true,
+          value_hint = clap::ValueHint::FilePath)]
+    pub btf: Option<Types>,
+
+    /// Follow this many sockets at the most
+    ///
+    /// Beyond that, connections are told from what each event shows by itself, and their end says
+    /// `incomplete`. 262144 unless the kernel is older than 6.1, where it is 65536.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24), hide_short_help = true)]
+    pub sockets: Option<u32>,
+}
+
+impl KernelArgs {
+    /// The hook that was given two different links, if there is one.
+    #[must_use]
+    pub fn torn(&self) -> Option<Hook> {
+        let other = |(hook, backend): &&(Hook, Backend)| self.backend.iter().any(|(h, b)| h == hook && b != backend);
+        self.backend.iter().find(other).map(|(hook, _)| *hook)
+    }
+}
+
+/// Reads `HOOK=LINK`.
+fn backend(text: &str) -> Result<(Hook, Backend), String> {
+    let wrong = || format!("write HOOK=LINK, such as {}={}", Hook::SetState.name(), Backend::RawTp);
+    let (hook, link) = text.split_once('=').ok_or_else(wrong)?;
+    let known = Hook::from_name(hook)
+        .ok_or_else(|| format!("there is no hook `{hook}`; there are {}", Hook::ALL.map(Hook::name).join(", ")))?;
+    let backend =
+        known.link_from_name(link).ok_or_else(|| format!("{hook} has no link `{link}`; it has {}", links(known)))?;
+    Ok((known, backend))
+}
+
+fn links(hook: Hook) -> String {
+    chain(hook).iter().map(|link| link.backend.name()).collect::<Vec<_>>().join(", ")
+}
+
+fn backend_help() -> String {
+    let mut text = "Serve a hook by this link of its chain, or not at all\n\n\
+                    Otherwise the first link that the kernel takes is used. May be given for several hooks. The links, \
+                    best first:\n"
+        .to_owned();
+    for hook in Hook::ALL {
+        // Writing to a String does not fail.
+        let _ = write!(text, "\n  {:<22} {}", hook.name(), links(hook));
+    }
+    text
+}
+
+/// Reads the value of `--btf`.
+#[expect(clippy::unnecessary_wraps, reason = "clap takes a function that may fail")]
+fn types(text: &str) -> Result<Types, String> {
+    Ok(if text == "none" { Types::None } else { Types::File(text.into()) })
+}

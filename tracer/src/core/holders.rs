@@ -1,0 +1,61 @@
+//! Who has accepted a connection, where accept() is not hooked: who holds its file a moment later.
+
+use std::collections::HashMap;
+
+use tracer_common::record::Tuple;
+
+use super::{
+    Core, Gate, SeedSocket,
+    connection::{Connection, TupleKey},
+    namespace,
+};
+use crate::stream::{OwnerSource, Role};
+
+/// What a look at /proc has found. Processes that it names are to be given before it.
+#[derive(Clone, Debug)]
+pub struct Holders {
+    /// When the look began, `CLOCK_BOOTTIME` ns: of what was established later it says nothing.
+    pub began_ns: u64,
+    /// The sockets that were asked for, as far as they were found; without an inode: not accepted yet.
+    pub sockets: Vec<SeedSocket>,
+}
+
+const fn is_unowned(connection: &Connection) -> bool {
+    matches!(connection.role, Role::Server)
+        && connection.accepted_ns == 0
+        && matches!(connection.owner_source, OwnerSource::Listener | OwnerSource::Unknown)
+}
+
+impl<G: Gate> Core<G> {
+    /// Connections whose acceptor no record will name and of which nobody has asked yet: look who
+    /// holds them. Empty wherever accept() is hooked.
+    pub fn unowned(&mut self) -> Vec<Tuple> {
+        if !std::mem::take(&mut self.unowned) {
+            return Vec::new();
+        }
+        self.connections
+            .values()
+            .filter(|connection| is_unowned(connection))
+            .map(|connection| connection.tuple)
+            .collect()
+    }
+
+    pub(super) fn take_holders(&mut self, holders: &Holders) {
+        let found: HashMap<TupleKey, &SeedSocket> =
+            holders.sockets.iter().map(|socket| (TupleKey::from(&socket.tuple), socket)).collect();
+        let asked = |connection: &Connection| is_unowned(connection) && connection.established_ns < holders.began_ns;
+        let ids: Vec<u64> =
+            self.connections.iter().filter(|(_, connection)| asked(connection)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(mut connection) = self.connections.remove(&id) else { continue };
+            let key = TupleKey::from(&connection.tuple);
+            let key = if key.netns == 0 { namespace::the_one(&key, found.keys()) } else { Some(key) };
+            match key.and_then(|key| found.get(&key)) {
+                Some(socket) if socket.inode == 0 => self.unowned = true,
+                Some(socket) => self.hold(&mut connection, socket),
+                None => {}
+            }
+            self.connections.insert(id, connection);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Which programs serve which hook: an ordered chain of links for each, best first.
+
+use super::{Backend, Hook};
+
+/// How one program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// To a BTF tracepoint.
+    TpBtf(&'static str),
+    /// To the entry of a function.
+    Fentry(&'static str),
+    /// To the return of a function.
+    Fexit(&'static str),
+    /// To the entry or return of a function (the program says which).
+    Kprobe(&'static str),
+    /// To a raw tracepoint.
+    RawTp(&'static str),
+    /// To a classic tracepoint, category and name.
+    Tracepoint(&'static str, &'static str),
+}
+
+/// One program of a link.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramSpec {
+    /// Its name in the object.
+    pub program: &'static str,
+    /// Where it goes.
+    pub attach: Attach,
+    /// The link works without it (IPv6 may be absent or a module).
+    pub optional: bool,
+}
+
+/// One link of a chain: programs that serve the hook together.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Its name.
+    pub backend: Backend,
+    /// All must be attached, but the optional ones.
+    pub programs: &'static [ProgramSpec],
+}
+
+const fn needed(program: &'static str, attach: Attach) -> ProgramSpec {
+    ProgramSpec { program, attach, optional: false }
+}
+
+const fn optional(program: &'static str, attach: Attach) -> ProgramSpec {
+    ProgramSpec { program, attach, optional: true }
+}
+
+/// The chain of a hook, best link first.
+#[must_use]
+pub const fn chain(hook: Hook) -> &'static [Link] {
+    match hook {
+        Hook::SetState => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::TpBtf,
+                        programs: &[needed("set_state__btf", Attach::TpBtf("inet_sock_set_state"))],
+                    },
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("set_state__raw", Attach::RawTp("inet_sock_set_state"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("set_state__classic", Attach::Tracepoint("sock", "inet_sock_set_state"))],
+                    },
+                ]
+            }
+        }
+        Hook::Destroy => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::TpBtf,
+                        programs: &[needed("destroy__btf", Attach::TpBtf("tcp_destroy_sock"))],
+                    },
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("destroy__raw", Attach::RawTp("tcp_destroy_sock"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("destroy__classic", Attach::Tracepoint("tcp", "tcp_destroy_sock"))],
+                    },
+                ]
+            }
+        }
+        Hook::ErrorReport => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::TpBtf,
+                        programs: &[needed("error_report__btf", Attach::TpBtf("inet_sk_error_report"))],
+                    },
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("error_report__raw", Attach::RawTp("inet_sk_error_report"))],
+                    },
+                ]
+            }
+        }
+        Hook::Connect => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[
+                            needed("connect4__fexit", Attach::Fexit("tcp_v4_connect")),
+                            needed("connect4__fentry", Attach::Fentry("tcp_v4_connect")),
+                            optional("connect6__fexit", Attach::Fexit("tcp_v6_connect")),
+                            optional("connect6__fentry", Attach::Fentry("tcp_v6_connect")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[
+                            needed("connect4__kretprobe", Attach::Kprobe("tcp_v4_connect")),
+                            needed("connect4__kprobe", Attach::Kprobe("tcp_v4_connect")),
+                            optional("connect6__kretprobe", Attach::Kprobe("tcp_v6_connect")),
+                            optional("connect6__kprobe", Attach::Kprobe("tcp_v6_connect")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[
+                            needed("connect__syscall_exit", Attach::Tracepoint("syscalls", "sys_exit_connect")),
+                            needed("connect__syscall_enter", Attach::Tracepoint("syscalls", "sys_enter_connect")),
+                        ],
+                    },
+                ]
+            }
+        }
+        Hook::Accept => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[
+                            needed("accept__fexit", Attach::Fexit("inet_csk_accept")),
+                            needed("accept_of_4__fexit", Attach::Fexit("inet_csk_accept")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[needed("accept__kretprobe", Attach::Kprobe("inet_csk_accept"))],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[
+                            needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept")),
+                            needed("accept__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
+                        ],
+                    },
+                ]
+            }
+        }
+        Hook::IoUring => {
+            const {
+                &[Link {
+                    backend: Backend::RawTp,
+                    programs: &[needed("io_uring_complete__raw", Attach::RawTp("io_uring_complete"))],
+                }]
+            }
+        }
+        Hook::Processes => {
+            const {
+                &[Link {
+                    backend: Backend::RawTp,
+                    programs: &[
+                        needed("exit__raw", Attach::RawTp("sched_process_exit")),
+                        needed("exec__raw", Attach::RawTp("sched_process_exec")),
+                        needed("fork__raw", Attach::RawTp("sched_process_fork")),
+                    ],
+                }]
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The choice among the links of a chain, by what could be loaded and attached. Never by version.
+
+use super::{Backend, Hook, Link, chain};
+
+/// What became of one hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The hook.
+    pub hook: Hook,
+    /// The link that was attached; `None` if none could be.
+    pub backend: Option<Backend>,
+    /// The better links, and why each was refused.
+    pub refused: Vec<(Backend, String)>,
+}
+
+/// Takes the first link that `attempt` succeeds with. `forced` restricts the chain to one backend.
+pub fn choose(
+    hook: Hook,
+    forced: Option<Backend>,
+    mut attempt: impl FnMut(&'static Link) -> Result<(), String>,
+) -> Choice {
+    let mut choice = Choice { hook, backend: None, refused: Vec::new() };
+    for link in chain(hook).iter().filter(|link| forced.is_none_or(|backend| backend == link.backend)) {
+        match attempt(link) {
+            Ok(()) => {
+                choice.backend = Some(link.backend);
+                break;
+            }
+            Err(why) => choice.refused.push((link.backend, why)),
+        }
+    }
+    choice
+}
+
+/// io_uring enters the kernel by no system call of its own: its own tracepoint is needed where the
+/// functions behind the calls are not hooked themselves.
+#[must_use]
+pub fn needs_io_uring(choices: &[Choice]) -> bool {
+    choices.iter().any(|choice| {
+        matches!(choice.hook, Hook::Connect | Hook::Accept)
+            && !matches!(choice.backend, Some(Backend::Fentry | Backend::Kprobe))
+    })
+}

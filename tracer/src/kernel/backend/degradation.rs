@@ -1,0 +1,112 @@
+//! What a choice, or a lack of this kernel, costs the user.
+
+use tracer_common::settings::{ABSENT, Offsets};
+
+use super::{Backend, Choice, Hook, needs_io_uring};
+
+/// Something the trace cannot do here. Each one is shown in the banner, the summary and `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Degradation {
+    /// connect() is not hooked.
+    NoConnect,
+    /// connect() is hooked at the system call only.
+    ConnectBySyscall,
+    /// accept() is not hooked.
+    NoAccept,
+    /// accept() is hooked at the system call only.
+    AcceptBySyscall,
+    /// accept() is a kretprobe.
+    AcceptByKretprobe,
+    /// io_uring is not hooked where it would be needed.
+    NoIoUring,
+    /// fork, exec, exit are not hooked.
+    NoProcesses,
+    /// Errors are not hooked.
+    NoErrorReport,
+    /// The end of sockets is not hooked.
+    NoDestroy,
+    /// The kernel gives no type information.
+    NoBtf,
+    /// A member of a kernel structure was not found.
+    MissingMember(String),
+}
+
+impl Degradation {
+    /// A short name, for `summary.degraded`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::NoConnect => "no_connect".into(),
+            Self::ConnectBySyscall => "connect_by_syscall".into(),
+            Self::NoAccept => "no_accept".into(),
+            Self::AcceptBySyscall => "accept_by_syscall".into(),
+            Self::AcceptByKretprobe => "accept_by_kretprobe".into(),
+            Self::NoIoUring => "no_io_uring".into(),
+            Self::NoProcesses => "no_processes".into(),
+            Self::NoErrorReport => "no_error_report".into(),
+            Self::NoDestroy => "no_destroy".into(),
+            Self::NoBtf => "no_btf".into(),
+            Self::MissingMember(member) => format!("missing:{member}"),
+        }
+    }
+
+    /// What it costs, in one sentence.
+    #[must_use]
+    pub fn cost(&self) -> String {
+        match self {
+            Self::NoConnect => "connect() calls that fail before a SYN is sent are not seen".into(),
+            Self::ConnectBySyscall => "TCP Fast Open sends that fail before a SYN is sent are not seen; every system \
+                 call of the host takes the slower, traced path"
+                .into(),
+            Self::NoAccept => "no `accept` events; who accepted is looked up in /proc a moment later: the owners of \
+                 short-lived connections stay their listeners"
+                .into(),
+            Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
+            Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
+            Self::NoIoUring => "accepts through io_uring are not seen, nor its immediate connect failures".into(),
+            Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
+            Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
+            Self::NoDestroy => "a close that is missed is not recovered".into(),
+            Self::NoBtf => "no verdicts, errors, byte counts or namespaces; the programs of owners are looked up in \
+                 /proc; 65,536 sockets are followed"
+                .into(),
+            Self::MissingMember(member) => format!("what needs {member} is unknown"),
+        }
+    }
+}
+
+/// What the choice for one hook costs; `None` if nothing.
+#[must_use]
+pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
+    Some(match (choice.hook, choice.backend) {
+        (Hook::Connect, None) => Degradation::NoConnect,
+        (Hook::Connect, Some(Backend::Syscall)) => Degradation::ConnectBySyscall,
+        (Hook::Accept, None) => Degradation::NoAccept,
+        (Hook::Accept, Some(Backend::Syscall)) => Degradation::AcceptBySyscall,
+        (Hook::Accept, Some(Backend::Kprobe)) => Degradation::AcceptByKretprobe,
+        (Hook::IoUring, None) => Degradation::NoIoUring,
+        (Hook::Processes, None) => Degradation::NoProcesses,
+        (Hook::ErrorReport, None) => Degradation::NoErrorReport,
+        (Hook::Destroy, None) => Degradation::NoDestroy,
+        _ => return None,
+    })
+}
+
+/// What follows from the choices and from what this kernel lacks. Pure.
+#[must_use]
+pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missing: &[String]) -> Vec<Degradation> {
+    let mut list: Vec<Degradation> = (!has_btf).then_some(Degradation::NoBtf).into_iter().collect();
+    list.extend(choices.iter().filter_map(cost_of));
+    // Attached, but the tracepoint does not name the request.
+    let blind = offsets.io_complete_has_cqe == ABSENT && !list.contains(&Degradation::NoIoUring);
+    if blind && needs_io_uring(choices) {
+        list.push(Degradation::NoIoUring);
+    }
+    list.extend(missing.iter().filter(|member| !is_minor(member)).cloned().map(Degradation::MissingMember));
+    list
+}
+
+/// Absent by configuration (no MPTCP, no io_uring): then there is nothing to miss.
+fn is_minor(member: &str) -> bool {
+    ["mptcp", "io_kiocb", "io_uring", "io_connect", "inet_csk_accept"].iter().any(|part| member.contains(part))
+}

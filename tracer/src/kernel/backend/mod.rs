@@ -1,0 +1,114 @@
+//! Which program serves which hook: the chains ([`chain`]), the choice ([`choose`]) and what it costs
+//! ([`degradations`]).
+
+mod chain;
+mod choice;
+mod degradation;
+mod needs;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use self::{
+    chain::{Attach, Link, ProgramSpec, chain},
+    choice::{Choice, choose, needs_io_uring},
+    degradation::{Degradation, cost_of, degradations},
+    needs::blind,
+};
+
+/// Something that happens in the kernel and that the trace needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hook {
+    /// Transitions between TCP states.
+    SetState,
+    /// The end of every TCP socket.
+    Destroy,
+    /// connect(), for the attempts that no transition shows.
+    Connect,
+    /// accept().
+    Accept,
+    /// accept and connect through io_uring.
+    IoUring,
+    /// fork, exec, exit.
+    Processes,
+    /// Errors that the kernel reports on a socket.
+    ErrorReport,
+}
+
+impl Hook {
+    /// All of them, in the order in which they are attached: transitions last, so that the first
+    /// connection seen is seen whole.
+    pub const ALL: [Self; 7] =
+        [Self::Processes, Self::Destroy, Self::ErrorReport, Self::Accept, Self::Connect, Self::IoUring, Self::SetState];
+
+    /// The name users see, and that `--backend` takes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SetState => "inet_sock_set_state",
+            Self::Destroy => "tcp_destroy_sock",
+            Self::Connect => "tcp_connect",
+            Self::Accept => "inet_csk_accept",
+            Self::IoUring => "io_uring_complete",
+            Self::Processes => "sched_process",
+            Self::ErrorReport => "inet_sk_error_report",
+        }
+    }
+
+    /// The hook that users call `name`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| hook.name() == name)
+    }
+
+    /// The link that users call `name`, if this hook's chain has it.
+    #[must_use]
+    pub fn link_from_name(self, name: &str) -> Option<Backend> {
+        chain(self).iter().map(|link| link.backend).find(|backend| backend.name() == name)
+    }
+
+    /// Without this hook there is no trace.
+    #[must_use]
+    pub const fn is_required(self) -> bool {
+        matches!(self, Self::SetState)
+    }
+}
+
+/// A way to serve a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// BTF tracepoint.
+    TpBtf,
+    /// fentry and fexit.
+    Fentry,
+    /// kprobe and kretprobe.
+    Kprobe,
+    /// Raw tracepoint.
+    RawTp,
+    /// Classic tracepoint.
+    Tracepoint,
+    /// Tracepoints of the system calls.
+    Syscall,
+}
+
+impl Backend {
+    /// The name users see, and that `--backend` takes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf => "tp_btf",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobe",
+            Self::RawTp => "raw_tp",
+            Self::Tracepoint => "tracepoint",
+            Self::Syscall => "syscall",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

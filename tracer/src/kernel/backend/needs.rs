@@ -1,0 +1,81 @@
+//! What a link has to know of the kernel's structures. Without it the programs would load and attach
+//! and see nothing: such a link is refused, so that the next one, or nobody, is said to serve.
+
+use tracer_common::settings::{ABSENT, Offsets};
+
+use super::{Backend, Hook};
+
+/// Why the link `backend` of `hook` would be blind here; `None` if it sees.
+#[must_use]
+pub fn blind(hook: Hook, backend: Backend, offsets: &Offsets) -> Option<String> {
+    let missing = needs(hook, backend).iter().copied().flatten().find(|(_, offset)| offset(offsets) == ABSENT);
+    missing.map(|(name, _)| format!("it needs the offset of {name}, which is not known here"))
+}
+
+type Needs = &'static [(&'static str, fn(&Offsets) -> u32)];
+
+macro_rules! fields {
+    ($($field:ident: $name:literal),* $(,)?) => { &[$(($name, |offsets| offsets.$field)),*] };
+}
+
+/// To tell a TCP socket from others, by its address alone.
+const SOCK: Needs = fields! {
+    skc_family: "sock_common.skc_family",
+    skc_dport: "sock_common.skc_dport",
+    skc_daddr: "sock_common.skc_daddr",
+    skc_rcv_saddr: "sock_common.skc_rcv_saddr",
+    sk_protocol: "sock.sk_protocol",
+};
+const SK_ERR: Needs = fields! { sk_err: "sock.sk_err" };
+/// From a file descriptor to its socket.
+const FD: Needs = fields! {
+    task_files: "task_struct.files",
+    files_fdt: "files_struct.fdt",
+    fdt_fd: "fdtable.fd",
+    fdt_max_fds: "fdtable.max_fds",
+    file_private_data: "file.private_data",
+    socket_file: "socket.file",
+    socket_sk: "socket.sk",
+};
+const SYSCALL_EXIT: Needs = fields! { sys_exit_ret: "ret in syscalls:sys_exit_accept4" };
+const SYSCALL_ENTER: Needs = fields! {
+    sys_enter_args: "fd in syscalls:sys_enter_connect",
+    socket_state: "socket.state",
+};
+const STATE_FORMAT: Needs = fields! {
+    state_format_skaddr: "skaddr in sock:inet_sock_set_state",
+    state_format_oldstate: "oldstate in sock:inet_sock_set_state",
+    state_format_newstate: "newstate in sock:inet_sock_set_state",
+    state_format_family: "family in sock:inet_sock_set_state",
+    state_format_protocol: "protocol in sock:inet_sock_set_state",
+    state_format_sport: "sport in sock:inet_sock_set_state",
+    state_format_dport: "dport in sock:inet_sock_set_state",
+    state_format_saddr: "saddr in sock:inet_sock_set_state",
+    state_format_daddr: "daddr in sock:inet_sock_set_state",
+};
+const DESTROY_FORMAT: Needs = fields! { destroy_format_skaddr: "skaddr in tcp:tcp_destroy_sock" };
+const IO_URING: Needs = fields! { io_opcode: "io_kiocb.opcode", io_file: "io_kiocb.file" };
+/// Without them a process would be said to be number 0.
+const TASK: Needs = fields! {
+    task_tgid: "task_struct.tgid",
+    task_pid: "task_struct.pid",
+    task_group_leader: "task_struct.group_leader",
+    task_start_boottime: "task_struct.start_boottime",
+    task_signal: "task_struct.signal",
+    signal_live: "signal_struct.live",
+};
+
+const fn needs(hook: Hook, backend: Backend) -> &'static [Needs] {
+    match (hook, backend) {
+        (Hook::SetState, Backend::Tracepoint) => &[STATE_FORMAT],
+        (Hook::Destroy, Backend::Tracepoint) => &[DESTROY_FORMAT],
+        // The address of a socket that is followed is enough.
+        (Hook::Destroy, _) | (Hook::Accept, Backend::Kprobe | Backend::Fentry) => &[],
+        (Hook::Connect, Backend::Syscall) => &[FD, SYSCALL_ENTER, SYSCALL_EXIT, SOCK],
+        (Hook::SetState | Hook::Connect, _) => &[SOCK],
+        (Hook::ErrorReport, _) => &[SOCK, SK_ERR],
+        (Hook::Accept, _) => &[FD, SYSCALL_EXIT, SOCK],
+        (Hook::IoUring, _) => &[IO_URING, FD, SOCK],
+        (Hook::Processes, _) => &[TASK],
+    }
+}

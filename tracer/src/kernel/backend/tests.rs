@@ -1,0 +1,134 @@
+//! The choice, and what it costs.
+
+use tracer_common::settings::Offsets;
+
+use super::*;
+
+fn choice(hook: Hook, backend: Option<Backend>) -> Choice {
+    Choice { hook, backend, refused: Vec::new() }
+}
+
+fn all(connect: Option<Backend>, accept: Option<Backend>) -> Vec<Choice> {
+    Hook::ALL
+        .iter()
+        .map(|hook| match hook {
+            Hook::Connect => choice(*hook, connect),
+            Hook::Accept => choice(*hook, accept),
+            _ => choice(*hook, Some(chain(*hook)[0].backend)),
+        })
+        .collect()
+}
+
+#[test]
+fn the_first_link_that_attaches_is_taken_and_the_better_ones_say_why_not() {
+    let choice = choose(Hook::Connect, None, |link| match link.backend {
+        Backend::Fentry => Err("EPERM".to_owned()),
+        Backend::Kprobe => Err("ENOENT".to_owned()),
+        _ => Ok(()),
+    });
+    assert_eq!(choice.backend, Some(Backend::Syscall));
+    let refused = [(Backend::Fentry, "EPERM".to_owned()), (Backend::Kprobe, "ENOENT".to_owned())];
+    assert_eq!(choice.refused, refused);
+}
+
+#[test]
+fn a_better_link_is_never_passed_over() {
+    for hook in Hook::ALL {
+        for good in 0..chain(hook).len() {
+            let mut index = 0;
+            let choice = choose(hook, None, |_| {
+                index += 1;
+                if index > good { Ok(()) } else { Err("no".to_owned()) }
+            });
+            assert_eq!(choice.backend, Some(chain(hook)[good].backend));
+        }
+    }
+}
+
+#[test]
+fn a_forced_backend_is_the_only_one_tried() {
+    let choice = choose(Hook::Accept, Some(Backend::Kprobe), |link| {
+        assert_eq!(link.backend, Backend::Kprobe);
+        Err("no".to_owned())
+    });
+    assert_eq!(choice.backend, None);
+}
+
+#[test]
+fn the_best_links_leave_nothing_to_say() {
+    let offsets = Offsets { io_complete_has_cqe: 1, ..Offsets::NONE };
+    let choices = all(Some(Backend::Fentry), Some(Backend::Fentry));
+    assert_eq!(degradations(&choices, true, &offsets, &[]), []);
+    assert!(!needs_io_uring(&choices));
+}
+
+#[test]
+fn every_loss_has_a_name() {
+    let mut choices = all(Some(Backend::Syscall), None);
+    for choice in &mut choices {
+        if matches!(choice.hook, Hook::IoUring | Hook::Processes | Hook::Destroy | Hook::ErrorReport) {
+            choice.backend = None;
+        }
+    }
+    let missing = ["tcp_sock.srtt_us".to_owned(), "tcp_sock.is_mptcp".to_owned()];
+    assert_eq!(
+        degradations(&choices, false, &Offsets::NONE, &missing),
+        [
+            Degradation::NoBtf,
+            Degradation::NoProcesses,
+            Degradation::NoDestroy,
+            Degradation::NoErrorReport,
+            Degradation::NoAccept,
+            Degradation::ConnectBySyscall,
+            Degradation::NoIoUring,
+            Degradation::MissingMember("tcp_sock.srtt_us".to_owned()),
+        ]
+    );
+}
+
+#[test]
+fn a_link_that_would_see_nothing_is_refused() {
+    let sees = |offsets: &Offsets| -> Vec<(Hook, Backend)> {
+        Hook::ALL
+            .into_iter()
+            .flat_map(|hook| chain(hook).iter().map(move |link| (hook, link.backend)))
+            .filter(|(hook, backend)| blind(*hook, *backend, offsets).is_none())
+            .collect()
+    };
+    // Nothing is known: the address that a hook hands over is enough for these.
+    let by_address = [
+        (Hook::Destroy, Backend::TpBtf),
+        (Hook::Destroy, Backend::RawTp),
+        (Hook::Accept, Backend::Fentry),
+        (Hook::Accept, Backend::Kprobe),
+    ];
+    assert_eq!(sees(&Offsets::NONE), by_address);
+    let format = Offsets {
+        state_format_skaddr: 8,
+        state_format_oldstate: 16,
+        state_format_newstate: 20,
+        state_format_sport: 24,
+        state_format_dport: 26,
+        state_format_family: 28,
+        state_format_protocol: 30,
+        state_format_saddr: 32,
+        state_format_daddr: 36,
+        ..Offsets::NONE
+    };
+    assert!(sees(&format).contains(&(Hook::SetState, Backend::Tracepoint)));
+    assert!(!sees(&format).contains(&(Hook::SetState, Backend::RawTp)));
+    let why = blind(Hook::Accept, Backend::Syscall, &Offsets::NONE);
+    assert_eq!(why.as_deref(), Some("it needs the offset of task_struct.files, which is not known here"));
+}
+
+#[test]
+fn hooks_and_links_are_found_by_the_names_that_are_shown() {
+    for hook in Hook::ALL {
+        assert_eq!(Hook::from_name(hook.name()), Some(hook));
+        for link in chain(hook) {
+            assert_eq!(hook.link_from_name(link.backend.name()), Some(link.backend));
+        }
+    }
+    assert_eq!(Hook::from_name("tcp"), None);
+    assert_eq!(Hook::Connect.link_from_name("tp_btf"), None);
+}
