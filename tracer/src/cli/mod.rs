@@ -1,6 +1,7 @@
 //! The command line.
 
 mod output;
+mod sockets;
 pub mod value;
 
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use output::{Color, OutputArgs};
+pub use sockets::{SocketsArgs, SocketsOutput};
 
 use crate::filter::{FilterArgs, FilterError};
 
@@ -30,6 +32,7 @@ pub const EXAMPLES: &str = "\
   tracer --failed --no-loopback                    connections that failed
   tracer --raddr 10.0.0.0/8 --rport '!443' --json  one network, without HTTPS
   tracer run -- curl http://localhost/             one command
+  tracer sockets -l                                who listens where
   tracer doctor                                    what this kernel allows";
 
 fn after_help() -> String {
@@ -56,6 +59,11 @@ pub enum Command {
     Live(LiveArgs),
     /// Start a command and show its connections and those of its descendants
     Run(RunArgs),
+    /// Show the sockets that there are, of every network namespace, with their owners
+    ///
+    /// TCP, UDP, raw, ICMP and SCTP sockets; Unix, packet and netlink sockets with --proto or --all.
+    /// Without root the owners of other users' sockets are not known: how many that are is said.
+    Sockets(Box<SocketsArgs>),
     /// Say what this kernel and these privileges allow, hook by hook
     Doctor(DoctorArgs),
     /// Print the completions for a shell
@@ -137,6 +145,7 @@ where
         Command::Live(LiveArgs { filter, .. }) | Command::Run(RunArgs { filter, .. }) => {
             filter.check().map_err(wrong_usage)
         }
+        Command::Sockets(sockets) => sockets.check().map_err(wrong_usage),
         _ => Ok(()),
     }?;
     Ok(command)

@@ -8,6 +8,7 @@ pub mod man;
 pub mod report;
 pub mod run;
 pub mod session;
+pub mod sockets;
 
 use anyhow::Context as _;
 

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod btf;
 pub mod cost;
 pub mod format;
+pub mod iterators;
 pub mod load;
 pub mod object;
 pub mod offsets;

@@ -6,6 +6,7 @@ pub mod escape;
 pub mod json;
 pub mod output;
 pub mod queue;
+pub mod sockets;
 pub mod summary;
 pub mod text;
 pub mod unit;

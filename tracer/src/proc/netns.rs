@@ -155,8 +155,9 @@ pub fn by_pid(root: &ProcRoot, pid: u32) -> Result<Option<u32>, NetnsError> {
     }
 }
 
-/// A process in the namespace `inode`, found anew.
-pub(super) fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
+/// A process in the namespace `inode`, found anew; `None` if there is none that this user may know.
+#[must_use]
+pub fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
     let mut some = None;
     each_process(root, |pid, netns| {
         if some.is_none() && netns.is_ok_and(|netns| netns == inode) {

@@ -33,7 +33,7 @@ impl Written {
 
 /// The last few.
 #[derive(Debug, Default)]
-pub(super) struct Owners {
+pub(in crate::present) struct Owners {
     kept: Vec<Written>,
     /// The place that is written over next.
     next: usize,
