@@ -253,6 +253,12 @@ impl Btf {
             .map(u32::cast_signed)
     }
 
+    /// The number of a function's type.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.functions.get(name).copied()
+    }
+
     /// How many parameters a function has.
     #[must_use]
     pub fn parameters(&self, function: &str) -> Option<u32> {
