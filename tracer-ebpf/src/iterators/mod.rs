@@ -14,6 +14,13 @@ pub struct Meta {
     seq: *mut aya_ebpf::bindings::seq_file,
 }
 
+/// The `T` at `base + offset`, where `base` is a pointer to a kernel structure for the verifier.
+#[inline(always)]
+unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
+    // SAFETY: the verifier checks the offset against the type of `base` and handles a fault.
+    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
+}
+
 /// A record on the stack. Its fields are stored one by one, volatile: the compiler makes calls of
 /// `memset` out of anything else, and a loaded program has no other functions beside it.
 pub struct Record<T>(MaybeUninit<T>);
@@ -51,6 +58,8 @@ macro_rules! store {
         let value = $value;
         // SAFETY: a place on the stack, of this type.
         #[allow(unused_unsafe, reason = "some users stand in an unsafe block already")]
-        unsafe { core::ptr::write_volatile(&raw mut (*$place).$field, value) }
+        unsafe {
+            core::ptr::write_volatile(&raw mut (*$place).$field, value)
+        }
     }};
 }

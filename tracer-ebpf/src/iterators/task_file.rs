@@ -3,7 +3,7 @@
 
 use tracer_common::{iterator::HolderRecord, settings::ABSENT};
 
-use super::{Meta, Record};
+use super::{Meta, Record, load};
 use crate::{offset, store};
 
 /// `S_IFMT` and `S_IFSOCK`
@@ -16,12 +16,6 @@ pub struct Context {
     task: *const u8,
     fd: u64,
     file: *const u8,
-}
-
-#[inline(always)]
-unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
-    // SAFETY: the verifier checks the offset against the type of `base` and handles a fault.
-    unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
 }
 
 #[unsafe(no_mangle)]

@@ -112,7 +112,9 @@ impl Full {
         }
         // SAFETY: not null.
         let Some(sock) = (unsafe { Trusted::new(sk) }) else { return full };
-        // The inode lies behind `struct socket`, where the verifier lets nothing be loaded directly.
+        // By address: the inode lies behind `struct socket`, where the verifier lets nothing be loaded
+        // directly. The way by `socket->file->f_inode` is open, and slower by half: two more lines
+        // that are in no cache.
         full.inode = memory::read(sock.u64(offset!(sk_socket)), offset!(socket_inode));
         if state == LISTEN {
             full.recv_q = sock.u32(offset!(sk_ack_backlog));

@@ -13,10 +13,8 @@ const ROLES: Names<Role> =
 const VERDICTS: Names<Verdict> = Names { all: &Verdict::ALL, name: |verdict| verdict.name() };
 const PROTOCOLS: Names<&str> = Names { all: &["tcp"], name: |name| name };
 /// The protocols of `tracer sockets`.
-pub const SOCKET_PROTOCOLS: Names<&str> = Names {
-    all: &["tcp", "udp", "udplite", "raw", "icmp", "sctp", "unix", "packet", "netlink"],
-    name: |name| name,
-};
+pub const SOCKET_PROTOCOLS: Names<&str> =
+    Names { all: &["tcp", "udp", "udplite", "raw", "icmp", "sctp", "unix", "packet", "netlink"], name: |name| name };
 const EVENTS: Names<&str> = Names { all: &super::EVENTS, name: |name| name };
 
 /// Which connections and events to show.

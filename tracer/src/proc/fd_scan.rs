@@ -119,11 +119,7 @@ fn join(parts: Vec<Part>) -> Scan {
     }
     let holders: Vec<Holder> =
         whole.processes.iter().map(|p| Holder { start_ticks: p.start_ticks, pid: p.pid }).collect();
-    Scan {
-        holders: SocketHolders::new(whole.sockets, &holders),
-        processes: whole.processes,
-        report: whole.report,
-    }
+    Scan { holders: SocketHolders::new(whole.sockets, &holders), processes: whole.processes, report: whole.report }
 }
 
 impl Part {
@@ -179,9 +175,5 @@ fn differing_threads(root: &ProcRoot, process: &Dir, pid: u32, entries: &mut Ent
 fn identity(process: &Dir, pid: u32) -> io::Result<HolderProcess> {
     let no_stat = || io::Error::new(io::ErrorKind::InvalidData, "its stat has no start");
     let stat = stat::read(process.file(c"stat")?)?.ok_or_else(no_stat)?;
-    Ok(HolderProcess {
-        pid,
-        start_ticks: stat.start_ticks,
-        comm: String::from_utf8_lossy(stat.comm()).into_owned(),
-    })
+    Ok(HolderProcess { pid, start_ticks: stat.start_ticks, comm: String::from_utf8_lossy(stat.comm()).into_owned() })
 }

@@ -33,12 +33,7 @@ pub struct Row {
 ///
 /// # Errors
 /// Those of reading; the rows before have been given.
-pub fn read(
-    table: impl BufRead,
-    path: &Path,
-    malformed: &mut Malformed,
-    mut sink: impl FnMut(Row),
-) -> io::Result<u64> {
+pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed, mut sink: impl FnMut(Row)) -> io::Result<u64> {
     lines::read(table, path, malformed, |line| line.starts_with(b"Num "), parse, &mut sink)
 }
 

@@ -201,8 +201,9 @@ impl<'a> Part<'a> {
     }
 
     fn by_iterator(&mut self, proto: Proto) -> bool {
-        // Congestion control, timers and queues of a TCP socket are sock_diag's to tell.
-        let Some(iterators) = self.iterators.filter(|_| !self.ask.details) else { return false };
+        // The figures of a TCP connection are sock_diag's to tell.
+        let wanted = !self.ask.details || self.ask.via == Via::Bpf;
+        let Some(iterators) = self.iterators.filter(|_| wanted) else { return false };
         let before = self.rows.len();
         match iterators.table(proto, self.netns, &mut self.rows) {
             Ok(true) => {

@@ -59,16 +59,39 @@ pub fn sort(picture: &Picture, shown: &mut [u32], key: Key) {
         let name = picture.namespaces.get(inode).and_then(|netns| netns.name.clone());
         (Some(*inode) != picture.own_netns, name.is_none(), name, *inode)
     });
-    let rank = |row: &Row| names.iter().position(|inode| *inode == row.netns);
-    let many = names.len() > 1;
-    let compare = |a: &Row, b: &Row| {
-        let netns = if many && a.netns != b.netns { rank(a).cmp(&rank(b)) } else { Ordering::Equal };
-        netns.then_with(|| by_key(picture, a, b, key)).then_with(|| natural(a).cmp(&natural(b)))
+    let rank = |row: &Row| {
+        // Nearly always one: no search for each socket.
+        if names.len() < 2 { 0 } else { names.iter().position(|inode| *inode == row.netns).unwrap_or(names.len()) }
     };
-    shown.sort_unstable_by(|a, b| match (row(picture, *a), row(picture, *b)) {
-        (Some(one), Some(two)) => compare(one, two).then(a.cmp(b)),
-        _ => a.cmp(b),
+    // What decides nearly always is put into one number first: comparing rows is most of the time.
+    let mut keyed: Vec<(u128, u32)> =
+        shown.iter().map(|at| (row(picture, *at).map_or(0, |row| packed(rank(row), row, key)), *at)).collect();
+    keyed.sort_unstable_by(|(one, a), (two, b)| {
+        one.cmp(two).then_with(|| match (row(picture, *a), row(picture, *b)) {
+            (Some(one), Some(two)) => {
+                by_key(picture, one, two, key).then_with(|| natural(one).cmp(&natural(two))).then(a.cmp(b))
+            }
+            _ => a.cmp(b),
+        })
     });
+    for (place, (_, at)) in shown.iter_mut().zip(keyed) {
+        *place = at;
+    }
+}
+
+/// The namespace's rank, and in the natural order what comes first of [`natural`].
+fn packed(rank: usize, row: &Row, key: Key) -> u128 {
+    let mut packed = u128::try_from(rank).unwrap_or(u128::MAX) << 112;
+    if key == Key::Proto {
+        let ((port, [laddr, ..]), ([raddr, ..], rport)) = (local(row), remote(row));
+        packed |= u128::from(row.proto as u8) << 104 | u128::from(row.state != State::Listen) << 96;
+        packed |= u128::from(port) << 80 | u128::from(laddr) << 48;
+        // Beyond the first word of the local address nothing may be compared yet.
+        if row.inet().is_some_and(|inet| inet.family == 4) {
+            packed |= u128::from(raddr) << 16 | u128::from(rport);
+        }
+    }
+    packed
 }
 
 fn row(picture: &Picture, at: u32) -> Option<&Row> {

@@ -116,9 +116,7 @@ fn sctp(from: &net_sctp::Row) -> Row {
     let first = |addrs: &[std::net::IpAddr]| {
         let words = |octets: [u8; 4]| u32::from_ne_bytes(octets);
         match addrs.first() {
-            Some(std::net::IpAddr::V4(addr)) if family == 6 => {
-                [0, 0, 0xffff_u32.to_be(), words(addr.octets())]
-            }
+            Some(std::net::IpAddr::V4(addr)) if family == 6 => [0, 0, 0xffff_u32.to_be(), words(addr.octets())],
             Some(std::net::IpAddr::V4(addr)) => [words(addr.octets()), 0, 0, 0],
             Some(std::net::IpAddr::V6(addr)) => {
                 let octets = addr.octets();

@@ -78,7 +78,8 @@ fn number(fd: BorrowedFd<'_>) -> u32 {
 
 fn bpf<T>(command: bpf_cmd, attr: &T) -> io::Result<libc::c_int> {
     // SAFETY: the attributes are readable for the size given, and so is all that they point to.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_ref(attr), size_of::<T>()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command as libc::c_int, std::ptr::from_ref(attr), size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -37,9 +37,8 @@ impl Constants {
         let start = usize::try_from(symbol.address()).map_err(|_| BROKEN)?;
         let place = data.get_mut(start..start + size_of::<Offsets>()).ok_or(BROKEN)?;
         // SAFETY: `Offsets` is `repr(C)` and made of `u32` only, without padding.
-        let value = unsafe {
-            std::slice::from_raw_parts(std::ptr::from_ref(offsets).cast::<u8>(), size_of::<Offsets>())
-        };
+        let value =
+            unsafe { std::slice::from_raw_parts(std::ptr::from_ref(offsets).cast::<u8>(), size_of::<Offsets>()) };
         place.copy_from_slice(value);
         let map = call::frozen_map(&data).map_err(|error| format!("a BPF map: {}", permission(&error)))?;
         Ok(Self { map, section: index })

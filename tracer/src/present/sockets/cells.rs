@@ -1,7 +1,7 @@
 //! What stands in a cell of the table.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::present::escape;
 use crate::present::unit::{Bytes, Micros};
@@ -48,27 +48,54 @@ fn endpoint(out: &mut String, proto: Proto, inet: &Inet, is_local: bool, columns
     // The zone of a link-local address; the device that any other socket is bound to.
     let scoped = matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
     let ifindex = Some(inet.ifindex).filter(|index| *index != 0);
-    let port = Some(port).filter(|port| *port != 0);
-    let _ = write!(out, "{}", Endpoint { addr: Some(addr), port: None, ifindex });
-    out.truncate(out.len() - ":*".len());
-    if let (true, false, Some(index)) = (is_local, scoped, ifindex) {
-        let _ = write!(out, "%{index}");
+    match addr {
+        IpAddr::V4(addr) => ipv4(out, addr),
+        IpAddr::V6(_) => {
+            let _ = write!(out, "{}", Endpoint { addr: Some(addr), port: None, ifindex });
+            out.truncate(out.len() - ":*".len());
+        }
     }
-    let mut tail = String::new();
-    let _ = match port {
-        Some(number) if proto == Proto::Raw && is_local && let Some(name) = protocol_name(number) => write!(tail, ":{name}"),
-        Some(port) => write!(tail, ":{port}"),
-        None => write!(tail, ":*"),
-    };
+    if let (true, false, Some(index)) = (is_local, scoped, ifindex) {
+        out.push('%');
+        digits(out, index);
+    }
+    let end = out.len();
+    out.push(':');
+    match port {
+        0 => out.push('*'),
+        port if proto == Proto::Raw
+            && is_local
+            && let Some(name) = protocol_name(port) =>
+        {
+            out.push_str(name)
+        }
+        port => digits(out, port.into()),
+    }
     // The port is always whole, and of an address the beginning tells more than the end.
-    let room = columns.saturating_sub(tail.len()).max(LEAST_ADDRESS);
-    let length = out.len() - begin;
-    if length > room {
+    let room = columns.saturating_sub(out.len() - end).max(LEAST_ADDRESS);
+    if end - begin > room {
         let kept = room - 1;
         let head = kept.div_ceil(2);
-        out.replace_range(begin + head..out.len() - (kept - head), "…");
+        out.replace_range(begin + head..end - (kept - head), "…");
     }
-    out.push_str(&tail);
+}
+
+/// A number, without the machinery of formatting: a table has a hundred thousand of them.
+pub(super) fn digits(out: &mut String, number: u32) {
+    let mut scale = 10_u32.pow(number.checked_ilog10().unwrap_or(0));
+    while scale > 0 {
+        out.push(char::from(b'0' + (number / scale % 10) as u8));
+        scale /= 10;
+    }
+}
+
+fn ipv4(out: &mut String, addr: Ipv4Addr) {
+    for (n, byte) in addr.octets().into_iter().enumerate() {
+        if n > 0 {
+            out.push('.');
+        }
+        digits(out, byte.into());
+    }
 }
 
 /// The protocols that raw sockets are usually for (IANA "Protocol Numbers").
@@ -140,7 +167,10 @@ pub(super) fn owner(out: &mut String, picture: &Picture, row: &Row, columns: usi
         out.push('-');
         return;
     };
-    let mut tail = format!("[{first}]");
+    let mut tail = String::new();
+    tail.push('[');
+    digits(&mut tail, *first);
+    tail.push(']');
     if all {
         for pid in others {
             let _ = write!(tail, ",[{pid}]");
@@ -152,6 +182,11 @@ pub(super) fn owner(out: &mut String, picture: &Picture, row: &Row, columns: usi
         tail.push_str(" unaccepted");
     }
     let comm = picture.owners.process(*first).map_or("?", |owner| owner.comm.as_str());
+    if comm.len() + tail.len() <= columns && comm.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_./:".contains(&c)) {
+        out.push_str(comm);
+        out.push_str(&tail);
+        return;
+    }
     let begin = out.len();
     escape::push_cut(out, comm, columns.saturating_sub(tail.len()).max(4));
     let used = escape::width(out.get(begin..).unwrap_or_default());

@@ -98,12 +98,11 @@ impl TextRows {
         if warns {
             self.line.push_str("\x1b[31m");
         }
-        // Writing to a String does not fail.
-        let _ = write!(self.line, "{:>QUEUE$} ", row.recv_q);
+        self.right(row.recv_q);
         if warns {
             self.line.push_str("\x1b[0m");
         }
-        let _ = write!(self.line, "{:>QUEUE$} ", row.send_q);
+        self.right(row.send_q);
         let cut = if self.options.wide { usize::MAX } else { end };
         self.column(end, |line| cells::local(line, row, cut));
         self.column(end, |line| cells::remote(line, row, cut));
@@ -136,9 +135,21 @@ impl TextRows {
         self.line.push(' ');
     }
 
+    /// A number at the right side of its column, and a blank.
+    fn right(&mut self, number: u32) {
+        let used = number.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+        self.pad(used, QUEUE);
+        cells::digits(&mut self.line, number);
+        self.line.push(' ');
+    }
+
     fn pad(&mut self, used: usize, columns: usize) {
-        for _ in used..columns {
-            self.line.push(' ');
+        const BLANKS: &str = "                                ";
+        let mut left = columns.saturating_sub(used);
+        while left > 0 {
+            let some = left.min(BLANKS.len());
+            self.line.push_str(BLANKS.get(..some).unwrap_or_default());
+            left -= some;
         }
     }
 }

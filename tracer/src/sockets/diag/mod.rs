@@ -28,9 +28,9 @@ impl DiagError {
         match source.raw_os_error() {
             // No handler: ENOENT. An address family that is not there: EAFNOSUPPORT. No protocol
             // NETLINK_SOCK_DIAG: EPROTONOSUPPORT. A request that an older kernel does not know: EINVAL.
-            Some(
-                libc::ENOENT | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EINVAL | libc::EOPNOTSUPP,
-            ) => Self::Unsupported,
+            Some(libc::ENOENT | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EINVAL | libc::EOPNOTSUPP) => {
+                Self::Unsupported
+            }
             _ => Self::Io(source),
         }
     }
