@@ -17,7 +17,7 @@ use crate::proc::root::ProcRoot;
 use crate::sockets::collect::{Picture, collect};
 use crate::sockets::order;
 use crate::sockets::proto::State;
-use crate::sockets::row::Row;
+use crate::sockets::row::{Kind, Row};
 use crate::sockets::source::Ask;
 use crate::sockets::watch::{Change, Identity, Known};
 use crate::stream::OwnerSource;
@@ -53,6 +53,7 @@ pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
     };
     match result.and_then(|()| show.flush()) {
         // The reader of a pipe may stop reading: that is no failure.
+        Err(error) if error.get_ref().is_some() => Err(error.into()),
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the table"),
         _ => Ok(ExitCode::SUCCESS),
     }
@@ -99,6 +100,13 @@ impl<'a> Show<'a> {
         }
         self.flush()?;
         self.say_gaps(picture, &shown);
+        let (seconds, resident) = clock::own_cost();
+        log::info!(
+            "{} sockets, {:.1} ms of CPU, {} KiB resident at the most",
+            shown.len(),
+            seconds * 1e3,
+            resident >> 10
+        );
         Ok(())
     }
 
@@ -234,16 +242,22 @@ impl<'a> Show<'a> {
             return;
         }
         let say = |text: &str| eprintln!("tracer: {}", Escaped(text));
+        // The kernel's own netlink sockets have an inode and no file.
+        let has_owner =
+            |row: &Row| row.inode != 0 && !matches!(&row.kind, Kind::Netlink(netlink) if netlink.portid == 0);
         let ownerless =
-            rows(picture, shown).filter(|row| row.inode != 0 && picture.owners.of(row).pids.is_empty()).count();
+            rows(picture, shown).filter(|row| has_owner(row) && picture.owners.of(row).pids.is_empty()).count();
         if picture.denied > 0 && ownerless > 0 {
-            let (sockets, need) = if ownerless == 1 { ("1 socket", "needs") } else { ("", "need") };
-            let sockets = if sockets.is_empty() { format!("{ownerless} sockets") } else { sockets.to_owned() };
-            say(&format!("owners of {sockets} {need} root: {} processes may not be looked into", picture.denied));
+            let sockets = if ownerless == 1 { "1 socket".to_owned() } else { format!("{ownerless} sockets") };
+            let processes = plural(picture.denied, "process", "processes");
+            // SAFETY: no arguments, cannot fail.
+            let root = unsafe { libc::geteuid() } == 0;
+            let need = if root { "are hidden, from root too" } else { "need root" };
+            say(&format!("owners of {sockets} {need}: {processes} may not be looked into"));
         }
         if picture.denied_netns > 0 {
-            let count = picture.denied_netns;
-            say(&format!("sockets of other network namespaces may be missing: {count} processes hide theirs from you"));
+            let processes = plural(picture.denied_netns, "process", "processes");
+            say(&format!("sockets of other network namespaces may be missing: that of {processes} may not be known"));
         }
         for (path, line) in &picture.malformed.places {
             say(&format!("{}: line {line} was not understood and is left out", path.display()));
@@ -256,6 +270,10 @@ impl<'a> Show<'a> {
             say(gap);
         }
     }
+}
+
+fn plural(count: u32, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn rows<'p>(picture: &'p Picture, places: &'p [u32]) -> impl Iterator<Item = &'p Row> {

@@ -12,6 +12,8 @@ pub mod fd;
 pub mod fd_scan;
 mod lines;
 mod mountinfo;
+#[cfg(test)]
+pub(crate) mod net_fuzz;
 pub mod net_netlink;
 pub mod net_packet;
 pub mod net_sctp;

@@ -1,7 +1,10 @@
 //! The netlink socket and its dumps.
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 
 use super::message::{Message, Messages, request};
 use super::{DiagError, inet, local};
@@ -15,6 +18,8 @@ const BUFFER: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Diag {
     socket: OwnedFd,
+    /// Of this very socket, which is in the tables too.
+    inode: u64,
     sequence: u32,
     buffer: Vec<u8>,
 }
@@ -42,7 +47,8 @@ impl Diag {
         }
         // SAFETY: the descriptor is new and nobody else knows it.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER] })
+        let inode = File::from(socket.try_clone().map_err(DiagError::Io)?).metadata().map_err(DiagError::Io)?.ino();
+        Ok(Self { socket, inode, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
     /// Gives every socket of `proto` to `sink`, TCP ones with their details if `details`. `netns` is
@@ -80,7 +86,15 @@ impl Diag {
         match proto {
             Proto::Unix => self.ask(&local::unix_request(), |bytes| take(local::unix(bytes)))?,
             Proto::Packet => self.ask(&local::packet_request(), |bytes| take(local::packet(bytes)))?,
-            Proto::Netlink => self.ask(&local::netlink_request(), |bytes| take(local::netlink(bytes)))?,
+            Proto::Netlink => {
+                // A socket that has joined multicast groups is told twice (`__netlink_diag_dump`). And
+                // the one that asks is nobody's whom the user would look for.
+                let mut seen = HashSet::from([self.inode]);
+                self.ask(&local::netlink_request(), |bytes| match local::netlink(bytes) {
+                    Some(row) if row.inode != 0 && !seen.insert(row.inode) => {}
+                    row => take(row),
+                })?;
+            }
             _ => return Err(DiagError::Unsupported),
         }
         Ok(dumped)
