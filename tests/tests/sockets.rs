@@ -1,5 +1,7 @@
 //! `tracer sockets` beside ss, lsof and itself: the same sockets, owners and numbers.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;

@@ -31,8 +31,14 @@ pub enum Purpose {
 /// A program and the Debian package that has it.
 type Tool = (&'static str, &'static str);
 
-const TEST_TOOLS: [Tool; 5] =
-    [("ip", "iproute2"), ("ss", "iproute2"), ("nft", "nftables"), ("python3", "python3"), ("curl", "curl")];
+const TEST_TOOLS: [Tool; 6] = [
+    ("ip", "iproute2"),
+    ("ss", "iproute2"),
+    ("nft", "nftables"),
+    ("python3", "python3"),
+    ("curl", "curl"),
+    ("lsof", "lsof"),
+];
 const BENCH_TOOLS: [Tool; 3] = [("tcplife", "libbpf-tools"), ("tcpstates", "libbpf-tools"), ("bpftool", "bpftool")];
 /// rustc-web's LLVM has to be the one that bpf-linker is linked with.
 const BUILD_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];

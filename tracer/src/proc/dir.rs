@@ -68,9 +68,9 @@ impl Dir {
         if unsafe { libc::fstatat(self.0.as_raw_fd(), name.as_ptr(), &raw mut stat, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        #[expect(clippy::unnecessary_cast, reason = "nlink_t has 32 bits on aarch64")]
-        let links = stat.st_nlink as u64;
-        Ok(links)
+        // `nlink_t` has 32 bits on aarch64.
+        #[cfg_attr(target_arch = "x86_64", expect(clippy::useless_conversion, reason = "64 bits here"))]
+        Ok(u64::from(stat.st_nlink))
     }
 
     /// In a process's directory: the text of the link `name`, and `ESRCH` if the process is gone,

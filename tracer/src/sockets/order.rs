@@ -124,11 +124,16 @@ fn by_key(picture: &Picture, a: &Row, b: &Row, key: Key) -> Ordering {
 }
 
 /// Protocol, listeners first, then by port and address.
-fn natural(row: &Row) -> (u8, bool, (u16, [u32; 4]), ([u32; 4], u16)) {
+fn natural(row: &Row) -> (u8, bool, Local, Remote) {
     (row.proto as u8, row.state != State::Listen, local(row), remote(row))
 }
 
-fn local(row: &Row) -> (u16, [u32; 4]) {
+/// Port and address.
+type Local = (u16, [u32; 4]);
+/// Address and port.
+type Remote = ([u32; 4], u16);
+
+fn local(row: &Row) -> Local {
     match &row.kind {
         Kind::Inet(inet) => (inet.lport, inet.laddr.map(u32::from_be)),
         Kind::Netlink(netlink) => (netlink.protocol.into(), [netlink.portid, 0, 0, 0]),
@@ -137,6 +142,6 @@ fn local(row: &Row) -> (u16, [u32; 4]) {
     }
 }
 
-fn remote(row: &Row) -> ([u32; 4], u16) {
+fn remote(row: &Row) -> Remote {
     row.inet().map_or(([0; 4], 0), |inet| (inet.raddr.map(u32::from_be), inet.rport))
 }
