@@ -341,7 +341,7 @@ fn a_connection_that_waits_for_accept_is_its_listeners() {
 fn figures_are_the_kernels() {
     let busy = Busy::start();
     let rows = busy.tracer(&["-t", "--state", "established"]);
-    let row = rows.iter().find(|row| row["tx_bytes"] == 1234).expect("a client that sent 1234 bytes");
+    let row = rows.iter().find(|row| row["tx_bytes"] == 1234).unwrap();
     let peer = rows.iter().find(|other| other["lport"] == row["rport"] && other["rport"] == row["lport"]).unwrap();
     assert_eq!((&peer["rx_bytes"], &peer["recv_q"]), (&Value::from(1234), &Value::from(1234)));
     let port = format!("sport = :{}", row["lport"]);
