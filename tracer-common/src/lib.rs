@@ -8,6 +8,7 @@
 
 pub mod counter;
 pub mod decode;
+pub mod iterator;
 pub mod record;
 pub mod settings;
 pub mod tcp;

@@ -166,6 +166,20 @@ offsets! {
     sock_done_bit,
     /// Arguments of `inet_csk_accept` (not an offset): 4 up to 6.9, 2 from 6.10
     accept_args,
+    /// `file.f_inode`
+    file_inode,
+    /// `inode.i_mode`
+    inode_mode,
+    /// `inode.i_ino`
+    inode_ino,
+    /// `inet_timewait_sock.tw_substate`
+    tw_substate,
+    /// `sock.sk_ack_backlog`
+    sk_ack_backlog,
+    /// `tcp_sock.rcv_nxt`
+    rcv_nxt,
+    /// `tcp_sock.copied_seq`
+    copied_seq,
     /// Third argument of `io_uring_complete` is a `struct io_uring_cqe *` (1) or the result (0)
     io_complete_has_cqe,
     /// `bpf_get_current_task_btf` exists (1): from 5.11 on

@@ -10,6 +10,7 @@ mod filter;
 mod globals;
 mod hooks;
 mod identity;
+mod iterators;
 mod lifecycle;
 mod log;
 mod maps;

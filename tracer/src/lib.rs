@@ -17,4 +17,5 @@ pub mod present;
 pub mod proc;
 pub mod shown;
 pub mod snapshot;
+pub mod sockets;
 pub mod stream;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tracer::{
     cli::{self, Command, OutputArgs},
-    command::{completions, doctor, explain, live, man, net, run},
+    command::{completions, doctor, explain, live, man, net, run, sockets},
 };
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let (verbose_output, failed) = match &command {
         Command::Live(args) => (&args.output, 1),
         Command::Run(args) => (&args.output, run::FAILED),
+        Command::Sockets(args) => (&args.log(), 1),
         _ => (&OutputArgs::default(), 1),
     };
     let verbose = verbose_output.verbose;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Command::Net(args) => net::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Sockets(args) => sockets::run(&args),
         Command::Completions { shell } => done(completions::write(shell, &mut std::io::stdout())),
         Command::Man => done(man::write(&mut std::io::stdout())),
     };

@@ -31,7 +31,7 @@ pub enum Purpose {
 /// A program and the Debian package that has it.
 type Tool = (&'static str, &'static str);
 
-const TEST_TOOLS: [Tool; 7] = [
+const TEST_TOOLS: [Tool; 8] = [
     ("ip", "iproute2"),
     ("ss", "iproute2"),
     ("nft", "nftables"),
@@ -39,6 +39,7 @@ const TEST_TOOLS: [Tool; 7] = [
     ("setpriv", "util-linux"),
     ("python3", "python3"),
     ("curl", "curl"),
+    ("lsof", "lsof"),
 ];
 const BENCH_TOOLS: [Tool; 3] = [("tcplife", "libbpf-tools"), ("tcpstates", "libbpf-tools"), ("bpftool", "bpftool")];
 /// rustc-web's LLVM has to be the one that bpf-linker is linked with.

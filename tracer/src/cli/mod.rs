@@ -4,6 +4,7 @@ mod explain;
 mod kernel;
 mod net;
 mod output;
+mod sockets;
 pub mod value;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ pub use explain::ExplainArgs;
 pub use kernel::{KernelArgs, Types};
 pub use net::NetArgs;
 pub use output::{Color, OutputArgs};
+pub use sockets::{SocketsArgs, SocketsOutput};
 
 use crate::filter::{FilterArgs, FilterError};
 
@@ -38,6 +40,7 @@ pub const EXAMPLES: &str = "\
   tracer run -- curl http://localhost/             one command
   tracer explain TIME_WAIT NO_SOCKET 111           what they mean, and where to look
   tracer net                                       the state of the network on one page
+  tracer sockets -l                                who listens where
   tracer doctor                                    what this kernel allows";
 
 fn after_help() -> String {
@@ -66,6 +69,11 @@ pub enum Command {
     Run(RunArgs),
     /// Show the state of the network: what is sick first, then devices, sockets, tables
     Net(NetArgs),
+    /// Show the sockets that there are, of every network namespace, with their owners
+    ///
+    /// TCP, UDP, raw, ICMP and SCTP sockets; Unix, packet and netlink sockets with --proto or --all.
+    /// Without root the owners of other users' sockets are not known: how many that are is said.
+    Sockets(Box<SocketsArgs>),
     /// Say what this kernel and these privileges allow, hook by hook
     Doctor(DoctorArgs),
     /// Say what a drop reason, reset reason, TCP state, verdict, errno or counter means
@@ -165,6 +173,7 @@ where
         Command::Live(LiveArgs { filter, .. }) | Command::Run(RunArgs { filter, .. }) => {
             filter.check().map_err(wrong_usage)
         }
+        Command::Sockets(sockets) => sockets.check().map_err(wrong_usage),
         _ => Ok(()),
     }?;
     Ok(command)

@@ -10,6 +10,7 @@ pub mod net;
 pub mod report;
 pub mod run;
 pub mod session;
+pub mod sockets;
 
 use anyhow::Context as _;
 

@@ -119,6 +119,8 @@ impl<G: Gate> Core<G> {
             self.hold(connection, &hint);
             connection.established_said = hint.state != TcpState::SynSent;
             connection.seen_as = Some(hint.state);
+            // A record may not know it (no type information); /proc did.
+            connection.tuple.netns = hint.tuple.netns;
         }
     }
 

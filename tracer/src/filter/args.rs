@@ -12,6 +12,9 @@ const ROLES: Names<Role> =
     Names { all: &[Role::Client, Role::Server, Role::Listener, Role::Unknown], name: |role| role.name() };
 const VERDICTS: Names<Verdict> = Names { all: &Verdict::ALL, name: |verdict| verdict.name() };
 const PROTOCOLS: Names<&str> = Names { all: &["tcp"], name: |name| name };
+/// The protocols of `tracer sockets`.
+pub const SOCKET_PROTOCOLS: Names<&str> =
+    Names { all: &["tcp", "udp", "udplite", "raw", "icmp", "sctp", "unix", "packet", "netlink"], name: |name| name };
 const EVENTS: Names<&str> = Names { all: &super::EVENTS, name: |name| name };
 
 /// Which connections and events to show.

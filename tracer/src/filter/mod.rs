@@ -17,7 +17,7 @@ mod resolve;
 
 use std::time::Duration;
 
-pub use args::FilterArgs;
+pub use args::{FilterArgs, SOCKET_PROTOCOLS};
 pub use error::FilterError;
 pub use lookup::{Host, Lookup, Process};
 pub use pid_set::PidSet;

@@ -3,7 +3,13 @@
 //!
 //! Format: `Documentation/bpf/btf.rst`, `include/uapi/linux/btf.h`.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::HashMap,
+    fs, io,
+    ops::{Deref, Range},
+    os::fd::AsRawFd as _,
+    path::Path,
+};
 
 use thiserror::Error;
 
@@ -68,8 +74,9 @@ impl Member {
 
 /// Type information, indexed by name.
 pub struct Btf {
-    types: Vec<u8>,
-    strings: Vec<u8>,
+    bytes: Bytes,
+    types: Range<usize>,
+    strings: Range<usize>,
     /// Start of each type in `types`; index 0 is `void`.
     starts: Vec<u32>,
     structs: HashMap<Box<str>, u32>,
@@ -80,6 +87,78 @@ pub struct Btf {
 impl std::fmt::Debug for Btf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Btf").field("types", &self.starts.len()).finish_non_exhaustive()
+    }
+}
+
+/// The file, read or mapped.
+enum Bytes {
+    Read(Vec<u8>),
+    Mapped(*const u8, usize),
+}
+
+// SAFETY: a mapping that nobody writes to, and that only its owner takes away.
+unsafe impl Send for Bytes {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes {}
+
+impl Bytes {
+    /// Maps the kernel's own file, which a kernel allows from 6.16 on (a529a7a73a47): a read gives a
+    /// page at a time, and there are more than a thousand.
+    fn map(file: &fs::File) -> Option<Self> {
+        let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        // SAFETY: no address is asked for; the file is open for reading.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0)
+        };
+        (start != libc::MAP_FAILED).then_some(Self::Mapped(start.cast_const().cast(), length))
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Read(bytes) => bytes,
+            // SAFETY: mapped for as long as `self` lives; the kernel's type information never changes.
+            Self::Mapped(start, length) => unsafe { std::slice::from_raw_parts(*start, *length) },
+        }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Self::Mapped(start, length) = self {
+            // SAFETY: our own mapping, which nobody refers to any more.
+            unsafe { libc::munmap(start.cast_mut().cast(), *length) };
+        }
+    }
+}
+
+/// Which pairs of first bytes the wanted names have: most names of a kernel are ruled out by that.
+struct Beginnings(Box<[u64; 1024]>);
+
+impl Beginnings {
+    fn of(names: &[&str]) -> Self {
+        let mut bits = Box::new([0; 1024]);
+        for name in names {
+            let place = Self::place(name.as_bytes());
+            bits[place / 64] |= 1 << (place % 64);
+        }
+        Self(bits)
+    }
+
+    fn place(name: &[u8]) -> usize {
+        match name {
+            [first, second, ..] => usize::from(*first) << 8 | usize::from(*second),
+            [first] => usize::from(*first) << 8,
+            [] => 0,
+        }
+    }
+
+    fn may_be(&self, name: &[u8]) -> bool {
+        let place = Self::place(name);
+        self.0[place / 64] >> (place % 64) & 1 != 0
     }
 }
 
@@ -94,8 +173,14 @@ impl Btf {
     /// # Errors
     /// See [`BtfError`].
     pub fn read(path: &Path, wanted: &[&str]) -> Result<Self, BtfError> {
-        let bytes = fs::read(path).map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
-        Self::parse(&bytes, wanted)
+        let unreadable = |source| BtfError::Read { path: path.display().to_string(), source };
+        let file = fs::File::open(path).map_err(unreadable)?;
+        // An ordinary file may be cut while it is mapped.
+        let mapped = if path.starts_with("/sys/kernel/btf") { Bytes::map(&file) } else { None };
+        match mapped {
+            Some(bytes) => Self::of(bytes, wanted),
+            None => Self::of(Bytes::Read(fs::read(path).map_err(unreadable)?), wanted),
+        }
     }
 
     /// As [`Btf::read`], from memory.
@@ -103,21 +188,28 @@ impl Btf {
     /// # Errors
     /// See [`BtfError`].
     pub fn parse(bytes: &[u8], wanted: &[&str]) -> Result<Self, BtfError> {
+        Self::of(Bytes::Read(bytes.to_vec()), wanted)
+    }
+
+    fn of(bytes: Bytes, wanted: &[&str]) -> Result<Self, BtfError> {
         const SHORT: BtfError = BtfError::Malformed("it ends too early");
         if bytes.get(..2) != Some(&0xeb9f_u16.to_ne_bytes()) {
             return Err(BtfError::Malformed("the magic is not there"));
         }
-        let part = |offset_at: usize| -> Result<Vec<u8>, BtfError> {
-            let header = word(bytes, 4).ok_or(SHORT)? as usize;
-            let offset = word(bytes, offset_at).ok_or(SHORT)? as usize;
-            let length = word(bytes, offset_at + 4).ok_or(SHORT)? as usize;
+        let part = |offset_at: usize| -> Result<Range<usize>, BtfError> {
+            let header = word(&bytes, 4).ok_or(SHORT)? as usize;
+            let offset = word(&bytes, offset_at).ok_or(SHORT)? as usize;
+            let length = word(&bytes, offset_at + 4).ok_or(SHORT)? as usize;
             let start = header.checked_add(offset).ok_or(SHORT)?;
             let end = start.checked_add(length).ok_or(SHORT)?;
-            Ok(bytes.get(start..end).ok_or(SHORT)?.to_vec())
+            bytes.get(start..end).ok_or(SHORT)?;
+            Ok(start..end)
         };
+        let (types, strings) = (part(8)?, part(16)?);
         let mut btf = Self {
-            types: part(8)?,
-            strings: part(16)?,
+            bytes,
+            types,
+            strings,
             starts: vec![0],
             structs: HashMap::new(),
             typedefs: HashMap::new(),
@@ -127,11 +219,23 @@ impl Btf {
         Ok(btf)
     }
 
+    fn types(&self) -> &[u8] {
+        self.bytes.get(self.types.clone()).unwrap_or_default()
+    }
+
+    fn strings(&self) -> &[u8] {
+        self.bytes.get(self.strings.clone()).unwrap_or_default()
+    }
+
     fn index(&mut self, wanted: &[&str]) -> Result<(), BtfError> {
         const SHORT: BtfError = BtfError::Malformed("a type is cut");
+        let beginnings = Beginnings::of(wanted);
+        let types = self.bytes.get(self.types.clone()).unwrap_or_default();
+        let strings = self.bytes.get(self.strings.clone()).unwrap_or_default();
+        self.starts.reserve(types.len() / 20);
         let mut at = 0;
-        while at < self.types.len() {
-            let info = word(&self.types, at + 4).ok_or(SHORT)?;
+        while at < types.len() {
+            let info = word(types, at + 4).ok_or(SHORT)?;
             let id = u32::try_from(self.starts.len()).map_err(|_| BtfError::Malformed("too many types"))?;
             self.starts.push(u32::try_from(at).map_err(|_| BtfError::Malformed("too large"))?);
             let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
@@ -142,9 +246,12 @@ impl Btf {
                 _ => None,
             };
             if let Some(names) = names {
-                let name = text(&self.strings, word(&self.types, at).ok_or(SHORT)?);
-                if wanted.contains(&name) {
-                    names.entry(name.into()).or_insert(id);
+                let name_at = word(types, at).ok_or(SHORT)?;
+                if beginnings.may_be(strings.get(name_at as usize..).unwrap_or_default()) {
+                    let name = text(strings, name_at);
+                    if wanted.contains(&name) {
+                        names.entry(name.into()).or_insert(id);
+                    }
                 }
             }
             at += 12
@@ -166,8 +273,8 @@ impl Btf {
             return None;
         }
         let at = *self.starts.get(id as usize)? as usize;
-        let info = word(&self.types, at + 4)?;
-        Some((info >> 24 & 0x1f, info >> 31 != 0, (info & 0xffff) as usize, word(&self.types, at + 8)?, at + 12))
+        let info = word(self.types(), at + 4)?;
+        Some((info >> 24 & 0x1f, info >> 31 != 0, (info & 0xffff) as usize, word(self.types(), at + 8)?, at + 12))
     }
 
     /// Behind typedefs, qualifiers and tags.
@@ -205,7 +312,7 @@ impl Btf {
             bit_offset += member.bit_offset;
             if step.contains('[') {
                 let (KIND_ARRAY, _, _, _, at) = self.head(self.plain(member.type_id))? else { return None };
-                member.type_id = word(&self.types, at)?;
+                member.type_id = word(self.types(), at)?;
                 bit_offset += index * self.size(member.type_id)? * 8;
             }
             id = member.type_id;
@@ -219,7 +326,7 @@ impl Btf {
         for index in 0..count {
             let at = at + index * 12;
             let (member_name, type_id, offset) =
-                (word(&self.types, at)?, word(&self.types, at + 4)?, word(&self.types, at + 8)?);
+                (word(self.types(), at)?, word(self.types(), at + 4)?, word(self.types(), at + 8)?);
             let (bit_offset, bits) = if bit_fields {
                 (offset & 0x00ff_ffff, Some(offset >> 24).filter(|bits| *bits != 0))
             } else {
@@ -231,7 +338,7 @@ impl Btf {
                 {
                     return Some(Member { bit_offset: bit_offset + inner.bit_offset, ..inner });
                 }
-            } else if text(&self.strings, member_name) == name {
+            } else if text(self.strings(), member_name) == name {
                 return Some(Member { bit_offset, bits, type_id });
             }
         }
@@ -251,8 +358,8 @@ impl Btf {
     pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<i32> {
         let (KIND_ENUM, _, count, _, at) = self.head(*self.structs.get(enumeration)?)? else { return None };
         (0..count)
-            .find(|index| word(&self.types, at + index * 8).is_some_and(|n| text(&self.strings, n) == name))
-            .and_then(|index| word(&self.types, at + index * 8 + 4))
+            .find(|index| word(self.types(), at + index * 8).is_some_and(|n| text(self.strings(), n) == name))
+            .and_then(|index| word(self.types(), at + index * 8 + 4))
             .map(u32::cast_signed)
     }
 
@@ -267,15 +374,21 @@ impl Btf {
         let width = if kind == KIND_ENUM { 8 } else { 12 };
         Some((0..count).map_while(move |index| {
             let at = at + index * width;
-            let name = text(&self.strings, word(&self.types, at)?);
-            let low = word(&self.types, at + 4)?;
+            let name = text(self.strings(), word(self.types(), at)?);
+            let low = word(self.types(), at + 4)?;
             let value = match kind {
-                KIND_ENUM64 => i64::from(low) | i64::from(word(&self.types, at + 8)?) << 32,
+                KIND_ENUM64 => i64::from(low) | i64::from(word(self.types(), at + 8)?) << 32,
                 _ if signed => i64::from(low.cast_signed()),
                 _ => i64::from(low),
             };
             Some((name, value))
         }))
+    }
+
+    /// The number of a function's type.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.functions.get(name).copied()
     }
 
     /// How many parameters a function has.
@@ -298,10 +411,10 @@ impl Btf {
         // The first one is the `void *` that the tracepoint passes to every probe.
         (1..count)
             .map(|index| {
-                let argument = word(&self.types, at + index * 8 + 4)?;
+                let argument = word(self.types(), at + index * 8 + 4)?;
                 let Some((KIND_PTR, _, _, to, _)) = self.head(self.plain(argument)) else { return Some("") };
                 let at = *self.starts.get(self.plain(to) as usize)? as usize;
-                Some(if to == 0 { "" } else { text(&self.strings, word(&self.types, at)?) })
+                Some(if to == 0 { "" } else { text(self.strings(), word(self.types(), at)?) })
             })
             .collect()
     }

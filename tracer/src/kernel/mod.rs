@@ -5,6 +5,7 @@ pub mod btf;
 pub mod cost;
 pub mod debug_log;
 pub mod format;
+pub mod iterators;
 pub mod load;
 pub mod object;
 pub mod offsets;

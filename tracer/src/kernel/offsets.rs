@@ -16,6 +16,7 @@ pub const WANTED: &[&str] = &[
     "net",
     "sock",
     "inet_sock",
+    "inet_timewait_sock",
     "tcp_sock",
     "mptcp_sock",
     "socket_alloc",
@@ -101,6 +102,7 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.sk_err_soft = find("sock", "sk_err_soft");
     offsets.sk_protocol = find("sock", "sk_protocol");
     offsets.sk_socket = find("sock", "sk_socket");
+    offsets.sk_ack_backlog = find("sock", "sk_ack_backlog");
     offsets.sk_max_ack_backlog = find("sock", "sk_max_ack_backlog");
     offsets.inet_sport = find("inet_sock", "inet_sport");
     offsets.bytes_acked = find("tcp_sock", "bytes_acked");
@@ -111,10 +113,16 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.snd_una = find("tcp_sock", "snd_una");
     offsets.write_seq = find("tcp_sock", "write_seq");
     offsets.total_retrans = find("tcp_sock", "total_retrans");
+    offsets.rcv_nxt = find("tcp_sock", "rcv_nxt");
+    offsets.copied_seq = find("tcp_sock", "copied_seq");
     offsets.srtt_us = find("tcp_sock", "srtt_us");
     offsets.min_rtt_us = find("tcp_sock", "rtt_min.s[0].v");
     offsets.mptcp_first = find("mptcp_sock", "first");
     offsets.socket_inode = find("socket_alloc", "vfs_inode").saturating_add(find("inode", "i_ino"));
+    offsets.file_inode = find("file", "f_inode");
+    offsets.inode_mode = find("inode", "i_mode");
+    offsets.inode_ino = find("inode", "i_ino");
+    offsets.tw_substate = find("inet_timewait_sock", "tw_substate");
     offsets.socket_state = find("socket", "state");
     offsets.socket_sk = find("socket", "sk");
     offsets.socket_file = find("socket", "file");

@@ -73,7 +73,7 @@ impl<W: Write> Sink for JsonSink<W> {
     }
 }
 
-fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, event: &str, boot_ns: u64) {
+pub(super) fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, event: &str, boot_ns: u64) {
     out.extend_from_slice(b"{\"v\":1,\"event\":\"");
     out.extend_from_slice(event.as_bytes());
     out.extend_from_slice(b"\",\"time\":\"");
@@ -82,7 +82,7 @@ fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, event: &str, bo
     number(out, boot_ns);
 }
 
-fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec<u8>>) {
+pub(super) fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec<u8>>) {
     out.extend_from_slice(b",\"conn\":\"");
     number(out, socket.conn.0);
     out.extend_from_slice(b"\",\"proto\":\"");
@@ -102,6 +102,11 @@ fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec<
     if socket.ifindex.is_some() {
         optional(out, b",\"ifindex\":", socket.ifindex);
     }
+    write_ownership(out, socket, owners);
+}
+
+/// Namespace, role, owner and holders: what sockets of every family have.
+pub(super) fn write_ownership(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec<u8>>) {
     optional(out, b",\"netns\":", socket.netns);
     out.extend_from_slice(b",\"role\":\"");
     out.extend_from_slice(socket.role.name().as_bytes());
@@ -205,13 +210,13 @@ fn write_errno(out: &mut Vec<u8>, errno: Option<i32>) {
 }
 
 /// A value that needs no escapes; `key` ends in the opening quote.
-fn name(out: &mut Vec<u8>, key: &[u8], value: &str) {
+pub(super) fn name(out: &mut Vec<u8>, key: &[u8], value: &str) {
     out.extend_from_slice(key);
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
 }
 
-fn optional<T: Into<u64>>(out: &mut Vec<u8>, key: &[u8], value: Option<T>) {
+pub(super) fn optional<T: Into<u64>>(out: &mut Vec<u8>, key: &[u8], value: Option<T>) {
     out.extend_from_slice(key);
     match value {
         Some(value) => number(out, value.into()),
@@ -219,7 +224,7 @@ fn optional<T: Into<u64>>(out: &mut Vec<u8>, key: &[u8], value: Option<T>) {
     }
 }
 
-fn optional_string(out: &mut Vec<u8>, value: Option<&str>) {
+pub(super) fn optional_string(out: &mut Vec<u8>, value: Option<&str>) {
     match value {
         Some(value) => string(out, value),
         None => out.extend_from_slice(b"null"),

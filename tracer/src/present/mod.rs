@@ -9,6 +9,7 @@ pub mod number;
 pub mod output;
 mod owners;
 pub mod queue;
+pub mod sockets;
 pub mod summary;
 pub mod text;
 pub mod unit;

@@ -60,6 +60,19 @@ impl Dir {
         text.get(..n).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
+    /// How many links the directory `name` has: two, and one for each directory in it.
+    pub(super) fn links(&self, name: &CStr) -> io::Result<u64> {
+        // SAFETY: a structure of integers: zero is a value.
+        let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: `name` ends with a zero and the structure is writable.
+        if unsafe { libc::fstatat(self.0.as_raw_fd(), name.as_ptr(), &raw mut stat, 0) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // `nlink_t` has 32 bits on aarch64.
+        #[cfg_attr(target_arch = "x86_64", expect(clippy::useless_conversion, reason = "64 bits here"))]
+        Ok(u64::from(stat.st_nlink))
+    }
+
     /// In a process's directory: the text of the link `name`, and `ESRCH` if the process is gone,
     /// where the kernel says `EACCES` (fs/proc: `proc_ns_readlink`, `proc_pid_readlink`).
     pub(super) fn process_link<'a>(&self, name: &CStr, text: &'a mut [u8]) -> io::Result<&'a [u8]> {

@@ -38,9 +38,9 @@ pub struct Report {
 
 /// A process that holds a socket. All that is read of it is read through one descriptor of its
 /// directory: a new process with the same id cannot slip in.
-struct Holder {
-    start_ticks: u64,
-    pid: u32,
+pub(super) struct Holder {
+    pub(super) start_ticks: u64,
+    pub(super) pid: u32,
 }
 
 impl SocketHolders {
@@ -86,7 +86,7 @@ impl SocketHolders {
     }
 
     /// `sockets` are pairs of inode and place in `holders`, in any order and with repetitions.
-    fn new(mut sockets: Vec<(u64, u32)>, holders: &[Holder]) -> Self {
+    pub(super) fn new(mut sockets: Vec<(u64, u32)>, holders: &[Holder]) -> Self {
         // Oldest first; of those that started in one tick, the least id.
         let mut by_age: Vec<u32> = (0u32..).take(holders.len()).collect();
         let at = |place: u32| usize::try_from(place).ok().and_then(|place| holders.get(place));
@@ -150,7 +150,7 @@ impl SocketHolders {
 }
 
 /// Calls `socket` with the inode of every socket of a process.
-fn sockets_of(process: &Dir, fds: &mut Entries, mut socket: impl FnMut(u64)) -> io::Result<()> {
+pub(super) fn sockets_of(process: &Dir, fds: &mut Entries, mut socket: impl FnMut(u64)) -> io::Result<()> {
     let dir = process.dir(c"fd").map_err(|error| process.denied_or_gone(error))?;
     let mut failed = None;
     dir.names(fds, |fd| {

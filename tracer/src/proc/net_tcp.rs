@@ -6,6 +6,7 @@
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
+use super::cursor::Cursor;
 use crate::stream::TcpState;
 
 /// How many places of malformed lines are kept.
@@ -130,108 +131,6 @@ pub fn parse(line: &[u8]) -> Option<Row> {
     let inode = text.decimal()?;
     text.end_of_field()?;
     Some(Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, retransmits, uid, inode })
-}
-
-/// Each byte's value as a hexadecimal digit; 255 for those that are none.
-const HEX: [u8; 256] = {
-    let mut table = [u8::MAX; 256];
-    let mut digit = 0;
-    while digit < 16 {
-        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
-        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
-        digit += 1;
-    }
-    table
-};
-
-/// What is left of a line.
-struct Cursor<'a>(&'a [u8]);
-
-impl Cursor<'_> {
-    fn byte(&mut self, expected: u8) -> Option<()> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        (first == expected).then_some(())
-    }
-
-    /// One blank or more.
-    fn blanks(&mut self) -> Option<()> {
-        self.byte(b' ')?;
-        while let [b' ', rest @ ..] = self.0 {
-            self.0 = rest;
-        }
-        Some(())
-    }
-
-    fn end_of_field(&self) -> Option<()> {
-        matches!(self.0, [] | [b' ', ..]).then_some(())
-    }
-
-    /// One to sixteen hexadecimal digits.
-    fn hex(&mut self) -> Option<u64> {
-        let (mut value, mut digits) = (0u64, 0);
-        while let [first, rest @ ..] = self.0 {
-            let digit = HEX[usize::from(*first)];
-            if digit > 15 {
-                break;
-            }
-            digits += 1;
-            if digits > 16 {
-                return None;
-            }
-            value = value << 4 | u64::from(digit);
-            self.0 = rest;
-        }
-        (digits > 0).then_some(value)
-    }
-
-    fn hex_u16(&mut self) -> Option<u16> {
-        u16::try_from(self.hex()?).ok()
-    }
-
-    fn hex_u32(&mut self) -> Option<u32> {
-        u32::try_from(self.hex()?).ok()
-    }
-
-    fn decimal(&mut self) -> Option<u64> {
-        let (mut value, mut any) = (0u64, false);
-        while let [first @ b'0'..=b'9', rest @ ..] = self.0 {
-            value = value.checked_mul(10)?.checked_add(u64::from(first - b'0'))?;
-            any = true;
-            self.0 = rest;
-        }
-        any.then_some(value)
-    }
-
-    /// Exactly eight digits: a word of an address as the host's integer.
-    fn word(&mut self) -> Option<u32> {
-        let (digits, rest) = self.0.split_first_chunk::<8>()?;
-        let mut value = 0u32;
-        for digit in digits {
-            let digit = HEX[usize::from(*digit)];
-            if digit > 15 {
-                return None;
-            }
-            value = value << 4 | u32::from(digit);
-        }
-        self.0 = rest;
-        // The kernel prints the word of the packet with %08X, as if it were the host's integer.
-        Some(value)
-    }
-
-    /// One word (IPv4) or four (IPv6), up to a colon.
-    fn address(&mut self) -> Option<(u8, [u32; 4])> {
-        let mut address = [0; 4];
-        let [first, others @ ..] = &mut address;
-        *first = self.word()?;
-        if self.0.first() == Some(&b':') {
-            return Some((4, address));
-        }
-        for word in others {
-            *word = self.word()?;
-        }
-        Some((6, address))
-    }
 }
 
 #[cfg(test)]

@@ -168,8 +168,9 @@ pub fn name_of(root: &ProcRoot, inode: u32) -> Option<String> {
     found.into_iter().find_map(|(found, name, _)| (found == inode).then_some(name))
 }
 
-/// A process in the namespace `inode`, found anew.
-pub(super) fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
+/// A process in the namespace `inode`, found anew; `None` if there is none that this user may know.
+#[must_use]
+pub fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
     let mut some = None;
     each_process(root, |pid, netns| {
         if some.is_none() && netns.is_ok_and(|netns| netns == inode) {

@@ -3,6 +3,7 @@
 mod hold;
 mod live;
 mod peer;
+mod sockets;
 mod statistics;
 
 use anyhow::Result;
@@ -18,6 +19,8 @@ pub struct Args {
 enum What {
     /// tracer live beside tcplife and tcpstates: kernel time per event, slowdown, start, memory
     Live(live::Args),
+    /// tracer sockets beside ss and lsof: time, memory, growth
+    Sockets(sockets::Args),
     /// Hold connections open until stdin closes (used by the others)
     #[command(hide = true)]
     Hold(hold::Args),
@@ -26,6 +29,7 @@ enum What {
 pub fn main(args: &Args) -> Result<()> {
     match &args.what {
         What::Live(args) => live::main(args),
+        What::Sockets(args) => sockets::main(args),
         What::Hold(args) => hold::main(args),
     }
 }

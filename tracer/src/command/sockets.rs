@@ -1,0 +1,281 @@
+//! `tracer sockets`: a table of what exists now.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::cli::{self, SocketsArgs};
+use crate::clock;
+use crate::filter::{Filter, Host};
+use crate::present::clock::WallClock;
+use crate::present::escape::Escaped;
+use crate::present::sockets::{JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_tree};
+use crate::proc::root::ProcRoot;
+use crate::sockets::collect::{Picture, collect};
+use crate::sockets::order;
+use crate::sockets::proto::State;
+use crate::sockets::row::{Kind, Row};
+use crate::sockets::source::Ask;
+use crate::sockets::watch::{Change, Identity, Known};
+use crate::stream::OwnerSource;
+
+/// What is gathered before it is written.
+const FULL: usize = 64 * 1024;
+
+/// Shows them.
+///
+/// # Errors
+/// If /proc cannot be read, or stdout not be written.
+pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
+    let filter = match args.filter.resolve(&Host::default()) {
+        Ok(filter) => filter,
+        Err(error) => cli::wrong_usage(error).exit(),
+    };
+    let needs_facts = args.output.json
+        || args.output.wide
+        || !args.filter.uid.is_empty()
+        || !args.filter.cgroup.is_empty()
+        || !args.filter.container.is_empty();
+    let ask = Ask {
+        protos: args.protos(),
+        details: args.output.json || args.output.wide || args.sort.needs_details(),
+        via: args.output.via,
+        facts: needs_facts,
+    };
+    let root = ProcRoot::default();
+    let mut show = Show::new(args, &filter);
+    let result = match args.watch {
+        None => show.once(&take(&root, &ask)?),
+        Some(every) => show.watch(&root, &ask, every),
+    };
+    match result.and_then(|()| show.flush()) {
+        // The reader of a pipe may stop reading: that is no failure.
+        Err(error) if error.get_ref().is_some() => Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the table"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn take(root: &ProcRoot, ask: &Ask) -> io::Result<Picture> {
+    let picture = collect(root, ask).map_err(io::Error::other)?;
+    log::info!("{}", picture.ways.join(", "));
+    Ok(picture)
+}
+
+/// What shows the pictures.
+struct Show<'a> {
+    args: &'a SocketsArgs,
+    filter: &'a Filter,
+    json: JsonRows,
+    text: TextRows,
+    out: Vec<u8>,
+}
+
+impl<'a> Show<'a> {
+    fn new(args: &'a SocketsArgs, filter: &'a Filter) -> Self {
+        let color = args.output.color.enabled(&io::stdout());
+        let options = TableOptions { wide: args.output.wide, color, marks: args.watch.is_some() };
+        Self {
+            args,
+            filter,
+            json: JsonRows::new(WallClock { offset_ns: clock::wall_offset_ns() }),
+            text: TextRows::new(options),
+            out: Vec::with_capacity(2 * FULL),
+        }
+    }
+
+    fn once(&mut self, picture: &Picture) -> io::Result<()> {
+        let shown = self.chosen(picture);
+        if self.args.tree {
+            write_tree(&mut self.out, picture, &shown, &self.text);
+        } else {
+            self.header();
+            let boot_ns = clock::boot_ns();
+            for (number, row) in (1..).zip(rows(picture, &shown)) {
+                self.row(boot_ns, &Shown { picture, row, number, change: None })?;
+            }
+        }
+        self.flush()?;
+        self.say_gaps(picture, &shown);
+        let (seconds, resident) = clock::own_cost();
+        log::info!(
+            "{} sockets, {:.1} ms of CPU, {} KiB resident at the most",
+            shown.len(),
+            seconds * 1e3,
+            resident >> 10
+        );
+        Ok(())
+    }
+
+    fn watch(&mut self, root: &ProcRoot, ask: &Ask, every: Duration) -> io::Result<()> {
+        let mut known = Known::default();
+        let mut before: Option<(Picture, Vec<u32>)> = None;
+        let mut next = Instant::now();
+        self.header();
+        for round in 1.. {
+            let picture = take(root, ask)?;
+            let shown = self.chosen(&picture);
+            let boot_ns = clock::boot_ns();
+            let mut seen = std::collections::HashSet::with_capacity(shown.len());
+            for row in rows(&picture, &shown) {
+                let identity = Identity::of(row);
+                let (number, change) = known.meet(identity.clone(), row.state);
+                seen.insert(identity);
+                // The first picture is what was there, and no news.
+                let change = change.filter(|_| before.is_some());
+                if before.is_none() || change.is_some() {
+                    self.row(boot_ns, &Shown { picture: &picture, row, number, change })?;
+                }
+            }
+            if let Some((old, places)) = &before {
+                for row in rows(old, places) {
+                    let identity = Identity::of(row);
+                    if !seen.contains(&identity)
+                        && let Some(number) = known.forget(&identity)
+                    {
+                        let change = Some(Change::Vanished);
+                        self.row(boot_ns, &Shown { picture: old, row, number, change })?;
+                    }
+                }
+            } else {
+                self.say_gaps(&picture, &shown);
+            }
+            self.flush()?;
+            before = Some((picture, shown));
+            if self.args.count == Some(round) {
+                break;
+            }
+            next += every;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn header(&mut self) {
+        if !self.args.output.json {
+            self.text.header(&mut self.out);
+        }
+    }
+
+    fn row(&mut self, boot_ns: u64, shown: &Shown<'_>) -> io::Result<()> {
+        if self.args.output.json {
+            self.json.write(&mut self.out, boot_ns, shown);
+        } else {
+            self.text.write(&mut self.out, shown);
+        }
+        if self.out.len() >= FULL { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(&self.out).and_then(|()| stdout.flush());
+        self.out.clear();
+        written
+    }
+
+    /// The places of the rows that pass every filter, in order.
+    fn chosen(&self, picture: &Picture) -> Vec<u32> {
+        let everything = self.shows_everything();
+        let mut shown: Vec<u32> = (0_u32..)
+            .zip(&picture.rows)
+            .filter(|(_, row)| everything || self.passes(picture, row))
+            .map(|(at, _)| at)
+            .collect();
+        order::sort(picture, &mut shown, self.args.sort);
+        shown
+    }
+
+    fn shows_everything(&self) -> bool {
+        let filter = &self.args.filter;
+        !self.args.listen
+            && self.args.state.is_empty()
+            && filter.pid.is_empty()
+            && filter.comm.is_empty()
+            && filter.uid.is_empty()
+            && filter.cgroup.is_empty()
+            && filter.container.is_empty()
+            && filter.netns.is_empty()
+            && filter.port.is_empty()
+            && filter.lport.is_empty()
+            && filter.rport.is_empty()
+            && filter.addr.is_empty()
+            && filter.laddr.is_empty()
+            && filter.raddr.is_empty()
+            && !filter.ipv4
+            && !filter.ipv6
+            && filter.role.is_empty()
+            && !filter.no_loopback
+    }
+
+    fn passes(&self, picture: &Picture, row: &Row) -> bool {
+        let args = self.args;
+        if args.listen && !matches!(row.state, State::Listen | State::Unconn) {
+            return false;
+        }
+        let named = |exclude| args.state.iter().filter(move |state| state.exclude == exclude);
+        let is_named = |exclude| named(exclude).any(|state| state.value == row.state);
+        if is_named(true) || (named(false).next().is_some() && !is_named(false)) {
+            return false;
+        }
+        // A socket that several processes hold is each one's.
+        let ownership = picture.owners.of(row);
+        let known = ownership.pids.iter().filter_map(|pid| picture.owners.process(*pid));
+        let passes = |owner| {
+            let mut socket = stream_socket(picture, row, 0, owner);
+            if socket.owner.is_some() && socket.owner_source == OwnerSource::Listener {
+                socket.owner_source = OwnerSource::Fd;
+            }
+            self.filter.decide_connection_final(&socket)
+        };
+        match first_owner(picture, row) {
+            Some(_) => known.map(Some).any(passes),
+            None => passes(None),
+        }
+    }
+
+    /// What is missing from the table, to stderr.
+    fn say_gaps(&self, picture: &Picture, shown: &[u32]) {
+        if self.args.output.quiet {
+            return;
+        }
+        let say = |text: &str| eprintln!("tracer: {}", Escaped(text));
+        // The kernel's own netlink sockets have an inode and no file.
+        let has_owner =
+            |row: &Row| row.inode != 0 && !matches!(&row.kind, Kind::Netlink(netlink) if netlink.portid == 0);
+        let ownerless =
+            rows(picture, shown).filter(|row| has_owner(row) && picture.owners.of(row).pids.is_empty()).count();
+        if picture.denied > 0 && ownerless > 0 {
+            let sockets = if ownerless == 1 { "1 socket".to_owned() } else { format!("{ownerless} sockets") };
+            let processes = plural(picture.denied, "process", "processes");
+            // SAFETY: no arguments, cannot fail.
+            let root = unsafe { libc::geteuid() } == 0;
+            let need = if root { "are hidden, from root too" } else { "need root" };
+            say(&format!("owners of {sockets} {need}: {processes} may not be looked into"));
+        }
+        if picture.denied_netns > 0 {
+            let processes = plural(picture.denied_netns, "process", "processes");
+            say(&format!("sockets of other network namespaces may be missing: that of {processes} may not be known"));
+        }
+        for (path, line) in &picture.malformed.places {
+            say(&format!("{}: line {line} was not understood and is left out", path.display()));
+        }
+        let untold = picture.malformed.count.saturating_sub(u64::try_from(picture.malformed.places.len()).unwrap_or(0));
+        if untold > 0 {
+            say(&format!("{untold} more lines were not understood and are left out"));
+        }
+        for gap in &picture.gaps {
+            say(gap);
+        }
+    }
+}
+
+fn plural(count: u32, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn rows<'p>(picture: &'p Picture, places: &'p [u32]) -> impl Iterator<Item = &'p Row> {
+    places.iter().filter_map(|at| picture.rows.get(usize::try_from(*at).ok()?))
+}

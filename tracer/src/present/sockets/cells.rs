@@ -1,0 +1,249 @@
+//! What stands in a cell of the table.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::present::escape;
+use crate::present::unit::{Bytes, Micros};
+use crate::sockets::collect::Picture;
+use crate::sockets::proto::Proto;
+use crate::sockets::row::{Inet, Kind, Netlink, Packet, Row, Tcp, Unix, netlink_protocol, socket_type};
+use crate::stream::{Endpoint, OwnerSource, address};
+
+/// Least columns of an address that is cut: `[20…01]`.
+const LEAST_ADDRESS: usize = 7;
+/// `ETH_P_ALL`
+const ETH_P_ALL: u16 = 3;
+
+/// The local end, at most `columns` wide.
+pub(super) fn local(out: &mut String, row: &Row, columns: usize) {
+    match &row.kind {
+        Kind::Inet(inet) => endpoint(out, row.proto, inet, true, columns),
+        Kind::Unix(unix) => path(out, unix, columns),
+        Kind::Packet(packet) => protocol(out, *packet),
+        Kind::Netlink(netlink) => group(out, *netlink),
+    }
+}
+
+/// The remote end, at most `columns` wide.
+pub(super) fn remote(out: &mut String, row: &Row, columns: usize) {
+    // Writing to a String does not fail.
+    let _ = match &row.kind {
+        Kind::Inet(inet) => return endpoint(out, row.proto, inet, false, columns),
+        Kind::Unix(unix) if let Some(peer) = unix.peer => write!(out, "{peer}"),
+        Kind::Packet(packet) if packet.ifindex != 0 => write!(out, "interface {}", packet.ifindex),
+        Kind::Netlink(netlink) if netlink.groups != 0 => write!(out, "groups {:x}", netlink.groups),
+        _ => write!(out, "*"),
+    };
+}
+
+fn endpoint(out: &mut String, proto: Proto, inet: &Inet, is_local: bool, columns: usize) {
+    let (words, port) = if is_local { (inet.laddr, inet.lport) } else { (inet.raddr, inet.rport) };
+    let begin = out.len();
+    if !is_local && port == 0 && words == [0; 4] {
+        out.push('*');
+        return;
+    }
+    let (addr, _) = address(inet.family, words);
+    // The zone of a link-local address; the device that any other socket is bound to.
+    let scoped = matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+    let ifindex = Some(inet.ifindex).filter(|index| *index != 0);
+    match addr {
+        IpAddr::V4(addr) => ipv4(out, addr),
+        IpAddr::V6(_) => {
+            let _ = write!(out, "{}", Endpoint { addr: Some(addr), port: None, ifindex });
+            out.truncate(out.len() - ":*".len());
+        }
+    }
+    if let (true, false, Some(index)) = (is_local, scoped, ifindex) {
+        out.push('%');
+        digits(out, index);
+    }
+    let end = out.len();
+    out.push(':');
+    match port {
+        0 => out.push('*'),
+        port if proto == Proto::Raw
+            && is_local
+            && let Some(name) = protocol_name(port) =>
+        {
+            out.push_str(name)
+        }
+        port => digits(out, port.into()),
+    }
+    // The port is always whole, and of an address the beginning tells more than the end.
+    let room = columns.saturating_sub(out.len() - end).max(LEAST_ADDRESS);
+    if end - begin > room {
+        let kept = room - 1;
+        let head = kept.div_ceil(2);
+        out.replace_range(begin + head..end - (kept - head), "…");
+    }
+}
+
+/// A number, without the machinery of formatting: a table has a hundred thousand of them.
+pub(super) fn digits(out: &mut String, number: u32) {
+    let mut scale = 10_u32.pow(number.checked_ilog10().unwrap_or(0));
+    while scale > 0 {
+        out.push(char::from(b'0' + (number / scale % 10) as u8));
+        scale /= 10;
+    }
+}
+
+fn ipv4(out: &mut String, addr: Ipv4Addr) {
+    for (n, byte) in addr.octets().into_iter().enumerate() {
+        if n > 0 {
+            out.push('.');
+        }
+        digits(out, byte.into());
+    }
+}
+
+/// The protocols that raw sockets are usually for (IANA "Protocol Numbers").
+const fn protocol_name(number: u16) -> Option<&'static str> {
+    Some(match number {
+        1 => "icmp",
+        2 => "igmp",
+        6 => "tcp",
+        17 => "udp",
+        47 => "gre",
+        50 => "esp",
+        51 => "ah",
+        58 => "ipv6-icmp",
+        89 => "ospf",
+        112 => "vrrp",
+        132 => "sctp",
+        255 => "raw",
+        _ => return None,
+    })
+}
+
+/// The end of a long path tells more than the beginning.
+fn path(out: &mut String, unix: &Unix, columns: usize) {
+    let Some(path) = &unix.path else { return out.push('*') };
+    let begin = out.len();
+    escape::push(out, path);
+    let width = escape::width(out.get(begin..).unwrap_or_default());
+    if width > columns {
+        let whole = out.split_off(begin);
+        let mut left = columns.saturating_sub(1);
+        let mut from = whole.len();
+        for (at, c) in whole.char_indices().rev() {
+            let wide = escape::width(c.encode_utf8(&mut [0; 4]));
+            if wide > left {
+                break;
+            }
+            left -= wide;
+            from = at;
+        }
+        out.push('…');
+        out.push_str(whole.get(from..).unwrap_or_default());
+    }
+}
+
+fn protocol(out: &mut String, packet: Packet) {
+    let _ = match packet.protocol {
+        0 => write!(out, "none"),
+        ETH_P_ALL => write!(out, "all"),
+        0x0800 => write!(out, "ip"),
+        0x0806 => write!(out, "arp"),
+        0x86dd => write!(out, "ipv6"),
+        0x88cc => write!(out, "lldp"),
+        0x888e => write!(out, "eapol"),
+        other => write!(out, "{other:#06x}"),
+    };
+}
+
+fn group(out: &mut String, netlink: Netlink) {
+    let _ = match netlink_protocol(netlink.protocol) {
+        Some(name) => write!(out, "{name}:{}", netlink.portid),
+        None => write!(out, "{}:{}", netlink.protocol, netlink.portid),
+    };
+}
+
+/// `comm[pid]` and how many more, at most `columns` wide; `all`: every holder.
+pub(super) fn owner(out: &mut String, picture: &Picture, row: &Row, columns: usize, all: bool) {
+    let ownership = picture.owners.of(row);
+    let Some((first, others)) = ownership.pids.split_first() else {
+        out.push('-');
+        return;
+    };
+    let mut tail = String::new();
+    tail.push('[');
+    digits(&mut tail, *first);
+    tail.push(']');
+    if all {
+        for pid in others {
+            let _ = write!(tail, ",[{pid}]");
+        }
+    } else if !others.is_empty() {
+        let _ = write!(tail, " +{}", others.len());
+    }
+    if ownership.source == OwnerSource::Listener {
+        tail.push_str(" unaccepted");
+    }
+    let comm = picture.owners.process(*first).map_or("?", |owner| owner.comm.as_str());
+    if comm.len() + tail.len() <= columns && comm.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_./:".contains(&c)) {
+        out.push_str(comm);
+        out.push_str(&tail);
+        return;
+    }
+    let begin = out.len();
+    escape::push_cut(out, comm, columns.saturating_sub(tail.len()).max(4));
+    let used = escape::width(out.get(begin..).unwrap_or_default());
+    escape::push_cut_plain(out, &tail, columns.saturating_sub(used).max(2));
+}
+
+/// What a wide line has after the owner.
+pub(super) fn details(out: &mut String, picture: &Picture, row: &Row) {
+    if let Some(uid) = row.uid {
+        let _ = write!(out, " uid {uid}");
+    }
+    if row.inode != 0 {
+        let _ = write!(out, " inode {}", row.inode);
+    }
+    match &row.kind {
+        Kind::Inet(inet) => {
+            if let Some(tcp) = inet.tcp.as_deref() {
+                figures(out, tcp);
+            }
+        }
+        Kind::Unix(unix) => {
+            let _ = write!(out, " {}", socket_type(unix.kind));
+        }
+        Kind::Packet(packet) => {
+            let _ = write!(out, " {}", socket_type(packet.kind));
+        }
+        Kind::Netlink(_) => {}
+    }
+    let Some(owner) = super::first_owner(picture, row) else { return };
+    if let Some(container) = &owner.facts.container {
+        let short = container.id.get(..12).filter(|_| container.id.len() == 64).unwrap_or(&container.id);
+        let _ = write!(out, " {} {}", container.runtime, escape::Escaped(short));
+    } else if let Some(cgroup) = owner.facts.cgroup.as_deref().filter(|cgroup| *cgroup != "/") {
+        let _ = write!(out, " cgroup {}", escape::Escaped(cgroup));
+    }
+}
+
+fn figures(out: &mut String, tcp: &Tcp) {
+    if let Some(srtt) = tcp.srtt_us {
+        let _ = write!(out, " rtt {}", Micros(srtt.into()));
+    }
+    if let Some(cwnd) = tcp.cwnd {
+        let _ = write!(out, " cwnd {cwnd}");
+    }
+    if let Some(tx) = tcp.tx_bytes.filter(|tx| *tx > 0) {
+        let _ = write!(out, " ↑{}", Bytes(tx));
+    }
+    if let Some(rx) = tcp.rx_bytes.filter(|rx| *rx > 0) {
+        let _ = write!(out, " ↓{}", Bytes(rx));
+    }
+    if let Some(count) = tcp.retransmits.filter(|count| *count > 0) {
+        let _ = write!(out, " retransmits {count}");
+    }
+    if let Some(congestion) = &tcp.congestion {
+        let _ = write!(out, " {}", escape::Escaped(congestion));
+    }
+    if let Some(timer) = tcp.timer {
+        let _ = write!(out, " timer {} {}", timer.name, Micros(u64::from(timer.expires_ms) * 1000));
+    }
+}

@@ -1,0 +1,75 @@
+//! The table of `tracer sockets`: JSON, lines, and lines by process.
+
+mod cells;
+mod json;
+mod table;
+mod tree;
+
+pub use json::JsonRows;
+pub use table::{TableOptions, TextRows};
+pub use tree::write as write_tree;
+
+use crate::sockets::collect::Picture;
+use crate::sockets::proto::State;
+use crate::sockets::row::Row;
+use crate::sockets::watch::Change;
+use crate::stream::{ConnId, Owner, Role, Socket, address};
+
+/// One socket on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The picture that it is in.
+    pub picture: &'a Picture,
+    /// The socket.
+    pub row: &'a Row,
+    /// Its number in the output.
+    pub number: u64,
+    /// With `--watch`: what became of it.
+    pub change: Option<Change>,
+}
+
+/// The keys that all sockets have in the stream, with `owner` as the owner.
+#[must_use]
+pub fn stream_socket<'a>(picture: &'a Picture, row: &'a Row, number: u64, owner: Option<&'a Owner>) -> Socket<'a> {
+    let ownership = picture.owners.of(row);
+    let mut socket = Socket {
+        conn: ConnId(number),
+        proto: row.proto.name(),
+        family: 0,
+        v4mapped: false,
+        laddr: None,
+        lport: None,
+        raddr: None,
+        rport: None,
+        ifindex: None,
+        netns: Some(row.netns),
+        role: match row.state {
+            State::Listen => Role::Listener,
+            State::SynSent => Role::Client,
+            _ => Role::Unknown,
+        },
+        owner,
+        owner_source: ownership.source,
+        holders: ownership.pids.get(1..).unwrap_or_default(),
+        mptcp: false,
+    };
+    if let Some(inet) = row.inet() {
+        let (laddr, mapped) = address(inet.family, inet.laddr);
+        let (raddr, remote_mapped) = address(inet.family, inet.raddr);
+        socket.family = inet.family;
+        socket.v4mapped = mapped || remote_mapped;
+        socket.laddr = Some(laddr);
+        socket.lport = Some(inet.lport).filter(|port| *port != 0);
+        let is_connected = inet.rport != 0 || inet.raddr != [0; 4];
+        socket.raddr = is_connected.then_some(raddr);
+        socket.rport = Some(inet.rport).filter(|port| *port != 0);
+        socket.ifindex = Some(inet.ifindex).filter(|index| *index != 0);
+    }
+    socket
+}
+
+/// The first holder of `row` that is known.
+#[must_use]
+pub fn first_owner<'a>(picture: &'a Picture, row: &Row) -> Option<&'a Owner> {
+    picture.owners.of(row).pids.iter().find_map(|pid| picture.owners.process(*pid))
+}

@@ -1,0 +1,176 @@
+//! The table as lines for people, 100 columns of them unless more are asked for.
+//!
+//! ```text
+//! PROTO   STATE       RECV-Q SEND-Q LOCAL                 REMOTE                OWNER
+//! tcp     LISTEN           0    128 0.0.0.0:22            *                     sshd[812]
+//! tcp     ESTABLISHED      0      0 10.0.0.1:22           10.0.0.9:50122        sshd[4711] +1
+//! ```
+
+use std::fmt::Write as _;
+
+use super::{Shown, cells};
+use crate::present::escape;
+use crate::sockets::collect::Picture;
+use crate::sockets::proto::State;
+use crate::sockets::watch::Change;
+
+const PROTO: usize = 7;
+const STATE: usize = 11;
+const QUEUE: usize = 6;
+const END: usize = 21;
+const OWNER: usize = 22;
+/// Wide: an IPv6 address with a port, mostly.
+const WIDE_END: usize = 29;
+const WIDE_OWNER: usize = 24;
+
+/// How the table looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// More than 100 columns.
+    pub wide: bool,
+    /// With colours.
+    pub color: bool,
+    /// A mark before each line (`--watch`).
+    pub marks: bool,
+}
+
+/// Writes sockets as lines.
+#[derive(Debug, Default)]
+pub struct TextRows {
+    options: TableOptions,
+    line: String,
+    netns: Option<u32>,
+}
+
+impl TextRows {
+    /// By `options`.
+    #[must_use]
+    pub fn new(options: TableOptions) -> Self {
+        Self { options, ..Self::default() }
+    }
+
+    /// Whether lines may be longer than 100 columns.
+    pub(super) fn wide(&self) -> bool {
+        self.options.wide
+    }
+
+    fn widths(&self) -> (usize, usize) {
+        match (self.options.wide, self.options.marks) {
+            (true, _) => (WIDE_END, WIDE_OWNER),
+            (false, false) => (END, OWNER),
+            (false, true) => (END, OWNER - 2),
+        }
+    }
+
+    /// Appends the names of the columns.
+    pub fn header(&mut self, out: &mut Vec<u8>) {
+        let (end, _) = self.widths();
+        let mark = if self.options.marks { "  " } else { "" };
+        let line = format!(
+            "{mark}{:PROTO$} {:STATE$} {:>QUEUE$} {:>QUEUE$} {:end$} {:end$} OWNER\n",
+            "PROTO", "STATE", "RECV-Q", "SEND-Q", "LOCAL", "REMOTE"
+        );
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    /// Appends the line of one socket, and before it the name of its namespace if it is another than
+    /// the last one's.
+    pub fn write(&mut self, out: &mut Vec<u8>, shown: &Shown<'_>) {
+        let (end, owner) = self.widths();
+        self.line.clear();
+        self.namespace(shown);
+        let row = shown.row;
+        if self.options.marks {
+            self.line.push(shown.change.map_or(' ', Change::mark));
+            self.line.push(' ');
+        }
+        self.column(PROTO, |line| line.push_str(row.proto.name()));
+        let sequence = if self.options.color { sequence(row.state) } else { "" };
+        self.line.push_str(sequence);
+        let state = row.state.name();
+        self.line.push_str(state);
+        if !sequence.is_empty() {
+            self.line.push_str("\x1b[0m");
+        }
+        self.pad(state.len(), STATE);
+        self.line.push(' ');
+        let warns = self.options.color && row.state == State::Listen && row.send_q > 0 && row.recv_q > row.send_q;
+        if warns {
+            self.line.push_str("\x1b[31m");
+        }
+        self.right(row.recv_q);
+        if warns {
+            self.line.push_str("\x1b[0m");
+        }
+        self.right(row.send_q);
+        let cut = if self.options.wide { usize::MAX } else { end };
+        self.column(end, |line| cells::local(line, row, cut));
+        self.column(end, |line| cells::remote(line, row, cut));
+        if self.options.wide {
+            self.column(owner, |line| cells::owner(line, shown.picture, row, usize::MAX, true));
+            self.line.pop();
+            cells::details(&mut self.line, shown.picture, row);
+        } else {
+            cells::owner(&mut self.line, shown.picture, row, owner, false);
+        }
+        out.extend_from_slice(self.line.trim_end().as_bytes());
+        out.push(b'\n');
+    }
+
+    fn namespace(&mut self, shown: &Shown<'_>) {
+        let netns = shown.row.netns;
+        let is_new = self.netns.replace(netns) != Some(netns);
+        let is_own = shown.picture.own_netns == Some(netns);
+        // The table begins with the own namespace: that needs no word.
+        if is_new && !(is_own && self.line.is_empty() && !self.options.marks) {
+            heading(&mut self.line, shown.picture, netns);
+        }
+    }
+
+    fn column(&mut self, columns: usize, write: impl FnOnce(&mut String)) {
+        let begin = self.line.len();
+        write(&mut self.line);
+        let used = escape::width(self.line.get(begin..).unwrap_or_default());
+        self.pad(used, columns);
+        self.line.push(' ');
+    }
+
+    /// A number at the right side of its column, and a blank.
+    fn right(&mut self, number: u32) {
+        let used = number.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+        self.pad(used, QUEUE);
+        cells::digits(&mut self.line, number);
+        self.line.push(' ');
+    }
+
+    fn pad(&mut self, used: usize, columns: usize) {
+        const BLANKS: &str = "                                ";
+        let mut left = columns.saturating_sub(used);
+        while left > 0 {
+            let some = left.min(BLANKS.len());
+            self.line.push_str(BLANKS.get(..some).unwrap_or_default());
+            left -= some;
+        }
+    }
+}
+
+/// The line before the sockets of a namespace.
+pub(super) fn heading(line: &mut String, picture: &Picture, netns: u32) {
+    let name = picture.namespaces.get(&netns).and_then(|netns| netns.name.as_deref());
+    let _ = match (name, picture.own_netns == Some(netns)) {
+        (Some(name), _) => writeln!(line, "network namespace {} ({netns})", escape::Escaped(name)),
+        (None, true) => writeln!(line, "this network namespace ({netns})"),
+        (None, false) => writeln!(line, "network namespace {netns}"),
+    };
+}
+
+/// The colours are of the user's own palette: what waits to be closed by its own process and what
+/// gets no answer are worth a look.
+const fn sequence(state: State) -> &'static str {
+    match state {
+        State::Listen => "\x1b[32m",
+        State::CloseWait | State::SynSent => "\x1b[33m",
+        State::TimeWait | State::Close => "\x1b[2m",
+        _ => "",
+    }
+}

@@ -1,0 +1,371 @@
+//! Every parser of /proc/net tables against mutations of real lines and against noise: none may
+//! panic, and what it takes must be what was formatted.
+//!
+//! `TRACER_FUZZ_INPUTS` says how many inputs each gets, `TRACER_FUZZ_SEED` which.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use super::net_tcp::Malformed;
+use super::{net_netlink, net_packet, net_sctp, net_tcp, net_udp, net_unix};
+
+/// splitmix64 (Steele, Lea, Flood 2014).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub fn seeded() -> Self {
+        Self(std::env::var("TRACER_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_240_229))
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
+    }
+
+    /// Any number, small and extreme ones often.
+    fn number(&mut self) -> u64 {
+        let shift = self.below(64);
+        match self.below(4) {
+            0 => 0,
+            1 => u64::MAX,
+            _ => self.next() >> shift,
+        }
+    }
+
+    fn u32(&mut self) -> u32 {
+        self.number() as u32
+    }
+
+    fn u16(&mut self) -> u16 {
+        self.number() as u16
+    }
+
+    fn words(&mut self, family: u8) -> [u32; 4] {
+        if family == 4 { [self.u32(), 0, 0, 0] } else { [self.u32(), self.u32(), self.u32(), self.u32()] }
+    }
+
+    /// A few changes to `line`: bytes, cuts, doublings, insertions.
+    pub fn mutate(&mut self, line: &mut Vec<u8>) {
+        const TELLING: &[u8] = b" :0123456789ABCDEFabcdefx-*@\n\0\xff<>";
+        for _ in 0..=self.below(4) {
+            let at = self.below(line.len() + 1);
+            match self.below(5) {
+                0 if at < line.len() => line[at] = TELLING[self.below(TELLING.len())],
+                1 if at < line.len() => line[at] = self.next() as u8,
+                2 => line.truncate(at),
+                3 => line.insert(at, TELLING[self.below(TELLING.len())]),
+                _ => {
+                    let from = self.below(at + 1);
+                    let part = line[from..at].to_vec();
+                    line.splice(at..at, part);
+                }
+            }
+        }
+        line.truncate(4096);
+    }
+
+    pub fn noise(&mut self) -> Vec<u8> {
+        (0..self.below(200)).map(|_| self.next() as u8).collect()
+    }
+}
+
+pub(crate) fn inputs() -> u64 {
+    std::env::var("TRACER_FUZZ_INPUTS").ok().and_then(|inputs| inputs.parse().ok()).unwrap_or(5_000)
+}
+
+fn hex(words: [u32; 4], family: u8) -> String {
+    words[..if family == 4 { 1 } else { 4 }].iter().fold(String::new(), |mut text, word| {
+        write!(text, "{word:08X}").unwrap();
+        text
+    })
+}
+
+fn tcp(r: &mut Random) -> (net_tcp::Row, String) {
+    let family = if r.below(2) == 0 { 4 } else { 6 };
+    let row = net_tcp::Row {
+        family,
+        laddr: r.words(family),
+        lport: r.u16(),
+        raddr: r.words(family),
+        rport: r.u16(),
+        state: r.number() as u8,
+        tx_queue: r.u32(),
+        rx_queue: r.u32(),
+        retransmits: r.u32(),
+        uid: r.u32(),
+        inode: r.number(),
+    };
+    let line = format!(
+        "{:4}: {}:{:04X} {}:{:04X} {:02X} {:08X}:{:08X} {:02X}:{:08X} {:08X} {:5} {:8} {} {} {:016x} 20 4 30 10 -1",
+        r.below(1 << 20),
+        hex(row.laddr, family),
+        row.lport,
+        hex(row.raddr, family),
+        row.rport,
+        row.state,
+        row.tx_queue,
+        row.rx_queue,
+        r.below(5),
+        r.u32(),
+        row.retransmits,
+        row.uid,
+        r.below(9),
+        row.inode,
+        r.below(9),
+        r.next()
+    );
+    (row, line)
+}
+
+fn udp(r: &mut Random) -> (net_udp::Row, String) {
+    let family = if r.below(2) == 0 { 4 } else { 6 };
+    let row = net_udp::Row {
+        family,
+        laddr: r.words(family),
+        lport: r.u16(),
+        raddr: r.words(family),
+        rport: r.u16(),
+        state: r.number() as u8,
+        tx_queue: r.u32(),
+        rx_queue: r.u32(),
+        uid: r.u32(),
+        inode: r.number(),
+        drops: r.u32(),
+    };
+    let line = format!(
+        "{:5}: {}:{:04X} {}:{:04X} {:02X} {:08X}:{:08X} {:02X}:{:08X} {:08X} {:5} {:8} {} {} {:016x} {}",
+        r.below(1 << 20),
+        hex(row.laddr, family),
+        row.lport,
+        hex(row.raddr, family),
+        row.rport,
+        row.state,
+        row.tx_queue,
+        row.rx_queue,
+        0,
+        0,
+        0,
+        row.uid,
+        0,
+        row.inode,
+        r.below(9),
+        r.next(),
+        row.drops
+    );
+    (row, line)
+}
+
+fn unix(r: &mut Random) -> (net_unix::Row, String) {
+    let path: Option<Vec<u8>> = match r.below(3) {
+        0 => None,
+        1 => Some(b"/run/some where/x.sock".to_vec()),
+        _ => Some(format!("@abstract{}", r.next()).into_bytes()),
+    };
+    let row =
+        net_unix::Row { listens: r.below(2) == 0, kind: r.u16(), state: r.number() as u8, inode: r.number(), path };
+    let flags = if row.listens { 1 << 16 } else { 0 };
+    let mut line = format!(
+        "{:016x}: {:08X} {:08X} {flags:08X} {:04X} {:02X} {:5}",
+        r.next(),
+        r.below(9),
+        0,
+        row.kind,
+        row.state,
+        row.inode
+    );
+    if let Some(path) = &row.path {
+        write!(line, " {}", String::from_utf8_lossy(path)).unwrap();
+    }
+    (row, line)
+}
+
+fn packet(r: &mut Random) -> (net_packet::Row, String) {
+    let row = net_packet::Row {
+        kind: r.u16(),
+        protocol: r.u16(),
+        ifindex: r.u32(),
+        rx_queue: r.u32(),
+        uid: r.u32(),
+        inode: r.number(),
+    };
+    let line = format!(
+        "{:016x} {:<6} {:<4} {:04x}   {:<5} {} {:<6} {:<6} {:<6}",
+        r.next(),
+        r.below(9),
+        row.kind,
+        row.protocol,
+        row.ifindex,
+        r.below(2),
+        row.rx_queue,
+        row.uid,
+        row.inode
+    );
+    (row, line)
+}
+
+fn netlink(r: &mut Random) -> (net_netlink::Row, String) {
+    let row = net_netlink::Row {
+        protocol: r.number() as u8,
+        portid: r.u32(),
+        groups: r.u32(),
+        rx_queue: r.u32(),
+        tx_queue: r.u32(),
+        drops: r.u32(),
+        inode: r.number(),
+    };
+    let line = format!(
+        "{:016x} {:<3} {:<10} {:08x} {:<8} {:<8} {:<5} {:<8} {:<8} {:<8}",
+        r.next(),
+        row.protocol,
+        row.portid,
+        row.groups,
+        row.rx_queue,
+        row.tx_queue,
+        r.below(2),
+        r.below(9),
+        row.drops,
+        row.inode
+    );
+    (row, line)
+}
+
+fn addresses(r: &mut Random, least: usize) -> Vec<IpAddr> {
+    (0..least + r.below(3))
+        .map(|_| {
+            if r.below(2) == 0 {
+                Ipv4Addr::from_bits(r.u32()).into()
+            } else {
+                Ipv6Addr::from_bits(u128::from(r.next()) << 64 | 1).into()
+            }
+        })
+        .collect()
+}
+
+fn sctp(r: &mut Random, association: bool) -> (net_sctp::Row, String) {
+    let queue = |r: &mut Random| if association { r.u32() } else { 0 };
+    let row = net_sctp::Row {
+        state: r.number() as u8,
+        association,
+        tx_queue: queue(r),
+        rx_queue: queue(r),
+        uid: r.u32(),
+        inode: r.number(),
+        lport: r.u16(),
+        rport: if association { r.u16() } else { 0 },
+        laddrs: addresses(r, usize::from(association)),
+        raddrs: if association { addresses(r, 1) } else { Vec::new() },
+    };
+    let mut line = format!("{:8x} {:8x} {:<3} ", r.next(), r.next(), r.below(3));
+    let list = |addrs: &[IpAddr]| addrs.iter().map(|addr| format!("{addr} ")).collect::<String>();
+    if association {
+        write!(
+            line,
+            "{:<3} {:<2} {:<4} {:<4} {:>8} {:>8} {:>7} {:<5} {:<5} {:<5} {}<-> *{}\t 7500 10 10 10 0 0 0 4 0 212992 212992",
+            r.below(9), row.state, r.below(99), r.below(99), row.tx_queue, row.rx_queue, row.uid, row.inode, row.lport,
+            row.rport, format_args!(" {}", list(&row.laddrs)), list(&row.raddrs)
+        )
+        .unwrap();
+    } else {
+        write!(
+            line,
+            "{:<3} {:<4} {:<5} {:>5} {:>5} {}",
+            row.state,
+            r.below(99),
+            row.lport,
+            row.uid,
+            row.inode,
+            list(&row.laddrs)
+        )
+        .unwrap();
+    }
+    (row, line)
+}
+
+/// Runs `parse` on what `format` gives, which must come back, then on mutations of it and on noise.
+fn fuzz<T: PartialEq + std::fmt::Debug>(
+    format: impl Fn(&mut Random) -> (T, String),
+    parse: impl Fn(&[u8]) -> Option<T>,
+    read: impl Fn(&[u8], &mut Malformed) -> u64,
+) {
+    let mut random = Random::seeded();
+    let mut lines = 0_u64;
+    for n in 0..inputs() {
+        let (row, line) = format(&mut random);
+        assert_eq!(parse(line.as_bytes()).as_ref(), Some(&row), "{line:?}");
+        let mut bytes = if n % 8 == 0 { random.noise() } else { line.into_bytes() };
+        random.mutate(&mut bytes);
+        black_box(parse(&bytes));
+        if n % 16 == 0 {
+            let mut malformed = Malformed::default();
+            let rows = read(&bytes, &mut malformed);
+            let ends = bytes.iter().filter(|c| **c == b'\n').count() as u64;
+            let there = ends + u64::from(bytes.last().is_some_and(|c| *c != b'\n'));
+            // Only the first line may be taken for the names of the columns.
+            assert!(rows + malformed.count == there || rows + malformed.count + 1 == there, "{bytes:?}");
+            lines += there;
+        }
+    }
+    black_box(lines);
+}
+
+const PATH: &str = "table";
+
+#[test]
+fn tcp_lines() {
+    let read =
+        |bytes: &[u8], malformed: &mut Malformed| net_tcp::read(bytes, Path::new(PATH), malformed, |_| ()).unwrap();
+    fuzz(tcp, net_tcp::parse, read);
+}
+
+#[test]
+fn udp_lines() {
+    let read =
+        |bytes: &[u8], malformed: &mut Malformed| net_udp::read(bytes, Path::new(PATH), malformed, |_| ()).unwrap();
+    fuzz(udp, net_udp::parse, read);
+}
+
+#[test]
+fn unix_lines() {
+    let read =
+        |bytes: &[u8], malformed: &mut Malformed| net_unix::read(bytes, Path::new(PATH), malformed, |_| ()).unwrap();
+    fuzz(unix, net_unix::parse, read);
+}
+
+#[test]
+fn packet_lines() {
+    let read =
+        |bytes: &[u8], malformed: &mut Malformed| net_packet::read(bytes, Path::new(PATH), malformed, |_| ()).unwrap();
+    fuzz(packet, net_packet::parse, read);
+}
+
+#[test]
+fn netlink_lines() {
+    let read =
+        |bytes: &[u8], malformed: &mut Malformed| net_netlink::read(bytes, Path::new(PATH), malformed, |_| ()).unwrap();
+    fuzz(netlink, net_netlink::parse, read);
+}
+
+#[test]
+fn sctp_endpoint_lines() {
+    let read = |bytes: &[u8], malformed: &mut Malformed| {
+        net_sctp::read(bytes, Path::new(PATH), malformed, false, |_| ()).unwrap()
+    };
+    fuzz(|r| sctp(r, false), net_sctp::parse_endpoint, read);
+}
+
+#[test]
+fn sctp_association_lines() {
+    let read = |bytes: &[u8], malformed: &mut Malformed| {
+        net_sctp::read(bytes, Path::new(PATH), malformed, true, |_| ()).unwrap()
+    };
+    fuzz(|r| sctp(r, true), net_sctp::parse_association, read);
+}

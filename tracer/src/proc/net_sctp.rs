@@ -1,0 +1,153 @@
+//! The rows of /proc/net/sctp/eps and assocs (net/sctp/proc.c `sctp_eps_seq_show`,
+//! `sctp_assocs_seq_show`).
+
+use std::io::{self, BufRead};
+use std::net::IpAddr;
+use std::path::Path;
+use std::str;
+
+use super::cursor::Cursor;
+use super::lines;
+use super::net_tcp::Malformed;
+
+/// Addresses that are read of one row.
+const ADDRESSES: usize = 64;
+
+/// An endpoint (a listener, or a socket that is not connected) or an association.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The state: of an endpoint its socket's (a TCP number), of an association its own
+    /// (`SCTP_STATE_CLOSED` 0 to `SCTP_STATE_SHUTDOWN_ACK_SENT` 7).
+    pub state: u8,
+    /// It is an association.
+    pub association: bool,
+    /// Bytes not yet acknowledged.
+    pub tx_queue: u32,
+    /// Bytes not yet read.
+    pub rx_queue: u32,
+    /// The user that made it.
+    pub uid: u32,
+    /// Inode of the socket's file.
+    pub inode: u64,
+    /// Local port.
+    pub lport: u16,
+    /// Remote port; 0 for an endpoint.
+    pub rport: u16,
+    /// Local addresses, the first `*` one in front.
+    pub laddrs: Vec<IpAddr>,
+    /// Remote addresses, the primary one (`*`) in front.
+    pub raddrs: Vec<IpAddr>,
+}
+
+/// Gives every row of `table`, an `eps` or an `assocs`, to `sink` and says how many there were.
+///
+/// # Errors
+/// Those of reading; the rows before have been given.
+pub fn read(
+    table: impl BufRead,
+    path: &Path,
+    malformed: &mut Malformed,
+    associations: bool,
+    mut sink: impl FnMut(Row),
+) -> io::Result<u64> {
+    let parse = if associations { parse_association } else { parse_endpoint };
+    let header = |line: &[u8]| line.starts_with(b"ENDPT ") || line.starts_with(b"ASSOC ");
+    lines::read(table, path, malformed, header, parse, &mut sink)
+}
+
+/// One line of `eps`; `None` if it is not a row.
+#[must_use]
+pub fn parse_endpoint(line: &[u8]) -> Option<Row> {
+    let mut text = Cursor(line.trim_ascii());
+    text.pointer()?;
+    text.blanks()?;
+    text.pointer()?;
+    text.blanks()?;
+    text.decimal()?; // style
+    text.blanks()?;
+    let state = u8::try_from(text.decimal()?).ok()?;
+    text.blanks()?;
+    text.signed_u32()?; // hash bucket
+    text.blanks()?;
+    let lport = u16::try_from(text.decimal()?).ok()?;
+    text.blanks()?;
+    let uid = text.decimal_u32()?;
+    text.blanks()?;
+    let inode = text.decimal()?;
+    let laddrs = if text.0.is_empty() { Vec::new() } else { addresses(&mut text)? };
+    text.0.is_empty().then_some(())?;
+    Some(Row {
+        state,
+        association: false,
+        tx_queue: 0,
+        rx_queue: 0,
+        uid,
+        inode,
+        lport,
+        rport: 0,
+        laddrs,
+        raddrs: Vec::new(),
+    })
+}
+
+/// One line of `assocs`; `None` if it is not a row.
+#[must_use]
+pub fn parse_association(line: &[u8]) -> Option<Row> {
+    let mut text = Cursor(line.trim_ascii());
+    text.pointer()?;
+    text.blanks()?;
+    text.pointer()?;
+    text.blanks()?;
+    text.decimal()?; // style
+    text.blanks()?;
+    text.decimal()?; // state of the socket
+    text.blanks()?;
+    let state = u8::try_from(text.decimal()?).ok()?;
+    text.blanks()?;
+    text.signed_u32()?; // hash bucket
+    text.blanks()?;
+    text.signed_u32()?; // id
+    text.blanks()?;
+    let tx_queue = text.signed_u32()?;
+    text.blanks()?;
+    let rx_queue = text.signed_u32()?;
+    text.blanks()?;
+    let uid = text.decimal_u32()?;
+    text.blanks()?;
+    let inode = text.decimal()?;
+    text.blanks()?;
+    let lport = u16::try_from(text.decimal()?).ok()?;
+    text.blanks()?;
+    let rport = u16::try_from(text.decimal()?).ok()?;
+    let laddrs = addresses(&mut text)?;
+    text.0 = text.0.strip_prefix(b"<->")?;
+    let raddrs = addresses(&mut text)?;
+    Some(Row { state, association: true, tx_queue, rx_queue, uid, inode, lport, rport, laddrs, raddrs })
+}
+
+/// Addresses with blanks before each and after the last, up to what is none. The one marked `*`
+/// comes first.
+fn addresses(text: &mut Cursor<'_>) -> Option<Vec<IpAddr>> {
+    let mut found = Vec::new();
+    loop {
+        text.blanks()?;
+        let before = text.0;
+        // After the remote addresses come timers and counts, which are no addresses.
+        let Some(word) = text.word_field() else { return Some(found) };
+        let (first, word) = match word {
+            [b'*', rest @ ..] => (true, rest),
+            _ => (false, word),
+        };
+        let Some(addr) = str::from_utf8(word).ok().and_then(|word| word.parse().ok()) else {
+            text.0 = before;
+            return Some(found);
+        };
+        if found.len() >= ADDRESSES {
+            return None;
+        }
+        found.insert(if first { 0 } else { found.len() }, addr);
+        if text.0.is_empty() {
+            return Some(found);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The rows of /proc/net/udp, udplite, raw and icmp, and of their IPv6 twins: one format
+//! (net/ipv4/udp.c `udp4_format_sock`, net/ipv4/raw.c `raw_sock_seq_show`, net/ipv4/ping.c
+//! `ping_v4_format_sock`, net/ipv6/datagram.c `__ip6_dgram_sock_seq_show`).
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use super::cursor::Cursor;
+use super::lines;
+use super::net_tcp::Malformed;
+
+/// One socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// 4 or 6.
+    pub family: u8,
+    /// Local address: words as they lie in memory, IPv4 in the first one.
+    pub laddr: [u32; 4],
+    /// Local port; of a raw socket the protocol, of an ICMP socket the identifier.
+    pub lport: u16,
+    /// Remote address, like `laddr`.
+    pub raddr: [u32; 4],
+    /// Remote port.
+    pub rport: u16,
+    /// 1 for a connected socket, 7 for another.
+    pub state: u8,
+    /// Bytes on their way out.
+    pub tx_queue: u32,
+    /// Bytes received and not yet read.
+    pub rx_queue: u32,
+    /// The user that made it.
+    pub uid: u32,
+    /// Inode of the socket's file.
+    pub inode: u64,
+    /// Datagrams that were dropped for want of room.
+    pub drops: u32,
+}
+
+/// Gives every row of `table` to `sink` and says how many there were.
+///
+/// # Errors
+/// Those of reading; the rows before have been given.
+pub fn read(
+    table: impl BufRead,
+    path: &Path,
+    malformed: &mut Malformed,
+    mut sink: impl FnMut(&Row),
+) -> io::Result<u64> {
+    lines::read(table, path, malformed, |line| line.starts_with(b"sl "), parse, |row| sink(&row))
+}
+
+/// One line; `None` if it is not a row.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Row> {
+    let mut text = Cursor(line.trim_ascii());
+    text.decimal()?; // the hash bucket
+    text.byte(b':')?;
+    text.blanks()?;
+    let (family, laddr) = text.address()?;
+    text.byte(b':')?;
+    let lport = text.hex_u16()?;
+    text.blanks()?;
+    let (remote_family, raddr) = text.address()?;
+    text.byte(b':')?;
+    let rport = text.hex_u16()?;
+    if family != remote_family {
+        return None;
+    }
+    text.blanks()?;
+    let state = u8::try_from(text.hex()?).ok()?;
+    text.blanks()?;
+    let tx_queue = text.hex_u32()?;
+    text.byte(b':')?;
+    let rx_queue = text.hex_u32()?;
+    text.blanks()?;
+    text.hex()?; // no timer
+    text.byte(b':')?;
+    text.hex()?;
+    text.blanks()?;
+    text.hex()?; // no retransmits
+    text.blanks()?;
+    let uid = text.decimal_u32()?;
+    text.blanks()?;
+    text.decimal()?; // no probes
+    text.blanks()?;
+    let inode = text.decimal()?;
+    text.blanks()?;
+    text.decimal()?; // references
+    text.blanks()?;
+    text.pointer()?;
+    text.blanks()?;
+    let drops = text.signed_u32()?;
+    text.end_of_field()?;
+    Some(Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, uid, inode, drops })
+}

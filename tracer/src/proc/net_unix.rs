@@ -1,0 +1,69 @@
+//! The rows of /proc/net/unix (net/unix/af_unix.c `unix_seq_show`).
+//!
+//! A path is whatever its owner chose, line ends included: such a path breaks its row, and what
+//! follows can look like a row of its own. sock_diag tells names with their length.
+
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use super::cursor::Cursor;
+use super::lines;
+use super::net_tcp::Malformed;
+
+/// `__SO_ACCEPTCON`: the socket listens.
+const ACCEPTCON: u32 = 1 << 16;
+
+/// One socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// It listens.
+    pub listens: bool,
+    /// `SOCK_STREAM` 1, `SOCK_DGRAM` 2, `SOCK_SEQPACKET` 5.
+    pub kind: u16,
+    /// `SS_UNCONNECTED` 1, `SS_CONNECTING` 2, `SS_CONNECTED` 3, `SS_DISCONNECTING` 4.
+    pub state: u8,
+    /// Inode of the socket's file; 0 for a connection that waits to be accepted.
+    pub inode: u64,
+    /// The name it is bound to; an abstract one begins with `@`, and has `@` for each zero byte.
+    /// Hostile bytes.
+    pub path: Option<Vec<u8>>,
+}
+
+/// Gives every row of `table` to `sink` and says how many there were.
+///
+/// # Errors
+/// Those of reading; the rows before have been given.
+pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed, mut sink: impl FnMut(Row)) -> io::Result<u64> {
+    lines::read(table, path, malformed, |line| line.starts_with(b"Num "), parse, &mut sink)
+}
+
+/// One line; `None` if it is not a row.
+#[must_use]
+pub fn parse(line: &[u8]) -> Option<Row> {
+    let mut text = Cursor(line);
+    let (address, rest) = text.0.split_at(text.0.iter().position(|&c| c == b':')?);
+    if address.is_empty() || address.contains(&b' ') {
+        return None;
+    }
+    text.0 = rest;
+    text.byte(b':')?;
+    text.blanks()?;
+    text.hex()?; // references
+    text.blanks()?;
+    text.hex()?; // protocol: always 0
+    text.blanks()?;
+    let flags = text.hex_u32()?;
+    text.blanks()?;
+    let kind = text.hex_u16()?;
+    text.blanks()?;
+    let state = u8::try_from(text.hex()?).ok()?;
+    text.blanks()?;
+    let inode = text.decimal()?;
+    let path = match text.0 {
+        [] => None,
+        [b' '] => return None,
+        [b' ', path @ ..] => Some(path.to_vec()),
+        _ => return None,
+    };
+    Some(Row { listens: flags & ACCEPTCON != 0, kind, state, inode, path })
+}

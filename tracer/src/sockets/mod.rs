@@ -1,0 +1,14 @@
+//! `tracer sockets`: the sockets that exist now, of every network namespace, and who holds them.
+//!
+//! [`collect::collect`] takes the picture: tables (`table`, by `diag` or from /proc) of each
+//! namespace (`proc::enter`), joined with the holders (`proc::fd` or `kernel::iterators`).
+
+pub mod collect;
+pub mod diag;
+pub mod order;
+pub mod owners;
+pub mod proto;
+pub mod row;
+pub mod source;
+pub mod table;
+pub mod watch;

@@ -1,0 +1,116 @@
+//! Whose the sockets are.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::collect::waits_for_accept;
+use super::proto::{Proto, State};
+use super::row::Row;
+use crate::proc::fd::SocketHolders;
+use crate::proc::fd_scan::{HolderProcess, Scan};
+use crate::proc::process;
+use crate::proc::root::ProcRoot;
+use crate::stream::{Owner, OwnerSource, ProcessFacts};
+
+/// The holders of all sockets, and who they are.
+#[derive(Debug, Default)]
+pub struct Owners {
+    holders: SocketHolders,
+    processes: HashMap<u32, Owner>,
+    /// Inodes of listeners, by namespace, port and address.
+    listeners: HashMap<Place, u64>,
+}
+
+/// Where a listener listens: namespace, port, family, address.
+type Place = (u32, u16, u8, [u32; 4]);
+
+/// The owner of one socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Ownership<'a> {
+    /// Everybody who holds it, oldest first; of a connection that waits for accept(), of its listener.
+    pub pids: &'a [u32],
+    /// How that is known.
+    pub source: OwnerSource,
+}
+
+impl Owners {
+    /// Looks up who the holders in `scan` are: names only, or all that is known of them if `facts`.
+    #[must_use]
+    pub fn new(root: &ProcRoot, scan: Scan, rows: &[Row], facts: bool) -> Self {
+        let processes = scan
+            .processes
+            .into_iter()
+            .map(|process| (process.pid, if facts { known(root, process) } else { named(process) }))
+            .collect();
+        let mut listeners = HashMap::new();
+        for row in rows.iter().filter(|row| row.proto == Proto::Tcp && row.state == State::Listen) {
+            let Some(inet) = row.inet() else { continue };
+            // Several on one port (SO_REUSEPORT): nothing tells whose a connection will be, unless
+            // they are all held by the same processes.
+            let place = (row.netns, inet.lport, inet.family, inet.laddr);
+            let inode = listeners.entry(place).or_insert(row.inode);
+            if *inode != row.inode && scan.holders.holders(*inode) != scan.holders.holders(row.inode) {
+                *inode = 0;
+            }
+        }
+        Self { holders: scan.holders, processes, listeners }
+    }
+
+    /// Who has `row`.
+    #[must_use]
+    pub fn of(&self, row: &Row) -> Ownership<'_> {
+        let unknown = Ownership { pids: &[], source: OwnerSource::Unknown };
+        if row.inode != 0 {
+            let pids = self.holders.holders(row.inode);
+            return if pids.is_empty() { unknown } else { Ownership { pids, source: OwnerSource::Fd } };
+        }
+        if waits_for_accept(row)
+            && let Some(inode) = self.listener(row)
+        {
+            let pids = self.holders.holders(inode);
+            if !pids.is_empty() {
+                return Ownership { pids, source: OwnerSource::Listener };
+            }
+        }
+        unknown
+    }
+
+    /// A process that holds a socket.
+    #[must_use]
+    pub fn process(&self, pid: u32) -> Option<&Owner> {
+        self.processes.get(&pid)
+    }
+
+    /// The inode of the listener that a connection came in by.
+    fn listener(&self, row: &Row) -> Option<u64> {
+        let inet = row.inet()?;
+        let at = |family, laddr| self.listeners.get(&(row.netns, inet.lport, family, laddr)).copied();
+        at(inet.family, inet.laddr).or_else(|| at(inet.family, [0; 4])).filter(|inode| *inode != 0)
+    }
+}
+
+fn named(process: HolderProcess) -> Owner {
+    Owner {
+        pid: process.pid,
+        tid: process.pid,
+        uid: None,
+        start_ns: Some(process::start_ns(process.start_ticks)),
+        comm: process.comm,
+        facts: Rc::default(),
+    }
+}
+
+fn known(root: &ProcRoot, process: HolderProcess) -> Owner {
+    match process::facts(root, process.pid) {
+        // The id may be another process's by now.
+        Some((identity, facts)) if identity.start_ticks == process.start_ticks => Owner {
+            pid: process.pid,
+            tid: process.pid,
+            uid: identity.uid,
+            start_ns: Some(identity.start_ns),
+            comm: identity.comm,
+            facts: Rc::new(ProcessFacts { cmdline: None, ..facts }),
+        },
+        _ => named(process),
+    }
+}
