@@ -8,6 +8,8 @@
 
 pub mod counter;
 pub mod decode;
+pub mod drops;
+pub mod packet;
 pub mod record;
 pub mod settings;
 pub mod tcp;
@@ -23,6 +25,7 @@ mod pod {
         )* };
     }
     pod!(
+        crate::drops::Fold,
         crate::record::SocketState,
         crate::settings::Offsets,
         crate::settings::Settings,

@@ -16,6 +16,8 @@ pub enum Site {
     Established = 3,
     Accept = 4,
     Preexisting = 5,
+    /// Any context; guarded by `drops::Scratch::busy`.
+    Drop = 6,
 }
 
 /// A number that no other connection of this run has: counter, CPU (12 bits), site (4 bits).

@@ -14,9 +14,11 @@ use crate::{
         backend::{Backend, Degradation, Hook, degradations},
         btf::{Btf, BtfError},
         format::{Tracefs, mount_tracefs},
-        load::{Kernel, Plan},
+        load::{Kernel, Packets, Plan},
         offsets::{self, Resolved},
+        reasons::Reasons,
         selection::Selection,
+        symbols::KernelSymbols,
         types::KernelTypes,
     },
 };
@@ -36,6 +38,8 @@ pub struct Host {
     pub no_btf: Option<BtfError>,
     /// Offsets.
     pub resolved: Resolved,
+    /// Names of drop and reset reasons.
+    pub reasons: Reasons,
     /// tracefs, mounted by us if nobody had.
     pub tracefs: Option<Tracefs>,
 }
@@ -59,7 +63,8 @@ impl Host {
             Tracefs::find(Path::new("/"))
         });
         let resolved = offsets::resolve(ours.as_ref(), tracefs.as_ref());
-        Ok(Self { types, no_btf, resolved, tracefs })
+        let reasons = ours.as_ref().map(Reasons::read).unwrap_or_default();
+        Ok(Self { types, no_btf, resolved, reasons, tracefs })
     }
 }
 
@@ -70,7 +75,24 @@ pub struct Session {
     pub kernel: Kernel,
     /// What is missing.
     pub degradations: Vec<Degradation>,
+    /// What of packets is traced.
+    pub packets: Option<PacketSession>,
 }
+
+/// What is needed to tell of packets.
+#[derive(Debug)]
+pub struct PacketSession {
+    /// Names of reasons.
+    pub reasons: Reasons,
+    /// Names of call sites.
+    pub symbols: KernelSymbols,
+}
+
+/// Dropped packets that are told one by one in a second, at the most, all CPUs together; beyond
+/// that they are counted by reason and call site.
+const DROPS_TOLD: u32 = 20_000;
+/// The same for one CPU of many, in a tenth of a second.
+const LEAST_DROPS_TOLD: u32 = 50;
 
 /// More that goes into the kernel than the filter says.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +112,8 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     let host = Host::look()?;
     let compiled = KernelFilter::compile(filter, |path| filter::cgroup::find(Path::new("/sys/fs/cgroup"), path));
     let plan = plan(&compiled, filter, output, extra, &host);
+    // Read while the object is loaded.
+    let symbols = plan.packets.any().then(KernelSymbols::start).transpose().context("cannot start a thread")?;
     let mut kernel = Kernel::load(&plan, &host.types)?;
     if filter.follows() && extra.follow_from.is_none() {
         // Children born between the first look and the attachment.
@@ -101,7 +125,8 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     }
     let degradations =
         degradations(&kernel.choices, host.no_btf.is_none(), &host.resolved.offsets, &host.resolved.missing);
-    Ok(Session { kernel, degradations })
+    let packets = symbols.map(|symbols| PacketSession { reasons: host.reasons, symbols });
+    Ok(Session { kernel, degradations, packets })
 }
 
 fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &Extra, host: &Host) -> Plan {
@@ -119,6 +144,9 @@ fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &E
     if output.states || filter.wants_states() {
         settings.wants |= WANT_STATES;
     }
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
+    settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
+    settings.drops_seed = seed();
     let mut pids = compiled.pids.clone();
     if filter.follows() {
         settings.filters |= tracer_common::settings::FILTER_FOLLOW;
@@ -144,5 +172,18 @@ fn plan(compiled: &KernelFilter, filter: &Filter, output: &OutputArgs, extra: &E
         maps_on_demand: host.resolved.maps_on_demand,
         ring_bytes,
         forced: extra.forced.clone(),
+        packets: Packets {
+            drops: filter.shows_kind("drop"),
+            retransmits: filter.shows_kind("retransmit"),
+            resets: filter.shows_kind("reset"),
+        },
     }
+}
+
+/// Eight bytes that nobody else knows.
+fn seed() -> u64 {
+    let mut seed = 0_u64;
+    // SAFETY: eight writable bytes. Should the kernel have none to give yet, a fixed seed does.
+    unsafe { libc::getrandom((&raw mut seed).cast(), 8, libc::GRND_NONBLOCK) };
+    seed
 }

@@ -41,13 +41,33 @@ impl Listeners {
     /// the port (`SO_REUSEPORT`) and nothing tells which of them it was.
     #[must_use]
     pub fn owner(&self, child: &Tuple) -> Option<&Rc<Owner>> {
-        let list = self.by_port.get(&(child.netns, child.lport))?;
-        let of = |laddr: [u32; 4]| list.iter().filter(move |l| l.family == child.family && l.laddr == laddr);
-        let mut candidates = of(child.laddr).map(|listener| &listener.owner).collect::<Vec<_>>();
-        if candidates.is_empty() {
-            candidates = of([0; 4]).map(|listener| &listener.owner).collect();
+        let candidates = self.candidates(child);
+        let first = candidates.first()?;
+        candidates.iter().all(|other| other.owner.pid == first.owner.pid).then_some(&first.owner)
+    }
+
+    /// The number of the only listener that a packet to this tuple's local end can be for.
+    #[must_use]
+    pub fn find(&self, child: &Tuple) -> Option<u64> {
+        match self.candidates(child).as_slice() {
+            [only] => Some(only.id),
+            _ => None,
         }
-        let first = *candidates.first()?;
-        candidates.iter().all(|owner| owner.pid == first.pid).then_some(first)
+    }
+
+    /// An exact address goes before any; a socket of IPv6 takes IPv4, too.
+    fn candidates(&self, child: &Tuple) -> Vec<&Listener> {
+        let Some(list) = self.by_port.get(&(child.netns, child.lport)) else { return Vec::new() };
+        let of = |family: u8, laddr: [u32; 4]| {
+            list.iter().filter(move |l| l.family == family && l.laddr == laddr).collect::<Vec<_>>()
+        };
+        let mut candidates = of(child.family, child.laddr);
+        if candidates.is_empty() {
+            candidates = of(child.family, [0; 4]);
+        }
+        if candidates.is_empty() && child.family == 4 {
+            candidates = of(6, [0; 4]);
+        }
+        candidates
     }
 }

@@ -22,13 +22,38 @@ pub enum Hook {
     Processes,
     /// Errors that the kernel reports on a socket.
     ErrorReport,
+    /// Packets that the kernel drops.
+    Drop,
+    /// Segments that are sent again.
+    Retransmit,
+    /// SYN-ACKs that are sent again.
+    RetransmitSynAck,
+    /// RST that is sent.
+    SendReset,
+    /// RST that is sent by no full socket, where the tracepoint does not tell of it.
+    SendResetForNobody,
+    /// RST that is received.
+    ReceiveReset,
 }
 
 impl Hook {
     /// All of them, in the order in which they are attached: transitions last, so that the first
     /// connection seen is seen whole.
-    pub const ALL: [Self; 7] =
-        [Self::Processes, Self::Destroy, Self::ErrorReport, Self::Accept, Self::Connect, Self::IoUring, Self::SetState];
+    pub const ALL: [Self; 13] = [
+        Self::Processes,
+        Self::Destroy,
+        Self::ErrorReport,
+        Self::Accept,
+        Self::Connect,
+        Self::IoUring,
+        Self::Drop,
+        Self::Retransmit,
+        Self::RetransmitSynAck,
+        Self::SendReset,
+        Self::SendResetForNobody,
+        Self::ReceiveReset,
+        Self::SetState,
+    ];
 
     /// The name users see, and that `--backend` takes.
     #[must_use]
@@ -41,6 +66,12 @@ impl Hook {
             Self::IoUring => "io_uring_complete",
             Self::Processes => "sched_process",
             Self::ErrorReport => "inet_sk_error_report",
+            Self::Drop => "kfree_skb",
+            Self::Retransmit => "tcp_retransmit_skb",
+            Self::RetransmitSynAck => "tcp_retransmit_synack",
+            Self::SendReset => "tcp_send_reset",
+            Self::SendResetForNobody => "tcp_v4_send_reset",
+            Self::ReceiveReset => "tcp_receive_reset",
         }
     }
 
@@ -263,6 +294,94 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 }]
             }
         }
+        Hook::Drop => {
+            const {
+                &[
+                    Link { backend: Backend::TpBtf, programs: &[needed("kfree_skb__btf", Attach::TpBtf("kfree_skb"))] },
+                    Link { backend: Backend::RawTp, programs: &[needed("kfree_skb__raw", Attach::RawTp("kfree_skb"))] },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("kfree_skb__classic", Attach::Tracepoint("skb", "kfree_skb"))],
+                    },
+                ]
+            }
+        }
+        Hook::Retransmit => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("retransmit__raw", Attach::RawTp("tcp_retransmit_skb"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("retransmit__classic", Attach::Tracepoint("tcp", "tcp_retransmit_skb"))],
+                    },
+                ]
+            }
+        }
+        Hook::RetransmitSynAck => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("synack__raw", Attach::RawTp("tcp_retransmit_synack"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("synack__classic", Attach::Tracepoint("tcp", "tcp_retransmit_synack"))],
+                    },
+                ]
+            }
+        }
+        Hook::SendReset => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("send_reset__raw", Attach::RawTp("tcp_send_reset"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("send_reset__classic", Attach::Tracepoint("tcp", "tcp_send_reset"))],
+                    },
+                ]
+            }
+        }
+        Hook::SendResetForNobody => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[
+                            needed("closed_port4__fentry", Attach::Fentry("tcp_v4_send_reset")),
+                            optional("closed_port6__fentry", Attach::Fentry("tcp_v6_send_reset")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[
+                            needed("closed_port4__kprobe", Attach::Kprobe("tcp_v4_send_reset")),
+                            optional("closed_port6__kprobe", Attach::Kprobe("tcp_v6_send_reset")),
+                        ],
+                    },
+                ]
+            }
+        }
+        Hook::ReceiveReset => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("receive_reset__raw", Attach::RawTp("tcp_receive_reset"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("receive_reset__classic", Attach::Tracepoint("tcp", "tcp_receive_reset"))],
+                    },
+                ]
+            }
+        }
     }
 }
 
@@ -317,6 +436,16 @@ pub enum Degradation {
     NoErrorReport,
     /// The end of sockets is not hooked.
     NoDestroy,
+    /// Drops are not hooked.
+    NoDrops,
+    /// This kernel gives no reasons for drops.
+    NoDropReasons,
+    /// Retransmissions are not hooked.
+    NoRetransmits,
+    /// Resets are not hooked.
+    NoResets,
+    /// Resets that no socket sends are not hooked.
+    NoResetsForNobody,
     /// The kernel gives no type information.
     NoBtf,
     /// A member of a kernel structure was not found.
@@ -337,6 +466,11 @@ impl Degradation {
             Self::NoProcesses => "no_processes".into(),
             Self::NoErrorReport => "no_error_report".into(),
             Self::NoDestroy => "no_destroy".into(),
+            Self::NoDrops => "no_drops".into(),
+            Self::NoDropReasons => "no_drop_reasons".into(),
+            Self::NoRetransmits => "no_retransmits".into(),
+            Self::NoResets => "no_resets".into(),
+            Self::NoResetsForNobody => "no_resets_for_nobody".into(),
             Self::NoBtf => "no_btf".into(),
             Self::MissingMember(member) => format!("missing:{member}"),
         }
@@ -361,6 +495,11 @@ impl Degradation {
             Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; verdicts still carry the error at the end".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
+            Self::NoDrops => "dropped packets are not seen".into(),
+            Self::NoDropReasons => "this kernel gives no reasons for drops: the call site stands for them".into(),
+            Self::NoRetransmits => "no `retransmit` events; `close` still counts segments that were sent again".into(),
+            Self::NoResets => "no `reset` events; verdicts still tell who reset a connection".into(),
+            Self::NoResetsForNobody => "RST sent for closed ports and for ended connections is not seen".into(),
             Self::NoBtf => {
                 "no byte counts, errors or namespaces; owners of accepted connections from /proc only".into()
             }
@@ -382,6 +521,10 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
         (Hook::Processes, None) => Degradation::NoProcesses,
         (Hook::ErrorReport, None) => Degradation::NoErrorReport,
         (Hook::Destroy, None) => Degradation::NoDestroy,
+        (Hook::Drop, None) => Degradation::NoDrops,
+        (Hook::Retransmit | Hook::RetransmitSynAck, None) => Degradation::NoRetransmits,
+        (Hook::SendReset | Hook::ReceiveReset, None) => Degradation::NoResets,
+        (Hook::SendResetForNobody, None) => Degradation::NoResetsForNobody,
         _ => return None,
     })
 }
@@ -396,6 +539,12 @@ pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missin
     if blind && needs_io_uring(choices) {
         list.push(Degradation::NoIoUring);
     }
+    let drops = choices.iter().any(|choice| choice.hook == Hook::Drop && choice.backend.is_some());
+    let reasons = (3..ABSENT).contains(&offsets.kfree_skb_args) || offsets.kfree_format_reason != ABSENT;
+    if drops && !reasons {
+        list.push(Degradation::NoDropReasons);
+    }
+    list.dedup();
     list.extend(missing.iter().filter(|member| !is_minor(member)).cloned().map(Degradation::MissingMember));
     list
 }
@@ -410,9 +559,17 @@ pub fn needs_io_uring(choices: &[Choice]) -> bool {
     })
 }
 
+/// Until 6.10 (b533fb9cf4f7, which also gave it a reason) `tcp_send_reset` told of full sockets only.
+#[must_use]
+pub const fn needs_resets_for_nobody(offsets: &Offsets) -> bool {
+    offsets.send_reset_args == ABSENT || offsets.send_reset_args < 3
+}
+
 /// Absent by configuration (no MPTCP, no io_uring): then there is nothing to miss.
 fn is_minor(member: &str) -> bool {
-    ["mptcp", "io_kiocb", "io_uring", "io_connect", "inet_csk_accept"].iter().any(|part| member.contains(part))
+    ["mptcp", "io_kiocb", "io_uring", "io_connect", "inet_csk_accept", "rt6_info"]
+        .iter()
+        .any(|part| member.contains(part))
 }
 
 #[cfg(test)]
@@ -471,7 +628,7 @@ mod tests {
 
     #[test]
     fn the_best_links_leave_nothing_to_say() {
-        let offsets = Offsets { io_complete_has_cqe: 1, ..Offsets::NONE };
+        let offsets = Offsets { io_complete_has_cqe: 1, kfree_skb_args: 4, ..Offsets::NONE };
         let choices = all(Some(Backend::Fentry), Some(Backend::Fentry));
         assert_eq!(degradations(&choices, true, &offsets, &[]), []);
         assert!(!needs_io_uring(&choices));
@@ -496,6 +653,7 @@ mod tests {
                 Degradation::NoAccept,
                 Degradation::ConnectBySyscall,
                 Degradation::NoIoUring,
+                Degradation::NoDropReasons,
                 Degradation::MissingMember("tcp_sock.srtt_us".to_owned()),
             ]
         );

@@ -253,6 +253,18 @@ impl Btf {
             .map(u32::cast_signed)
     }
 
+    /// All enumerators of an enumeration, values and names.
+    #[must_use]
+    pub fn enumerators(&self, enumeration: &str) -> Vec<(u32, &str)> {
+        let Some(id) = self.structs.get(enumeration) else { return Vec::new() };
+        let Some((KIND_ENUM, _, count, _, at)) = self.head(*id) else { return Vec::new() };
+        let enumerator = |index| {
+            let at = at + index * 8;
+            Some((word(&self.types, at + 4)?, text(&self.strings, word(&self.types, at)?)))
+        };
+        (0..count).filter_map(enumerator).collect()
+    }
+
     /// How many parameters a function has.
     #[must_use]
     pub fn parameters(&self, function: &str) -> Option<u32> {

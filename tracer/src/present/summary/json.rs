@@ -17,6 +17,7 @@ impl Summary {
         out.extend_from_slice(b",\"connections\":");
         number(out, self.connections);
         counts(out, ",\"verdicts\":", self.verdicts.iter().map(|(verdict, count)| (verdict.name(), *count)));
+        counts(out, ",\"drops\":", self.drops.iter().map(|(reason, count)| (reason.as_str(), *count)));
         out.extend_from_slice(b",\"cost\":{\"programs\":[");
         separated(out, self.cost.programs.iter(), program);
         out.extend_from_slice(b"],\"cpu_seconds\":");
@@ -98,7 +99,7 @@ mod tests {
             "v": 1, "event": "summary", "time": "1970-01-01T00:00:01.000000001Z", "boot_ns": 1_000_000_001,
             "duration_ns": 12_400_000_000_u64,
             "events": {"connect": 1204, "close": 1204}, "lost": {}, "filtered": 88, "connections": 1204,
-            "verdicts": {"closed_local": 1192, "refused": 12},
+            "verdicts": {"closed_local": 1192, "refused": 12}, "drops": {},
             "cost": {
                 "programs": [
                     {"name": "inet_sock_set_state", "run_ns": 366_000_000, "runs": 1_000_000, "missed": 0},

@@ -1,0 +1,111 @@
+//! What a drop means, by the name of its reason and what else is known of the packet.
+
+use tracer_common::{
+    drops::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    tcp::TcpState,
+};
+
+use crate::stream::DropClass;
+
+/// What else is known of a dropped packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances {
+    /// It is an IP packet.
+    pub is_ip: bool,
+    /// To more than one host.
+    pub to_many: bool,
+    /// Flags of TCP.
+    pub tcp_flags: Option<u8>,
+    /// State of the socket that it belonged to.
+    pub state: Option<TcpState>,
+}
+
+/// The class of a drop. `reason`: as the kernel calls it, without `SKB_DROP_REASON_`; empty where it
+/// gives none.
+#[must_use]
+pub fn class(reason: &str, of: &Circumstances) -> DropClass {
+    match reason {
+        "NO_SOCKET" | "IP_NOPROTO" => nobody(of),
+        "NOT_SPECIFIED" | "" => unspecified(of),
+        "TCP_FLAGS" if of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0) => DropClass::Teardown,
+        "NETFILTER_DROP" | "SOCKET_FILTER" | "XFRM_POLICY" | "IP_RPFILTER" | "BPF_CGROUP_EGRESS" | "SECURITY_HOOK"
+        | "XDP" | "TC_INGRESS" | "TC_EGRESS" | "TAP_FILTER" | "TAP_TXFILTER" | "TCP_AUTH_HDR" | "TCP_MD5NOTFOUND"
+        | "TCP_MD5UNEXPECTED" | "TCP_MD5FAILURE" | "TCP_AONOTFOUND" | "TCP_AOUNEXPECTED" | "TCP_AOKEYNOTFOUND"
+        | "TCP_AOFAILURE" | "TCP_MINTTL" | "IP_LOCALNET" | "ARP_PVLAN_DISABLE" => DropClass::Policy,
+        "SOCKET_CLOSE"
+        | "TCP_CLOSE"
+        | "TCP_RESET"
+        | "TCP_ABORT_ON_DATA"
+        | "QUEUE_PURGE"
+        | "UNIX_DISCONNECT"
+        | "TCP_RFC7323_TW_PAWS"
+        | "NEIGH_DEAD" => DropClass::Teardown,
+        // What has been received already is not missed.
+        "TCP_OLD_DATA"
+        | "TCP_OLD_ACK"
+        | "TCP_OLD_SEQUENCE"
+        | "TCP_OFOMERGE"
+        | "DUP_FRAG"
+        | "OTHERHOST"
+        | "UNHANDLED_PROTO"
+        | "UNICAST_IN_L2_MULTICAST"
+        | "PACKET_SOCK_ERROR"
+        | "UNIX_SKIP_OOB"
+        | "IPV6DISABLED"
+        | "MAC_IEEE_MAC_CONTROL"
+        | "BRIDGE_INGRESS_STP_STATE"
+        | "LOCAL_MAC" => DropClass::Noise,
+        _ if !of.is_ip && reason.starts_with("IPV6_NDISC") => DropClass::Noise,
+        _ => DropClass::Loss,
+    }
+}
+
+/// Nobody listens: refused, unless it was no request.
+fn nobody(of: &Circumstances) -> DropClass {
+    match of.tcp_flags {
+        _ if of.to_many => DropClass::Noise,
+        Some(flags) if flags & TCP_SYN != 0 && flags & TCP_ACK == 0 => DropClass::Refused,
+        Some(flags) if flags & (TCP_RST | TCP_FIN | TCP_ACK) != 0 => DropClass::Teardown,
+        _ => DropClass::Refused,
+    }
+}
+
+fn unspecified(of: &Circumstances) -> DropClass {
+    let ended = matches!(of.state, Some(TcpState::TimeWait | TcpState::Close));
+    let reset = of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0);
+    if !of.is_ip {
+        DropClass::Noise
+    } else if ended || reset {
+        DropClass::Teardown
+    } else {
+        DropClass::Loss
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_reason_means_different_things() {
+        let tcp = |flags| Circumstances { is_ip: true, tcp_flags: Some(flags), ..Circumstances::default() };
+        let ip = Circumstances { is_ip: true, ..Circumstances::default() };
+        let many = Circumstances { to_many: true, ..ip };
+        let waiting = Circumstances { state: Some(TcpState::TimeWait), ..tcp(TCP_ACK) };
+        for (reason, of, expected) in [
+            ("NO_SOCKET", tcp(TCP_SYN), DropClass::Refused),
+            ("NO_SOCKET", tcp(TCP_SYN | TCP_ACK), DropClass::Teardown),
+            ("NO_SOCKET", tcp(TCP_RST), DropClass::Teardown),
+            ("NO_SOCKET", ip, DropClass::Refused),
+            ("NO_SOCKET", many, DropClass::Noise),
+            ("NOT_SPECIFIED", ip, DropClass::Loss),
+            ("NOT_SPECIFIED", waiting, DropClass::Teardown),
+            ("NOT_SPECIFIED", Circumstances::default(), DropClass::Noise),
+            ("", ip, DropClass::Loss),
+            ("NETFILTER_DROP", ip, DropClass::Policy),
+            ("A_REASON_OF_TOMORROW", ip, DropClass::Loss),
+        ] {
+            assert_eq!(class(reason, &of), expected, "{reason} {of:?}");
+        }
+    }
+}
