@@ -47,11 +47,11 @@ pub fn outer(window: &Window, have: u32, at: u32, packet: &mut Packet) -> Option
     let version = window.word(at, 0) >> 28;
     match packet.ethertype {
         ETH_P_IP if version == 4 => {
-            packet.ttl = (window.word(at, 2) >> 24) as u8;
+            packet.ttl = if has(have, at, 20) { (window.word(at, 2) >> 24) as u8 } else { 0 };
             ipv4(window, have, at, &mut packet.flow)
         }
         ETH_P_IPV6 if version == 6 => {
-            packet.ttl = window.word(at, 1) as u8;
+            packet.ttl = if has(have, at, 40) { window.word(at, 1) as u8 } else { 0 };
             ipv6(window, have, at, &mut packet.flow, EXTENSIONS)
         }
         _ => None,
@@ -116,10 +116,9 @@ fn ipv6(window: &Window, have: u32, at: u32, flow: &mut Flow, extensions: usize)
         let head = window.word(at, 0);
         let length = head >> 16 & 0xff;
         if next == FRAGMENT_HEADER {
-            flow.flags |= FRAGMENT;
             // An atomic fragment (RFC 6946) is a whole packet.
-            if head & 0xfff9 == 0 {
-                flow.flags &= !FRAGMENT;
+            if head & 0xfff9 != 0 {
+                flow.flags |= FRAGMENT;
             }
             if head & 0xfff8 != 0 {
                 flow.flags |= LATER_FRAGMENT;

@@ -12,10 +12,10 @@ use std::{collections::HashMap, rc::Rc};
 use tracer_common::{
     decode::Record,
     drops::{
-        DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SegmentRecord, TCP_ACK,
-        TCP_FIN, TCP_SYN,
+        DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST,
+        SOCKET_TUPLE, SegmentRecord, TCP_ACK, TCP_FIN, TCP_SYN,
     },
-    record::RecordKind,
+    record::{RecordKind, Tuple},
     tcp::TcpState,
 };
 
@@ -23,7 +23,7 @@ use self::{attribution::Whose, index::Index};
 use super::{Admission, Core, Gate, connection::Connection, emit};
 use crate::{
     kernel::reasons::Reasons,
-    stream::{Drop, Event, Kind, Owner, Segment, Sink},
+    stream::{Drop, Event, Kind, Owner, Role, Segment, Sink},
 };
 
 /// Holders that are remembered; a host may open and close many sockets.
@@ -167,6 +167,9 @@ impl<G: Gate> Core<G> {
         let drop = self.describe(record);
         let count = drop.count;
         let whose = self.whose_drop(record, drop.reason.as_deref());
+        if record.socket.flags & (SOCKET_TUPLE | SOCKET_REQUEST) == SOCKET_TUPLE {
+            self.learn_port(&whose, &record.socket.tuple);
+        }
         let event = PacketEvent::Drop(drop);
         self.say_of_packet(record.header.boot_ns, whose, count, event, sink);
     }
@@ -183,7 +186,23 @@ impl<G: Gate> Core<G> {
             }
         };
         let whose = self.whose_segment(record);
+        if record.socket_flags & SOCKET_REQUEST == 0 {
+            self.learn_port(&whose, &record.tuple);
+        }
         self.say_of_packet(record.header.boot_ns, whose, 0, event, sink);
+    }
+
+    /// The kernel chooses a client's port only after the transition that opens its connection.
+    fn learn_port(&mut self, whose: &Whose, tuple: &Tuple) {
+        if let Whose::Open(id) = whose
+            && let Some(connection) = self.connections.get_mut(id)
+            && connection.role == Role::Client
+            && connection.tuple.lport == 0
+            && connection.tuple.rport == tuple.rport
+        {
+            connection.update_tuple(tuple);
+            self.packets.index(*id, connection);
+        }
     }
 
     fn say_of_packet(&mut self, boot_ns: u64, whose: Whose, drops: u64, event: PacketEvent, sink: &mut dyn Sink) {
