@@ -13,6 +13,7 @@ use tokio::{
 use tracer_common::{
     counter::Counter,
     decode::{Record, decode},
+    record::RecordKind,
 };
 
 use crate::{
@@ -333,7 +334,7 @@ impl<'p> Agent<'p> {
                 Some(backlog) => backlog.push(bytes),
                 None => {
                     let sink = &mut shown.sink(*presenter);
-                    release_before(bytes, feed.as_mut(), core, root, sink);
+                    release_before(bytes, feed.as_mut(), core, root, sink, &mut lost.undecoded);
                     take(bytes, core, root, sink, lost);
                 }
             });
@@ -376,7 +377,7 @@ impl<'p> Agent<'p> {
         };
         core.apply(Input::Seed(seed), &mut sink);
         backlog.for_each(|bytes| {
-            release_before(bytes, feed.as_mut(), core, root, &mut sink);
+            release_before(bytes, feed.as_mut(), core, root, &mut sink, &mut lost.undecoded);
             take(bytes, core, root, &mut sink, lost);
         });
         core.apply(Input::Reconciled, &mut sink);
@@ -427,7 +428,7 @@ impl<'p> Agent<'p> {
         for _ in 0..64 {
             let count = ring.drain(|bytes| {
                 let sink = &mut shown.sink(*presenter);
-                release_before(bytes, feed.as_mut(), core, root, sink);
+                release_before(bytes, feed.as_mut(), core, root, sink, &mut lost.undecoded);
                 take(bytes, core, root, sink, lost);
             });
             if !Ring::is_full_batch(count) {
@@ -458,15 +459,22 @@ impl<'p> Agent<'p> {
     }
 }
 
-/// Packets that were told of before the record in `bytes`.
+/// Packets that were told of before the record in `bytes`. Of a connection that closes all are there
+/// by then, in their own ring.
 fn release_before(
     bytes: &[u8],
     feed: Option<&mut PacketFeed>,
     core: &mut Core<Filter>,
     root: &ProcRoot,
     sink: &mut dyn Sink,
+    undecoded: &mut u64,
 ) {
-    if let Some(feed) = feed.filter(|feed| feed.is_waiting())
+    let Some(feed) = feed else { return };
+    let closes = bytes.first() == Some(&(RecordKind::Close as u8));
+    if closes && feed.has_room() {
+        feed.drain(undecoded);
+    }
+    if feed.is_waiting()
         && let Ok(record) = decode(bytes)
     {
         feed.release(Some(record.boot_ns()), core, root, sink);

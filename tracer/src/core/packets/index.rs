@@ -73,8 +73,12 @@ impl Index {
 
     /// A connection is over.
     pub fn end(&mut self, connection: &Connection) {
-        let Some(key) = connection.indexed else { return };
-        self.open.remove(&key);
+        self.remove(connection.indexed);
+        // Its port may have become known only now.
+        if connection.role == Role::Listener || connection.tuple.lport == 0 || connection.tuple.rport == 0 {
+            return;
+        }
+        let key = key(&connection.tuple);
         if self.ended.len() == ENDED
             && let Some(oldest) = self.ended.pop_front()
         {
