@@ -45,7 +45,7 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
     let origin = if dev != 0 { dev } else { sk };
     let hash = flow_hash(&scratch.packet, drop.reason, drop.location, origin);
     let at = now();
-    let Some(fold) = FOLDS.get_ptr_mut(hash as u32 % FLOW_FOLDS) else { return };
+    let Some(fold) = FOLDS.get_ptr_mut(hash as u32 % FLOW_FOLDS) else { return count(Counter::LostDrop) };
     // SAFETY: this CPU's own place.
     let fold = unsafe { &mut *fold };
     let same = fold.hash == hash && fold.begin != 0;
@@ -93,7 +93,9 @@ fn add(fold: &mut Fold, at: u64) {
 #[inline(always)]
 fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) {
     let hash = mixed(mixed(setting!(drops_seed), drop.location), u64::from(drop.reason));
-    let Some(fold) = FOLDS.get_ptr_mut(FLOW_FOLDS + hash as u32 % MIXED_FOLDS) else { return };
+    let Some(fold) = FOLDS.get_ptr_mut(FLOW_FOLDS + hash as u32 % MIXED_FOLDS) else {
+        return count(Counter::LostDrop);
+    };
     // SAFETY: this CPU's own place.
     let fold = unsafe { &mut *fold };
     if fold.begin == 0 || fold.hash != hash {

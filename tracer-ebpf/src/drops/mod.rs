@@ -55,7 +55,7 @@ pub fn dropped<S: Skb>(drop: Dropped<S>) {
     if !started() {
         return;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return count(Counter::LostDrop) };
     // SAFETY: this CPU's own place. An interrupt that drops a packet while we work on one finds it
     // busy and leaves it alone; before 6.2 the kernel itself does not see to that (05b24ff9b2cf).
     unsafe {

@@ -16,7 +16,7 @@ pub struct Circumstances {
     pub to_many: bool,
     /// Flags of TCP.
     pub tcp_flags: Option<u8>,
-    /// State of the socket that it belonged to.
+    /// State of the TCP socket that it belonged to.
     pub state: Option<TcpState>,
 }
 
@@ -73,7 +73,7 @@ fn nobody(of: &Circumstances) -> DropClass {
 fn unspecified(of: &Circumstances) -> DropClass {
     let ended = matches!(of.state, Some(TcpState::TimeWait | TcpState::Close));
     let reset = of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0);
-    if !of.is_ip {
+    if !of.is_ip || of.to_many {
         DropClass::Noise
     } else if ended || reset {
         DropClass::Teardown
@@ -100,6 +100,7 @@ mod tests {
             ("NO_SOCKET", many, DropClass::Noise),
             ("NOT_SPECIFIED", ip, DropClass::Loss),
             ("NOT_SPECIFIED", waiting, DropClass::Teardown),
+            ("NOT_SPECIFIED", many, DropClass::Noise),
             ("NOT_SPECIFIED", Circumstances::default(), DropClass::Noise),
             ("", ip, DropClass::Loss),
             ("NETFILTER_DROP", ip, DropClass::Policy),

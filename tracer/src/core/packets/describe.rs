@@ -3,7 +3,9 @@
 use std::{net::IpAddr, rc::Rc};
 
 use tracer_common::{
-    drops::{DROP_MIXED, Direction, DropRecord, NO_REASON},
+    drops::{
+        DROP_MIXED, Direction, DropRecord, NO_REASON, PacketSocket, SOCKET_REQUEST, SOCKET_TIME_WAIT, SOCKET_TUPLE,
+    },
     packet::{FRAGMENT, Flow, HAS_PORTS, TRUNCATED},
     tcp::TcpState,
 };
@@ -80,7 +82,8 @@ impl<G: Gate> Core<G> {
             is_ip: packet.flow.family != 0 || record.socket.tuple.family != 0,
             to_many: ends.is_some_and(|ends| is_many(ends.daddr)),
             tcp_flags,
-            state: TcpState::from_number(record.socket.state).filter(|_| record.socket.tuple.family != 0),
+            // Sockets of other protocols borrow its numbers.
+            state: TcpState::from_number(record.socket.state).filter(|_| is_tcp_socket(&record.socket)),
         };
         let iface = std::str::from_utf8(&record.iface).unwrap_or_default().trim_end_matches('\0');
         Drop {
@@ -112,6 +115,11 @@ impl super::Packets {
     fn shows(&self, address: u64) -> bool {
         self.symbols.get(&address).is_some_and(Option::is_some)
     }
+}
+
+fn is_tcp_socket(socket: &PacketSocket) -> bool {
+    socket.flags & SOCKET_TUPLE != 0
+        && (socket.protocol == u16::from(IPPROTO_TCP) || socket.flags & (SOCKET_REQUEST | SOCKET_TIME_WAIT) != 0)
 }
 
 /// Multicast or broadcast, as far as the address alone tells.

@@ -49,7 +49,7 @@ pub struct Packets {
 #[derive(Clone, Debug)]
 pub enum PacketEvent {
     /// See [`Kind::Drop`].
-    Drop(Drop),
+    Drop(Box<Drop>),
     /// See [`Kind::Reset`].
     Reset {
         /// Received, and not sent.
@@ -170,7 +170,7 @@ impl<G: Gate> Core<G> {
         if record.socket.flags & (SOCKET_TUPLE | SOCKET_REQUEST) == SOCKET_TUPLE {
             self.learn_port(&whose, &record.socket.tuple);
         }
-        let event = PacketEvent::Drop(drop);
+        let event = PacketEvent::Drop(Box::new(drop));
         self.say_of_packet(record.header.boot_ns, whose, count, event, sink);
     }
 
