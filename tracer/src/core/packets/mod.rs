@@ -6,6 +6,8 @@
 mod attribution;
 mod describe;
 mod index;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, rc::Rc};
 
