@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::time::Duration;
@@ -443,14 +444,30 @@ fn a_full_accept_queue_is_the_listeners() {
     let clients: Vec<_> = a.within(|| (0..2).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
     assert!(clients.iter().all(Result::is_ok), "{clients:?}");
     b.nft_clear();
-    let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
-    expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4011.into())]);
-    is_ours(&again);
+    // The data of the first completes its handshake and fills the queue.
+    for mut client in clients.iter().flatten() {
+        client.write_all(b"data").expect("it is sent");
+    }
     let event = drop_in(&agent, &b, "TCP_LISTEN_OVERFLOW", 4011);
-    expect(&event, &[("class", "loss".into()), ("tcp_flags", ".".into()), ("role", "listener".into())]);
+    expect(&event, &[("class", "loss".into()), ("tcp_flags", "P.".into()), ("role", "listener".into())]);
     expect(&event, &[("lport", 4011.into()), ("direction", "in".into())]);
     is_ours(&event);
     drop((listener, clients));
+}
+
+#[test]
+fn a_syn_ack_that_is_sent_again_is_the_listeners() {
+    let (a, b) = Netns::pair();
+    let agent = Agent::live(&[]);
+    let to = address("10.7.0.2:4015");
+    let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+    b.nft_rule("input", "tcp dport 4015 tcp flags == ack drop");
+    let client = a.within(|| TcpStream::connect_timeout(&to, ATTEMPT).expect("its handshake is done"));
+    let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
+    expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4015.into())]);
+    is_ours(&again);
+    assert!(again["seq"].is_u64() && again["state"] == "NEW_SYN_RECV", "{again}");
+    drop((listener, client));
 }
 
 #[test]

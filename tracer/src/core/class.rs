@@ -64,6 +64,8 @@ pub fn class(reason: &str, of: &Circumstances) -> DropClass {
 fn nobody(of: &Circumstances) -> DropClass {
     match of.tcp_flags {
         _ if of.to_many => DropClass::Noise,
+        // A listener whose queue was full when the handshake ended: for the client it is a connection.
+        _ if of.state == Some(TcpState::Listen) => DropClass::Loss,
         Some(flags) if flags & TCP_SYN != 0 && flags & TCP_ACK == 0 => DropClass::Refused,
         Some(flags) if flags & (TCP_RST | TCP_FIN | TCP_ACK) != 0 => DropClass::Teardown,
         _ => DropClass::Refused,
@@ -98,6 +100,7 @@ mod tests {
             ("NO_SOCKET", tcp(TCP_RST), DropClass::Teardown),
             ("NO_SOCKET", ip, DropClass::Refused),
             ("NO_SOCKET", many, DropClass::Noise),
+            ("NO_SOCKET", Circumstances { state: Some(TcpState::Listen), ..tcp(TCP_ACK) }, DropClass::Loss),
             ("NOT_SPECIFIED", ip, DropClass::Loss),
             ("NOT_SPECIFIED", waiting, DropClass::Teardown),
             ("NOT_SPECIFIED", many, DropClass::Noise),
