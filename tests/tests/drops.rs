@@ -436,9 +436,10 @@ fn a_full_accept_queue_is_the_listeners() {
     let listener = b.within(|| {
         let listener = TcpListener::bind(to).expect("it listens");
         // SAFETY: a listening socket of ours.
-        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 4) }, 0);
         listener
     });
+    let earlier: Vec<_> = a.within(|| (0..4).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
     // Both handshakes are done for the clients, and neither for the server, whose queue has room for one.
     b.nft_rule("input", "tcp dport 4011 tcp flags == ack drop");
     let clients: Vec<_> = a.within(|| (0..2).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
@@ -452,7 +453,7 @@ fn a_full_accept_queue_is_the_listeners() {
     expect(&event, &[("class", "loss".into()), ("tcp_flags", "P.".into()), ("role", "listener".into())]);
     expect(&event, &[("lport", 4011.into()), ("direction", "in".into())]);
     is_ours(&event);
-    drop((listener, clients));
+    drop((listener, earlier, clients));
 }
 
 #[test]
