@@ -251,7 +251,9 @@ fn curl_against_nginx() {
     let dump = stream.dump(&[ns.inode()]);
     let conns = stream.conns(&[ns.inode()]);
     assert_eq!(conns.len(), 1, "one connection, and nothing of nginx: {dump}");
-    let events = conns.values().next().expect("one connection");
+    // The last FIN may be dropped with the socket's queue: what becomes of packets is not asked here.
+    let events: Vec<_> =
+        conns.values().next().expect("one connection").iter().filter(|e| e["event"] != "drop").collect();
     let kinds: Vec<_> = events.iter().filter_map(|e| e["event"].as_str()).collect();
     assert_eq!(kinds, ["connect", "established", "close"], "{dump}");
     let close = events[2];

@@ -19,7 +19,17 @@ pub enum Counter {
     SocketsUntracked = 5,
     /// Sockets whose end was only seen when the socket was destroyed: a transition was missed.
     ClosesRecovered = 6,
+    /// Dropped packets that were told one by one.
+    SentDrop = 7,
+    /// Dropped packets that were only counted.
+    FoldedDrop = 8,
+    /// Dropped packets of which nothing is known.
+    LostDrop = 9,
+    /// Retransmissions and resets handed to the ring.
+    SentSegment = 10,
+    /// Retransmissions and resets for which the ring had no room.
+    LostSegment = 11,
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = 8;
+pub const COUNTERS: u32 = 12;

@@ -1,5 +1,6 @@
 //! Bytes from the ring (or from a recording) to records, with checks.
 
+use crate::drops::{DropRecord, SegmentRecord};
 use crate::record::{
     CloseRecord, EXEC_ARGS, EXEC_PATH, ExecRecord, ExitRecord, ForkRecord, Header, RECORD_VERSION, RecordKind,
     SocketRecord,
@@ -18,6 +19,10 @@ pub enum Record<'a> {
     Exec(&'a ExecRecord),
     /// [`RecordKind::Exit`].
     Exit(&'a ExitRecord),
+    /// [`RecordKind::Drop`].
+    Drop(&'a DropRecord),
+    /// [`RecordKind::Retransmit`] and [`RecordKind::Reset`].
+    Segment(RecordKind, &'a SegmentRecord),
 }
 
 /// Why bytes are not a record.
@@ -72,6 +77,10 @@ unsafe impl Plain for ForkRecord {}
 unsafe impl Plain for ExecRecord {}
 // SAFETY: as above.
 unsafe impl Plain for ExitRecord {}
+// SAFETY: as above; the size asserts are in `drops`.
+unsafe impl Plain for DropRecord {}
+// SAFETY: as above.
+unsafe impl Plain for SegmentRecord {}
 
 fn view<T: Plain>(bytes: &[u8]) -> Result<&T, DecodeError> {
     if bytes.len() < size_of::<T>() {
@@ -101,6 +110,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         RecordKind::Close => Record::Close(view(bytes)?),
         RecordKind::Fork => Record::Fork(view(bytes)?),
         RecordKind::Exit => Record::Exit(view(bytes)?),
+        RecordKind::Drop => Record::Drop(view(bytes)?),
+        RecordKind::Retransmit | RecordKind::Reset => Record::Segment(kind, view(bytes)?),
         RecordKind::Exec => {
             let exec: &ExecRecord = view(bytes)?;
             if exec.path_len as usize > EXEC_PATH {
@@ -125,6 +136,8 @@ impl Record<'_> {
             Self::Fork(r) => r.header.boot_ns,
             Self::Exec(r) => r.header.boot_ns,
             Self::Exit(r) => r.header.boot_ns,
+            Self::Drop(r) => r.header.boot_ns,
+            Self::Segment(_, r) => r.header.boot_ns,
         }
     }
 }

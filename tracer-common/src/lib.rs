@@ -8,7 +8,9 @@
 
 pub mod counter;
 pub mod decode;
+pub mod drops;
 pub mod iterator;
+pub mod packet;
 pub mod record;
 pub mod settings;
 pub mod tcp;
@@ -24,6 +26,7 @@ mod pod {
         )* };
     }
     pod!(
+        crate::drops::Fold,
         crate::record::SocketState,
         crate::settings::Offsets,
         crate::settings::Settings,

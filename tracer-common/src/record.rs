@@ -3,6 +3,8 @@
 //! Integers are in host order (the ring never leaves the machine; a recording states its byte
 //! order). Addresses are bytes in network order, IPv4 in the first four.
 
+use crate::drops::{DropRecord, SegmentRecord};
+
 /// Version of the layouts in this file. A change of any layout changes it.
 pub const RECORD_VERSION: u8 = 1;
 
@@ -34,6 +36,12 @@ pub enum RecordKind {
     Exec = 17,
     /// A process ended. [`ExitRecord`].
     Exit = 18,
+    /// The kernel dropped a packet. [`DropRecord`].
+    Drop = 32,
+    /// A segment was sent again. [`SegmentRecord`].
+    Retransmit = 33,
+    /// RST was sent or received. [`SegmentRecord`].
+    Reset = 34,
 }
 
 impl RecordKind {
@@ -53,6 +61,9 @@ impl RecordKind {
             16 => Self::Fork,
             17 => Self::Exec,
             18 => Self::Exit,
+            32 => Self::Drop,
+            33 => Self::Retransmit,
+            34 => Self::Reset,
             _ => return None,
         })
     }
@@ -65,6 +76,8 @@ impl RecordKind {
             Self::Fork => size_of::<ForkRecord>(),
             Self::Exec => size_of::<ExecRecord>(),
             Self::Exit => size_of::<ExitRecord>(),
+            Self::Drop => size_of::<DropRecord>(),
+            Self::Retransmit | Self::Reset => size_of::<SegmentRecord>(),
             _ => size_of::<SocketRecord>(),
         }
     }

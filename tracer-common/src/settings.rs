@@ -188,6 +188,82 @@ offsets! {
     sys_exit_ret,
     /// Offset of the first argument in the arguments of the syscall entry tracepoints
     sys_enter_args,
+    /// `sk_buff.head`
+    skb_head,
+    /// `sk_buff.data`
+    skb_data,
+    /// `sk_buff.tail`, an offset from `head`
+    skb_tail,
+    /// `sk_buff.len`
+    skb_len,
+    /// `sk_buff.network_header`
+    skb_network_header,
+    /// `sk_buff.transport_header`
+    skb_transport_header,
+    /// `sk_buff.protocol`
+    skb_protocol,
+    /// `sk_buff.dev`
+    skb_dev,
+    /// `sk_buff.sk`
+    skb_sk,
+    /// `sk_buff.skb_iif`
+    skb_iif,
+    /// `sk_buff._skb_refdst`
+    skb_refdst,
+    /// `tcp_skb_cb.seq` from the start of `sk_buff`
+    skb_tcp_seq,
+    /// `tcp_skb_cb.end_seq` from the start of `sk_buff`
+    skb_tcp_end_seq,
+    /// `tcp_skb_cb.tcp_flags` from the start of `sk_buff`
+    skb_tcp_flags,
+    /// `net_device.ifindex`
+    dev_ifindex,
+    /// `net_device.name`
+    dev_name,
+    /// `net_device.nd_net.net`
+    dev_net,
+    /// `dst_entry.flags`
+    dst_flags,
+    /// `rtable.rt_type`
+    rt_type,
+    /// `rt6_info.rt6i_flags`
+    rt6_flags,
+    /// `sock_common.skc_listener` of a request socket
+    skc_listener,
+    /// `tcp_request_sock.snt_isn`
+    request_isn,
+    /// Byte that holds `inet_connection_sock.icsk_ca_state`
+    icsk_ca_state,
+    /// Mask of `icsk_ca_state` in that byte (not an offset)
+    icsk_ca_state_mask,
+    /// Arguments of the tracepoint `kfree_skb` (not an offset): 2, 3 with a reason, 4 with `rx_sk`
+    kfree_skb_args,
+    /// Arguments of the tracepoint `tcp_send_reset` (not an offset): 2, 3 with a reason
+    send_reset_args,
+    /// `skbaddr` in the classic tracepoint `skb:kfree_skb`
+    kfree_format_skbaddr,
+    /// `location` there
+    kfree_format_location,
+    /// `rx_sk` there
+    kfree_format_rx_sk,
+    /// `reason` there
+    kfree_format_reason,
+    /// `skbaddr` in the classic tracepoint `tcp:tcp_send_reset`
+    send_reset_format_skbaddr,
+    /// `skaddr` there
+    send_reset_format_skaddr,
+    /// `reason` there
+    send_reset_format_reason,
+    /// `skaddr` in the classic tracepoint `tcp:tcp_receive_reset`
+    receive_reset_format_skaddr,
+    /// `skbaddr` in the classic tracepoint `tcp:tcp_retransmit_skb`
+    retransmit_format_skbaddr,
+    /// `skaddr` there
+    retransmit_format_skaddr,
+    /// `skaddr` in the classic tracepoint `tcp:tcp_retransmit_synack`
+    synack_format_skaddr,
+    /// `req` there
+    synack_format_req,
 }
 
 /// Only these processes (map `PIDS`).
@@ -266,14 +342,25 @@ pub struct Settings {
     pub role: u32,
     /// Level of that cgroup below the root.
     pub cgroup_level: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Dropped packets that one CPU may tell one by one in a tenth of a second.
+    pub drops_told: u32,
+    /// Drawn at random: without it others could choose packets that are taken for equal.
+    pub drops_seed: u64,
 }
 
 impl Settings {
     /// No filter, no optional record.
-    pub const NONE: Self =
-        Self { cgroup_id: 0, wake_bytes: 0, filters: 0, wants: 0, family: 0, role: 0, cgroup_level: 0, reserved: 0 };
+    pub const NONE: Self = Self {
+        cgroup_id: 0,
+        wake_bytes: 0,
+        filters: 0,
+        wants: 0,
+        family: 0,
+        role: 0,
+        cgroup_level: 0,
+        drops_told: 0,
+        drops_seed: 0,
+    };
 }
 
 /// Key of the IPv4 prefix map: the kernel's `bpf_lpm_trie_key`.
@@ -297,7 +384,7 @@ pub struct PrefixKey6 {
 }
 
 const _: () = {
-    assert!(size_of::<Settings>() == 40);
+    assert!(size_of::<Settings>() == 48);
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };

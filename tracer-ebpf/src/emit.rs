@@ -50,7 +50,7 @@ pub unsafe fn submit<T>(place: *mut T, sent: Counter) {
 
 /// The header of a record of `kind` at `boot_ns`.
 #[inline(always)]
-pub fn header(kind: RecordKind, boot_ns: u64) -> Header {
+pub const fn header(kind: RecordKind, boot_ns: u64) -> Header {
     Header { kind: kind as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns }
 }
 

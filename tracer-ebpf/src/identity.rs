@@ -15,6 +15,8 @@ pub enum Site {
     Listen = 2,
     Established = 3,
     Accept = 4,
+    /// Any context; guarded by `drops::Scratch::busy`.
+    Drop = 5,
 }
 
 /// In the place of a [`Site`]: the number is made from an address.

@@ -1,5 +1,6 @@
 //! Every map.
 
+use crate::drops::Scratch;
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
@@ -7,6 +8,7 @@ use aya_ebpf::{
 };
 use tracer_common::{
     counter::{COUNTERS, Counter},
+    drops::{FOLDS as PLACES, Fold},
     record::{Connecting, SocketState},
 };
 
@@ -73,6 +75,23 @@ pub static PREFIXES4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1024, BPF_F_
 /// IPv6 prefixes of `FILTER_*ADDR`.
 #[map]
 pub static PREFIXES6: LpmTrie<[u32; 4], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Drops, retransmissions and resets: apart, so that a storm of them costs no lifecycle event. The
+/// agent sets the size.
+#[map]
+pub static DROPS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// As [`WAITING`], of [`DROPS`].
+#[map]
+pub static DROPS_WAITING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Where equal drops are counted. The agent makes it as small as can be if none are wanted.
+#[map]
+pub static FOLDS: PerCpuArray<Fold> = PerCpuArray::with_max_entries(PLACES, 0);
+
+/// Where one CPU works on one dropped packet.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// Adds one to a counter.
 #[inline(always)]

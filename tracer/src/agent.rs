@@ -13,6 +13,7 @@ use tokio::{
 use tracer_common::{
     counter::Counter,
     decode::{Record, decode},
+    record::RecordKind,
 };
 
 mod acceptors;
@@ -21,7 +22,9 @@ use self::acceptors::Acceptors;
 use crate::{
     backlog::Backlog,
     clock,
+    command::session::PacketSession,
     core::{Core, Input, Seed},
+    feed::PacketFeed,
     filter::Filter,
     kernel::{
         backend::Hook,
@@ -77,6 +80,8 @@ pub struct Agent<'p> {
     ring: Ring,
     core: Core<Filter>,
     presenter: &'p mut dyn Presenter,
+    /// Dropped, repeated and reset packets; `None` if nobody wants them.
+    feed: Option<PacketFeed>,
     shown: Shown,
     root: ProcRoot,
     limits: Limits,
@@ -97,6 +102,10 @@ pub struct Lost {
     pub lifecycle: u64,
     /// Process records.
     pub process: u64,
+    /// Dropped packets of which nothing is known.
+    pub drop: u64,
+    /// Retransmissions and resets.
+    pub segment: u64,
     /// Runs of a program that the kernel skipped.
     pub missed: u64,
     /// Records that could not be understood.
@@ -106,10 +115,12 @@ pub struct Lost {
 impl Lost {
     /// By their names in the stream.
     #[must_use]
-    pub const fn classes(&self) -> [(&'static str, u64); 4] {
+    pub const fn classes(&self) -> [(&'static str, u64); 6] {
         [
             ("lifecycle", self.lifecycle),
             ("process", self.process),
+            ("drop", self.drop),
+            ("segment", self.segment),
             ("missed", self.missed),
             ("undecoded", self.undecoded),
         ]
@@ -190,6 +201,7 @@ impl<'p> Agent<'p> {
     /// If the ring cannot be polled.
     pub fn new(
         mut kernel: Kernel,
+        packets: Option<PacketSession>,
         filter: Filter,
         root: ProcRoot,
         limits: Limits,
@@ -198,13 +210,21 @@ impl<'p> Agent<'p> {
         let ring = kernel.ring()?;
         let debug_log = kernel.debug_log()?;
         let attached_ns = kernel.started_ns;
-        let shown = Shown::new(filter.clone(), limits.count);
-        let mut core = Core::new(filter);
+        let mut core = Core::new(filter.clone());
         core.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() }, &mut Nowhere);
+        let feed = match packets {
+            Some(PacketSession { reasons, symbols }) => {
+                let drops = kernel.backend(Hook::Drop).is_some();
+                core.apply(Input::Packets { reasons, drops }, &mut Nowhere);
+                Some(PacketFeed::new(kernel.drops_ring()?, kernel.folds()?, symbols))
+            }
+            None => None,
+        };
         Ok(Self {
             kernel,
             ring,
-            shown,
+            feed,
+            shown: Shown::new(filter, limits.count),
             core,
             presenter,
             root,
@@ -224,6 +244,9 @@ impl<'p> Agent<'p> {
     /// If the ring or a signal handler fails.
     pub async fn run(mut self, earlier: Earlier, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
         let mut snapshot = Some(self.start_snapshot(earlier)?);
+        if let Some(feed) = &mut self.feed {
+            feed.start().context("cannot start a thread")?;
+        }
         go_first();
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let (mut interrupt, mut terminate, mut hangup) =
@@ -233,6 +256,12 @@ impl<'p> Agent<'p> {
         let stop = loop {
             tokio::select! {
                 ready = self.ring.ready(), if self.backlog.as_ref().is_none_or(Backlog::has_room) => {
+                    ready.context("cannot poll the BPF ring buffer")?;
+                    self.drain();
+                }
+                ready = async { match &mut self.feed { Some(feed) => feed.ready().await, None => std::future::pending().await } },
+                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) =>
+                {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
@@ -248,7 +277,10 @@ impl<'p> Agent<'p> {
                 passed = async { match &mut self.debug_log { Some(log) => log.pass_on().await, None => std::future::pending().await } } => {
                     passed.context("cannot poll the kernel side's debug log")?;
                 }
-                _ = look.tick() => self.look_for_losses(),
+                _ = look.tick() => {
+                    self.look_for_losses();
+                    self.drain();
+                }
                 // `run` passes them on to its command, and ends when that does.
                 _ = interrupt.recv(), if !forwarding => break Stop::Signal,
                 _ = terminate.recv(), if !forwarding => break Stop::Signal,
@@ -313,16 +345,30 @@ impl<'p> Agent<'p> {
 
     /// Drains one wake-up's worth.
     fn drain(&mut self) {
+        let Self { ring, core, presenter, shown, root, backlog, lost, feed, .. } = self;
+        // Packets first: whatever connection they belong to is recorded by then.
+        let mut more = true;
+        while let Some(feed) = feed.as_mut().filter(|feed| more && feed.has_room()) {
+            more = feed.drain(&mut lost.undecoded);
+        }
         // Bounded, so that signals and timers have their turn under a flood.
+        let mut rest = true;
         for _ in 0..8 {
-            let Self { ring, core, presenter, shown, root, backlog, lost, .. } = self;
             let count = ring.drain(|bytes| match backlog {
                 Some(backlog) => backlog.push(bytes),
-                None => take(bytes, core, root, &mut shown.sink(*presenter), lost),
+                None => {
+                    let sink = &mut shown.sink(*presenter);
+                    release_before(bytes, feed.as_mut(), core, root, sink, &mut lost.undecoded);
+                    take(bytes, core, root, sink, lost);
+                }
             });
-            if !Ring::is_full_batch(count) || shown.is_full() {
+            rest = Ring::is_full_batch(count);
+            if !rest || shown.is_full() {
                 break;
             }
+        }
+        if let Some(feed) = feed.as_mut().filter(|_| !rest && backlog.is_none()) {
+            feed.release(None, core, root, &mut shown.sink(*presenter));
         }
     }
 
@@ -334,7 +380,7 @@ impl<'p> Agent<'p> {
         for gap in &after.gaps {
             warn!("{gap}");
         }
-        let Self { core, presenter, shown, root, lost, attached_ns, .. } = self;
+        let Self { core, presenter, shown, root, lost, attached_ns, feed, .. } = self;
         let mut sink = shown.sink(*presenter);
         // The later picture of a process counts, unless it has executed something meanwhile: then the
         // earlier one does, and the records tell the rest. It also tells of those that are gone.
@@ -354,7 +400,10 @@ impl<'p> Agent<'p> {
             opened_since: backlog.opened(),
         };
         core.apply(Input::Seed(seed), &mut sink);
-        backlog.for_each(|bytes| take(bytes, core, root, &mut sink, lost));
+        backlog.for_each(|bytes| {
+            release_before(bytes, feed.as_mut(), core, root, &mut sink, &mut lost.undecoded);
+            take(bytes, core, root, &mut sink, lost);
+        });
         core.apply(Input::Reconciled, &mut sink);
     }
 
@@ -367,12 +416,22 @@ impl<'p> Agent<'p> {
             }
         };
         let boot_ns = clock::boot_ns();
-        for (counter, class) in [(Counter::LostLifecycle, "lifecycle"), (Counter::LostProcess, "process")] {
+        if let Some(feed) = &mut self.feed {
+            feed.sweep(counters.get(Counter::FoldedDrop));
+        }
+        for (counter, class) in [
+            (Counter::LostLifecycle, "lifecycle"),
+            (Counter::LostProcess, "process"),
+            (Counter::LostDrop, "drop"),
+            (Counter::LostSegment, "segment"),
+        ] {
             let count = counters.get(counter) - self.known.get(counter);
             self.lose(boot_ns, class, count);
         }
         self.lost.lifecycle = counters.get(Counter::LostLifecycle);
         self.lost.process = counters.get(Counter::LostProcess);
+        self.lost.drop = counters.get(Counter::LostDrop);
+        self.lost.segment = counters.get(Counter::LostSegment);
         self.known = counters;
     }
 
@@ -386,9 +445,16 @@ impl<'p> Agent<'p> {
     /// What is still in the ring, what was lost, what is still open.
     fn finish(mut self, stop: Stop) -> Outcome {
         let end_ns = clock::boot_ns();
+        let programs = self.kernel.costs();
+        self.kernel.detach_packets();
+        let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
+        while feed.as_mut().is_some_and(|feed| feed.drain(&mut lost.undecoded)) {}
         for _ in 0..64 {
-            let Self { ring, core, presenter, shown, root, lost, .. } = &mut self;
-            let count = ring.drain(|bytes| take(bytes, core, root, &mut shown.sink(*presenter), lost));
+            let count = ring.drain(|bytes| {
+                let sink = &mut shown.sink(*presenter);
+                release_before(bytes, feed.as_mut(), core, root, sink, &mut lost.undecoded);
+                take(bytes, core, root, sink, lost);
+            });
             if !Ring::is_full_batch(count) {
                 break;
             }
@@ -397,7 +463,9 @@ impl<'p> Agent<'p> {
         if let Some(log) = &mut self.debug_log {
             log.flush();
         }
-        let programs = self.kernel.costs();
+        if let Some(feed) = &mut self.feed {
+            feed.release(None, &mut self.core, &self.root, &mut self.shown.sink(self.presenter));
+        }
         self.lost.missed = programs.iter().map(|program| program.missed).sum();
         let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
         self.lose(end_ns, "missed", missed);
@@ -419,6 +487,28 @@ impl<'p> Agent<'p> {
             tally: self.shown.into_tally(),
             end_ns,
         }
+    }
+}
+
+/// Packets that were told of before the record in `bytes`. Of a connection that closes all are there
+/// by then, in their own ring.
+fn release_before(
+    bytes: &[u8],
+    feed: Option<&mut PacketFeed>,
+    core: &mut Core<Filter>,
+    root: &ProcRoot,
+    sink: &mut dyn Sink,
+    undecoded: &mut u64,
+) {
+    let Some(feed) = feed else { return };
+    let closes = bytes.first() == Some(&(RecordKind::Close as u8));
+    if closes && feed.has_room() {
+        feed.drain(undecoded);
+    }
+    if feed.is_waiting()
+        && let Ok(record) = decode(bytes)
+    {
+        feed.release(Some(record.boot_ns()), core, root, sink);
     }
 }
 

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod command;
 pub mod core;
 pub mod explain;
+pub mod feed;
 pub mod filter;
 mod gate;
 pub mod kernel;

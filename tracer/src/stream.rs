@@ -8,12 +8,17 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-pub use tracer_common::tcp::TcpState;
+pub use tracer_common::{drops::Direction, tcp::TcpState};
 
 /// Names one connection in the stream; never reused in one run. A socket that is disconnected and
 /// connected again is a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// No connection that is followed: a packet that belongs to none.
+    pub const NONE: Self = Self(0);
+}
 
 /// Which way a connection was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -264,6 +269,135 @@ pub struct Close {
     pub incomplete: bool,
 }
 
+/// What a drop means for whoever waits for the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DropClass {
+    /// Somebody misses it: it has to be sent again, or is gone for good.
+    Loss,
+    /// A rule forbids it.
+    Policy,
+    /// Nobody wants it: nothing listens there.
+    Refused,
+    /// What is left of a connection that is over.
+    Teardown,
+    /// Nobody misses it.
+    Noise,
+}
+
+impl DropClass {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Loss, Self::Policy, Self::Refused, Self::Teardown, Self::Noise];
+
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::Policy => "policy",
+            Self::Refused => "refused",
+            Self::Teardown => "teardown",
+            Self::Noise => "noise",
+        }
+    }
+
+    /// Lines of text leave it out unless it is asked for.
+    #[must_use]
+    pub const fn is_quiet(self) -> bool {
+        matches!(self, Self::Teardown | Self::Noise)
+    }
+}
+
+/// Where a packet came from and went to, as its headers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketEnds {
+    /// Source address.
+    pub saddr: IpAddr,
+    /// Source port; `None` where the protocol has none, or the packet does not tell.
+    pub sport: Option<u16>,
+    /// Destination address.
+    pub daddr: IpAddr,
+    /// Destination port.
+    pub dport: Option<u16>,
+}
+
+/// A packet, or several equal ones, that the kernel dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drop {
+    /// Name of the reason; `None` where this kernel gives none: then `symbol` stands for it.
+    pub reason: Option<Rc<str>>,
+    /// Its number in the running kernel.
+    pub reason_id: Option<u32>,
+    /// What it means.
+    pub class: DropClass,
+    /// Address of the call that dropped it; `None` where addresses are hidden.
+    pub location: Option<u64>,
+    /// The same as `function+0xoffset`.
+    pub symbol: Option<Rc<str>>,
+    /// Name of the device. Hostile bytes.
+    pub iface: Option<Rc<str>>,
+    /// Which way it went.
+    pub direction: Direction,
+    /// Bytes, from the network header on.
+    pub len: u32,
+    /// `tcp`, `udp`, `icmp` …; `None` for what is no IP packet.
+    pub protocol: Option<&'static str>,
+    /// `None` for what is no IP packet.
+    pub ends: Option<PacketEnds>,
+    /// Flags of TCP.
+    pub tcp_flags: Option<u8>,
+    /// Sequence number of TCP.
+    pub seq: Option<u32>,
+    /// Type and code of ICMP.
+    pub icmp: Option<(u8, u8)>,
+    /// Protocol and ends of the packet that an ICMP error is about.
+    pub about: Option<(&'static str, PacketEnds)>,
+    /// A fragment of a larger packet.
+    pub fragment: bool,
+    /// Packets.
+    pub count: u64,
+    /// Time of the first, if they are several.
+    pub first_ns: u64,
+    /// Of the packets only reason and location are known to be the same.
+    pub mixed: bool,
+}
+
+impl Drop {
+    /// What stands for the reason.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        self.reason.as_deref().or(self.symbol.as_deref()).unwrap_or("unknown")
+    }
+}
+
+/// What was sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// SYN.
+    Syn,
+    /// SYN-ACK.
+    SynAck,
+    /// Data.
+    Data,
+    /// FIN without data.
+    Fin,
+    /// A tail loss probe.
+    Probe,
+}
+
+impl Segment {
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syn => "syn",
+            Self::SynAck => "synack",
+            Self::Data => "data",
+            Self::Fin => "fin",
+            Self::Probe => "probe",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<'a> {
@@ -308,6 +442,24 @@ pub enum Kind<'a> {
     },
     /// The socket is done.
     Close(&'a Close),
+    /// A segment was sent again.
+    Retransmit {
+        /// State of the socket; `None` if it is not known.
+        state: Option<TcpState>,
+        /// Which.
+        what: Segment,
+        /// Its sequence number.
+        seq: Option<u32>,
+    },
+    /// RST was sent or received.
+    Reset {
+        /// Received, and not sent.
+        received: bool,
+        /// Why it was sent, if the kernel tells.
+        reason: Option<&'a str>,
+    },
+    /// The kernel dropped a packet.
+    Drop(&'a Drop),
     /// Events of one class could not be delivered.
     Lost {
         /// `lifecycle`, `process` …
@@ -347,6 +499,9 @@ impl Kind<'_> {
             Self::State { .. } => "state",
             Self::Error { .. } => "error",
             Self::Close(_) => "close",
+            Self::Retransmit { .. } => "retransmit",
+            Self::Reset { .. } => "reset",
+            Self::Drop(_) => "drop",
             Self::Lost { .. } => "lost",
         }
     }

@@ -75,6 +75,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub states: bool,
 
+    /// Also drops that nobody misses, and resets
+    #[arg(long)]
+    pub all: bool,
+
     /// No banner, no summary, no warnings
     #[arg(short, long)]
     pub quiet: bool,
@@ -114,6 +118,8 @@ impl OutputArgs {
             utc: self.utc,
             color,
             open: all || filter.asks_for("open"),
+            quiet_drops: all || self.all || filter.asks_for("drop") || filter.asks_for_reason(),
+            resets: all || self.all || filter.asks_for("reset") || filter.asks_for_reason(),
             open_at_end: all || filter.asks_for("close") || filter.asks_for_verdict(Verdict::OpenAtEnd),
         }
     }

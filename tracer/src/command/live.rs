@@ -33,7 +33,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let limits = Limits { duration: args.output.duration, count: args.output.count };
     let outcome = runtime()?.block_on(async {
         report::banner(&session, "the TCP connections of this host", &args.output);
-        let agent = Agent::new(session.kernel, filter, root, limits, &mut destination)?;
+        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut destination)?;
         agent.run(earlier, None).await
     })?;
     let end_ns = outcome.end_ns;

@@ -72,7 +72,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let pid = child.id().context("the command is gone before it began")?;
         let start = Host::default().process(pid).ok().flatten().map(|process| process.start_ns);
         filter.follow_process(pid, start);
-        let agent = Agent::new(session.kernel, filter, root, limits, &mut destination)?;
+        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut destination)?;
         agent.run(earlier, Some(Box::pin(supervise(child, signals)))).await.map(Ok)
     })?;
     let outcome = match ended {

@@ -14,9 +14,11 @@ use crate::{
         backend::{Backend, Degradation, Hook, degradations},
         btf::{Btf, BtfError},
         format::{Tracefs, mount_tracefs},
-        load::{Kernel, Plan},
+        load::{Kernel, Packets, Plan},
         offsets::{self, Resolved},
+        reasons::Reasons,
         selection::Selection,
+        symbols::KernelSymbols,
         types::KernelTypes,
     },
 };
@@ -36,6 +38,8 @@ pub struct Host {
     pub no_btf: Option<BtfError>,
     /// Offsets.
     pub resolved: Resolved,
+    /// Names of drop and reset reasons.
+    pub reasons: Reasons,
     /// tracefs, mounted by us if nobody had.
     pub tracefs: Option<Tracefs>,
 }
@@ -70,7 +74,8 @@ impl Host {
             Tracefs::find(Path::new("/"))
         });
         let resolved = offsets::resolve(ours.as_ref(), tracefs.as_ref());
-        Ok(Self { types, no_btf, resolved, tracefs })
+        let reasons = ours.as_ref().map(Reasons::read).unwrap_or_default();
+        Ok(Self { types, no_btf, resolved, reasons, tracefs })
     }
 }
 
@@ -101,7 +106,24 @@ pub struct Session {
     pub kernel: Kernel,
     /// What is missing.
     pub degradations: Vec<Degradation>,
+    /// What of packets is traced.
+    pub packets: Option<PacketSession>,
 }
+
+/// What is needed to tell of packets.
+#[derive(Debug)]
+pub struct PacketSession {
+    /// Names of reasons.
+    pub reasons: Reasons,
+    /// Names of call sites.
+    pub symbols: KernelSymbols,
+}
+
+/// Dropped packets that are told one by one in a second, at the most, all CPUs together; beyond
+/// that they are counted by reason and call site.
+const DROPS_TOLD: u32 = 20_000;
+/// The same for one CPU of many, in a tenth of a second.
+const LEAST_DROPS_TOLD: u32 = 50;
 
 /// More that goes into the kernel than the filter says.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +153,7 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     let host = Host::look(extra.types.as_ref())?;
     let compiled = KernelFilter::compile(filter, |path| filter::cgroup::find(Path::new("/sys/fs/cgroup"), path));
     let plan = plan(&compiled, filter, output, extra, &host)?;
+    let symbols = plan.packets.any().then(KernelSymbols::default);
     let mut kernel = Kernel::load(&plan, &host.types)?;
     if filter.follows() && extra.follow_from.is_none() {
         // Children born between the first look and the attachment.
@@ -142,7 +165,8 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     }
     let degradations =
         degradations(&kernel.choices, host.no_btf.is_none(), &host.resolved.offsets, &host.resolved.missing);
-    Ok(Session { kernel, degradations })
+    let packets = symbols.map(|symbols| PacketSession { reasons: host.reasons, symbols });
+    Ok(Session { kernel, degradations, packets })
 }
 
 fn plan(
@@ -166,6 +190,9 @@ fn plan(
     if output.states || filter.wants_states() {
         settings.wants |= WANT_STATES;
     }
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
+    settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
+    settings.drops_seed = seed();
     let mut pids = compiled.pids.clone();
     if filter.follows() {
         settings.filters |= tracer_common::settings::FILTER_FOLLOW;
@@ -196,5 +223,19 @@ fn plan(
         ring_bytes,
         sockets: extra.sockets,
         forced: extra.forced.clone(),
+        packets: Packets {
+            drops: filter.shows_kind("drop"),
+            retransmits: filter.shows_kind("retransmit"),
+            // Lines leave them out unless they are asked for: the verdict says it.
+            resets: filter.shows_kind("reset") && (output.json || output.text_options(filter, false).resets),
+        },
     })
+}
+
+/// Eight bytes that nobody else knows.
+fn seed() -> u64 {
+    let mut seed = 0_u64;
+    // SAFETY: eight writable bytes. Should the kernel have none to give yet, a fixed seed does.
+    unsafe { libc::getrandom((&raw mut seed).cast(), 8, libc::GRND_NONBLOCK) };
+    seed
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use tracer_common::record::{CloseRecord, Tuple};
 
+use super::packets::PacketEvent;
 use crate::stream::{self, ConnId, Kind, Owner, OwnerSource, Role, Socket, TcpState};
 
 /// What names a connection from outside: a tuple is unique among the live sockets of a namespace.
@@ -66,7 +67,7 @@ pub struct Connection {
     /// The filter's final word, once there is one.
     pub admitted: Option<bool>,
     /// Events that the filter cannot decide yet.
-    pub held: Vec<(u64, Kind<'static>)>,
+    pub held: Vec<(u64, Held)>,
     /// The close of a connection that nobody has accepted yet: accept() may still name its owner.
     pub closed: Option<Box<CloseRecord>>,
     /// The last error that was said.
@@ -75,6 +76,19 @@ pub struct Connection {
     pub seen_as: Option<TcpState>,
     /// The state in the snapshot, for `open`.
     pub opened_as: Option<TcpState>,
+    /// Packets of this connection that were dropped.
+    pub drops: u64,
+    /// Packets find it by its tuple, under this key.
+    pub indexed: Option<u64>,
+}
+
+/// An event that waits for the filter's decision.
+#[derive(Debug)]
+pub enum Held {
+    /// Of the connection itself.
+    Own(Kind<'static>),
+    /// Of one of its packets.
+    Packet(Box<PacketEvent>),
 }
 
 impl Connection {
@@ -103,18 +117,31 @@ impl Connection {
             last_errno: 0,
             seen_as: None,
             opened_as: None,
+            drops: 0,
+            indexed: None,
         }
     }
 
     /// The keys that every one of its events has.
     #[must_use]
     pub fn socket(&self) -> Socket<'_> {
-        let tuple = &self.tuple;
+        Socket {
+            owner: self.owner.as_deref(),
+            owner_source: self.owner_source,
+            holders: &self.holders,
+            mptcp: self.mptcp,
+            ..Self::socket_of(self.conn, &self.tuple, self.role)
+        }
+    }
+
+    /// The same, without an owner.
+    #[must_use]
+    pub fn socket_of<'a>(conn: ConnId, tuple: &Tuple, role: Role) -> Socket<'a> {
         let (laddr, local_mapped) = stream::address(tuple.family, tuple.laddr);
         let (raddr, remote_mapped) = stream::address(tuple.family, tuple.raddr);
-        let listener = self.role == Role::Listener;
+        let listener = role == Role::Listener;
         Socket {
-            conn: self.conn,
+            conn,
             proto: "tcp",
             family: tuple.family,
             v4mapped: local_mapped || remote_mapped,
@@ -125,11 +152,11 @@ impl Connection {
             rport: Some(tuple.rport).filter(|port| !listener && (*port != 0 || !raddr.is_unspecified())),
             ifindex: Some(tuple.ifindex).filter(|index| *index != 0),
             netns: Some(tuple.netns).filter(|inode| *inode != 0),
-            role: self.role,
-            owner: self.owner.as_deref(),
-            owner_source: self.owner_source,
-            holders: &self.holders,
-            mptcp: self.mptcp,
+            role,
+            owner: None,
+            owner_source: OwnerSource::Unknown,
+            holders: &[],
+            mptcp: false,
         }
     }
 

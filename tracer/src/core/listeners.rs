@@ -38,26 +38,30 @@ impl Listeners {
     }
 
     /// Who listens where a child with this tuple came in; in any namespace, if its own is not known.
-    /// `None` also where several processes share
-    /// the port (`SO_REUSEPORT`) and nothing tells which of them it was.
+    /// `None` if nobody is known to, or if different processes share the port (`SO_REUSEPORT`) and
+    /// nothing tells which of them it was.
     #[must_use]
     pub fn owner(&self, child: &Tuple) -> Option<&Rc<Owner>> {
-        if child.netns == 0 {
-            let anywhere = self.by_port.iter().filter(|((_, port), _)| *port == child.lport);
-            return the_one_owner(anywhere.flat_map(|(_, list)| list), child);
-        }
-        the_one_owner(self.by_port.get(&(child.netns, child.lport))?.iter(), child)
+        let (first, mut others) = self.candidates(child)?;
+        others.all(|other| other.owner.pid == first.owner.pid).then_some(&first.owner)
     }
-}
 
-/// The process that owns all of these listeners that `child` can have come in by: those at its own
-/// address, else those at any.
-fn the_one_owner<'a>(list: impl Iterator<Item = &'a Listener> + Clone, child: &Tuple) -> Option<&'a Rc<Owner>> {
-    let of = |laddr: [u32; 4]| list.clone().filter(move |l| l.family == child.family && l.laddr == laddr);
-    let mut candidates = of(child.laddr).map(|listener| &listener.owner).collect::<Vec<_>>();
-    if candidates.is_empty() {
-        candidates = of([0; 4]).map(|listener| &listener.owner).collect();
+    /// The number of the only listener that a packet to this tuple's local end can be for.
+    #[must_use]
+    pub fn find(&self, child: &Tuple) -> Option<u64> {
+        let (only, mut others) = self.candidates(child)?;
+        others.next().is_none().then_some(only.id)
     }
-    let first = *candidates.first()?;
-    candidates.iter().all(|owner| owner.pid == first.pid).then_some(first)
+
+    /// The first one and the others. An exact address goes before any; a socket of IPv6 takes IPv4, too.
+    fn candidates(&self, child: &Tuple) -> Option<(&Listener, impl Iterator<Item = &Listener>)> {
+        let (netns, port) = (child.netns, child.lport);
+        let anywhere = (netns == 0).then(|| self.by_port.iter().filter(move |((_, known), _)| *known == port));
+        let here = self.by_port.get(&(netns, port)).filter(|_| netns != 0);
+        let list = anywhere.into_iter().flatten().flat_map(|(_, list)| list).chain(here.into_iter().flatten());
+        [(child.family, child.laddr), (child.family, [0; 4]), (6, [0; 4])].into_iter().find_map(|(family, laddr)| {
+            let mut fitting = list.clone().filter(move |known| known.family == family && known.laddr == laddr);
+            Some((fitting.next()?, fitting))
+        })
+    }
 }

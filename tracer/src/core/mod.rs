@@ -3,11 +3,13 @@
 //! Deterministic, without I/O and without a clock: the same inputs in the same order give the same
 //! events, whether they come from the kernel, from a test or from a recording.
 
+mod class;
 mod connection;
 mod holders;
 mod identity;
 mod listeners;
 mod namespace;
+pub mod packets;
 mod process;
 mod records;
 mod seed;
@@ -20,18 +22,21 @@ use std::collections::{HashMap, HashSet};
 
 use tracer_common::{decode::Record, record::Tuple};
 
-use self::{
-    connection::{Connection, TupleKey},
-    identity::IdentityHasher,
-    listeners::Listeners,
-    namespace::Seeds,
-    process::ProcessTable,
-};
 pub use self::{
+    class::{Circumstances, class},
     holders::Holders,
     process::ProcessSnapshot,
     seed::{Seed, SeedSocket},
 };
+use self::{
+    connection::{Connection, Held, TupleKey},
+    identity::IdentityHasher,
+    listeners::Listeners,
+    namespace::Seeds,
+    packets::Packets,
+    process::ProcessTable,
+};
+use crate::kernel::reasons::Reasons;
 use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
 
 /// What a filter says of a connection.
@@ -84,6 +89,17 @@ pub enum Input<'a> {
     },
     /// Who holds the sockets that [`Core::unowned`] has asked for.
     Holders(Holders),
+    /// Packets are told of, too: the names of reasons in the running kernel, and whether drops are.
+    Packets {
+        /// Names.
+        reasons: Reasons,
+        /// Drops are hooked.
+        drops: bool,
+    },
+    /// What a call site is called; `None` if that is not known.
+    Symbol(u64, Option<String>),
+    /// Who holds the file of a socket, by its inode number; oldest first.
+    Holding(u64, Vec<u32>),
     /// What was seen before the hooks were attached may be forgotten now.
     Reconciled,
     /// The trace ends.
@@ -114,6 +130,7 @@ pub struct Core<G> {
     hints: HashMap<TupleKey, SeedSocket>,
     /// When the hooks were attached.
     attached_ns: u64,
+    packets: Packets,
     last_conn: u64,
     last_seed: u64,
     filtered: u64,
@@ -135,6 +152,7 @@ impl<G: Gate> Core<G> {
             unowned: false,
             hints: HashMap::new(),
             attached_ns: 0,
+            packets: Packets::default(),
             last_conn: 0,
             last_seed: 0,
             filtered: 0,
@@ -155,6 +173,11 @@ impl<G: Gate> Core<G> {
                 self.processes.exit(record.pid);
                 self.gate.exit(record.pid);
             }
+            Input::Record(Record::Drop(record)) => self.drop_record(record, sink),
+            Input::Record(Record::Segment(kind, record)) => self.segment_record(kind, record, sink),
+            Input::Packets { reasons, drops } => self.packets.begin(reasons, drops),
+            Input::Symbol(address, name) => self.packets.learn_symbol(address, name.as_deref()),
+            Input::Holding(inode, pids) => self.learn_holders(inode, &pids),
             Input::Process(snapshot) => self.processes.snapshot(snapshot),
             Input::NoProcess(pid, start_ns) => self.processes.settle(pid, start_ns),
             Input::Seed(seed) => self.seed(seed, sink),
@@ -220,7 +243,7 @@ impl<G: Gate> Core<G> {
         match self.admit(connection, sink) {
             Admission::Pass => emit(connection, boot_ns, kind, sink),
             Admission::Reject => self.filtered += 1,
-            Admission::Undecided => connection.held.push((boot_ns, kind)),
+            Admission::Undecided => connection.held.push((boot_ns, Held::Own(kind))),
         }
     }
 
@@ -230,6 +253,7 @@ impl<G: Gate> Core<G> {
             let admitted = self.gate.admit_finally(&connection.socket());
             self.decide(connection, admitted, sink);
         }
+        self.packets.forget(connection);
         if connection.admitted == Some(true) {
             emit(connection, boot_ns, Kind::Close(close), sink);
         } else {
@@ -251,11 +275,11 @@ impl<G: Gate> Core<G> {
 
     fn decide(&mut self, connection: &mut Connection, admitted: bool, sink: &mut dyn Sink) {
         connection.admitted = Some(admitted);
-        for (boot_ns, kind) in std::mem::take(&mut connection.held) {
-            if admitted {
-                emit(connection, boot_ns, kind, sink);
-            } else {
-                self.filtered += 1;
+        for (boot_ns, held) in std::mem::take(&mut connection.held) {
+            match held {
+                _ if !admitted => self.filtered += 1,
+                Held::Own(kind) => emit(connection, boot_ns, kind, sink),
+                Held::Packet(packet) => emit(connection, boot_ns, packet.kind(), sink),
             }
         }
     }

@@ -75,7 +75,13 @@ impl<G: Gate> Core<G> {
                 }
                 return;
             }
-            RecordKind::Close | RecordKind::Fork | RecordKind::Exec | RecordKind::Exit => {}
+            RecordKind::Close
+            | RecordKind::Fork
+            | RecordKind::Exec
+            | RecordKind::Exit
+            | RecordKind::Drop
+            | RecordKind::Retransmit
+            | RecordKind::Reset => {}
         }
         self.keep(&record.state, connection);
     }
@@ -198,7 +204,7 @@ impl<G: Gate> Core<G> {
             self.say(connection, self.attached_or(boot_ns), Kind::Open { state }, sink);
         }
         self.say_held_back(connection, record.socket.state.flags, sink);
-        let close = close_of(connection, record);
+        let close = Close { drops: self.packets.drops_of(connection), ..close_of(connection, record) };
         // Since 6.10 the kernel sets the error, moves to CLOSE and reports the error only then
         // (tcp_done_with_error, commit 5ce4645c23cf); before, it reported first. Either way it is
         // told once, before the close. An orphan has nobody to report to.
@@ -226,7 +232,8 @@ impl<G: Gate> Core<G> {
     }
 
     /// Puts a connection back.
-    fn keep(&mut self, state: &SocketState, connection: Box<Connection>) {
+    fn keep(&mut self, state: &SocketState, mut connection: Box<Connection>) {
+        self.packets.index(state.id, &mut connection);
         self.connections.insert(state.id, connection);
     }
 }

@@ -95,6 +95,7 @@ impl<G: Gate> Core<G> {
         }
         self.by_tuple.insert(key, id);
         self.say(&mut connection, self.attached_ns, Kind::Open { state: socket.state }, sink);
+        self.packets.index(id, &mut connection);
         self.connections.insert(id, connection);
     }
 

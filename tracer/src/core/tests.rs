@@ -16,7 +16,7 @@ use super::*;
 
 /// Lets everything through, or only what one process owns.
 #[derive(Clone, Copy)]
-struct Only(Option<u32>);
+pub(super) struct Only(pub(super) Option<u32>);
 
 impl Gate for Only {
     fn admit(&self, socket: &Socket<'_>) -> Admission {
@@ -38,7 +38,7 @@ impl Gate for Only {
 }
 
 #[derive(Default)]
-struct Said(Vec<String>);
+pub(super) struct Said(pub(super) Vec<String>);
 
 impl Sink for Said {
     fn event(&mut self, event: &Event<'_>) {
@@ -54,7 +54,7 @@ impl Sink for Said {
     }
 }
 
-fn tuple(lport: u16, rport: u16) -> Tuple {
+pub(super) fn tuple(lport: u16, rport: u16) -> Tuple {
     let localhost = [u32::from_be(0x7f00_0001), 0, 0, 0];
     Tuple {
         laddr: localhost,
@@ -68,7 +68,15 @@ fn tuple(lport: u16, rport: u16) -> Tuple {
     }
 }
 
-fn record(kind: RecordKind, at: u64, id: u64, role: RecordRole, flags: u16, pid: u32, tuple: Tuple) -> SocketRecord {
+pub(super) fn record(
+    kind: RecordKind,
+    at: u64,
+    id: u64,
+    role: RecordRole,
+    flags: u16,
+    pid: u32,
+    tuple: Tuple,
+) -> SocketRecord {
     let opener = Opener {
         pid,
         tid: pid,
@@ -99,7 +107,7 @@ fn record(kind: RecordKind, at: u64, id: u64, role: RecordRole, flags: u16, pid:
     }
 }
 
-fn close(socket: SocketRecord, old: TcpState, errno: i32) -> CloseRecord {
+pub(super) fn close(socket: SocketRecord, old: TcpState, errno: i32) -> CloseRecord {
     CloseRecord {
         socket: SocketRecord { old: old as u8, new: TcpState::Close as u8, errno, ..socket },
         tcp: TcpCounters {

@@ -19,38 +19,9 @@
 //!    unknown may hurt.
 
 use super::{Entry, Family};
-
-/// A class of drops, as in the stream's `class`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DropClass {
-    /// It hurts somebody.
-    Loss,
-    /// A rule decided.
-    Policy,
-    /// Nobody at the destination wants it.
-    Refused,
-    /// Rests of something that ended.
-    Teardown,
-    /// Nobody misses it.
-    Noise,
-}
+pub use crate::stream::DropClass;
 
 impl DropClass {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Loss, Self::Policy, Self::Refused, Self::Teardown, Self::Noise];
-
-    /// The name in the stream.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Policy => "policy",
-            Self::Refused => "refused",
-            Self::Teardown => "teardown",
-            Self::Noise => "noise",
-        }
-    }
-
     /// The class of a drop reason by its name in BTF or tracefs, with or without
     /// `SKB_DROP_REASON_`. A reason that is not known is `loss`.
     #[must_use]

@@ -6,12 +6,12 @@ use crate::stream::{Role, Verdict};
 
 use super::glob::Glob;
 use super::names::Names;
-use super::parse::{Cgroup, ContainerName, Netns, Pid, PortRange, Prefix, Selector, User};
+use super::parse::{Cgroup, ContainerName, Netns, Pid, PortRange, Prefix, ReasonName, Selector, User};
 
 const ROLES: Names<Role> =
     Names { all: &[Role::Client, Role::Server, Role::Listener, Role::Unknown], name: |role| role.name() };
 const VERDICTS: Names<Verdict> = Names { all: &Verdict::ALL, name: |verdict| verdict.name() };
-const PROTOCOLS: Names<&str> = Names { all: &["tcp"], name: |name| name };
+const PROTOCOLS: Names<&str> = Names { all: &["tcp", "udp", "icmp", "icmpv6"], name: |name| name };
 /// The protocols of `tracer sockets`.
 pub const SOCKET_PROTOCOLS: Names<&str> =
     Names { all: &["tcp", "udp", "udplite", "raw", "icmp", "sctp", "unix", "packet", "netlink"], name: |name| name };
@@ -97,6 +97,10 @@ pub struct FilterArgs {
     /// Only the ends of connections that ended like this
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = VERDICTS)]
     pub verdict: Vec<Selector<Verdict>>,
+
+    /// Only drops and resets with this reason, such as NO_SOCKET or NETFILTER_DROP
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub reason: Vec<Selector<ReasonName>>,
 
     /// Only the ends of connections that failed
     #[arg(long)]

@@ -29,6 +29,8 @@ pub enum FilterError {
     GlobRange { low: char, high: char },
     #[error("a cgroup is a path such as /system.slice/nginx.service; `..` cannot be part of it")]
     Cgroup,
+    #[error("a reason is a name of the kernel's, such as NO_SOCKET or NETFILTER_DROP")]
+    Reason,
     #[error("--follow (-f) needs the process to follow: add --pid PID")]
     FollowWithoutPid,
     #[error("`run` traces the command that it starts; to watch a running process use `tracer live --pid PID`")]

@@ -25,10 +25,23 @@ pub use pid_set::PidSet;
 use crate::stream::{Close, Kind, Owner, OwnerSource, Role, Socket, Verdict};
 use choice::{Choice, Side};
 use glob::Glob;
-use parse::{Cgroup, ContainerName, PortRange, Prefix};
+use parse::{Cgroup, ContainerName, PortRange, Prefix, ReasonName};
 
 /// The kinds that `--event` takes: those that are in the stream.
-pub const EVENTS: [&str; 9] = ["listen", "connect", "established", "accept", "open", "state", "error", "close", "lost"];
+pub const EVENTS: [&str; 12] = [
+    "listen",
+    "connect",
+    "established",
+    "accept",
+    "open",
+    "state",
+    "retransmit",
+    "reset",
+    "error",
+    "drop",
+    "close",
+    "lost",
+];
 
 /// Whether an event is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +89,7 @@ pub struct Filter {
     proto: Choice<&'static str>,
     event: Choice<&'static str>,
     verdict: Choice<Verdict>,
+    reason: Choice<ReasonName>,
     failed: bool,
     min_duration: Option<Duration>,
     no_loopback: bool,
@@ -126,8 +140,38 @@ impl Filter {
         match kind {
             // Nobody should take an incomplete stream for a complete one.
             Kind::Lost { .. } => !self.event.exclude.contains(&name),
-            Kind::Close(close) => self.event.passes(|event| *event == name) && self.wants_end(close),
-            _ => self.event.passes(|event| *event == name) && !self.wants_ends_only(),
+            Kind::Close(close) => {
+                self.event.passes(|event| *event == name) && self.wants_end(close) && self.wants_reason(kind)
+            }
+            _ => self.shows_kind(name) && self.wants_reason(kind),
+        }
+    }
+
+    /// Whether events of the kind of this name may be shown; what never is need not be traced.
+    #[must_use]
+    pub fn shows_kind(&self, name: &str) -> bool {
+        self.event.passes(|event| *event == name) && !self.wants_ends_only()
+    }
+
+    /// Whether `--reason` names a wanted one.
+    #[must_use]
+    pub fn asks_for_reason(&self) -> bool {
+        !self.reason.include.is_empty()
+    }
+
+    /// `--reason`: what has none is shown unless one is wanted.
+    fn wants_reason(&self, kind: &Kind<'_>) -> bool {
+        if self.reason.is_empty() {
+            return true;
+        }
+        let reason = match kind {
+            Kind::Drop(drop) => drop.reason.as_deref(),
+            Kind::Reset { reason, .. } => *reason,
+            _ => None,
+        };
+        match reason {
+            Some(reason) => self.reason.passes(|wanted| wanted.0 == reason),
+            None => self.reason.include.is_empty(),
         }
     }
 

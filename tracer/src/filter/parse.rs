@@ -51,6 +51,22 @@ impl FromStr for Pid {
     }
 }
 
+/// The name of a drop or reset reason, as the kernel writes it; which there are only the running
+/// kernel knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonName(pub String);
+
+impl FromStr for ReasonName {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        let name = text.trim().to_ascii_uppercase();
+        let name = name.trim_start_matches("SKB_DROP_REASON_").trim_start_matches("SK_RST_REASON_");
+        let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if plain { Ok(Self(name.to_owned())) } else { Err(FilterError::Reason) }
+    }
+}
+
 /// Ports from `low` to `high`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {

@@ -35,6 +35,7 @@ impl FilterArgs {
             proto: Choice::new(&self.proto),
             event: Choice::new(&self.event),
             verdict: Choice::new(&self.verdict),
+            reason: Choice::new(&self.reason),
             failed: self.failed,
             min_duration: self.min_duration,
             no_loopback: self.no_loopback,

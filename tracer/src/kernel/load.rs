@@ -10,15 +10,19 @@ use aya::{
 use log::debug;
 use tracer_common::{
     counter::{COUNTERS, Counter},
+    drops::FOLDS,
     record::SocketState,
     settings::{Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
 use super::{
     KernelError,
-    backend::{Attach, Backend, Choice, Hook, Link, ProgramSpec, blind, choose, needs_io_uring},
+    backend::{
+        Attach, Backend, Choice, Hook, Link, ProgramSpec, blind, chain, choose, needs_io_uring, needs_resets_for_nobody,
+    },
     cost::{self, ProgramCost},
     debug_log::{self, DebugLog},
+    folds::Folds,
     object::object,
     ring::Ring,
     selection::Selection,
@@ -48,7 +52,45 @@ pub struct Plan {
     pub sockets: Option<u32>,
     /// Restricts hooks to one backend.
     pub forced: Vec<(Hook, Backend)>,
+    /// What of packets is wanted: hooks that nobody wants are not attached.
+    pub packets: Packets,
 }
+
+/// What of packets is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Packets {
+    /// Drops.
+    pub drops: bool,
+    /// Segments that are sent again.
+    pub retransmits: bool,
+    /// Resets.
+    pub resets: bool,
+}
+
+impl Packets {
+    /// Whether anything is.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.drops || self.retransmits || self.resets
+    }
+
+    /// Whether `hook` is needed, as far as packets are concerned.
+    #[must_use]
+    pub const fn want(self, hook: Hook, offsets: &Offsets) -> bool {
+        match hook {
+            Hook::Drop => self.drops,
+            Hook::Retransmit | Hook::RetransmitSynAck => self.retransmits,
+            Hook::SendReset | Hook::ReceiveReset => self.resets,
+            Hook::SendResetForNobody => self.resets && needs_resets_for_nobody(offsets),
+            _ => true,
+        }
+    }
+}
+
+/// Size of the ring of drops, retransmissions and resets; see `WAKE_BYTES` in the kernel side.
+const DROPS_RING_BYTES: u32 = 1 << 20;
+/// The least that a ring may have: it exists in any case.
+const LEAST_RING_BYTES: u32 = 4096;
 
 /// The loaded programs. Dropping it detaches them all; so does the kernel when the process dies.
 pub struct Kernel {
@@ -110,6 +152,8 @@ impl Kernel {
             .override_global("OFFSETS", &plan.offsets, true)
             .override_global("SETTINGS", &plan.settings, true)
             .map_max_entries("EVENTS", plan.ring_bytes)
+            .map_max_entries("DROPS", if plan.packets.any() { DROPS_RING_BYTES } else { LEAST_RING_BYTES })
+            .map_max_entries("FOLDS", if plan.packets.drops { FOLDS } else { 1 })
             .load(&object)
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
@@ -117,7 +161,7 @@ impl Kernel {
         let mut choices = Vec::new();
         let mut trampolines = None;
         for hook in Hook::ALL {
-            if hook == Hook::IoUring && !needs_io_uring(&choices) {
+            if hook == Hook::IoUring && !needs_io_uring(&choices) || !plan.packets.want(hook, &plan.offsets) {
                 continue;
             }
             let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
@@ -183,6 +227,45 @@ impl Kernel {
     /// If it cannot be polled.
     pub fn debug_log(&mut self) -> Result<Option<DebugLog>, KernelError> {
         DebugLog::take(&mut self.ebpf)
+    }
+
+    /// Takes the ring of drops, retransmissions and resets out, once. Call inside the runtime.
+    ///
+    /// # Errors
+    /// If it cannot be mapped or polled.
+    pub fn drops_ring(&mut self) -> Result<Ring, KernelError> {
+        let mut take = |name| self.ebpf.take_map(name).ok_or(KernelError::Object(name));
+        let ring = RingBuf::try_from(take("DROPS")?).map_err(KernelError::Map)?;
+        let waiting = Array::try_from(take("DROPS_WAITING")?).map_err(KernelError::Map)?;
+        Ring::new(ring, waiting).map_err(KernelError::Poll)
+    }
+
+    /// Takes the folds out, once.
+    ///
+    /// # Errors
+    /// If the map is not what it should be.
+    pub fn folds(&mut self) -> Result<Folds, KernelError> {
+        let map = self.ebpf.take_map("FOLDS").ok_or(KernelError::Object("FOLDS"))?;
+        Ok(Folds::new(PerCpuArray::try_from(map).map_err(KernelError::Map)?))
+    }
+
+    /// Detaches what tells of packets, so that nothing is counted any more while the rest is read.
+    pub fn detach_packets(&mut self) {
+        for choice in &self.choices {
+            let packets = matches!(
+                choice.hook,
+                Hook::Drop
+                    | Hook::Retransmit
+                    | Hook::RetransmitSynAck
+                    | Hook::SendReset
+                    | Hook::SendResetForNobody
+                    | Hook::ReceiveReset
+            );
+            let attached = chain(choice.hook).iter().find(|link| Some(link.backend) == choice.backend);
+            for spec in attached.filter(|_| packets).into_iter().flat_map(|link| link.programs) {
+                detach(&mut self.ebpf, spec);
+            }
+        }
     }
 
     /// The kernel side's counters, summed over all CPUs.

@@ -4,13 +4,16 @@ pub mod backend;
 pub mod btf;
 pub mod cost;
 pub mod debug_log;
+pub mod folds;
 pub mod format;
 pub mod iterators;
 pub mod load;
 pub mod object;
 pub mod offsets;
+pub mod reasons;
 pub mod ring;
 pub mod selection;
+pub mod symbols;
 pub mod types;
 
 use std::{error::Error as _, io};

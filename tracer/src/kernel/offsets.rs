@@ -37,6 +37,22 @@ pub const WANTED: &[&str] = &[
     "inet_csk_accept",
     "btf_trace_io_uring_complete",
     "bpf_func_id",
+    "sk_buff",
+    "tcp_skb_cb",
+    "net_device",
+    "dst_entry",
+    "rtable",
+    "rt6_info",
+    "tcp_request_sock",
+    "inet_connection_sock",
+    "btf_trace_kfree_skb",
+    "btf_trace_tcp_send_reset",
+    "skb_drop_reason",
+    "skb_drop_reason_subsys",
+    "mac80211_drop_reason",
+    "ovs_drop_reason",
+    "qdisc_drop_reason",
+    "sk_rst_reason",
 ];
 
 /// The result: the offsets, and the members that this kernel lacks (`structure.member`).
@@ -146,6 +162,7 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.io_cqe_res = find("io_uring_cqe", "res");
     offsets.io_connect_addr = find("io_connect", "addr");
     offsets.io_connect_in_progress = find("io_connect", "in_progress");
+    packets(btf, &mut find, offsets);
 
     // 5.5 renamed it (cf25e24db61c).
     offsets.task_start_boottime = match btf.member("task_struct", "start_boottime") {
@@ -181,6 +198,43 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     }
 }
 
+/// What dropped, repeated and reset packets are read by.
+fn packets(btf: &Btf, find: &mut impl FnMut(&str, &str) -> u32, offsets: &mut Offsets) {
+    offsets.skb_head = find("sk_buff", "head");
+    offsets.skb_data = find("sk_buff", "data");
+    offsets.skb_tail = find("sk_buff", "tail");
+    offsets.skb_len = find("sk_buff", "len");
+    offsets.skb_network_header = find("sk_buff", "network_header");
+    offsets.skb_transport_header = find("sk_buff", "transport_header");
+    offsets.skb_protocol = find("sk_buff", "protocol");
+    offsets.skb_dev = find("sk_buff", "dev");
+    offsets.skb_sk = find("sk_buff", "sk");
+    offsets.skb_iif = find("sk_buff", "skb_iif");
+    offsets.skb_refdst = find("sk_buff", "_skb_refdst");
+    let cb = find("sk_buff", "cb");
+    offsets.skb_tcp_seq = cb.saturating_add(find("tcp_skb_cb", "seq"));
+    offsets.skb_tcp_end_seq = cb.saturating_add(find("tcp_skb_cb", "end_seq"));
+    offsets.skb_tcp_flags = cb.saturating_add(find("tcp_skb_cb", "tcp_flags"));
+    offsets.dev_ifindex = find("net_device", "ifindex");
+    offsets.dev_name = find("net_device", "name");
+    offsets.dev_net = find("net_device", "nd_net.net");
+    offsets.dst_flags = find("dst_entry", "flags");
+    offsets.rt_type = find("rtable", "rt_type");
+    offsets.rt6_flags = find("rt6_info", "rt6i_flags");
+    offsets.skc_listener = find("sock_common", "skc_listener");
+    offsets.request_isn = find("tcp_request_sock", "snt_isn");
+    // A bit field.
+    if let Some(member) = btf.member("inet_connection_sock", "icsk_ca_state") {
+        offsets.icsk_ca_state = member.byte_offset();
+        offsets.icsk_ca_state_mask = member.bits.map_or(0xff, |bits| ((1 << bits) - 1) << (member.bit_offset % 8));
+    }
+    let arguments = |tracepoint| {
+        btf.tracepoint_arguments(tracepoint).and_then(|list| u32::try_from(list.len()).ok()).unwrap_or(ABSENT)
+    };
+    offsets.kfree_skb_args = arguments("kfree_skb");
+    offsets.send_reset_args = arguments("tcp_send_reset");
+}
+
 fn from_formats(format: impl Fn(&str, &str) -> Option<Format>, offsets: &mut Offsets) {
     let set = |field: &mut u32, format: &Format, name: &str| *field = format.offset(name).unwrap_or(ABSENT);
     if let Some(state) = format("sock", "inet_sock_set_state") {
@@ -198,6 +252,28 @@ fn from_formats(format: impl Fn(&str, &str) -> Option<Format>, offsets: &mut Off
     }
     if let Some(destroy) = format("tcp", "tcp_destroy_sock") {
         set(&mut offsets.destroy_format_skaddr, &destroy, "skaddr");
+    }
+    if let Some(kfree) = format("skb", "kfree_skb") {
+        set(&mut offsets.kfree_format_skbaddr, &kfree, "skbaddr");
+        set(&mut offsets.kfree_format_location, &kfree, "location");
+        set(&mut offsets.kfree_format_rx_sk, &kfree, "rx_sk");
+        set(&mut offsets.kfree_format_reason, &kfree, "reason");
+    }
+    if let Some(reset) = format("tcp", "tcp_send_reset") {
+        set(&mut offsets.send_reset_format_skbaddr, &reset, "skbaddr");
+        set(&mut offsets.send_reset_format_skaddr, &reset, "skaddr");
+        set(&mut offsets.send_reset_format_reason, &reset, "reason");
+    }
+    if let Some(reset) = format("tcp", "tcp_receive_reset") {
+        set(&mut offsets.receive_reset_format_skaddr, &reset, "skaddr");
+    }
+    if let Some(retransmit) = format("tcp", "tcp_retransmit_skb") {
+        set(&mut offsets.retransmit_format_skbaddr, &retransmit, "skbaddr");
+        set(&mut offsets.retransmit_format_skaddr, &retransmit, "skaddr");
+    }
+    if let Some(synack) = format("tcp", "tcp_retransmit_synack") {
+        set(&mut offsets.synack_format_skaddr, &synack, "skaddr");
+        set(&mut offsets.synack_format_req, &synack, "req");
     }
     if let Some(exit) = format("syscalls", "sys_exit_accept4") {
         set(&mut offsets.sys_exit_ret, &exit, "ret");

@@ -18,6 +18,8 @@ pub struct Ring {
     /// Set while nobody looks: the next record then wakes us.
     waiting: Array<MapData, u32>,
     mood: Mood,
+    /// [`Ring::ready`] has said so, and nobody has drained since.
+    due: bool,
 }
 
 /// How likely it is that there is something to drain.
@@ -48,7 +50,7 @@ impl Ring {
         // SAFETY: the descriptor is the map's own; it stays open and the same as long as `ring` lives,
         // and `ring` lives in the `AsyncFd`.
         let fd = unsafe { AsyncFd::register(ring)? };
-        Ok(Self { fd, waiting, mood: Mood::Warm })
+        Ok(Self { fd, waiting, mood: Mood::Warm, due: false })
     }
 
     /// Waits until it is worth while to drain. Cancel safe.
@@ -69,6 +71,7 @@ impl Ring {
             () = sleep(GATHER) => {}
             full = self.fd.readable_mut() => full?.clear_ready(),
         }
+        self.due = true;
         Ok(())
     }
 
@@ -84,9 +87,12 @@ impl Ring {
         }
         self.mood = match (count, self.mood) {
             (1.., _) => Mood::Warm,
+            // Somebody looked in between, of his own accord: the kernel side was not asked to wake us.
+            (0, mood) if !self.due => mood,
             (0, Mood::Warm) => Mood::Cooling,
             (0, Mood::Cooling | Mood::Asleep) => Mood::Asleep,
         };
+        self.due = false;
         count
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Written by hand, key by key, into one reused buffer: this runs for every event.
 
+pub(super) mod packets;
+
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::stream::{Close, Event, Kind, Owner, Sink, Socket};
+use crate::stream::{Close, ConnId, Event, Kind, Owner, Sink, Socket};
 
 use super::clock::{Rfc3339, WallClock};
 use super::errno;
@@ -83,12 +85,20 @@ pub(super) fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, even
 }
 
 pub(super) fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec<u8>>) {
-    out.extend_from_slice(b",\"conn\":\"");
-    number(out, socket.conn.0);
-    out.extend_from_slice(b"\",\"proto\":\"");
+    if socket.conn == ConnId::NONE {
+        out.extend_from_slice(b",\"conn\":null,\"proto\":\"");
+    } else {
+        out.extend_from_slice(b",\"conn\":\"");
+        number(out, socket.conn.0);
+        out.extend_from_slice(b"\",\"proto\":\"");
+    }
     out.extend_from_slice(socket.proto.as_bytes());
     out.extend_from_slice(b"\",\"family\":");
-    number(out, socket.family.into());
+    if socket.family == 0 {
+        out.extend_from_slice(b"null");
+    } else {
+        number(out, socket.family.into());
+    }
     if socket.v4mapped {
         out.extend_from_slice(b",\"v4mapped\":true");
     }
@@ -169,6 +179,9 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
             optional(out, b",\"state_us\":", state_us);
         }
         Kind::Close(close) => write_close(out, close),
+        Kind::Retransmit { state, what, seq } => packets::write_retransmit(out, state, what, seq),
+        Kind::Reset { received, reason } => packets::write_reset(out, received, reason),
+        Kind::Drop(drop) => packets::write_drop(out, drop),
         Kind::Lost { class, count } => {
             name(out, b",\"class\":\"", class);
             out.extend_from_slice(b",\"count\":");

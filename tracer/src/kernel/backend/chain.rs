@@ -176,5 +176,93 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 }]
             }
         }
+        Hook::Drop => {
+            const {
+                &[
+                    Link { backend: Backend::TpBtf, programs: &[needed("kfree_skb__btf", Attach::TpBtf("kfree_skb"))] },
+                    Link { backend: Backend::RawTp, programs: &[needed("kfree_skb__raw", Attach::RawTp("kfree_skb"))] },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("kfree_skb__classic", Attach::Tracepoint("skb", "kfree_skb"))],
+                    },
+                ]
+            }
+        }
+        Hook::Retransmit => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("retransmit__raw", Attach::RawTp("tcp_retransmit_skb"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("retransmit__classic", Attach::Tracepoint("tcp", "tcp_retransmit_skb"))],
+                    },
+                ]
+            }
+        }
+        Hook::RetransmitSynAck => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("synack__raw", Attach::RawTp("tcp_retransmit_synack"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("synack__classic", Attach::Tracepoint("tcp", "tcp_retransmit_synack"))],
+                    },
+                ]
+            }
+        }
+        Hook::SendReset => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("send_reset__raw", Attach::RawTp("tcp_send_reset"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("send_reset__classic", Attach::Tracepoint("tcp", "tcp_send_reset"))],
+                    },
+                ]
+            }
+        }
+        Hook::SendResetForNobody => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[
+                            needed("closed_port4__fentry", Attach::Fentry("tcp_v4_send_reset")),
+                            optional("closed_port6__fentry", Attach::Fentry("tcp_v6_send_reset")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[
+                            needed("closed_port4__kprobe", Attach::Kprobe("tcp_v4_send_reset")),
+                            optional("closed_port6__kprobe", Attach::Kprobe("tcp_v6_send_reset")),
+                        ],
+                    },
+                ]
+            }
+        }
+        Hook::ReceiveReset => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::RawTp,
+                        programs: &[needed("receive_reset__raw", Attach::RawTp("tcp_receive_reset"))],
+                    },
+                    Link {
+                        backend: Backend::Tracepoint,
+                        programs: &[needed("receive_reset__classic", Attach::Tracepoint("tcp", "tcp_receive_reset"))],
+                    },
+                ]
+            }
+        }
     }
 }

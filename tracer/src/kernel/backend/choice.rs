@@ -1,5 +1,7 @@
 //! The choice among the links of a chain, by what could be loaded and attached. Never by version.
 
+use tracer_common::settings::{ABSENT, Offsets};
+
 use super::{Backend, Hook, Link, chain};
 
 /// What became of one hook.
@@ -40,4 +42,10 @@ pub fn needs_io_uring(choices: &[Choice]) -> bool {
         matches!(choice.hook, Hook::Connect | Hook::Accept)
             && !matches!(choice.backend, Some(Backend::Fentry | Backend::Kprobe))
     })
+}
+
+/// Until 6.10 (b533fb9cf4f7, which also gave it a reason) `tcp_send_reset` told of full sockets only.
+#[must_use]
+pub const fn needs_resets_for_nobody(offsets: &Offsets) -> bool {
+    offsets.send_reset_args == ABSENT || offsets.send_reset_args < 3
 }

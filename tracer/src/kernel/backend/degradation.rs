@@ -25,6 +25,16 @@ pub enum Degradation {
     NoErrorReport,
     /// The end of sockets is not hooked.
     NoDestroy,
+    /// Drops are not hooked.
+    NoDrops,
+    /// This kernel gives no reasons for drops.
+    NoDropReasons,
+    /// Retransmissions are not hooked.
+    NoRetransmits,
+    /// Resets are not hooked.
+    NoResets,
+    /// Resets that no socket sends are not hooked.
+    NoResetsForNobody,
     /// The kernel gives no type information.
     NoBtf,
     /// A member of a kernel structure was not found.
@@ -45,6 +55,11 @@ impl Degradation {
             Self::NoProcesses => "no_processes".into(),
             Self::NoErrorReport => "no_error_report".into(),
             Self::NoDestroy => "no_destroy".into(),
+            Self::NoDrops => "no_drops".into(),
+            Self::NoDropReasons => "no_drop_reasons".into(),
+            Self::NoRetransmits => "no_retransmits".into(),
+            Self::NoResets => "no_resets".into(),
+            Self::NoResetsForNobody => "no_resets_for_nobody".into(),
             Self::NoBtf => "no_btf".into(),
             Self::MissingMember(member) => format!("missing:{member}"),
         }
@@ -67,6 +82,11 @@ impl Degradation {
             Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
+            Self::NoDrops => "dropped packets are not seen".into(),
+            Self::NoDropReasons => "this kernel gives no reasons for drops: the call site stands for them".into(),
+            Self::NoRetransmits => "no `retransmit` events; `close` still counts segments that were sent again".into(),
+            Self::NoResets => "no `reset` events; verdicts still tell who reset a connection".into(),
+            Self::NoResetsForNobody => "RST sent for closed ports and for ended connections is not seen".into(),
             Self::NoBtf => "no verdicts, errors, byte counts or namespaces; the programs of owners are looked up in \
                  /proc; 65,536 sockets are followed"
                 .into(),
@@ -88,6 +108,10 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
         (Hook::Processes, None) => Degradation::NoProcesses,
         (Hook::ErrorReport, None) => Degradation::NoErrorReport,
         (Hook::Destroy, None) => Degradation::NoDestroy,
+        (Hook::Drop, None) => Degradation::NoDrops,
+        (Hook::Retransmit | Hook::RetransmitSynAck, None) => Degradation::NoRetransmits,
+        (Hook::SendReset | Hook::ReceiveReset, None) => Degradation::NoResets,
+        (Hook::SendResetForNobody, None) => Degradation::NoResetsForNobody,
         _ => return None,
     })
 }
@@ -102,11 +126,19 @@ pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missin
     if blind && needs_io_uring(choices) {
         list.push(Degradation::NoIoUring);
     }
+    let drops = choices.iter().any(|choice| choice.hook == Hook::Drop && choice.backend.is_some());
+    let reasons = (3..ABSENT).contains(&offsets.kfree_skb_args) || offsets.kfree_format_reason != ABSENT;
+    if drops && !reasons {
+        list.push(Degradation::NoDropReasons);
+    }
+    list.dedup();
     list.extend(missing.iter().filter(|member| !is_minor(member)).cloned().map(Degradation::MissingMember));
     list
 }
 
 /// Absent by configuration (no MPTCP, no io_uring): then there is nothing to miss.
 fn is_minor(member: &str) -> bool {
-    ["mptcp", "io_kiocb", "io_uring", "io_connect", "inet_csk_accept"].iter().any(|part| member.contains(part))
+    ["mptcp", "io_kiocb", "io_uring", "io_connect", "inet_csk_accept", "rt6_info"]
+        .iter()
+        .any(|part| member.contains(part))
 }

@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use self::{
     chain::{Attach, Link, ProgramSpec, chain},
-    choice::{Choice, choose, needs_io_uring},
+    choice::{Choice, choose, needs_io_uring, needs_resets_for_nobody},
     degradation::{Degradation, cost_of, degradations},
     needs::blind,
 };
@@ -34,13 +34,38 @@ pub enum Hook {
     Processes,
     /// Errors that the kernel reports on a socket.
     ErrorReport,
+    /// Packets that the kernel drops.
+    Drop,
+    /// Segments that are sent again.
+    Retransmit,
+    /// SYN-ACKs that are sent again.
+    RetransmitSynAck,
+    /// RST that is sent.
+    SendReset,
+    /// RST that is sent by no full socket, where the tracepoint does not tell of it.
+    SendResetForNobody,
+    /// RST that is received.
+    ReceiveReset,
 }
 
 impl Hook {
     /// All of them, in the order in which they are attached: transitions last, so that the first
     /// connection seen is seen whole.
-    pub const ALL: [Self; 7] =
-        [Self::Processes, Self::Destroy, Self::ErrorReport, Self::Accept, Self::Connect, Self::IoUring, Self::SetState];
+    pub const ALL: [Self; 13] = [
+        Self::Processes,
+        Self::Destroy,
+        Self::ErrorReport,
+        Self::Accept,
+        Self::Connect,
+        Self::IoUring,
+        Self::Drop,
+        Self::Retransmit,
+        Self::RetransmitSynAck,
+        Self::SendReset,
+        Self::SendResetForNobody,
+        Self::ReceiveReset,
+        Self::SetState,
+    ];
 
     /// The name users see, and that `--backend` takes.
     #[must_use]
@@ -53,6 +78,12 @@ impl Hook {
             Self::IoUring => "io_uring_complete",
             Self::Processes => "sched_process",
             Self::ErrorReport => "inet_sk_error_report",
+            Self::Drop => "kfree_skb",
+            Self::Retransmit => "tcp_retransmit_skb",
+            Self::RetransmitSynAck => "tcp_retransmit_synack",
+            Self::SendReset => "tcp_send_reset",
+            Self::SendResetForNobody => "tcp_v4_send_reset",
+            Self::ReceiveReset => "tcp_receive_reset",
         }
     }
 

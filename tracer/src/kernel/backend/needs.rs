@@ -55,6 +55,30 @@ const STATE_FORMAT: Needs = fields! {
 };
 const DESTROY_FORMAT: Needs = fields! { destroy_format_skaddr: "skaddr in tcp:tcp_destroy_sock" };
 const IO_URING: Needs = fields! { io_opcode: "io_kiocb.opcode", io_file: "io_kiocb.file" };
+/// A packet by its address.
+const SKB: Needs = fields! {
+    skb_head: "sk_buff.head",
+    skb_network_header: "sk_buff.network_header",
+    skb_protocol: "sk_buff.protocol",
+    skb_len: "sk_buff.len",
+};
+const KFREE_FORMAT: Needs = fields! {
+    kfree_format_skbaddr: "skbaddr in skb:kfree_skb",
+    kfree_format_location: "location in skb:kfree_skb",
+};
+const RETRANSMIT_FORMAT: Needs = fields! {
+    retransmit_format_skaddr: "skaddr in tcp:tcp_retransmit_skb",
+    retransmit_format_skbaddr: "skbaddr in tcp:tcp_retransmit_skb",
+};
+const SYNACK_FORMAT: Needs = fields! {
+    synack_format_skaddr: "skaddr in tcp:tcp_retransmit_synack",
+    synack_format_req: "req in tcp:tcp_retransmit_synack",
+};
+const SEND_RESET_FORMAT: Needs = fields! {
+    send_reset_format_skaddr: "skaddr in tcp:tcp_send_reset",
+    send_reset_format_skbaddr: "skbaddr in tcp:tcp_send_reset",
+};
+const RECEIVE_RESET_FORMAT: Needs = fields! { receive_reset_format_skaddr: "skaddr in tcp:tcp_receive_reset" };
 /// Without them a process would be said to be number 0.
 const TASK: Needs = fields! {
     task_tgid: "task_struct.tgid",
@@ -77,5 +101,13 @@ const fn needs(hook: Hook, backend: Backend) -> &'static [Needs] {
         (Hook::Accept, _) => &[FD, SYSCALL_EXIT, SOCK],
         (Hook::IoUring, _) => &[IO_URING, FD, SOCK],
         (Hook::Processes, _) => &[TASK],
+        (Hook::Drop, Backend::Tracepoint) => &[KFREE_FORMAT, SKB],
+        (Hook::Drop, _) => &[SKB],
+        (Hook::Retransmit, Backend::Tracepoint) => &[RETRANSMIT_FORMAT, SOCK],
+        (Hook::RetransmitSynAck, Backend::Tracepoint) => &[SYNACK_FORMAT, SOCK],
+        (Hook::SendReset, Backend::Tracepoint) => &[SEND_RESET_FORMAT, SOCK],
+        (Hook::ReceiveReset, Backend::Tracepoint) => &[RECEIVE_RESET_FORMAT, SOCK],
+        (Hook::Retransmit | Hook::RetransmitSynAck | Hook::SendReset | Hook::ReceiveReset, _) => &[SOCK],
+        (Hook::SendResetForNobody, _) => &[SKB],
     }
 }

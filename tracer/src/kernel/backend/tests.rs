@@ -56,7 +56,7 @@ fn a_forced_backend_is_the_only_one_tried() {
 
 #[test]
 fn the_best_links_leave_nothing_to_say() {
-    let offsets = Offsets { io_complete_has_cqe: 1, ..Offsets::NONE };
+    let offsets = Offsets { io_complete_has_cqe: 1, kfree_skb_args: 4, ..Offsets::NONE };
     let choices = all(Some(Backend::Fentry), Some(Backend::Fentry));
     assert_eq!(degradations(&choices, true, &offsets, &[]), []);
     assert!(!needs_io_uring(&choices));
@@ -81,6 +81,7 @@ fn every_loss_has_a_name() {
             Degradation::NoAccept,
             Degradation::ConnectBySyscall,
             Degradation::NoIoUring,
+            Degradation::NoDropReasons,
             Degradation::MissingMember("tcp_sock.srtt_us".to_owned()),
         ]
     );

@@ -18,6 +18,7 @@ impl Summary {
         out.extend_from_slice(b",\"connections\":");
         number(out, self.connections);
         counts(out, ",\"verdicts\":", self.verdicts.iter().map(|(verdict, count)| (verdict.name(), *count)));
+        counts(out, ",\"drops\":", self.drops.iter().map(|(reason, count)| (reason.as_str(), *count)));
         out.extend_from_slice(b",\"cost\":{\"programs\":[");
         separated(out, self.cost.programs.iter(), program);
         out.extend_from_slice(b"],\"cpu_seconds\":");
@@ -100,7 +101,7 @@ mod tests {
             "duration_ns": 12_400_000_000_u64,
             "events": {"connect": 1204, "close": 1204}, "lost": {},
             "incomplete": {"sockets_untracked": 0, "closes_recovered": 0}, "filtered": 88, "connections": 1204,
-            "verdicts": {"closed_local": 1192, "refused": 12},
+            "verdicts": {"closed_local": 1192, "refused": 12}, "drops": {},
             "cost": {
                 "programs": [
                     {"name": "inet_sock_set_state", "run_ns": 366_000_000, "runs": 1_000_000, "missed": 0},

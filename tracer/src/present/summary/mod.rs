@@ -73,6 +73,8 @@ pub struct Summary {
     pub connections: u64,
     /// How they ended.
     pub verdicts: Vec<(Verdict, u64)>,
+    /// Packets that were dropped, by reason.
+    pub drops: Vec<(String, u64)>,
     /// Cost.
     pub cost: Cost,
     /// Hook and the backend that was chosen for it.
@@ -103,6 +105,7 @@ pub(super) fn sample() -> Summary {
         filtered: 88,
         connections: 1204,
         verdicts: vec![(Verdict::ClosedLocal, 1192), (Verdict::Refused, 12)],
+        drops: Vec::new(),
         cost: Cost {
             programs: vec![
                 ProgramCost {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use crate::stream::{Close, Endpoint, Event, Kind, Role, Socket, Verdict};
 
@@ -80,6 +81,7 @@ pub struct Tally {
     lost: Vec<(&'static str, u64)>,
     connections: u64,
     verdicts: [u64; Verdict::ALL.len()],
+    drops: HashMap<Rc<str>, u64>,
     processes: Rows<(u32, Option<u64>)>,
     destinations: Rows<(Option<IpAddr>, Option<u16>)>,
 }
@@ -91,6 +93,7 @@ impl Default for Tally {
             lost: Vec::new(),
             connections: 0,
             verdicts: [0; Verdict::ALL.len()],
+            drops: HashMap::new(),
             processes: Rows::new(),
             destinations: Rows::new(),
         }
@@ -105,6 +108,10 @@ impl Tally {
         }
         match (&event.kind, &event.socket) {
             (Kind::Close(close), Some(socket)) if socket.role != Role::Listener => self.close(socket, close),
+            (Kind::Drop(drop), _) => {
+                let cause = drop.reason.clone().or_else(|| drop.symbol.clone()).unwrap_or_else(|| "unknown".into());
+                *self.drops.entry(cause).or_default() += drop.count;
+            }
             (Kind::Lost { class, count }, _) => match self.lost.iter_mut().find(|(name, _)| name == class) {
                 Some((_, total)) => *total += count,
                 None => self.lost.push((class, *count)),
@@ -135,11 +142,15 @@ impl Tally {
     #[must_use]
     pub fn finish(self) -> Summary {
         let some = |count: &u64| *count > 0;
+        let mut drops: Vec<(String, u64)> =
+            self.drops.into_iter().map(|(reason, count)| (reason.as_ref().to_owned(), count)).collect();
+        drops.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         Summary {
             events: Kind::NAMES.into_iter().zip(self.events).filter(|(_, count)| some(count)).collect(),
             lost: self.lost,
             connections: self.connections,
             verdicts: Verdict::ALL.into_iter().zip(self.verdicts).filter(|(_, count)| some(count)).collect(),
+            drops,
             processes: self.processes.most(),
             destinations: self.destinations.most(),
             ..Summary::default()

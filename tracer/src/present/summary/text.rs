@@ -23,6 +23,14 @@ impl Summary {
                 line(&mut out, format_args!("{:>11}  {}", Count(*count), verdict.name()));
             }
         }
+        if !self.drops.is_empty() {
+            out.push_str("\n    packets  dropped\n");
+            for (reason, count) in &self.drops {
+                let mut name = String::new();
+                escape::push_cut(&mut name, reason, NAME);
+                line(&mut out, format_args!("{:>11}  {name}", Count(*count)));
+            }
+        }
         table(&mut out, "process", &self.processes);
         table(&mut out, "destination", &self.destinations);
         self.cost(&mut out);

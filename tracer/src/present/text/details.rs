@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io::Write as _;
 
-use crate::stream::{Close, Kind, Socket, Verdict};
+use crate::stream::{Close, Drop, Kind, Socket, Verdict};
 
 use super::super::errno::Errno;
 use super::super::escape;
+use super::super::json::packets::{direction, push_tcp_flags};
 use super::super::unit::{Bytes, Count, Micros};
 use super::ends;
 
@@ -79,6 +80,14 @@ impl Details {
                 self.time(state_us);
             }
             Kind::Close(close) => self.close(close, wide),
+            Kind::Retransmit { what, .. } => self.push(format_args!("{}", what.name())),
+            Kind::Reset { received, reason } => {
+                self.push(format_args!("{}", if received { "received" } else { "sent" }));
+                if let Some(reason) = reason {
+                    self.push(format_args!("{reason}"));
+                }
+            }
+            Kind::Drop(drop) => self.drop(drop, wide),
             Kind::Lost { class, count } => self.push(format_args!("{} {class} events were lost", Count(count))),
         }
     }
@@ -100,6 +109,36 @@ impl Details {
         if close.incomplete {
             self.push(format_args!("incomplete"));
         }
+    }
+
+    fn drop(&mut self, drop: &Drop, wide: bool) {
+        self.push(format_args!("{}", drop.cause()));
+        if drop.count > 1 {
+            self.push(format_args!("×{}", Count(drop.count)));
+        }
+        if let Some(flags) = drop.tcp_flags {
+            let mut letters = Vec::new();
+            push_tcp_flags(&mut letters, flags);
+            self.push(format_args!("[{}]", String::from_utf8_lossy(&letters)));
+        } else if let Some((kind, code)) = drop.icmp {
+            self.push(format_args!("{} {kind}/{code}", drop.protocol.unwrap_or("icmp")));
+        } else if let Some(protocol) = drop.protocol {
+            self.push(format_args!("{protocol}"));
+        }
+        if !wide {
+            return;
+        }
+        self.push(format_args!("{}", drop.class.name()));
+        if let Some(symbol) = &drop.symbol {
+            self.push(format_args!("at={symbol}"));
+        }
+        if let Some(iface) = &drop.iface {
+            self.push_hostile(format_args!("dev="), iface);
+        }
+        if let Some(direction) = direction(drop.direction) {
+            self.push(format_args!("{direction}"));
+        }
+        self.push(format_args!("{}", Bytes(drop.len.into())));
     }
 
     /// What a wide line has more.

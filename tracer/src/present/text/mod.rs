@@ -15,7 +15,7 @@ mod ends;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::stream::{Event, Kind, Owner, Sink, Socket, Verdict};
+use crate::stream::{DropClass, Event, Kind, Owner, Role, Sink, Socket, Verdict};
 
 use super::clock::{TimeOfDay, WallClock};
 use super::escape;
@@ -50,6 +50,10 @@ pub struct TextOptions {
     pub open: bool,
     /// Also the `close` of what is still there at its end.
     pub open_at_end: bool,
+    /// Also drops that nobody misses.
+    pub quiet_drops: bool,
+    /// Also resets: verdicts tell of them.
+    pub resets: bool,
 }
 
 /// What the word in a line means.
@@ -82,6 +86,12 @@ fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
         Kind::Established { .. } => Meaning::Good,
         Kind::Open { .. } | Kind::State { .. } => Meaning::Done,
         Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } => Meaning::Plain,
+        Kind::Retransmit { .. } | Kind::Reset { .. } => Meaning::Warning,
+        Kind::Drop(drop) => match drop.class {
+            DropClass::Loss | DropClass::Refused => Meaning::Failure,
+            DropClass::Policy => Meaning::Warning,
+            DropClass::Teardown | DropClass::Noise => Meaning::Done,
+        },
         Kind::Close(close) => {
             let meaning = match close.verdict {
                 Verdict::ResetLocal | Verdict::ResetRemote | Verdict::TimedOut => Meaning::Warning,
@@ -159,6 +169,8 @@ impl<W: Write> TextSink<W> {
         match kind {
             Kind::Open { .. } => !self.options.open,
             Kind::Close(close) => close.verdict == Verdict::OpenAtEnd && !self.options.open_at_end,
+            Kind::Drop(drop) => drop.class.is_quiet() && !self.options.quiet_drops,
+            Kind::Reset { .. } => !self.options.resets,
             _ => false,
         }
     }
@@ -235,7 +247,8 @@ impl<W: Write> Sink for TextSink<W> {
         self.process(event.socket.as_ref().and_then(|socket| socket.owner));
         self.line.push(b' ');
         self.details.of(&event.kind, self.options.wide);
-        match &event.socket {
+        let socket = event.socket.map(|socket| as_seen(socket, &event.kind));
+        match &socket {
             Some(socket) if self.options.wide => self.wide_tail(socket, &event.kind),
             // Two names of states take more than other details, and are nothing without each other.
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
@@ -246,6 +259,21 @@ impl<W: Write> Sink for TextSink<W> {
         out.extend_from_slice(line);
         out.push(b'\n');
         self.output.line_done();
+    }
+}
+
+/// A dropped packet goes from its source to its destination, whichever of them is here.
+fn as_seen<'a>(socket: Socket<'a>, kind: &Kind<'_>) -> Socket<'a> {
+    match kind {
+        Kind::Drop(drop) if let Some(ends) = drop.ends => Socket {
+            laddr: Some(ends.saddr),
+            lport: ends.sport,
+            raddr: Some(ends.daddr),
+            rport: ends.dport,
+            role: Role::Client,
+            ..socket
+        },
+        _ => socket,
     }
 }
 

@@ -9,7 +9,15 @@ use super::*;
 
 /// 12:01:02.123456789 UTC is 0 on the boot clock.
 const CLOCK: WallClock = WallClock { offset_ns: 43_262_123_456_789 };
-const UTC: TextOptions = TextOptions { wide: false, utc: true, color: false, open: true, open_at_end: true };
+const UTC: TextOptions = TextOptions {
+    wide: false,
+    utc: true,
+    color: false,
+    open: true,
+    open_at_end: true,
+    quiet_drops: true,
+    resets: true,
+};
 
 fn owner(comm: &str, pid: u32) -> Owner {
     Owner { pid, tid: pid, uid: Some(1000), comm: comm.into(), start_ns: None, facts: Rc::default() }

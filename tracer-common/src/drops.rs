@@ -1,0 +1,221 @@
+//! What the kernel side tells of packets: drops, and the segments that reset or repeat.
+
+use crate::{
+    packet::Packet,
+    record::{Header, Opener, Tuple},
+};
+
+/// Which way a dropped packet went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Direction {
+    /// Nothing tells.
+    Unknown = 0,
+    /// It had arrived here, for this host as far as is known.
+    In = 1,
+    /// A socket of this host had sent it.
+    Out = 2,
+    /// It had arrived here and was to be sent on.
+    Forward = 3,
+}
+
+impl Direction {
+    /// The direction with the number `n`.
+    #[must_use]
+    pub const fn from_number(n: u8) -> Self {
+        match n {
+            1 => Self::In,
+            2 => Self::Out,
+            3 => Self::Forward,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The socket that a packet belonged to, as the kernel named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PacketSocket {
+    /// Its addresses; all zeros unless [`SOCKET_TUPLE`].
+    pub tuple: Tuple,
+    /// Who opened it, if the kernel side follows it.
+    pub opener: Opener,
+    /// The number of its connection (of the listener for one that is still being set up); 0 if the
+    /// kernel side does not follow it.
+    pub id: u64,
+    /// Inode of its file; 0 where it has none or is no full socket.
+    pub inode: u64,
+    /// `sk_protocol`; 0 if it is no full socket.
+    pub protocol: u16,
+    /// `FLAG_*` of [`crate::record`], if the kernel side follows it.
+    pub followed: u16,
+    /// `skc_family`; 0 for no socket.
+    pub family: u16,
+    /// `skc_state`.
+    pub state: u8,
+    /// `SOCKET_*`.
+    pub flags: u8,
+}
+
+/// `tuple` is that of an IPv4 or IPv6 socket.
+pub const SOCKET_TUPLE: u8 = 1 << 0;
+/// It is a `struct request_sock`; `id`, `opener` and `inode` are its listener's.
+pub const SOCKET_REQUEST: u8 = 1 << 1;
+/// It is a `struct inet_timewait_sock`.
+pub const SOCKET_TIME_WAIT: u8 = 1 << 2;
+/// The kernel handed it to the tracepoint as the receiving socket.
+pub const SOCKET_RECEIVES: u8 = 1 << 3;
+
+impl PacketSocket {
+    /// No socket.
+    pub const NONE: Self = Self {
+        tuple: Tuple {
+            laddr: [0; 4],
+            raddr: [0; 4],
+            lport: 0,
+            rport: 0,
+            family: 0,
+            reserved: [0; 3],
+            netns: 0,
+            ifindex: 0,
+        },
+        opener: Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] },
+        id: 0,
+        inode: 0,
+        protocol: 0,
+        followed: 0,
+        family: 0,
+        state: 0,
+        flags: 0,
+    };
+}
+
+/// One dropped packet, or several equal ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct DropRecord {
+    /// Common to all records; the time is that of the last packet.
+    pub header: Header,
+    /// Names the fold that this is the account of; 0 for a packet that is told by itself.
+    pub fold: u64,
+    /// Time of the first packet, `CLOCK_BOOTTIME` ns.
+    pub first_ns: u64,
+    /// Packets.
+    pub count: u64,
+    /// Return address of the call that dropped it.
+    pub location: u64,
+    /// `enum skb_drop_reason` of the running kernel; [`NO_REASON`] where it has none.
+    pub reason: u32,
+    /// Bytes from the network header on; `skb->len` where there is none.
+    pub len: u32,
+    /// `skb->dev->ifindex`; 0 for none.
+    pub ifindex: u32,
+    /// Inode number of the network namespace, of the device or else the socket; 0 for none.
+    pub netns: u32,
+    /// `skb->dev->name`, padded with zeros.
+    pub iface: [u8; 16],
+    /// What its headers say; for several, those of the first.
+    pub packet: Packet,
+    /// A [`Direction`].
+    pub direction: u8,
+    /// `DROP_*`.
+    pub flags: u8,
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Whose it was.
+    pub socket: PacketSocket,
+}
+
+/// This kernel gives no reasons.
+pub const NO_REASON: u32 = u32::MAX;
+
+/// The packets that were folded have only reason and location in common.
+pub const DROP_MIXED: u8 = 1 << 0;
+
+/// A place where equal drops are counted, in the kernel side's `FOLDS`.
+///
+/// Read by the agent while a CPU may write: `begin` is written last and `end` first, so that what lies
+/// between is whole where they are equal.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Fold {
+    /// The number of the fold; 0 for an empty place.
+    pub begin: u64,
+    /// Hash of what the packets have in common.
+    pub hash: u64,
+    /// Time of the first packet.
+    pub since_ns: u64,
+    /// Packets told one by one since then.
+    pub told: u64,
+    /// Packets counted here besides those.
+    pub count: u64,
+    /// Time of the last of them.
+    pub last_ns: u64,
+    /// The last one that was told.
+    pub record: DropRecord,
+    /// As `begin`.
+    pub end: u64,
+}
+
+/// Places for drops of one flow each.
+pub const FLOW_FOLDS: u32 = 512;
+/// Places for drops that are told by reason and location only, because there are too many flows.
+pub const MIXED_FOLDS: u32 = 32;
+/// All places of one CPU.
+pub const FOLDS: u32 = FLOW_FOLDS + MIXED_FOLDS;
+
+/// A segment that was sent again, or that resets a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SegmentRecord {
+    /// Common to all records.
+    pub header: Header,
+    /// As [`PacketSocket::id`].
+    pub id: u64,
+    /// As [`PacketSocket::inode`].
+    pub inode: u64,
+    /// Addresses, local and remote.
+    pub tuple: Tuple,
+    /// TCP sequence number.
+    pub seq: u32,
+    /// `enum sk_rst_reason` of the running kernel, for a reset that is sent; [`NO_REASON`] else.
+    pub reason: u32,
+    /// State of the socket; 0 if there was none.
+    pub state: u8,
+    /// `TCP_*` flags of the segment.
+    pub tcp_flags: u8,
+    /// `SEGMENT_*`.
+    pub flags: u8,
+    /// `SOCKET_*`.
+    pub socket_flags: u8,
+    /// `FLAG_*` of [`crate::record`], if the kernel side follows the socket.
+    pub followed: u16,
+    /// Zero.
+    pub reserved: [u8; 2],
+}
+
+/// A reset: it was received, and not sent.
+pub const SEGMENT_RECEIVED: u8 = 1 << 0;
+/// It carries data.
+pub const SEGMENT_DATA: u8 = 1 << 1;
+/// A tail loss probe (RFC 8985): nothing is taken for lost yet.
+pub const SEGMENT_PROBE: u8 = 1 << 2;
+/// `seq` is known.
+pub const SEGMENT_SEQ: u8 = 1 << 3;
+
+/// FIN.
+pub const TCP_FIN: u8 = 1 << 0;
+/// SYN.
+pub const TCP_SYN: u8 = 1 << 1;
+/// RST.
+pub const TCP_RST: u8 = 1 << 2;
+/// ACK.
+pub const TCP_ACK: u8 = 1 << 4;
+
+const _: () = {
+    assert!(size_of::<PacketSocket>() == 120);
+    assert!(size_of::<DropRecord>() == 296);
+    assert!(size_of::<Fold>() == 352);
+    assert!(size_of::<SegmentRecord>() == 96);
+    assert!(align_of::<DropRecord>() == 8 && align_of::<SegmentRecord>() == 8);
+};

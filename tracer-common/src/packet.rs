@@ -1,0 +1,146 @@
+//! What a packet is: one parser for the BPF programs and for the host.
+//!
+//! It reads a fixed window of 32-bit words that starts at the network header. Every header that it
+//! follows begins at a multiple of four bytes from there (RFC 791, RFC 8200, IEEE 802.1Q), so that each
+//! load is one aligned word. Every index is masked to the window and the window is larger than the
+//! mask: the verifier sees a constant bound, and nothing here can panic.
+
+mod network;
+mod transport;
+
+pub use self::network::{ETH_P_IP, ETH_P_IPV6};
+
+/// Bytes that are copied from a packet at the most.
+pub const WINDOW_BYTES: usize = 160;
+/// Words that an index may name.
+const MASK: u32 = 63;
+/// What may be added to an index: the length of the longest fixed header, in words.
+const REACH: usize = 16;
+/// Words in a [`Window`].
+pub const WINDOW_WORDS: usize = MASK as usize + 1 + REACH;
+
+/// The first bytes of a packet, from its network header on, as they are in memory.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Window {
+    /// Big-endian words. Only the first [`WINDOW_BYTES`] bytes are ever filled in.
+    pub words: [u32; WINDOW_WORDS],
+}
+
+impl Window {
+    /// All zeros.
+    pub const EMPTY: Self = Self { words: [0; WINDOW_WORDS] };
+
+    /// The word `add` behind word `at`, in host order. `add` is below [`REACH`].
+    #[inline(always)]
+    fn word(&self, at: u32, add: usize) -> u32 {
+        u32::from_be(self.raw(at, add))
+    }
+
+    /// The same in network order, as addresses are kept.
+    #[inline(always)]
+    fn raw(&self, at: u32, add: usize) -> u32 {
+        self.words[(at & MASK) as usize + (add & (REACH - 1))]
+    }
+
+    /// Fills it from `bytes`; the number of bytes taken.
+    pub fn fill(&mut self, bytes: &[u8]) -> u32 {
+        let bytes = bytes.get(..WINDOW_BYTES).unwrap_or(bytes);
+        for (word, chunk) in self.words.iter_mut().zip(bytes.chunks(4)) {
+            let mut whole = [0; 4];
+            for (to, from) in whole.iter_mut().zip(chunk) {
+                *to = *from;
+            }
+            *word = u32::from_ne_bytes(whole);
+        }
+        bytes.len() as u32
+    }
+}
+
+/// One packet's (or one quoted packet's) addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Flow {
+    /// Source address, network order; IPv4 in the first word.
+    pub src: [u32; 4],
+    /// Destination address.
+    pub dst: [u32; 4],
+    /// Source port, host order; 0 unless [`HAS_PORTS`].
+    pub sport: u16,
+    /// Destination port.
+    pub dport: u16,
+    /// 4, 6, or 0: no IP packet.
+    pub family: u8,
+    /// The protocol that IP carries (IANA's numbers), behind the extension headers of IPv6.
+    pub protocol: u8,
+    /// `HAS_PORTS`, `FRAGMENT`, `LATER_FRAGMENT`, `TRUNCATED`.
+    pub flags: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+/// The ports are there.
+pub const HAS_PORTS: u8 = 1 << 0;
+/// A fragment of a larger packet.
+pub const FRAGMENT: u8 = 1 << 1;
+/// Not its first fragment: it has no transport header.
+pub const LATER_FRAGMENT: u8 = 1 << 2;
+/// The headers end before they say all (short packet, or more extension headers than are followed).
+pub const TRUNCATED: u8 = 1 << 3;
+
+/// What its headers say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Packet {
+    /// Addresses, ports, protocol.
+    pub flow: Flow,
+    /// TCP sequence number.
+    pub seq: u32,
+    /// The flags of TCP, as the thirteenth byte of its header has them.
+    pub tcp_flags: u8,
+    /// Of ICMP and ICMPv6.
+    pub icmp_type: u8,
+    /// Of ICMP and ICMPv6.
+    pub icmp_code: u8,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// The outermost VLAN tag in the packet (not one that the device took off); 0 for none.
+    pub vlan: u16,
+    /// The protocol behind the tags, host order: `ETH_P_*`.
+    pub ethertype: u16,
+    /// The packet that an ICMP error is about: family 0 if there is none.
+    pub inner: Flow,
+}
+
+/// Parses a packet of `ethertype` (host order) of which `have` bytes are in the window.
+#[inline(always)]
+pub fn parse(window: &Window, have: u32, ethertype: u16, packet: &mut Packet) {
+    *packet = Packet::default();
+    let at = network::tags(window, have, ethertype, packet);
+    if let Some(behind) = network::outer(window, have, at, packet) {
+        transport::parse(window, have, behind, packet);
+    }
+}
+
+/// Parses the TCP header that the window starts with (of a packet that has no other headers yet).
+#[inline(always)]
+pub fn parse_tcp(window: &Window, have: u32, packet: &mut Packet) {
+    *packet = Packet::default();
+    packet.flow.protocol = transport::TCP;
+    transport::parse(window, have, 0, packet);
+}
+
+/// Whether `need` bytes at word `at` are there.
+#[inline(always)]
+fn has(have: u32, at: u32, need: u32) -> bool {
+    at * 4 + need <= have
+}
+
+const _: () = {
+    assert!(WINDOW_BYTES <= MASK as usize * 4);
+    assert!(size_of::<Flow>() == 40);
+    assert!(size_of::<Packet>() == 92);
+};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Whose a packet was, as far as the kernel tells: its device, its socket, its way.
+//!
+//! Never the current task: in softirq that is whoever was interrupted.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use tracer_common::{
+    drops::{Direction, DropRecord, PacketSocket, SOCKET_RECEIVES, SOCKET_REQUEST, SOCKET_TIME_WAIT, SOCKET_TUPLE},
+    packet::Packet,
+    record::Tuple,
+    settings::ABSENT,
+    tcp::TcpState,
+};
+
+use super::skb::Skb;
+use crate::{
+    maps::SOCKETS,
+    memory, offset,
+    sock::{AF_INET, AF_INET6, Raw, Sock},
+};
+
+/// Numbers of namespaces are above this one (`PROC_DYNAMIC_FIRST`, and `PROC_*_INIT_INO` below it).
+const FIRST_NAMESPACE: u32 = 0xe000_0000;
+
+/// `RTN_UNICAST` of `include/uapi/linux/rtnetlink.h`: neither for us nor from us.
+const RTN_UNICAST: u8 = 1;
+/// `RTF_LOCAL` and `RTF_ANYCAST` of `include/uapi/linux/ipv6_route.h`.
+const RTF_OURS: u32 = 0x8010_0000;
+/// `DST_METADATA` of `include/net/dst.h`: no route, what a tunnel knows of a packet.
+const DST_METADATA: u16 = 0x20;
+/// What is not address in `skb->_skb_refdst`.
+const REFDST_FLAGS: u64 = 7;
+
+/// Interface and namespace. `skb->dev` shares its place with other things while a packet is queued
+/// (`dev_scratch`, `rbnode`): it is a device only if it leads to a namespace.
+#[inline(always)]
+pub fn device(record: &mut DropRecord, dev: u64) {
+    record.ifindex = 0;
+    record.netns = 0;
+    record.iface = [0; 16];
+    if dev == 0 {
+        return;
+    }
+    let net: u64 = memory::read(dev, offset!(dev_net));
+    let netns: u32 = memory::read(net, offset!(net_inum));
+    if netns >= FIRST_NAMESPACE {
+        record.netns = netns;
+        record.ifindex = memory::read(dev, offset!(dev_ifindex));
+        if offset!(dev_name) != ABSENT {
+            // SAFETY: the helper checks the address and writes sixteen bytes.
+            unsafe {
+                bpf_probe_read_kernel(
+                    (&raw mut record.iface).cast(),
+                    16,
+                    (dev + u64::from(offset!(dev_name))) as *const core::ffi::c_void,
+                );
+            }
+        }
+    }
+}
+
+/// The socket at `sk`. Full, request and time-wait sockets are different structures: only what
+/// `struct sock_common` has may be read before it is known which.
+#[inline(always)]
+pub fn socket(out: &mut PacketSocket, sk: u64, receives: bool) {
+    *out = PacketSocket::NONE;
+    if sk == 0 {
+        return;
+    }
+    let sock = Raw(sk);
+    out.family = sock.family();
+    if receives {
+        out.flags = SOCKET_RECEIVES;
+    }
+    if out.family != AF_INET && out.family != AF_INET6 {
+        return;
+    }
+    out.state = sock.u8(offset!(skc_state));
+    out.flags |= SOCKET_TUPLE;
+    common_tuple(&mut out.tuple, sock);
+    if out.state == TcpState::TimeWait as u8 {
+        out.flags |= SOCKET_TIME_WAIT;
+    } else if out.state == TcpState::NewSynRecv as u8 {
+        out.flags |= SOCKET_REQUEST;
+        followed(out, Raw(sock.u64(offset!(skc_listener))));
+    } else {
+        out.protocol = sock.u16(offset!(sk_protocol));
+        // A socket that is just being closed has its port there only.
+        if out.tuple.lport == 0 {
+            out.tuple.lport = sock.lport();
+        }
+        followed(out, sock);
+    }
+}
+
+/// The tuple, from `struct sock_common` alone.
+#[inline(always)]
+pub fn common_tuple(tuple: &mut Tuple, sock: Raw) {
+    tuple.lport = sock.bound_port();
+    tuple.rport = sock.rport();
+    tuple.netns = sock.netns();
+    tuple.ifindex = sock.u32(offset!(skc_bound_dev_if));
+    if sock.family() == AF_INET6 {
+        tuple.family = 6;
+        tuple.laddr = sock.words(offset!(skc_v6_rcv_saddr));
+        tuple.raddr = sock.words(offset!(skc_v6_daddr));
+    } else {
+        tuple.family = 4;
+        tuple.laddr = [sock.u32(offset!(skc_rcv_saddr)), 0, 0, 0];
+        tuple.raddr = [sock.u32(offset!(skc_daddr)), 0, 0, 0];
+    }
+}
+
+/// What the lifecycle hooks know of a full socket.
+#[inline(always)]
+fn followed(out: &mut PacketSocket, sock: Raw) {
+    let socket = sock.u64(offset!(sk_socket));
+    out.inode = memory::read(socket, offset!(socket_inode));
+    if let Some(known) = SOCKETS.get_ptr(sock.0) {
+        // SAFETY: a live map value. Its socket is not locked by us: a number and an opener that do
+        // not belong together are told apart in user space by the process's start.
+        let known = unsafe { &*known };
+        out.id = known.id;
+        out.followed = known.flags;
+        out.opener = known.opener;
+    }
+}
+
+/// Which way it went.
+#[inline(always)]
+pub fn direction<S: Skb>(skb: S, packet: &Packet, owner: u64, rx_sk: u64) -> Direction {
+    if offset!(skb_iif) == ABSENT {
+        return Direction::Unknown;
+    }
+    // Set where a packet enters the protocols, cleared where it leaves for another namespace.
+    if skb.u32(offset!(skb_iif)) == 0 {
+        return if rx_sk != 0 {
+            Direction::In
+        } else if owner != 0 {
+            Direction::Out
+        } else {
+            Direction::Unknown
+        };
+    }
+    if owner == 0 && is_routed_on(skb, packet) { Direction::Forward } else { Direction::In }
+}
+
+/// Whether the route that was found for a packet leads away from here.
+#[inline(always)]
+fn is_routed_on<S: Skb>(skb: S, packet: &Packet) -> bool {
+    let dst = skb.u64(offset!(skb_refdst)) & !REFDST_FLAGS;
+    if dst == 0 || memory::read::<u16>(dst, offset!(dst_flags)) & DST_METADATA != 0 {
+        return false;
+    }
+    match packet.flow.family {
+        4 => memory::read::<u8>(dst, offset!(rt_type)) == RTN_UNICAST,
+        6 => {
+            let multicast = u32::from_be(packet.flow.dst[0]) >> 24 == 0xff;
+            offset!(rt6_flags) != ABSENT && !multicast && memory::read::<u32>(dst, offset!(rt6_flags)) & RTF_OURS == 0
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,205 @@
+//! Equal drops are counted where they are; the first few are told, and how many followed them.
+//!
+//! Equal is what has reason, location, device and flow in common. Beyond so many a tenth of a second
+//! the first ones are not told either: what is new then is counted by reason and location only.
+
+use tracer_common::{
+    counter::Counter,
+    drops::{DROP_MIXED, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS},
+    packet::Packet,
+    record::RecordKind,
+};
+
+use super::{
+    Dropped, Scratch, attribution, now, ring,
+    skb::{Skb, number},
+};
+use crate::{
+    emit,
+    identity::{self, Site},
+    maps::{FOLDS, count},
+    offset, setting,
+};
+
+/// After this time the next one of its kind is told again.
+const INTERVAL_NS: u64 = 1_000_000_000;
+/// So many of one kind are told one by one in that time.
+const TOLD: u64 = 8;
+/// The time of which [`Settings::drops_told`](tracer_common::settings::Settings) speaks.
+const RATE_NS: u64 = 100_000_000;
+
+/// Accounts for one packet.
+///
+/// # Safety
+/// `scratch` is this CPU's, and nobody else works on it.
+#[inline(always)]
+pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
+    drop.skb.read_packet(scratch);
+    let dev = drop.skb.pointer(offset!(skb_dev), scratch);
+    let sk = drop.skb.pointer(offset!(skb_sk), scratch);
+    if scratch.packet.flow.family == 0 && sk != 0 {
+        drop.skb.read_tcp(scratch);
+    }
+    let rx_sk = number(drop.rx_sk, scratch);
+    let drop = Dropped { rx_sk, ..drop };
+    let origin = if dev != 0 { dev } else { sk };
+    let hash = flow_hash(&scratch.packet, drop.reason, drop.location, origin);
+    let at = now();
+    let Some(fold) = FOLDS.get_ptr_mut(hash as u32 % FLOW_FOLDS) else { return count(Counter::LostDrop) };
+    // SAFETY: this CPU's own place.
+    let fold = unsafe { &mut *fold };
+    let same = fold.hash == hash && fold.begin != 0;
+    let goes_on = same && at.wrapping_sub(fold.since_ns) < INTERVAL_NS;
+    if goes_on && (fold.told >= TOLD || fold.count > 0) {
+        add(fold, at);
+        return;
+    }
+    if !may_tell(scratch, at) {
+        if same {
+            add(fold, at);
+        } else {
+            mix(drop, scratch, dev, sk, at);
+        }
+        return;
+    }
+    if !goes_on {
+        if !settle(fold) {
+            count(Counter::LostDrop);
+            return;
+        }
+        begin(fold, hash, at);
+    }
+    fold.told += 1;
+    fill(&mut fold.record, drop, scratch, dev, sk, at);
+    end(fold);
+    if ring::output(&fold.record) {
+        count(Counter::SentDrop);
+    } else {
+        // Told by nobody: the next one is the first.
+        fold.hash = 0;
+        count(Counter::LostDrop);
+    }
+}
+
+/// One more of the same.
+#[inline(always)]
+fn add(fold: &mut Fold, at: u64) {
+    fold.count += 1;
+    fold.last_ns = at;
+    count(Counter::FoldedDrop);
+}
+
+/// Too much is told already.
+#[inline(always)]
+fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) {
+    let hash = mixed(mixed(setting!(drops_seed), drop.location), u64::from(drop.reason));
+    let Some(fold) = FOLDS.get_ptr_mut(FLOW_FOLDS + hash as u32 % MIXED_FOLDS) else {
+        return count(Counter::LostDrop);
+    };
+    // SAFETY: this CPU's own place.
+    let fold = unsafe { &mut *fold };
+    if fold.begin == 0 || fold.hash != hash {
+        let quiet = fold.begin == 0 || at.wrapping_sub(fold.last_ns) >= INTERVAL_NS;
+        if !quiet || !settle(fold) {
+            count(Counter::LostDrop);
+            return;
+        }
+        begin(fold, hash, at);
+        fill(&mut fold.record, drop, scratch, dev, sk, at);
+        fold.record.flags = DROP_MIXED;
+        end(fold);
+    }
+    add(fold, at);
+}
+
+/// Tells how many a fold has counted, if any: before its place is taken by another. Whether that
+/// worked; if not, it stays.
+#[inline(always)]
+fn settle(fold: &mut Fold) -> bool {
+    if fold.begin == 0 || fold.count == 0 {
+        return true;
+    }
+    fold.record.fold = fold.begin;
+    fold.record.first_ns = fold.since_ns;
+    fold.record.count = fold.count;
+    fold.record.header.boot_ns = fold.last_ns;
+    ring::output(&fold.record)
+}
+
+/// Begins a fold.
+#[inline(always)]
+fn begin(fold: &mut Fold, hash: u64, at: u64) {
+    // SAFETY: a live value; see `Fold` for the order.
+    unsafe { core::ptr::write_volatile(&raw mut fold.end, identity::next(Site::Drop)) };
+    fold.hash = hash;
+    fold.since_ns = at;
+    fold.told = 0;
+    fold.count = 0;
+    fold.last_ns = at;
+}
+
+/// Its record is whole.
+#[inline(always)]
+fn end(fold: &mut Fold) {
+    // SAFETY: as above.
+    unsafe { core::ptr::write_volatile(&raw mut fold.begin, fold.end) };
+}
+
+#[inline(always)]
+fn fill<S: Skb>(record: &mut DropRecord, drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) {
+    record.header = emit::header(RecordKind::Drop, at);
+    record.fold = 0;
+    record.first_ns = at;
+    record.count = 1;
+    record.location = drop.location;
+    record.reason = drop.reason;
+    record.len = drop.skb.length(scratch.packet.flow.family != 0);
+    record.packet = scratch.packet;
+    record.flags = 0;
+    record.reserved = [0; 2];
+    attribution::device(record, dev);
+    let owner = if drop.rx_sk != 0 { drop.rx_sk } else { sk };
+    attribution::socket(&mut record.socket, owner, drop.rx_sk != 0);
+    if record.netns == 0 {
+        record.netns = record.socket.tuple.netns;
+    }
+    record.direction = attribution::direction(drop.skb, &scratch.packet, owner, drop.rx_sk) as u8;
+}
+
+/// Whether one more may be told in this tenth of a second.
+#[inline(always)]
+fn may_tell(scratch: &mut Scratch, at: u64) -> bool {
+    if at.wrapping_sub(scratch.told_since) >= RATE_NS {
+        scratch.told_since = at;
+        scratch.told = 0;
+    }
+    scratch.told += 1;
+    scratch.told <= u64::from(setting!(drops_told))
+}
+
+/// What makes two drops equal.
+#[inline(always)]
+fn flow_hash(packet: &Packet, reason: u32, location: u64, origin: u64) -> u64 {
+    let flow = &packet.flow;
+    let pair = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    let ends = pair(u32::from(flow.sport) << 16 | u32::from(flow.dport), reason);
+    let kinds = u64::from(flow.protocol) << 16 | u64::from(packet.icmp_type) << 8 | u64::from(packet.icmp_code);
+    let mut hash = mixed(setting!(drops_seed), location);
+    hash = mixed(hash, origin);
+    hash = mixed(hash, ends);
+    hash = mixed(hash, kinds);
+    hash = mixed(hash, pair(flow.src[0], flow.dst[0]));
+    if flow.family == 6 {
+        hash = mixed(hash, pair(flow.src[1], flow.src[2]));
+        hash = mixed(hash, pair(flow.src[3], flow.dst[1]));
+        hash = mixed(hash, pair(flow.dst[2], flow.dst[3]));
+    }
+    hash
+}
+
+/// The finaliser of SplitMix64, shortened.
+#[inline(always)]
+fn mixed(hash: u64, value: u64) -> u64 {
+    let hash = (hash ^ value).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash ^ hash >> 29
+}

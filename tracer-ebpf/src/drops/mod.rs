@@ -1,0 +1,77 @@
+//! What a dropped packet goes through, whatever hook told us: read, folded or told.
+//!
+//! Apart from the lifecycle: a ring of its own, and a limit to what is told, so that a storm of drops
+//! costs no connection's event and little time. Every call of the tracepoint ends in exactly one
+//! count: told, folded or lost.
+
+mod attribution;
+mod fold;
+mod ring;
+mod segment;
+mod skb;
+
+use tracer_common::{
+    counter::Counter,
+    packet::{Packet, Window},
+};
+
+pub use self::{
+    segment::{reset_received, reset_sent, reset_sent_for_nobody, retransmitted, synack_retransmitted},
+    skb::{RawSkb, Skb, TrustedSkb},
+};
+use crate::maps::{SCRATCH, count, started};
+
+/// Where one CPU works on one packet.
+#[repr(C)]
+pub struct Scratch {
+    /// The packet's first bytes.
+    pub window: Window,
+    /// What they say.
+    pub packet: Packet,
+    /// 1 while a program works here.
+    pub busy: u32,
+    /// Start of the tenth of a second that `told` counts in.
+    pub told_since: u64,
+    /// Packets told in it.
+    pub told: u64,
+    /// For pointers that are to become numbers: the verifier forbids arithmetic on them.
+    pub pointer: u64,
+}
+
+/// A dropped packet and what the tracepoint says of it.
+#[derive(Clone, Copy)]
+pub struct Dropped<S> {
+    pub skb: S,
+    /// The socket that was to receive it; 0 where the kernel does not say.
+    pub rx_sk: u64,
+    pub location: u64,
+    /// `NO_REASON` where this kernel has none.
+    pub reason: u32,
+}
+
+/// `kfree_skb`: in any context, interrupts included.
+#[inline(always)]
+pub fn dropped<S: Skb>(drop: Dropped<S>) {
+    if !started() {
+        return;
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return count(Counter::LostDrop) };
+    // SAFETY: this CPU's own place. An interrupt that drops a packet while we work on one finds it
+    // busy and leaves it alone; before 6.2 the kernel itself does not see to that (05b24ff9b2cf).
+    unsafe {
+        let busy = &raw mut (*scratch).busy;
+        if core::ptr::read_volatile(busy) != 0 {
+            count(Counter::LostDrop);
+            return;
+        }
+        core::ptr::write_volatile(busy, 1);
+        fold::account(drop, &mut *scratch);
+        core::ptr::write_volatile(busy, 0);
+    }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: no arguments; permitted everywhere.
+    unsafe { aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns() }
+}

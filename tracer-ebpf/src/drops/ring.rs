@@ -1,0 +1,38 @@
+//! Records into the ring of drops.
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_ringbuf_output, bpf_ringbuf_query},
+};
+
+use crate::maps::{DROPS, DROPS_WAITING};
+
+/// A quarter of the ring; the agent makes it no smaller than this.
+const WAKE_BYTES: u64 = 1 << 18;
+
+/// Copies a record into the ring; whether there was room.
+#[inline(always)]
+pub fn output<T>(record: &T) -> bool {
+    let ring = (&raw const DROPS).cast_mut().cast();
+    // SAFETY: `DROPS` is a ring buffer map.
+    let fill = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
+    // As `emit::submit` does: see there.
+    let crosses = fill >= WAKE_BYTES && fill < WAKE_BYTES + size_of::<T>() as u64 + 8;
+    let flags = if crosses || finds_agent_asleep() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let data = (&raw const *record).cast_mut().cast();
+    // SAFETY: as above; `data` is `size_of::<T>()` bytes long.
+    unsafe { bpf_ringbuf_output(ring, data, size_of::<T>() as u64, u64::from(flags)) == 0 }
+}
+
+#[inline(always)]
+fn finds_agent_asleep() -> bool {
+    let Some(waiting) = DROPS_WAITING.get_ptr_mut(0) else { return true };
+    // SAFETY: a live array slot. Two CPUs may both see it set: then it is woken twice.
+    unsafe {
+        let asleep = core::ptr::read_volatile(waiting) != 0;
+        if asleep {
+            core::ptr::write_volatile(waiting, 0);
+        }
+        asleep
+    }
+}

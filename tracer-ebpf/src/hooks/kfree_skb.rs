@@ -1,0 +1,70 @@
+//! `kfree_skb(struct sk_buff *skb, void *location)`, with `enum skb_drop_reason reason` from 5.17 on,
+//! and `struct sock *rx_sk` from 6.11 on (commit c53795d48ee8).
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
+};
+use tracer_common::{drops::NO_REASON, settings::ABSENT};
+
+use crate::{
+    drops::{Dropped, RawSkb, TrustedSkb, dropped},
+    offset,
+};
+
+/// Whether this kernel passes so many arguments.
+#[inline(always)]
+fn passes(arguments: u32) -> bool {
+    offset!(kfree_skb_args) != ABSENT && offset!(kfree_skb_args) >= arguments
+}
+
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn kfree_skb__btf(ctx: BtfTracePointContext) -> i32 {
+    let mut drop = Dropped { skb: TrustedSkb(ctx.arg(0)), rx_sk: 0, location: ctx.arg(1), reason: NO_REASON };
+    if passes(3) {
+        drop.reason = ctx.arg(2);
+    }
+    if passes(4) {
+        // Null for most packets; to the verifier `trusted_ptr_or_null`: no arithmetic is done on it.
+        let sk: *const u8 = ctx.arg(3);
+        drop.rx_sk = sk as u64;
+    }
+    dropped(drop);
+    0
+}
+
+#[raw_tracepoint(tracepoint = "kfree_skb")]
+pub fn kfree_skb__raw(ctx: RawTracePointContext) -> i32 {
+    let mut drop = Dropped { skb: RawSkb(ctx.arg(0)), rx_sk: 0, location: ctx.arg(1), reason: NO_REASON };
+    if passes(3) {
+        drop.reason = ctx.arg(2);
+    }
+    if passes(4) {
+        drop.rx_sk = ctx.arg(3);
+    }
+    dropped(drop);
+    0
+}
+
+#[tracepoint(category = "skb", name = "kfree_skb")]
+pub fn kfree_skb__classic(ctx: TracePointContext) -> u32 {
+    let word = |offset: u32| {
+        if offset == ABSENT {
+            return 0;
+        }
+        // SAFETY: the offset comes from the tracepoint's `format` file.
+        unsafe { ctx.read_at::<u64>(offset as usize) }.unwrap_or(0)
+    };
+    let mut drop = Dropped {
+        skb: RawSkb(word(offset!(kfree_format_skbaddr))),
+        rx_sk: word(offset!(kfree_format_rx_sk)),
+        location: word(offset!(kfree_format_location)),
+        reason: NO_REASON,
+    };
+    if offset!(kfree_format_reason) != ABSENT {
+        // SAFETY: as above.
+        drop.reason = unsafe { ctx.read_at::<u32>(offset!(kfree_format_reason) as usize) }.unwrap_or(NO_REASON);
+    }
+    dropped(drop);
+    0
+}

@@ -1,0 +1,34 @@
+//! `tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb)`, with an error from 6.17 on.
+//!
+//! No BTF tracepoint: everything is read by address, for which a raw tracepoint does as well.
+
+use aya_ebpf::{
+    macros::{raw_tracepoint, tracepoint},
+    programs::{RawTracePointContext, TracePointContext},
+};
+
+use crate::{
+    drops::{RawSkb, retransmitted},
+    offset,
+};
+
+#[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
+pub fn retransmit__raw(ctx: RawTracePointContext) -> i32 {
+    retransmitted(ctx.arg(0), RawSkb(ctx.arg(1)));
+    0
+}
+
+#[tracepoint(category = "tcp", name = "tcp_retransmit_skb")]
+pub fn retransmit__classic(ctx: TracePointContext) -> u32 {
+    // SAFETY: the offsets come from the tracepoint's `format` file; the helper checks the address.
+    let (sk, skb) = unsafe {
+        (
+            ctx.read_at::<u64>(offset!(retransmit_format_skaddr) as usize),
+            ctx.read_at::<u64>(offset!(retransmit_format_skbaddr) as usize),
+        )
+    };
+    if let (Ok(sk), Ok(skb)) = (sk, skb) {
+        retransmitted(sk, RawSkb(skb));
+    }
+    0
+}

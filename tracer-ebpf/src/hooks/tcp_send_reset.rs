@@ -1,0 +1,73 @@
+//! `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb)`, with `enum sk_rst_reason reason`
+//! from 6.10 on (commit b533fb9cf4f7). Either pointer may be null.
+//!
+//! Before that the tracepoint tells of full sockets only (`if (sk && sk_fullsock(sk))`); the functions
+//! that answer for closed ports and for what is left of closed connections tell of the others.
+
+use aya_ebpf::{
+    macros::{fentry, kprobe, raw_tracepoint, tracepoint},
+    programs::{FEntryContext, ProbeContext, RawTracePointContext, TracePointContext},
+};
+use tracer_common::{drops::NO_REASON, settings::ABSENT};
+
+use crate::{
+    drops::{RawSkb, reset_sent, reset_sent_for_nobody},
+    offset,
+};
+
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+pub fn send_reset__raw(ctx: RawTracePointContext) -> i32 {
+    let mut reason = NO_REASON;
+    if offset!(send_reset_args) != ABSENT && offset!(send_reset_args) >= 3 {
+        reason = ctx.arg(2);
+    }
+    reset_sent(ctx.arg(0), RawSkb(ctx.arg(1)), reason);
+    0
+}
+
+#[tracepoint(category = "tcp", name = "tcp_send_reset")]
+pub fn send_reset__classic(ctx: TracePointContext) -> u32 {
+    // SAFETY: the offsets come from the tracepoint's `format` file; the helper checks the address.
+    let (sk, skb) = unsafe {
+        (
+            ctx.read_at::<u64>(offset!(send_reset_format_skaddr) as usize),
+            ctx.read_at::<u64>(offset!(send_reset_format_skbaddr) as usize),
+        )
+    };
+    let mut reason = NO_REASON;
+    if offset!(send_reset_format_reason) != ABSENT {
+        // SAFETY: as above.
+        reason = unsafe { ctx.read_at::<u32>(offset!(send_reset_format_reason) as usize) }.unwrap_or(NO_REASON);
+    }
+    if let (Ok(sk), Ok(skb)) = (sk, skb) {
+        reset_sent(sk, RawSkb(skb), reason);
+    }
+    0
+}
+
+/// match-proto: void tcp_v4_send_reset(const struct sock *sk, struct sk_buff *skb)
+#[fentry(function = "tcp_v4_send_reset")]
+pub fn closed_port4__fentry(ctx: FEntryContext) -> i32 {
+    let (sk, skb): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    reset_sent_for_nobody(sk as u64, RawSkb(skb as u64));
+    0
+}
+
+#[fentry(function = "tcp_v6_send_reset")]
+pub fn closed_port6__fentry(ctx: FEntryContext) -> i32 {
+    let (sk, skb): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    reset_sent_for_nobody(sk as u64, RawSkb(skb as u64));
+    0
+}
+
+#[kprobe(function = "tcp_v4_send_reset")]
+pub fn closed_port4__kprobe(ctx: ProbeContext) -> u32 {
+    reset_sent_for_nobody(ctx.arg::<u64>(0).unwrap_or(0), RawSkb(ctx.arg::<u64>(1).unwrap_or(0)));
+    0
+}
+
+#[kprobe(function = "tcp_v6_send_reset")]
+pub fn closed_port6__kprobe(ctx: ProbeContext) -> u32 {
+    reset_sent_for_nobody(ctx.arg::<u64>(0).unwrap_or(0), RawSkb(ctx.arg::<u64>(1).unwrap_or(0)));
+    0
+}

@@ -1,0 +1,88 @@
+//! What a drop means, by the name of its reason and what else is known of the packet.
+
+use tracer_common::{
+    drops::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
+    tcp::TcpState,
+};
+
+use crate::stream::DropClass;
+
+/// What else is known of a dropped packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances {
+    /// It is an IP packet.
+    pub is_ip: bool,
+    /// To more than one host.
+    pub to_many: bool,
+    /// Flags of TCP.
+    pub tcp_flags: Option<u8>,
+    /// State of the TCP socket that it belonged to.
+    pub state: Option<TcpState>,
+}
+
+/// The class of a drop. `reason`: as the kernel calls it, without `SKB_DROP_REASON_`; empty where it
+/// gives none. `usual`: what this reason means by itself ([`DropClass::of_reason`]).
+#[must_use]
+pub fn class(reason: &str, usual: DropClass, of: &Circumstances) -> DropClass {
+    match reason {
+        "NO_SOCKET" | "IP_NOPROTO" => nobody(of),
+        "NOT_SPECIFIED" | "" => unspecified(of),
+        "TCP_FLAGS" if of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0) => DropClass::Teardown,
+        _ if !of.is_ip && reason.starts_with("IPV6_NDISC") => DropClass::Noise,
+        _ => usual,
+    }
+}
+
+/// Nobody listens: refused, unless it was no request.
+fn nobody(of: &Circumstances) -> DropClass {
+    match of.tcp_flags {
+        _ if of.to_many => DropClass::Noise,
+        // A listener whose queue was full when the handshake ended: for the client it is a connection.
+        _ if of.state == Some(TcpState::Listen) => DropClass::Loss,
+        Some(flags) if flags & TCP_SYN != 0 && flags & TCP_ACK == 0 => DropClass::Refused,
+        Some(flags) if flags & (TCP_RST | TCP_FIN | TCP_ACK) != 0 => DropClass::Teardown,
+        _ => DropClass::Refused,
+    }
+}
+
+fn unspecified(of: &Circumstances) -> DropClass {
+    let ended = matches!(of.state, Some(TcpState::TimeWait | TcpState::Close));
+    let reset = of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0);
+    if !of.is_ip || of.to_many {
+        DropClass::Noise
+    } else if ended || reset {
+        DropClass::Teardown
+    } else {
+        DropClass::Loss
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_reason_means_different_things() {
+        let tcp = |flags| Circumstances { is_ip: true, tcp_flags: Some(flags), ..Circumstances::default() };
+        let ip = Circumstances { is_ip: true, ..Circumstances::default() };
+        let many = Circumstances { to_many: true, ..ip };
+        let waiting = Circumstances { state: Some(TcpState::TimeWait), ..tcp(TCP_ACK) };
+        for (reason, of, expected) in [
+            ("NO_SOCKET", tcp(TCP_SYN), DropClass::Refused),
+            ("NO_SOCKET", tcp(TCP_SYN | TCP_ACK), DropClass::Teardown),
+            ("NO_SOCKET", tcp(TCP_RST), DropClass::Teardown),
+            ("NO_SOCKET", ip, DropClass::Refused),
+            ("NO_SOCKET", many, DropClass::Noise),
+            ("NO_SOCKET", Circumstances { state: Some(TcpState::Listen), ..tcp(TCP_ACK) }, DropClass::Loss),
+            ("NOT_SPECIFIED", ip, DropClass::Loss),
+            ("NOT_SPECIFIED", waiting, DropClass::Teardown),
+            ("NOT_SPECIFIED", many, DropClass::Noise),
+            ("NOT_SPECIFIED", Circumstances::default(), DropClass::Noise),
+            ("", ip, DropClass::Loss),
+            ("NETFILTER_DROP", ip, DropClass::Policy),
+            ("A_REASON_OF_TOMORROW", ip, DropClass::Loss),
+        ] {
+            assert_eq!(class(reason, DropClass::of_reason(reason), &of), expected, "{reason} {of:?}");
+        }
+    }
+}

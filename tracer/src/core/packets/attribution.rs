@@ -1,0 +1,273 @@
+//! Whose a packet was.
+
+use std::{net::IpAddr, rc::Rc};
+
+use tracer_common::{
+    decode::Record,
+    drops::{DROP_MIXED, Direction, DropRecord, PacketSocket, SOCKET_REQUEST, SOCKET_TUPLE, SegmentRecord},
+    packet::{Flow, HAS_PORTS},
+    record::{FLAG_ACCEPTED, FLAG_FILTERED, Tuple},
+    tcp::TcpState,
+};
+
+use super::{
+    super::{Core, Gate},
+    describe::protocol,
+    index::{Ended, is_same},
+};
+use crate::stream::{self, ConnId, Owner, OwnerSource, Role, Socket};
+
+const IPPROTO_TCP: u8 = 6;
+const AF_UNIX: u16 = 1;
+const AF_NETLINK: u16 = 16;
+const AF_PACKET: u16 = 17;
+
+/// The answer.
+pub enum Whose {
+    /// A connection, or a listener, that is open.
+    Open(u64),
+    /// A connection that has ended.
+    Ended(Rc<Ended>),
+    /// No connection that is followed.
+    Outside(Box<Outside>),
+    /// One that a filter keeps out.
+    Filtered,
+}
+
+/// A packet of no connection that is followed.
+pub struct Outside {
+    /// Local and remote end; the family is 0 if neither is known.
+    tuple: Tuple,
+    /// Which end is the local one is known.
+    oriented: bool,
+    proto: &'static str,
+    role: Role,
+    owner: Option<Rc<Owner>>,
+    source: OwnerSource,
+}
+
+impl Outside {
+    /// Whether there is anything to say of a socket.
+    pub fn is_known(&self) -> bool {
+        self.tuple.family != 0 || self.tuple.netns != 0 || self.owner.is_some()
+    }
+
+    /// The keys of a socket. `for_filter`: the packet's ends in any order, if it is not known which
+    /// of them is the local one.
+    pub fn socket(&self, for_filter: bool) -> Socket<'_> {
+        let known = self.tuple.family != 0 && (self.oriented || for_filter);
+        let side = |words, port: u16| {
+            let (addr, mapped) = stream::address(self.tuple.family, words);
+            (Some(addr).filter(|_| known), Some(port).filter(|port| known && *port != 0), mapped && known)
+        };
+        let (laddr, lport, local_mapped) = side(self.tuple.laddr, self.tuple.lport);
+        let (raddr, rport, remote_mapped) = side(self.tuple.raddr, self.tuple.rport);
+        let set = |addr: Option<IpAddr>| addr.filter(|addr| !addr.is_unspecified());
+        Socket {
+            conn: ConnId::NONE,
+            proto: self.proto,
+            family: self.tuple.family,
+            v4mapped: local_mapped || remote_mapped,
+            laddr: if lport.is_some() { laddr } else { set(laddr) },
+            lport,
+            raddr: set(raddr),
+            rport,
+            ifindex: Some(self.tuple.ifindex).filter(|index| *index != 0),
+            netns: Some(self.tuple.netns).filter(|inode| *inode != 0),
+            role: self.role,
+            owner: self.owner.as_deref(),
+            owner_source: self.source,
+            holders: &[],
+            mptcp: false,
+        }
+    }
+}
+
+/// The tuple of a packet whose source (or destination) is the local end.
+const fn oriented(flow: &Flow, netns: u32, source_is_local: bool) -> Tuple {
+    let (source, destination) = ((flow.src, flow.sport), (flow.dst, flow.dport));
+    let (local, remote) = if source_is_local { (source, destination) } else { (destination, source) };
+    Tuple {
+        laddr: local.0,
+        raddr: remote.0,
+        lport: local.1,
+        rport: remote.1,
+        family: flow.family,
+        reserved: [0; 3],
+        netns,
+        ifindex: 0,
+    }
+}
+
+/// The tuples that a packet's connection may have.
+fn candidates(record: &DropRecord) -> Vec<Tuple> {
+    let mut tuples = Vec::with_capacity(3);
+    let (packet, netns) = (&record.packet, record.netns);
+    let socket = &record.socket;
+    if socket.flags & SOCKET_TUPLE != 0 && socket.tuple.rport != 0 && socket.tuple.lport != 0 {
+        tuples.push(socket.tuple);
+    }
+    let direction = Direction::from_number(record.direction);
+    if packet.flow.flags & HAS_PORTS != 0 && packet.flow.protocol == IPPROTO_TCP {
+        if matches!(direction, Direction::Out | Direction::Unknown) {
+            tuples.push(oriented(&packet.flow, netns, true));
+        }
+        if matches!(direction, Direction::In | Direction::Unknown) {
+            tuples.push(oriented(&packet.flow, netns, false));
+        }
+    }
+    // An ICMP error comes back to who sent what it is about.
+    if packet.inner.flags & HAS_PORTS != 0 && packet.inner.protocol == IPPROTO_TCP {
+        tuples.push(oriented(&packet.inner, netns, direction != Direction::Out));
+    }
+    tuples
+}
+
+impl<G: Gate> Core<G> {
+    /// Whether nothing but the file of its socket can tell whose this packet was.
+    pub(super) fn is_nobodys(&self, record: &Record<'_>) -> bool {
+        match record {
+            Record::Drop(record) => {
+                let kernel = self.by_kernel(&record.socket, Some(&record.packet.flow)).is_some();
+                !kernel && self.by_tuple_of_packet(&candidates(record)).is_none() && record.socket.opener.pid == 0
+            }
+            Record::Segment(_, record) => self.by_tuple_of_packet(&[record.tuple]).is_none(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn whose_drop(&mut self, record: &DropRecord, reason: Option<&str>) -> Whose {
+        if record.flags & DROP_MIXED != 0 {
+            return self.outside(record, None, OwnerSource::Unknown);
+        }
+        let socket = &record.socket;
+        if socket.followed & FLAG_FILTERED != 0 {
+            return Whose::Filtered;
+        }
+        if let Some(id) = self.by_kernel(socket, Some(&record.packet.flow)) {
+            return Whose::Open(id);
+        }
+        if let Some(whose) = self.by_tuple_of_packet(&candidates(record)) {
+            return whose;
+        }
+        if let Some(id) = self.by_listener(record, reason) {
+            return Whose::Open(id);
+        }
+        if let Some(owner) = self.processes.owner(&socket.opener, record.header.boot_ns) {
+            return self.outside(record, Some(owner), source_of(socket));
+        }
+        let holder = self.packets.holders.get(&socket.inode).cloned().flatten().filter(|_| socket.inode != 0);
+        let source = if holder.is_some() { OwnerSource::Fd } else { OwnerSource::Unknown };
+        self.outside(record, holder, source)
+    }
+
+    pub(super) fn whose_segment(&mut self, record: &SegmentRecord) -> Whose {
+        if record.followed & FLAG_FILTERED != 0 {
+            return Whose::Filtered;
+        }
+        if record.id != 0 && self.connections.contains_key(&record.id) {
+            return Whose::Open(record.id);
+        }
+        if let Some(whose) = self.by_tuple_of_packet(&[record.tuple]) {
+            return whose;
+        }
+        let wants_listener = record.socket_flags & SOCKET_REQUEST != 0 || record.state == TcpState::Listen as u8;
+        if let Some(id) = self.listeners.find(&record.tuple).filter(|_| wants_listener)
+            && self.connections.contains_key(&id)
+        {
+            return Whose::Open(id);
+        }
+        let owner = self.packets.holders.get(&record.inode).cloned().flatten().filter(|_| record.inode != 0);
+        Whose::Outside(Box::new(Outside {
+            tuple: record.tuple,
+            oriented: true,
+            proto: "tcp",
+            role: Role::Unknown,
+            source: if owner.is_some() { OwnerSource::Fd } else { OwnerSource::Unknown },
+            owner,
+        }))
+    }
+
+    /// The connection that the kernel side knows by its socket. Compared with the packet: between the
+    /// drop and our look at it the socket may have been given to another connection.
+    fn by_kernel(&self, socket: &PacketSocket, flow: Option<&Flow>) -> Option<u64> {
+        let connection = self.connections.get(&socket.id).filter(|_| socket.id != 0)?;
+        let fits = connection.role == Role::Listener
+            || flow.is_none_or(|flow| {
+                let ports = [connection.tuple.lport, connection.tuple.rport];
+                flow.flags & HAS_PORTS == 0
+                    || flow.family == 0
+                    || ports.contains(&0)
+                    || ports == [flow.sport, flow.dport]
+                    || ports == [flow.dport, flow.sport]
+            });
+        fits.then_some(socket.id)
+    }
+
+    fn by_tuple_of_packet(&self, tuples: &[Tuple]) -> Option<Whose> {
+        for tuple in tuples {
+            if let Some(id) = self.packets.index.open(tuple)
+                && self.connections.get(&id).is_some_and(|connection| is_same(&connection.tuple, tuple))
+            {
+                return Some(Whose::Open(id));
+            }
+        }
+        tuples.iter().find_map(|tuple| self.packets.index.ended(tuple)).map(|ended| Whose::Ended(Rc::clone(ended)))
+    }
+
+    /// The listener whose port a packet came to. `NO_SOCKET` says that there is none.
+    fn by_listener(&self, record: &DropRecord, reason: Option<&str>) -> Option<u64> {
+        let (flow, socket) = (&record.packet.flow, &record.socket);
+        let listens = socket.flags & SOCKET_TUPLE != 0 && socket.state == TcpState::Listen as u8;
+        let tuple = if listens {
+            socket.tuple
+        } else if flow.protocol == IPPROTO_TCP
+            && flow.flags & HAS_PORTS != 0
+            && record.direction == Direction::In as u8
+            && reason != Some("NO_SOCKET")
+        {
+            oriented(flow, record.netns, false)
+        } else {
+            return None;
+        };
+        self.listeners.find(&tuple).filter(|id| self.connections.contains_key(id))
+    }
+
+    fn outside(&self, record: &DropRecord, owner: Option<Rc<Owner>>, source: OwnerSource) -> Whose {
+        let (flow, socket) = (&record.packet.flow, &record.socket);
+        let direction = Direction::from_number(record.direction);
+        let mixed = record.flags & DROP_MIXED != 0;
+        let (mut tuple, known) = if flow.family != 0 && !mixed {
+            let known = matches!(direction, Direction::In | Direction::Out);
+            (oriented(flow, record.netns, direction != Direction::In), known)
+        } else if socket.flags & SOCKET_TUPLE != 0 && !mixed {
+            (socket.tuple, true)
+        } else {
+            (PacketSocket::NONE.tuple, false)
+        };
+        if !mixed {
+            tuple.netns = record.netns;
+        }
+        let proto = match (flow.family, socket.family) {
+            _ if mixed => "unknown",
+            (4 | 6, _) => protocol(flow.protocol),
+            (_, AF_UNIX) => "unix",
+            (_, AF_NETLINK) => "netlink",
+            (_, AF_PACKET) => "packet",
+            _ if socket.protocol != 0 => protocol(u8::try_from(socket.protocol).unwrap_or(0)),
+            _ => "unknown",
+        };
+        Whose::Outside(Box::new(Outside { tuple, oriented: known, proto, role: Role::Unknown, owner, source }))
+    }
+}
+
+/// How the kernel side knows the opener.
+const fn source_of(socket: &PacketSocket) -> OwnerSource {
+    if socket.state == TcpState::Listen as u8 || socket.flags & SOCKET_REQUEST != 0 {
+        OwnerSource::Listen
+    } else if socket.followed & FLAG_ACCEPTED != 0 {
+        OwnerSource::Accept
+    } else {
+        OwnerSource::Connect
+    }
+}

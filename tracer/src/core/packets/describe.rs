@@ -1,0 +1,129 @@
+//! From a record to what the stream says of a dropped packet.
+
+use std::{net::IpAddr, rc::Rc};
+
+use tracer_common::{
+    drops::{
+        DROP_MIXED, Direction, DropRecord, NO_REASON, PacketSocket, SOCKET_REQUEST, SOCKET_TIME_WAIT, SOCKET_TUPLE,
+    },
+    packet::{FRAGMENT, Flow, HAS_PORTS, TRUNCATED},
+    tcp::TcpState,
+};
+
+use super::super::{
+    Core, Gate,
+    class::{Circumstances, class},
+};
+use crate::stream::{self, Drop, DropClass, PacketEnds};
+
+const IPPROTO_ICMP: u8 = 1;
+const IPPROTO_TCP: u8 = 6;
+const IPPROTO_ICMPV6: u8 = 58;
+
+/// The name of a protocol number of IP.
+pub const fn protocol(number: u8) -> &'static str {
+    match number {
+        IPPROTO_ICMP => "icmp",
+        2 => "igmp",
+        4 => "ipip",
+        IPPROTO_TCP => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        41 => "ipv6",
+        47 => "gre",
+        50 => "esp",
+        51 => "ah",
+        IPPROTO_ICMPV6 => "icmpv6",
+        89 => "ospf",
+        103 => "pim",
+        112 => "vrrp",
+        132 => "sctp",
+        136 => "udplite",
+        _ => "ip",
+    }
+}
+
+/// Where a packet came from and went to.
+pub fn ends(flow: &Flow) -> Option<PacketEnds> {
+    if flow.family == 0 {
+        return None;
+    }
+    let port = |port| Some(port).filter(|_| flow.flags & HAS_PORTS != 0);
+    // A v4-mapped address in a header is what it says.
+    let address = |words: [u32; 4]| match flow.family {
+        4 => stream::address(4, words).0,
+        _ => {
+            let bytes = words.map(u32::to_ne_bytes).concat();
+            <[u8; 16]>::try_from(bytes).map_or(IpAddr::from([0; 16]), IpAddr::from)
+        }
+    };
+    Some(PacketEnds {
+        saddr: address(flow.src),
+        sport: port(flow.sport),
+        daddr: address(flow.dst),
+        dport: port(flow.dport),
+    })
+}
+
+impl<G: Gate> Core<G> {
+    /// What the stream says of a drop, apart from whose it was.
+    pub(super) fn describe(&mut self, record: &DropRecord) -> Drop {
+        let (reason, usual) =
+            self.packets.drop_name(record.reason).map_or((None, DropClass::Loss), |(name, class)| (Some(name), class));
+        let mixed = record.flags & DROP_MIXED != 0;
+        let packet = &record.packet;
+        let told = |told: bool| told && !mixed;
+        let ends = ends(&packet.flow).filter(|_| !mixed);
+        let is_tcp = packet.flow.protocol == IPPROTO_TCP && packet.flow.flags & (HAS_PORTS | TRUNCATED) == HAS_PORTS;
+        let is_icmp = ends.is_some()
+            && matches!(packet.flow.protocol, IPPROTO_ICMP | IPPROTO_ICMPV6)
+            && packet.flow.flags & TRUNCATED == 0;
+        let tcp_flags = Some(packet.tcp_flags).filter(|_| told(is_tcp));
+        let circumstances = Circumstances {
+            is_ip: packet.flow.family != 0 || record.socket.tuple.family != 0,
+            to_many: ends.is_some_and(|ends| is_many(ends.daddr)),
+            tcp_flags,
+            // Sockets of other protocols borrow its numbers.
+            state: TcpState::from_number(record.socket.state).filter(|_| is_tcp_socket(&record.socket)),
+        };
+        let iface = std::str::from_utf8(&record.iface).unwrap_or_default().trim_end_matches('\0');
+        Drop {
+            class: class(reason.as_deref().unwrap_or_default(), usual, &circumstances),
+            reason,
+            reason_id: Some(record.reason).filter(|reason| *reason != NO_REASON),
+            location: Some(record.location).filter(|at| *at != 0 && self.packets.shows(*at)),
+            symbol: self.packets.symbols.get(&record.location).cloned().flatten(),
+            iface: Some(iface).filter(|name| told(!name.is_empty())).map(Rc::from),
+            direction: if mixed { Direction::Unknown } else { Direction::from_number(record.direction) },
+            len: record.len,
+            protocol: Some(protocol(packet.flow.protocol))
+                .filter(|_| told(packet.flow.family != 0 || packet.flow.protocol != 0)),
+            ends,
+            tcp_flags,
+            seq: Some(packet.seq).filter(|_| told(is_tcp)),
+            icmp: Some((packet.icmp_type, packet.icmp_code)).filter(|_| is_icmp),
+            about: self::ends(&packet.inner).filter(|_| !mixed).map(|ends| (protocol(packet.inner.protocol), ends)),
+            fragment: told(packet.flow.flags & FRAGMENT != 0),
+            count: record.count,
+            first_ns: record.first_ns,
+            mixed,
+        }
+    }
+}
+
+impl super::Packets {
+    /// Addresses are told only where their names are: what the administrator hides stays hidden.
+    fn shows(&self, address: u64) -> bool {
+        self.symbols.get(&address).is_some_and(Option::is_some)
+    }
+}
+
+fn is_tcp_socket(socket: &PacketSocket) -> bool {
+    socket.flags & SOCKET_TUPLE != 0
+        && (socket.protocol == u16::from(IPPROTO_TCP) || socket.flags & (SOCKET_REQUEST | SOCKET_TIME_WAIT) != 0)
+}
+
+/// Multicast or broadcast, as far as the address alone tells.
+fn is_many(addr: IpAddr) -> bool {
+    addr.is_multicast() || addr == IpAddr::from([255, 255, 255, 255])
+}

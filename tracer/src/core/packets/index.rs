@@ -1,0 +1,141 @@
+//! Connections by the addresses of their packets: those that are open, and for a while those that
+//! have ended.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+};
+
+use tracer_common::record::Tuple;
+
+use super::super::{connection::Connection, identity::IdentityHasher};
+use crate::stream::{ConnId, Owner, OwnerSource, Role, Socket};
+
+/// Ended connections that are remembered.
+const ENDED: usize = 4096;
+
+/// A connection that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    conn: ConnId,
+    pub tuple: Tuple,
+    role: Role,
+    owner: Option<Rc<Owner>>,
+    owner_source: OwnerSource,
+    mptcp: bool,
+    /// The filter shows it.
+    pub admitted: bool,
+}
+
+impl Ended {
+    /// As it was.
+    pub fn socket(&self) -> Socket<'_> {
+        // Only what the addresses are made from matters: the rest is replaced.
+        let mut socket = Connection::socket_of(self.conn, &self.tuple, self.role);
+        socket.owner = self.owner.as_deref();
+        socket.owner_source = self.owner_source;
+        socket.mptcp = self.mptcp;
+        socket
+    }
+}
+
+/// See the module. Keys are hashes of whole tuples: of two connections with equal ones the later is
+/// found, and only after its tuple was compared.
+#[derive(Default)]
+pub struct Index {
+    open: HashMap<u64, u64, IdentityHasher>,
+    ended: VecDeque<Rc<Ended>>,
+    /// Number of the first in `ended`.
+    first: u64,
+    ended_keys: HashMap<u64, u64, IdentityHasher>,
+}
+
+impl Index {
+    /// A connection whose tuple is known now.
+    pub fn add(&mut self, id: u64, connection: &mut Connection) {
+        let tuple = &connection.tuple;
+        if connection.role == Role::Listener || tuple.lport == 0 || tuple.rport == 0 {
+            return;
+        }
+        let key = key(tuple);
+        if connection.indexed != Some(key) {
+            self.remove(connection.indexed);
+        } else if self.open.get(&key) == Some(&id) {
+            return;
+        }
+        connection.indexed = Some(key);
+        self.open.insert(key, id);
+    }
+
+    fn remove(&mut self, key: Option<u64>) {
+        if let Some(key) = key {
+            self.open.remove(&key);
+        }
+    }
+
+    /// A connection is over.
+    pub fn end(&mut self, connection: &Connection) {
+        self.remove(connection.indexed);
+        // Its port may have become known only now.
+        if connection.role == Role::Listener || connection.tuple.lport == 0 || connection.tuple.rport == 0 {
+            return;
+        }
+        let key = key(&connection.tuple);
+        if self.ended.len() == ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            let key = self::key(&oldest.tuple);
+            if self.ended_keys.get(&key) == Some(&self.first) {
+                self.ended_keys.remove(&key);
+            }
+            self.first += 1;
+        }
+        self.ended_keys.insert(key, self.first + self.ended.len() as u64);
+        self.ended.push_back(Rc::new(Ended {
+            conn: connection.conn,
+            tuple: connection.tuple,
+            role: connection.role,
+            owner: connection.owner.clone(),
+            owner_source: connection.owner_source,
+            mptcp: connection.mptcp,
+            admitted: connection.admitted == Some(true),
+        }));
+    }
+
+    /// The number of the open connection that may have this tuple.
+    pub fn open(&self, tuple: &Tuple) -> Option<u64> {
+        self.open.get(&key(tuple)).copied()
+    }
+
+    /// The ended connection with this tuple.
+    pub fn ended(&self, tuple: &Tuple) -> Option<&Rc<Ended>> {
+        let number = self.ended_keys.get(&key(tuple))?;
+        let ended = self.ended.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?;
+        is_same(&ended.tuple, tuple).then_some(ended)
+    }
+}
+
+/// Whether both name the same connection; a v4-mapped address is the IPv4 address that it carries.
+pub fn is_same(a: &Tuple, b: &Tuple) -> bool {
+    plain(a) == plain(b)
+}
+
+type Plain = (u32, u16, u16, [u32; 4], [u32; 4]);
+
+fn plain(tuple: &Tuple) -> Plain {
+    let address = |words: [u32; 4]| match words {
+        [0, 0, mark, last] if tuple.family == 6 && mark == 0xffff_u32.to_be() => [last, 0, 0, 0],
+        words => words,
+    };
+    (tuple.netns, tuple.lport, tuple.rport, address(tuple.laddr), address(tuple.raddr))
+}
+
+fn key(tuple: &Tuple) -> u64 {
+    let (netns, lport, rport, laddr, raddr) = plain(tuple);
+    let mut key = u64::from(netns) << 32 | u64::from(lport) << 16 | u64::from(rport);
+    for (local, remote) in laddr.into_iter().zip(raddr) {
+        key = (key ^ (u64::from(local) << 32 | u64::from(remote))).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        key ^= key >> 29;
+    }
+    key
+}

@@ -1,0 +1,263 @@
+//! Packets that were dropped, sent again or reset a connection: whose they were, and what that means.
+//!
+//! The best evidence counts: the socket that the kernel named, then the packet's addresses, then the
+//! listener of the port, then who holds the socket's file. What none of them tells stays unknown.
+
+mod attribution;
+mod describe;
+mod index;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, rc::Rc};
+
+use tracer_common::{
+    decode::Record,
+    drops::{
+        DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST,
+        SOCKET_TUPLE, SegmentRecord, TCP_ACK, TCP_FIN, TCP_SYN,
+    },
+    record::{RecordKind, Tuple},
+    tcp::TcpState,
+};
+
+use self::{attribution::Whose, index::Index};
+use super::{Admission, Core, Gate, connection::Connection, emit};
+use crate::{
+    kernel::reasons::Reasons,
+    stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink},
+};
+
+/// Holders that are remembered; a host may open and close many sockets.
+const MOST_HOLDERS: usize = 4096;
+
+/// What is needed to tell of packets.
+#[derive(Default)]
+pub struct Packets {
+    /// Packets are told of at all.
+    active: bool,
+    /// Drops are hooked.
+    drops: bool,
+    reasons: Reasons,
+    drop_names: HashMap<u32, (Rc<str>, DropClass)>,
+    reset_names: HashMap<u32, Option<Rc<str>>>,
+    symbols: HashMap<u64, Option<Rc<str>>>,
+    /// By inode number of a socket.
+    holders: HashMap<u64, Option<Rc<Owner>>>,
+    index: Index,
+}
+
+/// An event of a packet that owns what it tells.
+#[derive(Clone, Debug)]
+pub enum PacketEvent {
+    /// See [`Kind::Drop`].
+    Drop(Box<Drop>),
+    /// See [`Kind::Reset`].
+    Reset {
+        /// Received, and not sent.
+        received: bool,
+        /// Why.
+        reason: Option<Rc<str>>,
+    },
+    /// See [`Kind::Retransmit`].
+    Retransmit {
+        /// State of the socket.
+        state: Option<TcpState>,
+        /// Which.
+        what: Segment,
+        /// Sequence number.
+        seq: Option<u32>,
+    },
+}
+
+impl PacketEvent {
+    /// As the stream has it.
+    #[must_use]
+    pub fn kind(&self) -> Kind<'_> {
+        match self {
+            Self::Drop(drop) => Kind::Drop(drop),
+            Self::Reset { received, reason } => Kind::Reset { received: *received, reason: reason.as_deref() },
+            Self::Retransmit { state, what, seq } => Kind::Retransmit { state: *state, what: *what, seq: *seq },
+        }
+    }
+}
+
+impl Packets {
+    /// From now on packets are told of.
+    pub fn begin(&mut self, reasons: Reasons, drops: bool) {
+        self.active = true;
+        self.drops = drops;
+        self.reasons = reasons;
+    }
+
+    /// What a call site is called.
+    pub fn learn_symbol(&mut self, address: u64, name: Option<&str>) {
+        self.symbols.insert(address, name.map(Rc::from));
+    }
+
+    /// Packets of this connection can be told by their addresses from now on.
+    pub fn index(&mut self, id: u64, connection: &mut Connection) {
+        if self.active {
+            self.index.add(id, connection);
+        }
+    }
+
+    /// The connection is over. It is remembered for a while: its last packets are still under way.
+    pub fn forget(&mut self, connection: &Connection) {
+        if self.active {
+            self.index.end(connection);
+        }
+    }
+
+    /// How many packets of a connection were dropped, if that is known.
+    #[must_use]
+    pub fn drops_of(&self, connection: &Connection) -> Option<u64> {
+        self.drops.then_some(connection.drops)
+    }
+
+    /// The name of a drop reason, and what it usually means.
+    fn drop_name(&mut self, reason: u32) -> Option<(Rc<str>, DropClass)> {
+        if reason == NO_REASON {
+            return None;
+        }
+        let reasons = &self.reasons;
+        let (name, class) = self.drop_names.entry(reason).or_insert_with(|| {
+            let name = reasons.drop(reason);
+            (name.as_ref().into(), DropClass::of_reason(&name))
+        });
+        Some((Rc::clone(name), *class))
+    }
+
+    fn reset_name(&mut self, reason: u32) -> Option<Rc<str>> {
+        let reasons = &self.reasons;
+        self.reset_names.entry(reason).or_insert_with(|| reasons.reset(reason).map(Rc::from)).clone()
+    }
+}
+
+/// What has to be looked up before a record is applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What this call site is called.
+    pub symbol: Option<u64>,
+    /// Who holds the socket with this inode number.
+    pub holders: Option<u64>,
+}
+
+impl<G: Gate> Core<G> {
+    /// What has to be looked up before this record of a packet is applied.
+    #[must_use]
+    pub fn wants_of_packet(&self, record: &Record<'_>) -> Wanted {
+        let (location, inode, followed) = match record {
+            Record::Drop(record) => (record.location, record.socket.inode, record.socket.id),
+            Record::Segment(_, record) => (0, record.inode, record.id),
+            _ => return Wanted::default(),
+        };
+        let known = followed != 0 && self.connections.contains_key(&followed);
+        Wanted {
+            symbol: Some(location).filter(|at| *at != 0 && !self.packets.symbols.contains_key(at)),
+            holders: Some(inode).filter(|inode| {
+                *inode != 0 && !known && !self.packets.holders.contains_key(inode) && self.is_nobodys(record)
+            }),
+        }
+    }
+
+    /// Who holds a socket.
+    pub(super) fn learn_holders(&mut self, inode: u64, pids: &[u32]) {
+        if self.packets.holders.len() >= MOST_HOLDERS {
+            self.packets.holders.clear();
+        }
+        let owner = pids.iter().find_map(|pid| self.processes.holder(*pid));
+        self.packets.holders.insert(inode, owner);
+    }
+
+    pub(super) fn drop_record(&mut self, record: &DropRecord, sink: &mut dyn Sink) {
+        let drop = self.describe(record);
+        let count = drop.count;
+        let whose = self.whose_drop(record, drop.reason.as_deref());
+        if record.socket.flags & (SOCKET_TUPLE | SOCKET_REQUEST) == SOCKET_TUPLE {
+            self.learn_port(&whose, &record.socket.tuple);
+        }
+        let event = PacketEvent::Drop(Box::new(drop));
+        self.say_of_packet(record.header.boot_ns, whose, count, event, sink);
+    }
+
+    pub(super) fn segment_record(&mut self, kind: RecordKind, record: &SegmentRecord, sink: &mut dyn Sink) {
+        let event = if kind == RecordKind::Reset {
+            let reason = if record.reason == NO_REASON { None } else { self.packets.reset_name(record.reason) };
+            PacketEvent::Reset { received: record.flags & SEGMENT_RECEIVED != 0, reason }
+        } else {
+            PacketEvent::Retransmit {
+                state: TcpState::from_number(record.state),
+                what: what(record),
+                seq: Some(record.seq).filter(|_| record.flags & SEGMENT_SEQ != 0),
+            }
+        };
+        let whose = self.whose_segment(record);
+        if record.socket_flags & SOCKET_REQUEST == 0 {
+            self.learn_port(&whose, &record.tuple);
+        }
+        self.say_of_packet(record.header.boot_ns, whose, 0, event, sink);
+    }
+
+    /// The kernel chooses a client's port only after the transition that opens its connection.
+    fn learn_port(&mut self, whose: &Whose, tuple: &Tuple) {
+        if let Whose::Open(id) = whose
+            && let Some(connection) = self.connections.get_mut(id)
+            && connection.role == Role::Client
+            && connection.tuple.lport == 0
+            && connection.tuple.rport == tuple.rport
+        {
+            connection.update_tuple(tuple);
+            self.packets.index(*id, connection);
+        }
+    }
+
+    fn say_of_packet(&mut self, boot_ns: u64, whose: Whose, drops: u64, event: PacketEvent, sink: &mut dyn Sink) {
+        match whose {
+            Whose::Filtered => self.filtered += 1,
+            Whose::Open(id) => {
+                let Some(mut connection) = self.connections.remove(&id) else { return };
+                connection.drops += drops;
+                match self.admit(&mut connection, sink) {
+                    Admission::Pass => emit(&connection, boot_ns, event.kind(), sink),
+                    Admission::Reject => self.filtered += 1,
+                    Admission::Undecided => {
+                        connection.held.push((boot_ns, super::connection::Held::Packet(Box::new(event))));
+                    }
+                }
+                self.connections.insert(id, connection);
+            }
+            Whose::Ended(ended) => {
+                if ended.admitted {
+                    let socket = ended.socket();
+                    sink.event(&Event { boot_ns, socket: Some(socket), kind: event.kind() });
+                } else {
+                    self.filtered += 1;
+                }
+            }
+            Whose::Outside(outside) => {
+                if self.gate.admit_finally(&outside.socket(true)) {
+                    let socket = outside.is_known().then(|| outside.socket(false));
+                    sink.event(&Event { boot_ns, socket, kind: event.kind() });
+                } else {
+                    self.filtered += 1;
+                }
+            }
+        }
+    }
+}
+
+/// What kind of segment was sent again.
+const fn what(record: &SegmentRecord) -> Segment {
+    let (flags, data) = (record.tcp_flags, record.flags & SEGMENT_DATA != 0);
+    if flags & TCP_SYN != 0 {
+        return if flags & TCP_ACK != 0 { Segment::SynAck } else { Segment::Syn };
+    }
+    if flags & TCP_FIN != 0 && !data {
+        Segment::Fin
+    } else if record.flags & SEGMENT_PROBE != 0 {
+        Segment::Probe
+    } else {
+        Segment::Data
+    }
+}

@@ -1,0 +1,142 @@
+//! Packets with made-up records: whose they are.
+
+use tracer_common::{
+    drops::{Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST},
+    packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
+    record::{FLAG_FILTERED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R, Tuple},
+    tcp::TcpState,
+};
+
+use super::super::{
+    Core, Input,
+    tests::{Only, Said, close, record, tuple},
+};
+use crate::kernel::reasons::Reasons;
+use tracer_common::decode::Record;
+
+/// A packet to (or from) the local end of `tuple`.
+fn dropped(at: u64, tuple: &Tuple, direction: Direction) -> DropRecord {
+    let incoming = direction == Direction::In;
+    let (local, remote) = ((tuple.laddr, tuple.lport), (tuple.raddr, tuple.rport));
+    let (source, destination) = if incoming { (remote, local) } else { (local, remote) };
+    let flow = Flow {
+        src: source.0,
+        dst: destination.0,
+        sport: source.1,
+        dport: destination.1,
+        family: 4,
+        protocol: 6,
+        flags: HAS_PORTS,
+        reserved: 0,
+    };
+    DropRecord {
+        header: Header { kind: K::Drop as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: at },
+        fold: 0,
+        first_ns: at,
+        count: 1,
+        location: 0,
+        reason: NO_REASON,
+        len: 40,
+        ifindex: 1,
+        netns: tuple.netns,
+        iface: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        packet: Packet { flow, ethertype: ETH_P_IP, ..Packet::default() },
+        direction: direction as u8,
+        flags: 0,
+        reserved: [0; 2],
+        socket: PacketSocket::NONE,
+    }
+}
+
+/// Says what follows from a listener, a connection, and packets of both.
+fn play(gate: Only, packets: &[DropRecord]) -> Vec<String> {
+    let mut said = Said::default();
+    let mut core = Core::new(gate);
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
+    let listener = record(K::Listen, 1, 1, R::Listener, 0, 8, tuple(80, 0));
+    core.apply(Input::Record(Record::Socket(K::Listen, &listener)), &mut said);
+    let client = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(0, 80));
+    core.apply(Input::Record(Record::Socket(K::Connect, &client)), &mut said);
+    let established = record(K::Established, 3, 2, R::Client, 0, 5, tuple(5000, 80));
+    core.apply(Input::Record(Record::Socket(K::Established, &established)), &mut said);
+    for packet in packets.iter().filter(|packet| packet.header.boot_ns < 50) {
+        core.apply(Input::Record(Record::Drop(packet)), &mut said);
+    }
+    let closed = close(record(K::Close, 50, 2, R::Client, 0, 5, tuple(5000, 80)), TcpState::LastAck, 0);
+    core.apply(Input::Record(Record::Close(&closed)), &mut said);
+    for packet in packets.iter().filter(|packet| packet.header.boot_ns >= 50) {
+        core.apply(Input::Record(Record::Drop(packet)), &mut said);
+    }
+    said.0.retain(|line| line.contains(" drop") || line.contains("close"));
+    said.0
+}
+
+#[test]
+fn the_best_evidence_counts() {
+    let near = tuple(5000, 80);
+    // A SYN to the listener, by somebody who is not followed.
+    let to_listener = dropped(20, &tuple(80, 6000), Direction::In);
+    let mut by_socket = dropped(21, &near, Direction::Out);
+    by_socket.socket.id = 2;
+    let mut stale = dropped(22, &tuple(7000, 7001), Direction::Out);
+    stale.socket.id = 2;
+    let packets = [
+        dropped(10, &near, Direction::Out),
+        dropped(11, &near, Direction::In),
+        to_listener,
+        by_socket,
+        stale,
+        dropped(60, &near, Direction::In),
+        dropped(61, &tuple(81, 6000), Direction::In),
+    ];
+    let expected = [
+        "10 drop 2 5 connect",
+        "11 drop 2 5 connect",
+        "20 drop 1 8 listen",
+        "21 drop 2 5 connect",
+        // The socket belongs to another connection by now.
+        "22 drop 0 nobody unknown",
+        "50 close closed_remote 2 5 connect",
+        // Of one that has ended.
+        "60 drop 2 5 connect",
+        "61 drop 0 nobody unknown",
+    ];
+    assert_eq!(play(Only(None), &packets), expected);
+    assert_eq!(play(Only(None), &packets), expected, "the same records, the same stream");
+}
+
+#[test]
+fn filters_keep_packets_out() {
+    let near = tuple(5000, 80);
+    let mut filtered = dropped(12, &tuple(1, 2), Direction::Out);
+    filtered.socket.followed = FLAG_FILTERED;
+    let packets = [dropped(10, &near, Direction::Out), dropped(11, &tuple(81, 6000), Direction::In), filtered];
+    assert_eq!(play(Only(Some(8)), &packets), Vec::<String>::new());
+    assert_eq!(play(Only(Some(5)), &packets), ["10 drop 2 5 connect", "50 close closed_remote 2 5 connect"]);
+}
+
+#[test]
+fn a_reset_tells_the_port_that_was_not_known() {
+    let mut said = Said::default();
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: false }, &mut said);
+    let client = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(0, 80));
+    core.apply(Input::Record(Record::Socket(K::Connect, &client)), &mut said);
+    let reset = SegmentRecord {
+        header: Header { kind: K::Reset as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: 3 },
+        id: 2,
+        inode: 0,
+        tuple: tuple(5000, 80),
+        seq: 0,
+        reason: NO_REASON,
+        state: TcpState::SynSent as u8,
+        tcp_flags: TCP_RST,
+        flags: SEGMENT_RECEIVED,
+        socket_flags: 0,
+        followed: 0,
+        reserved: [0; 2],
+    };
+    core.apply(Input::Record(Record::Segment(K::Reset, &reset)), &mut said);
+    assert_eq!(said.0.last().map(String::as_str), Some("3 reset 1 5 connect"));
+    assert!(core.connections.values().any(|connection| connection.tuple.lport == 5000));
+}

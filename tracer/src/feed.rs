@@ -1,0 +1,142 @@
+//! Records of packets on their way into the core: from their own ring, in the order of time with the
+//! lifecycle's, and with what the core wants to know first.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+    time::{Duration, Instant},
+};
+
+use log::debug;
+use tracer_common::{
+    decode::{Record, decode},
+    drops::{DropRecord, SegmentRecord},
+    record::RecordKind,
+};
+
+use crate::{
+    core::{Core, Gate, Input},
+    kernel::{folds::Folds, ring::Ring, symbols::KernelSymbols},
+    proc::{fd::SocketHolders, root::ProcRoot},
+    stream::Sink,
+};
+
+/// Records that wait at the most; beyond that they stay in the ring, where a loss is counted.
+const MOST_WAITING: usize = 1 << 16;
+/// /proc is searched for the holders of a socket no more often than this: it takes a while.
+const SEARCH: Duration = Duration::from_secs(1);
+
+enum Waiting {
+    Drop(Box<DropRecord>),
+    Segment(RecordKind, SegmentRecord),
+}
+
+impl Waiting {
+    fn boot_ns(&self) -> u64 {
+        match self {
+            Self::Drop(record) => record.header.boot_ns,
+            Self::Segment(_, record) => record.header.boot_ns,
+        }
+    }
+}
+
+/// See the module.
+pub struct PacketFeed {
+    ring: Ring,
+    folds: Folds,
+    symbols: KernelSymbols,
+    waiting: VecDeque<Waiting>,
+    searched: Option<Instant>,
+}
+
+impl std::fmt::Debug for PacketFeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PacketFeed").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+impl PacketFeed {
+    /// Begins to read what is needed to tell of the first drop. The trace runs already.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.symbols.start()
+    }
+
+    /// Nothing came yet.
+    #[must_use]
+    pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols) -> Self {
+        Self { ring, folds, symbols, waiting: VecDeque::new(), searched: None }
+    }
+
+    /// Whether there is room for more.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < MOST_WAITING
+    }
+
+    /// Waits until it is worth while to drain. Cancel safe.
+    ///
+    /// # Errors
+    /// If polling fails.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        self.ring.ready().await
+    }
+
+    /// Takes over what is in the ring; `undecoded` counts what is no record. Returns whether more
+    /// may be there.
+    pub fn drain(&mut self, undecoded: &mut u64) -> bool {
+        let Self { ring, folds, waiting, .. } = self;
+        let count = ring.drain(|bytes| match decode(bytes) {
+            Ok(Record::Drop(record)) => {
+                waiting.extend(folds.settle(record).map(|record| Waiting::Drop(Box::new(record))));
+            }
+            Ok(Record::Segment(kind, record)) => waiting.push_back(Waiting::Segment(kind, *record)),
+            other => {
+                debug!("not a packet's record: {other:?}");
+                *undecoded += 1;
+            }
+        });
+        Ring::is_full_batch(count)
+    }
+
+    /// Takes over what the kernel side has folded; `folded` is its count.
+    pub fn sweep(&mut self, folded: u64) {
+        self.waiting.extend(self.folds.sweep(folded).into_iter().map(|record| Waiting::Drop(Box::new(record))));
+    }
+
+    /// Whether a record waits.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Applies what happened before `until`, or everything. A record of the lifecycle is applied
+    /// after it: a packet belongs to the connections that were there when it was dropped.
+    pub fn release<G: Gate>(&mut self, until: Option<u64>, core: &mut Core<G>, root: &ProcRoot, sink: &mut dyn Sink) {
+        while self.waiting.front().is_some_and(|first| until.is_none_or(|until| first.boot_ns() <= until)) {
+            match self.waiting.pop_front() {
+                Some(Waiting::Drop(record)) => self.apply(Record::Drop(&record), core, root, sink),
+                Some(Waiting::Segment(kind, record)) => self.apply(Record::Segment(kind, &record), core, root, sink),
+                None => return,
+            }
+        }
+    }
+
+    fn apply<G: Gate>(&mut self, record: Record<'_>, core: &mut Core<G>, root: &ProcRoot, sink: &mut dyn Sink) {
+        let wanted = core.wants_of_packet(&record);
+        if let Some(address) = wanted.symbol {
+            let name = self.symbols.get().name(address);
+            core.apply(Input::Symbol(address, name), sink);
+        }
+        if let Some(inode) = wanted.holders
+            && self.searched.is_none_or(|last| last.elapsed() >= SEARCH)
+        {
+            let (holders, _) = SocketHolders::scan(root, Some(&HashSet::from([inode])));
+            self.searched = Some(Instant::now());
+            core.apply(Input::Holding(inode, holders.holders(inode).to_vec()), sink);
+        }
+        core.apply(Input::Record(record), sink);
+    }
+}

@@ -1,0 +1,111 @@
+//! The names of drop and reset reasons, from the running kernel's type information.
+//!
+//! The numbers change with nearly every release, and those of subsystems (in the high sixteen bits)
+//! with them: nothing is taken from a table.
+
+use std::collections::HashMap;
+
+use super::btf::Btf;
+
+/// Enumerations of subsystems, by the name that `enum skb_drop_reason_subsys` gives the subsystem.
+const SUBSYSTEMS: [(&str, &str); 4] = [
+    ("MAC80211_UNUSABLE", "mac80211_drop_reason"),
+    ("MAC80211_MONITOR", "mac80211_drop_reason"),
+    ("OPENVSWITCH", "ovs_drop_reason"),
+    ("QDISC", "qdisc_drop_reason"),
+];
+
+/// The enumerators of `enumeration`: none where there is no such enumeration.
+fn numbers<'b>(btf: &'b Btf, enumeration: &str) -> impl Iterator<Item = (u32, &'b str)> {
+    let values = btf.enum_values(enumeration).into_iter().flatten();
+    values.filter_map(|(name, value)| Some((u32::try_from(value).ok()?, name)))
+}
+
+/// Names by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons {
+    drops: HashMap<u32, Box<str>>,
+    subsystems: HashMap<u32, Box<str>>,
+    resets: HashMap<u32, Box<str>>,
+}
+
+impl Reasons {
+    /// Reads them. Empty where the kernel has none.
+    #[must_use]
+    pub fn read(btf: &Btf) -> Self {
+        let mut reasons = Self::default();
+        for (number, name) in numbers(btf, "skb_drop_reason") {
+            if let Some(name) = name.strip_prefix("SKB_DROP_REASON_").filter(|name| number <= 0xffff && *name != "MAX")
+            {
+                reasons.drops.insert(number, name.into());
+            }
+        }
+        for (number, name) in numbers(btf, "skb_drop_reason_subsys") {
+            if let Some(name) = name.strip_prefix("SKB_DROP_REASON_SUBSYS_").filter(|name| *name != "NUM") {
+                reasons.subsystems.insert(number, name.into());
+            }
+        }
+        for (number, name) in numbers(btf, "sk_rst_reason") {
+            if let Some(name) = name.strip_prefix("SK_RST_REASON_").filter(|name| *name != "MAX") {
+                reasons.resets.insert(number, name.into());
+            }
+        }
+        for (subsystem, enumeration) in SUBSYSTEMS {
+            let Some(number) = reasons.subsystems.iter().find(|(_, name)| ***name == *subsystem).map(|(n, _)| *n)
+            else {
+                continue;
+            };
+            for (value, name) in numbers(btf, enumeration) {
+                // The first ones are marks: `__QDISC_DROP_REASON`, `___RX_DROP_UNUSABLE`.
+                if value >> 16 == number && number != 0 && !name.starts_with("__") && !name.ends_with("_MAX") {
+                    reasons.drops.insert(value, name.into());
+                }
+            }
+        }
+        reasons
+    }
+
+    /// The name of a drop reason; of one without a name its subsystem and number.
+    #[must_use]
+    pub fn drop(&self, reason: u32) -> Box<str> {
+        if let Some(name) = self.drops.get(&reason) {
+            return name.clone();
+        }
+        match self.subsystems.get(&(reason >> 16)) {
+            Some(subsystem) if reason > 0xffff => format!("{subsystem}_{}", reason & 0xffff).into(),
+            _ => format!("REASON_{reason}").into(),
+        }
+    }
+
+    /// The name of a reset reason.
+    #[must_use]
+    pub fn reset(&self, reason: u32) -> Option<&str> {
+        self.resets.get(&reason).map(|name| &**name)
+    }
+
+    /// Every name of a drop reason, sorted.
+    #[must_use]
+    pub fn drop_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.drops.values().map(|name| &**name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_name_says_where_it_comes_from() {
+        let mut reasons = Reasons::default();
+        reasons.drops.insert(12, "NETFILTER_DROP".into());
+        reasons.subsystems.insert(2, "OPENVSWITCH".into());
+        assert_eq!(&*reasons.drop(12), "NETFILTER_DROP");
+        assert_eq!(&*reasons.drop(0x2_0007), "OPENVSWITCH_7");
+        assert_eq!(&*reasons.drop(0x9_0007), "REASON_589831");
+        assert_eq!(&*reasons.drop(900), "REASON_900");
+        assert_eq!(reasons.reset(1), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! Call sites by name, from /proc/kallsyms.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::Path,
+    thread::{self, JoinHandle},
+};
+
+use log::debug;
+
+/// Functions by address. Three megabytes for a kernel of sixty thousand functions.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    /// Address, and where the name stands in `names`: beginning and length.
+    functions: Vec<(u64, u32, u32)>,
+    names: Vec<u8>,
+}
+
+/// Farther from a function's start than this is in none that we know.
+const LONGEST_FUNCTION: u64 = 1 << 20;
+
+impl Symbols {
+    /// Reads the text symbols of `from`. Without the right to see addresses (`kptr_restrict`) they
+    /// are all zero: then there are none.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(mut from: impl BufRead) -> io::Result<Self> {
+        let mut symbols = Self::default();
+        let mut line = Vec::with_capacity(256);
+        while from.read_until(b'\n', &mut line)? != 0 {
+            if let Some((address, name)) = function(&line)
+                && let (Ok(start), Ok(length)) = (u32::try_from(symbols.names.len()), u32::try_from(name.len()))
+            {
+                symbols.functions.push((address, start, length));
+                symbols.names.extend_from_slice(name);
+            }
+            line.clear();
+        }
+        // Of several names of one address the first counts, as in the kernel's own %pS.
+        symbols.functions.sort_unstable();
+        symbols.functions.dedup_by_key(|(address, ..)| *address);
+        symbols.functions.shrink_to_fit();
+        symbols.names.shrink_to_fit();
+        Ok(symbols)
+    }
+
+    /// `function+0xoffset`; `None` if no function is known there.
+    #[must_use]
+    pub fn name(&self, address: u64) -> Option<String> {
+        let index = self.functions.partition_point(|(start, ..)| *start <= address).checked_sub(1)?;
+        let (function, start, length) = *self.functions.get(index)?;
+        let name = self.names.get(start as usize..(start + length) as usize)?;
+        let offset = address - function;
+        (offset < LONGEST_FUNCTION).then(|| format!("{}+{offset:#x}", String::from_utf8_lossy(name)))
+    }
+
+    /// Whether addresses may not be seen.
+    #[must_use]
+    pub fn are_hidden(&self) -> bool {
+        self.functions.is_empty()
+    }
+}
+
+/// Address and name of a function from a line `address kind name [module]`; `None` for other symbols
+/// and for hidden addresses.
+fn function(line: &[u8]) -> Option<(u64, &[u8])> {
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+    let address = u64::from_str_radix(str::from_utf8(address).ok()?, 16).ok()?;
+    (matches!(kind, b"t" | b"T" | b"w" | b"W") && address != 0).then_some((address, name))
+}
+
+/// Read in a thread of its own once the trace has begun, and waited for by the first drop: it takes
+/// tens of milliseconds.
+#[derive(Debug, Default)]
+pub struct KernelSymbols {
+    thread: Option<JoinHandle<Symbols>>,
+    symbols: Symbols,
+}
+
+impl KernelSymbols {
+    /// Starts reading.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(&mut self) -> io::Result<()> {
+        let read = || match File::open(Path::new("/proc/kallsyms")).map(BufReader::new).and_then(Symbols::read) {
+            Ok(symbols) => symbols,
+            Err(error) => {
+                debug!("no kernel symbols: {error}");
+                Symbols::default()
+            }
+        };
+        self.thread = Some(thread::Builder::new().name("symbols".to_owned()).spawn(read)?);
+        Ok(())
+    }
+
+    /// What was read.
+    pub fn get(&mut self) -> &Symbols {
+        if let Some(thread) = self.thread.take() {
+            self.symbols = thread.join().unwrap_or_default();
+        }
+        &self.symbols
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test")]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "ffffffff81000000 T _text\nffffffff81000100 t tcp_v4_rcv\nffffffff81000100 t alias\n\
+        ffffffff81000200 D data\nffffffff81000300 T next_one\nffffffffc0000000 t nft_do_chain\t[nf_tables]\n";
+
+    #[test]
+    fn the_function_before_an_address() {
+        let symbols = Symbols::read(TEXT.as_bytes()).unwrap();
+        assert_eq!(symbols.name(0xffff_ffff_8100_0100).unwrap(), "tcp_v4_rcv+0x0");
+        assert_eq!(symbols.name(0xffff_ffff_8100_02ff).unwrap(), "tcp_v4_rcv+0x1ff");
+        assert_eq!(symbols.name(0xffff_ffff_c000_0010).unwrap(), "nft_do_chain+0x10");
+        assert_eq!(symbols.name(0x1000), None);
+        assert_eq!(symbols.name(0xffff_ffff_f000_0000), None, "far behind the last one");
+        assert!(!symbols.are_hidden());
+    }
+
+    #[test]
+    fn hidden_addresses_are_no_symbols() {
+        let symbols = Symbols::read("0000000000000000 T _text\n0000000000000000 t tcp_v4_rcv\n".as_bytes()).unwrap();
+        assert!(symbols.are_hidden());
+        assert_eq!(symbols.name(0xffff_ffff_8100_0100), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the stream says of packets.
+
+use tracer_common::drops::Direction;
+
+use super::{address, name, number, optional, optional_string, string};
+use crate::stream::{Drop, PacketEnds, Segment, TcpState};
+
+/// The name of a direction; `None` if it is not known.
+pub const fn direction(direction: Direction) -> Option<&'static str> {
+    match direction {
+        Direction::In => Some("in"),
+        Direction::Out => Some("out"),
+        Direction::Forward => Some("forward"),
+        Direction::Unknown => None,
+    }
+}
+
+/// The flags of TCP as tcpdump writes them: `S`, `S.`, `P.`, `F.`, `R`.
+pub fn push_tcp_flags(out: &mut Vec<u8>, flags: u8) {
+    let before = out.len();
+    for (bit, letter) in [(2, b'S'), (1, b'F'), (4, b'R'), (8, b'P'), (32, b'U'), (64, b'E'), (128, b'W'), (16, b'.')] {
+        if flags & bit != 0 {
+            out.push(letter);
+        }
+    }
+    if out.len() == before {
+        out.extend_from_slice(b"none");
+    }
+}
+
+pub fn write_drop(out: &mut Vec<u8>, drop: &Drop) {
+    out.extend_from_slice(b",\"reason\":");
+    optional_string(out, drop.reason.as_deref());
+    optional(out, b",\"reason_id\":", drop.reason_id);
+    name(out, b",\"class\":\"", drop.class.name());
+    out.extend_from_slice(b",\"location\":");
+    match drop.location {
+        Some(at) => string(out, &format!("{at:#x}")),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"symbol\":");
+    optional_string(out, drop.symbol.as_deref());
+    out.extend_from_slice(b",\"iface\":");
+    optional_string(out, drop.iface.as_deref());
+    out.extend_from_slice(b",\"direction\":");
+    optional_string(out, direction(drop.direction));
+    optional(out, b",\"len\":", Some(drop.len));
+    out.extend_from_slice(b",\"protocol\":");
+    optional_string(out, drop.protocol);
+    if let Some(ends) = &drop.ends {
+        out.push(b',');
+        write_ends(out, ends);
+    }
+    if let Some(flags) = drop.tcp_flags {
+        out.extend_from_slice(b",\"tcp_flags\":\"");
+        push_tcp_flags(out, flags);
+        out.push(b'"');
+        optional(out, b",\"seq\":", drop.seq);
+    }
+    if let Some((kind, code)) = drop.icmp {
+        optional(out, b",\"icmp_type\":", Some(kind));
+        optional(out, b",\"icmp_code\":", Some(code));
+    }
+    if let Some((protocol, ends)) = &drop.about {
+        name(out, b",\"about\":{\"protocol\":\"", protocol);
+        out.push(b',');
+        write_ends(out, ends);
+        out.push(b'}');
+    }
+    if drop.fragment {
+        out.extend_from_slice(b",\"fragment\":true");
+    }
+    if drop.count != 1 {
+        out.extend_from_slice(b",\"count\":");
+        number(out, drop.count);
+        optional(out, b",\"first_boot_ns\":", Some(drop.first_ns));
+    }
+    if drop.mixed {
+        out.extend_from_slice(b",\"mixed\":true");
+    }
+}
+
+/// The packet's own ends, whichever of them is the local one.
+fn write_ends(out: &mut Vec<u8>, ends: &PacketEnds) {
+    address(out, b"\"saddr\":", Some(ends.saddr));
+    optional(out, b",\"sport\":", ends.sport);
+    address(out, b",\"daddr\":", Some(ends.daddr));
+    optional(out, b",\"dport\":", ends.dport);
+}
+
+pub fn write_retransmit(out: &mut Vec<u8>, state: Option<TcpState>, what: Segment, seq: Option<u32>) {
+    out.extend_from_slice(b",\"state\":");
+    optional_string(out, state.map(TcpState::name));
+    name(out, b",\"what\":\"", what.name());
+    optional(out, b",\"seq\":", seq);
+}
+
+pub fn write_reset(out: &mut Vec<u8>, received: bool, reason: Option<&str>) {
+    name(out, b",\"direction\":\"", if received { "received" } else { "sent" });
+    out.extend_from_slice(b",\"reason\":");
+    optional_string(out, reason);
+}
