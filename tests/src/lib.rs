@@ -13,6 +13,7 @@ pub mod agent;
 pub mod bpf;
 pub mod compare;
 pub mod errno;
+pub mod feature;
 pub mod generator;
 pub mod netns;
 pub mod scene;
