@@ -6,7 +6,7 @@
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
-pub const FEATURES: [(&str, (u64, u64)); 11] = [
+pub const FEATURES: [(&str, (u64, u64)); 12] = [
     // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
     ("cgroup2", (4, 5)),
     ("cgroup/connect4", (4, 17)),
@@ -15,6 +15,8 @@ pub const FEATURES: [(&str, (u64, u64)); 11] = [
     ("ring buffer", (5, 8)),
     // include/trace/events/sock.h: e6a3e4434000.
     ("inet_sk_error_report", (5, 14)),
+    // Since 5.6; Debian's 5.10 is configured without it.
+    ("mptcp", (5, 11)),
     // include/trace/events/skb.h, kfree_skb's `reason`: c504e5c2f964.
     ("drop reasons", (5, 17)),
     // kernel/trace/fprobe.c and BPF's kprobe.multi.

@@ -6,6 +6,7 @@
 //! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
 //! - [`netns`] and [`wire`] make the networks.
+//! - [`skip`] and [`feature`] say what a kernel may lack, [`scale`] what a slow machine is spared.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
@@ -16,6 +17,7 @@ pub mod errno;
 pub mod feature;
 pub mod generator;
 pub mod netns;
+pub mod scale;
 pub mod scene;
 pub mod skip;
 pub mod stream;

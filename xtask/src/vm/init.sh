@@ -40,6 +40,19 @@ dmesg -c >/run/boot
 grep -E 'WARNING: |BUG: |Oops' /run/boot | sed 's/^/@@boot /' >&3
 /tracer/tracer doctor --json 2>/run/doctor.err | sed 's/^/@@doctor /' >&3
 sed 's/^/ /' /run/doctor.err >&3
+if [ -n "$LINKS" ]; then
+    # Every link by itself. A wrong name is answered with those that there are.
+    hooks=$(/tracer/tracer doctor --json | sed -n 's/.*"name":"\([a-z_]*\)".*"backend":"[a-z_]*".*/\1/p')
+    for hook in $hooks; do
+        said=$(/tracer/tracer doctor --backend "$hook=x" 2>&1) && continue
+        for link in $(echo "$said" | sed -n 's/.* it has //p' | tr -d ,); do
+            loads=no
+            /tracer/tracer doctor --json --backend "$hook=$link" 2>/dev/null |
+                grep -q "\"name\":\"$hook\",\"ok\":true,\"backend\":\"$link\"" && loads=yes
+            echo "@@link $hook=$link $loads" >&3
+        done
+    done
+fi
 export TRACER_SKIP_LOG=/run/skipped
 while read -r binary test; do
     echo "@@start $binary $test" >&3

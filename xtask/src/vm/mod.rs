@@ -6,11 +6,14 @@ mod boot;
 mod feature;
 mod fetch;
 mod initramfs;
+pub mod matrix;
+mod page;
 mod plan;
 mod report;
 mod unpack;
 mod version;
 
+use crate::command;
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +22,7 @@ use plan::{Plan, Programs, Test};
 use report::{Outcome, Report, Verdict};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -28,6 +32,11 @@ pub use initramfs::TOOLS;
 
 /// The kernels of the matrix: the oldest that can be had, the long-term ones, the newest.
 pub const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", fetch::NEWEST];
+
+/// Seconds; the slowest test takes a sixth of it on a machine with other work.
+const TEST_LIMIT: u64 = 120;
+/// Makes 2,000 connections of 200,000.
+const SCALE: u32 = 100;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -41,14 +50,36 @@ pub struct Args {
     #[arg(long, default_value_t = processors())]
     jobs: usize,
     /// Seconds that one test may take
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = TEST_LIMIT)]
     test_limit: u64,
     /// What the sizes of load tests are divided by
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = SCALE)]
     scale: u32,
+    /// Write what was found to KERNELS.md
+    #[arg(long)]
+    write: bool,
+    /// Show every test, not only those that failed or were skipped
+    #[arg(long, short)]
+    verbose: bool,
     /// Only tests whose `file::name` contains one of these
     #[arg(last = true)]
     filters: Vec<String>,
+}
+
+impl Default for Args {
+    /// As without arguments, which is what continuous integration runs.
+    fn default() -> Self {
+        Self {
+            kernels: KERNELS.map(str::to_owned).into(),
+            accelerator: Accelerator::default(),
+            jobs: processors(),
+            test_limit: TEST_LIMIT,
+            scale: SCALE,
+            write: false,
+            verbose: false,
+            filters: Vec::new(),
+        }
+    }
 }
 
 fn processors() -> usize {
@@ -69,26 +100,40 @@ pub fn main(args: &Args) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
         bail!("the virtual machines are x86_64 only so far");
     }
-    setup::ensure(&tree, &[Purpose::Vm], false)?;
-    let programs = Programs::build(&tree)?;
-    let tests = programs.list(&args.filters)?;
-    let cache = fetch::cache()?;
-    let kernels = args.kernels.iter().map(|name| Kernel::get(name, &cache).with_context(|| format!("kernel {name}")));
-    let kernels = kernels.collect::<Result<Vec<_>>>()?;
-    let reports = run(args, &tree, &programs, &kernels, &tests)?;
-    let mut failed = 0;
-    for (kernel, report) in kernels.iter().zip(&reports) {
-        show(kernel, report);
-        failed += report.counts().failed;
+    if args.write && !args.filters.is_empty() {
+        bail!("KERNELS.md is about all tests: --write goes without a filter");
     }
+    setup::ensure(&tree, &[Purpose::Vm], false)?;
+    matrix(args, &tree, &fetch(&args.kernels)?)
+}
+
+/// Builds, boots, judges.
+fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
+    let programs = Programs::build(tree)?;
+    let tests = programs.list(&args.filters)?;
+    let reports = run(args, tree, &programs, kernels, &tests)?;
+    let results: Vec<(&Kernel, &Report)> = kernels.iter().zip(&reports).collect();
+    for (kernel, report) in &results {
+        show(kernel, report, args.verbose);
+    }
+    if args.write {
+        let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+        fs::write(tree.root.join("KERNELS.md"), page::of(&results, tests.len(), date.trim()))?;
+    }
+    let failed: usize = reports.iter().map(|report| report.counts().failed).sum();
     if failed > 0 {
         bail!("{failed} tests failed in virtual machines");
     }
     Ok(())
 }
 
+fn fetch(names: &[String]) -> Result<Vec<Kernel>> {
+    let cache = fetch::cache()?;
+    names.iter().map(|name| Kernel::get(name, &cache).with_context(|| format!("kernel {name}"))).collect()
+}
+
 fn run(args: &Args, tree: &Tree, programs: &Programs, kernels: &[Kernel], tests: &[Test]) -> Result<Vec<Report>> {
-    let folder = tree.target.join("vm").join(std::process::id().to_string());
+    let folder = tree.target.join("xtask/vm").join(std::process::id().to_string());
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let common = folder.join("common.cpio");
     initramfs::write_common(&common, tree, programs)?;
@@ -103,7 +148,7 @@ fn run(args: &Args, tree: &Tree, programs: &Programs, kernels: &[Kernel], tests:
     let mut jobs = VecDeque::new();
     for (kernel, modules) in modules.iter().enumerate() {
         for (i, tests) in plan::deal(tests, machines).into_iter().enumerate() {
-            let plan = Plan { tests, test_limit: args.test_limit, scale: args.scale };
+            let plan = Plan { tests, test_limit: args.test_limit, scale: args.scale, links: args.write && i == 0 };
             jobs.push_back(Job { kernel, modules, plan, folder: folder.join(format!("{kernel}-{i}")) });
         }
     }
@@ -156,7 +201,7 @@ fn boot(args: &Args, kernel: &Kernel, common: &Path, job: &Job<'_>) -> Result<Re
     Ok(report)
 }
 
-fn show(kernel: &Kernel, report: &Report) {
+fn show(kernel: &Kernel, report: &Report, verbose: bool) {
     println!("=== {} ({})", kernel.release, kernel.name);
     for finding in &report.doctor {
         if let Some(backend) = finding["backend"].as_str() {
@@ -167,6 +212,7 @@ fn show(kernel: &Kernel, report: &Report) {
     }
     for Verdict { test, outcome, seconds } in &report.verdicts {
         match outcome {
+            Outcome::Passed if !verbose => {}
             Outcome::Passed => println!("ok      {seconds:>6.1} s  {test}"),
             Outcome::Skipped(reason) => println!("SKIP    {seconds:>6.1} s  {test}: {reason}"),
             Outcome::Failed { why, output } => {

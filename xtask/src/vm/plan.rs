@@ -58,6 +58,8 @@ pub struct Plan {
     pub test_limit: u64,
     /// What the sizes of load tests are divided by.
     pub scale: u32,
+    /// Whether every link of every chain is tried by itself before the tests.
+    pub links: bool,
 }
 
 impl Plan {
@@ -72,8 +74,9 @@ impl Plan {
     pub fn environment(&self) -> String {
         let limit = self.test_limit;
         format!(
-            "TEST_LIMIT={limit}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true\n\
+            "TEST_LIMIT={limit}\nLINKS={}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true\n\
              export TRACER_TEST_PATIENCE={} TRACER_TEST_SCALE={}\n",
+            if self.links { "yes" } else { "" },
             limit / 2,
             self.scale
         )

@@ -41,6 +41,8 @@ pub struct Report {
     pub version: String,
     /// `tracer doctor --json` there.
     pub doctor: Vec<Value>,
+    /// `HOOK=LINK`, and whether it loads when it is forced.
+    pub links: BTreeMap<String, bool>,
     /// Modules that could not be loaded.
     pub missing_modules: Vec<String>,
     /// What the kernel complained of before the first test. Emulation may be the cause.
@@ -75,6 +77,11 @@ impl Report {
                 "@@missing" => report.missing_modules.push(rest.to_owned()),
                 "@@boot" => report.boot_complaints.push(rest.to_owned()),
                 "@@doctor" => report.doctor.extend(serde_json::from_str(rest).ok()),
+                "@@link" => {
+                    if let Some((link, loads)) = rest.split_once(' ') {
+                        report.links.insert(link.to_owned(), loads == "yes");
+                    }
+                }
                 "@@start" => {
                     let (binary, name) = rest.split_once(' ').unwrap_or((rest, ""));
                     running = Some(Running::new(Test { binary: binary.to_owned(), name: name.to_owned() }));
@@ -124,6 +131,7 @@ impl Report {
         if self.version.is_empty() {
             (self.version, self.doctor) = (other.version, other.doctor);
         }
+        self.links.extend(other.links);
         self.missing_modules = other.missing_modules;
         self.boot_complaints.extend(other.boot_complaints);
         self.verdicts.extend(other.verdicts);
@@ -145,16 +153,10 @@ impl Report {
         counts
     }
 
-    /// What was skipped: reasons, with how many tests each.
+    /// What `doctor` says about `name`.
     #[must_use]
-    pub fn skipped(&self) -> BTreeMap<&str, usize> {
-        let mut reasons = BTreeMap::new();
-        for verdict in &self.verdicts {
-            if let Outcome::Skipped(reason) = &verdict.outcome {
-                *reasons.entry(reason.as_str()).or_default() += 1;
-            }
-        }
-        reasons
+    pub fn finding(&self, name: &str) -> Option<&Value> {
+        self.doctor.iter().find(|finding| finding["name"] == name)
     }
 }
 
@@ -219,7 +221,7 @@ mod tests {
 
     fn plan(names: &[&str]) -> Plan {
         let test = |name: &&str| Test { binary: "a".into(), name: (*name).to_owned() };
-        Plan { tests: names.iter().map(test).collect(), test_limit: 1, scale: 1 }
+        Plan { tests: names.iter().map(test).collect(), test_limit: 1, scale: 1, links: false }
     }
 
     const KERNEL: &str = "5.10.0-32-cloud-amd64";

@@ -1,6 +1,7 @@
 //! A kernel on this machine: taken out of its packages, kept for the next run.
 
 use super::fetch::{Available, Suite};
+use super::version::Version;
 use crate::command;
 use anyhow::{Context as _, Result, bail};
 use std::fs::{self, File};
@@ -62,6 +63,13 @@ impl Kernel {
             fs::remove_dir_all(&self.folder)?;
         }
         fs::rename(&half, &self.folder).with_context(|| self.folder.display().to_string())
+    }
+
+    /// Major and minor version, as people call it.
+    #[must_use]
+    pub fn series(&self) -> String {
+        let (major, minor) = Version::of(&self.release).series();
+        format!("{major}.{minor}")
     }
 
     /// Its compressed image, as a boot loader takes it.
