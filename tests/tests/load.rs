@@ -83,12 +83,12 @@ fn load_200k() {
     assert_eq!(said.summary["lost"], serde_json::json!({}), "nothing is lost");
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
 
+    check_closes(&said.closes, &did, clients);
     let n = connections as u64;
     let due = [("listen", 1), ("connect", n), ("established", 2 * n), ("accept", n), ("close", 2 * n + 1)];
     for (kind, count) in due {
         assert_eq!(said.kinds.get(kind).copied().unwrap_or_default(), count, "{kind}");
     }
-    check_closes(&said.closes, &did, clients);
 }
 
 /// Every close has its own connection, the right owner and bytes, and the clients' are those of the facts.

@@ -14,6 +14,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The package with the live tests.
 const LIVE: &str = "tracer-tests";
 
+/// Seconds that a condition may take in a test, which waits 30 at full speed.
+const PATIENCE: u64 = 60;
+
 /// A test binary.
 #[derive(Clone, Debug)]
 pub struct Binary {
@@ -77,7 +80,7 @@ impl Plan {
             "TEST_LIMIT={limit}\nLINKS={}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true\n\
              export TRACER_TEST_PATIENCE={} TRACER_TEST_SCALE={}\n",
             if self.links { "yes" } else { "" },
-            limit / 2,
+            PATIENCE.min(limit),
             self.scale
         )
     }
