@@ -7,6 +7,7 @@ mod close;
 mod connect;
 mod open;
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_common::{
     counter::Counter,
     record::{
@@ -123,6 +124,23 @@ fn remember(sk: u64, state: &mut SocketState) {
         state.flags |= FLAG_UNTRACKED;
         count(Counter::SocketsUntracked);
     }
+}
+
+/// Remembers `state`, unless there is an entry by now: that one is given back, and `state` is for nothing.
+///
+/// A child is in its listener's queue before it is `ESTABLISHED`: accept() may return it on one CPU while
+/// another is about to make the transition. Both find no entry; the second one must not overwrite the first.
+#[inline(always)]
+fn remember_first(sk: u64, state: &mut SocketState) -> Option<*mut SocketState> {
+    if SOCKETS.insert(sk, &*state, u64::from(BPF_NOEXIST)).is_ok() {
+        return None;
+    }
+    let first = SOCKETS.get_ptr_mut(sk);
+    if first.is_none() {
+        state.flags |= FLAG_UNTRACKED;
+        count(Counter::SocketsUntracked);
+    }
+    first
 }
 
 /// Remembers only that this socket is filtered out, so that its end is not taken for the end of a
