@@ -6,6 +6,7 @@ mod boot;
 mod feature;
 mod fetch;
 mod initramfs;
+mod known;
 pub mod matrix;
 mod page;
 mod plan;
@@ -110,8 +111,8 @@ pub fn main(args: &Args) -> Result<()> {
     if env::consts::ARCH != "x86_64" {
         bail!("the virtual machines are x86_64 only so far");
     }
-    if args.write && (args.brief || !args.filters.is_empty()) {
-        bail!("KERNELS.md is about all tests: --write goes without --brief and without a filter");
+    if args.write && !args.filters.is_empty() {
+        bail!("KERNELS.md is about all tests: --write goes without a filter");
     }
     setup::ensure(&tree, &[Purpose::Vm], false)?;
     matrix(args, &tree, &fetch(&args.kernels)?)
@@ -209,11 +210,12 @@ fn boot(args: &Args, kernel: &Kernel, common: &Path, job: &Job<'_>) -> Result<Re
     let report = Report::of(&ended, &job.plan, &kernel.release);
     let counts = report.counts();
     println!(
-        "vm: {}: {count} tests in {:.0} s, {} passed, {} skipped, {} failed",
+        "vm: {}: {count} tests in {:.0} s: {} passed, {} skipped, {} failed for known reasons, {} failed",
         kernel.release,
         start.elapsed().as_secs_f64(),
         counts.passed,
         counts.skipped,
+        counts.known,
         counts.failed
     );
     Ok(report)
@@ -233,6 +235,12 @@ fn show(kernel: &Kernel, report: &Report, verbose: bool) {
             Outcome::Passed if !verbose => {}
             Outcome::Passed => println!("ok      {seconds:>6.1} s  {test}"),
             Outcome::Skipped(reason) => println!("SKIP    {seconds:>6.1} s  {test}: {reason}"),
+            Outcome::Known { why, output } => {
+                println!("KNOWN   {seconds:>6.1} s  {test}: {why}");
+                if verbose {
+                    output.lines().for_each(|line| println!("          {line}"));
+                }
+            }
             Outcome::Failed { why, output } => {
                 println!("FAILED  {seconds:>6.1} s  {test}: {why}");
                 output.lines().for_each(|line| println!("          {line}"));

@@ -10,9 +10,8 @@ use std::fmt::Write as _;
 pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
     let mut page = format!(
         "# Kernels\n\n\
-         Written by `cargo xtask vm --write` on {date}; a change by hand is lost. The {tests} live tests of\n\
-         `tests/tests` ran on each of these kernels of Debian, emulated, with everything that the kernel's version has\n\
-         switched on. What a kernel that is locked down or built without kprobes leaves is not shown here: `tracer doctor`\n\
+         Written by `cargo xtask vm --write` on {date}; a change by hand is lost. Of the {tests} live tests\n\
+         of `tests/tests` these ran on kernels of Debian, emulated. Debian switches on nearly everything that a version has. What a kernel that is locked down or built without kprobes leaves is not shown here: `tracer doctor`\n\
          says it on the machine itself.\n\n"
     );
     let row = |page: &mut String, name: &str, cells: &dyn Fn(&Kernel, &Report) -> String| {
@@ -26,8 +25,10 @@ pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
     rule(&mut page);
     row(&mut page, "release", &|kernel, _| kernel.release.clone());
     row(&mut page, "Debian's version", &|_, report| debian_version(&report.version).to_owned());
+    row(&mut page, "tests run", &|_, report| report.verdicts.len().to_string());
     row(&mut page, "passed", &|_, report| report.counts().passed.to_string());
     row(&mut page, "skipped", &|_, report| report.counts().skipped.to_string());
+    row(&mut page, "failed, known why", &|_, report| report.counts().known.to_string());
     row(&mut page, "failed", &|_, report| report.counts().failed.to_string());
 
     page.push_str("\n## Backends\n\nThe link of each hook's chain that is taken when nothing is forced.\n\n");
@@ -86,6 +87,10 @@ pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
         Outcome::Skipped(reason) => Some(reason),
         _ => None,
     });
+    tests_that(&mut page, results, "Failed, known why", |outcome| match outcome {
+        Outcome::Known { why, .. } => Some(why),
+        _ => None,
+    });
     tests_that(&mut page, results, "Failed", |outcome| match outcome {
         Outcome::Failed { why, .. } => Some(why),
         _ => None,
@@ -94,12 +99,7 @@ pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
 }
 
 /// A section with the tests for which `why` gives a reason; none if there are no such tests.
-fn tests_that(
-    page: &mut String,
-    results: &[(&Kernel, &Report)],
-    title: &str,
-    why: impl Fn(&Outcome) -> Option<&String>,
-) {
+fn tests_that(page: &mut String, results: &[(&Kernel, &Report)], title: &str, why: impl Fn(&Outcome) -> Option<&str>) {
     let mut tests: BTreeMap<(String, &str), Vec<String>> = BTreeMap::new();
     for (kernel, report) in results {
         for verdict in &report.verdicts {

@@ -2,6 +2,7 @@
 
 use super::boot::{End, Ended, last_lines};
 use super::feature;
+use super::known;
 use super::plan::{Plan, Test};
 use super::version::Version;
 use serde_json::Value;
@@ -14,6 +15,13 @@ pub enum Outcome {
     Passed,
     /// The kernel lacks what it needs, and may.
     Skipped(String),
+    /// Failed for a reason that `known.rs` gives; with what it said.
+    Known {
+        /// In one line.
+        why: &'static str,
+        /// The end of its output.
+        output: String,
+    },
     /// Anything else, with what it said.
     Failed {
         /// In one line.
@@ -60,6 +68,8 @@ pub struct Counts {
     pub passed: usize,
     /// Skipped for a reason that the kernel gives.
     pub skipped: usize,
+    /// Failed for a reason that is known.
+    pub known: usize,
     /// Everything else.
     pub failed: usize,
 }
@@ -147,6 +157,7 @@ impl Report {
             match verdict.outcome {
                 Outcome::Passed => counts.passed += 1,
                 Outcome::Skipped(_) => counts.skipped += 1,
+                Outcome::Known { .. } => counts.known += 1,
                 Outcome::Failed { .. } => counts.failed += 1,
             }
         }
@@ -192,6 +203,11 @@ impl Running {
                     Err(why) => failed(format!("skipped ({reason}), but {why}")),
                 }
             }
+            // libtest's status of a failed test; anything else is no failed assertion.
+            ("101", _) => match known::reason(&self.test.to_string(), release) {
+                Some(why) => Outcome::Known { why, output: self.output.clone() },
+                None => failed("it failed".into()),
+            },
             (status, _) => failed(format!("exit status {status}")),
         };
         Verdict { test: self.test, outcome, seconds }
@@ -231,7 +247,7 @@ mod tests {
         let told = "@@begin Linux version 5.10\n@@start a one\n@@end 0 150\n@@start a two\n panicked\n@@end 101 20\n\
                     @@start a three\n";
         let report = Report::of(&ended(told, End::Died), &plan(&["one", "two", "three", "four"]), KERNEL);
-        assert_eq!(report.counts(), Counts { passed: 1, skipped: 0, failed: 3 });
+        assert_eq!(report.counts(), Counts { passed: 1, skipped: 0, known: 0, failed: 3 });
         assert!((report.verdicts[0].seconds - 1.5).abs() < 1e-9);
         let whys: Vec<&str> = report.verdicts[1..]
             .iter()
@@ -240,7 +256,7 @@ mod tests {
                 _ => "",
             })
             .collect();
-        assert_eq!(whys, ["exit status 101", "the kernel died in this test", "not run: the kernel died"]);
+        assert_eq!(whys, ["it failed", "the kernel died in this test", "not run: the kernel died"]);
     }
 
     #[test]
