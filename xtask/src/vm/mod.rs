@@ -35,7 +35,7 @@ pub use initramfs::TOOLS;
 pub const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", fetch::NEWEST];
 
 /// The files whose tests run on every kernel even when time is short: they differ most between kernels.
-const ESSENTIAL: [&str; 4] = ["backend", "connect", "load", "refusal"];
+const ESSENTIAL: [&str; 3] = ["backend", "load", "refusal"];
 /// Seconds: several times what the slowest test takes on a machine with other work.
 const TEST_LIMIT: u64 = 900;
 /// Makes 2,000 connections of 200,000.
