@@ -38,7 +38,7 @@ pub fn main(args: &Args) -> Result<()> {
     })?;
     step("dependencies", || dependencies::check(&tree))?;
     step("other kernels", || vm::matrix::run(&tree))?;
-    println!("=== everything but the tests: {:.0} s", start.elapsed().as_secs_f64());
+    println!("=== everything but this machine's tests: {:.0} s", start.elapsed().as_secs_f64());
     println!("=== tests");
     // The last lines of the whole run are cargo test's.
     test::main(&test::Args::default()).context("tests")

@@ -64,6 +64,9 @@ impl Suite {
     /// # Errors
     /// When the system's apt knows no Debian mirror, or the lists cannot be fetched and there are none yet.
     pub fn of(kernel: &str, cache: &Path) -> Result<Self> {
+        if !Path::new(KEYS).is_file() {
+            bail!("Debian's keys are not here: {KEYS} (package debian-archive-keyring)");
+        }
         let name = suite_of(kernel);
         let state = cache.join("apt").join(name);
         for dir in ["lists/partial", "cache/archives/partial"] {

@@ -123,6 +123,8 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs) -> Result<()> {
     let busybox = command::find("busybox").context("busybox is not here (package busybox-static)")?;
     archive.copy(&busybox, "busybox/busybox")?;
     let mut done = BTreeSet::new();
+    // Its libraries, if it is not the static one.
+    add(&mut archive, &busybox, &mut done)?;
     for (tool, package) in TOOLS {
         let Some(program) = command::find(tool) else { bail!("{tool} is not here (package {package})") };
         add(&mut archive, &program, &mut done)?;
