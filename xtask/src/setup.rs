@@ -36,8 +36,13 @@ type Tool = (&'static str, &'static str);
 const TEST_TOOLS: [Tool; 5] =
     [("ip", "iproute2"), ("ss", "iproute2"), ("nft", "nftables"), ("python3", "python3"), ("curl", "curl")];
 const BENCH_TOOLS: [Tool; 3] = [("tcplife", "libbpf-tools"), ("tcpstates", "libbpf-tools"), ("bpftool", "bpftool")];
-const VM_TOOLS: [Tool; 4] =
-    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("xz", "xz-utils"), ("depmod", "kmod")];
+const VM_TOOLS: [Tool; 5] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("xz", "xz-utils"),
+    ("depmod", "kmod"),
+    ("python3", "python3"),
+];
 /// rustc-web's LLVM has to be the one that bpf-linker is linked with.
 const BUILD_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
 

@@ -104,17 +104,23 @@ impl<W: Write> Archive<W> {
         self.file(path, mode, &body)
     }
 
-    /// Everything below a folder of this machine, under `path`.
+    /// Everything below a folder of this machine, under `path`, `but` for files and folders of these names
+    /// (or of names that begin so, with a `*`). Links become what they lead to; those that
+    /// lead nowhere are left out.
     ///
     /// # Errors
     /// As [`Archive::copy`].
-    pub fn copy_all(&mut self, from: &Path, path: &str) -> io::Result<()> {
+    pub fn copy_all(&mut self, from: &Path, path: &str, but: &[&str]) -> io::Result<()> {
         for entry in fs::read_dir(from)? {
             let entry = entry?;
-            let below = format!("{path}/{}", entry.file_name().to_string_lossy());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let below = format!("{path}/{name}");
+            if but.iter().any(|but| but.strip_suffix('*').map_or(name == *but, |prefix| name.starts_with(prefix))) {
+                continue;
+            }
             if entry.path().is_dir() {
-                self.copy_all(&entry.path(), &below)?;
-            } else {
+                self.copy_all(&entry.path(), &below, but)?;
+            } else if entry.path().is_file() {
                 self.copy(&entry.path(), &below)?;
             }
         }

@@ -16,7 +16,7 @@ use std::process::Command;
 const INIT: &str = include_str!("init.sh");
 
 /// Programs of this machine that tests call, with their packages; everything else is busybox's.
-pub const TOOLS: [(&str, &str); 10] = [
+pub const TOOLS: [(&str, &str); 12] = [
     ("dash", "dash"),
     ("ip", "iproute2"),
     ("ss", "iproute2"),
@@ -25,6 +25,9 @@ pub const TOOLS: [(&str, &str); 10] = [
     ("nft", "nftables"),
     ("conntrack", "conntrack"),
     ("setpriv", "util-linux"),
+    // Busybox's own would start busybox's applets before the programs of the PATH.
+    ("unshare", "util-linux"),
+    ("lsof", "lsof"),
     ("curl", "curl"),
     ("modprobe", "kmod"),
 ];
@@ -51,6 +54,10 @@ const ON_DEMAND: [&str; 15] = [
     "sch_*",
     "tap",
 ];
+
+/// Folders among Python's modules that are large and not needed.
+const NO_PYTHON: [&str; 7] =
+    ["site-packages", "dist-packages", "test", "idlelib", "ensurepip", "__pycache__", "config-*"];
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
     www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n\
@@ -97,6 +104,21 @@ fn add<W: Write>(archive: &mut Archive<W>, program: &Path, done: &mut BTreeSet<S
     Ok(())
 }
 
+/// Python with its own modules, wherever it is: the one of the PATH may be a wrapper.
+fn add_python<W: Write>(archive: &mut Archive<W>, done: &mut BTreeSet<String>) -> Result<()> {
+    let script = "import sys, sysconfig; print(sys.executable); print(sysconfig.get_path('stdlib'))";
+    let said = command::output(Command::new("python3").args(["-c", script])).context("package python3")?;
+    let mut lines = said.lines();
+    let (Some(program), Some(modules)) = (lines.next(), lines.next()) else {
+        bail!("python3 does not say where it is")
+    };
+    add(archive, Path::new(program), done)?;
+    if merged(Path::new(program)) != "/usr/bin/python3" {
+        archive.link("usr/bin/python3", program)?;
+    }
+    archive.copy_all(Path::new(modules), modules, &NO_PYTHON).context("Python's modules")
+}
+
 /// The paths in what `ldd` says: `NAME => PATH (ADDRESS)`, and the loader, which has no name before it.
 fn libraries_in(ldd: &str) -> impl Iterator<Item = PathBuf> {
     ldd.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from)
@@ -129,6 +151,7 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs) -> Result<()> {
         let Some(program) = command::find(tool) else { bail!("{tool} is not here (package {package})") };
         add(&mut archive, &program, &mut done)?;
     }
+    add_python(&mut archive, &mut done)?;
     // The shell of the guest. Not busybox's: that one prefers its own ip, tc and so on over the PATH.
     archive.link("usr/bin/sh", "dash")?;
     let unpacked = nginx::folder(tree).join("nginx");
@@ -142,6 +165,9 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs) -> Result<()> {
     for binary in &programs.tests {
         archive.copy(&binary.path, &format!("tracer/tests/{}", binary.name))?;
     }
+    // Scripts beside the tests are found by the path that the tests were compiled at.
+    let beside = tree.root.join("tests/tests");
+    archive.copy_all(&beside, &beside.to_string_lossy(), &[])?;
     archive.end()?;
     Ok(())
 }
@@ -159,7 +185,7 @@ pub fn write_modules(to: &Path, kernel: &Kernel, scratch: &Path) -> Result<()> {
     let wanted: Vec<&str> = LOADED.into_iter().chain(ON_DEMAND).collect();
     kernel.stage_modules(&wanted, &stage)?;
     let mut archive = Archive::new(BufWriter::new(File::create(to)?));
-    archive.copy_all(&stage.join("lib/modules"), "usr/lib/modules")?;
+    archive.copy_all(&stage.join("lib/modules"), "usr/lib/modules", &[])?;
     archive.end()?;
     fs::remove_dir_all(&stage)?;
     Ok(())

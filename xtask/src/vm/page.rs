@@ -10,9 +10,10 @@ use std::fmt::Write as _;
 pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
     let mut page = format!(
         "# Kernels\n\n\
-         Written by `cargo xtask vm --write` on {date}; a change by hand is lost. Of the {tests} live tests\n\
-         of `tests/tests` these ran on kernels of Debian, emulated. Debian switches on nearly everything that a version has. What a kernel that is locked down or built without kprobes leaves is not shown here: `tracer doctor`\n\
-         says it on the machine itself.\n\n"
+         Written by `cargo xtask vm --write` on {date}; a change by hand is lost. There are {tests} live tests in\n\
+         `tests/tests`; those counted below ran on Debian's kernels, emulated. Debian switches on nearly everything\n\
+         that a version has. What a kernel leaves that is locked down or built without kprobes is not shown here:\n\
+         `tracer doctor` says it on the machine itself.\n\n"
     );
     let row = |page: &mut String, name: &str, cells: &dyn Fn(&Kernel, &Report) -> String| {
         let cells: Vec<String> = results.iter().map(|(kernel, report)| cells(kernel, report)).collect();
