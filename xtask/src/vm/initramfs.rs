@@ -65,7 +65,7 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
 const GROUP: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
 
 /// Folders that are mounted over or that programs expect.
-const FOLDERS: [&str; 14] = [
+const FOLDERS: [&str; 13] = [
     "busybox",
     "dev",
     "proc",
@@ -73,7 +73,6 @@ const FOLDERS: [&str; 14] = [
     "run",
     "root",
     "mnt",
-    "tmp",
     "etc",
     "usr/sbin",
     "usr/bin",
@@ -130,6 +129,8 @@ fn libraries_in(ldd: &str) -> impl Iterator<Item = PathBuf> {
 /// When a tool is missing or a file cannot be read or written.
 pub fn write_common(to: &Path, tree: &Tree, programs: &Programs) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(File::create(to)?));
+    // Not mounted over: the repository, and so a test's script, may lie there.
+    archive.folder("tmp", 0o1777)?;
     for folder in FOLDERS {
         archive.folder(folder, 0o755)?;
     }
