@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::errno;
 use crate::netns::unique;
+use crate::skip::lacks;
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;
@@ -88,7 +89,7 @@ impl DeniedGroup {
     pub fn new() -> Result<Self, String> {
         let root = crate::cgroup::root()?;
         let dir = root.join(format!("tracer-test-{}-{}", std::process::id(), unique()));
-        std::fs::create_dir(&dir).map_err(|e| format!("kernel: {}: {e}", dir.display()))?;
+        std::fs::create_dir(&dir).map_err(|e| lacks("cgroup2", format!("{}: {e}", dir.display())))?;
         let group = Self { dir };
         // r0 = 0; exit: "no".
         let code: [u64; 2] = [0xb7, 0x95];
@@ -101,12 +102,13 @@ impl DeniedGroup {
         load[..6].copy_from_slice(&[PROG_TYPE_CGROUP_SOCK_ADDR, code.len() as u32, c0, c1, l0, l1]);
         // expected_attach_type
         load[17] = CGROUP_INET4_CONNECT;
-        let program = bpf(PROG_LOAD, &load).map_err(|e| format!("kernel: BPF_PROG_LOAD: {}", errno::name(e)))?;
-        let directory = File::open(&group.dir).map_err(|e| format!("kernel: {e}"))?;
+        let program = bpf(PROG_LOAD, &load)
+            .map_err(|e| lacks("cgroup/connect4", format!("BPF_PROG_LOAD: {}", errno::name(e))))?;
+        let directory = File::open(&group.dir).map_err(|e| lacks("cgroup2", e))?;
         let attached = bpf(PROG_ATTACH, &[directory.as_raw_fd() as u32, program as u32, CGROUP_INET4_CONNECT, 0]);
         // SAFETY: the descriptor was just made; the group holds the program from here on.
         unsafe { libc::close(program) };
-        attached.map_err(|e| format!("kernel: BPF_PROG_ATTACH: {}", errno::name(e)))?;
+        attached.map_err(|e| lacks("cgroup/connect4", format!("BPF_PROG_ATTACH: {}", errno::name(e))))?;
         Ok(group)
     }
 

@@ -7,6 +7,7 @@
 //! - [`retold`] holds it against the stream of another run.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
+//! - [`skip`] and [`feature`] say what a kernel may lack, [`scale`] what a slow machine is spared.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
@@ -15,10 +16,12 @@ pub mod bpf;
 pub mod cgroup;
 pub mod compare;
 pub mod errno;
+pub mod feature;
 pub mod generator;
 pub mod netns;
 pub mod network;
 pub mod retold;
+pub mod scale;
 pub mod scene;
 pub mod skip;
 pub mod stream;

@@ -3,7 +3,9 @@
 use std::io::Write as _;
 use std::path::Path;
 
-/// Says that the running test is skipped because of `reason` (`"kernel: …"`, `"tool: …"`): printed,
+use crate::feature;
+
+/// Says that the running test is skipped because of `reason` ([`lacks`], [`missing_tool`]): printed,
 /// and appended as `name<TAB>reason` to the file that `TRACER_SKIP_LOG` names.
 pub fn skip(reason: &str) {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
@@ -12,6 +14,16 @@ pub fn skip(reason: &str) {
         let mut log = std::fs::OpenOptions::new().create(true).append(true).open(&path).expect("TRACER_SKIP_LOG opens");
         writeln!(log, "{name}\t{reason}").expect("TRACER_SKIP_LOG takes a line");
     }
+}
+
+/// The reason to skip for want of a [feature] of the kernel: `kernel: FEATURE: DETAIL`.
+///
+/// # Panics
+/// If the table does not know `feature`.
+#[must_use]
+pub fn lacks(feature: &str, detail: impl std::fmt::Display) -> String {
+    assert!(feature::since(feature).is_some(), "tests/src/feature.rs knows {feature}");
+    format!("kernel: {feature}: {detail}")
 }
 
 /// The reason to skip if a command is not installed.

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use crate::errno;
 use crate::netns::Netns;
+use crate::skip::lacks;
 
 /// Linux' `TUNSETIFF`.
 const TUNSETIFF: libc::c_ulong = 0x4004_54ca;
@@ -29,7 +30,7 @@ fn tun(namespace: &Netns) -> Result<OwnedFd, String> {
         // SAFETY: the path is a C string.
         let fd = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
         if fd < 0 {
-            return Err(format!("kernel: /dev/net/tun: {}", errno::name(errno::last())));
+            return Err(lacks("tun", errno::name(errno::last())));
         }
         // SAFETY: the descriptor was just opened and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -41,7 +42,7 @@ fn tun(namespace: &Netns) -> Result<OwnedFd, String> {
         request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as _;
         // SAFETY: TUNSETIFF reads and writes one ifreq.
         if unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETIFF, &raw mut request) } < 0 {
-            return Err(format!("kernel: TUNSETIFF: {}", errno::name(errno::last())));
+            return Err(lacks("tun", format!("TUNSETIFF: {}", errno::name(errno::last()))));
         }
         Ok(fd)
     })

@@ -5,6 +5,7 @@
 use serde_json::json;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
 use tracer_tests::netns::Netns;
+use tracer_tests::scale;
 use tracer_tests::scene::Scene;
 use tracer_tests::skip::skip;
 use tracer_tests::trace::Trace;
@@ -376,7 +377,7 @@ fn namespace_deleted_with_live_sockets() {
 
 #[test]
 fn large_transfer() {
-    const SIZE: u64 = 20 << 20;
+    let size = scale::load(20 << 20, 1 << 20) as u64;
     let scene = Scene::veth();
     let listener = scene.listen("10.7.0.2:0");
     let mut pair = scene.pair(&listener);
@@ -384,12 +385,12 @@ fn large_transfer() {
         (pair.client, pair.client_fd, pair.server, pair.server_fd),
         (pair.server, pair.server_fd, pair.client, pair.client_fd),
     ] {
-        let sending = from.begin(json!({ "op": "send", "fd": from_fd, "len": SIZE }));
-        to.recv(to_fd, SIZE);
-        assert_eq!(from.finish(sending).value["len"], SIZE);
+        let sending = from.begin(json!({ "op": "send", "fd": from_fd, "len": size }));
+        to.recv(to_fd, size);
+        assert_eq!(from.finish(sending).value["len"], size);
     }
-    pair.client_sent(SIZE);
-    pair.server_sent(SIZE);
+    pair.client_sent(size);
+    pair.server_sent(size);
     let facts = pair.client_closes_first();
     let listener = listener.close();
     expect(scene, facts, listener);

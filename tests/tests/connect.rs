@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 use tracer_tests::generator::{Fact, Listener, Pair};
 use tracer_tests::scene::Scene;
-use tracer_tests::skip::skip;
+use tracer_tests::skip::{lacks, skip};
 
 /// Some bytes both ways over a listener at `at`, the client closes first.
 fn exchange(scene: Scene, at: &str) {
@@ -252,7 +252,7 @@ fn uring(worker: bool) {
     let request = json!({ "op": "uring_connect", "fd": fd, "addr": addr.to_string(), "worker": worker });
     let connected = scene.client.call(request);
     if connected.errno() == Some("EPERM") || connected.errno() == Some("38") {
-        return skip("kernel: io_uring is not available");
+        return skip(&lacks("io_uring", "io_uring_setup is refused"));
     }
     assert_eq!((connected.errno(), &connected.error), (None, &None));
     let accepted = scene.server.finish(waiting);
@@ -342,7 +342,7 @@ fn mptcp() {
     let scene = Scene::loopback();
     let socket = scene.client.call(json!({ "op": "socket", "family": 4, "protocol": libc::IPPROTO_MPTCP }));
     if socket.error.is_some() {
-        return skip("kernel: no MPTCP");
+        return skip(&lacks("mptcp", "there is no such protocol"));
     }
     let listener =
         Listener::open_with(&scene.server, scene.server_ns(), "127.0.0.1:0", 16, libc::IPPROTO_MPTCP, |_| ());

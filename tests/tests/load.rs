@@ -12,6 +12,7 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::generator::traffic_program;
 use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::scale;
 use tracer_tests::stream::{Stream, parse};
 
 /// Runs the churn in `ns`; what it says it did.
@@ -68,11 +69,11 @@ fn read(path: &Path, netns: u64) -> Said {
 
 #[test]
 fn load_200k() {
-    const CONNECTIONS: usize = 200_000;
+    let connections = scale::load(200_000, 1000);
     let ns = Netns::new();
     let (out, facts) = (scratch().join("load-stream"), scratch().join("load-facts"));
     let agent = Agent::live_into(File::create(&out).expect("the stream's file is made"), &["--strict"]);
-    let did = churn(&ns, CONNECTIONS, Some(&facts));
+    let did = churn(&ns, connections, Some(&facts));
     let ended = agent.stop();
     let (said, clients) = (read(&out, ns.inode()), client_facts(&facts));
     for path in [&out, &facts] {
@@ -82,12 +83,12 @@ fn load_200k() {
     assert_eq!(said.summary["lost"], serde_json::json!({}), "nothing is lost");
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
 
-    let n = CONNECTIONS as u64;
+    check_closes(&said.closes, &did, clients);
+    let n = connections as u64;
     let due = [("listen", 1), ("connect", n), ("established", 2 * n), ("accept", n), ("close", 2 * n + 1)];
     for (kind, count) in due {
         assert_eq!(said.kinds.get(kind).copied().unwrap_or_default(), count, "{kind}");
     }
-    check_closes(&said.closes, &did, clients);
 }
 
 /// Every close has its own connection, the right owner and bytes, and the clients' are those of the facts.
@@ -126,11 +127,11 @@ fn check_closes(closes: &[Value], did: &Value, mut clients: Clients) {
 
 #[test]
 fn tiny_ring_counts_exactly() {
-    const CONNECTIONS: usize = 20_000;
+    let connections = scale::load(20_000, 1000);
     let ns = Netns::new();
     // Only this namespace's events go through the ring: the account is of them alone.
     let agent = Agent::live(&["--buffer", "4096", "--strict", "--netns", &ns.inode().to_string()]);
-    churn(&ns, CONNECTIONS, None);
+    churn(&ns, connections, None);
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(3), "{}", ended.log);
     let stream: &Stream = &ended.stream;
@@ -143,7 +144,7 @@ fn tiny_ring_counts_exactly() {
         .flat_map(|kind| stream.kind(kind))
         .filter(|event| event["verdict"] != "open_at_end" && event["incomplete"] != true)
         .count() as u64;
-    let happened = 6 * CONNECTIONS as u64 + 2;
+    let happened = 6 * connections as u64 + 2;
     assert_eq!(delivered + lost, happened, "delivered {delivered}, lost {lost}: {summary}");
     let told: u64 =
         stream.kind("lost").filter(|e| e["class"] == "lifecycle").filter_map(|event| event["count"].as_u64()).sum();

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use tracer_tests::generator::{Actor, Fact, Listener, Pair, Process, traffic_program};
 use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::scale;
 use tracer_tests::scene::Scene;
 use tracer_tests::trace::Trace;
 
@@ -214,13 +215,13 @@ fn short_lived(ns: &Netns, addr: &str) -> Child {
 
 #[test]
 fn short_lived_processes() {
-    const COUNT: usize = 200;
+    let count = scale::load(200, 40);
     let scene = Scene::veth();
     let listener = scene.listen("10.7.0.2:0");
-    let serving = scene.server.begin(json!({ "op": "serve", "fd": listener.fd, "count": COUNT, "thread": "serve" }));
+    let serving = scene.server.begin(json!({ "op": "serve", "fd": listener.fd, "count": count, "thread": "serve" }));
     let mut facts = Vec::new();
     let addr = listener.addr.to_string();
-    for _ in 0..COUNT / 4 {
+    for _ in 0..count / 4 {
         // Four at a time: their lives overlap.
         let children: Vec<Child> = (0..4).map(|_| short_lived(&scene.client_ns, &addr)).collect();
         for child in children {

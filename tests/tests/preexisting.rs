@@ -12,6 +12,7 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair, traffic_program};
 use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::scale;
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
 use tracer_tests::traffic::sys;
@@ -152,11 +153,12 @@ fn churn_facts(path: &Path) -> BTreeMap<u64, Vec<(u64, u64)>> {
 fn start_race() {
     let ns = Netns::new();
     let path = scratch().join("start-race");
+    let connections = scale::load(40_000, 4000);
     // Some seconds of churn; the tracer starts in the middle of it.
     let churn = Command::new("ip")
         .args(["netns", "exec", ns.name()])
         .arg(traffic_program())
-        .args(["churn", "--connections", "40000", "--threads", "2", "--facts"])
+        .args(["churn", "--connections", &connections.to_string(), "--threads", "2", "--facts"])
         .arg(&path)
         .stdout(Stdio::piped())
         .spawn()
@@ -193,7 +195,7 @@ fn start_race() {
         }
     }
     assert_eq!(facts.len(), 2);
-    assert_eq!(did["connections"], 40000);
+    assert_eq!(did["connections"], connections);
     let mut after_ready = 0;
     for (tid, did) in &facts {
         let late: Vec<u64> = did.iter().filter(|(_, began)| *began > ready).map(|(port, _)| *port).collect();
@@ -203,5 +205,5 @@ fn start_race() {
         assert_eq!(came, late, "thread {tid}");
         after_ready += late.len();
     }
-    assert!(after_ready > 0 && after_ready < 40000, "the tracer started in the middle: {after_ready}");
+    assert!(after_ready > 0 && after_ready < connections, "the tracer started in the middle: {after_ready}");
 }

@@ -405,6 +405,7 @@ impl<'p> Agent<'p> {
             take(bytes, core, root, &mut sink, lost);
         });
         core.apply(Input::Reconciled, &mut sink);
+        give_back_memory();
     }
 
     fn look_for_losses(&mut self) {
@@ -537,6 +538,15 @@ fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn S
         core.apply(Input::Record(record), &mut Nowhere);
     } else {
         core.apply(Input::Record(record), sink);
+    }
+}
+
+/// Loading and the first look at /proc took memory that will not be needed again.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers; it may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -22,6 +22,7 @@ mod stamp;
 mod test;
 mod toolchain;
 mod tree;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Task {
     Run(run::Args),
     /// Run every test: the crates' own as you, the live ones as root
     Test(test::Args),
+    /// Run the live tests on Debian's kernels, each in a virtual machine
+    Vm(vm::Args),
     /// Everything that must hold before a change goes in
     Ci(ci::Args),
     /// Measure tracer beside its peers
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf(args) => build_ebpf::main(&args),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),
+        Task::Vm(args) => vm::main(&args),
         Task::Ci(args) => ci::main(&args),
         Task::Bench(args) => bench::main(&args),
         Task::Dependencies(args) => dependencies::main(&args),

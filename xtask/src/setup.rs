@@ -2,7 +2,7 @@
 
 use crate::toolchain::{Kind, Toolchain};
 use crate::tree::Tree;
-use crate::{build_ebpf, command, linker, nginx, packages, privilege};
+use crate::{build_ebpf, command, linker, nginx, packages, privilege, vm};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::io::{IsTerminal as _, Write as _, stdin, stdout};
@@ -26,6 +26,8 @@ pub enum Purpose {
     Test,
     /// The tools that the benchmark compares with (`cargo xtask bench`)
     Bench,
+    /// The live tests on other kernels (`cargo xtask vm`)
+    Vm,
 }
 
 /// A program and the Debian package that has it.
@@ -42,6 +44,13 @@ const TEST_TOOLS: [Tool; 8] = [
     ("lsof", "lsof"),
 ];
 const BENCH_TOOLS: [Tool; 3] = [("tcplife", "libbpf-tools"), ("tcpstates", "libbpf-tools"), ("bpftool", "bpftool")];
+const VM_TOOLS: [Tool; 5] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("busybox", "busybox-static"),
+    ("xz", "xz-utils"),
+    ("depmod", "kmod"),
+    ("python3", "python3"),
+];
 /// rustc-web's LLVM has to be the one that bpf-linker is linked with.
 const BUILD_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
 
@@ -67,12 +76,14 @@ impl Missing {
                 Purpose::Build => missing.look_for_toolchain(tree),
                 Purpose::Test => {
                     missing.look_for(&TEST_TOOLS);
-                    if !nginx::is_here(tree) {
-                        missing.nginx = true;
-                        missing.programs.push("nginx");
-                    }
+                    missing.look_for_nginx(tree);
                 }
                 Purpose::Bench => missing.look_for(&BENCH_TOOLS),
+                Purpose::Vm => {
+                    missing.look_for(&VM_TOOLS);
+                    missing.look_for(&vm::TOOLS);
+                    missing.look_for_nginx(tree);
+                }
             }
         }
         missing
@@ -92,6 +103,13 @@ impl Missing {
                     self.packages.push(package);
                 }
             }
+        }
+    }
+
+    fn look_for_nginx(&mut self, tree: &Tree) {
+        if !nginx::is_here(tree) && !self.nginx {
+            self.nginx = true;
+            self.programs.push("nginx");
         }
     }
 

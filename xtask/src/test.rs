@@ -125,7 +125,8 @@ fn as_root(tree: &Tree, tracer: &Path, log: &Path, filter: Option<&str>) -> Resu
 }
 
 /// Whether this runs under continuous integration.
-fn in_ci() -> bool {
+#[must_use]
+pub fn in_ci() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 

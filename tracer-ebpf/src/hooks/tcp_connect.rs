@@ -1,4 +1,5 @@
-//! `tcp_v4_connect` and `tcp_v6_connect`, entry and return; or the connect() system call.
+//! `tcp_v4_connect` and `tcp_v6_connect`, entry and return, and what may forbid a connect() before
+//! them; or the connect() system call.
 //!
 //! A successful attempt is seen by its transition to `SYN_SENT`; what these add are the attempts
 //! that never get there, and why.
@@ -69,6 +70,56 @@ pub fn connect6__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v6_connect")]
 pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
+    connect_returned(ctx.ret());
+    0
+}
+
+/// match-proto: int tcp_v4_pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
+///
+/// A control group's BPF programs may forbid a connect() there, before `tcp_v4_connect`. It is not
+/// called where there are no such programs.
+#[inline(always)]
+fn forbidden(sk: u64, addr: u64, result: i32) {
+    if result != 0 {
+        entered(sk, addr);
+        connect_returned(result);
+    }
+}
+
+#[fexit(function = "tcp_v4_pre_connect")]
+pub fn pre_connect4__fexit(ctx: FExitContext) -> i32 {
+    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    forbidden(sk as u64, addr as u64, ctx.arg(3));
+    0
+}
+
+#[fexit(function = "tcp_v6_pre_connect")]
+pub fn pre_connect6__fexit(ctx: FExitContext) -> i32 {
+    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    forbidden(sk as u64, addr as u64, ctx.arg(3));
+    0
+}
+
+#[kprobe(function = "tcp_v4_pre_connect")]
+pub fn pre_connect4__kprobe(ctx: ProbeContext) -> u32 {
+    entered(ctx.arg::<u64>(0).unwrap_or(0), ctx.arg::<u64>(1).unwrap_or(0));
+    0
+}
+
+#[kretprobe(function = "tcp_v4_pre_connect")]
+pub fn pre_connect4__kretprobe(ctx: RetProbeContext) -> u32 {
+    connect_returned(ctx.ret());
+    0
+}
+
+#[kprobe(function = "tcp_v6_pre_connect")]
+pub fn pre_connect6__kprobe(ctx: ProbeContext) -> u32 {
+    entered(ctx.arg::<u64>(0).unwrap_or(0), ctx.arg::<u64>(1).unwrap_or(0));
+    0
+}
+
+#[kretprobe(function = "tcp_v6_pre_connect")]
+pub fn pre_connect6__kretprobe(ctx: RetProbeContext) -> u32 {
     connect_returned(ctx.ret());
     0
 }

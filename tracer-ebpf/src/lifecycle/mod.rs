@@ -7,6 +7,7 @@ mod close;
 mod connect;
 mod open;
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_common::{
     counter::Counter,
     record::{
@@ -117,17 +118,39 @@ fn set_opener(state: &mut SocketState) {
     }
 }
 
-/// Remembers `state`; marks it if there is no room. Counted where the socket begins.
+/// Remembers `state`; marks it if there is no room.
 #[inline(always)]
 fn remember(sk: u64, state: &mut SocketState) {
     if SOCKETS.insert(sk, &*state, 0).is_err() {
-        state.id = identity::of_socket(sk);
-        state.flags |= FLAG_UNTRACKED;
-        if state.flags & FLAG_PREEXISTING == 0 {
-            count(Counter::SocketsUntracked);
-        }
-        info!("no room for the socket at {:x}", identity::number(sk));
+        no_room(sk, state);
     }
+}
+
+/// Remembers `state`, unless there is an entry by now: that one is given back, and `state` is for nothing.
+///
+/// A child is in its listener's queue before it is `ESTABLISHED`: accept() may return it on one CPU while
+/// another is about to make the transition. Both find no entry; the second one must not overwrite the first.
+#[inline(always)]
+fn remember_first(sk: u64, state: &mut SocketState) -> Option<*mut SocketState> {
+    if SOCKETS.insert(sk, &*state, u64::from(BPF_NOEXIST)).is_ok() {
+        return None;
+    }
+    let first = SOCKETS.get_ptr_mut(sk);
+    if first.is_none() {
+        no_room(sk, state);
+    }
+    first
+}
+
+/// Marks a socket that the map has no room for. Counted where the socket begins.
+#[inline(always)]
+fn no_room(sk: u64, state: &mut SocketState) {
+    state.id = identity::of_socket(sk);
+    state.flags |= FLAG_UNTRACKED;
+    if state.flags & FLAG_PREEXISTING == 0 {
+        count(Counter::SocketsUntracked);
+    }
+    info!("no room for the socket at {:x}", identity::number(sk));
 }
 
 /// Remembers only that this socket is filtered out, so that its end is not taken for the end of a

@@ -10,7 +10,8 @@ use tracer_common::{
 };
 
 use super::{
-    CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, send, set_opener,
+    CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, remember_first, send,
+    set_opener,
 };
 use crate::{
     debug, filter,
@@ -99,7 +100,16 @@ pub fn established<S: Sock>(sock: S, old: u8) {
             state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
             debug!("whose the socket at {:x} is will be known at accept()", identity::number(sock.address()));
         }
-        remember(sock.address(), &mut state);
+        if let Some(first) = remember_first(sock.address(), &mut state) {
+            // SAFETY: a live map value; of the fields that this writes, accept() writes none.
+            let first = unsafe { &mut *first };
+            if first.flags & FLAG_FILTERED != 0 {
+                count(Counter::Filtered);
+                return;
+            }
+            first.established_ns = state.established_ns;
+            state = *first;
+        }
         if state.flags & FLAG_UNTRACKED != 0 {
             // accept() will not find it: the agent has to decide.
             state.flags &= !(FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD);
@@ -165,7 +175,15 @@ pub fn accepted(sk: u64) {
                 (*known).flags = state.flags;
             }
         }
-        None => remember(sk, &mut state),
+        None => {
+            if let Some(first) = remember_first(sk, &mut state) {
+                // SAFETY: as above.
+                let first = unsafe { &mut *first };
+                first.opener = state.opener;
+                first.flags = (first.flags | FLAG_ACCEPTED | state.flags & FLAG_FILTERED) & !FLAG_UNDECIDED;
+                state = *first;
+            }
+        }
     }
     let detail = if state.flags & FLAG_PREEXISTING != 0 { inode(sock) } else { 0 };
     send(RecordKind::Accept, now(), &state, &tuple, 0, 0, 0, detail);

@@ -111,6 +111,8 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                             needed("connect4__fentry", Attach::Fentry("tcp_v4_connect")),
                             optional("connect6__fexit", Attach::Fexit("tcp_v6_connect")),
                             optional("connect6__fentry", Attach::Fentry("tcp_v6_connect")),
+                            optional("pre_connect4__fexit", Attach::Fexit("tcp_v4_pre_connect")),
+                            optional("pre_connect6__fexit", Attach::Fexit("tcp_v6_pre_connect")),
                         ],
                     },
                     Link {
@@ -120,6 +122,10 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                             needed("connect4__kprobe", Attach::Kprobe("tcp_v4_connect")),
                             optional("connect6__kretprobe", Attach::Kprobe("tcp_v6_connect")),
                             optional("connect6__kprobe", Attach::Kprobe("tcp_v6_connect")),
+                            optional("pre_connect4__kretprobe", Attach::Kprobe("tcp_v4_pre_connect")),
+                            optional("pre_connect4__kprobe", Attach::Kprobe("tcp_v4_pre_connect")),
+                            optional("pre_connect6__kretprobe", Attach::Kprobe("tcp_v6_pre_connect")),
+                            optional("pre_connect6__kprobe", Attach::Kprobe("tcp_v6_pre_connect")),
                         ],
                     },
                     Link {

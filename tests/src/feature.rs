@@ -1,0 +1,36 @@
+//! What a kernel may lack, and since which version none does.
+//!
+//! A test that needs something of this table may skip on a kernel that is older. `cargo xtask vm` reads the
+//! same table: there the kernels are Debian's, which have everything of their version switched on, and a
+//! skip on a kernel that must have the feature is a failure. Compiled into both, so it depends on nothing.
+
+/// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
+/// (lockdown, a configuration without it); in the matrix there are none.
+pub const FEATURES: [(&str, (u64, u64)); 12] = [
+    // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
+    ("cgroup2", (4, 5)),
+    ("cgroup/connect4", (4, 17)),
+    ("io_uring", (5, 1)),
+    ("tun", (2, 4)),
+    ("ring buffer", (5, 8)),
+    // include/trace/events/sock.h: e6a3e4434000.
+    ("inet_sk_error_report", (5, 14)),
+    // Since 5.6; Debian's 5.10 is configured without it.
+    ("mptcp", (5, 11)),
+    // include/trace/events/skb.h, kfree_skb's `reason`: c504e5c2f964.
+    ("drop reasons", (5, 17)),
+    // kernel/trace/fprobe.c and BPF's kprobe.multi.
+    ("kprobe.multi", (5, 18)),
+    // include/trace/events/tcp.h, tcp_send_reset's `reason`: b533fb9cf4f7, and the RST of a closed port:
+    // 19822a980e19.
+    ("reset reasons", (6, 10)),
+    ("resets without a socket", (6, 10)),
+    // include/trace/events/skb.h, kfree_skb's `rx_sk`: c53795d48ee8.
+    ("rx_sk", (6, 11)),
+];
+
+/// The first version with a feature; `None` if the table does not know it.
+#[must_use]
+pub fn since(feature: &str) -> Option<(u64, u64)> {
+    FEATURES.iter().find(|(name, _)| *name == feature).map(|(_, since)| *since)
+}

@@ -1,0 +1,22 @@
+//! Smaller loads and longer times for machines that are emulated.
+
+use std::time::Duration;
+
+/// What loads are divided by: 1, or what `TRACER_TEST_SCALE` says.
+fn divisor() -> usize {
+    let text = std::env::var("TRACER_TEST_SCALE").ok();
+    text.and_then(|text| text.parse().ok()).filter(|divisor| *divisor > 0).unwrap_or(1)
+}
+
+/// `count` of something, or fewer where `TRACER_TEST_SCALE` says so, but at least `least`: below that the
+/// test would show nothing.
+#[must_use]
+pub fn load(count: usize, least: usize) -> usize {
+    (count / divisor()).max(least)
+}
+
+/// A time in which something must be done: ten times as long where loads are smaller.
+#[must_use]
+pub fn time(full_speed: Duration) -> Duration {
+    if divisor() > 1 { full_speed * 10 } else { full_speed }
+}

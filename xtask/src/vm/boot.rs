@@ -1,0 +1,149 @@
+//! Runs a kernel in qemu, to its end.
+
+use super::unpack::Kernel;
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How often a machine is started that dies before its first process has begun.
+const ATTEMPTS: u32 = 4;
+/// How long a machine may take to begin.
+const BEGIN_LIMIT: Duration = Duration::from_secs(120);
+
+/// A panic reboots at once, which ends qemu. The timers of an emulated machine look broken to a kernel that
+/// checks them.
+const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off nokaslr no5lvl tsc=reliable \
+    no_timer_check";
+
+/// How the processor is provided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// Emulated: works everywhere, some ten times slower
+    #[default]
+    Tcg,
+    /// The machine's own (a /dev/kvm that is there need not work)
+    Kvm,
+}
+
+/// What a machine is made of.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// Boots.
+    pub kernel: &'a Kernel,
+    /// Its first and only file system.
+    pub initramfs: &'a Path,
+    /// A folder of its own for what it writes.
+    pub folder: &'a Path,
+    /// How fast.
+    pub accelerator: Accelerator,
+    /// More for the kernel's command line.
+    pub append: &'a str,
+    /// When it is stopped.
+    pub limit: Duration,
+}
+
+/// How a machine has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By its own will.
+    Done,
+    /// Its kernel died.
+    Died,
+    /// It was stopped after its time.
+    OutOfTime,
+}
+
+/// What is left of a machine.
+#[derive(Debug)]
+pub struct Ended {
+    /// What init told.
+    pub told: String,
+    /// The end of what the kernel said.
+    pub console: String,
+    /// How.
+    pub end: End,
+    /// How many times it died before it began.
+    pub false_starts: u32,
+}
+
+impl Machine<'_> {
+    fn start(&self, told: &Path, console: &Path) -> Result<Child> {
+        // thread=multi lets one processor run code that the other is patching: some boots of a hundred die. And
+        // qemu 7.2 may leave garbage in the flags after cmpxchg16b, which the allocator of 6.12 uses: one boot of
+        // three died. A kernel does without the instruction where the processor has none.
+        let [accelerator, processor] = match self.accelerator {
+            Accelerator::Tcg => ["tcg,thread=single", "max,-cx16"],
+            Accelerator::Kvm => ["kvm", "host"],
+        };
+        let file = |path: &Path| format!("file:{}", path.display());
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-machine", "pc", "-accel", accelerator, "-cpu", processor, "-smp", "2", "-m", "1G"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
+            .arg("-kernel")
+            .arg(self.kernel.image())
+            .arg("-initrd")
+            .arg(self.initramfs)
+            .arg("-append")
+            .arg(format!("{COMMAND_LINE} {}", self.append))
+            .args(["-serial", &file(console), "-serial", &file(told)])
+            .stdin(Stdio::null());
+        qemu.spawn().context("cannot start qemu-system-x86_64 (package qemu-system-x86)")
+    }
+
+    fn once(&self) -> Result<Ended> {
+        let (told, console) = (self.folder.join("told"), self.folder.join("console"));
+        for file in [&told, &console] {
+            fs::write(file, "").with_context(|| file.display().to_string())?;
+        }
+        let start = Instant::now();
+        let mut qemu = self.start(&told, &console)?;
+        let mut begun = false;
+        let end = loop {
+            if let Some(status) = qemu.try_wait()? {
+                break if status.success() { End::Done } else { End::Died };
+            }
+            begun = begun || fs::metadata(&told)?.len() > 0;
+            let limit = if begun { self.limit } else { BEGIN_LIMIT };
+            if start.elapsed() > limit {
+                qemu.kill()?;
+                qemu.wait()?;
+                break End::OutOfTime;
+            }
+            sleep(Duration::from_millis(100));
+        };
+        let text = |path: &Path| -> Result<String> { Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned()) };
+        let told = text(&told)?;
+        let end = if end == End::Done && !told.lines().any(|line| line == "@@done") { End::Died } else { end };
+        Ok(Ended { told, console: text(&console)?, end, false_starts: 0 })
+    }
+
+    /// Boots it and waits for its end. A machine that dies before its first process has begun has said
+    /// nothing about the tracer: emulation does that to some boots of a hundred. It is started again, a few
+    /// times; later deaths are results.
+    ///
+    /// # Errors
+    /// When qemu cannot be started or its files cannot be read.
+    pub fn run(&self) -> Result<Ended> {
+        let mut false_starts = 0;
+        loop {
+            let ended = self.once()?;
+            if ended.end == End::Done || !ended.told.is_empty() || false_starts + 1 == ATTEMPTS {
+                return Ok(Ended { false_starts, ..ended });
+            }
+            false_starts += 1;
+            println!("vm: {}: died before it began, attempt {false_starts} of {ATTEMPTS}:", self.kernel.release);
+            last_lines(&ended.console, 5).for_each(|line| println!("      {line}"));
+        }
+    }
+}
+
+/// The end of a text.
+pub fn last_lines(text: &str, count: usize) -> impl Iterator<Item = &str> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let first = lines.len().saturating_sub(count);
+    lines.into_iter().skip(first)
+}

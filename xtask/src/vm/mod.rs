@@ -1,0 +1,256 @@
+//! `cargo xtask vm`: the live tests on Debian's kernels, each in a virtual machine.
+
+mod archive;
+mod boot;
+#[path = "../../../tests/src/feature.rs"]
+mod feature;
+mod fetch;
+mod initramfs;
+mod known;
+pub mod matrix;
+mod page;
+mod plan;
+mod report;
+mod unpack;
+mod version;
+
+use crate::command;
+use crate::setup::{self, Purpose};
+use crate::tree::Tree;
+use anyhow::{Context as _, Result, bail};
+use boot::{Accelerator, Machine};
+use plan::{Plan, Programs, Test};
+use report::{Outcome, Report, Verdict};
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+use unpack::Kernel;
+
+pub use initramfs::TOOLS;
+
+/// The kernels of the matrix: the oldest that can be had, the long-term ones, the newest.
+pub const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", fetch::NEWEST];
+
+/// The files whose tests run on every kernel even when time is short: they differ most between kernels.
+const ESSENTIAL: [&str; 3] = ["backend", "load", "refusal"];
+/// Seconds: several times what the slowest test takes on a machine with other work.
+const TEST_LIMIT: u64 = 900;
+/// Makes 2,000 connections of 200,000.
+const SCALE: u32 = 100;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kernels to boot: 5.10, 6.1, 6.12, newest, or any other series that Debian's backports have
+    #[arg(long = "kernel", value_delimiter = ',', default_values = KERNELS)]
+    kernels: Vec<String>,
+    /// Between the oldest and the newest kernel, only the tests of hooks and their failures
+    #[arg(long)]
+    brief: bool,
+    /// How the processor is provided
+    #[arg(long, value_enum, default_value_t)]
+    accelerator: Accelerator,
+    /// Machines at the same time; each keeps one processor busy
+    #[arg(long, default_value_t = processors())]
+    jobs: usize,
+    /// More for the kernel's command line (preempt=full)
+    #[arg(long, default_value = "")]
+    append: String,
+    /// Seconds that one test may take
+    #[arg(long, default_value_t = TEST_LIMIT)]
+    test_limit: u64,
+    /// What the sizes of load tests are divided by
+    #[arg(long, default_value_t = SCALE)]
+    scale: u32,
+    /// Write what was found to KERNELS.md
+    #[arg(long)]
+    write: bool,
+    /// Show every test, not only those that failed or were skipped
+    #[arg(long, short)]
+    verbose: bool,
+    /// Only tests whose `file::name` contains one of these
+    #[arg(last = true)]
+    filters: Vec<String>,
+}
+
+impl Default for Args {
+    /// As without arguments, which is what continuous integration runs.
+    fn default() -> Self {
+        Self {
+            kernels: KERNELS.map(str::to_owned).into(),
+            brief: false,
+            accelerator: Accelerator::default(),
+            jobs: processors(),
+            append: String::new(),
+            test_limit: TEST_LIMIT,
+            scale: SCALE,
+            write: false,
+            verbose: false,
+            filters: Vec::new(),
+        }
+    }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A machine that is to be booted.
+struct Job<'a> {
+    /// Its kernel's number.
+    kernel: usize,
+    modules: &'a Path,
+    plan: Plan,
+    folder: PathBuf,
+}
+
+pub fn main(args: &Args) -> Result<()> {
+    let tree = Tree::find()?;
+    if env::consts::ARCH != "x86_64" {
+        bail!("the virtual machines are x86_64 only so far");
+    }
+    if args.write && !args.filters.is_empty() {
+        bail!("KERNELS.md is about all tests: --write goes without a filter");
+    }
+    setup::ensure(&tree, &[Purpose::Vm], false)?;
+    matrix(args, &tree, &fetch(&args.kernels)?)
+}
+
+/// Builds, boots, judges.
+fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
+    let programs = Programs::build(tree)?;
+    let tests = programs.list(&args.filters)?;
+    let reports = run(args, tree, &programs, kernels, &tests)?;
+    let results: Vec<(&Kernel, &Report)> = kernels.iter().zip(&reports).collect();
+    for (kernel, report) in &results {
+        show(kernel, report, args.verbose);
+    }
+    if args.write {
+        let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+        fs::write(tree.root.join("KERNELS.md"), page::of(&results, tests.len(), date.trim()))?;
+    }
+    let failed: usize = reports.iter().map(|report| report.counts().failed).sum();
+    if failed > 0 {
+        bail!("{failed} tests failed in virtual machines");
+    }
+    Ok(())
+}
+
+fn fetch(names: &[String]) -> Result<Vec<Kernel>> {
+    let cache = fetch::cache()?;
+    names.iter().map(|name| Kernel::get(name, &cache).with_context(|| format!("kernel {name}"))).collect()
+}
+
+fn run(args: &Args, tree: &Tree, programs: &Programs, kernels: &[Kernel], tests: &[Test]) -> Result<Vec<Report>> {
+    let folder = tree.target.join("xtask/vm").join(std::process::id().to_string());
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let common = folder.join("common.cpio");
+    initramfs::write_common(&common, tree, programs)?;
+    let mut modules = Vec::new();
+    for kernel in kernels {
+        let archive = folder.join(format!("{}.modules.cpio", kernel.release));
+        initramfs::write_modules(&archive, kernel, &folder)?;
+        modules.push(archive);
+    }
+    // Fewer kernels than machines: several share a kernel's tests.
+    let machines = args.jobs.div_ceil(kernels.len()).max(1);
+    let mut jobs = VecDeque::new();
+    for (kernel, modules) in modules.iter().enumerate() {
+        let tests: Vec<Test> = tests.iter().filter(|test| wanted(args, kernels, kernel, test)).cloned().collect();
+        for (i, tests) in plan::deal(&tests, machines).into_iter().enumerate() {
+            let plan = Plan { tests, test_limit: args.test_limit, scale: args.scale, links: args.write && i == 0 };
+            jobs.push_back(Job { kernel, modules, plan, folder: folder.join(format!("{kernel}-{i}")) });
+        }
+    }
+    let jobs = Mutex::new(jobs);
+    let reports = Mutex::new(vec![Report::default(); kernels.len()]);
+    thread::scope(|scope| {
+        let work = || -> Result<()> {
+            loop {
+                let Some(job) = jobs.lock().map_err(|_| broken())?.pop_front() else { return Ok(()) };
+                let report = boot(args, &kernels[job.kernel], &common, &job)?;
+                reports.lock().map_err(|_| broken())?[job.kernel].join(report);
+            }
+        };
+        let workers: Vec<_> = (0..args.jobs).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| broken())?)
+    })?;
+    fs::remove_dir_all(&folder)?;
+    reports.into_inner().map_err(|_| broken())
+}
+
+/// Whether a test is to run on the kernel with this number.
+fn wanted(args: &Args, kernels: &[Kernel], kernel: usize, test: &Test) -> bool {
+    let between = kernel > 0 && kernel + 1 < kernels.len();
+    !(args.brief && between) || ESSENTIAL.contains(&test.binary.as_str())
+}
+
+fn broken() -> anyhow::Error {
+    anyhow::anyhow!("a thread that ran a machine has panicked")
+}
+
+fn boot(args: &Args, kernel: &Kernel, common: &Path, job: &Job<'_>) -> Result<Report> {
+    fs::create_dir_all(&job.folder)?;
+    let initramfs = job.folder.join("initramfs");
+    initramfs::write(&initramfs, common, job.modules, &job.plan)?;
+    let count = u32::try_from(job.plan.tests.len()).unwrap_or(u32::MAX);
+    let machine = Machine {
+        kernel,
+        initramfs: &initramfs,
+        folder: &job.folder,
+        accelerator: args.accelerator,
+        append: &args.append,
+        // Far above what is normal: a test that hangs is found by its own limit.
+        limit: Duration::from_secs(120 + args.test_limit) + Duration::from_secs(30) * count,
+    };
+    let start = Instant::now();
+    let ended = machine.run()?;
+    let report = Report::of(&ended, &job.plan, &kernel.release);
+    let counts = report.counts();
+    println!(
+        "vm: {}: {count} tests in {:.0} s: {} passed, {} skipped, {} failed for known reasons, {} failed",
+        kernel.release,
+        start.elapsed().as_secs_f64(),
+        counts.passed,
+        counts.skipped,
+        counts.known,
+        counts.failed
+    );
+    Ok(report)
+}
+
+fn show(kernel: &Kernel, report: &Report, verbose: bool) {
+    println!("=== {} ({})", kernel.release, kernel.name);
+    for finding in &report.doctor {
+        if let Some(backend) = finding["backend"].as_str() {
+            println!("{:<24}{backend}", finding["name"].as_str().unwrap_or_default());
+        } else if finding["ok"] == false {
+            println!("{:<24}NO: {}", finding["name"].as_str().unwrap_or_default(), finding["why"]);
+        }
+    }
+    for Verdict { test, outcome, seconds } in &report.verdicts {
+        match outcome {
+            Outcome::Passed if !verbose => {}
+            Outcome::Passed => println!("ok      {seconds:>6.1} s  {test}"),
+            Outcome::Skipped(reason) => println!("SKIP    {seconds:>6.1} s  {test}: {reason}"),
+            Outcome::Known { why, output } => {
+                println!("KNOWN   {seconds:>6.1} s  {test}: {why}");
+                if verbose {
+                    output.lines().for_each(|line| println!("          {line}"));
+                }
+            }
+            Outcome::Failed { why, output } => {
+                println!("FAILED  {seconds:>6.1} s  {test}: {why}");
+                output.lines().for_each(|line| println!("          {line}"));
+            }
+        }
+    }
+    for complaint in &report.boot_complaints {
+        println!("while it booted: {complaint}");
+    }
+    if !report.missing_modules.is_empty() {
+        println!("modules that could not be loaded: {}", report.missing_modules.join(" "));
+    }
+}

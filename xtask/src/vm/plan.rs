@@ -1,0 +1,168 @@
+//! What is to run: the programs, built for a machine without libraries, and the tests in them.
+
+use crate::command;
+use crate::tree::Tree;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The target that is built and booted.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The package with the live tests.
+const LIVE: &str = "tracer-tests";
+
+/// Seconds that a condition may take in a test, which waits 30 at full speed.
+const PATIENCE: u64 = 60;
+
+/// A test binary.
+#[derive(Clone, Debug)]
+pub struct Binary {
+    /// The file in tests/tests, without its extension.
+    pub name: String,
+    /// Where cargo put it.
+    pub path: PathBuf,
+}
+
+/// Everything that cargo builds for the guest.
+#[derive(Debug)]
+pub struct Programs {
+    /// The program under test, in release.
+    pub tracer: PathBuf,
+    /// The generator of traffic.
+    pub traffic: PathBuf,
+    /// The live tests.
+    pub tests: Vec<Binary>,
+}
+
+/// One test.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Test {
+    /// The file in tests/tests.
+    pub binary: String,
+    /// The function.
+    pub name: String,
+}
+
+impl std::fmt::Display for Test {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}::{}", self.binary, self.name)
+    }
+}
+
+/// The tests of one machine, and how they run there.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// In this order.
+    pub tests: Vec<Test>,
+    /// Seconds that one test may take.
+    pub test_limit: u64,
+    /// What the sizes of load tests are divided by.
+    pub scale: u32,
+    /// Whether every link of every chain is tried by itself before the tests.
+    pub links: bool,
+}
+
+impl Plan {
+    /// The tests, one a line, as init reads them.
+    #[must_use]
+    pub fn lines(&self) -> String {
+        self.tests.iter().map(|test| format!("{} {}\n", test.binary, test.name)).collect()
+    }
+
+    /// The variables of the tests, as init reads them.
+    #[must_use]
+    pub fn environment(&self) -> String {
+        let limit = self.test_limit;
+        format!(
+            "TEST_LIMIT={limit}\nLINKS={}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true\n\
+             export TRACER_TEST_PATIENCE={} TRACER_TEST_SCALE={}\n",
+            if self.links { "yes" } else { "" },
+            PATIENCE.min(limit),
+            self.scale
+        )
+    }
+}
+
+/// Runs cargo with the C library linked in; gives the messages about what it built.
+fn build(tree: &Tree, words: &[&str]) -> Result<Vec<Value>> {
+    let mut flags = env::var_os("RUSTFLAGS").unwrap_or_default();
+    flags.push(OsString::from(" -C target-feature=+crt-static"));
+    let mut cargo = command::cargo();
+    cargo
+        .args(words)
+        .args(["--locked", "--target", TARGET, "--message-format=json-render-diagnostics"])
+        .env("RUSTFLAGS", flags)
+        .current_dir(&tree.root)
+        .stdin(Stdio::null());
+    let messages = command::output(&mut cargo)?;
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(messages.filter(|message| message["reason"] == "compiler-artifact").collect())
+}
+
+impl Programs {
+    /// Builds them.
+    ///
+    /// # Errors
+    /// When the build fails.
+    pub fn build(tree: &Tree) -> Result<Self> {
+        let executable = |message: &Value| message["executable"].as_str().map(PathBuf::from);
+        let built = build(tree, &["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
+        let tracer = built.iter().filter(|message| message["target"]["name"] == "tracer").find_map(executable);
+        let built = build(tree, &["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"])?;
+        let is = |message: &Value, kind: &str| message["target"]["kind"][0] == kind;
+        let traffic = built.iter().filter(|m| is(m, "bin") && m["profile"]["test"] == false).find_map(executable);
+        let tests = built.iter().filter(|message| is(message, "test")).filter_map(|message| {
+            Some(Binary { name: message["target"]["name"].as_str()?.to_owned(), path: executable(message)? })
+        });
+        let mut tests: Vec<Binary> = tests.collect();
+        tests.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self {
+            tracer: tracer.context("cargo built no tracer")?,
+            traffic: traffic.context("cargo built no traffic generator")?,
+            tests,
+        })
+    }
+
+    /// The tests whose `binary::name` contains one of `filters`; all if there are none.
+    ///
+    /// # Errors
+    /// When a binary does not list its tests, or nothing is left.
+    pub fn list(&self, filters: &[String]) -> Result<Vec<Test>> {
+        let mut tests = Vec::new();
+        for binary in &self.tests {
+            // They are static: they run on this machine, too.
+            let said = command::output(Command::new(&binary.path).args(["--list", "--format", "terse"]))?;
+            let names = said.lines().filter_map(|line| line.strip_suffix(": test"));
+            tests.extend(names.map(|name| Test { binary: binary.name.clone(), name: name.to_owned() }));
+        }
+        tests.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.to_string().contains(filter)));
+        if tests.is_empty() {
+            bail!("no test has {} in its name", filters.join(" or "));
+        }
+        Ok(tests)
+    }
+}
+
+/// Deals `tests` to `machines`, so that each gets some of every file.
+#[must_use]
+pub fn deal(tests: &[Test], machines: usize) -> Vec<Vec<Test>> {
+    let deal = |machine: usize| tests.iter().skip(machine).step_by(machines).cloned().collect::<Vec<_>>();
+    (0..machines).map(deal).filter(|tests| !tests.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_test_is_dealt_once() {
+        let tests: Vec<Test> = (0..7).map(|i| Test { binary: "a".into(), name: i.to_string() }).collect();
+        let mut dealt = deal(&tests, 3).concat();
+        dealt.sort();
+        assert_eq!(dealt, tests);
+        assert_eq!(deal(&tests[..1], 3).len(), 1);
+    }
+}
