@@ -8,9 +8,9 @@ use std::path::Path;
 use super::sockets::Sockets;
 use super::{Conntrack, Interface, Limits, Picture};
 use crate::clock;
+use crate::netlink::{self, addr, link, neigh};
 use crate::proc::fd::SocketHolders;
 use crate::proc::net::enter::{self, Place};
-use crate::proc::net::netlink::{addr, link, listen, neigh};
 use crate::proc::net::{
     arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
     softnet_stat, wireless,
@@ -18,6 +18,7 @@ use crate::proc::net::{
 use crate::proc::net_tcp::{self, Malformed};
 use crate::proc::netns::{self, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
+use crate::sockets::diag::listen;
 
 /// The tables below `stat/` that say something.
 const PERCPU: [&str; 3] = ["nf_conntrack", "arp_cache", "ndisc_cache"];
@@ -208,12 +209,21 @@ impl Files<'_> {
     }
 
     /// Asks the kernel by netlink.
-    fn ask<T>(&mut self, place: &Place, what: &str, ask: impl FnOnce() -> io::Result<T>) -> Option<T> {
+    fn ask<T>(
+        &mut self,
+        place: &Place,
+        what: &str,
+        ask: impl FnOnce() -> io::Result<netlink::Table<T>>,
+    ) -> Option<Vec<T>> {
         if !place.netlink {
             self.gaps.push(format!("{what}: the namespace cannot be entered; root may"));
             return None;
         }
-        ask().map_err(|error| self.gaps.push(format!("{what}: netlink says {error}"))).ok()
+        let table = ask().map_err(|error| self.gaps.push(format!("{what}: netlink says {error}"))).ok()?;
+        if table.changed {
+            self.gaps.push(format!("{what}: they changed while they were read, and may not be complete"));
+        }
+        Some(table.rows)
     }
 }
 

@@ -14,7 +14,7 @@ mod lines;
 mod mountinfo;
 pub mod net;
 #[cfg(test)]
-pub(crate) mod net_fuzz;
+mod net_fuzz;
 pub mod net_netlink;
 pub mod net_packet;
 pub mod net_sctp;

@@ -1,7 +1,5 @@
 //! Every parser of /proc/net tables against mutations of real lines and against noise: none may
 //! panic, and what it takes must be what was formatted.
-//!
-//! `TRACER_FUZZ_INPUTS` says how many inputs each gets, `TRACER_FUZZ_SEED` which.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
@@ -11,75 +9,10 @@ use std::path::Path;
 
 use super::net_tcp::Malformed;
 use super::{net_netlink, net_packet, net_sctp, net_tcp, net_udp, net_unix};
+use crate::fuzz::{Random, inputs};
 
-/// splitmix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub fn seeded() -> Self {
-        Self(std::env::var("TRACER_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_240_229))
-    }
-
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
-    }
-
-    /// Any number, small and extreme ones often.
-    fn number(&mut self) -> u64 {
-        let shift = self.below(64);
-        match self.below(4) {
-            0 => 0,
-            1 => u64::MAX,
-            _ => self.next() >> shift,
-        }
-    }
-
-    fn u32(&mut self) -> u32 {
-        self.number() as u32
-    }
-
-    fn u16(&mut self) -> u16 {
-        self.number() as u16
-    }
-
-    fn words(&mut self, family: u8) -> [u32; 4] {
-        if family == 4 { [self.u32(), 0, 0, 0] } else { [self.u32(), self.u32(), self.u32(), self.u32()] }
-    }
-
-    /// A few changes to `line`: bytes, cuts, doublings, insertions.
-    pub fn mutate(&mut self, line: &mut Vec<u8>) {
-        const TELLING: &[u8] = b" :0123456789ABCDEFabcdefx-*@\n\0\xff<>";
-        for _ in 0..=self.below(4) {
-            let at = self.below(line.len() + 1);
-            match self.below(5) {
-                0 if at < line.len() => line[at] = TELLING[self.below(TELLING.len())],
-                1 if at < line.len() => line[at] = self.next() as u8,
-                2 => line.truncate(at),
-                3 => line.insert(at, TELLING[self.below(TELLING.len())]),
-                _ => {
-                    let from = self.below(at + 1);
-                    let part = line[from..at].to_vec();
-                    line.splice(at..at, part);
-                }
-            }
-        }
-        line.truncate(4096);
-    }
-
-    pub fn noise(&mut self) -> Vec<u8> {
-        (0..self.below(200)).map(|_| self.next() as u8).collect()
-    }
-}
-
-pub(crate) fn inputs() -> u64 {
-    std::env::var("TRACER_FUZZ_INPUTS").ok().and_then(|inputs| inputs.parse().ok()).unwrap_or(5_000)
+fn words(r: &mut Random, family: u8) -> [u32; 4] {
+    if family == 4 { [r.u32(), 0, 0, 0] } else { [r.u32(), r.u32(), r.u32(), r.u32()] }
 }
 
 fn hex(words: [u32; 4], family: u8) -> String {
@@ -93,9 +26,9 @@ fn tcp(r: &mut Random) -> (net_tcp::Row, String) {
     let family = if r.below(2) == 0 { 4 } else { 6 };
     let row = net_tcp::Row {
         family,
-        laddr: r.words(family),
+        laddr: words(r, family),
         lport: r.u16(),
-        raddr: r.words(family),
+        raddr: words(r, family),
         rport: r.u16(),
         state: r.number() as u8,
         tx_queue: r.u32(),
@@ -130,9 +63,9 @@ fn udp(r: &mut Random) -> (net_udp::Row, String) {
     let family = if r.below(2) == 0 { 4 } else { 6 };
     let row = net_udp::Row {
         family,
-        laddr: r.words(family),
+        laddr: words(r, family),
         lport: r.u16(),
-        raddr: r.words(family),
+        raddr: words(r, family),
         rport: r.u16(),
         state: r.number() as u8,
         tx_queue: r.u32(),
@@ -302,7 +235,7 @@ fn fuzz<T: PartialEq + std::fmt::Debug>(
         let (row, line) = format(&mut random);
         assert_eq!(parse(line.as_bytes()).as_ref(), Some(&row), "{line:?}");
         let mut bytes = if n % 8 == 0 { random.noise() } else { line.into_bytes() };
-        random.mutate(&mut bytes);
+        random.mutate(&mut bytes, &[]);
         black_box(parse(&bytes));
         if n % 16 == 0 {
             let mut malformed = Malformed::default();

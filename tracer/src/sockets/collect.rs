@@ -227,6 +227,10 @@ impl<'a> Part<'a> {
                     let count = dumped.malformed;
                     self.gaps.push(format!("{count} sock_diag messages on {} sockets were cut short", proto.name()));
                 }
+                if dumped.changed {
+                    let name = proto.name();
+                    self.gaps.push(format!("the {name} sockets changed while they were read, and may not be complete"));
+                }
                 self.ways.push("tables by sock_diag");
                 true
             }

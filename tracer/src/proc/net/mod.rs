@@ -1,4 +1,4 @@
-//! The tables of /proc/net, one file a parser, and what only netlink tells.
+//! The tables of /proc/net, one file a parser.
 //!
 //! A parser takes a reader, gives rows, and counts the lines that are none. The `procfs` crate gives
 //! up a whole file at the first line that it does not expect, so these are our own. Formats follow
@@ -13,7 +13,6 @@ pub mod igmp;
 pub mod igmp6;
 pub mod ipv6_route;
 mod lines;
-pub mod netlink;
 pub mod nf_conntrack;
 pub mod percpu;
 pub mod ptype;

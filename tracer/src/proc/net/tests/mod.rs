@@ -5,7 +5,6 @@ mod fixtures;
 mod format;
 mod fuzz;
 mod kernels;
-mod random;
 mod tables;
 
 use std::io;
