@@ -12,10 +12,9 @@ use crate::netlink::{self, addr, link, neigh};
 use crate::proc::fd::SocketHolders;
 use crate::proc::net::enter::{self, Place};
 use crate::proc::net::{
-    arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
-    softnet_stat, wireless,
+    Malformed, arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
+    softnet_stat, tcp, wireless,
 };
-use crate::proc::net_tcp::{self, Malformed};
 use crate::proc::netns::{self, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
 use crate::sockets::diag::listen;
@@ -77,7 +76,7 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
     let mut sockets = Sockets::default();
     for table in ["tcp", "tcp6"] {
         files.read(table, |reader, path, malformed| {
-            net_tcp::read(reader, path, malformed, |row| sockets.add(row, limits.port_range))
+            tcp::read(reader, path, malformed, |row| sockets.add(row, limits.port_range))
         });
     }
     let mut counters = files.read("snmp", snmp::read).unwrap_or_default();

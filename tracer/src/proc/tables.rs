@@ -6,7 +6,8 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::net_tcp::{self, Malformed, Row};
+use super::net::Malformed;
+use super::net::tcp::{self, Row};
 use super::netns::{self, Netns, NetnsError};
 use super::root::{ProcRoot, ReadError, vanished};
 
@@ -68,7 +69,7 @@ fn read(
 ) -> Result<(), ReadError> {
     for (file, path) in tables {
         let (rows, malformed) = (&mut report.rows, &mut report.malformed);
-        net_tcp::read(BufReader::with_capacity(1 << 16, file), &path, malformed, |row| {
+        tcp::read(BufReader::with_capacity(1 << 16, file), &path, malformed, |row| {
             *rows += 1;
             sink(inode, row);
         })

@@ -13,7 +13,7 @@ use super::table;
 use crate::kernel::iterators::Iterators;
 use crate::proc::enter;
 use crate::proc::fd_scan::{self, Scan};
-use crate::proc::net_tcp::Malformed;
+use crate::proc::net::Malformed;
 use crate::proc::netns::{self, Netns, NetnsError};
 use crate::proc::root::{ProcRoot, ReadError};
 

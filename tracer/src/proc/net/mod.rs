@@ -5,6 +5,7 @@
 //! the `seq_show` functions named in each file; they hold from Linux 5.8 on.
 
 pub mod arp;
+mod cursor;
 pub mod dev;
 pub mod enter;
 mod fields;
@@ -13,15 +14,23 @@ pub mod igmp;
 pub mod igmp6;
 pub mod ipv6_route;
 mod lines;
+pub mod netlink;
 pub mod nf_conntrack;
+pub mod packet;
 pub mod percpu;
 pub mod ptype;
 pub mod route;
+pub mod sctp;
 pub mod snmp;
 pub mod snmp6;
 pub mod sockstat;
 pub mod softnet_stat;
+pub mod tcp;
+pub mod udp;
+pub mod unix;
 pub mod wireless;
+
+pub use lines::Malformed;
 
 #[cfg(test)]
 mod tests;

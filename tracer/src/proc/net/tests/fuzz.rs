@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::super::super::net_tcp::{self, Malformed};
 use super::super::{
-    arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
-    softnet_stat, wireless,
+    Malformed, arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
+    softnet_stat, tcp, wireless,
 };
 use super::fixtures;
 use crate::fuzz::{MOST, fuzz};
@@ -132,6 +131,6 @@ fn nf_conntrack() {
 
 #[test]
 fn tcp() {
-    let read = |text: &[u8], path: &Path, malformed: &mut Malformed| net_tcp::read(text, path, malformed, |_| ());
+    let read = |text: &[u8], path: &Path, malformed: &mut Malformed| tcp::read(text, path, malformed, |_| ());
     table(&seeds(&["tcp", "tcp6"]), 1, read, |rows| usize::try_from(*rows).unwrap());
 }
