@@ -9,8 +9,8 @@ use super::sockets::Sockets;
 use super::{Conntrack, Interface, Limits, Picture};
 use crate::clock;
 use crate::netlink::{self, addr, link, neigh};
+use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd::SocketHolders;
-use crate::proc::net::enter::{self, Place};
 use crate::proc::net::{
     Malformed, arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
     softnet_stat, tcp, wireless,
@@ -42,13 +42,13 @@ pub fn pictures(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
         let here = current == Some(netns.inode);
         let work = |place: &Place| {
             let mut place = place.clone();
-            place.netlink &= netlink;
+            place.inside &= netlink;
             let mut picture = picture(&place, netns.clone());
             picture.current = here;
             picture.limits.or_of_host(&host);
             picture
         };
-        match enter::with(root, netns, work) {
+        match enter::with(root, netns, Prefer::Entering, work) {
             Ok(picture) => taken.pictures.extend(picture),
             Err(error) => taken.unreadable.push((netns.inode, error)),
         }
@@ -214,7 +214,7 @@ impl Files<'_> {
         what: &str,
         ask: impl FnOnce() -> io::Result<netlink::Table<T>>,
     ) -> Option<Vec<T>> {
-        if !place.netlink {
+        if !place.inside {
             self.gaps.push(format!("{what}: the namespace cannot be entered; root may"));
             return None;
         }
@@ -290,7 +290,7 @@ fn first_number(path: &Path) -> Option<u64> {
 #[cfg(test)]
 #[must_use]
 pub(crate) fn empty(inode: u32) -> Picture {
-    let nowhere = Place { net: "/nonexistent".into(), sysctl: None, netlink: false };
+    let nowhere = Place { net: "/nonexistent".into(), sysctl: None, inside: false };
     let mut picture = picture(&nowhere, Netns { inode, name: None, pid: None, path: None });
     picture.gaps.clear();
     picture

@@ -7,7 +7,6 @@
 pub mod arp;
 mod cursor;
 pub mod dev;
-pub mod enter;
 mod fields;
 pub mod if_inet6;
 pub mod igmp;
