@@ -17,7 +17,8 @@ fn hex(words: [u32; 4], family: u8) -> String {
     words[..if family == 4 { 1 } else { 4 }].iter().map(|word| format!("{word:08X}")).collect()
 }
 
-fn tcp(r: &mut Random) -> (net::tcp::Row, String) {
+/// What the tables of TCP and of datagram sockets have in common: a row, and its text up to the inode.
+fn inet(r: &mut Random) -> (net::tcp::Row, String) {
     let family = if r.below(2) == 0 { 4 } else { 6 };
     let row = net::tcp::Row {
         family,
@@ -32,8 +33,8 @@ fn tcp(r: &mut Random) -> (net::tcp::Row, String) {
         uid: r.u32(),
         inode: r.number(),
     };
-    let line = format!(
-        "{:4}: {}:{:04X} {}:{:04X} {:02X} {:08X}:{:08X} {:02X}:{:08X} {:08X} {:5} {:8} {} {} {:016x} 20 4 30 10 -1",
+    let text = format!(
+        "{:4}: {}:{:04X} {}:{:04X} {:02X} {:08X}:{:08X} {:02X}:{:08X} {:08X} {:5} {:8} {}",
         r.below(1 << 20),
         hex(row.laddr, family),
         row.lport,
@@ -48,48 +49,21 @@ fn tcp(r: &mut Random) -> (net::tcp::Row, String) {
         row.uid,
         r.below(9),
         row.inode,
-        r.below(9),
-        r.next()
     );
-    (row, line)
+    (row, text)
+}
+
+fn tcp(r: &mut Random) -> (net::tcp::Row, String) {
+    let (row, text) = inet(r);
+    (row, format!("{text} {} {:016x} 20 4 30 10 -1", r.below(9), r.next()))
 }
 
 fn udp(r: &mut Random) -> (net::udp::Row, String) {
-    let family = if r.below(2) == 0 { 4 } else { 6 };
-    let row = net::udp::Row {
-        family,
-        laddr: words(r, family),
-        lport: r.u16(),
-        raddr: words(r, family),
-        rport: r.u16(),
-        state: r.number() as u8,
-        tx_queue: r.u32(),
-        rx_queue: r.u32(),
-        uid: r.u32(),
-        inode: r.number(),
-        drops: r.u32(),
-    };
-    let line = format!(
-        "{:5}: {}:{:04X} {}:{:04X} {:02X} {:08X}:{:08X} {:02X}:{:08X} {:08X} {:5} {:8} {} {} {:016x} {}",
-        r.below(1 << 20),
-        hex(row.laddr, family),
-        row.lport,
-        hex(row.raddr, family),
-        row.rport,
-        row.state,
-        row.tx_queue,
-        row.rx_queue,
-        0,
-        0,
-        0,
-        row.uid,
-        0,
-        row.inode,
-        r.below(9),
-        r.next(),
-        row.drops
-    );
-    (row, line)
+    let (net::tcp::Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, uid, inode, .. }, text) =
+        inet(r);
+    let drops = r.u32();
+    let row = net::udp::Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, uid, inode, drops };
+    (row, format!("{text} {} {:016x} {drops}", r.below(9), r.next()))
 }
 
 fn unix(r: &mut Random) -> (net::unix::Row, String) {
