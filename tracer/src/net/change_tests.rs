@@ -3,7 +3,7 @@
 use super::*;
 use crate::net::Interface;
 use crate::net::collect::empty;
-use crate::proc::net::netlink::link::Link;
+use crate::netlink::link::Link;
 use crate::proc::net::percpu::Table;
 use crate::proc::net::snmp::Counter;
 use crate::proc::net::softnet_stat::Cpu;

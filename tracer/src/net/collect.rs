@@ -8,16 +8,16 @@ use std::path::Path;
 use super::sockets::Sockets;
 use super::{Conntrack, Interface, Limits, Picture};
 use crate::clock;
+use crate::netlink::{self, addr, link, neigh};
+use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd::SocketHolders;
-use crate::proc::net::enter::{self, Place};
-use crate::proc::net::netlink::{addr, link, listen, neigh};
 use crate::proc::net::{
-    arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
-    softnet_stat, wireless,
+    Malformed, arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
+    softnet_stat, tcp, wireless,
 };
-use crate::proc::net_tcp::{self, Malformed};
 use crate::proc::netns::{self, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
+use crate::sockets::diag::listen;
 
 /// The tables below `stat/` that say something.
 const PERCPU: [&str; 3] = ["nf_conntrack", "arp_cache", "ndisc_cache"];
@@ -42,13 +42,13 @@ pub fn pictures(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
         let here = current == Some(netns.inode);
         let work = |place: &Place| {
             let mut place = place.clone();
-            place.netlink &= netlink;
+            place.inside &= netlink;
             let mut picture = picture(&place, netns.clone());
             picture.current = here;
             picture.limits.or_of_host(&host);
             picture
         };
-        match enter::with(root, netns, work) {
+        match enter::with(root, netns, Prefer::Entering, work) {
             Ok(picture) => taken.pictures.extend(picture),
             Err(error) => taken.unreadable.push((netns.inode, error)),
         }
@@ -76,7 +76,7 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
     let mut sockets = Sockets::default();
     for table in ["tcp", "tcp6"] {
         files.read(table, |reader, path, malformed| {
-            net_tcp::read(reader, path, malformed, |row| sockets.add(row, limits.port_range))
+            tcp::read(reader, path, malformed, |row| sockets.add(row, limits.port_range))
         });
     }
     let mut counters = files.read("snmp", snmp::read).unwrap_or_default();
@@ -208,12 +208,21 @@ impl Files<'_> {
     }
 
     /// Asks the kernel by netlink.
-    fn ask<T>(&mut self, place: &Place, what: &str, ask: impl FnOnce() -> io::Result<T>) -> Option<T> {
-        if !place.netlink {
+    fn ask<T>(
+        &mut self,
+        place: &Place,
+        what: &str,
+        ask: impl FnOnce() -> io::Result<netlink::Table<T>>,
+    ) -> Option<Vec<T>> {
+        if !place.inside {
             self.gaps.push(format!("{what}: the namespace cannot be entered; root may"));
             return None;
         }
-        ask().map_err(|error| self.gaps.push(format!("{what}: netlink says {error}"))).ok()
+        let table = ask().map_err(|error| self.gaps.push(format!("{what}: netlink says {error}"))).ok()?;
+        if table.changed {
+            self.gaps.push(format!("{what}: they changed while they were read, and may not be complete"));
+        }
+        Some(table.rows)
     }
 }
 
@@ -281,7 +290,7 @@ fn first_number(path: &Path) -> Option<u64> {
 #[cfg(test)]
 #[must_use]
 pub(crate) fn empty(inode: u32) -> Picture {
-    let nowhere = Place { net: "/nonexistent".into(), sysctl: None, netlink: false };
+    let nowhere = Place { net: "/nonexistent".into(), sysctl: None, inside: false };
     let mut picture = picture(&nowhere, Netns { inode, name: None, pid: None, path: None });
     picture.gaps.clear();
     picture

@@ -13,11 +13,13 @@ use std::net::IpAddr;
 
 pub use explanation::explanation;
 
+use crate::netlink::{link::Link, neigh::Neighbour};
 use crate::proc::net::dev::COLUMNS;
-use crate::proc::net::netlink::{link::Link, listen::Listener, neigh::Neighbour};
-use crate::proc::net::{arp, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, sockstat, softnet_stat, wireless};
-use crate::proc::net_tcp::Malformed;
+use crate::proc::net::{
+    Malformed, arp, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, sockstat, softnet_stat, wireless,
+};
 use crate::proc::netns::Netns;
+use crate::sockets::diag::listen::Listener;
 use sockets::Sockets;
 
 /// Everything about one namespace.

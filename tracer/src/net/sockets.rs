@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
 use crate::proc::fd::SocketHolders;
-use crate::proc::net_tcp::Row;
+use crate::proc::net::tcp::Row;
 use crate::proc::process;
 use crate::proc::root::ProcRoot;
 use crate::stream::{TcpState, address};

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::proc::net::netlink::nftables::{self, Action, Chain, Rule};
+use crate::netlink::nftables::{self, Action, Chain, Rule};
 
 /// `NFPROTO_*` of include/uapi/linux/netfilter.h.
 const INET: u8 = 1;

@@ -5,22 +5,12 @@
 
 pub mod cgroup;
 pub mod container;
-mod cursor;
 mod dir;
 pub mod enter;
 pub mod fd;
 pub mod fd_scan;
-mod lines;
 mod mountinfo;
 pub mod net;
-#[cfg(test)]
-pub(crate) mod net_fuzz;
-pub mod net_netlink;
-pub mod net_packet;
-pub mod net_sctp;
-pub mod net_tcp;
-pub mod net_udp;
-pub mod net_unix;
 pub mod netns;
 pub mod process;
 pub mod root;

@@ -1,12 +1,12 @@
 //! The TCP sockets of every network namespace, each table read once.
 
 use std::fs::File;
-use std::io::{self, BufReader};
-use std::os::fd::AsRawFd;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use super::net_tcp::{self, Malformed, Row};
+use super::enter;
+use super::net::Malformed;
+use super::net::tcp::{self, Row};
 use super::netns::{self, Netns, NetnsError};
 use super::root::{ProcRoot, ReadError, vanished};
 
@@ -68,7 +68,7 @@ fn read(
 ) -> Result<(), ReadError> {
     for (file, path) in tables {
         let (rows, malformed) = (&mut report.rows, &mut report.malformed);
-        net_tcp::read(BufReader::with_capacity(1 << 16, file), &path, malformed, |row| {
+        tcp::read(BufReader::with_capacity(1 << 16, file), &path, malformed, |row| {
             *rows += 1;
             sink(inode, row);
         })
@@ -90,20 +90,9 @@ fn open(root: &ProcRoot, netns: &Netns) -> Result<Option<Vec<Table>>, NetnsError
             return Ok(Some(tables));
         }
     }
-    let Some(path) = &netns.path else {
-        return Ok(None);
-    };
-    match open_inside(root, path, netns.inode) {
-        // The file was removed; the namespace may be bound to another.
-        Ok(None) | Err(NetnsError::NotNetns { .. }) => match netns::some_mount(root, netns.inode) {
-            Some(path) => match open_inside(root, &path, netns.inode) {
-                Ok(None) | Err(NetnsError::NotNetns { .. }) => Err(NetnsError::Hidden { path }),
-                result => result,
-            },
-            None => Ok(None),
-        },
-        result => result,
-    }
+    // No process is in it: a thread enters it to open them.
+    let net = root.path().join("thread-self/net");
+    Ok(enter::inside(root, netns, || open_tables(&net))?.transpose()?)
 }
 
 /// The tables as process `pid` sees them; `None` if it is not in namespace `inode`.
@@ -113,34 +102,6 @@ fn open_of_process(root: &ProcRoot, pid: u32, inode: u32) -> Result<Option<Vec<T
     if netns::by_pid(root, pid)? != Some(inode) {
         return Ok(None);
     }
-    Ok(Some(tables?))
-}
-
-/// The tables of the namespace at `path`, which has no process: a thread enters it to open them,
-/// and ends, so that no other work is ever done there. `None` if `path` is another namespace now.
-fn open_inside(root: &ProcRoot, path: &Path, inode: u32) -> Result<Option<Vec<Table>>, NetnsError> {
-    let Some((file, found)) = netns::open(path)? else {
-        return Ok(None);
-    };
-    if found != inode {
-        return Ok(None);
-    }
-    let net = root.path().join("thread-self/net");
-    let inside = move || {
-        // SAFETY: the descriptor is open; only this thread moves, and it ends after this function.
-        if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(open_tables(&net))
-    };
-    let no_thread = |source| NetnsError::Thread { path: path.to_owned(), source };
-    let tables = thread::Builder::new()
-        .name("netns".into())
-        .spawn(inside)
-        .map_err(no_thread)?
-        .join()
-        .map_err(|_| no_thread(io::Error::other("it panicked")))?
-        .map_err(|source| NetnsError::Enter { path: path.to_owned(), source })?;
     Ok(Some(tables?))
 }
 

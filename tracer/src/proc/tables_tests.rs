@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::thread;
 
 use super::*;
 use crate::proc::dir::bracketed;

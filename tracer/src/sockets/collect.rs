@@ -11,10 +11,10 @@ use super::row::Row;
 use super::source::{Ask, Via};
 use super::table;
 use crate::kernel::iterators::Iterators;
-use crate::proc::enter;
+use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd_scan::{self, Scan};
-use crate::proc::net_tcp::Malformed;
-use crate::proc::netns::{self, Netns, NetnsError};
+use crate::proc::net::Malformed;
+use crate::proc::netns::{self, Netns};
 use crate::proc::root::{ProcRoot, ReadError};
 
 /// Threads that read the holders at the most: more only get into each other's way.
@@ -49,7 +49,7 @@ pub struct Picture {
 /// If a way that was asked for by name is not to be had, in one sentence.
 pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
-    let mut picture = Picture { own_netns: enter::own(root), ..Picture::default() };
+    let mut picture = Picture { own_netns: netns::current(root), ..Picture::default() };
     let iterators = match ask.via {
         Via::Auto | Via::Bpf => match Iterators::load() {
             Ok(iterators) => Some(iterators),
@@ -90,12 +90,24 @@ fn tables(root: &ProcRoot, ask: &Ask, iterators: Option<&Iterators>, picture: &m
     let found = netns::find(root);
     picture.denied_netns = found.denied;
     picture.gaps.extend(found.errors.iter().map(|error| sentence(error)));
+    let prefer = if ask.via == Via::Proc { Prefer::Files } else { Prefer::Entering };
     for netns in found.namespaces {
-        let mut part = Part::new(ask, iterators, netns.inode);
-        match read(root, &netns, picture.own_netns, &mut part) {
-            Ok(()) => {}
-            Err(error) => part.gaps.push(format!("network namespace {}: {}", label(&netns), sentence(&error))),
-        }
+        let work = |place: &Place| {
+            let mut part = Part::new(ask, iterators, netns.inode);
+            part.read(place);
+            part
+        };
+        let read = enter::with(root, &netns, prefer, work);
+        let label = label(&netns);
+        picture.namespaces.insert(netns.inode, netns);
+        let mut part = match read {
+            Ok(Some(part)) => part,
+            Ok(None) => continue,
+            Err(error) => {
+                picture.gaps.push(format!("network namespace {label}: {}", sentence(&error)));
+                continue;
+            }
+        };
         if picture.rows.is_empty() {
             picture.rows = part.rows;
         } else {
@@ -105,7 +117,6 @@ fn tables(root: &ProcRoot, ask: &Ask, iterators: Option<&Iterators>, picture: &m
         picture.malformed.count += part.malformed.count;
         picture.malformed.places.append(&mut part.malformed.places);
         picture.ways.extend(part.ways);
-        picture.namespaces.insert(netns.inode, netns);
     }
     picture.ways.sort_unstable();
     picture.ways.dedup();
@@ -124,39 +135,6 @@ fn sentence(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
-}
-
-/// Reads the tables of one namespace, from inside of it or, where it cannot be entered, by the /proc
-/// of a process in it.
-fn read(root: &ProcRoot, netns: &Netns, own: Option<u32>, part: &mut Part<'_>) -> Result<(), NetnsError> {
-    if own == Some(netns.inode) {
-        part.read_here(&root.path().join("thread-self/net"));
-        return Ok(());
-    }
-    if part.ask.via != Via::Proc || netns.pid.is_none() {
-        match enter::inside(root, netns, |net| part.read_here(net)) {
-            Ok(_) => return Ok(()),
-            Err(error) if netns.pid.is_none() => return Err(error),
-            Err(error) => log::debug!("{}", sentence(&error)),
-        }
-    }
-    let pids = [netns.pid, None];
-    for pid in pids {
-        let Some(pid) = pid.or_else(|| netns::some_process(root, netns.inode)) else { return Ok(()) };
-        let is_there = || Ok::<_, NetnsError>(netns::by_pid(root, pid)? == Some(netns.inode));
-        if !is_there()? {
-            continue;
-        }
-        let (rows, gaps) = (part.rows.len(), part.gaps.len());
-        part.read_proc_only(&root.process(pid).join("net"));
-        if is_there()? {
-            return Ok(());
-        }
-        // It moved meanwhile: these may be the tables of another namespace.
-        part.rows.truncate(rows);
-        part.gaps.truncate(gaps);
-    }
-    Ok(())
 }
 
 /// What is read of one namespace.
@@ -183,20 +161,14 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// This thread is in the namespace.
-    fn read_here(&mut self, net: &Path) {
-        let mut diag = if self.ask.via == Via::Proc { None } else { Diag::open().ok() };
+    fn read(&mut self, place: &Place) {
+        let mut diag = if self.ask.via == Via::Proc || !place.inside { None } else { Diag::open().ok() };
         for proto in Proto::ALL.into_iter().filter(|proto| self.ask.protos.has(*proto)) {
-            let done = self.by_iterator(proto) || diag.as_mut().is_some_and(|diag| self.by_diag(diag, proto));
+            let done =
+                place.inside && self.by_iterator(proto) || diag.as_mut().is_some_and(|diag| self.by_diag(diag, proto));
             if !done {
-                self.by_proc(net, proto);
+                self.by_proc(&place.net, proto);
             }
-        }
-    }
-
-    fn read_proc_only(&mut self, net: &Path) {
-        for proto in Proto::ALL.into_iter().filter(|proto| self.ask.protos.has(*proto)) {
-            self.by_proc(net, proto);
         }
     }
 
@@ -226,6 +198,10 @@ impl<'a> Part<'a> {
                 if dumped.malformed > 0 {
                     let count = dumped.malformed;
                     self.gaps.push(format!("{count} sock_diag messages on {} sockets were cut short", proto.name()));
+                }
+                if dumped.changed {
+                    let name = proto.name();
+                    self.gaps.push(format!("the {name} sockets changed while they were read, and may not be complete"));
                 }
                 self.ways.push("tables by sock_diag");
                 true

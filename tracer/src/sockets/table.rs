@@ -6,9 +6,8 @@ use std::path::Path;
 
 use super::proto::{Proto, State};
 use super::row::{Inet, Kind, Netlink, Packet, Row, Unix};
-use crate::proc::net_tcp::Malformed;
+use crate::proc::net::{self, Malformed};
 use crate::proc::root::ReadError;
-use crate::proc::{net_netlink, net_packet, net_sctp, net_tcp, net_udp, net_unix};
 
 /// Room for a read of a table: the kernel gives a page at a time.
 const BUFFER: usize = 1 << 16;
@@ -53,14 +52,14 @@ pub fn read(
             sink(row);
         };
         let read = match proto {
-            Proto::Tcp => net_tcp::read(file, &path, malformed, |row| give(tcp(row))),
+            Proto::Tcp => net::tcp::read(file, &path, malformed, |row| give(tcp(row))),
             Proto::Udp | Proto::Udplite | Proto::Raw | Proto::Icmp => {
-                net_udp::read(file, &path, malformed, |row| give(datagram(proto, row)))
+                net::udp::read(file, &path, malformed, |row| give(datagram(proto, row)))
             }
-            Proto::Sctp => net_sctp::read(file, &path, malformed, name.ends_with("assocs"), |row| give(sctp(&row))),
-            Proto::Unix => net_unix::read(file, &path, malformed, |row| give(unix(row))),
-            Proto::Packet => net_packet::read(file, &path, malformed, |row| give(packet(row))),
-            Proto::Netlink => net_netlink::read(file, &path, malformed, |row| give(netlink(row))),
+            Proto::Sctp => net::sctp::read(file, &path, malformed, name.ends_with("assocs"), |row| give(sctp(&row))),
+            Proto::Unix => net::unix::read(file, &path, malformed, |row| give(unix(row))),
+            Proto::Packet => net::packet::read(file, &path, malformed, |row| give(packet(row))),
+            Proto::Netlink => net::netlink::read(file, &path, malformed, |row| give(netlink(row))),
         };
         read.map_err(|source| ReadError { path, source })?;
     }
@@ -71,7 +70,7 @@ fn row(proto: Proto, state: State, inode: u64, uid: Option<u32>, kind: Kind) -> 
     Row { proto, state, netns: 0, inode, cookie: None, uid, recv_q: 0, send_q: 0, kind }
 }
 
-fn tcp(from: &net_tcp::Row) -> Row {
+fn tcp(from: &net::tcp::Row) -> Row {
     let state = State::of_sk_state(Proto::Tcp, from.state);
     let inet = Inet {
         family: from.family,
@@ -91,7 +90,7 @@ fn tcp(from: &net_tcp::Row) -> Row {
     }
 }
 
-fn datagram(proto: Proto, from: &net_udp::Row) -> Row {
+fn datagram(proto: Proto, from: &net::udp::Row) -> Row {
     let inet = Inet {
         family: from.family,
         laddr: from.laddr,
@@ -109,7 +108,7 @@ fn datagram(proto: Proto, from: &net_udp::Row) -> Row {
     }
 }
 
-fn sctp(from: &net_sctp::Row) -> Row {
+fn sctp(from: &net::sctp::Row) -> Row {
     let state =
         if from.association { State::of_association(from.state) } else { State::of_sk_state(Proto::Sctp, from.state) };
     let family = from.laddrs.iter().chain(&from.raddrs).next().map_or(4, |addr| if addr.is_ipv4() { 4 } else { 6 });
@@ -146,7 +145,7 @@ fn sctp(from: &net_sctp::Row) -> Row {
     }
 }
 
-fn unix(from: net_unix::Row) -> Row {
+fn unix(from: net::unix::Row) -> Row {
     let state = match (from.listens, from.state) {
         (true, _) => State::Listen,
         (_, 2) if from.inode != 0 => State::SynSent,
@@ -158,13 +157,13 @@ fn unix(from: net_unix::Row) -> Row {
     row(Proto::Unix, state, from.inode, None, Kind::Unix(Box::new(Unix { kind: from.kind, path, peer: None })))
 }
 
-fn packet(from: &net_packet::Row) -> Row {
+fn packet(from: &net::packet::Row) -> Row {
     let packet = Packet { kind: from.kind, protocol: from.protocol, ifindex: from.ifindex };
     let row = row(Proto::Packet, State::Unconn, from.inode, Some(from.uid), Kind::Packet(packet));
     Row { recv_q: from.rx_queue, ..row }
 }
 
-fn netlink(from: &net_netlink::Row) -> Row {
+fn netlink(from: &net::netlink::Row) -> Row {
     let netlink = Netlink { protocol: from.protocol, portid: from.portid, groups: from.groups };
     let row = row(Proto::Netlink, State::Unconn, from.inode, None, Kind::Netlink(netlink));
     Row { recv_q: from.rx_queue, send_q: from.tx_queue, ..row }

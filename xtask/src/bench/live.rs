@@ -1,13 +1,13 @@
 //! `cargo xtask bench live`.
 
+use super::hold::Holder;
 use super::peer::{Running, Tool};
 use super::statistics::{Enabled, Program};
 use crate::tree::Tree;
 use crate::{command, privilege, run};
 use anyhow::{Context as _, Result, bail};
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -124,37 +124,20 @@ fn memory(tool: &Tool, output: &Path) -> Result<()> {
     let empty = running.resident()?;
     // Both ends are traced: ten thousand connections are twenty thousand to the tracer. Each holder
     // keeps below the usual limit of descriptors.
-    let holders = (0..2).map(|_| hold(5000)).collect::<Result<Vec<_>>>()?;
+    let holders = (0..2).map(|_| Holder::start(5000)).collect::<Result<Vec<_>>>()?;
     let full = running.resident()?;
     println!(
         "resident memory: {:.1} MiB idle, {:.1} MiB with 20,000 open connections",
         mebibytes(empty),
         mebibytes(full)
     );
-    for mut holder in holders {
-        drop(holder.stdin.take());
-        holder.wait()?;
-    }
+    holders.into_iter().try_for_each(Holder::end)?;
     running.stop()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "sizes of processes are far below 2^52")]
 fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-fn hold(count: u32) -> Result<Child> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["bench", "hold", &count.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
-    if line != "ready\n" {
-        bail!("the connections could not be opened");
-    }
-    Ok(child)
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -176,5 +159,5 @@ fn build_traffic(tree: &Tree) -> Result<PathBuf> {
         .args(["build", "--release", "--locked", "--package", "tracer-tests", "--bin", "traffic"])
         .current_dir(&tree.root);
     command::run(&mut cargo)?;
-    Ok(tree.root.join("target/release/traffic"))
+    Ok(tree.target.join("release/traffic"))
 }

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command;
+use super::hold::Holder;
 use crate::tree::Tree;
+use crate::{command, run};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -34,10 +34,7 @@ struct Tool {
 
 pub fn main(args: &Args) -> Result<()> {
     let tree = Tree::find()?;
-    let mut cargo = command::cargo();
-    cargo.args(["build", "--release", "--locked", "--package", "tracer"]).current_dir(&tree.root);
-    command::run(&mut cargo)?;
-    let tracer = tree.target.join("release/tracer");
+    let tracer = run::build_tracer(&tree)?;
     let ours = |name, args| Tool { name, program: tracer.clone(), args };
     let theirs = |name, program: &str, args| -> Result<Tool> {
         let program =
@@ -61,7 +58,7 @@ pub fn main(args: &Args) -> Result<()> {
 fn measure(tools: &[Tool], sockets: usize, args: &Args) -> Result<()> {
     // Both ends of a connection are in one process.
     let each = sockets / args.processes / 2;
-    let mut holders = (0..args.processes).map(|_| hold(each)).collect::<Result<Vec<_>>>()?;
+    let holders = (0..args.processes).map(|_| Holder::start(each)).collect::<Result<Vec<_>>>()?;
     let output = std::env::temp_dir().join(format!("tracer-bench-{}", std::process::id()));
     let mut times: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
     let mut said = BTreeMap::new();
@@ -73,10 +70,7 @@ fn measure(tools: &[Tool], sockets: usize, args: &Args) -> Result<()> {
         }
     }
     std::fs::remove_file(&output)?;
-    for holder in &mut holders {
-        drop(holder.stdin.take());
-        holder.wait()?;
-    }
+    holders.into_iter().try_for_each(Holder::end)?;
     println!("\n{sockets} sockets in {} processes; median (least) of {} runs in turn", args.processes, args.rounds);
     let median = |place: usize| {
         let mut times = times.get(&place).cloned().unwrap_or_default();
@@ -117,18 +111,4 @@ fn run(tool: &Tool, output: &Path) -> Result<(Duration, String)> {
         bail!("{}: {}: {said}", tool.name, done.status);
     }
     Ok((time, said))
-}
-
-fn hold(count: usize) -> Result<Child> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["bench", "hold", &count.to_string()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
-    if line != "ready\n" {
-        bail!("the connections could not be opened");
-    }
-    Ok(child)
 }

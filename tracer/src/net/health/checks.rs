@@ -75,7 +75,7 @@ fn listen_queues(picture: &Picture, findings: &mut Vec<Finding>) {
             for listener in listeners {
                 let what = SocketAddr::from((listener.address, listener.port)).to_string();
                 let queue = (listener.waiting.into(), listener.limit.into());
-                let meaning = match picture.sockets.listeners.get(&u64::from(listener.inode)) {
+                let meaning = match picture.sockets.listeners.get(&listener.inode) {
                     Some(Owner::Process { pid, comm }) => format!("wait for accept() by {comm}[{pid}]"),
                     _ => "wait for accept()".to_owned(),
                 };

@@ -6,11 +6,12 @@ use crate::net::change::{Change, Changes, DeviceChange, Presence};
 use crate::net::collect::empty;
 use crate::net::sockets::{Destination, Owned, Owner, STATES};
 use crate::net::{Conntrack, Interface, explanation};
-use crate::proc::net::netlink::{link::Link, listen::Listener, neigh::Neighbour};
+use crate::netlink::{link::Link, neigh::Neighbour};
 use crate::proc::net::percpu::Table;
 use crate::proc::net::snmp::Counter;
 use crate::proc::net::sockstat::Entry;
 use crate::proc::net::softnet_stat::Cpu;
+use crate::sockets::diag::listen::Listener;
 use crate::stream::TcpState;
 
 fn counters(picture: &mut Picture, counters: &[(&str, u64)]) {

@@ -133,7 +133,7 @@ fn listen_queues(picture: &Picture) -> Value {
     };
     match &picture.listeners {
         Some(listeners) => {
-            listeners.iter().map(|l| object(l.address, l.port, l.inode.into(), l.waiting, Some(l.limit))).collect()
+            listeners.iter().map(|l| object(l.address, l.port, l.inode, l.waiting, Some(l.limit))).collect()
         }
         None => picture
             .sockets

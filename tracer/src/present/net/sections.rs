@@ -276,7 +276,7 @@ fn queues(picture: &Picture) -> String {
         return format!("{listeners}, {} wait for accept(), the limits are not known", Count(waiting));
     };
     let fullest = listeners.iter().max_by(|a, b| {
-        let fill = |listener: &crate::proc::net::netlink::listen::Listener| {
+        let fill = |listener: &crate::sockets::diag::listen::Listener| {
             f64::from(listener.waiting) / f64::from(listener.limit.max(1))
         };
         fill(a).total_cmp(&fill(b))

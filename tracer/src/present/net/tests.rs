@@ -8,10 +8,11 @@ use crate::net::collect::empty;
 use crate::net::health;
 use crate::net::sockets::{Destination, Owned, Owner, STATES};
 use crate::net::{Conntrack, Interface};
+use crate::netlink::{link::Link, neigh::Neighbour};
 use crate::present::escape;
-use crate::proc::net::netlink::{link::Link, listen::Listener, neigh::Neighbour};
 use crate::proc::net::snmp::Counter;
 use crate::proc::net::{ipv6_route, ptype, route, softnet_stat};
+use crate::sockets::diag::listen::Listener;
 
 const EVIL: &str = "evil\u{1b}[2J\n\u{202e}\u{9b}31m";
 

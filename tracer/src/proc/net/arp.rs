@@ -1,12 +1,12 @@
 //! /proc/net/arp: the IPv4 neighbours (`arp_format_neigh_entry`, net/ipv4/arp.c).
 //!
-//! It shows no states and no IPv6: see [`super::netlink::neigh`].
+//! It shows no states and no IPv6: see [`crate::netlink::neigh`].
 
 use std::io::{self, BufRead};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 
@@ -33,7 +33,7 @@ pub struct Neighbour {
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Neighbour>> {
-    lines::rows(table, path, malformed, |number, line| number == 1 && line.starts_with(b"IP address"), parse)
+    lines::rows(table, path, malformed, lines::first(b"IP address"), parse)
 }
 
 fn parse(line: &[u8]) -> Option<Neighbour> {

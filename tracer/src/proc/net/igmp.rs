@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use super::super::dir::decimal;
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::{Fields, hex, text};
 use super::lines;
 

@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 use std::net::Ipv6Addr;
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 
@@ -26,7 +26,7 @@ pub struct Group {
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Group>> {
-    lines::rows(table, path, malformed, |_, _| false, parse)
+    lines::rows(table, path, malformed, lines::no_header, parse)
 }
 
 fn parse(line: &[u8]) -> Option<Group> {

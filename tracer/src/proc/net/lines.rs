@@ -1,35 +1,80 @@
 //! What all parsers do: line by line, with a note of the lines that are none.
 
 use std::io::{self, BufRead};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::super::net_tcp::Malformed;
+/// How many places of malformed lines are kept.
+pub(super) const PLACES: usize = 8;
+/// Longer lines are none: the longest of real kernels are those of TcpExt in netstat, an SCTP
+/// association's with its addresses, and a Unix socket's, whose name has 108 bytes.
+const LONGEST: usize = 16 * 1024;
+
+/// Lines that were no rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Malformed {
+    /// How many.
+    pub count: u64,
+    /// Where the first ones were: file and line, counted from 1.
+    pub places: Vec<(PathBuf, u64)>,
+}
+
+impl Malformed {
+    pub(super) fn add(&mut self, path: &Path, line: u64) {
+        self.count += 1;
+        if self.places.len() < PLACES {
+            self.places.push((path.to_owned(), line));
+        }
+    }
+}
 
 /// Gives every line of `table` to `line`, with its number (from 1) and without its end. A line for
 /// which it answers `None` is noted with `path` in `malformed`.
 ///
 /// # Errors
-/// Those of reading.
+/// Those of reading; the lines before have been given.
 pub(super) fn each(
     mut table: impl BufRead,
     path: &Path,
     malformed: &mut Malformed,
     mut line: impl FnMut(u64, &[u8]) -> Option<()>,
 ) -> io::Result<()> {
-    let mut text = Vec::with_capacity(256);
+    let mut bytes = Vec::with_capacity(256);
     let mut number = 0;
-    while table.read_until(b'\n', &mut text)? != 0 {
+    while table.read_until(b'\n', &mut bytes)? != 0 {
         number += 1;
-        if line(number, text.strip_suffix(b"\n").unwrap_or(&text)).is_none() {
+        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        if text.len() > LONGEST || line(number, text).is_none() {
             malformed.add(path, number);
         }
-        text.clear();
+        bytes.clear();
+        bytes.shrink_to(LONGEST);
     }
     Ok(())
 }
 
-/// As [`each`], for tables whose rows are one line each. `header`: the line of that number is a
-/// heading if it answers so.
+/// As [`each`], for tables whose rows are one line each: gives every row to `sink` and says how many
+/// there were. `header`: the line of that number is a heading if it answers so.
+pub(super) fn each_row<T>(
+    table: impl BufRead,
+    path: &Path,
+    malformed: &mut Malformed,
+    header: impl Fn(u64, &[u8]) -> bool,
+    parse: impl Fn(&[u8]) -> Option<T>,
+    mut sink: impl FnMut(T),
+) -> io::Result<u64> {
+    let mut rows = 0;
+    each(table, path, malformed, |number, line| match parse(line) {
+        Some(row) => {
+            rows += 1;
+            sink(row);
+            Some(())
+        }
+        None => header(number, line).then_some(()),
+    })?;
+    Ok(rows)
+}
+
+/// As [`each_row`], with the rows kept.
 pub(super) fn rows<T>(
     table: impl BufRead,
     path: &Path,
@@ -38,12 +83,33 @@ pub(super) fn rows<T>(
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> io::Result<Vec<T>> {
     let mut rows = Vec::new();
-    each(table, path, malformed, |number, line| match parse(line) {
-        Some(row) => {
-            rows.push(row);
-            Some(())
-        }
-        None => header(number, line).then_some(()),
-    })?;
+    each_row(table, path, malformed, header, parse, |row| rows.push(row))?;
     Ok(rows)
+}
+
+/// A heading in the first line, which begins so after blanks.
+pub(super) fn first(start: &'static [u8]) -> impl Fn(u64, &[u8]) -> bool {
+    move |number, line| number == 1 && line.trim_ascii_start().starts_with(start)
+}
+
+/// There is no heading.
+pub(super) fn no_header(_: u64, _: &[u8]) -> bool {
+    false
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_end_is_none_and_the_next_one_is_read() {
+        let long = [vec![b'1'; LONGEST + 1], b"\n".to_vec()].concat();
+        let table = [b" name\n".to_vec(), long.clone(), b"2\n".to_vec(), long, b"3".to_vec()].concat();
+        let mut malformed = Malformed::default();
+        let parse = |line: &[u8]| line.first().filter(|c| c.is_ascii_digit()).copied();
+        let found = rows(&table[..], Path::new("t"), &mut malformed, first(b"name"), parse).unwrap();
+        assert_eq!(found, b"23");
+        assert_eq!(malformed, Malformed { count: 2, places: vec![("t".into(), 2), ("t".into(), 4)] });
+    }
 }

@@ -1,12 +1,12 @@
-//! The tables of /proc/net, one file a parser, and what only netlink tells.
+//! The tables of /proc/net, one file a parser.
 //!
 //! A parser takes a reader, gives rows, and counts the lines that are none. The `procfs` crate gives
 //! up a whole file at the first line that it does not expect, so these are our own. Formats follow
 //! the `seq_show` functions named in each file; they hold from Linux 5.8 on.
 
 pub mod arp;
+mod cursor;
 pub mod dev;
-pub mod enter;
 mod fields;
 pub mod if_inet6;
 pub mod igmp;
@@ -15,14 +15,21 @@ pub mod ipv6_route;
 mod lines;
 pub mod netlink;
 pub mod nf_conntrack;
+pub mod packet;
 pub mod percpu;
 pub mod ptype;
 pub mod route;
+pub mod sctp;
 pub mod snmp;
 pub mod snmp6;
 pub mod sockstat;
 pub mod softnet_stat;
+pub mod tcp;
+pub mod udp;
+pub mod unix;
 pub mod wireless;
+
+pub use lines::Malformed;
 
 #[cfg(test)]
 mod tests;

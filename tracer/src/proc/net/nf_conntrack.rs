@@ -7,7 +7,7 @@ use std::io::{self, BufRead};
 use std::net::IpAddr;
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 use crate::proc::dir::decimal;

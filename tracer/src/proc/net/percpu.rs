@@ -6,7 +6,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::{Fields, text};
 use super::lines;
 

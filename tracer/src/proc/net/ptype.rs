@@ -5,7 +5,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::{hex, text};
 use super::lines;
 
@@ -29,7 +29,7 @@ pub struct Receiver {
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Receiver>> {
-    lines::rows(table, path, malformed, |number, line| number == 1 && line.starts_with(b"Type "), parse)
+    lines::rows(table, path, malformed, lines::first(b"Type "), parse)
 }
 
 fn parse(line: &[u8]) -> Option<Receiver> {

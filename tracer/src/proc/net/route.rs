@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::Fields;
 use super::igmp::word;
 use super::lines;
@@ -36,7 +36,7 @@ pub struct Route {
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Route>> {
-    lines::rows(table, path, malformed, |number, line| number == 1 && line.starts_with(b"Iface\t"), parse)
+    lines::rows(table, path, malformed, lines::first(b"Iface\t"), parse)
 }
 
 fn parse(line: &[u8]) -> Option<Route> {

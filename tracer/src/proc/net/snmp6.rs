@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 use super::snmp::Counter;
@@ -13,17 +13,11 @@ use super::snmp::Counter;
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Counter>> {
-    lines::rows(
-        table,
-        path,
-        malformed,
-        |_, _| false,
-        |line| {
-            let mut fields = Fields::new(line);
-            let name = fields.text().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
-            let value = i128::from(fields.number::<u64>()?);
-            fields.end()?;
-            Some(Counter { name, value })
-        },
-    )
+    lines::rows(table, path, malformed, lines::no_header, |line| {
+        let mut fields = Fields::new(line);
+        let name = fields.text().filter(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))?;
+        let value = i128::from(fields.number::<u64>()?);
+        fields.end()?;
+        Some(Counter { name, value })
+    })
 }

@@ -6,7 +6,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::{Fields, text};
 use super::lines;
 
@@ -26,21 +26,15 @@ pub struct Entry {
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Entry>> {
-    let groups = lines::rows(
-        table,
-        path,
-        malformed,
-        |_, _| false,
-        |line| {
-            let mut fields = Fields::new(line);
-            let group = text(fields.label()?);
-            let mut entries = Vec::new();
-            while let Some(key) = fields.text() {
-                entries.push(Entry { group: group.clone(), key, value: fields.signed_count()? });
-            }
-            (!entries.is_empty()).then_some(entries)
-        },
-    )?;
+    let groups = lines::rows(table, path, malformed, lines::no_header, |line| {
+        let mut fields = Fields::new(line);
+        let group = text(fields.label()?);
+        let mut entries = Vec::new();
+        while let Some(key) = fields.text() {
+            entries.push(Entry { group: group.clone(), key, value: fields.signed_count()? });
+        }
+        (!entries.is_empty()).then_some(entries)
+    })?;
     Ok(groups.into_iter().flatten().collect())
 }
 

@@ -5,7 +5,7 @@
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 
@@ -53,19 +53,13 @@ impl Cpu {
 /// # Errors
 /// Those of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Cpu>> {
-    lines::rows(
-        table,
-        path,
-        malformed,
-        |_, _| false,
-        |line| {
-            let mut fields = Fields::new(line);
-            let mut columns = Vec::with_capacity(15);
-            while fields.end().is_none() {
-                columns.push(fields.hex()?);
-            }
-            // Each is printed with eight digits at least; three columns are as old as the file.
-            (columns.len() >= 3).then(|| Cpu { cpu: columns.get(12).copied(), columns })
-        },
-    )
+    lines::rows(table, path, malformed, lines::no_header, |line| {
+        let mut fields = Fields::new(line);
+        let mut columns = Vec::with_capacity(15);
+        while fields.end().is_none() {
+            columns.push(fields.hex()?);
+        }
+        // Each is printed with eight digits at least; three columns are as old as the file.
+        (columns.len() >= 3).then(|| Cpu { cpu: columns.get(12).copied(), columns })
+    })
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use super::super::dir::decimal;
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 use super::fields::{Fields, signed, text};
 use super::lines;
 

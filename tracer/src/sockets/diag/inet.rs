@@ -1,6 +1,7 @@
 //! inet_diag (`include/uapi/linux/inet_diag.h`): TCP, UDP, UDP-Lite, raw.
 
-use super::attribute::{Attributes, be16_at, cookie_at, u8_at, u32_at, u64_at, words_at};
+use super::{cookie_at, words_at};
+use crate::netlink::attribute::{Attributes, be16_at, u8_at, u32_at, u64_at};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Inet, Kind, Row, Tcp, Timer};
 
@@ -11,7 +12,7 @@ const INFO: u16 = 2;
 const CONG: u16 = 4;
 const CGROUP_ID: u16 = 21;
 /// Every state but `BOUND_INACTIVE`, which /proc and `ss` do not show either.
-const STATES: u32 = 0x1fff;
+pub(super) const STATES: u32 = 0x1fff;
 /// What `tcpi_snd_ssthresh` is while there is no threshold (`TCP_INFINITE_SSTHRESH`).
 const INFINITE_SSTHRESH: u32 = 0x7fff_ffff;
 
@@ -26,20 +27,20 @@ pub(super) const fn protocol(proto: Proto) -> Option<u8> {
     }
 }
 
-/// `struct inet_diag_req_v2`
-pub(super) fn request(family: i32, protocol: u8, details: bool) -> [u8; 56] {
+/// `struct inet_diag_req_v2`; `states` has a bit for each that is wanted.
+pub(super) fn request(family: i32, protocol: u8, states: u32, details: bool) -> [u8; 56] {
     let mut bytes = [0; 56];
     let extensions = if details { 1 << (INFO - 1) | 1 << (CONG - 1) } else { 0 };
     bytes[0] = family as u8;
     bytes[1] = protocol;
     bytes[2] = extensions;
-    bytes[4..8].copy_from_slice(&STATES.to_ne_bytes());
+    bytes[4..8].copy_from_slice(&states.to_ne_bytes());
     bytes
 }
 
 /// One `struct inet_diag_msg` with its attributes.
 pub(super) fn parse(bytes: &[u8], proto: Proto) -> Option<Row> {
-    let attributes = bytes.get(MESSAGE..)?;
+    let attributes = Attributes::of(bytes.get(MESSAGE..)?);
     let family = match i32::from(u8_at(bytes, 0)?) {
         libc::AF_INET => 4,
         libc::AF_INET6 => 6,
@@ -79,10 +80,10 @@ pub(super) fn parse(bytes: &[u8], proto: Proto) -> Option<Row> {
 }
 
 /// The details, if the answer has any that are worth a place.
-fn tcp(bytes: &[u8], attributes: &[u8], state: State) -> Option<Tcp> {
+fn tcp(bytes: &[u8], attributes: Attributes<'_>, state: State) -> Option<Tcp> {
     let mut tcp = Tcp::default();
     let mut any = false;
-    for (kind, payload) in Attributes(attributes) {
+    for (kind, payload) in attributes {
         match kind {
             INFO => {
                 info(&mut tcp, payload, state);

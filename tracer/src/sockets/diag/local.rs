@@ -1,6 +1,7 @@
 //! unix_diag, packet_diag and netlink_diag (`include/uapi/linux/*_diag.h`).
 
-use super::attribute::{Attributes, cookie_at, u8_at, u16_at, u32_at};
+use super::cookie_at;
+use crate::netlink::attribute::{Attributes, u8_at, u16_at, u32_at};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Kind, Netlink, Packet, Row, Unix};
 
@@ -30,7 +31,7 @@ pub(super) fn unix(bytes: &[u8]) -> Option<Row> {
     let mut unix = Unix { kind: u16::from(u8_at(bytes, 1)?), path: None, peer: None };
     let state = State::of_sk_state(Proto::Unix, u8_at(bytes, 2)?);
     let (mut recv_q, mut send_q, mut uid) = (0, 0, None);
-    for (kind, payload) in Attributes(bytes.get(16..)?) {
+    for (kind, payload) in Attributes::of(bytes.get(16..)?) {
         match kind {
             0 => unix.path = Some(unix_name(payload)).filter(|name| !name.is_empty()),
             2 => unix.peer = u32_at(payload, 0).map(u64::from).filter(|inode| *inode != 0),
@@ -74,7 +75,7 @@ pub(super) fn packet_request() -> [u8; 20] {
 pub(super) fn packet(bytes: &[u8]) -> Option<Row> {
     let mut packet = Packet { kind: u16::from(u8_at(bytes, 1)?), protocol: u16_at(bytes, 2)?, ifindex: 0 };
     let (mut recv_q, mut uid) = (0, None);
-    for (kind, payload) in Attributes(bytes.get(16..)?) {
+    for (kind, payload) in Attributes::of(bytes.get(16..)?) {
         match kind {
             0 => packet.ifindex = u32_at(payload, 0)?,
             5 => uid = u32_at(payload, 0),
@@ -108,7 +109,7 @@ pub(super) fn netlink_request() -> [u8; 20] {
 pub(super) fn netlink(bytes: &[u8]) -> Option<Row> {
     let mut netlink = Netlink { protocol: u8_at(bytes, 2)?, portid: u32_at(bytes, 4)?, groups: 0 };
     let (mut recv_q, mut send_q) = (0, 0);
-    for (kind, payload) in Attributes(bytes.get(28..)?) {
+    for (kind, payload) in Attributes::of(bytes.get(28..)?) {
         match kind {
             0 => (recv_q, send_q) = (u32_at(payload, RMEM_ALLOC)?, u32_at(payload, WMEM_ALLOC)?),
             1 => netlink.groups = u32_at(payload, 0).unwrap_or(0),

@@ -2,15 +2,16 @@
 //!
 //! A dump is of the namespace that the netlink socket was made in.
 
-mod attribute;
+mod dump;
 mod inet;
+pub mod listen;
 mod local;
-mod message;
-mod netlink;
 
-pub use netlink::Diag;
+pub use dump::Diag;
 
 use std::io;
+
+use crate::netlink::attribute::u32_at;
 
 /// Why a table could not be had this way.
 #[derive(Debug, thiserror::Error)]
@@ -25,15 +26,29 @@ pub enum DiagError {
 
 impl DiagError {
     fn of(source: io::Error) -> Self {
-        match source.raw_os_error() {
-            // No handler: ENOENT. An address family that is not there: EAFNOSUPPORT. No protocol
-            // NETLINK_SOCK_DIAG: EPROTONOSUPPORT. A request that an older kernel does not know: EINVAL.
-            Some(libc::ENOENT | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EINVAL | libc::EOPNOTSUPP) => {
-                Self::Unsupported
-            }
-            _ => Self::Io(source),
-        }
+        if is_unsupported(&source) { Self::Unsupported } else { Self::Io(source) }
     }
+}
+
+/// Whether it is how a kernel says that it has none of what was asked for.
+fn is_unsupported(error: &io::Error) -> bool {
+    // No handler: ENOENT. An address family that is not there: EAFNOSUPPORT. No protocol
+    // NETLINK_SOCK_DIAG: EPROTONOSUPPORT. A request that an older kernel does not know: EINVAL.
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EINVAL | libc::EOPNOTSUPP)
+    )
+}
+
+/// Four words as they lie in memory.
+fn words_at(bytes: &[u8], at: usize) -> Option<[u32; 4]> {
+    Some([u32_at(bytes, at)?, u32_at(bytes, at + 4)?, u32_at(bytes, at + 8)?, u32_at(bytes, at + 12)?])
+}
+
+/// Two words, the low one first; `None` for `INET_DIAG_NOCOOKIE`.
+fn cookie_at(bytes: &[u8], at: usize) -> Option<u64> {
+    let cookie = u64::from(u32_at(bytes, at)?) | u64::from(u32_at(bytes, at + 4)?) << 32;
+    (cookie != 0 && cookie != u64::MAX).then_some(cookie)
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 
 use std::hint::black_box;
 
-use super::message::{HEADER, Message, Messages, request};
+use super::listen::listener;
 use super::{inet, local};
-use crate::proc::net_fuzz::{Random, inputs};
+use crate::fuzz::{Random, inputs};
+use crate::netlink::fixtures;
+use crate::netlink::message::{Answer, HEADER, request};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::Kind;
 
@@ -17,9 +19,7 @@ fn message(kind: u16, sequence: u32, payload: &[u8], attributes: &[(u16, &[u8])]
         body.extend(*bytes);
         body.resize(body.len().next_multiple_of(4), 0);
     }
-    let mut bytes = request(sequence, &body);
-    bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-    bytes
+    request(kind, sequence, &body)
 }
 
 /// A `struct inet_diag_msg` of a connection 10.0.0.1:443 → 10.0.0.2:40000.
@@ -47,8 +47,10 @@ fn a_connection() {
         info[at..at + 8].copy_from_slice(&value.to_ne_bytes());
     }
     let bytes = message(20, 9, &inet_payload(), &[(2, &info), (4, b"cubic\0")]);
-    let Some(Message::Socket(payload)) = (Messages { bytes: &bytes, sequence: 9 }).next() else { panic!() };
-    let row = inet::parse(payload, Proto::Tcp).unwrap();
+    let mut rows = Vec::new();
+    let end = Answer::new(9, 20).take(&bytes, |payload| rows.push(inet::parse(payload, Proto::Tcp).unwrap()));
+    assert!(!end.unwrap());
+    let [row] = &rows[..] else { panic!("{rows:?}") };
     assert_eq!((row.state, row.inode, row.cookie, row.uid), (State::Established, 4711, Some(77), Some(1000)));
     assert_eq!((row.recv_q, row.send_q), (5, 6));
     let tcp = row.tcp().unwrap();
@@ -60,13 +62,17 @@ fn a_connection() {
 }
 
 #[test]
-fn only_what_was_asked_for_is_an_answer() {
-    let mut bytes = message(20, 8, &inet_payload(), &[]);
-    bytes.extend(message(3, 9, &0_u32.to_ne_bytes(), &[]));
-    let found: Vec<Message<'_>> = Messages { bytes: &bytes, sequence: 9 }.collect();
-    assert_eq!(found, [Message::Done(0)]);
-    let refused = message(2, 9, &(-libc::ENOENT).to_ne_bytes(), &[]);
-    assert_eq!((Messages { bytes: &refused, sequence: 9 }).next(), Some(Message::Done(libc::ENOENT)));
+fn listeners() {
+    let rows = fixtures::messages("sockets/diag/fixtures/listen");
+    let listeners: Vec<_> =
+        rows.iter().map(|message| listener(inet::parse(message, Proto::Tcp).unwrap()).unwrap()).collect();
+    let shown: Vec<_> = listeners.iter().map(|l| (l.address.to_string(), l.port, l.waiting, l.limit)).collect();
+    assert_eq!(shown, [("127.0.0.1".to_owned(), 8080, 1, 5), ("::".to_owned(), 8081, 0, 128)]);
+    let mut mapped = inet_payload();
+    mapped[..2].copy_from_slice(&[10, 10]);
+    mapped[8..24].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1]);
+    let mapped = listener(inet::parse(&mapped, Proto::Tcp).unwrap()).unwrap();
+    assert_eq!(mapped.address, "::ffff:127.0.0.1".parse::<std::net::IpAddr>().unwrap());
 }
 
 #[test]
@@ -88,10 +94,8 @@ fn noise_is_no_socket_and_no_panic() {
     let whole = message(20, 1, &inet_payload(), &[(2, &info), (4, b"bbr\0"), (21, &[1; 8]), (8, &[1])]);
     for n in 0..inputs() {
         let mut bytes = if n % 8 == 0 { random.noise() } else { whole.clone() };
-        random.mutate(&mut bytes);
-        for message in (Messages { bytes: &bytes, sequence: 1 }) {
-            black_box(message);
-        }
+        random.mutate(&mut bytes, &[]);
+        let _ = black_box(Answer::new(1, 20).take(&bytes, |payload| _ = black_box(payload.len())));
         let payload = bytes.get(HEADER..).unwrap_or_default();
         black_box(inet::parse(payload, Proto::Tcp));
         black_box(inet::parse(payload, Proto::Udp));

@@ -1,90 +1,13 @@
 //! Garbage: no parser panics, and what it counts as malformed and as rows are lines that there are.
-//!
-//! `TRACER_FUZZ_INPUTS` is the number of inputs for each parser, `TRACER_FUZZ_SEED` where they begin.
 
 use std::path::Path;
 
-use super::super::super::net_tcp::{self, Malformed};
-use super::super::netlink::{self, addr, link, listen, neigh};
 use super::super::{
-    arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
-    softnet_stat, wireless,
+    Malformed, arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
+    softnet_stat, tcp, wireless,
 };
 use super::fixtures;
-use super::random::Random;
-
-const INPUTS: u64 = 20_000;
-/// Bytes of an input.
-const MOST: usize = 2048;
-/// Words that stand in these files or nearly.
-const WORDS: [&[u8]; 16] = [
-    b"-1",
-    b"4294967295",
-    b"4294967296",
-    b"18446744073709551615",
-    b"18446744073709551616",
-    b"ffffffffffffffff",
-    b"0x",
-    b"\t",
-    b"\n",
-    b":",
-    b" ",
-    b"\xff\xfe",
-    b"src=",
-    b"dst=::",
-    b"\0",
-    b"\xe6\x97\xa5",
-];
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-/// Calls `parse` with mutations of `seeds`.
-fn fuzz(seeds: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
-    let mut random = Random::new(setting("TRACER_FUZZ_SEED", 0x7261_6365));
-    let mut input = Vec::with_capacity(2 * MOST);
-    for n in 0..setting("TRACER_FUZZ_INPUTS", INPUTS) {
-        input.clear();
-        if n % 8 == 7 || seeds.is_empty() {
-            let length = random.below(200);
-            input.extend((0..length).map(|_| random.next() as u8));
-        } else {
-            input.extend_from_slice(&seeds[random.below(seeds.len())]);
-            for _ in 0..random.below(6) {
-                mutate(&mut random, &mut input, seeds);
-            }
-        }
-        input.truncate(MOST);
-        parse(&input);
-    }
-}
-
-fn mutate(random: &mut Random, input: &mut Vec<u8>, seeds: &[Vec<u8>]) {
-    let at = random.below(input.len() + 1);
-    match random.below(8) {
-        0 if at < input.len() => input[at] = random.next() as u8,
-        1 if at < input.len() => input[at] ^= 1 << random.below(8),
-        2 => input.truncate(at),
-        3 if at < input.len() => drop(input.remove(at)),
-        4 => drop(input.splice(at..at, WORDS[random.below(WORDS.len())].iter().copied())),
-        5 => {
-            let end = at + random.below(input.len() - at + 1).min(40);
-            let part = input[at..end].to_vec();
-            let to = random.below(input.len() + 1);
-            drop(input.splice(to..to, part));
-        }
-        6 => {
-            let end = at + random.below(input.len() - at + 1).min(40);
-            input.drain(at..end);
-        }
-        _ => {
-            let other = &seeds[random.below(seeds.len())];
-            input.truncate(at);
-            input.extend_from_slice(&other[random.below(other.len() + 1)..]);
-        }
-    }
-}
+use crate::fuzz::{MOST, fuzz};
 
 /// Pieces of the files `names` of all kernels: each begins at a line and has a few.
 fn seeds(names: &[&str]) -> Vec<Vec<u8>> {
@@ -208,15 +131,6 @@ fn nf_conntrack() {
 
 #[test]
 fn tcp() {
-    let read = |text: &[u8], path: &Path, malformed: &mut Malformed| net_tcp::read(text, path, malformed, |_| ());
+    let read = |text: &[u8], path: &Path, malformed: &mut Malformed| tcp::read(text, path, malformed, |_| ());
     table(&seeds(&["tcp", "tcp6"]), 1, read, |rows| usize::try_from(*rows).unwrap());
-}
-
-#[test]
-fn netlink() {
-    let all = ["link", "addr", "neigh", "listen"].map(fixtures::messages).concat();
-    fuzz(&all, |input| {
-        let _ = (link::parse(input), addr::parse(input), neigh::parse(input), listen::parse(input));
-        netlink::walk(input);
-    });
 }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::super::netlink::{addr, link, listen, neigh};
 use super::super::{
     arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
     softnet_stat,
@@ -239,30 +238,4 @@ fn connections_of_every_protocol() {
     ] {
         assert!(nf_conntrack::parse(line.as_bytes()).is_none(), "{line}");
     }
-}
-
-#[test]
-fn netlink() {
-    let links: Vec<_> = fixtures::messages("link").iter().map(|message| link::parse(message).unwrap()).collect();
-    let names: Vec<_> = links.iter().map(|link| (link.name.as_str(), link.up, link.loopback)).collect();
-    assert!(names.contains(&("lo", true, true)) && names.contains(&("wire", true, false)), "{names:?}");
-    assert_eq!(links.iter().find(|link| link.name == "wire").unwrap().mtu, Some(1500));
-    let wire = links.iter().find(|link| link.name == "wire").unwrap().ifindex;
-
-    let addresses: Vec<_> = fixtures::messages("addr").iter().map(|message| addr::parse(message).unwrap()).collect();
-    for (text, prefix) in [("10.7.0.1", 24), ("fd07::1", 64)] {
-        let address = addr::Address { ifindex: wire, address: text.parse().unwrap(), prefix };
-        assert!(addresses.contains(&address), "{addresses:?}");
-    }
-
-    let neighbours: Vec<_> = fixtures::messages("neigh").iter().filter_map(|message| neigh::parse(message)).collect();
-    for (address, state) in [("10.7.0.2", "PERMANENT"), ("fd07::2", "STALE")] {
-        let neighbour = neighbours.iter().find(|n| n.address == address.parse::<IpAddr>().unwrap()).unwrap();
-        assert_eq!((neighbour.state_name(), &neighbour.lladdr[..]), (state, &[2, 0, 0, 0, 0, 2][..]));
-    }
-
-    let listeners: Vec<_> =
-        fixtures::messages("listen").iter().map(|message| listen::parse(message).unwrap()).collect();
-    let shown: Vec<_> = listeners.iter().map(|l| (l.address.to_string(), l.port, l.waiting, l.limit)).collect();
-    assert_eq!(shown, [("127.0.0.1".to_owned(), 8080, 1, 5), ("::".to_owned(), 8081, 0, 128)]);
 }

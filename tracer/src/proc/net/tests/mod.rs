@@ -5,13 +5,13 @@ mod fixtures;
 mod format;
 mod fuzz;
 mod kernels;
-mod random;
+mod socket_lines;
 mod tables;
 
 use std::io;
 use std::path::Path;
 
-use super::super::net_tcp::Malformed;
+use super::Malformed;
 
 /// What `read` makes of `text`, and the lines that it did not understand.
 fn parsed<T>(text: &[u8], read: impl Fn(&[u8], &Path, &mut Malformed) -> io::Result<T>) -> (T, Vec<u64>) {

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::super::{
     arp, dev, if_inet6, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, snmp6, sockstat, softnet_stat, wireless,
 };
-use super::random::Random;
 use super::{format, parsed};
+use crate::fuzz::Random;
 
 const TABLES: u64 = 300;
 

@@ -4,13 +4,11 @@
 //! the table a page at a time: sockets that come or go meanwhile may be missing or appear twice.
 
 use std::io::{self, BufRead};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::cursor::Cursor;
+use super::{Malformed, lines};
 use crate::stream::TcpState;
-
-/// How many places of malformed lines are kept.
-const PLACES: usize = 8;
 
 /// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,56 +46,31 @@ impl Row {
     }
 }
 
-/// Lines that were no rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Malformed {
-    /// How many.
-    pub count: u64,
-    /// Where the first ones were: file and line, counted from 1.
-    pub places: Vec<(PathBuf, u64)>,
-}
-
-impl Malformed {
-    pub(super) fn add(&mut self, path: &Path, line: u64) {
-        self.count += 1;
-        if self.places.len() < PLACES {
-            self.places.push((path.to_owned(), line));
-        }
-    }
-}
-
 /// Gives every row of `table` to `sink` and says how many there were. Lines that are no rows are
 /// noted with `path` in `malformed` and skipped.
 ///
 /// # Errors
 /// Those of reading; the rows before have been given.
 pub fn read(
-    mut table: impl BufRead,
+    table: impl BufRead,
     path: &Path,
     malformed: &mut Malformed,
     mut sink: impl FnMut(&Row),
 ) -> io::Result<u64> {
-    let mut line = Vec::with_capacity(256);
-    let (mut number, mut rows) = (0, 0);
-    while table.read_until(b'\n', &mut line)? != 0 {
-        number += 1;
-        match parse(&line) {
-            Some(row) => {
-                rows += 1;
-                sink(&row);
-            }
-            None if number == 1 && line.trim_ascii_start().starts_with(b"sl ") => {}
-            None => malformed.add(path, number),
-        }
-        line.clear();
-    }
-    Ok(rows)
+    lines::each_row(table, path, malformed, lines::first(b"sl "), parse, |row| sink(&row))
 }
 
 /// One line, with or without its end; `None` if it is not a row.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());
+    let row = row(&mut text)?;
+    text.end_of_field()?;
+    Some(row)
+}
+
+/// The fields up to the inode, which the tables of other protocols have in common with TCP.
+pub(super) fn row(text: &mut Cursor<'_>) -> Option<Row> {
     text.decimal()?; // the row's number
     text.byte(b':')?;
     text.blanks()?;
@@ -124,15 +97,14 @@ pub fn parse(line: &[u8]) -> Option<Row> {
     text.blanks()?;
     let retransmits = text.hex_u32()?;
     text.blanks()?;
-    let uid = u32::try_from(text.decimal()?).ok()?;
+    let uid = text.decimal_u32()?;
     text.blanks()?;
     text.decimal()?; // unanswered probes
     text.blanks()?;
     let inode = text.decimal()?;
-    text.end_of_field()?;
     Some(Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, retransmits, uid, inode })
 }
 
 #[cfg(test)]
-#[path = "net_tcp_tests.rs"]
+#[path = "tcp_tests.rs"]
 mod tests;

@@ -4,7 +4,8 @@
 
 use std::io;
 
-use super::message::attributes;
+use super::Socket;
+use super::attribute::{Attributes, be32_at, be64_at, text, u8_at};
 
 const NETLINK_NETFILTER: libc::c_int = 12;
 /// `NFNL_SUBSYS_NFTABLES` in the high byte.
@@ -85,18 +86,19 @@ pub struct Rule {
 /// Every chain and every rule that matters of this namespace.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers: without `CAP_NET_ADMIN` it refuses.
+/// Those of the socket, and what the kernel answers: without `CAP_NET_ADMIN` it refuses. And if the
+/// rules change faster than they can be read.
 pub fn read() -> io::Result<(Vec<Chain>, Vec<Rule>)> {
-    let (mut chains, mut rules) = (Vec::new(), Vec::new());
-    super::dump(NETLINK_NETFILTER, GETCHAIN, &[0; NFGENMSG], NEWCHAIN, |message| chains.extend(chain(message)))?;
-    super::dump(NETLINK_NETFILTER, GETRULE, &[0; NFGENMSG], NEWRULE, |message| rules.extend(rule(message)))?;
-    Ok((chains, rules))
+    let mut socket = Socket::open(NETLINK_NETFILTER)?;
+    let chains = socket.table(GETCHAIN, &[0; NFGENMSG], NEWCHAIN, chain)?;
+    let rules = socket.table(GETRULE, &[0; NFGENMSG], NEWRULE, rule)?;
+    Ok((chains.of_one_moment()?, rules.of_one_moment()?))
 }
 
 pub(super) fn chain(message: &[u8]) -> Option<Chain> {
-    let family = *message.first()?;
+    let family = u8_at(message, 0)?;
     let mut chain = Chain { family, table: String::new(), name: String::new(), hook: None, policy_drops: false };
-    for (kind, value) in attributes(message, NFGENMSG) {
+    for (kind, value) in Attributes::after(NFGENMSG, message) {
         match kind {
             CHAIN_TABLE => chain.table = text(value),
             CHAIN_NAME => chain.name = text(value),
@@ -109,14 +111,14 @@ pub(super) fn chain(message: &[u8]) -> Option<Chain> {
 }
 
 pub(super) fn rule(message: &[u8]) -> Option<Rule> {
-    let family = *message.first()?;
+    let family = u8_at(message, 0)?;
     let (mut table, mut chain, mut handle, mut does) = (None, None, None, Does::default());
-    for (kind, value) in attributes(message, NFGENMSG) {
+    for (kind, value) in Attributes::after(NFGENMSG, message) {
         match kind {
             RULE_TABLE => table = Some(text(value)),
             RULE_CHAIN => chain = Some(text(value)),
-            RULE_HANDLE => handle = value.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes)),
-            RULE_EXPRESSIONS => attributes(value, 0).for_each(|(_, expression)| does.add(expression)),
+            RULE_HANDLE => handle = be64_at(value, 0),
+            RULE_EXPRESSIONS => Attributes::of(value).for_each(|(_, expression)| does.add(expression)),
             _ => {}
         }
     }
@@ -133,7 +135,7 @@ struct Does {
 impl Does {
     fn add(&mut self, expression: &[u8]) {
         let (mut name, mut data) = (&[][..], &[][..]);
-        for (kind, value) in attributes(expression, 0) {
+        for (kind, value) in Attributes::of(expression) {
             match kind {
                 EXPRESSION_NAME => name = value.strip_suffix(b"\0").unwrap_or(value),
                 EXPRESSION_DATA => data = value,
@@ -161,9 +163,7 @@ impl Does {
                 self.action = Some(Action::Drop);
             }
             b"counter" => {
-                self.packets = find(data, COUNTER_PACKETS)
-                    .and_then(|value| value.first_chunk::<8>())
-                    .map(|bytes| u64::from_be_bytes(*bytes));
+                self.packets = find(data, COUNTER_PACKETS).and_then(|value| be64_at(value, 0));
             }
             _ => {}
         }
@@ -171,16 +171,12 @@ impl Does {
 }
 
 fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
-    attributes(bytes, 0).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
+    Attributes::of(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
 /// Numbers of nftables are in network order.
 fn number(value: &[u8]) -> Option<u32> {
-    value.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
-}
-
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
+    be32_at(value, 0)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::message::{attributes, u16_at, u32_at};
+use super::attribute::{Attributes, text, u8_at, u16_at, u32_at};
+use super::{Socket, Table};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
@@ -39,15 +40,11 @@ pub struct Link {
 ///
 /// # Errors
 /// Those of the socket, and what the kernel answers.
-pub fn read() -> io::Result<Vec<Link>> {
-    let mut links = Vec::new();
-    super::dump(libc::NETLINK_ROUTE, RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, |payload| {
-        links.extend(parse(payload))
-    })?;
-    Ok(links)
+pub fn read() -> io::Result<Table<Link>> {
+    Socket::open(libc::NETLINK_ROUTE)?.table(RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, parse)
 }
 
-pub(in super::super) fn parse(payload: &[u8]) -> Option<Link> {
+pub(super) fn parse(payload: &[u8]) -> Option<Link> {
     u16_at(payload, 2)?; // ARPHRD_*
     let (ifindex, flags) = (u32_at(payload, 4)?, u32_at(payload, 8)?);
     let mut link = Link {
@@ -59,11 +56,11 @@ pub(in super::super) fn parse(payload: &[u8]) -> Option<Link> {
         mtu: None,
         operstate: None,
     };
-    for (kind, value) in attributes(payload, IFINFOMSG) {
+    for (kind, value) in Attributes::after(IFINFOMSG, payload) {
         match kind {
-            IFLA_IFNAME => link.name = String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned(),
+            IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0),
-            IFLA_OPERSTATE => link.operstate = value.first().and_then(|state| operstate(*state)),
+            IFLA_OPERSTATE => link.operstate = u8_at(value, 0).and_then(operstate),
             _ => {}
         }
     }

@@ -7,8 +7,7 @@ use std::path::Path;
 use std::str;
 
 use super::cursor::Cursor;
-use super::lines;
-use super::net_tcp::Malformed;
+use super::{Malformed, lines};
 
 /// Addresses that are read of one row.
 const ADDRESSES: usize = 64;
@@ -48,11 +47,11 @@ pub fn read(
     path: &Path,
     malformed: &mut Malformed,
     associations: bool,
-    mut sink: impl FnMut(Row),
+    sink: impl FnMut(Row),
 ) -> io::Result<u64> {
     let parse = if associations { parse_association } else { parse_endpoint };
-    let header = |line: &[u8]| line.starts_with(b"ENDPT ") || line.starts_with(b"ASSOC ");
-    lines::read(table, path, malformed, header, parse, &mut sink)
+    let header = if associations { b"ASSOC " } else { b"ENDPT " };
+    lines::each_row(table, path, malformed, lines::first(header), parse, sink)
 }
 
 /// One line of `eps`; `None` if it is not a row.

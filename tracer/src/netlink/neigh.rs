@@ -4,7 +4,8 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::message::{address, attributes, u16_at, u32_at};
+use super::attribute::{Attributes, address, u8_at, u16_at, u32_at};
+use super::{Socket, Table};
 
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_GETNEIGH: u16 = 30;
@@ -58,23 +59,21 @@ impl Neighbour {
 ///
 /// # Errors
 /// Those of the socket, and what the kernel answers.
-pub fn read() -> io::Result<Vec<Neighbour>> {
-    let mut neighbours = Vec::new();
-    super::dump(libc::NETLINK_ROUTE, RTM_GETNEIGH, &[0; NDMSG], RTM_NEWNEIGH, |payload| {
-        neighbours.extend(parse(payload).filter(|neighbour| neighbour.state & !NOARP != 0));
-    })?;
-    Ok(neighbours)
+pub fn read() -> io::Result<Table<Neighbour>> {
+    Socket::open(libc::NETLINK_ROUTE)?.table(RTM_GETNEIGH, &[0; NDMSG], RTM_NEWNEIGH, |payload| {
+        parse(payload).filter(|neighbour| neighbour.state & !NOARP != 0)
+    })
 }
 
-pub(in super::super) fn parse(payload: &[u8]) -> Option<Neighbour> {
-    let family = i32::from(*payload.first()?);
+pub(super) fn parse(payload: &[u8]) -> Option<Neighbour> {
+    let family = i32::from(u8_at(payload, 0)?);
     if family != libc::AF_INET && family != libc::AF_INET6 {
         return None;
     }
     let (ifindex, state) = (u32_at(payload, 4)?, u16_at(payload, 8)?);
     payload.get(..NDMSG)?;
     let (mut to, mut lladdr) = (None, Vec::new());
-    for (kind, value) in attributes(payload, NDMSG) {
+    for (kind, value) in Attributes::after(NDMSG, payload) {
         match kind {
             NDA_DST => to = address(value),
             NDA_LLADDR => lladdr = value.to_vec(),

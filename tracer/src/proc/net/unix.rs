@@ -7,8 +7,7 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use super::cursor::Cursor;
-use super::lines;
-use super::net_tcp::Malformed;
+use super::{Malformed, lines};
 
 /// `__SO_ACCEPTCON`: the socket listens.
 const ACCEPTCON: u32 = 1 << 16;
@@ -33,8 +32,8 @@ pub struct Row {
 ///
 /// # Errors
 /// Those of reading; the rows before have been given.
-pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed, mut sink: impl FnMut(Row)) -> io::Result<u64> {
-    lines::read(table, path, malformed, |line| line.starts_with(b"Num "), parse, &mut sink)
+pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed, sink: impl FnMut(Row)) -> io::Result<u64> {
+    lines::each_row(table, path, malformed, lines::first(b"Num "), parse, sink)
 }
 
 /// One line; `None` if it is not a row.

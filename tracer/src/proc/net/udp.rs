@@ -6,8 +6,7 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use super::cursor::Cursor;
-use super::lines;
-use super::net_tcp::Malformed;
+use super::{Malformed, lines, tcp};
 
 /// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,44 +45,16 @@ pub fn read(
     malformed: &mut Malformed,
     mut sink: impl FnMut(&Row),
 ) -> io::Result<u64> {
-    lines::read(table, path, malformed, |line| line.starts_with(b"sl "), parse, |row| sink(&row))
+    lines::each_row(table, path, malformed, lines::first(b"sl "), parse, |row| sink(&row))
 }
 
 /// One line; `None` if it is not a row.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());
-    text.decimal()?; // the hash bucket
-    text.byte(b':')?;
-    text.blanks()?;
-    let (family, laddr) = text.address()?;
-    text.byte(b':')?;
-    let lport = text.hex_u16()?;
-    text.blanks()?;
-    let (remote_family, raddr) = text.address()?;
-    text.byte(b':')?;
-    let rport = text.hex_u16()?;
-    if family != remote_family {
-        return None;
-    }
-    text.blanks()?;
-    let state = u8::try_from(text.hex()?).ok()?;
-    text.blanks()?;
-    let tx_queue = text.hex_u32()?;
-    text.byte(b':')?;
-    let rx_queue = text.hex_u32()?;
-    text.blanks()?;
-    text.hex()?; // no timer
-    text.byte(b':')?;
-    text.hex()?;
-    text.blanks()?;
-    text.hex()?; // no retransmits
-    text.blanks()?;
-    let uid = text.decimal_u32()?;
-    text.blanks()?;
-    text.decimal()?; // no probes
-    text.blanks()?;
-    let inode = text.decimal()?;
+    // The row's number is the hash bucket; there is no timer, and nothing is sent again.
+    let tcp::Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, retransmits: _, uid, inode } =
+        tcp::row(&mut text)?;
     text.blanks()?;
     text.decimal()?; // references
     text.blanks()?;

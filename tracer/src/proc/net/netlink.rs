@@ -4,8 +4,7 @@ use std::io::{self, BufRead};
 use std::path::Path;
 
 use super::cursor::Cursor;
-use super::lines;
-use super::net_tcp::Malformed;
+use super::{Malformed, lines};
 
 /// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +35,7 @@ pub fn read(
     malformed: &mut Malformed,
     mut sink: impl FnMut(&Row),
 ) -> io::Result<u64> {
-    lines::read(table, path, malformed, |line| line.starts_with(b"sk "), parse, |row| sink(&row))
+    lines::each_row(table, path, malformed, lines::first(b"sk "), parse, |row| sink(&row))
 }
 
 /// One line; `None` if it is not a row.

@@ -3,7 +3,8 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::message::{address, attributes, u32_at};
+use super::attribute::{Attributes, address, u8_at, u32_at};
+use super::{Socket, Table};
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
@@ -27,18 +28,14 @@ pub struct Address {
 ///
 /// # Errors
 /// Those of the socket, and what the kernel answers.
-pub fn read() -> io::Result<Vec<Address>> {
-    let mut addresses = Vec::new();
-    super::dump(libc::NETLINK_ROUTE, RTM_GETADDR, &[0; IFADDRMSG], RTM_NEWADDR, |payload| {
-        addresses.extend(parse(payload));
-    })?;
-    Ok(addresses)
+pub fn read() -> io::Result<Table<Address>> {
+    Socket::open(libc::NETLINK_ROUTE)?.table(RTM_GETADDR, &[0; IFADDRMSG], RTM_NEWADDR, parse)
 }
 
-pub(in super::super) fn parse(payload: &[u8]) -> Option<Address> {
-    let (prefix, ifindex) = (*payload.get(1)?, u32_at(payload, 4)?);
+pub(super) fn parse(payload: &[u8]) -> Option<Address> {
+    let (prefix, ifindex) = (u8_at(payload, 1)?, u32_at(payload, 4)?);
     let (mut local, mut other) = (None, None);
-    for (kind, value) in attributes(payload, IFADDRMSG) {
+    for (kind, value) in Attributes::after(IFADDRMSG, payload) {
         match kind {
             // On a point-to-point device IFA_ADDRESS is the peer's.
             IFA_LOCAL => local = address(value),

@@ -1,0 +1,192 @@
+//! A netlink socket of the thread's network namespace, and its dumps.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+
+use super::message::{Answer, request};
+
+/// Room for one datagram: the kernel makes dumps of at most 32 KiB (`netlink_dump`), unless a single
+/// message is larger.
+const ROOM: usize = 64 * 1024;
+/// How long the kernel may take for an answer, in seconds.
+const PATIENCE: libc::time_t = 5;
+/// How often a table is asked for that changes while it is told.
+const ATTEMPTS: u32 = 4;
+
+/// A netlink socket in the namespace of the thread that opened it. It serves for any number of dumps.
+#[derive(Debug)]
+pub struct Socket {
+    socket: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+/// What a dump told, row by row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// The table changed each time while it was told: rows may be missing or stand there twice.
+    pub changed: bool,
+}
+
+impl Socket {
+    /// Opens one of protocol `NETLINK_*`.
+    ///
+    /// # Errors
+    /// If this kernel has none.
+    pub fn open(protocol: libc::c_int) -> io::Result<Self> {
+        // SAFETY: no pointers.
+        let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and nobody else knows it.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        let patience = libc::timeval { tv_sec: PATIENCE, tv_usec: 0 };
+        // SAFETY: the value is valid for its length during the call.
+        let set = unsafe {
+            libc::setsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_RCVTIMEO,
+                (&raw const patience).cast(),
+                libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap_or_default(),
+            )
+        };
+        if set < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { socket, sequence: 0, buffer: vec![0; ROOM] }) }
+    }
+
+    /// Inode of this very socket.
+    ///
+    /// # Errors
+    /// Those of fstat() and dup().
+    pub fn inode(&self) -> io::Result<u64> {
+        Ok(File::from(self.socket.try_clone()?).metadata()?.ino())
+    }
+
+    /// Sends request `kind` with `body` for a dump, and gives the payload of every message of type
+    /// `answer` to `each`. `true`: the table changed meanwhile, rows may be missing or come twice.
+    ///
+    /// # Errors
+    /// Those of the socket, and what the kernel answers; messages may have been given.
+    pub fn dump(&mut self, kind: u16, body: &[u8], answer: u16, mut each: impl FnMut(&[u8])) -> io::Result<bool> {
+        // What is left of a dump that failed has another number.
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&request(kind, self.sequence, body))?;
+        let mut answer = Answer::new(self.sequence, answer);
+        while !answer.take(self.receive()?, &mut each)? {}
+        Ok(answer.changed)
+    }
+
+    /// As [`Self::dump`], with a row for each message that `parse` takes; the others are passed over.
+    /// A table that changes meanwhile is asked for again, a few times.
+    ///
+    /// # Errors
+    /// Those of the socket, and what the kernel answers.
+    pub fn table<T>(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        answer: u16,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Table<T>> {
+        settled(|rows| self.dump(kind, body, answer, |payload| rows.extend(parse(payload))))
+    }
+
+    fn send(&self, request: &[u8]) -> io::Result<()> {
+        // SAFETY: `request` is readable for its length. Without an address it goes to the kernel.
+        let n = unsafe { libc::send(self.socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
+        if n < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// One datagram, from the kernel: to send to the socket of another process takes root.
+    fn receive(&mut self) -> io::Result<&[u8]> {
+        let n = loop {
+            let buffer = &mut self.buffer;
+            // SAFETY: `buffer` is writable for its length. MSG_TRUNC makes the kernel tell the whole length.
+            let n = unsafe {
+                libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_TRUNC)
+            };
+            match usize::try_from(n) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => break n,
+                Err(_) => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error => return Err(error),
+                },
+            }
+        };
+        self.buffer.get(..n).ok_or_else(|| io::Error::other("a message larger than its buffer"))
+    }
+}
+
+impl<T> Table<T> {
+    /// The rows, if they are those of one moment.
+    ///
+    /// # Errors
+    /// The table changed each time while it was told.
+    pub fn of_one_moment(self) -> io::Result<Vec<T>> {
+        if self.changed { Err(io::Error::other("the table kept changing while it was read")) } else { Ok(self.rows) }
+    }
+}
+
+/// The rows of the first of a few dumps in which the table did not change, or else of the last one.
+fn settled<T>(mut dump: impl FnMut(&mut Vec<T>) -> io::Result<bool>) -> io::Result<Table<T>> {
+    let mut table = Table { rows: Vec::new(), changed: true };
+    for _ in 0..ATTEMPTS {
+        table.rows.clear();
+        table.changed = dump(&mut table.rows)?;
+        if !table.changed {
+            break;
+        }
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// `settled` of dumps that tell their number; `changes` of them find the table changed.
+    fn after(changes: u32) -> Table<u32> {
+        let mut dumps = 0;
+        settled(|rows| {
+            dumps += 1;
+            rows.push(dumps);
+            Ok(dumps <= changes)
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_table_that_changes_is_read_again_a_few_times() {
+        assert_eq!(after(0), Table { rows: vec![1], changed: false });
+        assert_eq!(after(2), Table { rows: vec![3], changed: false });
+        let restless = after(u32::MAX);
+        assert_eq!(restless, Table { rows: vec![ATTEMPTS], changed: true });
+        assert!(restless.of_one_moment().is_err());
+    }
+
+    #[test]
+    fn one_socket_serves_for_many_dumps() {
+        const RTM_NEWLINK: u16 = 16;
+        const RTM_GETLINK: u16 = 18;
+        let mut socket = Socket::open(libc::NETLINK_ROUTE).unwrap();
+        for _ in 0..3 {
+            let mut links = 0;
+            socket.dump(RTM_GETLINK, &[0; 16], RTM_NEWLINK, |_| links += 1).unwrap();
+            assert!(links > 0);
+        }
+        // No such request: the kernel refuses it, and answers the next one.
+        let refused = socket.dump(u16::MAX, &[0; 16], RTM_NEWLINK, |_| unreachable!()).unwrap_err();
+        assert!(refused.raw_os_error().is_some(), "{refused}");
+        assert!(!socket.table(RTM_GETLINK, &[0; 16], RTM_NEWLINK, |_| Some(())).unwrap().rows.is_empty());
+        let link = format!("/proc/self/fd/{}", socket.socket.as_raw_fd());
+        let named = std::fs::read_link(link).unwrap();
+        assert_eq!(named.to_str().unwrap(), format!("socket:[{}]", socket.inode().unwrap()));
+    }
+}

@@ -1,0 +1,58 @@
+//! The TCP listeners alone: how many connections wait for accept(), and how many may
+//! (`inet_csk_diag_fill` has `sk_ack_backlog` and `sk_max_ack_backlog` in the two queues). The limit
+//! is in no file.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::dump::{ask, both_families};
+use super::inet;
+use crate::netlink::{Socket, Table};
+use crate::sockets::proto::Proto;
+use crate::sockets::row::{Kind, Row};
+use crate::stream;
+
+/// `IPPROTO_TCP`
+const TCP: u8 = 6;
+/// `1 << TCP_LISTEN`
+const LISTENERS: u32 = 1 << 10;
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its address; unspecified for all.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Connections that wait for accept().
+    pub waiting: u32,
+    /// How many may wait. The kernel takes one more.
+    pub limit: u32,
+    /// Inode of its file.
+    pub inode: u64,
+}
+
+/// Every TCP listener, IPv4 and IPv6, of the namespace of this thread.
+///
+/// # Errors
+/// Those of the socket, and what the kernel answers.
+pub fn read() -> io::Result<Table<Listener>> {
+    let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
+    let mut rows = Vec::new();
+    let changed = both_families(|family| {
+        ask(&mut socket, &inet::request(family, TCP, LISTENERS, false), |bytes| {
+            rows.extend(inet::parse(bytes, Proto::Tcp).and_then(listener));
+        })
+    })?;
+    Ok(Table { rows, changed })
+}
+
+pub(super) fn listener(row: Row) -> Option<Listener> {
+    let Kind::Inet(inet) = row.kind else { return None };
+    // A v4-mapped address is shown as it was bound.
+    let address = match stream::address(inet.family, inet.laddr) {
+        (IpAddr::V4(address), true) => address.to_ipv6_mapped().into(),
+        (address, _) => address,
+    };
+    Some(Listener { address, port: inet.lport, waiting: row.recv_q, limit: row.send_q, inode: row.inode })
+}
