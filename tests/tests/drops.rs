@@ -423,7 +423,7 @@ fn segments_that_are_not_right() {
     // Neither SYN nor ACK nor RST means nothing to a listener.
     send_raw(&socket, &segment(4010, 0, 0));
     let event = drop_in(&agent, &b, "TCP_FLAGS", 4010);
-    expect(&event, &[("class", "loss".into()), ("tcp_flags", "none".into()), ("role", "listener".into())]);
+    expect(&event, &[("class", "noise".into()), ("tcp_flags", "none".into()), ("role", "listener".into())]);
     is_ours(&event);
     drop(listener);
 }
