@@ -11,6 +11,7 @@ pub mod feed;
 pub mod filter;
 #[cfg(test)]
 mod fuzz;
+pub mod findings;
 mod gate;
 pub mod kernel;
 pub mod logging;

@@ -1,0 +1,223 @@
+//! Conclusions from the stream: short sentences, each with the events that it rests on.
+//!
+//! Every rule stands in one table ([`rules::RULES`]). A rule says of an event what it speaks for, and
+//! of a case what there is to say; this module counts. Events come in, findings go out: what else a
+//! sentence needs ([`Facts`]) is an input, too.
+
+mod facts;
+mod rules;
+
+use std::{collections::HashMap, net::IpAddr, rc::Rc};
+
+use crate::stream::{ConnId, Event, Kind, Owner};
+
+pub use facts::Facts;
+pub use rules::{RULES, Rule};
+
+/// Cases that are told apart; what comes later only counts.
+const MOST_CASES: usize = 1024;
+/// Events, owners and connections that are kept of a case.
+const MOST_EVIDENCE: usize = 8;
+const MOST_OWNERS: usize = 4;
+const MOST_CONNECTIONS: usize = 64;
+/// Listeners whose backlog is remembered.
+const MOST_LISTENERS: usize = 4096;
+
+/// What a case is about. Rules fill in what makes it one case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// A process, where it is the point.
+    pub pid: Option<u32>,
+    /// Of a destination, or of a listener.
+    pub addr: Option<IpAddr>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// Network namespace.
+    pub netns: Option<u32>,
+    /// A reason or a device.
+    pub what: Option<Rc<str>>,
+}
+
+/// One of the events that a finding rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The event's kind.
+    pub event: &'static str,
+    /// Its connection; [`ConnId::NONE`] if it has none.
+    pub conn: ConnId,
+    /// Its time.
+    pub boot_ns: u64,
+}
+
+/// What has been seen of one subject.
+#[derive(Clone, Debug, Default)]
+pub struct Case {
+    /// What it is about.
+    pub subject: Subject,
+    /// Packets that were dropped or sent again.
+    pub packets: u64,
+    /// Connections, where the events are their ends or beginnings.
+    pub connections: u64,
+    /// Processes concerned, the first few.
+    pub owners: Vec<(u32, String)>,
+    /// There are more of them.
+    pub more_owners: bool,
+    /// Where the first of the packets was dropped.
+    pub symbol: Option<Rc<str>>,
+    /// Which way it went.
+    pub direction: Option<&'static str>,
+    /// The backlog of the listener.
+    pub backlog: Option<u32>,
+    /// What was seen leaves no doubt.
+    pub certain: bool,
+    /// The first events.
+    pub evidence: Vec<Evidence>,
+    distinct: Vec<ConnId>,
+    said: bool,
+}
+
+impl Case {
+    /// Connections with events of it, as far as they were told apart.
+    #[must_use]
+    pub fn distinct_connections(&self) -> usize {
+        self.distinct.len()
+    }
+
+    fn add(&mut self, event: &Event<'_>, weight: &Weight) {
+        self.packets += weight.packets;
+        self.connections += weight.connections;
+        self.certain |= weight.certain;
+        let conn = event.socket.map_or(ConnId::NONE, |socket| socket.conn);
+        if self.evidence.len() < MOST_EVIDENCE {
+            self.evidence.push(Evidence { event: event.kind.name(), conn, boot_ns: event.boot_ns });
+        }
+        if conn != ConnId::NONE && self.distinct.len() < MOST_CONNECTIONS && !self.distinct.contains(&conn) {
+            self.distinct.push(conn);
+        }
+        if let Some(owner) = event.socket.and_then(|socket| socket.owner) {
+            self.add_owner(owner);
+        }
+        if let Kind::Drop(drop) = event.kind
+            && self.symbol.is_none()
+        {
+            self.symbol.clone_from(&drop.symbol);
+            self.direction = rules::direction(drop.direction);
+        }
+    }
+
+    fn add_owner(&mut self, owner: &Owner) {
+        if self.owners.iter().any(|(pid, _)| *pid == owner.pid) {
+            return;
+        }
+        if self.owners.len() < MOST_OWNERS {
+            self.owners.push((owner.pid, owner.comm.clone()));
+        } else {
+            self.more_owners = true;
+        }
+    }
+}
+
+/// How much an event counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Packets.
+    pub packets: u64,
+    /// Connections.
+    pub connections: u64,
+    /// It leaves no doubt.
+    pub certain: bool,
+}
+
+/// A conclusion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which rule.
+    pub name: &'static str,
+    /// The sentence. It has hostile bytes in it (names of processes and devices).
+    pub text: String,
+    /// Commands that tell more.
+    pub look: &'static [&'static str],
+    /// Packets or connections, whatever the rule counts.
+    pub count: u64,
+    /// The first events that it rests on.
+    pub evidence: Vec<Evidence>,
+}
+
+/// All cases of one run.
+#[derive(Debug, Default)]
+pub struct Findings {
+    cases: HashMap<(usize, Subject), Case>,
+    facts: Facts,
+    backlogs: HashMap<(u32, u16), u32>,
+    /// Events of cases beyond [`MOST_CASES`].
+    untold: u64,
+}
+
+impl Findings {
+    /// The host as it is now.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts;
+    }
+
+    /// Takes an event; gives what it is the last piece for: each finding is given once, when there is
+    /// enough for it. Of most kinds of events this is a look at the kind.
+    pub fn event(&mut self, event: &Event<'_>) -> Option<Finding> {
+        match event.kind {
+            Kind::Listen { backlog: Some(backlog) } => self.remember_backlog(event, backlog),
+            Kind::Close(close) if !close.verdict.is_failure() => return None,
+            Kind::Connect { errno: None } => return None,
+            Kind::Drop(_) | Kind::Retransmit { .. } | Kind::Close(_) | Kind::Connect { .. } => {}
+            _ => return None,
+        }
+        let (index, rule, subject, weight) = RULES.iter().enumerate().find_map(|(index, rule)| {
+            (rule.speaks)(event, &self.facts).map(|(subject, weight)| (index, rule, subject, weight))
+        })?;
+        let full = self.cases.len() >= MOST_CASES;
+        let key = (index, subject);
+        if full && !self.cases.contains_key(&key) {
+            self.untold += 1;
+            return None;
+        }
+        let backlog = key.1.netns.zip(key.1.port).and_then(|listener| self.backlogs.get(&listener).copied());
+        let subject = key.1.clone();
+        let case = self.cases.entry(key).or_insert_with(|| Case { subject, backlog, ..Case::default() });
+        case.add(event, &weight);
+        if case.said || case.packets.max(case.connections) < rule.least {
+            return None;
+        }
+        case.said = true;
+        Some(rule.finding(case, &self.facts))
+    }
+
+    fn remember_backlog(&mut self, event: &Event<'_>, backlog: u32) {
+        if let Some((netns, port)) = event.socket.and_then(|socket| socket.netns.zip(socket.lport))
+            && self.backlogs.len() < MOST_LISTENERS
+        {
+            self.backlogs.insert((netns, port), backlog);
+        }
+    }
+
+    /// All findings with their final counts, the weightiest of each rule first, in the order of the
+    /// table.
+    #[must_use]
+    pub fn all(&self) -> Vec<Finding> {
+        let mut said: Vec<_> = self.cases.iter().filter(|(_, case)| case.said).collect();
+        said.sort_by(|((a, _), one), ((b, _), other)| {
+            let (weight, first) = (
+                |case: &Case| case.packets.max(case.connections),
+                |case: &Case| case.evidence.first().map_or(0, |evidence| evidence.boot_ns),
+            );
+            a.cmp(b).then_with(|| weight(other).cmp(&weight(one))).then_with(|| first(one).cmp(&first(other)))
+        });
+        said.into_iter().filter_map(|((index, _), case)| Some(RULES.get(*index)?.finding(case, &self.facts))).collect()
+    }
+
+    /// Events of cases that there was no room for.
+    #[must_use]
+    pub const fn untold(&self) -> u64 {
+        self.untold
+    }
+}
+
+#[cfg(test)]
+mod tests;

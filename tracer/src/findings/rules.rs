@@ -1,0 +1,305 @@
+//! The table of rules, in the order in which they are asked: an event speaks for the first rule that
+//! takes it.
+
+use std::rc::Rc;
+
+use tracer_common::drops::{Direction, TCP_ACK, TCP_SYN};
+
+use super::{Case, Facts, Finding, Subject, Weight};
+use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Kind, Role, Segment, Socket, Verdict};
+
+/// A rule.
+#[derive(Clone, Copy)]
+pub struct Rule {
+    /// Its name in the stream.
+    pub name: &'static str,
+    /// So many packets or connections make a finding.
+    pub least: u64,
+    /// What an event speaks for, and how much.
+    pub speaks: fn(&Event<'_>, &Facts) -> Option<(Subject, Weight)>,
+    /// The sentence.
+    say: fn(&Case, &Facts) -> String,
+    /// Commands that tell more.
+    look: &'static [&'static str],
+}
+
+impl std::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rule").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Rule {
+    /// The finding that `case` is.
+    #[must_use]
+    pub fn finding(&self, case: &Case, facts: &Facts) -> Finding {
+        Finding {
+            name: self.name,
+            text: (self.say)(case, facts),
+            look: self.look,
+            count: case.packets.max(case.connections),
+            evidence: case.evidence.clone(),
+        }
+    }
+}
+
+/// Every rule.
+pub const RULES: [Rule; 9] = [
+    Rule {
+        name: "conntrack_full",
+        least: 1,
+        speaks: |event, facts| {
+            let drop = dropped(event).filter(|drop| drop.reason.as_deref() == Some("NETFILTER_DROP"))?;
+            facts.of(netns(event)).filter(|facts| facts.conntrack_is_full())?;
+            Some((Subject::default(), packets(drop)))
+        },
+        say: |case, facts| {
+            let fill = facts.conntrack.map_or(String::new(), |(count, most)| format!(" ({count} of {most})"));
+            format!("the conntrack table is full{fill}: {} dropped", counted(case.packets, "packet"))
+        },
+        look: &["conntrack -S", "sysctl net.netfilter.nf_conntrack_max"],
+    },
+    Rule {
+        name: "syn_dropped_by_policy",
+        least: 1,
+        speaks: |event, _| {
+            let drop = dropped(event).filter(|drop| drop.class == DropClass::Policy && is_syn(drop))?;
+            Some((Subject { what: cause(drop), ..destination(event, drop)? }, packets(drop)))
+        },
+        say: |case, _| {
+            let Subject { what, .. } = &case.subject;
+            let place = [case.symbol.as_deref(), case.direction].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let place = if place.is_empty() { place } else { format!(" ({place})") };
+            let (who, end, rule) = (of_owners(case), end(case), what.as_deref().unwrap_or("a rule"));
+            let count = counted(case.packets, "SYN");
+            let were = if case.packets == 1 { "was" } else { "were" };
+            format!("{count}{who} to {end} {were} dropped by {rule}{place}")
+        },
+        look: &["nft list ruleset", "tracer explain NETFILTER_DROP"],
+    },
+    Rule {
+        name: "accept_queue_overflow",
+        least: 1,
+        speaks: |event, _| {
+            let drop = dropped(event).filter(|drop| drop.reason.as_deref() == Some("TCP_LISTEN_OVERFLOW"))?;
+            let port = event.socket.and_then(|socket| socket.lport).or(drop.ends?.dport);
+            let owner = event.socket.and_then(|socket| socket.owner);
+            let subject =
+                Subject { pid: owner.map(|owner| owner.pid), port, netns: netns(event), ..Subject::default() };
+            Some((subject, packets(drop)))
+        },
+        say: |case, facts| {
+            let port = case.subject.port.map_or(String::new(), |port| format!(" on port {port}"));
+            let mut limits = Vec::new();
+            if let Some(backlog) = case.backlog {
+                limits.push(format!("backlog {backlog}"));
+            }
+            if let Some(most) = facts.of(case.subject.netns).and_then(|facts| facts.somaxconn) {
+                limits.push(format!("net.core.somaxconn {most}"));
+            }
+            let limits = if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) };
+            let count = counted(case.packets, "packet");
+            format!("the accept queue{}{port} is full{limits}: {count} dropped", of_owners(case))
+        },
+        look: &["ss -lnt", "tracer explain TcpExtListenOverflows"],
+    },
+    Rule {
+        name: "receive_buffer_full",
+        least: 1,
+        speaks: |event, _| {
+            let full = ["SOCKET_RCVBUFF", "SOCKET_BACKLOG", "PROTO_MEM"];
+            let drop = dropped(event).filter(|drop| drop.reason.as_deref().is_some_and(|name| full.contains(&name)))?;
+            let owner = event.socket.and_then(|socket| socket.owner);
+            let port = event.socket.and_then(|socket| socket.lport).or(drop.ends.and_then(|ends| ends.dport));
+            let pid = owner.map(|owner| owner.pid);
+            Some((Subject { pid, port, what: cause(drop), netns: netns(event), ..Subject::default() }, packets(drop)))
+        },
+        say: |case, _| {
+            let who =
+                case.owners.first().map_or_else(|| "a process".to_owned(), |(pid, comm)| format!("{comm}[{pid}]"));
+            let port = case.subject.port.map_or(String::new(), |port| format!(" on port {port}"));
+            let cause = case.subject.what.as_deref().unwrap_or("full");
+            let count = counted(case.packets, "packet");
+            format!("{who} does not read fast enough{port}: {count} dropped, its receive buffer is full ({cause})")
+        },
+        look: &["ss -ulnpm", "sysctl net.core.rmem_max net.ipv4.udp_mem net.ipv4.tcp_rmem"],
+    },
+    Rule {
+        name: "peer_unreachable",
+        least: 1,
+        speaks: |event, _| match event.kind {
+            Kind::Drop(drop) if drop.reason.as_deref().is_some_and(|name| name.starts_with("NEIGH_")) => {
+                let subject = Subject { port: None, ..destination(event, drop)? };
+                Some((subject, Weight { certain: true, ..packets(drop) }))
+            }
+            Kind::Close(close) if close.verdict == Verdict::Unreachable => {
+                Some((Subject { port: None, ..remote(event.socket.as_ref()?) }, ONE_CONNECTION))
+            }
+            _ => None,
+        },
+        say: |case, _| {
+            let addr = case.subject.addr.map_or_else(|| "the destination".to_owned(), |addr| addr.to_string());
+            let why = if case.certain { "no neighbour answers for it" } else { "the network says so" };
+            let mut counts = Vec::new();
+            if case.connections > 0 {
+                counts.push(format!("{} failed", counted(case.connections, "connection")));
+            }
+            if case.packets > 0 {
+                counts.push(format!("{} dropped", counted(case.packets, "packet")));
+            }
+            format!("{addr} cannot be reached, {why}: {}{}", counts.join(", "), of_owners(case))
+        },
+        look: &["ip neigh", "ip route get ADDRESS"],
+    },
+    Rule {
+        name: "ports_exhausted",
+        least: 1,
+        speaks: |event, _| match event.kind {
+            Kind::Connect { errno: Some(libc::EADDRNOTAVAIL) } => {
+                Some((remote(event.socket.as_ref()?), ONE_CONNECTION))
+            }
+            _ => None,
+        },
+        say: |case, facts| {
+            let ports = facts.of(case.subject.netns).and_then(|facts| facts.ports);
+            let range = ports.map_or(String::new(), |(first, last)| format!(" (ports {first}-{last})"));
+            let count = counted(case.connections, "connection");
+            format!("no local port is left for {}{range}: {count}{} failed", end(case), of_owners(case))
+        },
+        look: &["ss -s", "sysctl net.ipv4.ip_local_port_range net.ipv4.tcp_tw_reuse"],
+    },
+    Rule {
+        name: "nobody_listens",
+        least: 1,
+        speaks: |event, _| match event.kind {
+            Kind::Drop(drop) if drop.class == DropClass::Refused && is_syn(drop) => {
+                // That of a connection that is followed is counted at its end.
+                let followed = event.socket.is_some_and(|socket| socket.conn != ConnId::NONE);
+                let packets = if followed { 0 } else { drop.count };
+                Some((destination(event, drop)?, Weight { packets, certain: true, ..Weight::default() }))
+            }
+            Kind::Close(close) if close.verdict == Verdict::Refused => {
+                Some((remote(event.socket.as_ref()?), ONE_CONNECTION))
+            }
+            _ => None,
+        },
+        say: |case, _| {
+            let (number, what) = match case.connections {
+                0 => (case.packets, "SYN"),
+                connections => (connections, "connection"),
+            };
+            let doubt = if case.certain { "" } else { ", or a firewall rejects" };
+            let (end, count, were) = (end(case), counted(number, what), if number == 1 { "was" } else { "were" });
+            format!("nobody listens at {end}{doubt}: {count}{} {were} refused", of_owners(case))
+        },
+        look: &["ss -lntp", "tracer explain ECONNREFUSED"],
+    },
+    Rule {
+        name: "no_answer",
+        least: 1,
+        speaks: |event, _| match event.kind {
+            Kind::Close(close)
+                if close.verdict == Verdict::TimedOut && close.connect_us.is_none() && !close.preexisting =>
+            {
+                let socket = event.socket.as_ref().filter(|socket| socket.role == Role::Client)?;
+                Some((remote(socket), ONE_CONNECTION))
+            }
+            _ => None,
+        },
+        say: |case, _| {
+            let count = counted(case.connections, "connection");
+            format!("{} does not answer: {count}{} timed out", end(case), of_owners(case))
+        },
+        look: &["ip route get ADDRESS", "tcpdump -ni DEV host ADDRESS", "tracer explain ETIMEDOUT"],
+    },
+    Rule {
+        name: "retransmit_heavy",
+        least: 10,
+        speaks: |event, _| match event.kind {
+            // A probe asks whether anything is missing; nothing need be.
+            Kind::Retransmit { what, .. } if what != Segment::Probe => {
+                let socket = event.socket.as_ref()?;
+                let port = if socket.role == Role::Client { socket.rport } else { None };
+                Some((Subject { port, ..remote(socket) }, Weight { packets: 1, ..Weight::default() }))
+            }
+            _ => None,
+        },
+        say: |case, _| {
+            let connections = match case.distinct_connections() {
+                0 => String::new(),
+                n if n == super::MOST_CONNECTIONS => format!(", of {n} connections or more"),
+                n => format!(", of {}", counted(n as u64, "connection")),
+            };
+            let count = counted(case.packets, "segment");
+            format!("{count} to {} had to be sent again{connections}{}", end(case), of_owners(case))
+        },
+        look: &["ss -tine dst ADDRESS", "nstat -az TcpRetransSegs TcpExtTCPLostRetransmit"],
+    },
+];
+
+const ONE_CONNECTION: Weight = Weight { packets: 0, connections: 1, certain: false };
+
+fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {
+    match event.kind {
+        Kind::Drop(drop) => Some(drop),
+        _ => None,
+    }
+}
+
+fn packets(drop: &Drop) -> Weight {
+    Weight { packets: drop.count, ..Weight::default() }
+}
+
+fn is_syn(drop: &Drop) -> bool {
+    drop.tcp_flags.is_some_and(|flags| flags & TCP_SYN != 0 && flags & TCP_ACK == 0)
+}
+
+fn cause(drop: &Drop) -> Option<Rc<str>> {
+    drop.reason.clone().or_else(|| drop.symbol.clone())
+}
+
+fn netns(event: &Event<'_>) -> Option<u32> {
+    event.socket.and_then(|socket| socket.netns)
+}
+
+/// Where a packet was going to.
+fn destination(event: &Event<'_>, drop: &Drop) -> Option<Subject> {
+    let ends = drop.ends?;
+    Some(Subject { addr: Some(ends.daddr), port: ends.dport, netns: netns(event), ..Subject::default() })
+}
+
+/// The other end of a connection.
+fn remote(socket: &Socket<'_>) -> Subject {
+    Subject { addr: socket.raddr, port: socket.rport, netns: socket.netns, ..Subject::default() }
+}
+
+/// The name of a direction; `None` if it is not known.
+pub(super) const fn direction(direction: Direction) -> Option<&'static str> {
+    match direction {
+        Direction::In => Some("in"),
+        Direction::Out => Some("out"),
+        Direction::Forward => Some("forward"),
+        Direction::Unknown => None,
+    }
+}
+
+fn end(case: &Case) -> String {
+    let Subject { addr, port, .. } = case.subject;
+    match (addr, port) {
+        (Some(addr), None) => addr.to_string(),
+        _ => Endpoint { addr, port, ifindex: None }.to_string(),
+    }
+}
+
+/// ` of curl[1], wget[2] and others`; nothing if nobody is known.
+fn of_owners(case: &Case) -> String {
+    if case.owners.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = case.owners.iter().map(|(pid, comm)| format!("{comm}[{pid}]")).collect();
+    format!(" of {}{}", names.join(", "), if case.more_owners { " and others" } else { "" })
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}

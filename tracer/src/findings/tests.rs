@@ -1,0 +1,277 @@
+use std::collections::HashSet;
+
+use tracer_common::drops::{Direction, TCP_ACK, TCP_SYN};
+
+use super::*;
+use crate::stream::{Close, Drop, DropClass, OwnerSource, PacketEnds, ProcessFacts, Role, Segment, Socket, Verdict};
+
+const NETNS: u32 = 4_026_531_840;
+
+fn owner(comm: &str, pid: u32) -> Owner {
+    let facts = Rc::new(ProcessFacts::default());
+    Owner { pid, tid: pid, uid: Some(0), comm: comm.to_owned(), start_ns: Some(1), facts }
+}
+
+fn socket<'a>(conn: u64, role: Role, owner: Option<&'a Owner>) -> Socket<'a> {
+    Socket {
+        conn: ConnId(conn),
+        proto: "tcp",
+        family: 4,
+        v4mapped: false,
+        laddr: Some([10, 0, 0, 1].into()),
+        lport: Some(if role == Role::Listener { 80 } else { 40_000 }),
+        raddr: (role != Role::Listener).then_some([10, 0, 0, 5].into()),
+        rport: (role != Role::Listener).then_some(5432),
+        ifindex: None,
+        netns: Some(NETNS),
+        role,
+        owner,
+        owner_source: OwnerSource::Connect,
+        holders: &[],
+        mptcp: false,
+    }
+}
+
+fn drop(reason: &str, class: DropClass, tcp_flags: Option<u8>, count: u64) -> Drop {
+    Drop {
+        reason: Some(reason.into()),
+        reason_id: Some(1),
+        class,
+        location: None,
+        symbol: Some("nf_hook_slow+0xa1".into()),
+        iface: None,
+        direction: Direction::Out,
+        len: 60,
+        protocol: Some(if tcp_flags.is_some() { "tcp" } else { "udp" }),
+        ends: Some(PacketEnds {
+            saddr: [10, 0, 0, 1].into(),
+            sport: Some(40_000),
+            daddr: [10, 0, 0, 5].into(),
+            dport: Some(5432),
+        }),
+        tcp_flags,
+        seq: None,
+        icmp: None,
+        about: None,
+        fragment: false,
+        count,
+        first_ns: 1,
+        mixed: false,
+    }
+}
+
+fn close(verdict: Verdict) -> Close {
+    Close {
+        duration_us: Some(1),
+        connect_us: None,
+        accept_wait_us: None,
+        tx_bytes: None,
+        rx_bytes: None,
+        retransmits: None,
+        drops: None,
+        srtt_us: None,
+        min_rtt_us: None,
+        verdict,
+        errno: None,
+        preexisting: false,
+        incomplete: false,
+    }
+}
+
+fn event<'a>(boot_ns: u64, socket: Socket<'a>, kind: Kind<'a>) -> Event<'a> {
+    Event { boot_ns, socket: Some(socket), kind }
+}
+
+fn facts() -> Facts {
+    Facts { netns: Some(NETNS), somaxconn: Some(4096), ports: Some((32_768, 60_999)), conntrack: Some((10, 1000)) }
+}
+
+fn with_facts(facts: Facts) -> Findings {
+    let mut findings = Findings::default();
+    findings.set_facts(facts);
+    findings
+}
+
+#[test]
+fn syns_dropped_by_a_rule() {
+    let (python, mut findings) = (owner("python3", 4121), with_facts(facts()));
+    let drop = drop("NETFILTER_DROP", DropClass::Policy, Some(TCP_SYN), 1);
+    let said = findings.event(&event(5, socket(7, Role::Client, Some(&python)), Kind::Drop(&drop)));
+    assert_eq!(said.map(|finding| finding.name), Some("syn_dropped_by_policy"));
+    for boot_ns in [6, 7] {
+        assert_eq!(findings.event(&event(boot_ns, socket(7, Role::Client, Some(&python)), Kind::Drop(&drop))), None);
+    }
+    let [finding] = &findings.all()[..] else { panic!("{:?}", findings.all()) };
+    assert_eq!(
+        finding.text,
+        "3 SYNs of python3[4121] to 10.0.0.5:5432 were dropped by NETFILTER_DROP (nf_hook_slow+0xa1, out)"
+    );
+    assert_eq!((finding.count, finding.evidence.len()), (3, 3));
+    assert_eq!(finding.evidence[0], Evidence { event: "drop", conn: ConnId(7), boot_ns: 5 });
+}
+
+#[test]
+fn other_packets_of_a_policy_are_not_syns() {
+    let mut findings = with_facts(facts());
+    for flags in [Some(TCP_ACK), Some(TCP_SYN | TCP_ACK), None] {
+        let drop = drop("NETFILTER_DROP", DropClass::Policy, flags, 1);
+        assert_eq!(findings.event(&event(1, socket(1, Role::Client, None), Kind::Drop(&drop))), None);
+    }
+    assert_eq!(findings.all(), []);
+}
+
+#[test]
+fn conntrack_full_and_not_a_rule() {
+    let mut findings = with_facts(Facts { conntrack: Some((1000, 1000)), ..facts() });
+    let drop = drop("NETFILTER_DROP", DropClass::Policy, Some(TCP_SYN), 2);
+    let said = findings.event(&event(1, socket(1, Role::Client, None), Kind::Drop(&drop)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("the conntrack table is full (1000 of 1000): 2 packets dropped")
+    );
+    // The table of another namespace is not known.
+    let mut findings = with_facts(Facts { netns: Some(1), conntrack: Some((1000, 1000)), ..facts() });
+    let said = findings.event(&event(1, socket(1, Role::Client, None), Kind::Drop(&drop)));
+    assert_eq!(said.map(|finding| finding.name), Some("syn_dropped_by_policy"));
+}
+
+#[test]
+fn accept_queue_overflow_tells_the_limits() {
+    let (nginx, mut findings) = (owner("nginx", 812), with_facts(facts()));
+    let listener = socket(1, Role::Listener, Some(&nginx));
+    assert_eq!(findings.event(&event(1, listener, Kind::Listen { backlog: Some(128) })), None);
+    let drop = drop("TCP_LISTEN_OVERFLOW", DropClass::Loss, Some(TCP_SYN), 17);
+    let said = findings.event(&event(2, listener, Kind::Drop(&drop)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some(
+            "the accept queue of nginx[812] on port 80 is full (backlog 128, net.core.somaxconn 4096): 17 packets dropped"
+        )
+    );
+}
+
+#[test]
+fn a_reader_that_does_not_read() {
+    let (dns, mut findings) = (owner("dnsmasq", 77), with_facts(facts()));
+    let drop = drop("SOCKET_RCVBUFF", DropClass::Loss, None, 35);
+    let of_udp = Socket { proto: "udp", lport: Some(53), ..socket(0, Role::Unknown, Some(&dns)) };
+    let said = findings.event(&event(2, of_udp, Kind::Drop(&drop)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some(
+            "dnsmasq[77] does not read fast enough on port 53: 35 packets dropped, its receive buffer is full \
+             (SOCKET_RCVBUFF)"
+        )
+    );
+}
+
+#[test]
+fn a_peer_that_cannot_be_reached() {
+    let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));
+    let client = socket(3, Role::Client, Some(&curl));
+    assert!(findings.event(&event(1, client, Kind::Close(&close(Verdict::Unreachable)))).is_some());
+    let drop = drop("NEIGH_FAILED", DropClass::Loss, Some(TCP_SYN), 3);
+    assert_eq!(findings.event(&event(2, client, Kind::Drop(&drop))), None);
+    assert_eq!(
+        findings.all()[0].text,
+        "10.0.0.5 cannot be reached, no neighbour answers for it: 1 connection failed, 3 packets dropped of curl[5]"
+    );
+}
+
+#[test]
+fn no_port_is_left() {
+    let (load, mut findings) = (owner("load", 9), with_facts(facts()));
+    let client = socket(3, Role::Client, Some(&load));
+    let said = findings.event(&event(1, client, Kind::Connect { errno: Some(libc::EADDRNOTAVAIL) }));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("no local port is left for 10.0.0.5:5432 (ports 32768-60999): 1 connection of load[9] failed")
+    );
+    assert_eq!(findings.event(&event(1, client, Kind::Connect { errno: Some(libc::ENETUNREACH) })), None);
+}
+
+#[test]
+fn nobody_listens_here_or_there() {
+    let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));
+    let client = socket(3, Role::Client, Some(&curl));
+    let said = findings.event(&event(1, client, Kind::Close(&close(Verdict::Refused))));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("nobody listens at 10.0.0.5:5432, or a firewall rejects: 1 connection of curl[5] was refused")
+    );
+    // The RST came from this host: the SYN was dropped here.
+    let drop = drop("NO_SOCKET", DropClass::Refused, Some(TCP_SYN), 1);
+    findings.event(&event(2, client, Kind::Drop(&drop)));
+    assert_eq!(findings.all()[0].text, "nobody listens at 10.0.0.5:5432: 1 connection of curl[5] was refused");
+    // And from elsewhere.
+    let mut findings = with_facts(facts());
+    let stranger = Socket { conn: ConnId::NONE, ..socket(0, Role::Unknown, None) };
+    let said = findings.event(&event(2, stranger, Kind::Drop(&drop)));
+    assert_eq!(said.map(|finding| finding.text).as_deref(), Some("nobody listens at 10.0.0.5:5432: 1 SYN was refused"));
+}
+
+#[test]
+fn no_answer_at_all() {
+    let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));
+    let client = socket(3, Role::Client, Some(&curl));
+    let established = Close { connect_us: Some(300), ..close(Verdict::TimedOut) };
+    assert_eq!(findings.event(&event(1, client, Kind::Close(&established))), None);
+    let said = findings.event(&event(1, client, Kind::Close(&close(Verdict::TimedOut))));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("10.0.0.5:5432 does not answer: 1 connection of curl[5] timed out")
+    );
+}
+
+#[test]
+fn ten_segments_make_a_bad_path() {
+    let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));
+    let again = |what| Kind::Retransmit { state: None, what, seq: None };
+    for conn in 0..9 {
+        let client = socket(conn % 3 + 1, Role::Client, Some(&curl));
+        assert_eq!(findings.event(&event(conn, client, again(Segment::Data))), None);
+        assert_eq!(findings.event(&event(conn, client, again(Segment::Probe))), None);
+    }
+    assert_eq!(findings.all(), []);
+    let said = findings.event(&event(10, socket(1, Role::Client, Some(&curl)), again(Segment::Syn)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("10 segments to 10.0.0.5:5432 had to be sent again, of 3 connections of curl[5]")
+    );
+}
+
+#[test]
+fn what_is_well_says_nothing() {
+    let mut findings = with_facts(facts());
+    for (n, verdict) in Verdict::ALL.into_iter().filter(|verdict| !verdict.is_failure()).enumerate() {
+        let kind = close(verdict);
+        assert_eq!(findings.event(&event(n as u64, socket(1, Role::Client, None), Kind::Close(&kind))), None);
+    }
+    let noise = drop("TCP_OLD_DATA", DropClass::Noise, Some(TCP_ACK), 1000);
+    assert_eq!(findings.event(&event(1, socket(1, Role::Client, None), Kind::Drop(&noise))), None);
+    assert_eq!(findings.all(), []);
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut findings = with_facts(facts());
+    let refused = close(Verdict::Refused);
+    for pid in 1..=20_000 {
+        let (client, curl) = (socket(pid, Role::Client, None), owner("curl", pid as u32));
+        let client = Socket { owner: Some(&curl), rport: Some((pid % 2000) as u16), ..client };
+        findings.event(&event(pid, client, Kind::Close(&refused)));
+    }
+    assert_eq!(findings.cases.len(), MOST_CASES);
+    let counted: u64 = findings.all().iter().map(|finding| finding.count).sum();
+    assert_eq!(counted + findings.untold(), 20_000);
+    assert!(
+        findings.cases.values().all(|case| case.evidence.len() <= MOST_EVIDENCE && case.owners.len() <= MOST_OWNERS)
+    );
+    assert!(findings.all()[0].text.ends_with("and others were refused"), "{}", findings.all()[0].text);
+}
+
+#[test]
+fn names_are_unique() {
+    let names: HashSet<&str> = RULES.iter().map(|rule| rule.name).collect();
+    assert_eq!(names.len(), RULES.len());
+}
