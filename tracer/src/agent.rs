@@ -26,6 +26,7 @@ use crate::{
     core::{Core, Input, Seed},
     feed::PacketFeed,
     filter::Filter,
+    findings::Facts,
     kernel::{
         backend::Hook,
         debug_log::DebugLog,
@@ -33,10 +34,10 @@ use crate::{
         ring::Ring,
     },
     present::summary::{Incomplete, Tally},
-    proc::root::ProcRoot,
+    proc::{netns, root::ProcRoot},
     shown::Shown,
     snapshot::{self, Snapshot},
-    stream::{Event, Sink},
+    stream::{Event, Finding, Sink},
 };
 
 /// How long the connections of a command that has ended may take to close.
@@ -140,6 +141,8 @@ pub struct Outcome {
     pub stop: Stop,
     /// What was shown.
     pub tally: Tally,
+    /// What follows from it.
+    pub findings: Vec<Finding>,
     /// What was lost.
     pub lost: Lost,
     /// Sockets of which not everything was seen.
@@ -279,6 +282,7 @@ impl<'p> Agent<'p> {
                 }
                 _ = look.tick() => {
                     self.look_for_losses();
+                    self.shown.set_facts(facts(&self.root));
                     self.drain();
                 }
                 // `run` passes them on to its command, and ends when that does.
@@ -485,6 +489,7 @@ impl<'p> Agent<'p> {
             },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,
+            findings: self.shown.findings(),
             tally: self.shown.into_tally(),
             end_ns,
         }
@@ -539,6 +544,11 @@ fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn S
     } else {
         core.apply(Input::Record(record), sink);
     }
+}
+
+/// The limits of this host's own namespace.
+fn facts(root: &ProcRoot) -> Facts {
+    Facts::read(root.path(), netns::current(root))
 }
 
 /// Loading and the first look at /proc took memory that will not be needed again.

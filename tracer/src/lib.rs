@@ -9,9 +9,9 @@ pub mod core;
 pub mod explain;
 pub mod feed;
 pub mod filter;
+pub mod findings;
 #[cfg(test)]
 mod fuzz;
-pub mod findings;
 mod gate;
 pub mod kernel;
 pub mod logging;

@@ -2,8 +2,9 @@
 
 use crate::{
     filter::Filter,
+    findings::{Facts, Findings},
     present::summary::Tally,
-    stream::{Event, Sink},
+    stream::{Event, Finding, Kind, Sink},
 };
 
 /// Counts and limits.
@@ -14,6 +15,7 @@ pub struct Shown {
     count: u64,
     hidden: u64,
     tally: Tally,
+    findings: Findings,
 }
 
 impl Shown {
@@ -21,7 +23,7 @@ impl Shown {
     /// events nothing is.
     #[must_use]
     pub fn new(filter: Filter, limit: Option<u64>) -> Self {
-        Self { filter, limit, count: 0, hidden: 0, tally: Tally::default() }
+        Self { filter, limit, count: 0, hidden: 0, tally: Tally::default(), findings: Findings::default() }
     }
 
     /// Whether the limit is reached.
@@ -34,6 +36,17 @@ impl Shown {
     #[must_use]
     pub const fn hidden(&self) -> u64 {
         self.hidden
+    }
+
+    /// The limits of the host, as they are now.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.findings.set_facts(facts);
+    }
+
+    /// What follows from what was seen, with final counts.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        self.findings.all()
     }
 
     /// What it all adds up to.
@@ -60,6 +73,15 @@ impl<S: Sink + ?Sized> Sink for Through<'_, S> {
         if self.shown.is_full() {
             return;
         }
+        self.pass_on(event);
+        if let Some(finding) = self.shown.findings.event(event) {
+            self.pass_on(&Event { kind: Kind::Finding(&finding), ..*event });
+        }
+    }
+}
+
+impl<S: Sink + ?Sized> Through<'_, S> {
+    fn pass_on(&mut self, event: &Event<'_>) {
         let shows = self.shown.filter.shows(&event.kind);
         self.shown.tally.event(event, shows);
         if shows {

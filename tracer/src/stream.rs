@@ -398,6 +398,32 @@ impl Segment {
     }
 }
 
+/// A conclusion from several events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which rule.
+    pub name: &'static str,
+    /// The sentence. It has hostile bytes in it (names of processes and devices).
+    pub text: String,
+    /// Commands that tell more.
+    pub look: &'static [&'static str],
+    /// Packets or connections, whatever the rule counts.
+    pub count: u64,
+    /// The first events that it rests on.
+    pub evidence: Vec<Evidence>,
+}
+
+/// One of the events that a finding rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The event's kind.
+    pub event: &'static str,
+    /// Its connection; [`ConnId::NONE`] if it has none.
+    pub conn: ConnId,
+    /// Its time.
+    pub boot_ns: u64,
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<'a> {
@@ -460,6 +486,8 @@ pub enum Kind<'a> {
     },
     /// The kernel dropped a packet.
     Drop(&'a Drop),
+    /// What several events add up to: said once, when there is enough for it.
+    Finding(&'a Finding),
     /// Events of one class could not be delivered.
     Lost {
         /// `lifecycle`, `process` …
@@ -471,7 +499,7 @@ pub enum Kind<'a> {
 
 impl Kind<'_> {
     /// The kinds by their names in the stream, the ones that `--event` takes.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 14] = [
         "listen",
         "connect",
         "established",
@@ -482,6 +510,7 @@ impl Kind<'_> {
         "reset",
         "error",
         "drop",
+        "finding",
         "close",
         "lost",
         "summary",
@@ -502,6 +531,7 @@ impl Kind<'_> {
             Self::Retransmit { .. } => "retransmit",
             Self::Reset { .. } => "reset",
             Self::Drop(_) => "drop",
+            Self::Finding(_) => "finding",
             Self::Lost { .. } => "lost",
         }
     }

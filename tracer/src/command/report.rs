@@ -76,6 +76,7 @@ pub fn summary(
         lost: lost.classes().into_iter().filter(|(_, count)| *count > 0).collect(),
         incomplete: outcome.incomplete,
         filtered: outcome.filtered,
+        findings: outcome.findings,
         cost: Cost {
             programs: outcome
                 .programs

@@ -28,7 +28,7 @@ use glob::Glob;
 use parse::{Cgroup, ContainerName, PortRange, Prefix, ReasonName};
 
 /// The kinds that `--event` takes: those that are in the stream.
-pub const EVENTS: [&str; 12] = [
+pub const EVENTS: [&str; 13] = [
     "listen",
     "connect",
     "established",
@@ -39,6 +39,7 @@ pub const EVENTS: [&str; 12] = [
     "reset",
     "error",
     "drop",
+    "finding",
     "close",
     "lost",
 ];
@@ -140,6 +141,8 @@ impl Filter {
         match kind {
             // Nobody should take an incomplete stream for a complete one.
             Kind::Lost { .. } => !self.event.exclude.contains(&name),
+            // Whatever it was drawn from.
+            Kind::Finding(_) => self.event.passes(|event| *event == name),
             Kind::Close(close) => {
                 self.event.passes(|event| *event == name) && self.wants_end(close) && self.wants_reason(kind)
             }

@@ -9,7 +9,7 @@ mod rules;
 
 use std::{collections::HashMap, net::IpAddr, rc::Rc};
 
-use crate::stream::{ConnId, Event, Kind, Owner};
+use crate::stream::{ConnId, Event, Evidence, Finding, Kind, Owner};
 
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
@@ -36,17 +36,6 @@ pub struct Subject {
     pub netns: Option<u32>,
     /// A reason or a device.
     pub what: Option<Rc<str>>,
-}
-
-/// One of the events that a finding rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evidence {
-    /// The event's kind.
-    pub event: &'static str,
-    /// Its connection; [`ConnId::NONE`] if it has none.
-    pub conn: ConnId,
-    /// Its time.
-    pub boot_ns: u64,
 }
 
 /// What has been seen of one subject.
@@ -126,21 +115,6 @@ pub struct Weight {
     pub connections: u64,
     /// It leaves no doubt.
     pub certain: bool,
-}
-
-/// A conclusion.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Which rule.
-    pub name: &'static str,
-    /// The sentence. It has hostile bytes in it (names of processes and devices).
-    pub text: String,
-    /// Commands that tell more.
-    pub look: &'static [&'static str],
-    /// Packets or connections, whatever the rule counts.
-    pub count: u64,
-    /// The first events that it rests on.
-    pub evidence: Vec<Evidence>,
 }
 
 /// All cases of one run.

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use tracer_common::drops::{Direction, TCP_ACK, TCP_SYN};
 
-use super::{Case, Facts, Finding, Subject, Weight};
-use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Kind, Role, Segment, Socket, Verdict};
+use super::{Case, Facts, Subject, Weight};
+use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Finding, Kind, Role, Segment, Socket, Verdict};
 
 /// A rule.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ pub(super) mod packets;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::stream::{Close, ConnId, Event, Kind, Owner, Sink, Socket};
+use crate::stream::{Close, ConnId, Event, Finding, Kind, Owner, Sink, Socket};
 
 use super::clock::{Rfc3339, WallClock};
 use super::errno;
@@ -182,12 +182,42 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
         Kind::Retransmit { state, what, seq } => packets::write_retransmit(out, state, what, seq),
         Kind::Reset { received, reason } => packets::write_reset(out, received, reason),
         Kind::Drop(drop) => packets::write_drop(out, drop),
+        Kind::Finding(finding) => {
+            out.push(b',');
+            write_finding(out, finding);
+        }
         Kind::Lost { class, count } => {
             name(out, b",\"class\":\"", class);
             out.extend_from_slice(b",\"count\":");
             number(out, count);
         }
     }
+}
+
+/// What a finding says, with the keys that the summary has of it too.
+pub(super) fn write_finding(out: &mut Vec<u8>, finding: &Finding) {
+    name(out, b"\"name\":\"", finding.name);
+    out.extend_from_slice(b",\"text\":");
+    string(out, &finding.text);
+    out.extend_from_slice(b",\"count\":");
+    number(out, finding.count);
+    out.extend_from_slice(b",\"look\":");
+    list(out, finding.look, |out, command| string(out, command));
+    out.extend_from_slice(b",\"evidence\":");
+    list(out, &finding.evidence, |out, evidence| {
+        name(out, b"{\"event\":\"", evidence.event);
+        out.extend_from_slice(b",\"conn\":");
+        if evidence.conn == ConnId::NONE {
+            out.extend_from_slice(b"null");
+        } else {
+            out.push(b'"');
+            number(out, evidence.conn.0);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b",\"boot_ns\":");
+        number(out, evidence.boot_ns);
+        out.push(b'}');
+    });
 }
 
 fn write_close(out: &mut Vec<u8>, close: &Close) {

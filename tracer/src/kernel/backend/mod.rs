@@ -1,4 +1,4 @@
-//! Which program serves which hook: the chains ([`chain`]), the choice ([`choose`]) and what it costs
+//! Which program serves which hook: the chains ([`chain()`]), the choice ([`choose`]) and what it costs
 //! ([`degradations`]).
 
 mod chain;

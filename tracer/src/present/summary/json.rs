@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
-use super::super::{json::string, number::append as number};
+use super::super::{
+    json::{string, write_finding},
+    number::append as number,
+};
 use super::{ProgramCost, Summary};
 
 impl Summary {
@@ -18,6 +21,13 @@ impl Summary {
         out.extend_from_slice(b",\"connections\":");
         number(out, self.connections);
         counts(out, ",\"verdicts\":", self.verdicts.iter().map(|(verdict, count)| (verdict.name(), *count)));
+        out.extend_from_slice(b",\"findings\":[");
+        separated(out, self.findings.iter(), |out, finding| {
+            out.push(b'{');
+            write_finding(out, finding);
+            out.push(b'}');
+        });
+        out.push(b']');
         counts(out, ",\"drops\":", self.drops.iter().map(|(reason, count)| (reason.as_str(), *count)));
         out.extend_from_slice(b",\"cost\":{\"programs\":[");
         separated(out, self.cost.programs.iter(), program);
@@ -101,7 +111,7 @@ mod tests {
             "duration_ns": 12_400_000_000_u64,
             "events": {"connect": 1204, "close": 1204}, "lost": {},
             "incomplete": {"sockets_untracked": 0, "closes_recovered": 0}, "filtered": 88, "connections": 1204,
-            "verdicts": {"closed_local": 1192, "refused": 12}, "drops": {},
+            "verdicts": {"closed_local": 1192, "refused": 12}, "findings": [], "drops": {},
             "cost": {
                 "programs": [
                     {"name": "inet_sock_set_state", "run_ns": 366_000_000, "runs": 1_000_000, "missed": 0},

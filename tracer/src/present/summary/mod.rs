@@ -6,7 +6,7 @@ mod text;
 
 pub use tally::{Row, Tally};
 
-use crate::stream::Verdict;
+use crate::stream::{Finding, Verdict};
 
 /// What a BPF program cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct Summary {
     pub filtered: u64,
     /// Connections (not listeners) that ended or were open at the end.
     pub connections: u64,
+    /// What follows from what was seen.
+    pub findings: Vec<Finding>,
     /// How they ended.
     pub verdicts: Vec<(Verdict, u64)>,
     /// Packets that were dropped, by reason.
@@ -105,6 +107,7 @@ pub(super) fn sample() -> Summary {
         filtered: 88,
         connections: 1204,
         verdicts: vec![(Verdict::ClosedLocal, 1192), (Verdict::Refused, 12)],
+        findings: Vec::new(),
         drops: Vec::new(),
         cost: Cost {
             programs: vec![

@@ -8,6 +8,8 @@ use super::{Row, Summary};
 
 /// Nothing is longer.
 const COLUMNS: usize = 100;
+/// Findings that are shown in full.
+const MOST_FINDINGS: usize = 10;
 /// Columns of a name in a table.
 const NAME: usize = 48;
 
@@ -17,6 +19,18 @@ impl Summary {
     pub fn to_text(&self) -> String {
         let mut out = String::new();
         self.totals(&mut out);
+        if !self.findings.is_empty() {
+            out.push_str("\nwhat stands out\n");
+        }
+        for finding in self.findings.iter().take(MOST_FINDINGS) {
+            let mut text = String::new();
+            escape::push(&mut text, &finding.text);
+            wrapped(&mut out, "  ", &text);
+            wrapped(&mut out, "    look: ", &finding.look.join("; "));
+        }
+        if let Some(more) = self.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
+            line(&mut out, format_args!("  and {more} more: --json has them all"));
+        }
         if !self.verdicts.is_empty() {
             out.push_str("\nconnections  ended\n");
             for (verdict, count) in &self.verdicts {

@@ -88,6 +88,8 @@ impl Details {
                 }
             }
             Kind::Drop(drop) => self.drop(drop, wide),
+            // A sentence of its own.
+            Kind::Finding(_) => {}
             Kind::Lost { class, count } => self.push(format_args!("{} {class} events were lost", Count(count))),
         }
     }

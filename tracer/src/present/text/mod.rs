@@ -15,7 +15,7 @@ mod ends;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::stream::{DropClass, Event, Kind, Owner, Role, Sink, Socket, Verdict};
+use crate::stream::{DropClass, Event, Finding, Kind, Owner, Role, Sink, Socket, Verdict};
 
 use super::clock::{TimeOfDay, WallClock};
 use super::escape;
@@ -82,6 +82,7 @@ impl Meaning {
 /// The word for an event, and what it means.
 fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
     let meaning = match kind {
+        Kind::Finding(_) => Meaning::Warning,
         Kind::Connect { errno: Some(_) } | Kind::Error { .. } | Kind::Lost { .. } => Meaning::Failure,
         Kind::Established { .. } => Meaning::Good,
         Kind::Open { .. } | Kind::State { .. } => Meaning::Done,
@@ -225,6 +226,22 @@ impl<W: Write> TextSink<W> {
         }
     }
 
+    /// A sentence instead of the columns; the summary has what does not fit.
+    fn finding(&mut self, finding: &Finding) {
+        let room = if self.options.wide { usize::MAX } else { COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 };
+        let mut text = String::new();
+        escape::push_cut(&mut text, &finding.text, room);
+        self.line.extend_from_slice(text.as_bytes());
+        self.line_done();
+    }
+
+    fn line_done(&mut self) {
+        let out = self.output.line();
+        out.extend_from_slice(self.line.trim_ascii_end());
+        out.push(b'\n');
+        self.output.line_done();
+    }
+
     fn wide_tail(&mut self, socket: &Socket<'_>, kind: &Kind<'_>) {
         self.details.wide(socket, kind);
         let used = ends::whole(&mut self.line, socket);
@@ -244,6 +261,9 @@ impl<W: Write> Sink for TextSink<W> {
         self.line.push(b' ');
         self.word(&event.kind);
         self.line.push(b' ');
+        if let Kind::Finding(finding) = event.kind {
+            return self.finding(finding);
+        }
         self.process(event.socket.as_ref().and_then(|socket| socket.owner));
         self.line.push(b' ');
         self.details.of(&event.kind, self.options.wide);
@@ -254,11 +274,7 @@ impl<W: Write> Sink for TextSink<W> {
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
             None => self.line.extend_from_slice(self.details.cut(TAIL)),
         }
-        let line = self.line.trim_ascii_end();
-        let out = self.output.line();
-        out.extend_from_slice(line);
-        out.push(b'\n');
-        self.output.line_done();
+        self.line_done();
     }
 }
 
