@@ -75,7 +75,8 @@ impl<S: Sink + ?Sized> Sink for Through<'_, S> {
         }
         self.pass_on(event);
         if let Some(finding) = self.shown.findings.event(event) {
-            self.pass_on(&Event { kind: Kind::Finding(&finding), ..*event });
+            // Of no single socket: it names the connections that it rests on.
+            self.pass_on(&Event { boot_ns: event.boot_ns, socket: None, kind: Kind::Finding(&finding) });
         }
     }
 }

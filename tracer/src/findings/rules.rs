@@ -173,9 +173,10 @@ pub const RULES: [Rule; 9] = [
         least: 1,
         speaks: |event, _| match event.kind {
             Kind::Drop(drop) if drop.class == DropClass::Refused && is_syn(drop) => {
-                // That of a connection that is followed is counted at its end.
+                // That of a connection on this host is counted at its end.
                 let followed = event.socket.is_some_and(|socket| socket.conn != ConnId::NONE);
-                let packets = if followed { 0 } else { drop.count };
+                let here = followed || drop.iface.as_deref() == Some("lo");
+                let packets = if here { 0 } else { drop.count };
                 Some((destination(event, drop)?, Weight { packets, certain: true, ..Weight::default() }))
             }
             Kind::Close(close) if close.verdict == Verdict::Refused => {
