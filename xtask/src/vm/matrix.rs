@@ -39,7 +39,7 @@ pub fn run(tree: &Tree) -> Result<()> {
         println!("SKIPPED, no other kernel was tried: {reason}");
         return Ok(());
     }
-    // Everything on every kernel takes twice as long; `cargo xtask vm` does that.
+    // Everything takes an hour and more; `cargo xtask vm` does that.
     let args = Args { brief: true, ..Args::default() };
     let ready = setup::ensure(tree, &[Purpose::Vm], true).and_then(|()| fetch(&args.kernels));
     let kernels = match ready {
