@@ -74,7 +74,8 @@ impl<S: Sink + ?Sized> Sink for Through<'_, S> {
             return;
         }
         self.pass_on(event);
-        if let Some(finding) = self.shown.findings.event(event) {
+        // The event itself may have been the last that is wanted.
+        if let Some(finding) = self.shown.findings.event(event).filter(|_| !self.shown.is_full()) {
             // Of no single socket: it names the connections that it rests on.
             self.pass_on(&Event { boot_ns: event.boot_ns, socket: None, kind: Kind::Finding(&finding) });
         }

@@ -307,6 +307,17 @@ impl DropClass {
     }
 }
 
+/// The name of a direction; `None` if it is not known.
+#[must_use]
+pub const fn direction(direction: Direction) -> Option<&'static str> {
+    match direction {
+        Direction::In => Some("in"),
+        Direction::Out => Some("out"),
+        Direction::Forward => Some("forward"),
+        Direction::Unknown => None,
+    }
+}
+
 /// Where a packet came from and went to, as its headers say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PacketEnds {

@@ -9,7 +9,7 @@ mod rules;
 
 use std::{collections::HashMap, net::IpAddr, rc::Rc};
 
-use crate::stream::{ConnId, Event, Evidence, Finding, Kind, Owner};
+use crate::stream::{self, ConnId, Event, Evidence, Finding, Kind, Owner};
 
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
@@ -90,7 +90,7 @@ impl Case {
             && self.symbol.is_none()
         {
             self.symbol.clone_from(&drop.symbol);
-            self.direction = rules::direction(drop.direction);
+            self.direction = stream::direction(drop.direction);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use tracer_common::drops::{Direction, TCP_ACK, TCP_SYN};
+use tracer_common::drops::{TCP_ACK, TCP_SYN};
 
 use super::{Case, Facts, Subject, Weight};
 use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Finding, Kind, Role, Segment, Socket, Verdict};
@@ -120,6 +120,10 @@ pub const RULES: [Rule; 9] = [
             let port = case.subject.port.map_or(String::new(), |port| format!(" on port {port}"));
             let cause = case.subject.what.as_deref().unwrap_or("full");
             let count = counted(case.packets, "packet");
+            if cause == "PROTO_MEM" {
+                // That is no fault of the process: the limit is the host's.
+                return format!("{count} to {who}{port} dropped: the memory of its protocol is used up (PROTO_MEM)");
+            }
             format!("{who} does not read fast enough{port}: {count} dropped, its receive buffer is full ({cause})")
         },
         look: &["ss -ulnpm", "sysctl net.core.rmem_max net.ipv4.udp_mem net.ipv4.tcp_rmem"],
@@ -200,7 +204,9 @@ pub const RULES: [Rule; 9] = [
         least: 1,
         speaks: |event, _| match event.kind {
             Kind::Close(close)
-                if close.verdict == Verdict::TimedOut && close.connect_us.is_none() && !close.preexisting =>
+                if close.verdict == Verdict::TimedOut
+                    && close.connect_us.is_none()
+                    && !(close.preexisting || close.incomplete) =>
             {
                 let socket = event.socket.as_ref().filter(|socket| socket.role == Role::Client)?;
                 Some((remote(socket), ONE_CONNECTION))
@@ -272,16 +278,6 @@ fn destination(event: &Event<'_>, drop: &Drop) -> Option<Subject> {
 /// The other end of a connection.
 fn remote(socket: &Socket<'_>) -> Subject {
     Subject { addr: socket.raddr, port: socket.rport, netns: socket.netns, ..Subject::default() }
-}
-
-/// The name of a direction; `None` if it is not known.
-pub(super) const fn direction(direction: Direction) -> Option<&'static str> {
-    match direction {
-        Direction::In => Some("in"),
-        Direction::Out => Some("out"),
-        Direction::Forward => Some("forward"),
-        Direction::Unknown => None,
-    }
 }
 
 fn end(case: &Case) -> String {

@@ -275,3 +275,22 @@ fn names_are_unique() {
     let names: HashSet<&str> = RULES.iter().map(|rule| rule.name).collect();
     assert_eq!(names.len(), RULES.len());
 }
+
+#[test]
+fn a_limit_of_the_host_is_not_the_readers_fault() {
+    let (dns, mut findings) = (owner("dnsmasq", 77), with_facts(facts()));
+    let drop = drop("PROTO_MEM", DropClass::Loss, None, 2);
+    let of_udp = Socket { proto: "udp", lport: Some(53), ..socket(0, Role::Unknown, Some(&dns)) };
+    let said = findings.event(&event(2, of_udp, Kind::Drop(&drop)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("2 packets to dnsmasq[77] on port 53 dropped: the memory of its protocol is used up (PROTO_MEM)")
+    );
+}
+
+#[test]
+fn a_handshake_that_was_missed_is_no_missing_answer() {
+    let mut findings = with_facts(facts());
+    let missed = Close { incomplete: true, ..close(Verdict::TimedOut) };
+    assert_eq!(findings.event(&event(1, socket(3, Role::Client, None), Kind::Close(&missed))), None);
+}

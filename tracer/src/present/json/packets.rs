@@ -1,19 +1,7 @@
 //! What the stream says of packets.
 
-use tracer_common::drops::Direction;
-
 use super::{address, name, number, optional, optional_string, string};
-use crate::stream::{Drop, PacketEnds, Segment, TcpState};
-
-/// The name of a direction; `None` if it is not known.
-pub const fn direction(direction: Direction) -> Option<&'static str> {
-    match direction {
-        Direction::In => Some("in"),
-        Direction::Out => Some("out"),
-        Direction::Forward => Some("forward"),
-        Direction::Unknown => None,
-    }
-}
+use crate::stream::{self, Drop, PacketEnds, Segment, TcpState};
 
 /// The flags of TCP as tcpdump writes them: `S`, `S.`, `P.`, `F.`, `R`.
 pub fn push_tcp_flags(out: &mut Vec<u8>, flags: u8) {
@@ -43,7 +31,7 @@ pub fn write_drop(out: &mut Vec<u8>, drop: &Drop) {
     out.extend_from_slice(b",\"iface\":");
     optional_string(out, drop.iface.as_deref());
     out.extend_from_slice(b",\"direction\":");
-    optional_string(out, direction(drop.direction));
+    optional_string(out, stream::direction(drop.direction));
     optional(out, b",\"len\":", Some(drop.len));
     out.extend_from_slice(b",\"protocol\":");
     optional_string(out, drop.protocol);

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::io::Write as _;
 
-use crate::stream::{Close, Drop, Kind, Socket, Verdict};
+use crate::stream::{self, Close, Drop, Kind, Socket, Verdict};
 
 use super::super::errno::Errno;
 use super::super::escape;
-use super::super::json::packets::{direction, push_tcp_flags};
+use super::super::json::packets::push_tcp_flags;
 use super::super::unit::{Bytes, Count, Micros};
 use super::ends;
 
@@ -137,7 +137,7 @@ impl Details {
         if let Some(iface) = &drop.iface {
             self.push_hostile(format_args!("dev="), iface);
         }
-        if let Some(direction) = direction(drop.direction) {
+        if let Some(direction) = stream::direction(drop.direction) {
             self.push(format_args!("{direction}"));
         }
         self.push(format_args!("{}", Bytes(drop.len.into())));
