@@ -120,8 +120,9 @@ pub struct DropRecord {
     pub direction: u8,
     /// `DROP_*`.
     pub flags: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    /// Number of the kernel's stack in `STACKS`, plus one; 0 for none. For several packets, that of
+    /// one of them.
+    pub stack: u16,
     /// Whose it was.
     pub socket: PacketSocket,
 }
@@ -131,6 +132,15 @@ pub const NO_REASON: u32 = u32::MAX;
 
 /// The packets that were folded have only reason and location in common.
 pub const DROP_MIXED: u8 = 1 << 0;
+/// The kernel's stack was to be taken: if `stack` is 0 it could not be.
+pub const DROP_STACK: u8 = 1 << 1;
+
+/// Different kernel stacks that are kept, each in a place that its hash chooses. A number has to fit
+/// into [`DropRecord::stack`].
+pub const STACKS: u32 = 8192;
+/// Frames that are kept of a stack, those next to the drop: the way of a segment from connect() over
+/// the loopback device into the receiving side takes about forty.
+pub const STACK_FRAMES: u32 = 64;
 
 /// A place where equal drops are counted, in the kernel side's `FOLDS`.
 ///
@@ -217,5 +227,6 @@ const _: () = {
     assert!(size_of::<DropRecord>() == 296);
     assert!(size_of::<Fold>() == 352);
     assert!(size_of::<SegmentRecord>() == 96);
+    assert!(STACKS < u16::MAX as u32);
     assert!(align_of::<DropRecord>() == 8 && align_of::<SegmentRecord>() == 8);
 };

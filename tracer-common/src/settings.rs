@@ -323,6 +323,8 @@ pub const WANT_CONNECT_EXIT: u32 = 1 << 1;
 pub const WANT_ACCEPT: u32 = 1 << 2;
 /// Processes (fork, exec, exit) are recorded.
 pub const WANT_PROCESSES: u32 = 1 << 3;
+/// Drops are recorded with the kernel's stack.
+pub const WANT_STACKS: u32 = 1 << 4;
 
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use crate::drops::Scratch;
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, StackTrace},
 };
 use tracer_common::{
     counter::{COUNTERS, Counter},
@@ -92,6 +92,11 @@ pub static FOLDS: PerCpuArray<Fold> = PerCpuArray::with_max_entries(PLACES, 0);
 /// Where one CPU works on one dropped packet.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Kernel stacks of drops. Of use only if they are asked for: else the agent makes it an array of one
+/// number, because already the existence of such a map costs every CPU its buffers.
+#[map]
+pub static STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
 
 /// Adds one to a counter.
 #[inline(always)]

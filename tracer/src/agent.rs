@@ -216,10 +216,11 @@ impl<'p> Agent<'p> {
         let mut core = Core::new(filter.clone());
         core.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() }, &mut Nowhere);
         let feed = match packets {
-            Some(PacketSession { reasons, symbols }) => {
+            Some(PacketSession { reasons, symbols, stacks }) => {
                 let drops = kernel.backend(Hook::Drop).is_some();
                 core.apply(Input::Packets { reasons, drops }, &mut Nowhere);
-                Some(PacketFeed::new(kernel.drops_ring()?, kernel.folds()?, symbols))
+                let stacks = if stacks { Some(kernel.stacks()?) } else { None };
+                Some(PacketFeed::new(kernel.drops_ring()?, kernel.folds()?, symbols, stacks))
             }
             None => None,
         };
@@ -486,6 +487,7 @@ impl<'p> Agent<'p> {
             incomplete: Incomplete {
                 sockets_untracked: self.known.get(Counter::SocketsUntracked),
                 closes_recovered: self.known.get(Counter::ClosesRecovered),
+                stacks_missing: self.known.get(Counter::StacksMissing),
             },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,

@@ -16,7 +16,7 @@ use tracer_common::{
 
 use crate::{
     core::{Core, Gate, Input},
-    kernel::{folds::Folds, ring::Ring, symbols::KernelSymbols},
+    kernel::{folds::Folds, ring::Ring, stacks::Stacks, symbols::KernelSymbols},
     proc::{fd::SocketHolders, root::ProcRoot},
     stream::Sink,
 };
@@ -45,6 +45,8 @@ pub struct PacketFeed {
     ring: Ring,
     folds: Folds,
     symbols: KernelSymbols,
+    /// `None` if nobody has asked for them.
+    stacks: Option<Stacks>,
     waiting: VecDeque<Waiting>,
     searched: Option<Instant>,
 }
@@ -66,8 +68,8 @@ impl PacketFeed {
 
     /// Nothing came yet.
     #[must_use]
-    pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols) -> Self {
-        Self { ring, folds, symbols, waiting: VecDeque::new(), searched: None }
+    pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols, stacks: Option<Stacks>) -> Self {
+        Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), searched: None }
     }
 
     /// Whether there is room for more.
@@ -129,6 +131,10 @@ impl PacketFeed {
         if let Some(address) = wanted.symbol {
             let name = self.symbols.get().name(address);
             core.apply(Input::Symbol(address, name), sink);
+        }
+        if let Some((number, location)) = wanted.stack {
+            let frames = self.stacks.as_ref().and_then(|all| all.names(number, location, self.symbols.get()));
+            core.apply(Input::Stack { number, location, frames }, sink);
         }
         if let Some(inode) = wanted.holders
             && self.searched.is_none_or(|last| last.elapsed() >= SEARCH)

@@ -331,6 +331,19 @@ pub struct PacketEnds {
     pub dport: Option<u16>,
 }
 
+/// The kernel's stack at a drop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Stack {
+    /// Nobody has asked for it.
+    #[default]
+    NotAsked,
+    /// It could not be taken, kept or named.
+    Missing,
+    /// `function+0xoffset`, from the call that dropped the packet outwards. Of several packets, that
+    /// of one of them.
+    Known(Rc<[Rc<str>]>),
+}
+
 /// A packet, or several equal ones, that the kernel dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drop {
@@ -370,6 +383,8 @@ pub struct Drop {
     pub first_ns: u64,
     /// Of the packets only reason and location are known to be the same.
     pub mixed: bool,
+    /// How the kernel came to it.
+    pub stack: Stack,
 }
 
 impl Drop {

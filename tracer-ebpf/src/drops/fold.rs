@@ -5,17 +5,20 @@
 
 use tracer_common::{
     counter::Counter,
-    drops::{DROP_MIXED, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS},
+    drops::{DROP_MIXED, DROP_STACK, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS},
     packet::Packet,
     record::RecordKind,
+    settings::WANT_STACKS,
 };
 
 use super::{
     Dropped, Scratch, attribution, now, ring,
     skb::{Skb, number},
+    stack,
 };
 use crate::{
     emit,
+    globals::wants,
     identity::{self, Site},
     maps::{FOLDS, count},
     offset, setting,
@@ -106,7 +109,7 @@ fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u
         }
         begin(fold, hash, at);
         fill(&mut fold.record, drop, scratch, dev, sk, at);
-        fold.record.flags = DROP_MIXED;
+        fold.record.flags |= DROP_MIXED;
         end(fold);
     }
     add(fold, at);
@@ -156,7 +159,12 @@ fn fill<S: Skb>(record: &mut DropRecord, drop: Dropped<S>, scratch: &mut Scratch
     record.len = drop.skb.length(scratch.packet.flow.family != 0);
     record.packet = scratch.packet;
     record.flags = 0;
-    record.reserved = [0; 2];
+    record.stack = 0;
+    // Of those that are told only: it costs more than all the rest, and folds are many.
+    if wants(WANT_STACKS) {
+        record.flags = DROP_STACK;
+        record.stack = stack::take(drop.context);
+    }
     attribution::device(record, dev);
     let owner = if drop.rx_sk != 0 { drop.rx_sk } else { sk };
     attribution::socket(&mut record.socket, owner, drop.rx_sk != 0);

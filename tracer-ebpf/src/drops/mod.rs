@@ -9,6 +9,7 @@ mod fold;
 mod ring;
 mod segment;
 mod skb;
+mod stack;
 
 use tracer_common::{
     counter::Counter,
@@ -47,6 +48,8 @@ pub struct Dropped<S> {
     pub location: u64,
     /// `NO_REASON` where this kernel has none.
     pub reason: u32,
+    /// The program's own, for helpers that want it.
+    pub context: *mut core::ffi::c_void,
 }
 
 /// `kfree_skb`: in any context, interrupts included.

@@ -2,6 +2,7 @@
 //! and `struct sock *rx_sk` from 6.11 on (commit c53795d48ee8).
 
 use aya_ebpf::{
+    EbpfContext as _,
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
@@ -20,7 +21,8 @@ fn passes(arguments: u32) -> bool {
 
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb__btf(ctx: BtfTracePointContext) -> i32 {
-    let mut drop = Dropped { skb: TrustedSkb(ctx.arg(0)), rx_sk: 0, location: ctx.arg(1), reason: NO_REASON };
+    let (skb, context) = (TrustedSkb(ctx.arg(0)), ctx.as_ptr());
+    let mut drop = Dropped { skb, rx_sk: 0, location: ctx.arg(1), reason: NO_REASON, context };
     if passes(3) {
         drop.reason = ctx.arg(2);
     }
@@ -35,7 +37,8 @@ pub fn kfree_skb__btf(ctx: BtfTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "kfree_skb")]
 pub fn kfree_skb__raw(ctx: RawTracePointContext) -> i32 {
-    let mut drop = Dropped { skb: RawSkb(ctx.arg(0)), rx_sk: 0, location: ctx.arg(1), reason: NO_REASON };
+    let (skb, context) = (RawSkb(ctx.arg(0)), ctx.as_ptr());
+    let mut drop = Dropped { skb, rx_sk: 0, location: ctx.arg(1), reason: NO_REASON, context };
     if passes(3) {
         drop.reason = ctx.arg(2);
     }
@@ -60,6 +63,7 @@ pub fn kfree_skb__classic(ctx: TracePointContext) -> u32 {
         rx_sk: word(offset!(kfree_format_rx_sk)),
         location: word(offset!(kfree_format_location)),
         reason: NO_REASON,
+        context: ctx.as_ptr(),
     };
     if offset!(kfree_format_reason) != ABSENT {
         // SAFETY: as above.

@@ -79,6 +79,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub all: bool,
 
+    /// With each drop the kernel's calls that led to it
+    #[arg(long)]
+    pub stack: bool,
+
     /// No banner, no summary, no warnings
     #[arg(short, long)]
     pub quiet: bool,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use log::{debug, warn};
-use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROCESSES, WANT_STATES};
+use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROCESSES, WANT_STACKS, WANT_STATES};
 
 use crate::{
     cli::{KernelArgs, OutputArgs, Types},
@@ -117,6 +117,8 @@ pub struct PacketSession {
     pub reasons: Reasons,
     /// Names of call sites.
     pub symbols: KernelSymbols,
+    /// The kernel's stacks are recorded.
+    pub stacks: bool,
 }
 
 /// Dropped packets that are told one by one in a second, at the most, all CPUs together; beyond
@@ -165,7 +167,8 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     }
     let degradations =
         degradations(&kernel.choices, host.no_btf.is_none(), &host.resolved.offsets, &host.resolved.missing);
-    let packets = symbols.map(|symbols| PacketSession { reasons: host.reasons, symbols });
+    let stacks = plan.settings.wants & WANT_STACKS != 0;
+    let packets = symbols.map(|symbols| PacketSession { reasons: host.reasons, symbols, stacks });
     Ok(Session { kernel, degradations, packets })
 }
 
@@ -189,6 +192,10 @@ fn plan(
     settings.wants = WANT_PROCESSES;
     if output.states || filter.wants_states() {
         settings.wants |= WANT_STATES;
+    }
+    let drops = filter.shows_kind("drop");
+    if output.stack && drops {
+        settings.wants |= WANT_STACKS;
     }
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
     settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
@@ -224,7 +231,7 @@ fn plan(
         sockets: extra.sockets,
         forced: extra.forced.clone(),
         packets: Packets {
-            drops: filter.shows_kind("drop"),
+            drops,
             retransmits: filter.shows_kind("retransmit"),
             // Lines leave them out unless they are asked for: the verdict says it.
             resets: filter.shows_kind("reset") && (output.json || output.text_options(filter, false).resets),

@@ -98,6 +98,15 @@ pub enum Input<'a> {
     },
     /// What a call site is called; `None` if that is not known.
     Symbol(u64, Option<String>),
+    /// What the core has asked for by [`packets::Wanted::stack`].
+    Stack {
+        /// As the record names it.
+        number: u16,
+        /// The call that dropped the packet.
+        location: u64,
+        /// From that call outwards; `None` if the stack cannot be told.
+        frames: Option<Vec<String>>,
+    },
     /// Who holds the file of a socket, by its inode number; oldest first.
     Holding(u64, Vec<u32>),
     /// What was seen before the hooks were attached may be forgotten now.
@@ -177,6 +186,7 @@ impl<G: Gate> Core<G> {
             Input::Record(Record::Segment(kind, record)) => self.segment_record(kind, record, sink),
             Input::Packets { reasons, drops } => self.packets.begin(reasons, drops),
             Input::Symbol(address, name) => self.packets.learn_symbol(address, name.as_deref()),
+            Input::Stack { number, location, frames } => self.packets.learn_stack(number, location, frames),
             Input::Holding(inode, pids) => self.learn_holders(inode, &pids),
             Input::Process(snapshot) => self.processes.snapshot(snapshot),
             Input::NoProcess(pid, start_ns) => self.processes.settle(pid, start_ns),

@@ -3,7 +3,9 @@ use std::collections::HashSet;
 use tracer_common::drops::{Direction, TCP_ACK, TCP_SYN};
 
 use super::*;
-use crate::stream::{Close, Drop, DropClass, OwnerSource, PacketEnds, ProcessFacts, Role, Segment, Socket, Verdict};
+use crate::stream::{
+    Close, Drop, DropClass, OwnerSource, PacketEnds, ProcessFacts, Role, Segment, Socket, Stack, Verdict,
+};
 
 const NETNS: u32 = 4_026_531_840;
 
@@ -57,6 +59,7 @@ fn drop(reason: &str, class: DropClass, tcp_flags: Option<u8>, count: u64) -> Dr
         count,
         first_ns: 1,
         mixed: false,
+        stack: Stack::NotAsked,
     }
 }
 

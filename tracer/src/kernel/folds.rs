@@ -122,7 +122,7 @@ mod tests {
             packet: Packet::default(),
             direction: 0,
             flags: 0,
-            reserved: [0; 2],
+            stack: 0,
             socket: PacketSocket::NONE,
         }
     }

@@ -4,15 +4,15 @@ use std::{collections::HashSet, path::Path};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, StackTraceMap},
     programs::Program,
 };
 use log::debug;
 use tracer_common::{
     counter::{COUNTERS, Counter},
-    drops::FOLDS,
+    drops::{FOLDS, STACKS},
     record::SocketState,
-    settings::{Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT},
+    settings::{Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_STACKS},
 };
 
 use super::{
@@ -23,15 +23,19 @@ use super::{
     cost::{self, ProgramCost},
     debug_log::{self, DebugLog},
     folds::Folds,
-    object::object,
+    object::{MapForms, object},
     ring::Ring,
     selection::Selection,
+    stacks::{self, Stacks},
     types::KernelTypes,
 };
 use crate::clock;
 
 /// Sockets followed at the most where their map is allocated beforehand: ten megabytes.
 const PREALLOCATED_SOCKETS: u32 = 1 << 16;
+
+/// Where the limit of a stack's depth is.
+const SYSCTLS: &str = "/proc/sys/kernel";
 
 const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
 
@@ -137,7 +141,9 @@ impl Kernel {
 
     fn load_once(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
         // No BTF for the loader itself: there is nothing in the object to relocate by it.
-        let object = object(plan.maps_on_demand)?;
+        let stacks = plan.settings.wants & WANT_STACKS != 0;
+        let frames = stacks.then(|| stacks::frames(Path::new(SYSCTLS)));
+        let object = object(MapForms { on_demand: plan.maps_on_demand, frames })?;
         let mut loader = EbpfLoader::new();
         if !plan.maps_on_demand {
             loader.map_max_entries("SOCKETS", PREALLOCATED_SOCKETS).map_max_entries("PIDS", PREALLOCATED_SOCKETS / 4);
@@ -154,6 +160,7 @@ impl Kernel {
             .map_max_entries("EVENTS", plan.ring_bytes)
             .map_max_entries("DROPS", if plan.packets.any() { DROPS_RING_BYTES } else { LEAST_RING_BYTES })
             .map_max_entries("FOLDS", if plan.packets.drops { FOLDS } else { 1 })
+            .map_max_entries("STACKS", if stacks { STACKS } else { 1 })
             .load(&object)
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
@@ -247,6 +254,15 @@ impl Kernel {
     pub fn folds(&mut self) -> Result<Folds, KernelError> {
         let map = self.ebpf.take_map("FOLDS").ok_or(KernelError::Object("FOLDS"))?;
         Ok(Folds::new(PerCpuArray::try_from(map).map_err(KernelError::Map)?))
+    }
+
+    /// Takes the kernel's stacks out, once, if they are recorded.
+    ///
+    /// # Errors
+    /// If the map is not what it should be.
+    pub fn stacks(&mut self) -> Result<Stacks, KernelError> {
+        let map = self.ebpf.take_map("STACKS").ok_or(KernelError::Object("STACKS"))?;
+        Ok(Stacks::new(StackTraceMap::try_from(map).map_err(KernelError::Map)?))
     }
 
     /// Detaches what tells of packets, so that nothing is counted any more while the rest is read.

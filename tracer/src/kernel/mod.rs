@@ -13,6 +13,7 @@ pub mod offsets;
 pub mod reasons;
 pub mod ring;
 pub mod selection;
+pub mod stacks;
 pub mod symbols;
 pub mod types;
 

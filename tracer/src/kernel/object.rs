@@ -1,7 +1,5 @@
 //! The embedded object, as this kernel needs it.
 
-use std::borrow::Cow;
-
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
 use super::KernelError;
@@ -11,22 +9,44 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!(env!("TRACER_OBJECT"));
 
 /// Maps that are allocated on demand where the kernel allows it.
 const ON_DEMAND: [&str; 3] = ["SOCKETS", "CONNECTING", "PIDS"];
+/// The map of kernel stacks.
+const STACKS: &str = "STACKS";
 
-/// Where `map_flags` is in the `struct bpf_map_def` of a legacy map: after type, key size, value
-/// size and number of entries, four bytes each.
+/// Where these are in the `struct bpf_map_def` of a legacy map: type, key size, value size, number of
+/// entries and flags, four bytes each.
+const MAP_TYPE: usize = 0;
+const VALUE_SIZE: usize = 8;
 const MAP_FLAGS: usize = 16;
 
-/// The object; with its hash maps allocated beforehand, unless `maps_on_demand`.
+/// `BPF_MAP_TYPE_ARRAY` of `enum bpf_map_type`.
+const ARRAY: u32 = 2;
+/// Bytes of an address in a stack.
+const FRAME: u32 = 8;
+
+/// What of the maps cannot be said while they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapForms {
+    /// Hash maps are allocated on demand, and not beforehand.
+    pub on_demand: bool,
+    /// Frames that are kept of a kernel stack; `None`: no stacks are wanted, and an array of one
+    /// number stands in the place of their map.
+    pub frames: Option<u32>,
+}
+
+/// The object as it was compiled, for who loads none of these maps.
+#[must_use]
+pub const fn as_compiled() -> &'static [u8] {
+    OBJECT
+}
+
+/// The object, with its maps in these forms.
 ///
 /// # Errors
 /// If the object is not what this program embeds.
-pub fn object(maps_on_demand: bool) -> Result<Cow<'static, [u8]>, KernelError> {
-    if maps_on_demand {
-        return Ok(Cow::Borrowed(OBJECT));
-    }
+pub fn object(forms: MapForms) -> Result<Vec<u8>, KernelError> {
     let mut bytes = OBJECT.to_vec();
     let file = object::File::parse(OBJECT).map_err(|_| KernelError::Object("an ELF header"))?;
-    for name in ON_DEMAND {
+    let mut set = |name: &'static str, field: usize, value: u32| {
         let at = file
             .symbol_by_name(name)
             .and_then(|symbol| {
@@ -34,10 +54,23 @@ pub fn object(maps_on_demand: bool) -> Result<Cow<'static, [u8]>, KernelError> {
                 usize::try_from(section.file_range()?.0 + symbol.address()).ok()
             })
             .ok_or(KernelError::Object(name))?;
-        let flags = bytes.get_mut(at + MAP_FLAGS..at + MAP_FLAGS + 4).ok_or(KernelError::Object(name))?;
-        flags.fill(0);
+        let place = bytes.get_mut(at + field..at + field + 4).ok_or(KernelError::Object(name))?;
+        place.copy_from_slice(&value.to_le_bytes());
+        Ok(())
+    };
+    if !forms.on_demand {
+        for name in ON_DEMAND {
+            set(name, MAP_FLAGS, 0)?;
+        }
     }
-    Ok(Cow::Owned(bytes))
+    match forms.frames {
+        Some(frames) => set(STACKS, VALUE_SIZE, frames * FRAME)?,
+        None => {
+            set(STACKS, MAP_TYPE, ARRAY)?;
+            set(STACKS, VALUE_SIZE, FRAME)?;
+        }
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -61,10 +94,23 @@ mod tests {
         }
     }
 
+    const USUAL: MapForms = MapForms { on_demand: true, frames: None };
+
+    /// The bytes of `to` that are others in `from`.
+    fn changed(from: MapForms, to: MapForms) -> Vec<u8> {
+        let (from, to) = (object(from).unwrap(), object(to).unwrap());
+        from.iter().zip(to).filter(|(old, new)| *old != new).map(|(_, new)| new).collect()
+    }
+
     #[test]
     fn only_the_flags_of_three_maps_differ() {
-        let (grown, fixed) = (object(true).unwrap(), object(false).unwrap());
-        let differ: Vec<u8> = grown.iter().zip(fixed.iter()).filter(|(a, b)| a != b).map(|(a, _)| *a).collect();
-        assert_eq!(differ, [1; 3], "BPF_F_NO_PREALLOC");
+        assert_eq!(changed(MapForms { on_demand: false, ..USUAL }, USUAL), [1; 3], "BPF_F_NO_PREALLOC");
+    }
+
+    #[test]
+    fn stacks_are_a_map_of_their_own_kind_or_one_number() {
+        // BPF_MAP_TYPE_STACK_TRACE, and 64 frames.
+        assert_eq!(changed(USUAL, MapForms { frames: Some(64), ..USUAL }), [7, 0, 2]);
+        assert_eq!(changed(MapForms { frames: Some(64), ..USUAL }, USUAL), [2, 8, 0]);
     }
 }

@@ -49,11 +49,20 @@ impl Symbols {
     /// `function+0xoffset`; `None` if no function is known there.
     #[must_use]
     pub fn name(&self, address: u64) -> Option<String> {
-        let index = self.functions.partition_point(|(start, ..)| *start <= address).checked_sub(1)?;
-        let (function, start, length) = *self.functions.get(index)?;
+        let (function, start, length) = self.find(address)?;
         let name = self.names.get(start as usize..(start + length) as usize)?;
-        let offset = address - function;
-        (offset < LONGEST_FUNCTION).then(|| format!("{}+{offset:#x}", String::from_utf8_lossy(name)))
+        Some(format!("{}+{:#x}", String::from_utf8_lossy(name), address - function))
+    }
+
+    /// Where the function begins that `address` is in.
+    #[must_use]
+    pub fn function(&self, address: u64) -> Option<u64> {
+        self.find(address).map(|(function, ..)| function)
+    }
+
+    fn find(&self, address: u64) -> Option<(u64, u32, u32)> {
+        let index = self.functions.partition_point(|(start, ..)| *start <= address).checked_sub(1)?;
+        self.functions.get(index).copied().filter(|(function, ..)| address - function < LONGEST_FUNCTION)
     }
 
     /// Whether addresses may not be seen.
@@ -120,7 +129,8 @@ mod tests {
         assert_eq!(symbols.name(0xffff_ffff_8100_0100).unwrap(), "tcp_v4_rcv+0x0");
         assert_eq!(symbols.name(0xffff_ffff_8100_02ff).unwrap(), "tcp_v4_rcv+0x1ff");
         assert_eq!(symbols.name(0xffff_ffff_c000_0010).unwrap(), "nft_do_chain+0x10");
-        assert_eq!(symbols.name(0x1000), None);
+        assert_eq!(symbols.function(0xffff_ffff_8100_02ff), Some(0xffff_ffff_8100_0100));
+        assert_eq!((symbols.name(0x1000), symbols.function(0x1000)), (None, None));
         assert_eq!(symbols.name(0xffff_ffff_f000_0000), None, "far behind the last one");
         assert!(!symbols.are_hidden());
     }

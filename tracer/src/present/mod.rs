@@ -10,6 +10,7 @@ pub mod output;
 mod owners;
 pub mod queue;
 pub mod sockets;
+mod stack;
 pub mod summary;
 pub mod text;
 pub mod unit;

@@ -4,7 +4,8 @@ use std::{net::IpAddr, rc::Rc};
 
 use tracer_common::{
     drops::{
-        DROP_MIXED, Direction, DropRecord, NO_REASON, PacketSocket, SOCKET_REQUEST, SOCKET_TIME_WAIT, SOCKET_TUPLE,
+        DROP_MIXED, DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SOCKET_REQUEST, SOCKET_TIME_WAIT,
+        SOCKET_TUPLE,
     },
     packet::{FRAGMENT, Flow, HAS_PORTS, TRUNCATED},
     tcp::TcpState,
@@ -14,7 +15,7 @@ use super::super::{
     Core, Gate,
     class::{Circumstances, class},
 };
-use crate::stream::{self, Drop, DropClass, PacketEnds};
+use crate::stream::{self, Drop, DropClass, PacketEnds, Stack};
 
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
@@ -107,11 +108,19 @@ impl<G: Gate> Core<G> {
             count: record.count,
             first_ns: record.first_ns,
             mixed,
+            stack: self.packets.stack_of(record),
         }
     }
 }
 
 impl super::Packets {
+    fn stack_of(&self, record: &DropRecord) -> Stack {
+        if record.flags & DROP_STACK == 0 {
+            return Stack::NotAsked;
+        }
+        self.stacks.get(&(record.stack, record.location)).cloned().unwrap_or(Stack::Missing)
+    }
+
     /// Addresses are told only where their names are: what the administrator hides stays hidden.
     fn shows(&self, address: u64) -> bool {
         self.symbols.get(&address).is_some_and(Option::is_some)

@@ -9,7 +9,10 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use tracer_common::{
     decode::Record,
@@ -25,7 +28,7 @@ use self::{attribution::Whose, index::Index};
 use super::{Admission, Core, Gate, connection::Connection, emit};
 use crate::{
     kernel::reasons::Reasons,
-    stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink},
+    stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Stack},
 };
 
 /// Holders that are remembered; a host may open and close many sockets.
@@ -42,6 +45,10 @@ pub struct Packets {
     drop_names: HashMap<u32, (Rc<str>, DropClass)>,
     reset_names: HashMap<u32, Option<Rc<str>>>,
     symbols: HashMap<u64, Option<Rc<str>>>,
+    /// By number and location.
+    stacks: HashMap<(u16, u64), Stack>,
+    /// Of the frames in `stacks`, each once.
+    frames: HashSet<Rc<str>>,
     /// By inode number of a socket.
     holders: HashMap<u64, Option<Rc<Owner>>>,
     index: Index,
@@ -95,6 +102,22 @@ impl Packets {
         self.symbols.insert(address, name.map(Rc::from));
     }
 
+    /// What a kernel stack is.
+    pub fn learn_stack(&mut self, number: u16, location: u64, frames: Option<Vec<String>>) {
+        let stack = frames
+            .map_or(Stack::Missing, |frames| Stack::Known(frames.iter().map(|frame| self.frame(frame)).collect()));
+        self.stacks.insert((number, location), stack);
+    }
+
+    fn frame(&mut self, name: &str) -> Rc<str> {
+        if let Some(known) = self.frames.get(name) {
+            return Rc::clone(known);
+        }
+        let name: Rc<str> = name.into();
+        self.frames.insert(Rc::clone(&name));
+        name
+    }
+
     /// Packets of this connection can be told by their addresses from now on.
     pub fn index(&mut self, id: u64, connection: &mut Connection) {
         if self.active {
@@ -139,6 +162,8 @@ impl Packets {
 pub struct Wanted {
     /// What this call site is called.
     pub symbol: Option<u64>,
+    /// The kernel stack of this number, from this call outwards.
+    pub stack: Option<(u16, u64)>,
     /// Who holds the socket with this inode number.
     pub holders: Option<u64>,
 }
@@ -147,14 +172,15 @@ impl<G: Gate> Core<G> {
     /// What has to be looked up before this record of a packet is applied.
     #[must_use]
     pub fn wants_of_packet(&self, record: &Record<'_>) -> Wanted {
-        let (location, inode, followed) = match record {
-            Record::Drop(record) => (record.location, record.socket.inode, record.socket.id),
-            Record::Segment(_, record) => (0, record.inode, record.id),
+        let (location, stack, inode, followed) = match record {
+            Record::Drop(record) => (record.location, record.stack, record.socket.inode, record.socket.id),
+            Record::Segment(_, record) => (0, 0, record.inode, record.id),
             _ => return Wanted::default(),
         };
         let known = followed != 0 && self.connections.contains_key(&followed);
         Wanted {
             symbol: Some(location).filter(|at| *at != 0 && !self.packets.symbols.contains_key(at)),
+            stack: Some((stack, location)).filter(|stack| stack.0 != 0 && !self.packets.stacks.contains_key(stack)),
             holders: Some(inode).filter(|inode| {
                 *inode != 0 && !known && !self.packets.holders.contains_key(inode) && self.is_nobodys(record)
             }),

@@ -43,7 +43,7 @@ fn dropped(at: u64, tuple: &Tuple, direction: Direction) -> DropRecord {
         packet: Packet { flow, ethertype: ETH_P_IP, ..Packet::default() },
         direction: direction as u8,
         flags: 0,
-        reserved: [0; 2],
+        stack: 0,
         socket: PacketSocket::NONE,
     }
 }

@@ -7,7 +7,7 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarge
 use tracer_common::settings::Offsets;
 
 use super::call;
-use crate::kernel::object::object;
+use crate::kernel::object::as_compiled;
 
 /// Bytes of an instruction; `ld_imm64` is two of them.
 const INSTRUCTION: usize = 8;
@@ -29,8 +29,7 @@ const BROKEN: &str = "the embedded BPF object does not belong to this program";
 impl Constants {
     /// With `offsets` in the place of `OFFSETS`.
     pub(super) fn new(offsets: &Offsets) -> Result<Self, String> {
-        let bytes = object(true).map_err(|error| error.to_string())?;
-        let file = object::File::parse(&*bytes).map_err(|_| BROKEN)?;
+        let file = object::File::parse(as_compiled()).map_err(|_| BROKEN)?;
         let symbol = file.symbol_by_name("OFFSETS").ok_or(BROKEN)?;
         let index = symbol.section_index().ok_or(BROKEN)?;
         let mut data = file.section_by_index(index).and_then(|section| section.data()).map_err(|_| BROKEN)?.to_vec();
@@ -51,8 +50,7 @@ pub(super) struct Program;
 impl Program {
     /// Loads the program in `section`, which is an iterator over what `btf_id` says.
     pub(super) fn load(section: &str, btf_id: u32, constants: &Constants) -> Result<OwnedFd, String> {
-        let bytes = object(true).map_err(|error| error.to_string())?;
-        let file = object::File::parse(&*bytes).map_err(|_| BROKEN)?;
+        let file = object::File::parse(as_compiled()).map_err(|_| BROKEN)?;
         let part = file.section_by_name(section).ok_or(BROKEN)?;
         let mut code = part.data().map_err(|_| BROKEN)?.to_vec();
         for (offset, relocation) in part.relocations() {

@@ -1,7 +1,7 @@
 //! What the stream says of packets.
 
-use super::{address, name, number, optional, optional_string, string};
-use crate::stream::{self, Drop, PacketEnds, Segment, TcpState};
+use super::{address, list, name, number, optional, optional_string, string};
+use crate::stream::{self, Drop, PacketEnds, Segment, Stack, TcpState};
 
 /// The flags of TCP as tcpdump writes them: `S`, `S.`, `P.`, `F.`, `R`.
 pub fn push_tcp_flags(out: &mut Vec<u8>, flags: u8) {
@@ -65,6 +65,19 @@ pub fn write_drop(out: &mut Vec<u8>, drop: &Drop) {
     }
     if drop.mixed {
         out.extend_from_slice(b",\"mixed\":true");
+    }
+    write_stack(out, &drop.stack);
+}
+
+/// Its key is there if it was asked for.
+pub fn write_stack(out: &mut Vec<u8>, stack: &Stack) {
+    match stack {
+        Stack::NotAsked => {}
+        Stack::Missing => out.extend_from_slice(b",\"stack\":null"),
+        Stack::Known(frames) => {
+            out.extend_from_slice(b",\"stack\":");
+            list(out, frames, |out, frame| string(out, frame));
+        }
     }
 }
 

@@ -32,19 +32,21 @@ pub struct Cost {
     pub peak_rss_bytes: u64,
 }
 
-/// Sockets of which not everything was seen. Their `close` says `incomplete`.
+/// What was seen, but not all of it. Of sockets the `close` says `incomplete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Incomplete {
     /// There was no room to follow them, from their beginning.
     pub sockets_untracked: u64,
     /// Their transition to `CLOSE` was missed; the end was seen when they were destroyed.
     pub closes_recovered: u64,
+    /// Kernel stacks of drops that could not be taken or kept.
+    pub stacks_missing: u64,
 }
 
 impl Incomplete {
     /// By their names in the stream, each with what it means and what helps.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64, &'static str); 2] {
+    pub const fn named(&self) -> [(&'static str, u64, &'static str); 3] {
         [
             (
                 "sockets_untracked",
@@ -52,6 +54,7 @@ impl Incomplete {
                 "sockets were not followed: use a larger --sockets, or filters",
             ),
             ("closes_recovered", self.closes_recovered, "ends were seen late, and not how they came about"),
+            ("stacks_missing", self.stacks_missing, "kernel stacks of drops could not be taken, or not be kept"),
         ]
     }
 }

@@ -191,7 +191,7 @@ without fentry: the kernel refused to load the program: EPERM
     #[test]
     fn what_is_incomplete_is_said() {
         assert!(!sample().to_text().contains("INCOMPLETE"));
-        let incomplete = Incomplete { sockets_untracked: 12_000, closes_recovered: 0 };
+        let incomplete = Incomplete { sockets_untracked: 12_000, ..Incomplete::default() };
         let text = Summary { incomplete, ..sample() }.to_text();
         let expected = "\nINCOMPLETE 12,000 sockets were not followed: use a larger --sockets, or filters\n";
         assert!(text.contains(expected) && !text.contains("ends were seen"), "{text}");
@@ -209,7 +209,8 @@ without fentry: the kernel refused to load the program: EPERM
         summary.cost.programs[0].name = "p".repeat(100);
         summary.cost.programs[0].missed = Some(1_000_000);
         summary.lost = vec![("lifecycle", u64::MAX)];
-        summary.incomplete = Incomplete { sockets_untracked: u64::MAX, closes_recovered: u64::MAX };
+        summary.incomplete =
+            Incomplete { sockets_untracked: u64::MAX, closes_recovered: u64::MAX, stacks_missing: u64::MAX };
         for line in summary.to_text().lines() {
             assert!(escape::width(line) <= COLUMNS, "{line}");
             assert!(!line.chars().any(char::is_control));

@@ -15,12 +15,13 @@ mod ends;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::stream::{DropClass, Event, Finding, Kind, Owner, Role, Sink, Socket, Verdict};
+use crate::stream::{DropClass, Event, Finding, Kind, Owner, Role, Sink, Socket, Stack, Verdict};
 
 use super::clock::{TimeOfDay, WallClock};
 use super::escape;
 use super::output::Output;
 use super::owners::Owners;
+use super::stack;
 use details::Details;
 
 /// Columns of a line that is not a wide one.
@@ -232,13 +233,17 @@ impl<W: Write> TextSink<W> {
         let mut text = String::new();
         escape::push_cut(&mut text, &finding.text, room);
         self.line.extend_from_slice(text.as_bytes());
-        self.line_done();
+        self.line_done(None);
     }
 
-    fn line_done(&mut self) {
+    fn line_done(&mut self, stack: Option<&Stack>) {
+        let columns = if self.options.wide { usize::MAX } else { COLUMNS };
         let out = self.output.line();
         out.extend_from_slice(self.line.trim_ascii_end());
         out.push(b'\n');
+        if let Some(stack) = stack {
+            stack::append(out, stack, columns);
+        }
         self.output.line_done();
     }
 
@@ -274,7 +279,10 @@ impl<W: Write> Sink for TextSink<W> {
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
             None => self.line.extend_from_slice(self.details.cut(TAIL)),
         }
-        self.line_done();
+        self.line_done(match event.kind {
+            Kind::Drop(drop) => Some(&drop.stack),
+            _ => None,
+        });
     }
 }
 
