@@ -8,7 +8,7 @@ use log::{debug, warn};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
-    time::{Instant, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tracer_common::{
     counter::Counter,
@@ -47,17 +47,25 @@ const LINGER: Duration = Duration::from_millis(500);
 pub trait Presenter: Sink {
     /// Hands on what is buffered.
     fn flush(&mut self);
+    /// It is time to show how things are ([`Limits::refresh`]).
+    fn refresh(&mut self) {}
+    /// It has what it wants.
+    fn is_full(&self) -> bool {
+        false
+    }
     /// The first error of writing.
     fn error(&self) -> Option<&io::Error>;
 }
 
-/// When to stop by itself.
+/// When to stop by itself, and what else depends on the time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// After this time.
     pub duration: Option<Duration>,
     /// After this many events.
     pub count: Option<u64>,
+    /// Every so often the presenter is told, once everything is counted that came before.
+    pub refresh: Option<Duration>,
 }
 
 /// Why the trace ended.
@@ -256,6 +264,10 @@ impl<'p> Agent<'p> {
         let (mut interrupt, mut terminate, mut hangup) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let mut look = interval(Duration::from_secs(1));
+        let mut refresh = self.limits.refresh.map(interval);
+        if let Some(refresh) = &mut refresh {
+            refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         let forwarding = command.is_some();
         let stop = loop {
             tokio::select! {
@@ -286,6 +298,11 @@ impl<'p> Agent<'p> {
                     self.shown.set_facts(facts(&self.root));
                     self.drain();
                 }
+                _ = async { match &mut refresh { Some(refresh) => refresh.tick().await, None => std::future::pending().await } } => {
+                    self.look_for_losses();
+                    self.drain();
+                    self.presenter.refresh();
+                }
                 // `run` passes them on to its command, and ends when that does.
                 _ = interrupt.recv(), if !forwarding => break Stop::Signal,
                 _ = terminate.recv(), if !forwarding => break Stop::Signal,
@@ -299,7 +316,7 @@ impl<'p> Agent<'p> {
             }
             self.acceptors.look(&mut self.core, &self.root);
             self.presenter.flush();
-            if self.shown.is_full() {
+            if self.shown.is_full() || self.presenter.is_full() {
                 break Stop::Count;
             }
             if let Some(error) = self.presenter.error() {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tracer::{
     cli::{self, Command, OutputArgs},
-    command::{completions, doctor, explain, live, man, net, run, sockets},
+    command::{completions, doctor, drops, explain, live, man, net, run, sockets},
 };
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let (verbose_output, failed) = match &command {
         Command::Live(args) => (&args.output, 1),
         Command::Run(args) => (&args.output, run::FAILED),
+        Command::Drops(args) => (&args.output, 1),
         Command::Sockets(args) => (&args.log(), 1),
         _ => (&OutputArgs::default(), 1),
     };
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Drops(args) => drops::run(&args),
         Command::Net(args) => net::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),

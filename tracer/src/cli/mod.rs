@@ -1,5 +1,6 @@
 //! The command line.
 
+mod drops;
 mod explain;
 mod kernel;
 mod net;
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use drops::DropsArgs;
 pub use explain::ExplainArgs;
 pub use kernel::{KernelArgs, Types};
 pub use net::NetArgs;
@@ -39,6 +41,7 @@ pub const EXAMPLES: &str = "\
   tracer --raddr 10.0.0.0/8 --rport '!443' --json  one network, without HTTPS
   tracer run -- curl http://localhost/             one command
   tracer explain TIME_WAIT NO_SOCKET 111           what they mean, and where to look
+  tracer drops                                     what is dropped now: why, where, whose
   tracer net                                       the state of the network on one page
   tracer sockets -l                                who listens where
   tracer doctor                                    what this kernel allows";
@@ -67,6 +70,8 @@ pub enum Command {
     Live(LiveArgs),
     /// Start a command and show its connections and those of its descendants
     Run(RunArgs),
+    /// Show the packets that the kernel drops, added up: why, where, whose
+    Drops(Box<DropsArgs>),
     /// Show the state of the network: what is sick first, then devices, sockets, tables
     Net(NetArgs),
     /// Show the sockets that there are, of every network namespace, with their owners
@@ -161,9 +166,8 @@ where
     if let Command::Live(LiveArgs { kernel, .. })
     | Command::Run(RunArgs { kernel, .. })
     | Command::Doctor(DoctorArgs { kernel, .. }) = &command
-        && let Some(hook) = kernel.torn()
     {
-        return Err(wrong_usage(format!("--backend names two links for {}: leave one of them", hook.name())));
+        check_kernel(kernel)?;
     }
     match &command {
         Command::Live(live) if live.filter.follow && live.filter.pid.is_empty() => {
@@ -173,10 +177,21 @@ where
         Command::Live(LiveArgs { filter, .. }) | Command::Run(RunArgs { filter, .. }) => {
             filter.check().map_err(wrong_usage)
         }
+        Command::Drops(drops) => {
+            check_kernel(&drops.kernel)?;
+            drops.check().map_err(wrong_usage)
+        }
         Command::Sockets(sockets) => sockets.check().map_err(wrong_usage),
         _ => Ok(()),
     }?;
     Ok(command)
+}
+
+fn check_kernel(kernel: &KernelArgs) -> Result<(), clap::Error> {
+    match kernel.torn() {
+        Some(hook) => Err(wrong_usage(format!("--backend names two links for {}: leave one of them", hook.name()))),
+        None => Ok(()),
+    }
 }
 
 /// An error of the command line that was found after it was read: prints as the others do, status 2.

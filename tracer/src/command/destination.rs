@@ -51,15 +51,7 @@ impl Destination {
     /// # Errors
     /// If the file cannot be created.
     pub fn open(output: &OutputArgs, home: Home, filter: &Filter) -> anyhow::Result<Self> {
-        let (to, terminal): (Box<dyn Write + Send>, bool) = match (&output.output, home) {
-            (Some(path), _) => {
-                let file = create(path)?;
-                let terminal = output.color.enabled(&file);
-                (Box::new(file), terminal)
-            }
-            (None, Home::Stdout) => (Box::new(io::stdout()), output.color.enabled(&io::stdout())),
-            (None, Home::Stderr) => (Box::new(io::stderr()), output.color.enabled(&io::stderr())),
-        };
+        let (to, terminal) = writer(output, home)?;
         let to = Queue::new(to).context("cannot start a thread")?;
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
         let shape = if output.json {
@@ -128,6 +120,22 @@ impl Presenter for Destination {
             Shape::Text(text) => text.error(),
         }
     }
+}
+
+/// What `output` names, opened, and whether it is to be coloured.
+///
+/// # Errors
+/// If the file cannot be created.
+pub fn writer(output: &OutputArgs, home: Home) -> anyhow::Result<(Box<dyn Write + Send>, bool)> {
+    Ok(match (&output.output, home) {
+        (Some(path), _) => {
+            let file = create(path)?;
+            let color = output.color.enabled(&file);
+            (Box::new(file), color)
+        }
+        (None, Home::Stdout) => (Box::new(io::stdout()), output.color.enabled(&io::stdout())),
+        (None, Home::Stderr) => (Box::new(io::stderr()), output.color.enabled(&io::stderr())),
+    })
 }
 
 fn create(path: &Path) -> anyhow::Result<File> {

@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod destination;
 pub mod doctor;
+pub mod drops;
 pub mod explain;
 pub mod live;
 pub mod man;

@@ -58,7 +58,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
-    let limits = Limits { duration: args.output.duration, count: args.output.count };
+    let limits = Limits { duration: args.output.duration, count: args.output.count, refresh: None };
     let ended = runtime()?.block_on(async {
         report::banner(&session, "the command and its descendants", &args.output);
         let signals = Signals::catch()?;

@@ -138,7 +138,7 @@ pub(super) fn write_ownership(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &m
     }
 }
 
-fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
+pub(super) fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
     let facts = &*owner.facts;
     out.extend_from_slice(b"{\"pid\":");
     number(out, owner.pid.into());
@@ -285,7 +285,7 @@ fn list<T>(out: &mut Vec<u8>, values: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
     out.push(b']');
 }
 
-fn address(out: &mut Vec<u8>, key: &[u8], addr: Option<IpAddr>) {
+pub(super) fn address(out: &mut Vec<u8>, key: &[u8], addr: Option<IpAddr>) {
     out.extend_from_slice(key);
     let Some(addr) = addr else { return out.extend_from_slice(b"null") };
     out.push(b'"');

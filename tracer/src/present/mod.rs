@@ -1,6 +1,7 @@
 //! How the stream is shown: JSON for programs, lines for people.
 
 pub mod clock;
+pub mod drops;
 pub mod errno;
 pub mod escape;
 pub mod json;

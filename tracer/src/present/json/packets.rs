@@ -82,7 +82,7 @@ pub fn write_stack(out: &mut Vec<u8>, stack: &Stack) {
 }
 
 /// The packet's own ends, whichever of them is the local one.
-fn write_ends(out: &mut Vec<u8>, ends: &PacketEnds) {
+pub fn write_ends(out: &mut Vec<u8>, ends: &PacketEnds) {
     address(out, b"\"saddr\":", Some(ends.saddr));
     optional(out, b",\"sport\":", ends.sport);
     address(out, b",\"daddr\":", Some(ends.daddr));

@@ -10,7 +10,7 @@
 //! The last line of a connection says in the place of its kind how it ended.
 
 mod details;
-mod ends;
+pub(super) mod ends;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -80,6 +80,19 @@ impl Meaning {
     }
 }
 
+const fn meaning_of(class: DropClass) -> Meaning {
+    match class {
+        DropClass::Loss | DropClass::Refused => Meaning::Failure,
+        DropClass::Policy => Meaning::Warning,
+        DropClass::Teardown | DropClass::Noise => Meaning::Done,
+    }
+}
+
+/// The terminal's sequence for drops of a class.
+pub(super) fn drop_sequence(class: DropClass) -> &'static str {
+    meaning_of(class).sequence()
+}
+
 /// The word for an event, and what it means.
 fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
     let meaning = match kind {
@@ -89,11 +102,7 @@ fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
         Kind::Open { .. } | Kind::State { .. } => Meaning::Done,
         Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } => Meaning::Plain,
         Kind::Retransmit { .. } | Kind::Reset { .. } => Meaning::Warning,
-        Kind::Drop(drop) => match drop.class {
-            DropClass::Loss | DropClass::Refused => Meaning::Failure,
-            DropClass::Policy => Meaning::Warning,
-            DropClass::Teardown | DropClass::Noise => Meaning::Done,
-        },
+        Kind::Drop(drop) => meaning_of(drop.class),
         Kind::Close(close) => {
             let meaning = match close.verdict {
                 Verdict::ResetLocal | Verdict::ResetRemote | Verdict::TimedOut => Meaning::Warning,
@@ -242,7 +251,7 @@ impl<W: Write> TextSink<W> {
         out.extend_from_slice(self.line.trim_ascii_end());
         out.push(b'\n');
         if let Some(stack) = stack {
-            stack::append(out, stack, columns);
+            let _ = stack::append(out, stack, columns);
         }
         self.output.line_done();
     }

@@ -1,0 +1,96 @@
+//! `tracer drops`
+
+use std::time::Duration;
+
+use super::{KernelArgs, OutputArgs, value};
+use crate::drops::{Order, Part};
+use crate::filter::parse::Selector;
+use crate::filter::{FilterArgs, FilterError};
+
+/// How often the table on a terminal is drawn again.
+const INTERVAL: &str = "1s";
+
+/// Lines to copy.
+const EXAMPLES: &str = "\
+Examples:
+  tracer drops                             what is dropped now, most of it first
+  tracer drops --by reason,location        why and where, whoever it hurts
+  tracer drops --rport 5432 --duration 10s one table of one service, after ten seconds
+  tracer drops -p 1234 --stack             with the kernel's calls that led to it
+  tracer drops --json --duration 10s | jq 'select(.class == \"policy\")'
+
+On a terminal the table is drawn again every second until Ctrl-C. Elsewhere (a pipe, -o FILE, --json),
+and with --duration, there is one table, at the end.";
+
+/// `tracer drops`
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(after_help = EXAMPLES,
+          mut_arg("event", |arg| arg.hide(true)),
+          mut_arg("verdict", |arg| arg.hide(true)),
+          mut_arg("failed", |arg| arg.hide(true)),
+          mut_arg("min_duration", |arg| arg.hide(true)),
+          mut_arg("states", |arg| arg.hide(true)),
+          mut_arg("reason", |arg| arg.help("Only drops with this reason, such as NO_SOCKET or NETFILTER_DROP")),
+          mut_arg("json", |arg| arg.help("One JSON object a row, at the end")),
+          mut_arg("output", |arg| arg.help("Write the rows to this file, at the end")),
+          mut_arg("all", |arg| arg.help("Also drops that nobody misses (with --json they are there in any case)")),
+          mut_arg("stack", |arg| arg.help("With each row the kernel's calls that led to the first of its drops")),
+          mut_arg("count", |arg| arg.help("Stop after this many dropped packets")))]
+pub struct DropsArgs {
+    /// What tells one row from another
+    #[arg(long, value_name = "PART,...", value_delimiter = ',', default_values = ["reason", "location", "owner", "flow"])]
+    pub by: Vec<Part>,
+
+    /// Order
+    #[arg(long, value_name = "KEY", default_value = "rate")]
+    pub sort: Order,
+
+    /// Show this many rows at the most (as many as fit on the terminal; elsewhere all)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rows: Option<u32>,
+
+    /// Draw the table again this often: 2s, 500ms
+    #[arg(long, value_name = "T", default_value = INTERVAL, value_parser = value::positive_time)]
+    pub interval: Duration,
+
+    /// What to show.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// How.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// By which of the kernel's ways.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
+
+impl DropsArgs {
+    /// The filter, which leaves nothing but drops.
+    #[must_use]
+    pub fn drops_only(&self) -> FilterArgs {
+        FilterArgs { event: vec![Selector { value: "drop", exclude: false }], ..self.filter.clone() }
+    }
+
+    /// What is wrong whatever the host is like, in one sentence.
+    ///
+    /// # Errors
+    /// The sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let filter = &self.filter;
+        for (option, given) in [
+            ("--event", !filter.event.is_empty()),
+            ("--verdict", !filter.verdict.is_empty()),
+            ("--failed", filter.failed),
+            ("--min-duration", filter.min_duration.is_some()),
+            ("--states", self.output.states),
+        ] {
+            if given {
+                return Err(format!("{option} is not about drops: use it with `tracer live`"));
+            }
+        }
+        if filter.follow && filter.pid.is_empty() {
+            return Err(FilterError::FollowWithoutPid.to_string());
+        }
+        filter.check().map_err(|error| error.to_string())
+    }
+}

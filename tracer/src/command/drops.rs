@@ -1,0 +1,157 @@
+//! `tracer drops`: dropped packets, added up.
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+
+use super::{
+    destination::{self, Home},
+    report, runtime,
+    session::{self, Extra},
+};
+use crate::{
+    agent::{Agent, Earlier, Limits, Presenter, Seeding},
+    cli::{self, DropsArgs},
+    clock,
+    drops::{Aggregate, By},
+    filter::Host,
+    present::{
+        clock::WallClock,
+        drops::{COLUMNS, DropsSink, Shape, Size, TableOptions},
+        queue::Queue,
+        summary::Summary,
+    },
+    proc::root::ProcRoot,
+    stream::{Event, Sink},
+};
+
+/// Traces until something ends it, and shows what was dropped.
+///
+/// # Errors
+/// If there can be no trace, or its output cannot be written.
+pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
+    let output = &args.output;
+    let filter = match args.drops_only().resolve(&Host::default()) {
+        Ok(filter) => filter,
+        Err(error) => cli::wrong_usage(error).exit(),
+    };
+    let (to, color) = destination::writer(output, Home::Stdout)?;
+    let queue = Queue::new(to).context("cannot start a thread")?;
+    let root = ProcRoot::default();
+    let earlier = Earlier::start(&root, Seeding::Everything)?;
+    let session = session::open(&filter, output, &Extra::from(&args.kernel))?;
+    let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
+    let start_ns = clock::boot_ns();
+    let screen = Screen::of(args);
+    let quiet = output.json || output.all || filter.asks_for_reason();
+    let shape = if output.json {
+        Shape::Json
+    } else {
+        let rows = args.rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
+        Shape::Table(TableOptions { wide: output.wide, utc: output.utc, color, rows })
+    };
+    let clock = WallClock { offset_ns: clock::wall_offset_ns() };
+    let aggregate = Aggregate::new(By::new(&args.by), quiet);
+    let mut board = Board {
+        sink: DropsSink::new(queue, aggregate, shape, args.sort, clock, start_ns),
+        is_live: screen == Screen::Live,
+        count: output.count,
+    };
+    let refresh = board.is_live.then_some(args.interval);
+    // The table counts packets, and events may be of many.
+    let limits = Limits { duration: output.duration, count: None, refresh };
+    let outcome = runtime()?.block_on(async {
+        report::banner(&session, "the packets that this host drops", output);
+        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut board)?;
+        agent.run(earlier, None).await
+    })?;
+    let end_ns = outcome.end_ns;
+    let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
+    let size = (screen != Screen::None).then(terminal_size);
+    board.sink.finish(end_ns, size, &summary);
+    match board.sink.into_inner().drain() {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(error).context("cannot write the table: make room, or write elsewhere with -o FILE");
+        }
+        _ => {}
+    }
+    if !output.quiet {
+        eprint!("{}", about_drops(summary).to_text());
+    }
+    report::status(stop, lost, output)
+}
+
+/// What the table does not say.
+fn about_drops(summary: Summary) -> Summary {
+    Summary { verdicts: Vec::new(), drops: Vec::new(), processes: Vec::new(), destinations: Vec::new(), ..summary }
+}
+
+/// What stdout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Screen {
+    /// No terminal, or not for the table.
+    None,
+    /// A terminal that gets one table, at the end.
+    Once,
+    /// A terminal on which the table is drawn again and again.
+    Live,
+}
+
+impl Screen {
+    fn of(args: &DropsArgs) -> Self {
+        let output = &args.output;
+        if output.json || output.output.is_some() || !io::stdout().is_terminal() {
+            return Self::None;
+        }
+        // One that cannot move its cursor.
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        if output.duration.is_some() || dumb { Self::Once } else { Self::Live }
+    }
+}
+
+/// The size of the terminal on stdout; that of a small one if it does not tell.
+fn terminal_size() -> Size {
+    // SAFETY: integers; zero is a value.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes a `winsize`.
+    let failed = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) } != 0;
+    if failed || size.ws_row == 0 || size.ws_col == 0 {
+        return Size { lines: 24, columns: COLUMNS.min(80) };
+    }
+    Size { lines: size.ws_row.into(), columns: size.ws_col.into() }
+}
+
+/// Takes the stream, and shows it when it is time.
+struct Board {
+    sink: DropsSink<Queue>,
+    is_live: bool,
+    /// Packets after which it is enough.
+    count: Option<u64>,
+}
+
+impl Sink for Board {
+    fn event(&mut self, event: &Event<'_>) {
+        self.sink.event(event);
+    }
+}
+
+impl Presenter for Board {
+    fn flush(&mut self) {}
+
+    fn refresh(&mut self) {
+        if self.is_live {
+            self.sink.draw(clock::boot_ns(), terminal_size());
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.count.is_some_and(|count| self.sink.aggregate().packets() >= count)
+    }
+
+    fn error(&self) -> Option<&io::Error> {
+        self.sink.error()
+    }
+}

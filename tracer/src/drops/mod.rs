@@ -1,0 +1,224 @@
+//! Dropped packets, added up: one row for all that have reason, location, owner and flow in common, or
+//! those of the four that are asked for.
+//!
+//! A [`Sink`] of the stream; no clock, no I/O. Memory is bounded: of too many rows those that were
+//! least recently seen become one for each reason. Every packet is counted in exactly one row.
+
+mod row;
+#[cfg(test)]
+mod tests;
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use clap::ValueEnum;
+
+pub use self::row::{Flow, FlowEnds, Key, Reason, Row, Same, SocketEnds};
+use crate::stream::{Drop, Event, Kind, Owner, Sink, Socket};
+
+/// Rows that are told apart at the most.
+pub const MOST_ROWS: usize = 10_000;
+/// So many are put together at once when there are too many.
+const EVICTED: usize = MOST_ROWS / 10;
+
+/// The class of losses that are packets.
+const LOST: &str = "drop";
+
+/// What rows are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The reason, and what it means
+    Reason,
+    /// The call that dropped it
+    Location,
+    /// The process that it belongs to
+    Owner,
+    /// Protocol, addresses and ports
+    Flow,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Reason, Self::Location, Self::Owner, Self::Flow];
+}
+
+/// A set of [`Part`]s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct By {
+    /// Reason.
+    pub reason: bool,
+    /// Location.
+    pub location: bool,
+    /// Owner.
+    pub owner: bool,
+    /// Flow.
+    pub flow: bool,
+}
+
+impl By {
+    /// The set of these.
+    #[must_use]
+    pub fn new(parts: &[Part]) -> Self {
+        let has = |part| parts.contains(&part);
+        Self {
+            reason: has(Part::Reason),
+            location: has(Part::Location),
+            owner: has(Part::Owner),
+            flow: has(Part::Flow),
+        }
+    }
+}
+
+/// In which order rows are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// Most packets since the last look first, then most packets
+    #[default]
+    Rate,
+    /// Most packets first
+    Count,
+    /// The most recent one first
+    Last,
+}
+
+/// The rows, and what they add up to.
+#[derive(Debug)]
+pub struct Aggregate {
+    by: By,
+    /// Drops that nobody misses have rows, too.
+    quiet: bool,
+    rows: HashMap<Key, Row>,
+    /// What was least recently seen, by reason.
+    others: HashMap<Option<Reason>, Row>,
+    packets: u64,
+    recent: u64,
+    hidden: u64,
+    lost: u64,
+    /// Number of the last event.
+    seen: u64,
+}
+
+impl Aggregate {
+    /// Nothing yet. Without `quiet`, drops that nobody misses are only counted.
+    #[must_use]
+    pub fn new(by: By, quiet: bool) -> Self {
+        Self {
+            by,
+            quiet,
+            rows: HashMap::new(),
+            others: HashMap::new(),
+            packets: 0,
+            recent: 0,
+            hidden: 0,
+            lost: 0,
+            seen: 0,
+        }
+    }
+
+    /// What rows are told apart by.
+    #[must_use]
+    pub const fn by(&self) -> By {
+        self.by
+    }
+
+    /// Packets in all rows.
+    #[must_use]
+    pub const fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Of these, the ones since the last [`Aggregate::refresh`].
+    #[must_use]
+    pub const fn recent(&self) -> u64 {
+        self.recent
+    }
+
+    /// Packets that nobody misses and that have no row.
+    #[must_use]
+    pub const fn hidden(&self) -> u64 {
+        self.hidden
+    }
+
+    /// Packets of which nothing is known.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len() + self.others.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows in order.
+    #[must_use]
+    pub fn rows(&self, order: Order) -> Vec<&Row> {
+        let mut rows: Vec<&Row> = self.rows.values().chain(self.others.values()).collect();
+        let figures = |row: &Row| match order {
+            Order::Rate => (row.recent, row.count),
+            Order::Count => (row.count, 0),
+            Order::Last => (row.last_ns, row.count),
+        };
+        // No two rows have the same last event.
+        rows.sort_unstable_by_key(|row| Reverse((figures(row), row.last_ns, row.seen)));
+        rows
+    }
+
+    /// What comes from now on is recent.
+    pub fn refresh(&mut self) {
+        self.recent = 0;
+        for row in self.rows.values_mut().chain(self.others.values_mut()) {
+            row.recent = 0;
+        }
+    }
+
+    fn add(&mut self, boot_ns: u64, drop: &Drop, socket: Option<&Socket<'_>>) {
+        if drop.class.is_quiet() && !self.quiet {
+            self.hidden += drop.count;
+            return;
+        }
+        self.packets += drop.count;
+        self.recent += drop.count;
+        self.seen += 1;
+        let key = Key::of(self.by, drop, socket);
+        if let Some(row) = self.rows.get_mut(&key) {
+            row.add(self.seen, boot_ns, drop, socket);
+            return;
+        }
+        if self.rows.len() >= MOST_ROWS {
+            self.evict();
+        }
+        let owner: Option<Owner> = socket.and_then(|socket| socket.owner).filter(|_| self.by.owner).cloned();
+        let row = Row::new(key.clone(), owner, self.seen, boot_ns, drop, socket);
+        self.rows.insert(key, row);
+    }
+
+    /// Puts together what was least recently seen.
+    fn evict(&mut self) {
+        let mut seen: Vec<u64> = self.rows.values().map(|row| row.seen).collect();
+        let (_, last, _) = seen.select_nth_unstable(EVICTED - 1);
+        let last = *last;
+        for (_, row) in self.rows.extract_if(|_, row| row.seen <= last) {
+            match self.others.get_mut(&row.key.reason) {
+                Some(other) => other.absorb(&row),
+                None => drop(self.others.insert(row.key.reason.clone(), row.into_other())),
+            }
+        }
+    }
+}
+
+impl Sink for Aggregate {
+    fn event(&mut self, event: &Event<'_>) {
+        match event.kind {
+            Kind::Drop(drop) => self.add(event.boot_ns, drop, event.socket.as_ref()),
+            Kind::Lost { class: LOST, count } => self.lost += count,
+            _ => {}
+        }
+    }
+}

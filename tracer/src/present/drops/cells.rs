@@ -1,0 +1,158 @@
+//! What stands in a cell of the table.
+
+use std::fmt::Write as _;
+
+use super::super::{escape, text::ends, unit::Count};
+use crate::{
+    drops::{Flow, FlowEnds, Row},
+    stream::{self, ConnId, OwnerSource, Role, Socket},
+};
+
+/// What a row says of that in which its packets differ.
+const OTHER: &str = "(other)";
+/// Columns of a protocol.
+const PROTOCOL: usize = 6;
+
+/// The reason, at most so many columns wide.
+pub(super) fn reason(out: &mut String, row: &Row, columns: usize) {
+    if let Some(reason) = &row.key.reason {
+        escape::push_cut(out, &reason.name, columns);
+    }
+}
+
+/// The call, at most so many columns wide: without the offset rather than cut.
+pub(super) fn location(out: &mut String, row: &Row, columns: usize) {
+    let symbol = match &row.symbol.0 {
+        _ if row.is_other => OTHER,
+        Some(symbol) if escape::width(symbol) <= columns => symbol,
+        Some(symbol) => symbol.split_once("+0x").map_or(&**symbol, |(function, _)| function),
+        None => "-",
+    };
+    escape::push_cut(out, symbol, columns);
+}
+
+/// `comm[pid]`, of which the name is cut to make it fit.
+pub(super) fn owner(out: &mut String, row: &Row, columns: usize) {
+    let Some(owner) = &row.owner else {
+        escape::push_cut_plain(out, if row.is_other { OTHER } else { "-" }, columns);
+        return;
+    };
+    let id = format!("[{}]", owner.pid);
+    escape::push_cut(out, &owner.comm, columns.saturating_sub(id.len()).max(1));
+    out.push_str(&id);
+}
+
+/// Protocol and ends, in about so many columns: the local address is left out rather than a port.
+pub(super) fn flow(out: &mut String, row: &Row, columns: usize) {
+    let (protocol, ends, netns) = match row.key.flow {
+        Some(Flow::One { protocol, ends, netns }) => (protocol, ends, netns),
+        Some(Flow::Mixed) => return out.push_str("(many flows)"),
+        None => return out.push_str(OTHER),
+    };
+    let proto = protocol.or(row.socket.0.map(|socket| socket.proto)).unwrap_or("-");
+    let _ = write!(out, "{proto:PROTOCOL$} ");
+    let Some(socket) = socket(ends, netns) else { return out.push('-') };
+    let mut whole = Vec::new();
+    let room = columns.saturating_sub(PROTOCOL + 1);
+    if ends::whole(&mut whole, &socket) <= room {
+        out.push_str(&String::from_utf8_lossy(&whole));
+    } else {
+        ends::short(out, &socket, room);
+    }
+}
+
+/// The ends as those of a socket that sends the packet.
+fn socket(ends: FlowEnds, netns: Option<u32>) -> Option<Socket<'static>> {
+    let unknown = Socket {
+        conn: ConnId::NONE,
+        proto: "",
+        family: 0,
+        v4mapped: false,
+        laddr: None,
+        lport: None,
+        raddr: None,
+        rport: None,
+        ifindex: None,
+        netns,
+        role: Role::Client,
+        owner: None,
+        owner_source: OwnerSource::Unknown,
+        holders: &[],
+        mptcp: false,
+    };
+    match ends {
+        FlowEnds::Packet(ends) => Some(Socket {
+            laddr: Some(ends.saddr),
+            lport: ends.sport,
+            raddr: Some(ends.daddr),
+            rport: ends.dport,
+            ..unknown
+        }),
+        // Which way the packet was to go is not known.
+        FlowEnds::Socket(ends) if ends.laddr.is_some() || ends.raddr.is_some() => Some(Socket {
+            laddr: ends.laddr,
+            lport: ends.lport,
+            raddr: ends.raddr,
+            rport: ends.rport,
+            ifindex: ends.ifindex,
+            role: Role::Unknown,
+            ..unknown
+        }),
+        FlowEnds::Socket(_) | FlowEnds::Unknown => None,
+    }
+}
+
+/// What a wide line has after the columns.
+pub(super) fn details(out: &mut String, row: &Row) {
+    if let Some(reason) = &row.key.reason {
+        let _ = write!(out, " {}", reason.class.name());
+    }
+    if let Some(direction) = row.direction.0.and_then(stream::direction) {
+        let _ = write!(out, " {direction}");
+    }
+    if let Some(iface) = &row.iface.0 {
+        let _ = write!(out, " dev={}", escape::Escaped(iface));
+    }
+    if let Some(netns) = row.netns.0 {
+        let _ = write!(out, " netns={netns}");
+    }
+    if let Some(owner) = &row.owner {
+        if let Some(uid) = owner.uid {
+            let _ = write!(out, " uid={uid}");
+        }
+        if let Some(exe) = &owner.facts.exe {
+            let _ = write!(out, " exe={}", escape::Escaped(exe));
+        }
+    }
+}
+
+/// So many in so many ns, by the second: `1,234`, `12`, `3.4`, `<0.1`, `0`.
+pub(super) fn rate(count: u64, over_ns: u64) -> String {
+    let tenths = u128::from(count) * 10_000_000_000 / u128::from(over_ns.max(1));
+    match tenths {
+        _ if count == 0 => "0".to_owned(),
+        0 => "<0.1".to_owned(),
+        1..100 => format!("{}.{}", tenths / 10, tenths % 10),
+        _ => Count(u64::try_from(tenths / 10).unwrap_or(u64::MAX)).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_short() {
+        for (count, over_ns, text) in [
+            (0, 1_000_000_000, "0"),
+            (1, 1_000_000_000, "1.0"),
+            (1, 60_000_000_000, "<0.1"),
+            (99, 10_000_000_000, "9.9"),
+            (100, 10_000_000_000, "10"),
+            (12_345, 1_000_000_000, "12,345"),
+            (1, 0, "1,000,000,000"),
+        ] {
+            assert_eq!(rate(count, over_ns), text);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `tracer drops`: rows of dropped packets, as a table or as objects.
+
+mod cells;
+mod json;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use self::table::Figures;
+pub use self::table::{COLUMNS, TableOptions};
+use super::{
+    clock::{TimeOfDay, WallClock},
+    output::Output,
+    summary::Summary,
+};
+use crate::{
+    drops::{Aggregate, Order},
+    stream::{Event, Sink},
+};
+
+/// The size of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Lines.
+    pub lines: usize,
+    /// Columns.
+    pub columns: usize,
+}
+
+/// What is shown in the end, and in which shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One object for each row.
+    Json,
+    /// A table.
+    Table(TableOptions),
+}
+
+/// Takes the stream, adds its drops up, and shows them when it is asked to.
+#[derive(Debug)]
+pub struct DropsSink<W> {
+    output: Output<W>,
+    aggregate: Aggregate,
+    shape: Shape,
+    order: Order,
+    clock: WallClock,
+    time: TimeOfDay,
+    /// When the trace began, `CLOCK_BOOTTIME` ns.
+    begin_ns: u64,
+    /// When the table was last drawn on the terminal, and how many lines it had.
+    drawn: Option<(u64, usize)>,
+}
+
+impl<W: Write> DropsSink<W> {
+    /// Writes to `to`. The trace has begun at `begin_ns`, `CLOCK_BOOTTIME`.
+    pub fn new(to: W, aggregate: Aggregate, shape: Shape, order: Order, clock: WallClock, begin_ns: u64) -> Self {
+        let utc = matches!(shape, Shape::Table(TableOptions { utc: true, .. }));
+        let time = TimeOfDay::new(utc);
+        Self { output: Output::new(to), aggregate, shape, order, clock, time, begin_ns, drawn: None }
+    }
+
+    /// What it all adds up to.
+    pub const fn aggregate(&self) -> &Aggregate {
+        &self.aggregate
+    }
+
+    /// The error that ended the writing.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.output.error()
+    }
+
+    /// Where it was written to.
+    pub fn into_inner(self) -> W {
+        self.output.into_inner()
+    }
+
+    /// Draws the table on a terminal of this size, in the place of the one before.
+    pub fn draw(&mut self, boot_ns: u64, size: Size) {
+        let Shape::Table(options) = self.shape else { return };
+        let since = self.drawn.map_or(self.begin_ns, |(at, _)| at);
+        self.erase();
+        let mut time = Vec::new();
+        self.time.write(&mut time, self.clock.wall_ns(boot_ns));
+        let figures =
+            Figures { time: Some(String::from_utf8_lossy(&time).into_owned()), over_ns: boot_ns.saturating_sub(since) };
+        // The line below the table is the cursor's.
+        let rows = self.aggregate.rows(self.order);
+        let room = Size { lines: size.lines.saturating_sub(1), ..size };
+        let lines = table::write(self.output.line(), &self.aggregate, &rows, &options, &figures, Some(room));
+        self.output.flush();
+        self.aggregate.refresh();
+        self.drawn = Some((boot_ns, lines));
+    }
+
+    /// Takes the table off the terminal.
+    fn erase(&mut self) {
+        if let Some((_, lines)) = self.drawn.filter(|(_, lines)| *lines > 0) {
+            // Up to the first line of it, and away with everything from there on. Writing to a Vec
+            // does not fail.
+            let _ = write!(self.output.line(), "\x1b[{lines}F\x1b[J");
+        }
+    }
+
+    /// Shows how it was in the end. `size`: of the terminal, if it is one.
+    pub fn finish(&mut self, end_ns: u64, size: Option<Size>, summary: &Summary) {
+        let order = if self.order == Order::Rate { Order::Count } else { self.order };
+        match self.shape {
+            Shape::Json => {
+                let rows = self.aggregate.rows(order);
+                json::write(self.output.line(), self.clock, &rows);
+                json::summary(self.output.line(), self.clock, end_ns, summary);
+            }
+            Shape::Table(options) => {
+                self.erase();
+                // All of it is recent now.
+                let figures = Figures { time: None, over_ns: end_ns.saturating_sub(self.begin_ns) };
+                let rows = self.aggregate.rows(order);
+                table::write(self.output.line(), &self.aggregate, &rows, &options, &figures, size);
+            }
+        }
+        self.output.flush();
+    }
+}
+
+impl<W: Write> Sink for DropsSink<W> {
+    fn event(&mut self, event: &Event<'_>) {
+        self.aggregate.event(event);
+    }
+}

@@ -1,0 +1,213 @@
+//! Rows as lines for people.
+
+use std::fmt::Write as _;
+
+use super::{
+    super::{
+        escape, stack,
+        text::drop_sequence,
+        unit::{Count, Micros},
+    },
+    Size, cells,
+};
+use crate::drops::{Aggregate, By, Row};
+
+/// Columns of a line that is not a wide one.
+pub const COLUMNS: usize = 100;
+const COUNT: usize = 9;
+const RATE: usize = 7;
+
+/// How the table looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// More than 100 columns: nothing is cut.
+    pub wide: bool,
+    /// Times in UTC.
+    pub utc: bool,
+    /// With colours.
+    pub color: bool,
+    /// Rows at the most.
+    pub rows: Option<usize>,
+}
+
+/// What the rates are of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Figures {
+    /// The time of day; `None` for the table at the end, whose rates are of the whole trace.
+    pub time: Option<String>,
+    /// The time that the rates are of.
+    pub over_ns: u64,
+}
+
+/// Columns of those cells that are shown; the last one takes what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Widths {
+    reason: usize,
+    location: usize,
+    owner: usize,
+    flow: usize,
+}
+
+impl Widths {
+    fn new(by: By, wide: bool) -> Self {
+        let (reason, location, owner, flow) = match (wide, by.flow) {
+            (true, _) => (26, 34, 24, 54),
+            (false, true) => (18, 16, 15, 0),
+            (false, false) => (26, 30, 24, 0),
+        };
+        // Without the others there is more room.
+        let used = [(by.reason, reason), (by.location, location), (by.owner, owner)];
+        let used: usize = used.iter().filter(|(shown, _)| *shown).map(|(_, columns)| columns + 1).sum();
+        let left = COLUMNS - COUNT - 1 - RATE - 1 - used;
+        Self { reason, location, owner, flow: if wide { flow } else { left } }
+    }
+}
+
+/// Appends totals, names of columns and rows: as many as `size` and `options` leave room for. Gives the
+/// number of lines. Lines of a table that is redrawn are never longer than the terminal.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    aggregate: &Aggregate,
+    rows: &[&Row],
+    options: &TableOptions,
+    figures: &Figures,
+    size: Option<Size>,
+) -> usize {
+    let room = match (size, &figures.time) {
+        (Some(size), Some(_)) => size.columns,
+        _ => usize::MAX,
+    };
+    let columns = if options.wide { room } else { room.min(COLUMNS) };
+    let plain = |out: &mut Vec<u8>, text: &str| {
+        let mut line = String::new();
+        escape::push_cut_plain(&mut line, text, columns);
+        out.extend_from_slice(line.trim_end().as_bytes());
+        out.push(b'\n');
+    };
+    plain(out, &totals(aggregate, figures));
+    if rows.is_empty() {
+        return 1;
+    }
+    let widths = Widths::new(aggregate.by(), options.wide);
+    plain(out, &header(aggregate.by(), widths));
+    let mut lines = 2;
+    // Rows that are asked for are shown, however many lines that makes in the end.
+    let most_lines = size.filter(|_| figures.time.is_some() || options.rows.is_none()).map(|size| size.lines);
+    let mut shown = 0;
+    let mut block = Vec::new();
+    for row in rows.iter().take(options.rows.unwrap_or(usize::MAX)) {
+        block.clear();
+        write_row(&mut block, row, aggregate.by(), widths, options, figures, columns);
+        let height = 1 + stack::append(&mut block, &row.stack, columns);
+        let below = usize::from(shown + 1 < rows.len());
+        if most_lines.is_some_and(|most| lines + height + below > most) {
+            break;
+        }
+        out.extend_from_slice(&block);
+        lines += height;
+        shown += 1;
+    }
+    let rest = rows.get(shown..).unwrap_or_default();
+    if !rest.is_empty() && most_lines.is_none_or(|most| lines < most) {
+        let packets = rest.iter().map(|row| row.count).sum();
+        let how = if figures.time.is_some() { "" } else { ": --rows N, or --json, shows them" };
+        plain(out, &format!("and {} more rows with {} packets{how}", Count(rest.len() as u64), Count(packets)));
+        lines += 1;
+    }
+    lines
+}
+
+fn totals(aggregate: &Aggregate, figures: &Figures) -> String {
+    let mut line = String::new();
+    let over = Micros(figures.over_ns / 1000);
+    let packets = aggregate.packets();
+    // Writing to a String does not fail.
+    let _ = match &figures.time {
+        Some(time) => write!(line, "{time}  {} dropped", some(packets, "packet")),
+        None => write!(line, "{} dropped in {over}", some(packets, "packet")),
+    };
+    if packets > 0 {
+        let count = if figures.time.is_some() { aggregate.recent() } else { packets };
+        let _ = write!(line, ", {}/s, ", cells::rate(count, figures.over_ns));
+        line.push_str(&some(aggregate.len() as u64, "row"));
+    }
+    match aggregate.lost() {
+        0 => line.push_str("; nothing lost"),
+        lost => drop(write!(line, "; LOST {}", Count(lost))),
+    }
+    if aggregate.hidden() > 0 {
+        let _ = write!(line, "; {} that nobody misses left out (--all)", Count(aggregate.hidden()));
+    }
+    line
+}
+
+fn some(count: u64, what: &str) -> String {
+    format!("{} {what}{}", Count(count), if count == 1 { "" } else { "s" })
+}
+
+fn header(by: By, widths: Widths) -> String {
+    let mut line = format!("{:>COUNT$} {:>RATE$} ", "PACKETS", "/S");
+    for (shown, name, columns) in [
+        (by.reason, "REASON", widths.reason),
+        (by.location, "LOCATION", widths.location),
+        (by.owner, "OWNER", widths.owner),
+        (by.flow, "FLOW", 0),
+    ] {
+        if shown {
+            let _ = write!(line, "{name:columns$} ");
+        }
+    }
+    line
+}
+
+fn write_row(
+    out: &mut Vec<u8>,
+    row: &Row,
+    by: By,
+    widths: Widths,
+    options: &TableOptions,
+    figures: &Figures,
+    columns: usize,
+) {
+    let recent = if figures.time.is_some() { row.recent } else { row.count };
+    let mut line = format!("{:>COUNT$} {:>RATE$} ", Count(row.count), cells::rate(recent, figures.over_ns));
+    let word = line.len();
+    let mut end = word;
+    let cell = |line: &mut String, columns: usize, write: fn(&mut String, &Row, usize)| {
+        let begin = line.len();
+        write(line, row, if options.wide { usize::MAX } else { columns });
+        let written = line.len();
+        let used = escape::width(line.get(begin..).unwrap_or_default());
+        line.extend(std::iter::repeat_n(' ', columns.saturating_sub(used) + 1));
+        written
+    };
+    if by.reason {
+        end = cell(&mut line, widths.reason, cells::reason);
+    }
+    if by.location {
+        cell(&mut line, widths.location, cells::location);
+    }
+    if by.owner {
+        cell(&mut line, widths.owner, cells::owner);
+    }
+    if by.flow {
+        cell(&mut line, widths.flow, cells::flow);
+    }
+    if options.wide {
+        line.pop();
+        cells::details(&mut line, row);
+    }
+    let mut cut = String::new();
+    escape::push_cut_plain(&mut cut, &line, columns);
+    let cut = cut.trim_end();
+    let sequence = row.key.reason.as_ref().map_or("", |reason| drop_sequence(reason.class));
+    match (cut.get(..word), cut.get(word..end), cut.get(end..)) {
+        (Some(before), Some(name), Some(after)) if options.color && !sequence.is_empty() => {
+            for part in [before, sequence, name, "\x1b[0m", after] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        _ => out.extend_from_slice(cut.as_bytes()),
+    }
+    out.push(b'\n');
+}
