@@ -292,6 +292,27 @@ mod tests {
     }
 
     #[test]
+    fn drops_are_told_apart_by_what_is_asked_for() {
+        use crate::drops::{Order, Part};
+
+        let drops = |line: &str| match parse(line) {
+            Ok(Command::Drops(drops)) => drops,
+            other => panic!("{line}: {other:?}"),
+        };
+        let usual = drops("drops");
+        assert_eq!((usual.by.as_slice(), usual.sort, usual.rows), (&Part::ALL[..], Order::Rate, None));
+        assert_eq!(usual.interval, std::time::Duration::from_secs(1));
+        let other = drops("drops --by owner,reason --sort last --rows 5 --interval 500ms --stack -p 1 -w --count 3");
+        assert_eq!(
+            (other.by.as_slice(), other.sort, other.rows),
+            (&[Part::Owner, Part::Reason][..], Order::Last, Some(5))
+        );
+        assert!(other.output.stack && other.output.wide && other.output.count == Some(3));
+        let filter = other.drops_only().resolve(&crate::filter::Host::default()).unwrap();
+        assert!(filter.shows_kind("drop") && !filter.shows_kind("reset") && !filter.shows_kind("close"));
+    }
+
+    #[test]
     fn the_other_commands() {
         assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true, .. }))));
         assert!(matches!(parse("completions bash"), Ok(Command::Completions { shell: clap_complete::Shell::Bash })));
@@ -345,6 +366,13 @@ mod tests {
             ("--backend tcp=kprobe", "there are sched_process, tcp_destroy_sock"),
             ("doctor --backend tcp_connect=tp_btf", "it has fentry, kprobe, syscall"),
             ("run --backend tcp_connect=kprobe --backend tcp_connect=syscall -- true", "two links for tcp_connect"),
+            ("drops --event close", "use it with `tracer live`"),
+            ("drops --states", "use it with `tracer live`"),
+            ("drops -f", "add --pid PID"),
+            ("drops --by colour", "possible values: reason, location, owner, flow"),
+            ("drops --interval 0", "longer than zero"),
+            ("drops --rows 0", "--rows"),
+            ("drops --backend kfree_skb=raw_tp --backend kfree_skb=tp_btf", "two links for kfree_skb"),
             ("--sockets 0", "--sockets"),
             ("--nonsense", "--nonsense"),
             ("nonsense", "nonsense"),

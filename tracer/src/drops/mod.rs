@@ -6,7 +6,7 @@
 
 mod row;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{cmp::Reverse, collections::HashMap};
 

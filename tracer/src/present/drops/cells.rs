@@ -57,7 +57,9 @@ pub(super) fn flow(out: &mut String, row: &Row, columns: usize) {
     if ends::whole(&mut whole, &socket) <= room {
         out.push_str(&String::from_utf8_lossy(&whole));
     } else {
-        ends::short(out, &socket, room);
+        let mut short = String::new();
+        ends::short(&mut short, &socket, room);
+        out.push_str(&short);
     }
 }
 

@@ -58,7 +58,7 @@ impl Widths {
         // Without the others there is more room.
         let used = [(by.reason, reason), (by.location, location), (by.owner, owner)];
         let used: usize = used.iter().filter(|(shown, _)| *shown).map(|(_, columns)| columns + 1).sum();
-        let left = COLUMNS - COUNT - 1 - RATE - 1 - used;
+        let left = COLUMNS.saturating_sub(COUNT + 1 + RATE + 1 + used);
         Self { reason, location, owner, flow: if wide { flow } else { left } }
     }
 }
@@ -80,8 +80,8 @@ pub(super) fn write(
     let columns = if options.wide { room } else { room.min(COLUMNS) };
     let plain = |out: &mut Vec<u8>, text: &str| {
         let mut line = String::new();
-        escape::push_cut_plain(&mut line, text, columns);
-        out.extend_from_slice(line.trim_end().as_bytes());
+        escape::push_cut_plain(&mut line, text.trim_end(), columns);
+        out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
     };
     plain(out, &totals(aggregate, figures));
@@ -128,7 +128,7 @@ fn totals(aggregate: &Aggregate, figures: &Figures) -> String {
     };
     if packets > 0 {
         let count = if figures.time.is_some() { aggregate.recent() } else { packets };
-        let _ = write!(line, ", {}/s, ", cells::rate(count, figures.over_ns));
+        let _ = write!(line, ", {}/s, in ", cells::rate(count, figures.over_ns));
         line.push_str(&some(aggregate.len() as u64, "row"));
     }
     match aggregate.lost() {
@@ -136,7 +136,7 @@ fn totals(aggregate: &Aggregate, figures: &Figures) -> String {
         lost => drop(write!(line, "; LOST {}", Count(lost))),
     }
     if aggregate.hidden() > 0 {
-        let _ = write!(line, "; {} that nobody misses left out (--all)", Count(aggregate.hidden()));
+        let _ = write!(line, "; {} more with --all", Count(aggregate.hidden()));
     }
     line
 }
@@ -198,8 +198,7 @@ fn write_row(
         cells::details(&mut line, row);
     }
     let mut cut = String::new();
-    escape::push_cut_plain(&mut cut, &line, columns);
-    let cut = cut.trim_end();
+    escape::push_cut_plain(&mut cut, line.trim_end(), columns);
     let sequence = row.key.reason.as_ref().map_or("", |reason| drop_sequence(reason.class));
     match (cut.get(..word), cut.get(word..end), cut.get(end..)) {
         (Some(before), Some(name), Some(after)) if options.color && !sequence.is_empty() => {
