@@ -10,8 +10,8 @@ use crate::{
 
 /// What a row says of that in which its packets differ.
 const OTHER: &str = "(other)";
-/// Columns of a protocol.
-const PROTOCOL: usize = 6;
+/// Columns of most protocols.
+const PROTOCOL: usize = 4;
 
 /// The reason, at most so many columns wide.
 pub(super) fn reason(out: &mut String, row: &Row, columns: usize) {
@@ -50,10 +50,11 @@ pub(super) fn flow(out: &mut String, row: &Row, columns: usize) {
         None => return out.push_str(OTHER),
     };
     let proto = protocol.or(row.socket.0.map(|socket| socket.proto)).unwrap_or("-");
+    let begin = out.len();
     let _ = write!(out, "{proto:PROTOCOL$} ");
+    let room = columns.saturating_sub(out.len() - begin);
     let Some(socket) = socket(ends, netns) else { return out.push('-') };
     let mut whole = Vec::new();
-    let room = columns.saturating_sub(PROTOCOL + 1);
     if ends::whole(&mut whole, &socket) <= room {
         out.push_str(&String::from_utf8_lossy(&whole));
     } else {

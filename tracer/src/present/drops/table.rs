@@ -49,16 +49,20 @@ struct Widths {
 }
 
 impl Widths {
-    fn new(by: By, wide: bool) -> Self {
+    /// So that a line has so many `columns`.
+    fn new(by: By, wide: bool, columns: usize) -> Self {
         let (reason, location, owner, flow) = match (wide, by.flow) {
             (true, _) => (26, 34, 24, 54),
             (false, true) => (18, 16, 15, 0),
             (false, false) => (26, 30, 24, 0),
         };
+        // The three share what a narrow terminal lacks.
+        let lacking = if wide { 0 } else { COLUMNS.saturating_sub(columns).div_ceil(3).min(8) };
+        let (reason, location, owner) = (reason - lacking, location - lacking, owner - lacking);
         // Without the others there is more room.
         let used = [(by.reason, reason), (by.location, location), (by.owner, owner)];
         let used: usize = used.iter().filter(|(shown, _)| *shown).map(|(_, columns)| columns + 1).sum();
-        let left = COLUMNS.saturating_sub(COUNT + 1 + RATE + 1 + used);
+        let left = columns.min(COLUMNS).saturating_sub(COUNT + 1 + RATE + 1 + used);
         Self { reason, location, owner, flow: if wide { flow } else { left } }
     }
 }
@@ -88,7 +92,7 @@ pub(super) fn write(
     if rows.is_empty() {
         return 1;
     }
-    let widths = Widths::new(aggregate.by(), options.wide);
+    let widths = Widths::new(aggregate.by(), options.wide, columns);
     plain(out, &header(aggregate.by(), widths));
     let mut lines = 2;
     // Rows that are asked for are shown, however many lines that makes in the end.

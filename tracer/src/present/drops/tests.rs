@@ -39,8 +39,8 @@ fn one_table_at_the_end() {
     let expected = "\
 1,207 packets dropped in 10.0s, 120/s, in 2 rows; nothing lost; 30 more with --all
   PACKETS      /S REASON             LOCATION         OWNER           FLOW
-    1,204     120 NETFILTER_DROP     nft_do_chain     evil\\x1b…[4121] tcp    :40000 → 10.0.0.5:5432
-        3     0.3 NO_SOCKET          nft_do_chain     -               udp    :9 → 10.0.0.5:5432
+    1,204     120 NETFILTER_DROP     nft_do_chain     evil\\x1b…[4121] tcp  :40000 → 10.0.0.5:5432
+        3     0.3 NO_SOCKET          nft_do_chain     -               udp  :9 → 10.0.0.5:5432
 ";
     assert_eq!(finished(sample(&Part::ALL, false), TableOptions::default(), None), expected);
     let expected = "\
@@ -58,7 +58,7 @@ fn one_table_at_the_end() {
 #[test]
 fn with_fewer_parts_there_is_more_room() {
     let text = finished(sample(&[Part::Owner, Part::Flow], false), TableOptions::default(), None);
-    assert!(text.contains("evil\\x1b…[4121] tcp    10.0.0.1:40000 → 10.0.0.5:5432\n"), "{text}");
+    assert!(text.contains("evil\\x1b…[4121] tcp  10.0.0.1:40000 → 10.0.0.5:5432\n"), "{text}");
 }
 
 #[test]
@@ -71,6 +71,15 @@ fn wide_lines_have_everything() {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(line.ends_with("netns=4026531840 uid=1000"), "{line}");
+}
+
+#[test]
+fn a_narrow_terminal_has_every_cell() {
+    let mut sink = sink(sample(&Part::ALL, false), Shape::Table(TableOptions::default()));
+    sink.draw(1_000_000_000, Size { lines: 24, columns: 80 });
+    let text = String::from_utf8(sink.into_inner()).unwrap_or_default();
+    let expected = "    1,204   1,204 NETFILTER_… nft_do_c… e…[4121] tcp  :40000 → 10.0.0.5:5432\n";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[test]
@@ -115,7 +124,7 @@ fn drawn_again_in_its_place() {
     assert!(tables[0].starts_with("00:00:01.000  1,207 packets dropped, 1,207/s, in 2 rows"), "{text}");
     assert!(tables[1].starts_with("00:00:03.000  1,207 packets dropped, 0/s, in 2 rows"), "{text}");
     assert!(tables[2].starts_with("1,207 packets dropped in 10.0s, 120/s, in 2 rows"), "{text}");
-    assert!(tables[1].contains("        0 \x1b[33mNETFILTER_DROP\x1b[0m"), "{text:?}");
+    assert!(tables[1].contains(" 0 \x1b[33mNETFILTER…\x1b[0m"), "{text:?}");
     for line in tables[0].lines().chain(tables[1].lines()) {
         let plain: String = line.split("\x1b[33m").flat_map(|part| part.split("\x1b[31m")).collect();
         let plain = plain.replace("\x1b[0m", "");
