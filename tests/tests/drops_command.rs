@@ -77,7 +77,7 @@ fn every_packet_is_counted_in_its_row() {
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4020-4021 counter drop");
     let netns = b.inode().to_string();
-    let agent = drops(&["--netns", &netns]);
+    let agent = drops(&["--netns", &netns, "--proto", "udp"]);
     // More than are told one by one: the rest is folded in the kernel.
     let many = datagrams(&a, "10.7.0.2:4020", 500);
     let few = datagrams(&a, "10.7.0.2:4021", 3);
@@ -122,7 +122,7 @@ fn rows_are_told_apart_by_what_is_asked_for() {
     let netns = b.inode().to_string();
     for (by, expected) in [("reason,location,owner,flow", 3), ("owner", 1), ("reason,owner", 1), ("flow", 3)] {
         let before = counted(&b);
-        let agent = drops(&["--netns", &netns, "--by", by]);
+        let agent = drops(&["--netns", &netns, "--proto", "tcp", "--by", by]);
         for _ in 0..3 {
             // The second SYN would come after a second.
             let _ = a.within(|| TcpStream::connect_timeout(&to, ATTEMPT));
@@ -231,7 +231,7 @@ fn it_stops_when_it_is_told_to() {
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4026 counter drop");
     let netns = b.inode().to_string();
-    let agent = drops(&["--netns", &netns, "--count", "5"]);
+    let agent = drops(&["--netns", &netns, "--proto", "udp", "--count", "5"]);
     datagrams(&a, "10.7.0.2:4026", 5);
     let ended = agent.end();
     assert!(ended.status.success(), "{}", ended.log);
@@ -254,7 +254,7 @@ fn elsewhere_than_on_a_terminal_there_is_one_table() {
     b.nft_rule("input", "udp dport 4027 counter drop");
     let netns = b.inode().to_string();
     let mut child = Command::new(tracer_program())
-        .args(["drops", "--netns", &netns])
+        .args(["drops", "--netns", &netns, "--proto", "udp"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -307,7 +307,7 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
     let (mut ours, theirs) = terminal();
     let netns = b.inode().to_string();
     let mut child = Command::new(tracer_program())
-        .args(["drops", "-q", "--netns", &netns, "--interval", "50ms"])
+        .args(["drops", "-q", "--netns", &netns, "--proto", "udp", "--interval", "50ms"])
         .env("TERM", "xterm")
         .env_remove("NO_COLOR")
         .stdin(Stdio::null())
@@ -360,9 +360,9 @@ fn what_is_lost_is_counted() {
     netns.within(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
         let begin = Instant::now();
-        let mut port = 0;
+        let mut port = 0_u32;
         while begin.elapsed() < Duration::from_secs(1) {
-            let _ = socket.send_to(b"x", ("127.0.0.1", 10_000 + port % 10_000));
+            let _ = socket.send_to(b"x", ("127.0.0.1", 10_000 + (port % 10_000) as u16));
             port += 1;
         }
     });
@@ -385,7 +385,7 @@ fn a_file_gets_the_rows() {
     b.nft_rule("input", "udp dport 4029 counter drop");
     let path = tracer_tests::netns::scratch().join("drops.json");
     let netns = b.inode().to_string();
-    let agent = drops(&["--netns", &netns, "-o", path.to_str().expect("a path")]);
+    let agent = drops(&["--netns", &netns, "--proto", "udp", "-o", path.to_str().expect("a path")]);
     datagrams(&a, "10.7.0.2:4029", 4);
     await_counted(&b, 4);
     let ended = agent.stop();

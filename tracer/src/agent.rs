@@ -6,7 +6,7 @@ use std::{collections::HashSet, io, process::ExitStatus, time::Duration};
 use anyhow::Context as _;
 use log::{debug, warn};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
@@ -94,6 +94,8 @@ pub struct Agent<'p> {
     shown: Shown,
     root: ProcRoot,
     limits: Limits,
+    /// SIGINT, SIGTERM, SIGHUP.
+    signals: [Signal; 3],
     /// Records that wait for the snapshot; `None` once it was taken over.
     backlog: Option<Backlog>,
     acceptors: Acceptors,
@@ -206,10 +208,11 @@ struct Pictures {
 type CommandEnd<'f> = std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + 'f>>;
 
 impl<'p> Agent<'p> {
-    /// Takes over a loaded kernel side. Call inside the runtime.
+    /// Takes over a loaded kernel side, and from now on the signals that end a trace. Call inside the
+    /// runtime.
     ///
     /// # Errors
-    /// If the ring cannot be polled.
+    /// If the ring cannot be polled, or a signal not be caught.
     pub fn new(
         mut kernel: Kernel,
         packets: Option<PacketSession>,
@@ -241,6 +244,11 @@ impl<'p> Agent<'p> {
             presenter,
             root,
             limits,
+            signals: [
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+            ],
             backlog: Some(Backlog::default()),
             acceptors: Acceptors::default(),
             debug_log,
@@ -253,7 +261,7 @@ impl<'p> Agent<'p> {
     /// Traces until something ends it.
     ///
     /// # Errors
-    /// If the ring or a signal handler fails.
+    /// If the ring fails.
     pub async fn run(mut self, earlier: Earlier, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
         let mut snapshot = Some(self.start_snapshot(earlier)?);
         if let Some(feed) = &mut self.feed {
@@ -261,8 +269,6 @@ impl<'p> Agent<'p> {
         }
         go_first();
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
-        let (mut interrupt, mut terminate, mut hangup) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let mut look = interval(Duration::from_secs(1));
         let mut refresh = self.limits.refresh.map(interval);
         if let Some(refresh) = &mut refresh {
@@ -304,9 +310,7 @@ impl<'p> Agent<'p> {
                     self.presenter.refresh();
                 }
                 // `run` passes them on to its command, and ends when that does.
-                _ = interrupt.recv(), if !forwarding => break Stop::Signal,
-                _ = terminate.recv(), if !forwarding => break Stop::Signal,
-                _ = hangup.recv(), if !forwarding => break Stop::Signal,
+                () = any_of(&mut self.signals), if !forwarding => break Stop::Signal,
                 () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
                     break Stop::Duration;
                 }
@@ -512,6 +516,15 @@ impl<'p> Agent<'p> {
             tally: self.shown.into_tally(),
             end_ns,
         }
+    }
+}
+
+/// Waits for one of these signals. Cancel safe.
+async fn any_of([first, second, third]: &mut [Signal; 3]) {
+    tokio::select! {
+        _ = first.recv() => {}
+        _ = second.recv() => {}
+        _ = third.recv() => {}
     }
 }
 

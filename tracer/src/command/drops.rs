@@ -64,8 +64,9 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     // The table counts packets, and events may be of many.
     let limits = Limits { duration: output.duration, count: None, refresh };
     let outcome = runtime()?.block_on(async {
-        report::banner(&session, "the packets that this host drops", output);
+        let banner = report::banner(&session, "the packets that this host drops", output);
         let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut board)?;
+        eprint!("{banner}");
         agent.run(earlier, None).await
     })?;
     let end_ns = outcome.end_ns;

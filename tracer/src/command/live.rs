@@ -32,8 +32,9 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let start_ns = clock::boot_ns();
     let limits = Limits { duration: args.output.duration, count: args.output.count, refresh: None };
     let outcome = runtime()?.block_on(async {
-        report::banner(&session, "the TCP connections of this host", &args.output);
+        let banner = report::banner(&session, "the TCP connections of this host", &args.output);
         let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut destination)?;
+        eprint!("{banner}");
         agent.run(earlier, None).await
     })?;
     let end_ns = outcome.end_ns;

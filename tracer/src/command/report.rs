@@ -16,10 +16,12 @@ use crate::{
 /// Exit status for `--strict` when something was lost.
 const LOST: u8 = 3;
 
-/// Says what traces, what is missing, and that it has begun.
-pub fn banner(session: &Session, what: &str, output: &OutputArgs) {
+/// What traces, what is missing, and that it has begun: lines to print as soon as nothing is missed any
+/// more, signals included. Empty with `-q`.
+#[must_use]
+pub fn banner(session: &Session, what: &str, output: &OutputArgs) -> String {
     if output.quiet {
-        return;
+        return String::new();
     }
     let backends: Vec<String> = session
         .kernel
@@ -27,16 +29,14 @@ pub fn banner(session: &Session, what: &str, output: &OutputArgs) {
         .iter()
         .filter_map(|choice| Some(format!("{} by {}", choice.hook.name(), choice.backend?)))
         .collect();
-    eprintln!("tracer: tracing {what}, Ctrl-C to end");
-    for line in wrapped(&backends, ", ", 96) {
-        eprintln!("tracer:   {line}");
-    }
+    let mut lines = vec![format!("tracer: tracing {what}, Ctrl-C to end\n")];
+    lines.extend(wrapped(&backends, ", ", 96).iter().map(|line| format!("tracer:   {line}\n")));
     for degradation in &session.degradations {
-        for line in wrapped(&[format!("{}: {}", degradation.name(), degradation.cost())], " ", 92) {
-            eprintln!("tracer:   {line}");
-        }
+        let cost = wrapped(&[format!("{}: {}", degradation.name(), degradation.cost())], " ", 92);
+        lines.extend(cost.iter().map(|line| format!("tracer:   {line}\n")));
     }
-    eprintln!("tracer: ready");
+    lines.push("tracer: ready\n".to_owned());
+    lines.concat()
 }
 
 /// Lines of at most `width` columns; breaks between parts, and within a part at its spaces.

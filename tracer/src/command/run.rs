@@ -60,8 +60,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let start_ns = clock::boot_ns();
     let limits = Limits { duration: args.output.duration, count: args.output.count, refresh: None };
     let ended = runtime()?.block_on(async {
-        report::banner(&session, "the command and its descendants", &args.output);
         let signals = Signals::catch()?;
+        eprint!("{}", report::banner(&session, "the command and its descendants", &args.output));
         // The fork of this very process is what the kernel side waits for: the child is in the
         // filter's set before its first instruction.
         let child = match spawn(args, user) {

@@ -114,7 +114,6 @@ impl<W: Write> DropsSink<W> {
             }
             Shape::Table(options) => {
                 self.erase();
-                // All of it is recent now.
                 let figures = Figures { time: None, over_ns: end_ns.saturating_sub(self.begin_ns) };
                 let rows = self.aggregate.rows(order);
                 table::write(self.output.line(), &self.aggregate, &rows, &options, &figures, size);
