@@ -19,8 +19,9 @@ Examples:
   tracer drops -p 1234 --stack             with the kernel's calls that led to it
   tracer drops --json --duration 10s | jq 'select(.class == \"policy\")'
 
-On a terminal the table is drawn again every second until Ctrl-C. Elsewhere (a pipe, -o FILE, --json),
-and with --duration, there is one table, at the end.";
+On a terminal the table is drawn again every second until Ctrl-C. Elsewhere
+(in a pipe, with -o or --json) and with --duration it comes once, at the end.
+/S is packets in a second: the last one, or on average in the table at the end.";
 
 /// `tracer drops`
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -45,7 +46,7 @@ pub struct DropsArgs {
     #[arg(long, value_name = "KEY", default_value = "rate")]
     pub sort: Order,
 
-    /// Show this many rows at the most (as many as fit on the terminal; elsewhere all)
+    /// Show this many rows at the most (else as many as fit on the terminal; --json has all)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rows: Option<u32>,
 

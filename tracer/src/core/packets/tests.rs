@@ -1,7 +1,7 @@
 //! Packets with made-up records: whose they are.
 
 use tracer_common::{
-    drops::{Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST},
+    drops::{DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST},
     packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
     record::{FLAG_FILTERED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R, Tuple},
     tcp::TcpState,
@@ -11,7 +11,7 @@ use super::super::{
     Core, Input,
     tests::{Only, Said, close, record, tuple},
 };
-use crate::kernel::reasons::Reasons;
+use crate::{kernel::reasons::Reasons, stream::Stack};
 use tracer_common::decode::Record;
 
 /// A packet to (or from) the local end of `tuple`.
@@ -103,6 +103,33 @@ fn the_best_evidence_counts() {
     ];
     assert_eq!(play(Only(None), &packets), expected);
     assert_eq!(play(Only(None), &packets), expected, "the same records, the same stream");
+}
+
+#[test]
+fn a_stack_is_asked_for_once() {
+    const CALL: u64 = 0xffff_ffff_8100_0010;
+    let mut said = Said::default();
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
+    let mut record = dropped(10, &tuple(1, 2), Direction::In);
+    (record.flags, record.stack, record.location) = (DROP_STACK, 7, CALL);
+    assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, Some((7, CALL)));
+    let frames = ["nft_do_chain+0x10", "nf_hook_slow+0x3f"];
+    let told = Some(frames.map(str::to_owned).to_vec());
+    core.apply(Input::Stack { number: 7, location: CALL, frames: told }, &mut said);
+    assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
+    assert_eq!(core.describe(&record).stack, Stack::Known(frames.map(Into::into).into()));
+    // The same number with another call: whatever it is, it is not that stack.
+    record.location += 1;
+    assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, Some((7, CALL + 1)));
+    core.apply(Input::Stack { number: 7, location: CALL + 1, frames: None }, &mut said);
+    assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
+    assert_eq!(core.describe(&record).stack, Stack::Missing);
+    record.stack = 0;
+    assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
+    assert_eq!(core.describe(&record).stack, Stack::Missing);
+    record.flags = 0;
+    assert_eq!(core.describe(&record).stack, Stack::NotAsked);
 }
 
 #[test]
