@@ -6,6 +6,7 @@
 //! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
 //! - [`retold`] holds it against the stream of another run.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
+//! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`skip`] and [`feature`] say what a kernel may lack, [`scale`] what a slow machine is spared.
 
@@ -26,5 +27,6 @@ pub mod scene;
 pub mod skip;
 pub mod stream;
 pub mod trace;
+pub mod tracepoint;
 pub mod traffic;
 pub mod wire;
