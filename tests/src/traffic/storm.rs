@@ -91,9 +91,6 @@ pub fn run(storm: &Storm) -> Sys<()> {
         all.into_iter().map(|thread| thread.join().expect("a thread ends")).sum::<Sys<u64>>()
     })?;
     let seconds = start.elapsed().as_secs_f64();
-    println!(
-        "{}",
-        json!({ "offered": offered, "seconds": seconds, "per_second": (offered as f64 / seconds).round() })
-    );
+    println!("{}", json!({ "offered": offered, "seconds": seconds, "per_second": (offered as f64 / seconds).round() }));
     Ok(())
 }
