@@ -78,7 +78,10 @@ fn every_drop_of_a_known_connection_has_its_owner() {
         } else if event["protocol"] == "tcp" {
             known += count;
             *sources.entry(event["owner_source"].as_str().unwrap_or("?")).or_default() += count;
-            if expected(event, &by_port).is_none_or(|pid| event["owner"]["pid"] != pid) || event["conn"].is_null() {
+            let right = expected(event, &by_port).is_some_and(|pid| event["owner"]["pid"] == pid);
+            // Nobody knows the port of a client that still waits for its SYN-ACK: KNOWN_ISSUES.md.
+            let waits = event["tcp_flags"] == "S." && event["owner"].is_null() && event["conn"].is_null();
+            if !(right && event["conn"].is_string() || waits) {
                 wrong.push(event);
             }
         }

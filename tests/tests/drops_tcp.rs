@@ -147,10 +147,11 @@ fn a_packet_of_a_request_socket_is_the_listeners() {
         let ack = (answer["seq"].as_u64().expect("a number") as u32).wrapping_add(1);
         // Right but for its place, which is far outside the window.
         raw.send(&Segment { flags: ACK, seq: 1001 + (1 << 28), ack, ..syn });
-        let event = wait(&agent, "drop of the ACK", |e| e["event"] == "drop" && e["netns"] == b.inode());
-        println!("{event}");
-        expect(&event, &[("role", "listener".into()), ("lport", 4018.into()), ("direction", "in".into())]);
-        expect(&event, &[("sport", 4321.into()), ("saddr", from.to_string().into()), ("tcp_flags", ".".into())]);
+        let event = drop_in(&agent, &b, "TCP_OVERWINDOW", 4018);
+        expect(&event, &[("class", "loss".into()), ("role", "listener".into()), ("lport", 4018.into())]);
+        expect(&event, &[("direction", "in".into()), ("sport", 4321.into()), ("saddr", from.to_string().into())]);
+        expect(&event, &[("tcp_flags", ".".into()), ("iface", "wire".into())]);
+        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
         is_ours(&event);
         drop(listener);
     }
