@@ -1,6 +1,6 @@
 //! Makes traffic and says what it did: `actor SOCKET`, `once ADDR LEN`,
 //! `churn --connections N --threads T [--facts FILE]`,
-//! `storm --to ADDR --seconds S [--threads T] [--flows N]`.
+//! `storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tracer_tests::traffic::storm::Storm;
 use tracer_tests::traffic::{actor, churn, once, storm};
 
 const USAGE: &str = "usage: traffic actor SOCKET | once ADDR LEN | churn --connections N --threads T [--facts FILE] \
-                     | storm --to ADDR --seconds S [--threads T] [--flows N]";
+                     | storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]";
 
 fn parse_churn(mut args: impl Iterator<Item = String>) -> Option<Churn> {
     let mut parsed = Churn { connections: 0, threads: 1, facts: None };
@@ -28,13 +28,14 @@ fn parse_churn(mut args: impl Iterator<Item = String>) -> Option<Churn> {
 }
 
 fn parse_storm(mut args: impl Iterator<Item = String>) -> Option<Storm> {
-    let mut parsed = Storm { to: ([0, 0, 0, 0], 0).into(), time: Duration::ZERO, threads: 1, flows: 1 };
+    let mut parsed = Storm { to: ([0, 0, 0, 0], 0).into(), time: Duration::ZERO, threads: 1, flows: 1, rate: None };
     while let Some(name) = args.next() {
         let value = args.next()?;
         match name.as_str() {
             "--to" => parsed.to = value.parse().ok()?,
             "--seconds" => parsed.time = Duration::try_from_secs_f64(value.parse().ok()?).ok()?,
             "--threads" => parsed.threads = value.parse().ok().filter(|n| *n > 0)?,
+            "--rate" => parsed.rate = Some(value.parse().ok().filter(|n| *n > 0)?),
             "--flows" => parsed.flows = value.parse().ok().filter(|n| *n > 0)?,
             _ => return None,
         }

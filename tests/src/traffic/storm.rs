@@ -25,6 +25,8 @@ pub struct Storm {
     pub threads: usize,
     /// How many destination ports, in turn.
     pub flows: u16,
+    /// Datagrams a second at the most, of all threads together.
+    pub rate: Option<u32>,
 }
 
 fn socket(to: &SocketAddr) -> Sys<c_int> {
@@ -70,6 +72,10 @@ fn blow(storm: &Storm) -> Sys<u64> {
                     libc::EPERM => offered += 1,
                     error => return Err(error),
                 },
+            }
+            if let Some(rate) = storm.rate {
+                let due = Duration::from_secs_f64(offered as f64 * storm.threads as f64 / f64::from(rate));
+                std::thread::sleep(due.saturating_sub(begun.elapsed()).min(storm.time));
             }
         }
     }

@@ -21,9 +21,12 @@ pub struct Args {
     /// Length of each storm, seconds
     #[arg(long, default_value_t = 10)]
     seconds: u64,
-    /// Destination ports of a storm of which much is told one by one
+    /// Destination ports of the storm of many flows
     #[arg(long, default_value_t = 5000)]
     flows: u16,
+    /// Datagrams a second where each drop is told: below the limit of what is told (ARCHITECTURE.md)
+    #[arg(long, default_value_t = 10_000)]
+    rate: u32,
 }
 
 pub fn main(args: &Args) -> Result<()> {
@@ -43,15 +46,20 @@ pub fn main(args: &Args) -> Result<()> {
     }
     // Not a file: the disk would be measured, too.
     let output = PathBuf::from("/dev/null");
-    for (what, flows) in [("one flow: nearly all folded", 1), ("many flows", args.flows)] {
-        println!("\n{what}, {flows} destination ports, {} s each; two threads send", args.seconds);
-        println!("  {:<18} {:>9} offered/s", "untraced", storm.blow(flows)?);
+    let winds = [
+        ("one flow: nearly all folded", Wind { flows: 1, rate: None }),
+        ("many flows: mostly folded", Wind { flows: args.flows, rate: None }),
+        ("many flows, slowly: each is told", Wind { flows: args.flows, rate: Some(args.rate) }),
+    ];
+    for (what, wind) in winds {
+        println!("\n{what}; {} destination ports, {} s each, two threads send", wind.flows, args.seconds);
+        println!("  {:<18} {:>9} offered/s", "untraced", storm.blow(wind)?);
         for tool in &tools {
-            rates(tool, &storm, flows, &output)?;
+            rates(tool, &storm, wind, &output)?;
         }
         let _enabled = Enabled::on()?;
         for tool in &tools {
-            costs(tool, &storm, flows, &output)?;
+            costs(tool, &storm, wind, &output)?;
         }
     }
     Ok(())
@@ -59,10 +67,10 @@ pub fn main(args: &Args) -> Result<()> {
 
 /// Offered with the tool running, and what the tool's own process takes. The statistics are off: they cost
 /// as much as a small program.
-fn rates(tool: &Tool, storm: &Storm, flows: u16, output: &Path) -> Result<()> {
+fn rates(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
     let running = tool.start(output)?;
     let before = running.cpu_seconds()?;
-    let rate = storm.blow(flows)?;
+    let rate = storm.blow(wind)?;
     let own = running.cpu_seconds()? - before;
     let resident = running.resident()?;
     running.stop()?;
@@ -73,14 +81,21 @@ fn rates(tool: &Tool, storm: &Storm, flows: u16, output: &Path) -> Result<()> {
 }
 
 /// Kernel time per drop, with the statistics on.
-fn costs(tool: &Tool, storm: &Storm, flows: u16, output: &Path) -> Result<()> {
+fn costs(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
     let running = tool.start(output)?;
-    storm.blow(flows)?;
+    storm.blow(wind)?;
     let programs = running.programs()?;
     running.stop()?;
     let hook = programs.iter().max_by_key(|program| program.runs).context("the tool has no program")?;
     println!("  {:<18} {:>9} ns of BPF per drop ({} drops)", tool.name, hook.run_ns / hook.runs.max(1), hook.runs);
     Ok(())
+}
+
+/// Destination ports, and datagrams a second at the most.
+#[derive(Clone, Copy)]
+struct Wind {
+    flows: u16,
+    rate: Option<u32>,
 }
 
 /// What drops are made with.
@@ -92,10 +107,13 @@ struct Storm {
 
 impl Storm {
     /// Datagrams to closed ports; how many a second.
-    fn blow(&self, flows: u16) -> Result<u64> {
+    fn blow(&self, wind: Wind) -> Result<u64> {
         let mut ip = Command::new("ip");
         ip.args(["netns", "exec", &self.netns.0]).arg(&self.traffic).args(["storm", "--to", "127.0.0.1:9000"]);
-        ip.args(["--seconds", &self.seconds.to_string(), "--threads", "2", "--flows", &flows.to_string()]);
+        ip.args(["--seconds", &self.seconds.to_string(), "--threads", "2", "--flows", &wind.flows.to_string()]);
+        if let Some(rate) = wind.rate {
+            ip.args(["--rate", &rate.to_string()]);
+        }
         let child: Child = ip.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("ip")?;
         let out = child.wait_with_output()?;
         let said: Value = serde_json::from_slice(&out.stdout).context("the storm's facts")?;
