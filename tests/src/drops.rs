@@ -80,9 +80,6 @@ pub fn address(text: &str) -> SocketAddr {
 }
 
 /// The addresses of the namespaces of [`Netns::pair`], with a port for the second.
-///
-/// # Panics
-/// Never.
 #[must_use]
 pub fn peers(v6: bool, port: u16) -> (IpAddr, SocketAddr) {
     if v6 {
