@@ -6,6 +6,8 @@
 //! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
 //! - [`retold`] holds it against the stream of another run.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
+//! - [`drops`] waits for dropped packets and [`segment`] makes some by hand.
+//! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`skip`] and [`feature`] say what a kernel may lack, [`scale`] what a slow machine is spared.
 
@@ -15,6 +17,7 @@ pub mod agent;
 pub mod bpf;
 pub mod cgroup;
 pub mod compare;
+pub mod drops;
 pub mod errno;
 pub mod feature;
 pub mod generator;
@@ -23,8 +26,10 @@ pub mod network;
 pub mod retold;
 pub mod scale;
 pub mod scene;
+pub mod segment;
 pub mod skip;
 pub mod stream;
 pub mod trace;
+pub mod tracepoint;
 pub mod traffic;
 pub mod wire;

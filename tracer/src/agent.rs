@@ -472,8 +472,8 @@ impl<'p> Agent<'p> {
     /// What is still in the ring, what was lost, what is still open.
     fn finish(mut self, stop: Stop) -> Outcome {
         let end_ns = clock::boot_ns();
-        let programs = self.kernel.costs();
-        self.kernel.detach_packets();
+        let mut programs = self.kernel.detach_packets();
+        programs.extend(self.kernel.costs());
         let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
         while feed.as_mut().is_some_and(|feed| feed.drain(&mut lost.undecoded)) {}
         for _ in 0..64 {

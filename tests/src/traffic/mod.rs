@@ -5,5 +5,6 @@ pub mod actor;
 pub mod churn;
 pub mod once;
 mod ops;
+pub mod storm;
 pub mod sys;
 mod uring;

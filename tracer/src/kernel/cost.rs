@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _},
 };
 
-use aya::programs::Program;
+use aya::programs::ProgramFd;
 use aya_obj::generated::bpf_prog_info;
 
 /// What one program has cost since it was loaded.
@@ -31,14 +31,13 @@ struct InfoRequest {
     info: u64,
 }
 
-/// The cost of `program`; `None` if it is not loaded.
+/// The cost of the program with this descriptor; `None` if the kernel does not tell.
 #[must_use]
-pub fn of(name: &str, program: &Program) -> Option<ProgramCost> {
-    let fd = program.fd().ok()?;
+pub fn of(name: &str, program: &ProgramFd) -> Option<ProgramCost> {
     // SAFETY: a structure of integers: zero is a value.
     let mut info: bpf_prog_info = unsafe { mem::zeroed() };
     let mut request = InfoRequest {
-        fd: u32::try_from(fd.as_fd().as_raw_fd()).ok()?,
+        fd: u32::try_from(program.as_fd().as_raw_fd()).ok()?,
         length: u32::try_from(size_of::<bpf_prog_info>()).ok()?,
         info: (&raw mut info) as u64,
     };

@@ -265,8 +265,10 @@ impl Kernel {
         Ok(Stacks::new(StackTraceMap::try_from(map).map_err(KernelError::Map)?))
     }
 
-    /// Detaches what tells of packets, so that nothing is counted any more while the rest is read.
-    pub fn detach_packets(&mut self) {
+    /// Detaches what tells of packets, so that nothing is counted any more while the rest is read. Gives
+    /// what those programs have cost: to the last packet, the runs that the kernel skipped included.
+    pub fn detach_packets(&mut self) -> Vec<ProgramCost> {
+        let mut ended = Vec::new();
         for choice in &self.choices {
             let packets = matches!(
                 choice.hook,
@@ -279,9 +281,12 @@ impl Kernel {
             );
             let attached = chain(choice.hook).iter().find(|link| Some(link.backend) == choice.backend);
             for spec in attached.filter(|_| packets).into_iter().flat_map(|link| link.programs) {
+                let program = self.ebpf.program(spec.program).and_then(|program| program.fd().ok()?.try_clone().ok());
                 detach(&mut self.ebpf, spec);
+                ended.extend(program.and_then(|program| cost::of(spec.program, &program)));
             }
         }
+        ended
     }
 
     /// The kernel side's counters, summed over all CPUs.
@@ -336,7 +341,7 @@ impl Kernel {
     /// What each attached program has cost so far.
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {
-        self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program)).collect()
+        self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program.fd().ok()?)).collect()
     }
 }
 

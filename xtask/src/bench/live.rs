@@ -153,7 +153,7 @@ fn churn(traffic: &Path, connections: u64) -> Result<f64> {
     facts["per_second"].as_f64().context("the churn tells no rate")
 }
 
-fn build_traffic(tree: &Tree) -> Result<PathBuf> {
+pub fn build_traffic(tree: &Tree) -> Result<PathBuf> {
     let mut cargo = command::cargo();
     cargo
         .args(["build", "--release", "--locked", "--package", "tracer-tests", "--bin", "traffic"])

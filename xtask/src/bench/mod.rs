@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: measurements side by side with peers, in one run. Ratios are what counts.
 
+mod drops;
 mod hold;
 mod live;
 mod peer;
@@ -19,6 +20,8 @@ pub struct Args {
 enum What {
     /// tracer live beside tcplife and tcpstates: kernel time per event, slowdown, start, memory
     Live(live::Args),
+    /// tracer live beside bpftrace in a storm of dropped packets: kernel time per drop, slowdown, own CPU
+    Drops(drops::Args),
     /// tracer sockets beside ss and lsof: time, memory, growth
     Sockets(sockets::Args),
     /// Hold connections open until stdin closes (used by the others)
@@ -29,6 +32,7 @@ enum What {
 pub fn main(args: &Args) -> Result<()> {
     match &args.what {
         What::Live(args) => live::main(args),
+        What::Drops(args) => drops::main(args),
         What::Sockets(args) => sockets::main(args),
         What::Hold(args) => hold::main(args),
     }

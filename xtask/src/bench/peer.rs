@@ -29,7 +29,12 @@ impl Tool {
     }
 
     pub fn peer(name: &'static str, program: PathBuf) -> Self {
-        Self { name, program, args: Vec::new(), ready_line: false }
+        Self::peer_with(name, program, &[])
+    }
+
+    pub fn peer_with(name: &'static str, program: PathBuf, args: &[&str]) -> Self {
+        let args = args.iter().map(ToString::to_string).collect();
+        Self { name, program, args, ready_line: false }
     }
 
     /// Starts it, with its output thrown into a file, and waits until it traces.
@@ -95,6 +100,19 @@ impl Running {
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS")?;
         Ok(kilobytes * 1024)
+    }
+
+    /// CPU time of its process so far, user and system, seconds (proc(5), `stat`).
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let text = std::fs::read_to_string(&path).context(path)?;
+        let (_, after) = text.rsplit_once(')').context("no name")?;
+        // Fields 14 and 15; the first one here is the third.
+        let ticks = after.split_whitespace().skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+        // SAFETY: takes no pointers.
+        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        #[expect(clippy::cast_precision_loss, reason = "a hundred or so")]
+        Ok(ticks / per_second as f64)
     }
 
     /// Ends it as Ctrl-C does.

@@ -1,0 +1,156 @@
+//! What the tests of drops have in common: waiting for one, asking it, making it.
+
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::agent::Agent;
+use crate::netns::Netns;
+
+/// Longer than any packet needs; the connection attempts of these tests get no answer.
+pub const ATTEMPT: Duration = Duration::from_millis(50);
+
+/// The first event that `ask` wants.
+pub fn wait(agent: &Agent, what: &str, mut ask: impl FnMut(&Value) -> bool) -> Value {
+    let mut found = Value::Null;
+    agent.wait_for(what, |event| {
+        let wanted = ask(event);
+        if wanted {
+            found = event.clone();
+        }
+        wanted
+    });
+    found
+}
+
+/// The first drop in `netns` with this reason and destination port.
+pub fn drop_in(agent: &Agent, netns: &Netns, reason: &str, port: u16) -> Value {
+    wait(agent, &format!("drop by {reason} of a packet to port {port} in {}", netns.inode()), |event| {
+        event["event"] == "drop"
+            && event["netns"] == netns.inode()
+            && event["reason"] == reason
+            && event["dport"] == port
+    })
+}
+
+/// Each key of `event` has this value.
+///
+/// # Panics
+/// If one has not.
+pub fn expect(event: &Value, keys: &[(&str, Value)]) {
+    for (key, value) in keys {
+        assert_eq!(&event[*key], value, "{key} of {event}");
+    }
+}
+
+/// Whose process it is: this one.
+///
+/// # Panics
+/// If it is another's.
+pub fn is_ours(event: &Value) {
+    assert_eq!(event["owner"]["pid"], std::process::id(), "{event}");
+}
+
+/// The call site is in this function.
+///
+/// # Panics
+/// If it is not, or has no address.
+pub fn symbol_is(event: &Value, function: &str) {
+    let symbol = event["symbol"].as_str().unwrap_or_else(|| panic!("no symbol: {event}"));
+    let (name, offset) = symbol.split_once("+0x").unwrap_or_else(|| panic!("no offset: {symbol}"));
+    assert_eq!(name, function, "{event}");
+    assert!(u64::from_str_radix(offset, 16).is_ok(), "{symbol}");
+    assert!(event["location"].as_str().is_some_and(|at| at.starts_with("0xffff")), "{event}");
+}
+
+/// Tries to connect for a moment.
+pub fn attempt(from: &Netns, to: SocketAddr) {
+    from.within(|| drop(TcpStream::connect_timeout(&to, ATTEMPT)));
+}
+
+/// An address.
+///
+/// # Panics
+/// If it is none.
+#[must_use]
+pub fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+/// The addresses of the namespaces of [`Netns::pair`], with a port for the second.
+#[must_use]
+pub fn peers(v6: bool, port: u16) -> (IpAddr, SocketAddr) {
+    if v6 {
+        ("fd07::1".parse().expect("an address"), SocketAddr::new("fd07::2".parse().expect("an address"), port))
+    } else {
+        ([10, 7, 0, 1].into(), SocketAddr::from(([10, 7, 0, 2], port)))
+    }
+}
+
+/// Three namespaces in a row; the one in the middle forwards: `10.8.1.1` to `10.8.2.1`.
+pub struct Row {
+    /// `10.8.1.1`, `fd08:1::1`.
+    pub left: Netns,
+    /// Forwards.
+    pub middle: Netns,
+    /// `10.8.2.1`, `fd08:2::1`.
+    pub right: Netns,
+}
+
+impl Row {
+    /// Makes them.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "a scene, not a value")]
+    pub fn new() -> Self {
+        let (left, middle, right) = (Netns::new(), Netns::new(), Netns::new());
+        for (n, end) in [(1, &left), (2, &right)] {
+            let device = format!("wire{n}");
+            let peer = ["peer", "name", &device, "netns", middle.name()];
+            end.ip(&[&["link", "add", "wire", "type", "veth"][..], &peer[..]].concat());
+            for (netns, name, host) in [(end, "wire", 1), (&middle, &*device, 254)] {
+                netns.sysctl(&format!("net/ipv6/conf/{name}/addr_gen_mode"), "1");
+                netns.ip(&["link", "set", name, "up"]);
+                netns.ip(&["addr", "add", &format!("10.8.{n}.{host}/24"), "dev", name]);
+                netns.ip(&["addr", "add", &format!("fd08:{n}::{host}/64"), "dev", name, "nodad"]);
+            }
+            end.ip(&["route", "add", "default", "via", &format!("10.8.{n}.254")]);
+            end.ip(&["route", "add", "default", "via", &format!("fd08:{n}::254")]);
+        }
+        middle.sysctl("net/ipv4/ip_forward", "1");
+        middle.sysctl("net/ipv6/conf/all/forwarding", "1");
+        Self { left, middle, right }
+    }
+}
+
+/// Sends one datagram from any port; that port.
+///
+/// # Panics
+/// If there is no socket for it.
+pub fn datagram(from: &Netns, to: SocketAddr, ttl: Option<u32>) -> u16 {
+    from.within(|| {
+        let any: SocketAddr = if to.is_ipv6() { address("[::]:0") } else { address("0.0.0.0:0") };
+        let socket = UdpSocket::bind(any).expect("it binds");
+        if let (Some(ttl), false) = (ttl, to.is_ipv6()) {
+            socket.set_ttl(ttl).expect("the TTL is set");
+        }
+        if let (Some(ttl), true) = (ttl, to.is_ipv6()) {
+            let hops = ttl as libc::c_int;
+            // SAFETY: the option takes an int.
+            let set = unsafe {
+                libc::setsockopt(
+                    socket.as_raw_fd(),
+                    libc::IPPROTO_IPV6,
+                    libc::IPV6_UNICAST_HOPS,
+                    (&raw const hops).cast(),
+                    size_of::<libc::c_int>() as libc::socklen_t,
+                )
+            };
+            assert_eq!(set, 0);
+        }
+        // An earlier error of the same destination may be reported here: the datagram is sent by then.
+        let _ = socket.send_to(b"0123456789", to);
+        socket.local_addr().expect("it has an address").port()
+    })
+}

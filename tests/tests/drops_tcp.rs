@@ -1,0 +1,248 @@
+//! Segments that TCP drops, resets or sends again: why, where, whose.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd as _;
+use std::time::Duration;
+
+use serde_json::Value;
+use tracer_tests::agent::Agent;
+use tracer_tests::drops::{ATTEMPT, address, attempt, drop_in, expect, is_ours, peers, symbol_is, wait};
+use tracer_tests::netns::Netns;
+use tracer_tests::segment::{ACK, RawIp, SYN, Segment, next_to_receive};
+
+#[test]
+fn a_closed_port_refuses() {
+    let (a, b) = Netns::pair();
+    for v6 in [false, true] {
+        let agent = Agent::live(&[]);
+        let (from, to) = peers(v6, 4005);
+        attempt(&a, to);
+        let event = drop_in(&agent, &b, "NO_SOCKET", 4005);
+        expect(
+            &event,
+            &[
+                ("class", "refused".into()),
+                ("direction", "in".into()),
+                ("tcp_flags", "S".into()),
+                ("lport", 4005.into()),
+                ("raddr", from.to_string().into()),
+                ("owner", Value::Null),
+                ("conn", Value::Null),
+            ],
+        );
+        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        let sent = wait(&agent, "reset that is sent", |e| e["event"] == "reset" && e["netns"] == b.inode());
+        expect(&sent, &[("direction", "sent".into()), ("lport", 4005.into()), ("rport", event["sport"].clone())]);
+        expect(&sent, &[("reason", "NO_SOCKET".into()), ("owner", Value::Null)]);
+        let received = wait(&agent, "reset that is received", |e| e["event"] == "reset" && e["netns"] == a.inode());
+        expect(&received, &[("direction", "received".into()), ("role", "client".into())]);
+        expect(&received, &[("lport", event["sport"].clone())]);
+        is_ours(&received);
+        let ended = agent.stop();
+        assert!(ended.stream.summary()["drops"]["NO_SOCKET"].as_u64() >= Some(1), "{}", ended.stream.summary());
+    }
+}
+
+#[test]
+fn segments_that_are_not_right() {
+    let (a, b) = Netns::pair();
+    for v6 in [false, true] {
+        let (from, to) = peers(v6, 4010);
+        let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+        let agent = Agent::live(&["--event", "drop,open"]);
+        let raw = RawIp::open(&a, v6);
+        let syn = Segment { flags: SYN, seq: 0x0102_0304, ..Segment::between(SocketAddr::new(from, 1234), to) };
+        raw.send(&Segment { checksum_off_by: 7, ..syn });
+        let event = drop_in(&agent, &b, "TCP_CSUM", 4010);
+        expect(&event, &[("class", "loss".into()), ("tcp_flags", "S".into()), ("seq", 0x0102_0304.into())]);
+        expect(&event, &[("sport", 1234.into()), ("direction", "in".into()), ("saddr", from.to_string().into())]);
+        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        // Neither SYN nor ACK nor RST means nothing to a listener.
+        raw.send(&Segment { flags: 0, ..syn });
+        let event = drop_in(&agent, &b, "TCP_FLAGS", 4010);
+        expect(&event, &[("class", "noise".into()), ("tcp_flags", "none".into()), ("role", "listener".into())]);
+        expect(&event, &[("lport", 4010.into()), ("sport", 1234.into()), ("daddr", to.ip().to_string().into())]);
+        symbol_is(&event, "tcp_rcv_state_process");
+        is_ours(&event);
+        drop(listener);
+    }
+}
+
+#[test]
+fn segments_outside_the_window_are_the_connections() {
+    let (a, b) = Netns::pair();
+    for v6 in [false, true] {
+        let (from, to) = peers(v6, 4016);
+        let agent = Agent::live(&["--event", "drop,accept"]);
+        let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+        let client = a.within(|| TcpStream::connect(to).expect("it connects"));
+        let (server, _) = listener.accept().expect("it accepts");
+        let accept = wait(&agent, "accept", |e| e["event"] == "accept" && e["netns"] == b.inode());
+        let next = next_to_receive(&server);
+        let port = client.local_addr().expect("it has an address").port();
+        let raw = RawIp::open(&a, v6);
+        let ack = Segment { flags: ACK, ..Segment::between(SocketAddr::new(from, port), to) };
+        let late = next.wrapping_sub(1000);
+        let early = next.wrapping_add(1 << 28);
+        for (seq, reason) in [(late, "TCP_OLD_SEQUENCE"), (early, "TCP_INVALID_SEQUENCE")] {
+            raw.send(&Segment { seq, ..ack });
+            let event = drop_in(&agent, &b, reason, 4016);
+            expect(&event, &[("seq", seq.into()), ("tcp_flags", ".".into()), ("direction", "in".into())]);
+            expect(&event, &[("conn", accept["conn"].clone()), ("role", "server".into()), ("lport", 4016.into())]);
+            expect(&event, &[("rport", port.into()), ("raddr", from.to_string().into())]);
+            symbol_is(&event, "tcp_validate_incoming");
+            is_ours(&event);
+        }
+        drop((listener, client, server));
+    }
+}
+
+#[test]
+fn a_packet_of_a_time_wait_socket() {
+    let (a, b) = Netns::pair();
+    for v6 in [false, true] {
+        let (from, to) = peers(v6, 4017);
+        let agent = Agent::live(&["--event", "drop,connect,close"]);
+        let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+        let mut client = a.within(|| TcpStream::connect(to).expect("it connects"));
+        let local = client.local_addr().expect("it has an address");
+        let (server, _) = listener.accept().expect("it accepts");
+        // The side that closes first waits.
+        client.shutdown(Shutdown::Write).expect("it ends");
+        let next = next_to_receive(&client);
+        drop(server);
+        assert_eq!(client.read(&mut [0]).expect("it ends"), 0);
+        drop(client);
+        let close = wait(&agent, "close", |e| e["event"] == "close" && e["netns"] == a.inode());
+        let raw = RawIp::open(&b, v6);
+        let late = Segment { flags: ACK, seq: next.wrapping_sub(1000), ..Segment::between(to, local) };
+        raw.send(&late);
+        // The kernel gives no better reason.
+        let event = drop_in(&agent, &a, "NOT_SPECIFIED", local.port());
+        expect(&event, &[("conn", close["conn"].clone()), ("role", "client".into()), ("direction", "in".into())]);
+        expect(&event, &[("laddr", from.to_string().into()), ("lport", local.port().into()), ("rport", 4017.into())]);
+        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        is_ours(&event);
+        drop(listener);
+    }
+}
+
+#[test]
+fn a_packet_of_a_request_socket_is_the_listeners() {
+    let (a, b) = Netns::pair();
+    // Nobody there has sent the SYN: its answer would be reset.
+    a.nft_rule("input", "tcp sport 4018 drop");
+    for v6 in [false, true] {
+        let (from, to) = peers(v6, 4018);
+        let agent = Agent::live(&["--event", "drop,listen"]);
+        let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+        let raw = RawIp::open(&a, v6);
+        let syn = Segment { flags: SYN, seq: 1000, ..Segment::between(SocketAddr::new(from, 4321), to) };
+        raw.send(&syn);
+        // Its answer was dropped: the request is there.
+        let answer = drop_in(&agent, &a, "NETFILTER_DROP", 4321);
+        let ack = (answer["seq"].as_u64().expect("a number") as u32).wrapping_add(1);
+        // Right but for its place, which is far outside the window.
+        raw.send(&Segment { flags: ACK, seq: 1001 + (1 << 28), ack, ..syn });
+        let event = drop_in(&agent, &b, "TCP_OVERWINDOW", 4018);
+        expect(&event, &[("class", "loss".into()), ("role", "listener".into()), ("lport", 4018.into())]);
+        expect(&event, &[("direction", "in".into()), ("sport", 4321.into()), ("saddr", from.to_string().into())]);
+        expect(&event, &[("tcp_flags", ".".into()), ("iface", "wire".into())]);
+        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        is_ours(&event);
+        drop(listener);
+    }
+}
+
+/// SYNs from many ports, and nobody there answers. The kernel has no drop event for a SYN that finds the
+/// queue full (KNOWN_ISSUES.md); the last ACKs that fit no SYN cookie have one.
+#[test]
+fn a_flood_of_syns_is_the_listeners() {
+    let (a, b) = Netns::pair();
+    a.nft_rule("input", "tcp sport 4019 drop");
+    b.sysctl("net/ipv4/tcp_max_syn_backlog", "8");
+    for v6 in [false, true] {
+        let agent = Agent::live(&[]);
+        let (from, to) = peers(v6, 4019);
+        let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+        let raw = RawIp::open(&a, v6);
+        for port in 20_000..24_000 {
+            raw.send(&Segment { flags: SYN, ..Segment::between(SocketAddr::new(from, port), to) });
+        }
+        let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
+        expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4019.into())]);
+        is_ours(&again);
+        raw.send(&Segment { flags: ACK, seq: 5, ack: 5, ..Segment::between(SocketAddr::new(from, 3000), to) });
+        let event = drop_in(&agent, &b, "TCP_FLAGS", 4019);
+        expect(&event, &[("class", "noise".into()), ("tcp_flags", ".".into()), ("sport", 3000.into())]);
+        symbol_is(&event, if v6 { "tcp_v6_do_rcv" } else { "tcp_v4_do_rcv" });
+        expect(&event, &[("role", "listener".into()), ("lport", 4019.into())]);
+        is_ours(&event);
+        let stream = agent.stop().stream;
+        assert_eq!(stream.lost(), 0, "{}", stream.summary());
+        drop(listener);
+    }
+}
+
+#[test]
+fn a_full_accept_queue_is_the_listeners() {
+    let (a, b) = Netns::pair();
+    for v6 in [false, true] {
+        let agent = Agent::live(&[]);
+        let (from, to) = peers(v6, 4011);
+        let listener = b.within(|| {
+            let listener = TcpListener::bind(to).expect("it listens");
+            // SAFETY: a listening socket of ours.
+            assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 4) }, 0);
+            listener
+        });
+        let earlier: Vec<_> = a.within(|| (0..4).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
+        // Both handshakes are done for the clients, and neither for the server, whose queue has room for one.
+        b.nft_rule("input", "tcp dport 4011 tcp flags == ack drop");
+        let clients: Vec<_> = a.within(|| (0..2).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
+        assert!(clients.iter().all(Result::is_ok), "{clients:?}");
+        b.nft_clear();
+        // The data of the first completes its handshake and fills the queue.
+        for mut client in clients.iter().flatten() {
+            client.write_all(b"data").expect("it is sent");
+        }
+        let event = drop_in(&agent, &b, "TCP_LISTEN_OVERFLOW", 4011);
+        expect(&event, &[("class", "loss".into()), ("tcp_flags", "P.".into()), ("role", "listener".into())]);
+        expect(&event, &[("lport", 4011.into()), ("direction", "in".into()), ("saddr", from.to_string().into())]);
+        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        is_ours(&event);
+        drop((listener, earlier, clients));
+    }
+}
+
+#[test]
+fn a_syn_ack_that_is_sent_again_is_the_listeners() {
+    let (a, b) = Netns::pair();
+    let agent = Agent::live(&[]);
+    let to = address("10.7.0.2:4015");
+    let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+    b.nft_rule("input", "tcp dport 4015 tcp flags == ack drop");
+    let client = a.within(|| TcpStream::connect_timeout(&to, ATTEMPT).expect("its handshake is done"));
+    let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
+    expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4015.into())]);
+    is_ours(&again);
+    assert!(again["seq"].is_u64() && again["state"] == "NEW_SYN_RECV", "{again}");
+    drop((listener, client));
+}
+
+#[test]
+fn what_is_sent_again() {
+    let (a, b) = Netns::pair();
+    b.nft_rule("input", "tcp dport 4012 drop");
+    let agent = Agent::live(&[]);
+    let to = address("10.7.0.2:4012");
+    let attempt = a.within(|| TcpStream::connect_timeout(&to, Duration::from_millis(1500)));
+    assert!(attempt.is_err());
+    let event = wait(&agent, "retransmit", |e| e["event"] == "retransmit" && e["netns"] == a.inode());
+    expect(&event, &[("what", "syn".into()), ("state", "SYN_SENT".into()), ("role", "client".into())]);
+    assert!(event["seq"].is_u64(), "{event}");
+    is_ours(&event);
+}

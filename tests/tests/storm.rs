@@ -1,0 +1,217 @@
+//! As many drops as this machine can make, while connections come and go: every one is accounted for,
+//! and no connection's event is lost for them.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tracer_tests::agent::Agent;
+use tracer_tests::generator::traffic_program;
+use tracer_tests::netns::{Netns, command, scratch};
+use tracer_tests::scale;
+use tracer_tests::stream::parse;
+use tracer_tests::tracepoint::Hits;
+
+/// Starts the traffic generator in `netns`; it says what it did when it ends.
+fn traffic(netns: &Netns, args: &[&str]) -> Child {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", netns.name()]).arg(traffic_program()).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the generator starts")
+}
+
+fn said(generator: Child) -> Value {
+    let out = generator.wait_with_output().expect("the generator ends");
+    assert!(out.status.success(), "the generator does what it should");
+    serde_json::from_slice(&out.stdout).expect("the generator says what it did")
+}
+
+/// What the stream accounts for.
+#[derive(Debug, Default)]
+struct Account {
+    /// Packets told one by one.
+    told: u64,
+    /// Packets told as `count` of an event.
+    folded: u64,
+    /// Those of the latter of which only reason and call site are told.
+    mixed: u64,
+    /// `lost` events of class `drop`, summed.
+    lost: u64,
+    summary: Value,
+    /// As the kernel counted.
+    hits: u64,
+}
+
+impl Account {
+    fn read(path: &Path, mut other: impl FnMut(Value)) -> Self {
+        let mut account = Self::default();
+        for line in BufReader::new(File::open(path).expect("the stream opens")).lines() {
+            let line = line.expect("the stream is UTF-8");
+            // The streams are long.
+            if !["summary", "drop", "lost", "close"].iter().any(|kind| line.contains(&format!("\"event\":\"{kind}\"")))
+            {
+                continue;
+            }
+            let event = parse(&line);
+            match event["event"].as_str() {
+                Some("summary") => account.summary = event,
+                Some("drop") => {
+                    let count = event["count"].as_u64();
+                    account.told += u64::from(count.is_none());
+                    account.folded += count.unwrap_or_default();
+                    account.mixed += count.filter(|_| event["mixed"] == true).unwrap_or_default();
+                }
+                Some("lost") if event["class"] == "drop" => account.lost += event["count"].as_u64().expect("a count"),
+                _ => other(event),
+            }
+        }
+        account
+    }
+
+    /// Runs that the kernel skipped because the program was already running on that CPU.
+    fn missed(&self) -> u64 {
+        let programs = self.summary["cost"]["programs"].as_array().expect("programs");
+        let of_drops = programs.iter().filter(|program| program["name"].as_str().is_some_and(|n| n.contains("kfree")));
+        of_drops.map(|program| program["missed"].as_u64().expect("it is known what was missed")).sum()
+    }
+
+    fn accounted(&self) -> u64 {
+        self.told + self.folded + self.lost + self.missed()
+    }
+
+    /// The summary says the same as the events.
+    fn check_summary(&self) {
+        let summary = &self.summary;
+        let by_reason: u64 = summary["drops"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
+        assert_eq!(by_reason, self.told + self.folded, "{summary}");
+        assert_eq!(summary["lost"]["drop"].as_u64().unwrap_or_default(), self.lost, "{summary}");
+        assert!(summary["lost"]["missed"].as_u64().unwrap_or_default() >= self.missed(), "{summary}");
+    }
+}
+
+/// What happens while the tracer traces.
+struct Storm {
+    /// Namespaces from which datagrams are sent to themselves, each by two threads.
+    windy: Vec<Netns>,
+    flows: u16,
+    seconds: &'static str,
+    /// Connections that come and go elsewhere meanwhile.
+    connections: usize,
+    args: &'static [&'static str],
+}
+
+/// A namespace with a rule, named by its hook.
+fn with_rule(hook: &str) -> Netns {
+    let netns = Netns::new();
+    netns.nft_rule(hook, "meta l4proto udp drop");
+    netns
+}
+
+/// One storm. `None` if the host dropped packets of its own in the moments at the start and the end in
+/// which the tracer counts and we do not yet, or no more: then the accounts cannot be equal.
+fn blow(storm: &Storm) -> Option<Account> {
+    let calm = Netns::new();
+    let path = scratch().join("storm-stream");
+    let hits = Hits::of("skb", "kfree_skb");
+    let before = hits.count();
+    let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), storm.args);
+    let ready = hits.count();
+    let churn = traffic(&calm, &["churn", "--connections", &storm.connections.to_string(), "--threads", "2"]);
+    let (flows, to) = (storm.flows.to_string(), "127.0.0.1:9000");
+    let args = ["storm", "--to", to, "--seconds", storm.seconds, "--threads", "2", "--flows", &flows];
+    let winds: Vec<Child> = storm.windy.iter().map(|netns| traffic(netns, &args)).collect();
+    let (winds, churn): (Vec<Value>, Value) = (winds.into_iter().map(said).collect(), said(churn));
+    let over = hits.count();
+    let ended = agent.stop();
+    let after = hits.count();
+    let mut closed = HashSet::new();
+    let mut account = Account::read(&path, |event| {
+        if event["event"] == "close" && event["netns"] == calm.inode() {
+            assert!(closed.insert(event["conn"].as_str().expect("a conn").to_owned()), "closed twice: {event}");
+        }
+    });
+    std::fs::remove_file(&path).expect("the file is removed");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let sum = |key: &str| winds.iter().map(|wind| wind[key].as_f64().expect("a number")).sum::<f64>();
+    let Account { summary, told, folded, mixed, lost, .. } = &account;
+    println!(
+        "{:.0} offered a second, {} hits: {told} told, {folded} folded ({mixed} mixed), {lost} lost, {} missed; \
+         {} and {} hits at the edges; {} connections a second; {} s of CPU, {} MiB",
+        sum("per_second"),
+        after - before,
+        account.missed(),
+        ready - before,
+        after - over,
+        churn["per_second"],
+        summary["cost"]["cpu_seconds"],
+        summary["cost"]["peak_rss_bytes"].as_u64().unwrap_or_default() >> 20,
+    );
+    for class in ["lifecycle", "process", "segment", "undecoded"] {
+        assert_eq!(summary["lost"][class], Value::Null, "{summary}");
+    }
+    // Both ends of every connection, and the listener.
+    assert_eq!(closed.len(), 2 * storm.connections + 1, "every connection is closed once");
+    assert!((over - ready) as f64 >= sum("offered"), "every datagram is dropped");
+    account.check_summary();
+    let (least, most) = (over - ready, after - before);
+    assert!(account.accounted() <= most, "{} of {most}", account.accounted());
+    account.hits = most;
+    (least == most).then_some(account)
+}
+
+/// As [`blow`], until the host is quiet at both ends: then what is accounted for can be compared with the
+/// kernel's count.
+fn account_for(storm: &Storm) -> Account {
+    (0..5).find_map(|_| blow(storm)).expect("the host drops nothing of its own for a moment")
+}
+
+#[test]
+fn equal_drops() {
+    let account = account_for(&Storm {
+        windy: vec![Netns::new()],
+        flows: 1,
+        seconds: "10",
+        connections: scale::load(100_000, 500),
+        args: &["--event", "drop,close"],
+    });
+    assert!(account.folded > 100 * account.told, "{account:?}");
+    assert_eq!(account.accounted(), account.hits, "{account:?}");
+}
+
+#[test]
+fn more_flows_than_there_are_places() {
+    let account = account_for(&Storm {
+        windy: vec![with_rule("prerouting")],
+        flows: 20_000,
+        seconds: "4",
+        connections: scale::load(20_000, 500),
+        args: &[],
+    });
+    assert!(account.mixed > account.told, "{account:?}");
+    assert_eq!(account.accounted(), account.hits, "{account:?}");
+}
+
+/// Packets that one CPU steers to another come by an interrupt, into whatever runs there; some of them
+/// the kernel does not show to our program (KNOWN_ISSUES.md). Nothing is told that was not, and little is
+/// missing.
+#[test]
+fn packets_that_are_steered() {
+    let steered = with_rule("prerouting");
+    let cpus = "for q in /sys/class/net/lo/queues/rx-*; do echo ffffffff > $q/rps_cpus || echo 3 > $q/rps_cpus; done";
+    command("ip", &["netns", "exec", steered.name(), "sh", "-c", cpus]);
+    let account = account_for(&Storm {
+        windy: vec![with_rule("output"), steered],
+        flows: 100,
+        seconds: "4",
+        connections: scale::load(20_000, 500),
+        args: &[],
+    });
+    assert!(account.folded > account.told, "{account:?}");
+    let missing = account.hits - account.accounted();
+    println!("{missing} hits are not accounted for");
+    assert!(missing < account.hits / 20, "{account:?}");
+}

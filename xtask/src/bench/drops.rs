@@ -1,0 +1,144 @@
+//! `cargo xtask bench drops`: a storm of drops, beside a bpftrace one-liner that prints three fields of each.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::live::build_traffic;
+use super::peer::Tool;
+use super::statistics::Enabled;
+use crate::tree::Tree;
+use crate::{command, privilege, run};
+
+/// What a peer prints of each drop.
+const ONE_LINER: &str =
+    "tracepoint:skb:kfree_skb { printf(\"%p %d %d\\n\", args->location, args->protocol, args->reason); }";
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Length of each storm, seconds
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Destination ports of the storm of many flows
+    #[arg(long, default_value_t = 5000)]
+    flows: u16,
+    /// Datagrams a second where each drop is told: below the limit of what is told (ARCHITECTURE.md)
+    #[arg(long, default_value_t = 10_000)]
+    rate: u32,
+}
+
+pub fn main(args: &Args) -> Result<()> {
+    if !privilege::is_root() {
+        bail!("the bench needs root: start it in a root shell");
+    }
+    let tree = Tree::find()?;
+    let tracer = run::build_tracer(&tree)?;
+    let storm = Storm { traffic: build_traffic(&tree)?, seconds: args.seconds, netns: Netns::new()? };
+    let mut tools = vec![
+        Tool::tracer("tracer", &tracer, &["live", "--json"]),
+        Tool::tracer("tracer drops only", &tracer, &["live", "--json", "--event", "drop"]),
+    ];
+    match command::find("bpftrace") {
+        Some(program) => tools.push(Tool::peer_with("bpftrace", program, &["-e", ONE_LINER])),
+        None => eprintln!("bpftrace is not installed: `cargo xtask setup --for bench`"),
+    }
+    // Not a file: the disk would be measured, too.
+    let output = PathBuf::from("/dev/null");
+    let winds = [
+        ("one flow: nearly all folded", Wind { flows: 1, rate: None }),
+        ("many flows: mostly folded", Wind { flows: args.flows, rate: None }),
+        ("many flows, slowly: each is told", Wind { flows: args.flows, rate: Some(args.rate) }),
+    ];
+    for (what, wind) in winds {
+        println!("\n{what}; {} destination ports, {} s each, two threads send", wind.flows, args.seconds);
+        println!("  {:<18} {:>9} offered/s", "untraced", storm.blow(wind)?);
+        for tool in &tools {
+            rates(tool, &storm, wind, &output)?;
+        }
+        let _enabled = Enabled::on()?;
+        for tool in &tools {
+            costs(tool, &storm, wind, &output)?;
+        }
+    }
+    Ok(())
+}
+
+/// Offered with the tool running, and what the tool's own process takes. The statistics are off: they cost
+/// as much as a small program.
+fn rates(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
+    let running = tool.start(output)?;
+    let before = running.cpu_seconds()?;
+    let rate = storm.blow(wind)?;
+    let own = running.cpu_seconds()? - before;
+    let resident = running.resident()?;
+    running.stop()?;
+    #[expect(clippy::cast_precision_loss, reason = "seconds")]
+    let share = own / storm.seconds as f64 * 100.0;
+    println!("  {:<18} {rate:>9} offered/s {share:>6.1} % of a CPU of its own, {} MiB", tool.name, resident >> 20);
+    Ok(())
+}
+
+/// Kernel time per drop, with the statistics on.
+fn costs(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
+    let running = tool.start(output)?;
+    storm.blow(wind)?;
+    let programs = running.programs()?;
+    running.stop()?;
+    let hook = programs.iter().max_by_key(|program| program.runs).context("the tool has no program")?;
+    println!("  {:<18} {:>9} ns of BPF per drop ({} drops)", tool.name, hook.run_ns / hook.runs.max(1), hook.runs);
+    Ok(())
+}
+
+/// Destination ports, and datagrams a second at the most.
+#[derive(Clone, Copy)]
+struct Wind {
+    flows: u16,
+    rate: Option<u32>,
+}
+
+/// What drops are made with.
+struct Storm {
+    traffic: PathBuf,
+    seconds: u64,
+    netns: Netns,
+}
+
+impl Storm {
+    /// Datagrams to closed ports; how many a second.
+    fn blow(&self, wind: Wind) -> Result<u64> {
+        let mut ip = Command::new("ip");
+        ip.args(["netns", "exec", &self.netns.0]).arg(&self.traffic).args(["storm", "--to", "127.0.0.1:9000"]);
+        ip.args(["--seconds", &self.seconds.to_string(), "--threads", "2", "--flows", &wind.flows.to_string()]);
+        if let Some(rate) = wind.rate {
+            ip.args(["--rate", &rate.to_string()]);
+        }
+        let child: Child = ip.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("ip")?;
+        let out = child.wait_with_output()?;
+        let said: Value = serde_json::from_slice(&out.stdout).context("the storm's facts")?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
+        said["per_second"].as_f64().map(|rate| rate as u64).context("the storm tells no rate")
+    }
+}
+
+/// A network namespace, gone when dropped.
+struct Netns(String);
+
+impl Netns {
+    fn new() -> Result<Self> {
+        let name = format!("tracer-bench-{}", std::process::id());
+        command::run(Command::new("ip").args(["netns", "add", &name]))?;
+        let netns = Self(name);
+        command::run(Command::new("ip").args(["-n", &netns.0, "link", "set", "lo", "up"]))?;
+        Ok(netns)
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        if let Err(error) = command::run(Command::new("ip").args(["netns", "del", &self.0])) {
+            eprintln!("{error:#}");
+        }
+    }
+}
