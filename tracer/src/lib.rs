@@ -13,6 +13,7 @@ pub mod findings;
 #[cfg(test)]
 mod fuzz;
 mod gate;
+pub mod hint;
 pub mod kernel;
 pub mod logging;
 pub mod net;

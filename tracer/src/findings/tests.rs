@@ -57,6 +57,7 @@ fn drop(reason: &str, class: DropClass, tcp_flags: Option<u8>, count: u64) -> Dr
         count,
         first_ns: 1,
         mixed: false,
+        hint: None,
     }
 }
 

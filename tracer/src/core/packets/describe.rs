@@ -14,6 +14,7 @@ use super::super::{
     Core, Gate,
     class::{Circumstances, class},
 };
+use crate::hint;
 use crate::stream::{self, Drop, DropClass, PacketEnds};
 
 const IPPROTO_ICMP: u8 = 1;
@@ -87,7 +88,7 @@ impl<G: Gate> Core<G> {
             state: TcpState::from_number(record.socket.state).filter(|_| is_tcp_socket(&record.socket)),
         };
         let iface = std::str::from_utf8(&record.iface).unwrap_or_default().trim_end_matches('\0');
-        Drop {
+        let mut drop = Drop {
             class: class(reason.as_deref().unwrap_or_default(), usual, &circumstances),
             reason,
             reason_id: Some(record.reason).filter(|reason| *reason != NO_REASON),
@@ -107,7 +108,10 @@ impl<G: Gate> Core<G> {
             count: record.count,
             first_ns: record.first_ns,
             mixed,
-        }
+            hint: None,
+        };
+        drop.hint = hint::by_itself(&drop).map(Box::new);
+        drop
     }
 }
 

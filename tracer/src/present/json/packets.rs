@@ -1,7 +1,7 @@
 //! What the stream says of packets.
 
 use super::{address, name, number, optional, optional_string, string};
-use crate::stream::{self, Drop, PacketEnds, Segment, TcpState};
+use crate::stream::{self, Drop, Hint, PacketEnds, Segment, TcpState};
 
 /// The flags of TCP as tcpdump writes them: `S`, `S.`, `P.`, `F.`, `R`.
 pub fn push_tcp_flags(out: &mut Vec<u8>, flags: u8) {
@@ -65,6 +65,30 @@ pub fn write_drop(out: &mut Vec<u8>, drop: &Drop) {
     }
     if drop.mixed {
         out.extend_from_slice(b",\"mixed\":true");
+    }
+    if let Some(hint) = &drop.hint {
+        write_hint(out, hint);
+    }
+}
+
+fn write_hint(out: &mut Vec<u8>, hint: &Hint) {
+    out.extend_from_slice(b",\"hint\":");
+    string(out, &hint.text);
+    if let Some(nft) = &hint.nft {
+        name(out, b",\"nft\":{\"family\":\"", nft.family);
+        out.extend_from_slice(b",\"table\":");
+        string(out, &nft.table);
+        out.extend_from_slice(b",\"chain\":");
+        string(out, &nft.chain);
+        optional(out, b",\"handle\":", nft.handle);
+        out.push(b'}');
+    }
+    if let Some(qdisc) = &hint.qdisc {
+        out.extend_from_slice(b",\"qdisc\":{\"kind\":");
+        string(out, &qdisc.kind);
+        out.extend_from_slice(b",\"handle\":");
+        string(out, &qdisc.handle);
+        out.push(b'}');
     }
 }
 
