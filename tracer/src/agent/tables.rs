@@ -31,7 +31,7 @@ use crate::{
 /// Between two readings there is at least this time,
 const PAUSE: Duration = Duration::from_millis(100);
 /// and so many times as long as the last one took.
-const SHARE: u32 = 20;
+const SHARE: u32 = 50;
 /// Of a conntrack table no more than this part is free: it is full, or was a moment ago.
 const NEARLY_FULL: u64 = 50;
 
@@ -76,7 +76,7 @@ impl Reading {
             Ok(_) => self.under_way = Some((Instant::now(), receive)),
             Err(error) => {
                 warn!("cannot start a thread to read rules: {error}");
-                self.not_before = Some(Instant::now() + PAUSE * SHARE);
+                self.not_before = Some(Instant::now() + PAUSE * 10);
             }
         }
     }

@@ -48,16 +48,12 @@ pub fn by_itself(drop: &Drop) -> Option<Hint> {
 /// The rule, or the rules.
 pub fn explain(packet: Packet<'_>, by: By, tables: &Tables, before: Option<&Counters>) -> Option<Hint> {
     let mut places = tables.rules.as_ref().map(|rules| rules.places(packet, by, before)).unwrap_or_default();
-    if by == By::Rule {
-        places.certain = true;
-    } else {
+    if by != By::Nftables {
         // Others drop in the same function.
         places.certain &= !tables.legacy && !tables.conntrack_full;
     }
-    let legacy = tables.legacy && by != By::Rule;
-    let Some(mut text) = places.describe() else {
-        return legacy.then(|| Hint::of("probably a rule of iptables (legacy); see `iptables-legacy -vnL`"));
-    };
+    let legacy = tables.legacy && by != By::Nftables;
+    let Some(mut text) = places.describe() else { return others(by, tables).map(Hint::of) };
     if legacy {
         text.push_str(", or a rule of iptables (legacy)");
     }
@@ -68,4 +64,17 @@ pub fn explain(packet: Packet<'_>, by: By, tables: &Tables, before: Option<&Coun
         handle: place.handle,
     });
     Some(Hint { text, nft, qdisc: None })
+}
+
+/// Who drops in a hook besides nftables.
+fn others(by: By, tables: &Tables) -> Option<&'static str> {
+    if by == By::Nftables {
+        None
+    } else if tables.conntrack_full {
+        Some("probably conntrack, whose table is full; see `sysctl net.netfilter.nf_conntrack_max`")
+    } else if tables.legacy {
+        Some("probably a rule of iptables (legacy); see `iptables-legacy -vnL`")
+    } else {
+        (by == By::Other).then_some("no rule of nftables: conntrack, IPVS or a BPF program")
+    }
 }

@@ -112,8 +112,8 @@ pub fn by_itself(drop: &Drop) -> Option<Hint> {
 /// What is known of rules and drops in this run, besides the tables.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'k> {
-    /// In this kernel the evaluation of rules drops by itself: it was seen to.
-    pub rules_drop: bool,
+    /// In this kernel nftables drops by itself: it was seen to.
+    pub nftables_drops: bool,
     /// What the counters of rules said before the drop.
     pub counters: Option<&'k Counters>,
 }
@@ -124,8 +124,8 @@ pub fn explain(drop: &Drop, record: &DropRecord, tables: &Tables, known: Known<'
     match question(drop)? {
         Question::Rules => {
             let by = match function(drop.symbol.as_deref()) {
-                name if name.starts_with("nft_do_chain") => By::Rule,
-                _ if known.rules_drop => By::NoRule,
+                "nft_do_chain" => By::Nftables,
+                _ if known.nftables_drops => By::Other,
                 _ => By::Anything,
             };
             filter::explain(Packet(record), by, tables, known.counters)

@@ -33,10 +33,10 @@ pub fn explain(drop: &Drop, ifindex: u32, all: &[Qdisc]) -> Option<Hint> {
     let mut may: Vec<&Qdisc> = of_device.filter(|qdisc| qdisc.drops != Some(0)).collect();
     let function = function(drop.symbol.as_deref());
     let named: Vec<&Qdisc> = may.iter().copied().filter(|qdisc| is_of(function, &qdisc.kind)).collect();
+    let sure = has_reason(drop) || !named.is_empty();
     if !named.is_empty() {
         may = named;
     }
-    let sure = has_reason(drop) || is_enqueue(function);
     let on = drop.iface.as_deref().map_or(String::new(), |iface| format!(" on {iface}"));
     let name = |qdisc: &Qdisc| format!("{} {}", qdisc.kind, qdisc.handle_text());
     let probably = if sure { "" } else { "probably " };

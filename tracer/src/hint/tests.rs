@@ -184,7 +184,7 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
     assert_eq!(hint("nf_hook_slow+0x1", &policy), (place.to_owned(), Some(None)));
     let full = Tables { conntrack_full: true, ..policy.clone() };
     assert_eq!(hint("nf_hook_slow+0x1", &full), (format!("probably {place}"), None));
-    let legacy = Tables { legacy: true, ..policy };
+    let legacy = Tables { legacy: true, ..policy.clone() };
     assert_eq!(hint("nf_hook_slow+0x1", &legacy), (format!("probably {place}, or a rule of iptables (legacy)"), None));
     let only_legacy = Tables { legacy: true, ..Tables::default() };
     assert_eq!(
@@ -192,7 +192,10 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
         "probably a rule of iptables (legacy); see `iptables-legacy -vnL`"
     );
     assert_eq!(hint("nf_hook_slow+0x1", &Tables::default()).0, "");
+    let seen = Known { nftables_drops: true, counters: None };
+    let other = explain(&drop(Some("NETFILTER_DROP"), "nf_hook_slow+0x1", "10.0.0.2"), &record, &policy, seen);
+    assert_eq!(text(other), "no rule of nftables: conntrack, IPVS or a BPF program");
     let named = Tables { rules: rules(vec![rule]), legacy: true, ..Tables::default() };
-    let text = "nft: table inet filter, chain input, rule handle 5 (drop)";
-    assert_eq!(hint("nft_do_chain+0x1", &named), (text.to_owned(), Some(Some(5))), "the rule's own function");
+    let words = "nft: table inet filter, chain input, handle 5 (drop)";
+    assert_eq!(hint("nft_do_chain+0x1", &named), (words.to_owned(), Some(Some(5))), "the rule's own function");
 }

@@ -60,12 +60,11 @@ pub struct Place {
 /// Which part of the kernel has dropped the packet, as far as the call site tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// The evaluation of rules itself.
-    Rule,
-    /// Whoever calls a hook's functions, and rules are known to drop by themselves: a policy, or what
-    /// is not nftables.
-    NoRule,
-    /// Whoever calls a hook's functions.
+    /// nftables itself: a rule, or a policy (`nft_do_chain`, from Linux 6.7 on).
+    Nftables,
+    /// Not nftables, which is known to drop by itself in this kernel.
+    Other,
+    /// Whoever calls a hook's functions (`nf_hook_slow`): nftables or another.
     Anything,
 }
 
@@ -99,13 +98,9 @@ impl RuleSet {
     /// As the kernel has it now, in the namespace of this thread.
     ///
     /// # Errors
-    /// See [`nftables::read`]; and if there are too many rules.
+    /// See [`nftables::read`].
     pub fn read() -> std::io::Result<Self> {
-        let (chains, rules) = nftables::read()?;
-        if rules.len() > MOST_RULES {
-            let text = format!("there are {} rules, more than {MOST_RULES}", rules.len());
-            return Err(std::io::Error::other(text));
-        }
+        let (chains, rules) = nftables::read(MOST_RULES)?;
         Ok(Self::new(chains, rules))
     }
 
@@ -136,6 +131,9 @@ impl RuleSet {
     /// what the counters said at a moment before.
     #[must_use]
     pub fn places(&self, packet: Packet<'_>, by: By, before: Option<&Counters>) -> Places {
+        if by == By::Other {
+            return Places::default();
+        }
         let mut bases: Vec<(usize, i32, i32)> = Vec::new();
         for (index, (chain, _)) in self.chains.iter().enumerate() {
             if let Some(order) = order(chain, packet) {
@@ -152,11 +150,11 @@ impl RuleSet {
             }
             let Some((base, _)) = self.chains.get(index) else { continue };
             let device = device_of(base);
-            let mut walk = Walk { set: self, packet, by, before, device, exits: HashMap::new(), places: &mut places };
+            let mut walk = Walk { set: self, packet, before, device, exits: HashMap::new(), places: &mut places };
             let mut exits = walk.chain(index);
             if exits & ENDED != 0 {
                 exits |= if base.policy_drops { DROPPED } else { ACCEPTED };
-                if base.policy_drops && by != By::Rule {
+                if base.policy_drops {
                     places.push(place(base, None));
                 }
             }
@@ -164,7 +162,7 @@ impl RuleSet {
                 end = Some((order, priority));
             }
         }
-        let certain = by == By::Rule || end.is_some();
+        let certain = by == By::Nftables || end.is_some();
         Places { places, certain }
     }
 }
@@ -173,7 +171,6 @@ impl RuleSet {
 struct Walk<'s, 'p> {
     set: &'s RuleSet,
     packet: Packet<'s>,
-    by: By,
     before: Option<&'s Counters>,
     device: Device,
     /// Of the chains that were walked through. One that calls itself (the kernel forbids it) may be
@@ -213,7 +210,7 @@ impl Walk<'_, '_> {
                 Action::Jump(name) | Action::Goto(name) => self.named(chain, name),
                 Action::Pass => continue,
             };
-            if matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop) && self.by != By::NoRule {
+            if matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop) {
                 add(self.places, place(chain, Some(rule)));
             }
             let goes_on = matches!(rule.action, Action::Jump(_) | Action::MayDrop) && ends & ENDED != 0;

@@ -98,19 +98,18 @@ fn only_what_lies_on_the_way() {
     assert_eq!(all(false, Direction::In), ["inet input 6", "inet input policy"]);
     assert_eq!(all(false, Direction::Forward), [""; 0]);
     assert_eq!(all(false, Direction::Unknown).len(), 3);
-    assert_eq!(short(&places(&set, false, Direction::In, By::Rule)), ["inet input 6"]);
-    assert_eq!(short(&places(&set, false, Direction::In, By::NoRule)), ["inet input policy"]);
+    assert_eq!(short(&places(&set, false, Direction::In, By::Other)), [""; 0]);
 }
 
 #[test]
 fn a_rule_dropped_or_nobody_knows() {
     let set =
         RuleSet::new(vec![chain(INET, "output", Some(LOCAL_OUT), false)], vec![maybe(rule("output", 5, Action::Drop))]);
-    assert!(places(&set, false, Direction::Out, By::Rule).the_one().is_some());
+    assert!(places(&set, false, Direction::Out, By::Nftables).the_one().is_some());
     // conntrack drops there, too.
     let open = places(&set, false, Direction::Out, By::Anything);
     assert!(open.the_one().is_none());
-    assert_eq!(open.describe().unwrap(), "probably nft: table inet filter, chain output, rule handle 5");
+    assert_eq!(open.describe().unwrap(), "probably nft: table inet filter, chain output, handle 5");
 }
 
 #[test]
@@ -141,7 +140,7 @@ fn who_cannot_get_through_does_not_come_later() {
     let later = || Chain { priority: 1, ..chain(INET, "later", Some(LOCAL_IN), true) };
     let set = |rules| RuleSet::new(vec![later(), chain(INET, "input", Some(LOCAL_IN), true)], rules);
     let all = |rules| {
-        let places = places(&set(rules), false, Direction::In, By::NoRule);
+        let places = places(&set(rules), false, Direction::In, By::Nftables);
         (short(&places), places.certain)
     };
     assert_eq!(all(vec![]), (vec!["inet input policy".into()], true));
@@ -149,7 +148,7 @@ fn who_cannot_get_through_does_not_come_later() {
     assert_eq!(all(vec![maybe(rule("input", 1, Action::Accept))]), (both.clone(), true));
     // The chain may have seen another destination.
     let nat = Rule { rewrites: true, ..rule("input", 1, Action::Pass) };
-    assert_eq!(all(vec![nat]), (both, false));
+    assert_eq!(all(vec![nat]), (both, true));
 }
 
 #[test]
@@ -168,7 +167,7 @@ fn jumps_are_followed_and_loops_are_not() {
             rule("web", 5, Action::Jump("gone".into())),
         ],
     );
-    assert_eq!(short(&places(&set, false, Direction::Out, By::Rule)), ["inet web 3"]);
+    assert_eq!(short(&places(&set, false, Direction::Out, By::Nftables)), ["inet web 3"]);
 }
 
 #[test]
@@ -177,7 +176,7 @@ fn a_map_may_lead_anywhere_in_its_table() {
         vec![chain(INET, "input", Some(LOCAL_IN), false), chain(INET, "named", None, false)],
         vec![rule("input", 1, Action::MayDrop), rule("named", 2, Action::Drop)],
     );
-    assert_eq!(short(&places(&set, false, Direction::In, By::Rule)), ["inet named 2", "inet input 1"]);
+    assert_eq!(short(&places(&set, false, Direction::In, By::Nftables)), ["inet named 2", "inet input 1"]);
 }
 
 #[test]
@@ -190,7 +189,7 @@ fn a_counter_that_stood_still_tells() {
         )
     };
     let record = packet(false, 6, 4000, Direction::Out, "wire");
-    let all = |set: &RuleSet, before| short(&set.places(Packet(&record), By::Rule, before));
+    let all = |set: &RuleSet, before| short(&set.places(Packet(&record), By::Nftables, before));
     let before = set(10, 10).counters();
     assert_eq!(all(&set(10, 11), None), ["inet output 1", "inet output 2", "inet output 3"]);
     assert_eq!(all(&set(10, 11), Some(&before)), ["inet output 2", "inet output 3"]);
@@ -202,7 +201,7 @@ fn a_counter_that_stood_still_tells() {
 fn many_places() {
     let rules = (1..=5).map(|handle| maybe(rule("output", handle, Action::Drop))).collect();
     let set = RuleSet::new(vec![chain(INET, "output", Some(LOCAL_OUT), false)], rules);
-    let text = places(&set, false, Direction::Out, By::Rule).describe().unwrap();
+    let text = places(&set, false, Direction::Out, By::Nftables).describe().unwrap();
     assert_eq!(
         text,
         "nft, one of: inet filter output handle 1, inet filter output handle 2, inet filter output handle 3 and 2 more"
@@ -238,25 +237,24 @@ fn rules_of_a_kernel_and_what_they_can_have_dropped() {
     let set = real();
     let all = |record: &DropRecord, by| short(&set.places(Packet(record), by, None));
     let tcp = |dport, iface| packet(false, 6, dport, Direction::In, iface);
-    assert_eq!(all(&tcp(4000, "wire"), By::Rule), ["inet input 3"]);
-    assert_eq!(all(&tcp(1999, "wire"), By::Rule), ["inet input 8", "inet input 9"]);
-    assert_eq!(all(&tcp(2001, "wire"), By::Rule), ["inet input 8", "inet input 12"]);
-    assert_eq!(all(&tcp(2001, "eth5"), By::Rule), ["inet input 7"]);
+    assert_eq!(all(&tcp(4000, "wire"), By::Nftables), ["inet input 3"]);
+    assert_eq!(all(&tcp(1999, "wire"), By::Nftables), ["inet input 8", "inet input 9"]);
+    assert_eq!(all(&tcp(2001, "wire"), By::Nftables), ["inet input 8", "inet input 12", "inet input policy"]);
+    assert_eq!(all(&tcp(2001, "eth5"), By::Nftables), ["inet input 7"]);
     let mut ack = tcp(2001, "wire");
     ack.packet.tcp_flags = tracer_common::drops::TCP_ACK;
-    assert_eq!(all(&ack, By::Rule), ["inet input 12"]);
+    assert_eq!(all(&ack, By::Nftables), ["inet input 12", "inet input policy"]);
     let mut udp = packet(false, 17, 53, Direction::In, "wire");
     // The counter of the only rule for it says that it never matched.
     assert_eq!(all(&udp, By::Anything), ["inet input policy"]);
     udp.iface = tcp(1, "lo").iface;
     udp.packet.ttl = 1;
-    assert_eq!(all(&udp, By::Rule), ["netdev in 2"]);
-    assert_eq!(all(&packet(true, 6, 5000, Direction::In, "wire"), By::Rule), ["inet input 8", "inet more 13"]);
-    assert_eq!(all(&tcp(4000, "wire"), By::NoRule), [""; 0], "the packet cannot come to the policy");
+    assert_eq!(all(&udp, By::Nftables), ["netdev in 2"]);
+    assert_eq!(all(&packet(true, 6, 5000, Direction::In, "wire"), By::Nftables), ["inet input 8", "inet more 13"]);
     // What is not known excludes nothing.
     let mut fragment = tcp(4000, "wire");
     fragment.packet.flow.flags = tracer_common::packet::LATER_FRAGMENT;
-    assert_eq!(all(&fragment, By::Rule), ["inet input 3", "inet input 8", "inet input 9", "inet input 12"]);
+    assert_eq!(all(&fragment, By::Nftables), ["inet input 3", "inet input 8", "inet input 9", "inet input 12"]);
 }
 
 #[test]
@@ -282,12 +280,12 @@ fn rules_of_a_kernel_in_words() {
     );
     let record = packet(false, 6, 4000, Direction::In, "wire");
     assert_eq!(
-        set.places(Packet(&record), By::Rule, None).describe().unwrap(),
-        "nft: table inet filter, chain input, rule handle 3 (tcp dport 4000 drop \"no db\")"
+        set.places(Packet(&record), By::Nftables, None).describe().unwrap(),
+        "nft: table inet filter, chain input, handle 3 (tcp dport 4000 drop \"no db\")"
     );
     let record = packet(false, 17, 5000, Direction::In, "wire");
     assert_eq!(
-        set.places(Packet(&record), By::NoRule, None).describe().unwrap(),
+        set.places(Packet(&record), By::Nftables, None).describe().unwrap(),
         "nft: table inet filter, chain input, policy drop"
     );
 }

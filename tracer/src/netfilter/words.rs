@@ -23,7 +23,7 @@ pub const fn family(family: u8) -> &'static str {
     }
 }
 
-/// `nft: table inet filter, chain input, rule handle 5 (tcp dport 4000 drop)`. Without certainty that
+/// `nft: table inet filter, chain input, handle 5 (tcp dport 4000 drop)`. Without certainty that
 /// it was one of `places`: `probably`.
 pub fn places(places: &[Place], certain: bool) -> Option<String> {
     let mut text = String::from(if certain { "" } else { "probably " });
@@ -33,7 +33,7 @@ pub fn places(places: &[Place], certain: bool) -> Option<String> {
         [place] => {
             let _ = write!(text, "nft: table {} {}, chain {}, ", place.family, place.table, place.chain);
             let _ = match place.handle {
-                Some(handle) => write!(text, "rule handle {handle}"),
+                Some(handle) => write!(text, "handle {handle}"),
                 None => write!(text, "policy drop"),
             };
             if let Some(words) = &place.words {

@@ -90,8 +90,8 @@ pub struct Hints {
     waiting: VecDeque<Waiting>,
     /// By namespace: when they were read, and what they said.
     counters: HashMap<u32, (u64, Counters)>,
-    /// The evaluation of rules was seen to drop by itself.
-    rules_drop: bool,
+    /// nftables was seen to drop by itself.
+    nftables_drops: bool,
 }
 
 impl Hints {
@@ -102,7 +102,7 @@ impl Hints {
                 if wish.question == Question::Rules
                     && drop.symbol.as_deref().is_some_and(|at| at.starts_with("nft_do_chain"))
                 {
-                    self.rules_drop = true;
+                    self.nftables_drops = true;
                 }
                 if self.waiting.len() >= MOST_WAITING
                     && let Some(oldest) = self.waiting.pop_front()
@@ -143,7 +143,7 @@ impl Hints {
 
     /// Tells what waited for these tables. What was dropped after they were read goes on waiting.
     pub fn learn(&mut self, tables: &Tables, sink: &mut dyn Sink) {
-        let rules_drop = self.rules_drop;
+        let nftables_drops = self.nftables_drops;
         let known = self.counters.get(&tables.netns);
         let mut waits = VecDeque::with_capacity(self.waiting.len());
         for waiting in self.waiting.drain(..) {
@@ -156,7 +156,7 @@ impl Hints {
                 // Of several packets the first counts: the counters are of before all of them.
                 let first_ns = waiting.wish.record.first_ns.min(waiting.boot_ns);
                 let counters = known.filter(|(at, _)| *at < first_ns).map(|(_, counters)| counters);
-                waiting.tell(Some((tables, Known { rules_drop, counters })), sink);
+                waiting.tell(Some((tables, Known { nftables_drops, counters })), sink);
             } else {
                 waits.push_back(waiting);
             }

@@ -4,12 +4,14 @@
 
 mod expression;
 
+use std::cell::Cell;
 use std::io;
 
 use self::expression::Expressions;
 pub use self::expression::{Load, Operator, REGISTER_WORDS, Step};
 use super::Socket;
 use super::attribute::{Attributes, be32_at, be64_at, text, u8_at};
+use super::socket::ATTEMPTS;
 
 const NETLINK_NETFILTER: libc::c_int = 12;
 /// `NFNL_SUBSYS_NFTABLES` in the high byte.
@@ -104,12 +106,20 @@ pub struct Rule {
 /// Every chain and every rule of this namespace.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers: without `CAP_NET_ADMIN` it refuses. And if the
-/// rules change faster than they can be read.
-pub fn read() -> io::Result<(Vec<Chain>, Vec<Rule>)> {
+/// Those of the socket, and what the kernel answers: without `CAP_NET_ADMIN` it refuses. And if there
+/// are more than `most` rules, or they change faster than they can be read.
+pub fn read(most: usize) -> io::Result<(Vec<Chain>, Vec<Rule>)> {
     let mut socket = Socket::open(NETLINK_NETFILTER)?;
     let chains = socket.table(GETCHAIN, &[0; NFGENMSG], NEWCHAIN, chain)?;
-    let rules = socket.table(GETRULE, &[0; NFGENMSG], NEWRULE, rule)?;
+    // Of all attempts together: rules may change while they are told.
+    let (kept, room) = (Cell::new(0), most.saturating_add(1).saturating_mul(ATTEMPTS as usize));
+    let rules = socket.table(GETRULE, &[0; NFGENMSG], NEWRULE, |message| {
+        kept.set(kept.get() + 1);
+        (kept.get() <= room).then(|| rule(message)).flatten()
+    })?;
+    if rules.rows.len() > most || kept.get() > room {
+        return Err(io::Error::other(format!("there are more than {most} rules")));
+    }
     Ok((chains.of_one_moment()?, rules.of_one_moment()?))
 }
 

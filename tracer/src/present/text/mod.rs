@@ -32,8 +32,8 @@ const PROCESS: usize = 16;
 const TAIL: usize = COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 - PROCESS - 1;
 /// Columns of the connection, so that the details begin at one place.
 const ENDS: usize = 32;
-/// Where the line about the place of a drop begins: under the process.
-const HINT: usize = TimeOfDay::WIDTH + 1 + KIND + 1;
+/// Where the line about the place of a drop begins: under its word.
+const HINT: usize = TimeOfDay::WIDTH + 1;
 /// Columns of the process in a wide line: a `comm` of 15 characters and an id of 7 digits.
 const WIDE_PROCESS: usize = 24;
 /// Columns of the connection in a wide line: two IPv4 addresses with ports.
@@ -237,7 +237,7 @@ impl<W: Write> TextSink<W> {
         self.line_done();
     }
 
-    /// What is known of the place of a drop, in a line below, under the process.
+    /// What is known of the place of a drop, in a line below.
     fn hint(&mut self, text: &str) {
         while self.line.last() == Some(&b' ') {
             self.line.pop();
