@@ -93,7 +93,7 @@ fn steps(steps: &[Step]) -> Option<Vec<String>> {
                     words.pop();
                 }
                 let name = if *offset == 0 { "sport" } else { "dport" };
-                words.push(format!("{} {name} {}", transport?, comparison.words(|bytes| port(bytes))?));
+                words.push(format!("{} {name} {}", transport?, comparison.words(port)?));
             }
             Load::Network(offset) => {
                 let (family, size, name) = match offset {

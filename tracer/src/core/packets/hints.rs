@@ -50,11 +50,10 @@ pub enum Whose {
 
 impl Whose {
     fn owner(&self) -> Option<u32> {
-        let owner = match self {
+        match self {
             Self::Connection(ended) => ended.socket().owner.map(|owner| owner.pid),
             Self::Outside(outside) => outside.socket(false).owner.map(|owner| owner.pid),
-        };
-        owner
+        }
     }
 
     fn tell(&self, boot_ns: u64, event: &PacketEvent, sink: &mut dyn Sink) {
