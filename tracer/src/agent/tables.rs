@@ -30,8 +30,10 @@ use crate::{
 
 /// Between two readings there is at least this time,
 const PAUSE: Duration = Duration::from_millis(100);
-/// and so many times as long as the last one took.
+/// and so many times as long as the last one took,
 const SHARE: u32 = 50;
+/// up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Of a conntrack table no more than this part is free: it is full, or was a moment ago.
 const NEARLY_FULL: u64 = 50;
 
@@ -76,7 +78,7 @@ impl Reading {
             Ok(_) => self.under_way = Some((Instant::now(), receive)),
             Err(error) => {
                 warn!("cannot start a thread to read rules: {error}");
-                self.not_before = Some(Instant::now() + PAUSE * 10);
+                self.not_before = Some(Instant::now() + LONGEST_PAUSE);
             }
         }
     }
@@ -107,7 +109,7 @@ impl Reading {
             core.apply(Input::Tables(Box::new(tables)), sink);
         }
         let took = began.elapsed();
-        self.not_before = Some(Instant::now() + PAUSE.max(took * SHARE));
+        self.not_before = Some(Instant::now() + (took * SHARE).clamp(PAUSE, LONGEST_PAUSE));
         debug!("read the tables of namespaces in {took:?}");
         if let Some(refused) = refused.filter(|_| !self.warned) {
             self.warned = true;
@@ -124,7 +126,7 @@ fn read_one(root: &ProcRoot, asked: Asked, refused: &mut Option<String>) -> Tabl
         let mut tables = nothing.clone();
         let mut rules_refused = None;
         if asked.questions.rules {
-            rules_refused = read_rules(root, place, &mut tables).err().map(|error| why(&error));
+            rules_refused = read_rules(root, place, asked.nftables, &mut tables).err().map(|error| why(&error));
         }
         if place.inside {
             // A table that changes meanwhile is no worse: what is there is there.
@@ -158,7 +160,7 @@ fn cannot_read(what: &'static str) -> impl Fn(&io::Error) {
     move |error| debug!("cannot read {what}: {error}")
 }
 
-fn read_rules(root: &ProcRoot, place: &Place, tables: &mut Tables) -> io::Result<()> {
+fn read_rules(root: &ProcRoot, place: &Place, nftables: bool, tables: &mut Tables) -> io::Result<()> {
     if !place.inside {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
@@ -166,7 +168,7 @@ fn read_rules(root: &ProcRoot, place: &Place, tables: &mut Tables) -> io::Result
     tables.legacy = legacy("ip_tables_names") || legacy("ip6_tables_names");
     tables.conntrack_full = conntrack_is_full(place);
     // To ask a kernel without nftables would load the module.
-    if has_nftables(root) {
+    if nftables || has_nftables(root) {
         tables.rules = Some(RuleSet::read()?);
     }
     Ok(())

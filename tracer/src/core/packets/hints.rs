@@ -81,6 +81,8 @@ pub struct Asked {
     pub pid: Option<u32>,
     /// Which.
     pub questions: Questions,
+    /// This kernel has nftables: it was seen to drop.
+    pub nftables: bool,
 }
 
 /// See the module.
@@ -123,7 +125,8 @@ impl Hints {
                 Some(at) => at,
                 None if wanted.len() == MOST_ASKED => continue,
                 None => {
-                    wanted.push(Asked { netns, pid: None, questions: Questions::default() });
+                    let nftables = self.nftables_drops;
+                    wanted.push(Asked { netns, pid: None, questions: Questions::default(), nftables });
                     wanted.len() - 1
                 }
             };
