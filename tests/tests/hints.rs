@@ -163,7 +163,13 @@ fn a_counter_that_stood_still_since_the_last_drop_excludes() {
     datagram(&a, address("10.7.0.2:4109"), 10);
     let first = drop_in(&agent, &b, 4109);
     let one = handle(&b, "ip length 38");
-    assert_eq!(first["nft"]["handle"], one, "the second rule has not counted: {first}");
+    let text = first["hint"].as_str().unwrap_or_default();
+    assert!(
+        text.contains(&format!("nft: table inet test, chain input, handle {one}")),
+        "the second has not counted: {first}"
+    );
+    // Before 6.7 something else may have dropped it in the same function.
+    assert_eq!(first["nft"].is_object(), rules_drop(&first), "{first}");
     datagram(&a, address("10.7.0.2:4109"), 11);
     let mut second = Value::Null;
     agent.wait_for("the second drop", |event| {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Functions that free what a queueing discipline has dropped, and other things, too.
-const SITES: [&str; 3] = ["__dev_queue_xmit", "__dev_xmit_skb", "dev_qdisc_enqueue"];
+const SITES: [&str; 4] = ["__dev_queue_xmit", "__dev_xmit_skb", "dev_qdisc_enqueue", "kfree_skb_list"];
 
 fn has_reason(drop: &Drop) -> bool {
     drop.reason.as_deref().is_some_and(|reason| {

@@ -60,6 +60,7 @@ fn what_is_asked_of_which_drop() {
         (Some("FQ_BAND_LIMIT"), "", Some(Question::Qdiscs)),
         (None, "tbf_enqueue+0x1", Some(Question::Qdiscs)),
         (None, "__dev_queue_xmit+0x1", Some(Question::Qdiscs)),
+        (None, "kfree_skb_list+0x1", Some(Question::Qdiscs)),
         (Some("NEIGH_FAILED"), "neigh_invalidate+0x1", Some(Question::Neighbours)),
         (Some("NOT_SPECIFIED"), "neigh_invalidate+0x1", Some(Question::Neighbours)),
         (Some("NO_SOCKET"), "tcp_v4_rcv+0x1", None),

@@ -254,7 +254,10 @@ fn rules_of_a_kernel_and_what_they_can_have_dropped() {
     // What is not known excludes nothing.
     let mut fragment = tcp(4000, "wire");
     fragment.packet.flow.flags = tracer_common::packet::LATER_FRAGMENT;
-    assert_eq!(all(&fragment, By::Nftables), ["inet input 3", "inet input 8", "inet input 9", "inet input 12"]);
+    assert_eq!(
+        all(&fragment, By::Nftables),
+        ["inet input 3", "inet input 8", "inet input 9", "inet input 12", "inet input policy"]
+    );
 }
 
 #[test]
