@@ -295,8 +295,9 @@ fn a_neighbour_or_a_next_hop_that_does_not_answer() {
 /// A drop that came just before the end is still explained, and text has it in a line of its own.
 #[test]
 fn the_last_drop_is_explained_in_text() {
-    let (a, b) = Netns::pair();
-    b.nft_rule("input", "udp dport 4119 drop");
+    let (a, _b) = Netns::pair();
+    // In the call that sends it.
+    a.nft_rule("output", "udp dport 4119 drop");
     let path = scratch().join("hints");
     let mut tracer = Command::new(tracer_program());
     tracer.args(["live", "--event", "drop", "--color", "never", "--port", "4119"]);
@@ -307,8 +308,8 @@ fn the_last_drop_is_explained_in_text() {
     let mut text = String::new();
     File::open(&path).and_then(|mut file| file.read_to_string(&mut text)).expect("it is text");
     std::fs::remove_file(&path).expect("it is removed");
-    let handle = handle(&b, "udp dport 4119 drop");
-    let hint = format!("└ nft: table inet test, chain input, handle {handle} (udp dport 4119 drop)");
+    let handle = handle(&a, "udp dport 4119 drop");
+    let hint = format!("└ nft: table inet test, chain output, handle {handle} (udp dport 4119 drop)");
     let lines: Vec<&str> = text.lines().collect();
     let at = lines.iter().position(|line| line.trim() == hint).unwrap_or_else(|| panic!("{text}\n{}", ended.log));
     assert!(lines[at - 1].contains("10.7.0.2:4119"), "{text}");
