@@ -292,7 +292,7 @@ fn a_neighbour_or_a_next_hop_that_does_not_answer() {
     assert_eq!(event["hint"], "no answer from next hop 10.7.0.78 on wire, on the way to 10.77.0.1", "{event}");
 }
 
-/// A drop that came just before the end is still explained, and text has it in a line of its own.
+/// A drop that is the last one to be shown is explained, and text has it in a line of its own.
 #[test]
 fn the_last_drop_is_explained_in_text() {
     let (a, _b) = Netns::pair();
@@ -300,11 +300,11 @@ fn the_last_drop_is_explained_in_text() {
     a.nft_rule("output", "udp dport 4119 drop");
     let path = scratch().join("hints");
     let mut tracer = Command::new(tracer_program());
-    tracer.args(["live", "--event", "drop", "--color", "never", "--port", "4119"]);
+    tracer.args(["live", "--event", "drop", "--color", "never", "--port", "4119", "--count", "1"]);
     let agent = Agent::start(&mut tracer, Some(File::create(&path).expect("it is made")));
     agent.await_ready();
     datagram(&a, address("10.7.0.2:4119"), 10);
-    let ended = agent.stop();
+    let ended = agent.end();
     let mut text = String::new();
     File::open(&path).and_then(|mut file| file.read_to_string(&mut text)).expect("it is text");
     std::fs::remove_file(&path).expect("it is removed");
