@@ -17,8 +17,9 @@ use tracer_common::{
 };
 
 mod acceptors;
+mod tables;
 
-use self::acceptors::Acceptors;
+use self::{acceptors::Acceptors, tables::Reading};
 use crate::{
     backlog::Backlog,
     clock,
@@ -29,6 +30,7 @@ use crate::{
     findings::Facts,
     kernel::{
         backend::Hook,
+        cost::ProgramCost,
         debug_log::DebugLog,
         load::{Counters, Kernel},
         ring::Ring,
@@ -40,7 +42,8 @@ use crate::{
     stream::{Event, Finding, Sink},
 };
 
-/// How long the connections of a command that has ended may take to close.
+/// How long the connections of a command that has ended may take to close, and what explains the last
+/// drops to be read.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// Takes the stream and can tell how that went.
@@ -99,6 +102,7 @@ pub struct Agent<'p> {
     /// Records that wait for the snapshot; `None` once it was taken over.
     backlog: Option<Backlog>,
     acceptors: Acceptors,
+    reading: Reading,
     debug_log: Option<DebugLog>,
     /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
     attached_ns: u64,
@@ -160,7 +164,7 @@ pub struct Outcome {
     /// Events kept out by filters, in the kernel and here.
     pub filtered: u64,
     /// Costs of the programs.
-    pub programs: Vec<crate::kernel::cost::ProgramCost>,
+    pub programs: Vec<ProgramCost>,
     /// When it ended, `CLOCK_BOOTTIME` ns.
     pub end_ns: u64,
 }
@@ -251,6 +255,7 @@ impl<'p> Agent<'p> {
             ],
             backlog: Some(Backlog::default()),
             acceptors: Acceptors::default(),
+            reading: Reading::default(),
             debug_log,
             attached_ns,
             known: Counters::default(),
@@ -296,6 +301,9 @@ impl<'p> Agent<'p> {
                     self.drain();
                     self.acceptors.tell(found, &mut self.core);
                 }
+                read = self.reading.done(self.core.waits_for_tables()) => {
+                    self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
+                }
                 passed = async { match &mut self.debug_log { Some(log) => log.pass_on().await, None => std::future::pending().await } } => {
                     passed.context("cannot poll the kernel side's debug log")?;
                 }
@@ -319,6 +327,7 @@ impl<'p> Agent<'p> {
                 }
             }
             self.acceptors.look(&mut self.core, &self.root);
+            self.reading.start(&self.core, &self.root);
             self.presenter.flush();
             if self.shown.is_full() || self.presenter.is_full() {
                 break Stop::Count;
@@ -334,7 +343,30 @@ impl<'p> Agent<'p> {
         if matches!(stop, Stop::Command(_)) {
             self.linger().await?;
         }
-        Ok(self.finish(stop))
+        let mut programs = self.kernel.detach_packets();
+        programs.extend(self.kernel.costs());
+        if !self.shown.is_full() && self.presenter.error().is_none() {
+            self.explain_last_drops().await;
+        }
+        Ok(self.finish(stop, programs))
+    }
+
+    /// The last drops may wait for what explains them: give them a moment.
+    async fn explain_last_drops(&mut self) {
+        let deadline = Instant::now() + LINGER;
+        self.look_for_losses();
+        self.drain();
+        while self.core.waits_for_tables() {
+            self.reading.hurry();
+            self.reading.start(&self.core, &self.root);
+            tokio::select! {
+                read = self.reading.done(false) => {
+                    self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
+                }
+                () = sleep_until(deadline) => return,
+            }
+            self.drain();
+        }
     }
 
     /// The command is gone, its last connections are just being closed: give them a moment, so that
@@ -470,10 +502,8 @@ impl<'p> Agent<'p> {
     }
 
     /// What is still in the ring, what was lost, what is still open.
-    fn finish(mut self, stop: Stop) -> Outcome {
+    fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>) -> Outcome {
         let end_ns = clock::boot_ns();
-        let mut programs = self.kernel.detach_packets();
-        programs.extend(self.kernel.costs());
         let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
         while feed.as_mut().is_some_and(|feed| feed.drain(&mut lost.undecoded)) {}
         for _ in 0..64 {

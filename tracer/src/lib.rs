@@ -14,6 +14,7 @@ pub mod findings;
 #[cfg(test)]
 mod fuzz;
 mod gate;
+pub mod hint;
 pub mod kernel;
 pub mod logging;
 pub mod net;

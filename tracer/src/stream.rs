@@ -4,10 +4,13 @@
 //! [`Event`] here is one line of `--json`. Events borrow from the core's tables, so that nothing is
 //! allocated per event.
 
+mod hint;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
+pub use self::hint::{Discipline, Hint, Nft};
 pub use tracer_common::{drops::Direction, tcp::TcpState};
 
 /// Names one connection in the stream; never reused in one run. A socket that is disconnected and
@@ -385,6 +388,8 @@ pub struct Drop {
     pub mixed: bool,
     /// How the kernel came to it.
     pub stack: Stack,
+    /// What is known of the place that dropped it, besides the reason.
+    pub hint: Option<Box<Hint>>,
 }
 
 impl Drop {

@@ -36,6 +36,7 @@ use self::{
     packets::Packets,
     process::ProcessTable,
 };
+use crate::hint::Tables;
 use crate::kernel::reasons::Reasons;
 use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
 
@@ -109,6 +110,8 @@ pub enum Input<'a> {
     },
     /// Who holds the file of a socket, by its inode number; oldest first.
     Holding(u64, Vec<u32>),
+    /// The tables of a namespace that [`Core::wanted_tables`] has asked for.
+    Tables(Box<Tables>),
     /// What was seen before the hooks were attached may be forgotten now.
     Reconciled,
     /// The trace ends.
@@ -196,6 +199,7 @@ impl<G: Gate> Core<G> {
             }
             Input::Hooked { accept } => self.accept_hooked = accept,
             Input::Holders(holders) => self.take_holders(&holders),
+            Input::Tables(tables) => self.learn_tables(&tables, sink),
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
         }
@@ -232,6 +236,7 @@ impl<G: Gate> Core<G> {
 
     /// Everything that is still open is said to be so.
     fn end(&mut self, boot_ns: u64, followed: Option<&HashSet<u64>>, sink: &mut dyn Sink) {
+        self.explain_no_more(sink);
         let mut left: Vec<(u64, Box<Connection>)> = self.connections.drain().collect();
         left.sort_by_key(|(_, connection)| connection.conn);
         for (id, mut connection) in left {
@@ -245,6 +250,8 @@ impl<G: Gate> Core<G> {
                 }
             }
         }
+        // Decided only now.
+        self.explain_no_more(sink);
         self.by_tuple.clear();
     }
 
@@ -289,7 +296,7 @@ impl<G: Gate> Core<G> {
             match held {
                 _ if !admitted => self.filtered += 1,
                 Held::Own(kind) => emit(connection, boot_ns, kind, sink),
-                Held::Packet(packet) => emit(connection, boot_ns, packet.kind(), sink),
+                Held::Packet(packet) => self.tell_packet(connection, boot_ns, *packet, sink),
             }
         }
     }

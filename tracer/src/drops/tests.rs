@@ -56,6 +56,7 @@ pub(crate) fn packet(reason: Option<&str>, class: DropClass, sport: u16, count: 
         first_ns: 1,
         mixed: false,
         stack: Stack::NotAsked,
+        hint: None,
     }
 }
 

@@ -60,6 +60,7 @@ fn drop(reason: &str, class: DropClass, tcp_flags: Option<u8>, count: u64) -> Dr
         first_ns: 1,
         mixed: false,
         stack: Stack::NotAsked,
+        hint: None,
     }
 }
 

@@ -1,14 +1,27 @@
 //! Which rule it was: a packet that netfilter drops does not say, but its way through the hooks and
-//! the rule set leave few.
+//! the rule set leave few, and often one.
+//!
+//! What is not excluded is a place. Excluded is a rule that cannot match the packet as it was when it
+//! was dropped, that comes after one which certainly ends its way in the same base chain, or whose
+//! counter stood still meanwhile. A later base chain is excluded if the packet cannot get through an
+//! earlier one; unless rules rewrite packets, since the earlier chain may have seen another packet.
 
-use std::fmt::Write as _;
+mod packet;
+#[cfg(test)]
+pub(crate) mod tests;
+mod words;
 
+use std::collections::HashMap;
+
+use tracer_common::drops::Direction;
+
+pub use self::packet::Packet;
+use self::packet::{Device, Match, device_in};
 use crate::netlink::nftables::{self, Action, Chain, Rule};
 
 /// `NFPROTO_*` of include/uapi/linux/netfilter.h.
 const INET: u8 = 1;
 const IPV4: u8 = 2;
-const ARP: u8 = 3;
 const NETDEV: u8 = 5;
 const BRIDGE: u8 = 7;
 const IPV6: u8 = 10;
@@ -19,30 +32,15 @@ const LOCAL_IN: u32 = 1;
 const FORWARD: u32 = 2;
 const LOCAL_OUT: u32 = 3;
 const POST_ROUTING: u32 = 4;
+const INGRESS: u32 = 5;
+/// `NF_NETDEV_EGRESS`; the other one is ingress.
+const EGRESS: u32 = 1;
 
-/// Which way a packet went through the hooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
-    /// To this host.
-    In,
-    /// From this host.
-    Out,
-    /// Through this host.
-    Forward,
-    /// Nothing tells.
-    Unknown,
-}
+/// Rules of a namespace beyond which nothing is said: to follow them costs more than it tells.
+const MOST_RULES: usize = 10_000;
 
-impl Way {
-    const fn passes(self, hook: u32) -> bool {
-        match self {
-            Self::In => matches!(hook, PRE_ROUTING | LOCAL_IN),
-            Self::Out => matches!(hook, LOCAL_OUT | POST_ROUTING),
-            Self::Forward => matches!(hook, PRE_ROUTING | FORWARD | POST_ROUTING),
-            Self::Unknown => hook <= POST_ROUTING,
-        }
-    }
-}
+/// What a rule's counter said, by family, table and handle.
+pub type Counters = HashMap<(u8, String, u64), u64>;
 
 /// A place where packets are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,92 +53,241 @@ pub struct Place {
     pub chain: String,
     /// The rule; `None` for the chain's policy.
     pub handle: Option<u64>,
-    /// Packets that its counter has counted.
-    packets: Option<u64>,
+    /// The rule in words, or its comment. Hostile bytes.
+    pub words: Option<String>,
 }
 
-/// The rule set of one namespace, at two moments.
+/// Which part of the kernel has dropped the packet, as far as the call site tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// nftables itself: a rule, or a policy (`nft_do_chain`, from Linux 6.7 on).
+    Nftables,
+    /// Not nftables, which is known to drop by itself in this kernel.
+    Other,
+    /// Whoever calls a hook's functions (`nf_hook_slow`): nftables or another.
+    Anything,
+}
+
+/// Where a packet can have been dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// All of them.
+    pub places: Vec<Place>,
+    /// It certainly was one of them, and nothing else in netfilter.
+    pub certain: bool,
+}
+
+/// The rule set of one namespace.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
-    chains: Vec<Chain>,
-    rules: Vec<Rule>,
-    /// Counters at the moment before.
-    before: Vec<(u64, String, u64)>,
+    chains: Vec<(Chain, Vec<Rule>)>,
+    by_name: HashMap<(u8, String, String), usize>,
+    /// Some rule may change packets.
+    rewrites: bool,
 }
 
+/// The ways in which a packet may leave a chain, each a bit.
+type Exits = u8;
+const DROPPED: Exits = 1 << 0;
+const ACCEPTED: Exits = 1 << 1;
+/// By its end, or back to where it was called from.
+const ENDED: Exits = 1 << 2;
+const ANY: Exits = DROPPED | ACCEPTED | ENDED;
+
 impl RuleSet {
-    /// As the kernel has it now, in the namespace of this thread. `before`: as it was.
+    /// As the kernel has it now, in the namespace of this thread.
     ///
     /// # Errors
     /// See [`nftables::read`].
-    pub fn read(before: Option<&Self>) -> std::io::Result<Self> {
-        let (chains, rules) = nftables::read()?;
-        Ok(Self::new(chains, rules, before))
+    pub fn read() -> std::io::Result<Self> {
+        let (chains, rules) = nftables::read(MOST_RULES)?;
+        Ok(Self::new(chains, rules))
     }
 
-    fn new(chains: Vec<Chain>, rules: Vec<Rule>, before: Option<&Self>) -> Self {
-        let counted = |rule: &Rule| Some((rule.handle, rule.table.clone(), rule.packets?));
-        let before = before.map(|set| set.rules.iter().filter_map(counted).collect()).unwrap_or_default();
-        Self { chains, rules, before }
-    }
-
-    /// Where a packet of `family` (4 or 6) that went `way` can have been dropped. A rule whose counter
-    /// stood still since the moment before is none of the places, if another one's moved.
-    #[must_use]
-    pub fn places(&self, family: u8, way: Way) -> Vec<Place> {
-        let own = if family == 6 { IPV6 } else { IPV4 };
-        let mut places = Vec::new();
-        for base in &self.chains {
-            if base.hook.is_some_and(|hook| way.passes(hook)) && (base.family == own || base.family == INET) {
-                self.collect(base, &mut Vec::new(), &mut places);
+    pub(crate) fn new(chains: Vec<Chain>, rules: Vec<Rule>) -> Self {
+        let mut set = Self { rewrites: rules.iter().any(|rule| rule.rewrites), ..Self::default() };
+        for chain in chains {
+            set.by_name.insert((chain.family, chain.table.clone(), chain.name.clone()), set.chains.len());
+            set.chains.push((chain, Vec::new()));
+        }
+        // A dump tells the rules of a chain in their order.
+        for rule in rules {
+            let index = set.by_name.get(&(rule.family, rule.table.clone(), rule.chain.clone()));
+            if let Some((_, rules)) = index.and_then(|index| set.chains.get_mut(*index)) {
+                rules.push(rule);
             }
         }
-        let moved: Vec<Place> = places.iter().filter(|place| self.has_moved(place)).cloned().collect();
-        if moved.is_empty() { places } else { moved }
+        set
     }
 
-    fn collect<'s>(&'s self, chain: &'s Chain, path: &mut Vec<&'s str>, places: &mut Vec<Place>) {
-        // The kernel allows sixteen jumps and no loops; this must not depend on that.
-        if path.len() > 16 || path.contains(&chain.name.as_str()) {
-            return;
+    /// What its counters say.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let rules = self.chains.iter().flat_map(|(_, rules)| rules);
+        rules.filter_map(|rule| Some(((rule.family, rule.table.clone(), rule.handle), rule.packets?))).collect()
+    }
+
+    /// Where `packet` can have been dropped. The rule set is that of a moment after the drop, `before`
+    /// what the counters said at a moment before.
+    #[must_use]
+    pub fn places(&self, packet: Packet<'_>, by: By, before: Option<&Counters>) -> Places {
+        if by == By::Other {
+            return Places::default();
         }
-        path.push(&chain.name);
-        let of_chain =
-            |rule: &&Rule| (rule.family, &rule.table, &rule.chain) == (chain.family, &chain.table, &chain.name);
-        for rule in self.rules.iter().filter(of_chain) {
-            match &rule.action {
-                Action::Drop | Action::MayDrop => add(places, place(chain, Some(rule))),
-                Action::Chain(name) => {
-                    let next = self
-                        .chains
-                        .iter()
-                        .find(|next| (next.family, &next.table, &next.name) == (chain.family, &chain.table, name));
-                    if let Some(next) = next {
-                        self.collect(next, path, places);
-                    }
+        let mut bases: Vec<(usize, i32, i32)> = Vec::new();
+        for (index, (chain, _)) in self.chains.iter().enumerate() {
+            if let Some(order) = order(chain, packet) {
+                bases.push((index, order, chain.priority));
+            }
+        }
+        bases.sort_by_key(|(index, order, priority)| (*order, *priority, *index));
+        let mut places = Vec::new();
+        // Where the packet certainly ends, in the order of hooks.
+        let mut end = None;
+        for (index, order, priority) in bases {
+            if end.is_some_and(|end| (order, priority) > end) {
+                break;
+            }
+            let Some((base, _)) = self.chains.get(index) else { continue };
+            let device = device_of(base);
+            let mut walk = Walk { set: self, packet, before, device, exits: HashMap::new(), places: &mut places };
+            let mut exits = walk.chain(index);
+            if exits & ENDED != 0 {
+                exits |= if base.policy_drops { DROPPED } else { ACCEPTED };
+                if base.policy_drops {
+                    places.push(place(base, None));
                 }
             }
+            if exits & ACCEPTED == 0 && !self.rewrites && order >= 0 && packet.way() != Direction::Unknown {
+                end = Some((order, priority));
+            }
         }
-        path.pop();
-        if chain.policy_drops && chain.hook.is_some() {
-            add(places, place(chain, None));
+        let certain = by == By::Nftables || end.is_some();
+        Places { places, certain }
+    }
+}
+
+/// One packet's way through one base chain.
+struct Walk<'s, 'p> {
+    set: &'s RuleSet,
+    packet: Packet<'s>,
+    before: Option<&'s Counters>,
+    device: Device,
+    /// Of the chains that were walked through. One that calls itself (the kernel forbids it) may be
+    /// left in any way.
+    exits: HashMap<usize, Exits>,
+    places: &'p mut Vec<Place>,
+}
+
+impl Walk<'_, '_> {
+    fn chain(&mut self, index: usize) -> Exits {
+        if let Some(exits) = self.exits.get(&index) {
+            return *exits;
+        }
+        self.exits.insert(index, ANY);
+        let Some((chain, rules)) = self.set.chains.get(index) else { return ANY };
+        let exits = self.rules(chain, rules);
+        self.exits.insert(index, exits);
+        exits
+    }
+
+    fn rules(&mut self, chain: &Chain, rules: &[Rule]) -> Exits {
+        let mut exits = 0;
+        for rule in rules {
+            let matches =
+                if self.stood_still(rule) { Match::No } else { self.packet.matches(&rule.steps, self.device) };
+            if matches == Match::No {
+                continue;
+            }
+            let ends = match &rule.action {
+                Action::Drop | Action::Reject => DROPPED,
+                Action::MayDrop => {
+                    self.anywhere(chain);
+                    ANY
+                }
+                Action::Accept => ACCEPTED,
+                Action::Return => ENDED,
+                Action::Jump(name) | Action::Goto(name) => self.named(chain, name),
+                Action::Pass => continue,
+            };
+            if matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop) {
+                add(self.places, place(chain, Some(rule)));
+            }
+            let goes_on = matches!(rule.action, Action::Jump(_) | Action::MayDrop) && ends & ENDED != 0;
+            exits |= if goes_on { ends & !ENDED } else { ends };
+            if matches == Match::Yes && !goes_on {
+                return exits;
+            }
+        }
+        exits | ENDED
+    }
+
+    fn named(&mut self, from: &Chain, name: &str) -> Exits {
+        let index = self.set.by_name.get(&(from.family, from.table.clone(), name.to_owned()));
+        index.map_or(ANY, |index| self.chain(*index))
+    }
+
+    /// Through every chain of the table that can be called: which of them a map names is not known.
+    fn anywhere(&mut self, from: &Chain) {
+        for (index, (chain, _)) in self.set.chains.iter().enumerate() {
+            if chain.hook.is_none() && (chain.family, &chain.table) == (from.family, &from.table) {
+                self.chain(index);
+            }
         }
     }
 
-    fn has_moved(&self, place: &Place) -> bool {
-        let Some((handle, packets)) = place.handle.zip(place.packets) else { return false };
-        let before = self.before.iter().find(|(old, table, _)| *old == handle && *table == place.table);
-        before.is_some_and(|(_, _, before)| packets > *before)
+    /// Whether the counter of a rule tells that it has not matched.
+    fn stood_still(&self, rule: &Rule) -> bool {
+        let Some(packets) = rule.packets else { return false };
+        let before = || self.before?.get(&(rule.family, rule.table.clone(), rule.handle));
+        packets == 0 || before() == Some(&packets)
+    }
+}
+
+/// Where the hook of a base chain stands on the way of `packet`; `None` if not on it. Of a bridge's
+/// hooks that is not known: they stand before everything.
+fn order(chain: &Chain, packet: Packet<'_>) -> Option<i32> {
+    let (hook, way) = (chain.hook?, packet.way());
+    let own = if packet.family() == 6 { IPV6 } else { IPV4 };
+    let (passes, order) = match (chain.family, hook) {
+        (BRIDGE, _) => (true, -1),
+        (NETDEV, EGRESS) => (way != Direction::In, 10),
+        (NETDEV, _) | (INET, INGRESS) => (matches!(way, Direction::In | Direction::Unknown), 0),
+        (family, _) if family != INET && family != own => return None,
+        _ => {
+            let passes = match way {
+                // What is to be sent on is found out behind PRE_ROUTING.
+                Direction::In => matches!(hook, PRE_ROUTING | LOCAL_IN),
+                Direction::Out => matches!(hook, LOCAL_OUT | POST_ROUTING),
+                Direction::Forward => matches!(hook, FORWARD | POST_ROUTING),
+                Direction::Unknown => hook <= POST_ROUTING,
+            };
+            (passes, i32::try_from(hook).ok()? + 1)
+        }
+    };
+    let device = packet.device().is_none_or(|device| {
+        let is = |name: &String| name.strip_suffix('*').map_or(name == device, |start| device.starts_with(start));
+        chain.devices.is_empty() || chain.devices.iter().any(is)
+    });
+    (passes && device).then_some(order)
+}
+
+fn device_of(base: &Chain) -> Device {
+    match (base.family, base.hook) {
+        (NETDEV, Some(EGRESS)) => Device::Out,
+        (NETDEV, _) | (INET, Some(INGRESS)) => Device::In,
+        (BRIDGE, _) | (_, None) => Device::Unknown,
+        (_, Some(hook)) => device_in(hook),
     }
 }
 
 fn place(chain: &Chain, rule: Option<&Rule>) -> Place {
     Place {
-        family: family_name(chain.family),
+        family: words::family(chain.family),
         table: chain.table.clone(),
         chain: chain.name.clone(),
         handle: rule.map(|rule| rule.handle),
-        packets: rule.and_then(|rule| rule.packets),
+        words: rule.and_then(words::rule),
     }
 }
 
@@ -150,121 +297,19 @@ fn add(places: &mut Vec<Place>, place: Place) {
     }
 }
 
-const fn family_name(family: u8) -> &'static str {
-    match family {
-        INET => "inet",
-        IPV4 => "ip",
-        ARP => "arp",
-        NETDEV => "netdev",
-        BRIDGE => "bridge",
-        IPV6 => "ip6",
-        _ => "nft",
+impl Places {
+    /// In words; `None` for none. Of many, the first three.
+    #[must_use]
+    pub fn describe(&self) -> Option<String> {
+        words::places(&self.places, self.certain)
     }
-}
 
-/// The places in words, `inet filter output handle 5` (as `nft -a list ruleset` names them); `None`
-/// for none. Of many, the first three.
-#[must_use]
-pub fn describe(places: &[Place]) -> Option<String> {
-    let mut text = String::new();
-    if places.len() > 1 {
-        text.push_str("one of ");
-    }
-    for (n, place) in places.iter().take(3).enumerate() {
-        if n > 0 {
-            text.push_str(", ");
+    /// The place, if there is no doubt.
+    #[must_use]
+    pub fn the_one(&self) -> Option<&Place> {
+        match self.places.as_slice() {
+            [place] if self.certain => Some(place),
+            _ => None,
         }
-        // Writing to a String does not fail.
-        let _ = write!(text, "{} {} {} ", place.family, place.table, place.chain);
-        let _ = match place.handle {
-            Some(handle) => write!(text, "handle {handle}"),
-            None => write!(text, "policy"),
-        };
-    }
-    if places.len() > 3 {
-        let _ = write!(text, " and {} more", places.len() - 3);
-    }
-    (!places.is_empty()).then_some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chain(family: u8, name: &str, hook: Option<u32>, policy_drops: bool) -> Chain {
-        Chain { family, table: "filter".into(), name: name.into(), hook, policy_drops }
-    }
-
-    fn rule(chain: &str, handle: u64, action: Action, packets: Option<u64>) -> Rule {
-        Rule { family: INET, table: "filter".into(), chain: chain.into(), handle, action, packets }
-    }
-
-    fn names(places: &[Place]) -> Vec<String> {
-        places.iter().filter_map(|place| describe(std::slice::from_ref(place))).collect()
-    }
-
-    #[test]
-    fn only_what_lies_on_the_way() {
-        let set = RuleSet::new(
-            vec![
-                chain(INET, "input", Some(LOCAL_IN), true),
-                chain(INET, "output", Some(LOCAL_OUT), false),
-                chain(IPV6, "output6", Some(LOCAL_OUT), true),
-                chain(BRIDGE, "bridge", Some(FORWARD), true),
-            ],
-            vec![rule("output", 5, Action::Drop, None), rule("input", 6, Action::MayDrop, None)],
-            None,
-        );
-        assert_eq!(names(&set.places(4, Way::Out)), ["inet filter output handle 5"]);
-        assert_eq!(names(&set.places(6, Way::Out)), ["inet filter output handle 5", "ip6 filter output6 policy"]);
-        assert_eq!(names(&set.places(4, Way::In)), ["inet filter input handle 6", "inet filter input policy"]);
-        assert_eq!(names(&set.places(4, Way::Forward)), [""; 0]);
-        assert_eq!(set.places(4, Way::Unknown).len(), 3);
-    }
-
-    #[test]
-    fn jumps_are_followed_and_loops_are_not() {
-        let set = RuleSet::new(
-            vec![
-                chain(INET, "output", Some(LOCAL_OUT), false),
-                chain(INET, "tcp", None, false),
-                chain(INET, "web", None, false),
-            ],
-            vec![
-                rule("output", 1, Action::Chain("tcp".into()), None),
-                rule("tcp", 2, Action::Chain("web".into()), None),
-                rule("web", 3, Action::Drop, None),
-                rule("web", 4, Action::Chain("tcp".into()), None),
-                rule("web", 5, Action::Chain("gone".into()), None),
-            ],
-            None,
-        );
-        assert_eq!(names(&set.places(4, Way::Out)), ["inet filter web handle 3"]);
-    }
-
-    #[test]
-    fn a_counter_that_moved_tells() {
-        let chains = || vec![chain(INET, "output", Some(LOCAL_OUT), false)];
-        let rules = |first, second| {
-            vec![rule("output", 1, Action::Drop, Some(first)), rule("output", 2, Action::Drop, Some(second))]
-        };
-        let before = RuleSet::new(chains(), rules(10, 10), None);
-        assert_eq!(
-            describe(&before.places(4, Way::Out)).as_deref(),
-            Some("one of inet filter output handle 1, inet filter output handle 2")
-        );
-        let now = RuleSet::new(chains(), rules(10, 11), Some(&before));
-        assert_eq!(names(&now.places(4, Way::Out)), ["inet filter output handle 2"]);
-        let still = RuleSet::new(chains(), rules(10, 11), Some(&now));
-        assert_eq!(still.places(4, Way::Out).len(), 2);
-    }
-
-    #[test]
-    fn many_places() {
-        let rules = (1..=5).map(|handle| rule("output", handle, Action::Drop, None)).collect();
-        let set = RuleSet::new(vec![chain(INET, "output", Some(LOCAL_OUT), false)], rules, None);
-        let text = describe(&set.places(4, Way::Out)).unwrap_or_default();
-        assert!(text.starts_with("one of inet filter output handle 1, ") && text.ends_with(" and 2 more"), "{text}");
-        assert_eq!(describe(&[]), None);
     }
 }

@@ -9,6 +9,7 @@ pub mod link;
 pub(crate) mod message;
 pub mod neigh;
 pub mod nftables;
+pub mod qdisc;
 mod socket;
 
 pub use socket::{Socket, Table};

@@ -13,7 +13,7 @@ const ROOM: usize = 64 * 1024;
 /// How long the kernel may take for an answer, in seconds.
 const PATIENCE: libc::time_t = 5;
 /// How often a table is asked for that changes while it is told.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// A netlink socket in the namespace of the thread that opened it. It serves for any number of dumps.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::fixtures::messages;
 use super::message::{Answer, request};
-use super::{addr, link, neigh, nftables};
+use super::{addr, link, neigh, nftables, qdisc};
 use crate::fuzz::fuzz;
 
 #[test]
@@ -33,10 +33,12 @@ fn what_ip_said_there() {
 
 #[test]
 fn garbage_is_no_row_and_no_panic() {
-    let payloads = ["link", "addr", "neigh"].map(|name| messages(&format!("netlink/fixtures/{name}"))).concat();
+    let payloads = ["link", "addr", "neigh", "nft_chain", "nft_rule", "qdisc"]
+        .map(|name| messages(&format!("netlink/fixtures/{name}")))
+        .concat();
     fuzz(&payloads, |input| {
         let _ = (link::parse(input), addr::parse(input), neigh::parse(input));
-        let _ = (nftables::chain(input), nftables::rule(input));
+        let _ = (nftables::chain(input), nftables::rule(input), qdisc::parse(input));
     });
     let datagrams: Vec<Vec<u8>> = payloads
         .chunks(3)

@@ -77,6 +77,6 @@ pub(super) fn vanished(error: &io::Error) -> bool {
 }
 
 /// The error means that this user may not read it.
-pub(super) fn denied(error: &io::Error) -> bool {
+pub(crate) fn denied(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM))
 }

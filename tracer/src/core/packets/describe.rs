@@ -15,7 +15,10 @@ use super::super::{
     Core, Gate,
     class::{Circumstances, class},
 };
-use crate::stream::{self, Drop, DropClass, PacketEnds, Stack};
+use crate::{
+    hint,
+    stream::{self, Drop, DropClass, PacketEnds, Stack},
+};
 
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
@@ -88,7 +91,7 @@ impl<G: Gate> Core<G> {
             state: TcpState::from_number(record.socket.state).filter(|_| is_tcp_socket(&record.socket)),
         };
         let iface = std::str::from_utf8(&record.iface).unwrap_or_default().trim_end_matches('\0');
-        Drop {
+        let mut drop = Drop {
             class: class(reason.as_deref().unwrap_or_default(), usual, &circumstances),
             reason,
             reason_id: Some(record.reason).filter(|reason| *reason != NO_REASON),
@@ -109,7 +112,10 @@ impl<G: Gate> Core<G> {
             first_ns: record.first_ns,
             mixed,
             stack: self.packets.stack_of(record),
-        }
+            hint: None,
+        };
+        drop.hint = hint::by_itself(&drop).map(Box::new);
+        drop
     }
 }
 

@@ -22,18 +22,35 @@ pub struct Ended {
     role: Role,
     owner: Option<Rc<Owner>>,
     owner_source: OwnerSource,
+    /// Others that held it; none once it has ended.
+    holders: Vec<u32>,
     mptcp: bool,
     /// The filter shows it.
     pub admitted: bool,
 }
 
 impl Ended {
+    /// A connection as it is now.
+    pub fn of(connection: &Connection) -> Self {
+        Self {
+            conn: connection.conn,
+            tuple: connection.tuple,
+            role: connection.role,
+            owner: connection.owner.clone(),
+            owner_source: connection.owner_source,
+            holders: connection.holders.clone(),
+            mptcp: connection.mptcp,
+            admitted: connection.admitted == Some(true),
+        }
+    }
+
     /// As it was.
     pub fn socket(&self) -> Socket<'_> {
         // Only what the addresses are made from matters: the rest is replaced.
         let mut socket = Connection::socket_of(self.conn, &self.tuple, self.role);
         socket.owner = self.owner.as_deref();
         socket.owner_source = self.owner_source;
+        socket.holders = &self.holders;
         socket.mptcp = self.mptcp;
         socket
     }
@@ -91,15 +108,7 @@ impl Index {
             self.first += 1;
         }
         self.ended_keys.insert(key, self.first + self.ended.len() as u64);
-        self.ended.push_back(Rc::new(Ended {
-            conn: connection.conn,
-            tuple: connection.tuple,
-            role: connection.role,
-            owner: connection.owner.clone(),
-            owner_source: connection.owner_source,
-            mptcp: connection.mptcp,
-            admitted: connection.admitted == Some(true),
-        }));
+        self.ended.push_back(Rc::new(Ended { holders: Vec::new(), ..Ended::of(connection) }));
     }
 
     /// The number of the open connection that may have this tuple.

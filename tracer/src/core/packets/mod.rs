@@ -5,6 +5,7 @@
 
 mod attribution;
 mod describe;
+mod hints;
 mod index;
 #[cfg(test)]
 mod tests;
@@ -24,11 +25,17 @@ use tracer_common::{
     tcp::TcpState,
 };
 
-use self::{attribution::Whose, index::Index};
+use self::{
+    attribution::Whose,
+    hints::{Hints, Wish},
+    index::{Ended, Index},
+};
+pub use self::{describe::protocol, hints::Asked};
 use super::{Admission, Core, Gate, connection::Connection, emit};
 use crate::{
+    hint::Tables,
     kernel::reasons::Reasons,
-    stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Stack},
+    stream::{Drop, DropClass, Kind, Owner, Role, Segment, Sink, Stack},
 };
 
 /// Holders that are remembered; a host may open and close many sockets.
@@ -52,13 +59,14 @@ pub struct Packets {
     /// By inode number of a socket.
     holders: HashMap<u64, Option<Rc<Owner>>>,
     index: Index,
+    hints: Hints,
 }
 
 /// An event of a packet that owns what it tells.
 #[derive(Clone, Debug)]
 pub enum PacketEvent {
-    /// See [`Kind::Drop`].
-    Drop(Box<Drop>),
+    /// See [`Kind::Drop`]; and what it wants to know before it is told.
+    Drop(Box<Drop>, Option<Box<Wish>>),
     /// See [`Kind::Reset`].
     Reset {
         /// Received, and not sent.
@@ -82,7 +90,7 @@ impl PacketEvent {
     #[must_use]
     pub fn kind(&self) -> Kind<'_> {
         match self {
-            Self::Drop(drop) => Kind::Drop(drop),
+            Self::Drop(drop, _) => Kind::Drop(drop),
             Self::Reset { received, reason } => Kind::Reset { received: *received, reason: reason.as_deref() },
             Self::Retransmit { state, what, seq } => Kind::Retransmit { state: *state, what: *what, seq: *seq },
         }
@@ -203,7 +211,8 @@ impl<G: Gate> Core<G> {
         if record.socket.flags & (SOCKET_TUPLE | SOCKET_REQUEST) == SOCKET_TUPLE {
             self.learn_port(&whose, &record.socket.tuple);
         }
-        let event = PacketEvent::Drop(Box::new(drop));
+        let wish = Wish::of(&drop, record);
+        let event = PacketEvent::Drop(Box::new(drop), wish);
         self.say_of_packet(record.header.boot_ns, whose, count, event, sink);
     }
 
@@ -238,6 +247,32 @@ impl<G: Gate> Core<G> {
         }
     }
 
+    /// Tells what was of a connection's packet, now or when it can be explained.
+    pub(super) fn tell_packet(
+        &mut self,
+        connection: &Connection,
+        boot_ns: u64,
+        event: PacketEvent,
+        sink: &mut dyn Sink,
+    ) {
+        if let PacketEvent::Drop(_, Some(_)) = event {
+            let whose = hints::Whose::Connection(Rc::new(Ended::of(connection)));
+            self.packets.hints.tell(boot_ns, whose, event, sink);
+        } else {
+            emit(connection, boot_ns, event.kind(), sink);
+        }
+    }
+
+    /// What was read of a namespace's tables.
+    pub(super) fn learn_tables(&mut self, tables: &Tables, sink: &mut dyn Sink) {
+        self.packets.hints.learn(tables, sink);
+    }
+
+    /// What still waits is told as it is.
+    pub(super) fn explain_no_more(&mut self, sink: &mut dyn Sink) {
+        self.packets.hints.give_up(sink);
+    }
+
     fn say_of_packet(&mut self, boot_ns: u64, whose: Whose, drops: u64, event: PacketEvent, sink: &mut dyn Sink) {
         match whose {
             Whose::Filtered => self.filtered += 1,
@@ -245,7 +280,7 @@ impl<G: Gate> Core<G> {
                 let Some(mut connection) = self.connections.remove(&id) else { return };
                 connection.drops += drops;
                 match self.admit(&mut connection, sink) {
-                    Admission::Pass => emit(&connection, boot_ns, event.kind(), sink),
+                    Admission::Pass => self.tell_packet(&connection, boot_ns, event, sink),
                     Admission::Reject => self.filtered += 1,
                     Admission::Undecided => {
                         connection.held.push((boot_ns, super::connection::Held::Packet(Box::new(event))));
@@ -255,16 +290,14 @@ impl<G: Gate> Core<G> {
             }
             Whose::Ended(ended) => {
                 if ended.admitted {
-                    let socket = ended.socket();
-                    sink.event(&Event { boot_ns, socket: Some(socket), kind: event.kind() });
+                    self.packets.hints.tell(boot_ns, hints::Whose::Connection(ended), event, sink);
                 } else {
                     self.filtered += 1;
                 }
             }
             Whose::Outside(outside) => {
                 if self.gate.admit_finally(&outside.socket(true)) {
-                    let socket = outside.is_known().then(|| outside.socket(false));
-                    sink.event(&Event { boot_ns, socket, kind: event.kind() });
+                    self.packets.hints.tell(boot_ns, hints::Whose::Outside(outside), event, sink);
                 } else {
                     self.filtered += 1;
                 }

@@ -11,7 +11,13 @@ use super::super::{
     Core, Input,
     tests::{Only, Said, close, record, tuple},
 };
-use crate::{kernel::reasons::Reasons, stream::Stack};
+use crate::{
+    hint::{Questions, Tables},
+    kernel::reasons::Reasons,
+    netfilter::RuleSet,
+    netlink::{fixtures::messages, nftables},
+    stream::{Event, Kind, Sink, Stack},
+};
 use tracer_common::decode::Record;
 
 /// A packet to (or from) the local end of `tuple`.
@@ -166,4 +172,86 @@ fn a_reset_tells_the_port_that_was_not_known() {
     core.apply(Input::Record(Record::Segment(K::Reset, &reset)), &mut said);
     assert_eq!(said.0.last().map(String::as_str), Some("3 reset 1 5 connect"));
     assert!(core.connections.values().any(|connection| connection.tuple.lport == 5000));
+}
+
+/// A call site in the evaluation of rules.
+const RULES: u64 = 0x1000;
+
+/// What is told of drops: time, connection and hint; of the rest the kind.
+#[derive(Default)]
+struct Hinted(Vec<String>);
+
+impl Sink for Hinted {
+    fn event(&mut self, event: &Event<'_>) {
+        let conn = event.socket.map_or(0, |socket| socket.conn.0);
+        let what = match event.kind {
+            Kind::Drop(drop) => drop.hint.as_ref().map_or("no hint", |hint| &hint.text).to_owned(),
+            other => other.name().to_owned(),
+        };
+        self.0.push(format!("{} {conn} {what}", event.boot_ns));
+    }
+}
+
+/// The rules of a kernel, read at `at`.
+#[expect(clippy::unwrap_used, reason = "a test")]
+fn tables(at: u64) -> Input<'static> {
+    let chains =
+        messages("netlink/fixtures/nft_chain").iter().map(|message| nftables::chain(message).unwrap()).collect();
+    let rules = messages("netlink/fixtures/nft_rule").iter().map(|message| nftables::rule(message).unwrap()).collect();
+    let asked = Questions { rules: true, ..Questions::default() };
+    let rules = Some(RuleSet::new(chains, rules));
+    Input::Tables(Box::new(Tables { netns: 1, began_ns: at, ended_ns: at, asked, rules, ..Tables::default() }))
+}
+
+fn by_a_rule(at: u64, direction: Direction) -> DropRecord {
+    let mut record = dropped(at, &tuple(4000, 5000), direction);
+    record.location = RULES;
+    record.iface = *b"wire\0\0\0\0\0\0\0\0\0\0\0\0";
+    record
+}
+
+/// A core with connection 1, from port 4000 to 5000, and a name for the call site.
+fn core(said: &mut Hinted) -> Core<Only> {
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, said);
+    core.apply(Input::Symbol(RULES, Some("nft_do_chain+0x1".into())), said);
+    let connect = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(4000, 5000));
+    core.apply(Input::Record(Record::Socket(K::Connect, &connect)), said);
+    core
+}
+
+#[test]
+fn a_drop_waits_for_what_is_read_after_it() {
+    let mut said = Hinted::default();
+    let mut core = core(&mut said);
+    core.apply(Input::Record(Record::Drop(&by_a_rule(10, Direction::In))), &mut said);
+    let wanted = core.wanted_tables();
+    assert!(
+        matches!(&*wanted, [asked] if asked.netns == 1 && asked.pid == Some(5) && asked.questions.rules),
+        "{wanted:?}"
+    );
+    let closed = close(record(K::Close, 50, 2, R::Client, 0, 5, tuple(4000, 5000)), TcpState::LastAck, 0);
+    core.apply(Input::Record(Record::Close(&closed)), &mut said);
+    core.apply(tables(9), &mut said);
+    assert_eq!(said.0, ["2 1 connect", "50 1 close"], "the rules may have changed since");
+    core.apply(tables(60), &mut said);
+    // Whose it was is what it was then.
+    let told = "10 1 nft: table inet filter, chain input, handle 3 (tcp dport 4000 drop \"no db\")";
+    assert_eq!(said.0.last().map(String::as_str), Some(told));
+    assert!(!core.waits_for_tables());
+}
+
+#[test]
+fn what_waits_is_told_at_the_end_and_when_there_is_too_much() {
+    let mut said = Hinted::default();
+    let mut core = core(&mut said);
+    for at in 0..300 {
+        core.apply(Input::Record(Record::Drop(&by_a_rule(100 + at, Direction::Out))), &mut said);
+    }
+    let told = said.0.len();
+    assert!(told > 1 && said.0[1..].iter().all(|line| line.ends_with("1 no hint")), "{:?}", said.0);
+    core.apply(Input::End { boot_ns: 500, followed: None }, &mut said);
+    assert_eq!(said.0.iter().filter(|line| line.ends_with("no hint")).count(), 300);
+    let times: Vec<u64> = said.0.iter().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
+    assert!(times.is_sorted(), "in their order, and before the ends of connections: {times:?}");
 }

@@ -1,7 +1,7 @@
 //! What the stream says of packets.
 
 use super::{address, list, name, number, optional, optional_string, string};
-use crate::stream::{self, Drop, PacketEnds, Segment, Stack, TcpState};
+use crate::stream::{self, Drop, Hint, PacketEnds, Segment, Stack, TcpState};
 
 /// The flags of TCP as tcpdump writes them: `S`, `S.`, `P.`, `F.`, `R`.
 pub fn push_tcp_flags(out: &mut Vec<u8>, flags: u8) {
@@ -67,6 +67,9 @@ pub fn write_drop(out: &mut Vec<u8>, drop: &Drop) {
         out.extend_from_slice(b",\"mixed\":true");
     }
     write_stack(out, &drop.stack);
+    if let Some(hint) = &drop.hint {
+        write_hint(out, hint);
+    }
 }
 
 /// Its key is there if it was asked for.
@@ -78,6 +81,27 @@ pub fn write_stack(out: &mut Vec<u8>, stack: &Stack) {
             out.extend_from_slice(b",\"stack\":");
             list(out, frames, |out, frame| string(out, frame));
         }
+    }
+}
+
+fn write_hint(out: &mut Vec<u8>, hint: &Hint) {
+    out.extend_from_slice(b",\"hint\":");
+    string(out, &hint.text);
+    if let Some(nft) = &hint.nft {
+        name(out, b",\"nft\":{\"family\":\"", nft.family);
+        out.extend_from_slice(b",\"table\":");
+        string(out, &nft.table);
+        out.extend_from_slice(b",\"chain\":");
+        string(out, &nft.chain);
+        optional(out, b",\"handle\":", nft.handle);
+        out.push(b'}');
+    }
+    if let Some(qdisc) = &hint.qdisc {
+        out.extend_from_slice(b",\"qdisc\":{\"kind\":");
+        string(out, &qdisc.kind);
+        out.extend_from_slice(b",\"handle\":");
+        string(out, &qdisc.handle);
+        out.push(b'}');
     }
 }
 

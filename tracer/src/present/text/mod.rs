@@ -33,6 +33,8 @@ const PROCESS: usize = 16;
 const TAIL: usize = COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 - PROCESS - 1;
 /// Columns of the connection, so that the details begin at one place.
 const ENDS: usize = 32;
+/// Where the line about the place of a drop begins: under its word.
+const HINT: usize = TimeOfDay::WIDTH + 1;
 /// Columns of the process in a wide line: a `comm` of 15 characters and an id of 7 digits.
 const WIDE_PROCESS: usize = 24;
 /// Columns of the connection in a wide line: two IPv4 addresses with ports.
@@ -245,6 +247,19 @@ impl<W: Write> TextSink<W> {
         self.line_done(None);
     }
 
+    /// What is known of the place of a drop, in a line below.
+    fn hint(&mut self, text: &str) {
+        while self.line.last() == Some(&b' ') {
+            self.line.pop();
+        }
+        self.line.push(b'\n');
+        pad(&mut self.line, 0, HINT);
+        let room = if self.options.wide { usize::MAX } else { COLUMNS - HINT - 2 };
+        let mut escaped = String::from("└ ");
+        escape::push_cut(&mut escaped, text, room);
+        self.line.extend_from_slice(escaped.as_bytes());
+    }
+
     fn line_done(&mut self, stack: Option<&Stack>) {
         let columns = if self.options.wide { usize::MAX } else { COLUMNS };
         let out = self.output.line();
@@ -287,6 +302,11 @@ impl<W: Write> Sink for TextSink<W> {
             // Two names of states take more than other details, and are nothing without each other.
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
             None => self.line.extend_from_slice(self.details.cut(TAIL)),
+        }
+        if let Kind::Drop(drop) = event.kind
+            && let Some(hint) = &drop.hint
+        {
+            self.hint(&hint.text);
         }
         self.line_done(match event.kind {
             Kind::Drop(drop) => Some(&drop.stack),

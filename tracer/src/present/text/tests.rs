@@ -333,3 +333,52 @@ fn any_event_fits_and_is_harmless() {
     }
     assert_eq!(longest, COLUMNS, "the events are long enough to test something");
 }
+
+/// A drop with this hint.
+fn dropped(hint: &str) -> crate::stream::Drop {
+    crate::stream::Drop {
+        reason: Some("NETFILTER_DROP".into()),
+        reason_id: None,
+        class: DropClass::Policy,
+        location: None,
+        symbol: None,
+        iface: None,
+        direction: crate::stream::Direction::In,
+        len: 60,
+        protocol: Some("tcp"),
+        ends: None,
+        tcp_flags: Some(2),
+        seq: None,
+        icmp: None,
+        about: None,
+        fragment: false,
+        count: 1,
+        first_ns: 0,
+        mixed: false,
+        stack: Stack::NotAsked,
+        hint: Some(Box::new(crate::stream::Hint::of(hint))),
+    }
+}
+
+#[test]
+fn a_hint_is_a_line_below() {
+    let curl = owner("curl", 4121);
+    let line = |hint: &str, wide| {
+        let drop = dropped(hint);
+        let mut sink = TextSink::new(Vec::new(), CLOCK, TextOptions { wide, ..UTC });
+        let socket = Some(socket(Some(&curl), "10.0.0.1", "10.0.0.5"));
+        sink.event(&Event { boot_ns: 0, socket, kind: Kind::Drop(&drop) });
+        sink.flush();
+        String::from_utf8(sink.into_inner()).unwrap()
+    };
+    let rule = "nft: table inet filter, chain input, handle 7 (tcp dport 443 drop)";
+    let expected = format!(
+        "12:01:02.123 drop            curl[4121]       10.0.0.1:40000 → 10.0.0.5:443    NETFILTER_DROP [S]\n             └ {rule}\n"
+    );
+    assert_eq!(line(rule, false), expected);
+    // What others can choose stays on its line, in its room.
+    let long = line(&format!("nft: \u{1b}[2J\n{}", "x".repeat(200)), false);
+    assert_eq!(long.lines().count(), 2, "{long}");
+    assert!(!long.contains('\u{1b}') && long.lines().all(|line| line.chars().count() <= 100), "{long}");
+    assert!(line(&"x".repeat(200), true).contains(&"x".repeat(200)));
+}

@@ -1,0 +1,46 @@
+//! Drops for want of the next hop's hardware address.
+
+use std::net::IpAddr;
+
+use super::{Hint, function, is_by_site};
+use crate::{netlink::neigh::Neighbour, stream::Drop};
+
+/// Functions that drop what waits for a neighbour, where there is no reason (IPv6 up to 6.18 at least).
+const SITES: [&str; 4] = ["neigh_invalidate", "__neigh_event_send", "ndisc_error_report", "arp_error_report"];
+
+/// Whether it was for a neighbour.
+pub fn is_neighbour(drop: &Drop) -> bool {
+    drop.ends.is_some()
+        && (drop.reason.as_deref().is_some_and(|reason| reason.starts_with("NEIGH_"))
+            || is_by_site(drop) && SITES.contains(&function(drop.symbol.as_deref())))
+}
+
+/// Which one, and what of it. The next hop is the destination if the neighbour table has it, else the
+/// only one that did not answer, if there is one only.
+pub fn explain(drop: &Drop, ifindex: u32, neighbours: Option<&[Neighbour]>) -> Option<Hint> {
+    let to = drop.ends?.daddr;
+    let on = drop.iface.as_deref().map_or(String::new(), |iface| format!(" on {iface}"));
+    let what = match drop.reason.as_deref() {
+        Some("NEIGH_QUEUEFULL") => "too many packets wait for the answer of",
+        Some("NEIGH_DEAD") => "its entry was just removed:",
+        Some("NEIGH_CREATEFAIL") => "no entry can be made for",
+        Some("NEIGH_HH_FILLFAIL") => "no header can be made for",
+        _ => "no answer from",
+    };
+    let here = || {
+        let same =
+            move |neighbour: &&Neighbour| neighbour.ifindex == ifindex && neighbour.address.is_ipv4() == to.is_ipv4();
+        neighbours.unwrap_or_default().iter().filter(same)
+    };
+    let hop: Option<IpAddr> = if here().any(|neighbour| neighbour.address == to) {
+        Some(to)
+    } else {
+        let mut silent = here().filter(|neighbour| neighbour.is_unanswered());
+        silent.next().filter(|_| silent.next().is_none()).map(|neighbour| neighbour.address)
+    };
+    Some(Hint::of(match hop {
+        Some(hop) if hop == to => format!("{what} neighbour {to}{on}"),
+        Some(hop) => format!("{what} next hop {hop}{on}, on the way to {to}"),
+        None => format!("{what} the next hop to {to}{on}"),
+    }))
+}

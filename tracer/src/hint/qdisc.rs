@@ -1,0 +1,73 @@
+//! Drops by queueing disciplines.
+
+use super::{Hint, function, is_by_site};
+use crate::{
+    netlink::qdisc::Qdisc,
+    stream::{Discipline, Drop},
+};
+
+/// Functions that free what a queueing discipline has dropped, and other things, too.
+const SITES: [&str; 4] = ["__dev_queue_xmit", "__dev_xmit_skb", "dev_qdisc_enqueue", "kfree_skb_list"];
+
+fn has_reason(drop: &Drop) -> bool {
+    drop.reason.as_deref().is_some_and(|reason| {
+        // The first word of `enum qdisc_drop_reason`, and what came before it.
+        ["QDISC_", "FQ_", "CAKE_"].iter().any(|start| reason.starts_with(start))
+    })
+}
+
+/// Whether a queueing discipline has dropped it, or may have where the kernel does not say.
+pub fn is_qdisc(drop: &Drop) -> bool {
+    let function = function(drop.symbol.as_deref());
+    has_reason(drop) || is_by_site(drop) && (SITES.contains(&function) || is_enqueue(function))
+}
+
+fn is_enqueue(function: &str) -> bool {
+    function.ends_with("_enqueue") && !function.starts_with("nf_") && function != "dev_qdisc_enqueue"
+}
+
+/// Which of the device's queueing disciplines.
+pub fn explain(drop: &Drop, ifindex: u32, all: &[Qdisc]) -> Option<Hint> {
+    let of_device = all.iter().filter(|qdisc| qdisc.ifindex == ifindex && !qdisc.has_no_queue());
+    // The table is of after the drop: by then it is counted.
+    let mut may: Vec<&Qdisc> = of_device.filter(|qdisc| qdisc.drops != Some(0)).collect();
+    let function = function(drop.symbol.as_deref());
+    let named: Vec<&Qdisc> = may.iter().copied().filter(|qdisc| is_of(function, &qdisc.kind)).collect();
+    let sure = has_reason(drop) || !named.is_empty();
+    if !named.is_empty() {
+        may = named;
+    }
+    let on = drop.iface.as_deref().map_or(String::new(), |iface| format!(" on {iface}"));
+    let name = |qdisc: &Qdisc| format!("{} {}", qdisc.kind, qdisc.handle_text());
+    let probably = if sure { "" } else { "probably " };
+    match may.as_slice() {
+        [] => None,
+        [qdisc] => Some(Hint {
+            text: format!("{probably}qdisc {}{on}", name(qdisc)),
+            nft: None,
+            qdisc: sure.then(|| Discipline { kind: qdisc.kind.clone(), handle: qdisc.handle_text() }),
+        }),
+        // The drops of one in a class are counted by those above it, too.
+        several => {
+            let root = several.iter().find(|qdisc| qdisc.is_root());
+            let text = match root {
+                Some(root) => format!("qdisc {} or one of {} below it", name(root), several.len() - 1),
+                None => {
+                    let names: Vec<String> = several.iter().take(3).map(|qdisc| name(qdisc)).collect();
+                    let more = several.len() - names.len();
+                    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    format!("qdisc, one of: {}{more}", names.join(", "))
+                }
+            };
+            Some(Hint::of(format!("{probably}{text}{on}")))
+        }
+    }
+}
+
+/// Whether `function` is one of this kind's (`pfifo_fast_enqueue` is not pfifo's).
+fn is_of(function: &str, kind: &str) -> bool {
+    let after = function.strip_prefix(kind).and_then(|rest| rest.strip_prefix('_'));
+    after.is_some_and(|rest| {
+        ["enqueue", "dequeue", "drop", "tail_enqueue", "qdisc"].iter().any(|of| rest.starts_with(of))
+    })
+}

@@ -1,0 +1,203 @@
+//! Hints from made-up drops and real tables.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::IpAddr;
+
+use tracer_common::drops::Direction;
+
+use super::*;
+use crate::{
+    netfilter::tests::packet,
+    netlink::{self, fixtures::messages},
+    stream::{DropClass, PacketEnds},
+};
+
+fn drop(reason: Option<&str>, symbol: &str, to: &str) -> Drop {
+    Drop {
+        reason: reason.map(Into::into),
+        reason_id: None,
+        class: DropClass::Loss,
+        location: None,
+        symbol: Some(symbol.into()),
+        iface: Some("wire".into()),
+        direction: Direction::Out,
+        len: 60,
+        protocol: Some("tcp"),
+        ends: Some(PacketEnds {
+            saddr: [10, 0, 0, 1].into(),
+            sport: Some(40_000),
+            daddr: to.parse().unwrap(),
+            dport: Some(4000),
+        }),
+        tcp_flags: None,
+        seq: None,
+        icmp: None,
+        about: None,
+        fragment: false,
+        count: 1,
+        first_ns: 10,
+        mixed: false,
+        stack: crate::stream::Stack::NotAsked,
+        hint: None,
+    }
+}
+
+fn text(hint: Option<Hint>) -> String {
+    hint.map_or(String::new(), |hint| hint.text)
+}
+
+#[test]
+fn what_is_asked_of_which_drop() {
+    for (reason, symbol, wanted) in [
+        (Some("NETFILTER_DROP"), "nft_do_chain+0x1", Some(Question::Rules)),
+        (Some("NETFILTER_DROP"), "", Some(Question::Rules)),
+        // 5.10: no reasons.
+        (None, "nf_hook_slow+0xa1", Some(Question::Rules)),
+        (None, "nft_do_chain.isra.0+0xa1", Some(Question::Rules)),
+        (Some("NOT_SPECIFIED"), "nf_hook_slow+0xa1", Some(Question::Rules)),
+        (Some("NETFILTER_DROP"), "ipt_do_table+0x1", None),
+        (Some("QDISC_DROP"), "__dev_queue_xmit+0x1", Some(Question::Qdiscs)),
+        (Some("QDISC_DROP_OVERLIMIT"), "", Some(Question::Qdiscs)),
+        (Some("FQ_BAND_LIMIT"), "", Some(Question::Qdiscs)),
+        (None, "tbf_enqueue+0x1", Some(Question::Qdiscs)),
+        (None, "__dev_queue_xmit+0x1", Some(Question::Qdiscs)),
+        (None, "kfree_skb_list+0x1", Some(Question::Qdiscs)),
+        (Some("NEIGH_FAILED"), "neigh_invalidate+0x1", Some(Question::Neighbours)),
+        (Some("NOT_SPECIFIED"), "neigh_invalidate+0x1", Some(Question::Neighbours)),
+        (Some("NO_SOCKET"), "tcp_v4_rcv+0x1", None),
+        (Some("TCP_CLOSE"), "nf_hook_slow+0x1", None),
+    ] {
+        assert_eq!(question(&drop(reason, symbol, "10.0.0.2")), wanted, "{reason:?} {symbol}");
+    }
+    let several = Drop { mixed: true, ..drop(Some("NETFILTER_DROP"), "", "10.0.0.2") };
+    assert_eq!((question(&several), by_itself(&several)), (None, None));
+}
+
+#[test]
+fn what_a_packet_tells_by_itself() {
+    for (reason, symbol, words) in [
+        (Some("IP_OUTNOROUTES"), "ip_output", "no route to 10.0.0.2"),
+        (Some("NOT_SPECIFIED"), "ip6_pkt_discard+0x1", "no route to 10.0.0.2"),
+        (Some("IP_RPFILTER"), "", "rp_filter: 10.0.0.1 came in by wire, and the way back is another"),
+        (Some("TC_EGRESS"), "", "a filter on egress of wire; see `tc -s filter show dev wire egress`"),
+        (
+            Some("NETFILTER_DROP"),
+            "ipt_do_table+0x1",
+            "a rule of iptables (legacy), table unknown; see `iptables-legacy -vnL`",
+        ),
+        (Some("NO_SOCKET"), "", ""),
+        (Some("NETFILTER_DROP"), "nft_do_chain+0x1", ""),
+    ] {
+        assert_eq!(text(by_itself(&drop(reason, symbol, "10.0.0.2"))), words);
+    }
+}
+
+/// `wire` has tbf with drops, `peer` htb with a pfifo in its class, without, and clsact.
+#[test]
+fn queueing_disciplines_of_a_kernel() {
+    let mut all: Vec<Qdisc> =
+        messages("netlink/fixtures/qdisc").iter().map(|message| netlink::qdisc::parse(message).unwrap()).collect();
+    let of = |kind: &str| all.iter().find(|qdisc| qdisc.kind == kind).unwrap().clone();
+    let (tbf, htb) = (of("tbf"), of("htb"));
+    assert_eq!((tbf.drops, htb.drops, htb.is_root()), (Some(6), Some(0), true));
+    let tables = |all: &[Qdisc]| Tables { qdiscs: Some(all.to_vec()), ..Tables::default() };
+    let hint = |reason, symbol, ifindex, all: &[Qdisc]| {
+        let record = DropRecord { ifindex, ..packet(false, 17, 4000, Direction::Out, "wire") };
+        explain(&drop(reason, symbol, "10.0.0.2"), &record, &tables(all), Known::default())
+    };
+    let site = "__dev_queue_xmit+0x1";
+    let one = hint(Some("QDISC_DROP"), site, tbf.ifindex, &all).unwrap();
+    let discipline = one.qdisc.unwrap();
+    assert_eq!(
+        (one.text, &*discipline.kind, &discipline.handle),
+        (format!("qdisc tbf {} on wire", discipline.handle), "tbf", &tbf.handle_text())
+    );
+    // Other packets are dropped there, too, and this kernel does not say.
+    let probably = hint(None, site, tbf.ifindex, &all).unwrap();
+    assert!(probably.text.starts_with("probably qdisc tbf ") && probably.qdisc.is_none(), "{probably:?}");
+    // Nothing there has dropped anything.
+    assert_eq!(hint(Some("QDISC_DROP"), site, htb.ifindex, &all), None);
+    for qdisc in &mut all {
+        qdisc.drops = Some(1);
+    }
+    let several = hint(Some("QDISC_DROP"), site, htb.ifindex, &all);
+    assert_eq!(text(several), "qdisc htb 1: or one of 1 below it on wire");
+    let named = hint(Some("QDISC_DROP"), "pfifo_enqueue+0x1", htb.ifindex, &all).unwrap();
+    assert_eq!((&*named.text, named.qdisc.is_some()), ("qdisc pfifo 10: on wire", true));
+}
+
+#[test]
+fn the_neighbour_that_does_not_answer() {
+    let neighbour =
+        |address: &str, state| Neighbour { ifindex: 7, address: address.parse().unwrap(), lladdr: Vec::new(), state };
+    let (reachable, failed) = (0x02, 0x20);
+    let hint = |to: &str, neighbours: &[Neighbour]| {
+        let tables = Tables { neighbours: Some(neighbours.to_vec()), ..Tables::default() };
+        let record = packet(false, 17, 4000, Direction::Out, "wire");
+        text(explain(&drop(Some("NEIGH_FAILED"), "neigh_invalidate+0x1", to), &record, &tables, Known::default()))
+    };
+    let there = [neighbour("10.0.0.2", failed), neighbour("10.0.0.254", reachable), neighbour("fd07::9", failed)];
+    assert_eq!(hint("10.0.0.2", &there), "no answer from neighbour 10.0.0.2 on wire");
+    assert_eq!(hint("192.0.2.1", &there), "no answer from next hop 10.0.0.2 on wire, on the way to 192.0.2.1");
+    let two = [neighbour("10.0.0.2", failed), neighbour("10.0.0.3", failed)];
+    assert_eq!(hint("192.0.2.1", &two), "no answer from the next hop to 192.0.2.1 on wire");
+    assert_eq!(hint("192.0.2.1", &[]), "no answer from the next hop to 192.0.2.1 on wire");
+    let to: IpAddr = "192.0.2.1".parse().unwrap();
+    let unread = explain(
+        &drop(Some("NEIGH_FAILED"), "", &to.to_string()),
+        &packet(false, 17, 4000, Direction::Out, "wire"),
+        &Tables::default(),
+        Known::default(),
+    );
+    assert_eq!(text(unread), "no answer from the next hop to 192.0.2.1 on wire", "the destination is known anyway");
+}
+
+#[test]
+fn what_else_drops_in_a_hook_takes_the_certainty() {
+    use crate::netlink::nftables::{Action, Chain, Rule};
+    let chain = Chain {
+        family: 1,
+        table: "filter".into(),
+        name: "input".into(),
+        hook: Some(1),
+        priority: 0,
+        devices: Vec::new(),
+        policy_drops: true,
+    };
+    let rule = Rule {
+        family: 1,
+        table: "filter".into(),
+        chain: "input".into(),
+        handle: 5,
+        steps: Vec::new(),
+        action: Action::Drop,
+        packets: None,
+        rewrites: false,
+        comment: None,
+    };
+    let rules = |rules| Some(RuleSet::new(vec![chain.clone()], rules));
+    let record = packet(false, 6, 4000, Direction::In, "wire");
+    let hint = |symbol: &str, tables: &Tables| {
+        let hint = explain(&drop(Some("NETFILTER_DROP"), symbol, "10.0.0.2"), &record, tables, Known::default());
+        hint.map_or((String::new(), None), |hint| (hint.text, hint.nft.map(|nft| nft.handle)))
+    };
+    let policy = Tables { rules: rules(vec![]), ..Tables::default() };
+    let place = "nft: table inet filter, chain input, policy drop";
+    assert_eq!(hint("nf_hook_slow+0x1", &policy), (place.to_owned(), Some(None)));
+    let full = Tables { conntrack_full: true, ..policy.clone() };
+    assert_eq!(hint("nf_hook_slow+0x1", &full), (format!("probably {place}"), None));
+    let legacy = Tables { legacy: true, ..policy.clone() };
+    assert_eq!(hint("nf_hook_slow+0x1", &legacy), (format!("probably {place}, or a rule of iptables (legacy)"), None));
+    let only_legacy = Tables { legacy: true, ..Tables::default() };
+    assert_eq!(
+        hint("nf_hook_slow+0x1", &only_legacy).0,
+        "probably a rule of iptables (legacy); see `iptables-legacy -vnL`"
+    );
+    assert_eq!(hint("nf_hook_slow+0x1", &Tables::default()).0, "");
+    let seen = Known { nftables_drops: true, counters: None };
+    let other = explain(&drop(Some("NETFILTER_DROP"), "nf_hook_slow+0x1", "10.0.0.2"), &record, &policy, seen);
+    assert_eq!(text(other), "no rule of nftables: conntrack, IPVS or a BPF program");
+    let named = Tables { rules: rules(vec![rule]), legacy: true, ..Tables::default() };
+    let words = "nft: table inet filter, chain input, handle 5 (drop)";
+    assert_eq!(hint("nft_do_chain+0x1", &named), (words.to_owned(), Some(Some(5))), "the rule's own function");
+}

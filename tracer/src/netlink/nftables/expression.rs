@@ -1,0 +1,289 @@
+//! The expressions of a rule, as far as they tell which packets it cannot have matched
+//! (net/netfilter/nft_*.c; include/uapi/linux/netfilter/nf_tables.h).
+
+use super::{Action, find, number};
+use crate::netlink::attribute::{Attributes, be64_at, text};
+
+const EXPRESSION_NAME: u16 = 1;
+const EXPRESSION_DATA: u16 = 2;
+const IMMEDIATE_DREG: u16 = 1;
+const IMMEDIATE_DATA: u16 = 2;
+const DATA_VALUE: u16 = 1;
+const DATA_VERDICT: u16 = 2;
+const VERDICT_CODE: u16 = 1;
+const VERDICT_CHAIN: u16 = 2;
+const COUNTER_PACKETS: u16 = 2;
+const TARGET_NAME: u16 = 1;
+/// The destination register of a lookup.
+const LOOKUP_DREG: u16 = 3;
+const META_DREG: u16 = 1;
+const META_KEY: u16 = 2;
+const PAYLOAD_DREG: u16 = 1;
+const PAYLOAD_BASE: u16 = 2;
+const PAYLOAD_OFFSET: u16 = 3;
+const PAYLOAD_LEN: u16 = 4;
+const CMP_SREG: u16 = 1;
+const CMP_OP: u16 = 2;
+const CMP_DATA: u16 = 3;
+const RANGE_SREG: u16 = 1;
+const RANGE_OP: u16 = 2;
+const RANGE_FROM: u16 = 3;
+const RANGE_TO: u16 = 4;
+const BITWISE_SREG: u16 = 1;
+const BITWISE_DREG: u16 = 2;
+const BITWISE_LEN: u16 = 3;
+const BITWISE_MASK: u16 = 4;
+const BITWISE_XOR: u16 = 5;
+const BITWISE_OP: u16 = 6;
+/// `NFT_REG_4`, the last of the registers of sixteen bytes; those of four begin with `NFT_REG32_00`.
+const REG_4: u32 = 4;
+/// `NFT_REG_VERDICT`.
+const REG_VERDICT: u32 = 0;
+const NF_DROP: i32 = 0;
+const NF_ACCEPT: i32 = 1;
+const NFT_JUMP: i32 = -3;
+const NFT_GOTO: i32 = -4;
+const NFT_RETURN: i32 = -5;
+
+/// Words of four bytes in all registers (`struct nft_regs`), the one for verdicts among them.
+pub const REGISTER_WORDS: usize = 20;
+
+/// What is loaded into a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Bytes from here on in the network header.
+    Network(u32),
+    /// Bytes from here on in the transport header.
+    Transport(u32),
+    /// `NFT_META_PROTOCOL`: the protocol of the link layer.
+    Protocol,
+    /// `NFT_META_NFPROTO`.
+    NfProto,
+    /// `NFT_META_L4PROTO`.
+    L4Proto,
+    /// `NFT_META_IIF`.
+    Iif,
+    /// `NFT_META_OIF`.
+    Oif,
+    /// `NFT_META_IIFNAME`.
+    IifName,
+    /// `NFT_META_OIFNAME`.
+    OifName,
+}
+
+/// `enum nft_cmp_ops`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// ==
+    Equal,
+    /// !=
+    NotEqual,
+    /// <
+    Less,
+    /// <=
+    LessOrEqual,
+    /// >
+    Greater,
+    /// >=
+    GreaterOrEqual,
+}
+
+/// One step on the way to a rule's verdict. Registers are named by their first word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// `length` bytes of the packet, or about it, into a register.
+    Load {
+        /// What.
+        what: Load,
+        /// Where to.
+        register: usize,
+        /// Bytes.
+        length: usize,
+    },
+    /// `to = from & mask ^ xor`.
+    Bitwise {
+        /// Source.
+        from: usize,
+        /// Destination.
+        to: usize,
+        /// As long as what is changed.
+        mask: Box<[u8]>,
+        /// As long as the mask.
+        xor: Box<[u8]>,
+    },
+    /// Matches only if the register compares so.
+    Compare {
+        /// Which.
+        register: usize,
+        /// How.
+        operator: Operator,
+        /// With what.
+        with: Box<[u8]>,
+    },
+    /// Matches only what lies in this range, or (`!within`) what does not.
+    Range {
+        /// Which.
+        register: usize,
+        /// In it.
+        within: bool,
+        /// First.
+        from: Box<[u8]>,
+        /// Last.
+        to: Box<[u8]>,
+    },
+    /// Matches or does not; the registers stay.
+    Opaque,
+    /// Matches or does not, and may have written to any register.
+    Clobber,
+}
+
+/// What the expressions of a rule add up to.
+#[derive(Debug, Default)]
+pub(super) struct Expressions {
+    pub steps: Vec<Step>,
+    pub action: Option<Action>,
+    pub packets: Option<u64>,
+    pub rewrites: bool,
+}
+
+impl Expressions {
+    pub fn add(&mut self, expression: &[u8]) {
+        // What comes after the verdict is not reached.
+        if self.action.is_some() {
+            return;
+        }
+        let (mut name, mut data) = (&[][..], &[][..]);
+        for (kind, value) in Attributes::of(expression) {
+            match kind {
+                EXPRESSION_NAME => name = value.strip_suffix(b"\0").unwrap_or(value),
+                EXPRESSION_DATA => data = value,
+                _ => {}
+            }
+        }
+        match name {
+            b"immediate" => match find(data, IMMEDIATE_DATA).and_then(|data| find(data, DATA_VERDICT)) {
+                Some(verdict) if register(data, IMMEDIATE_DREG).is_none_or(|word| word == 0) => self.verdict(verdict),
+                _ => self.steps.push(Step::Clobber),
+            },
+            b"reject" => self.action = Some(Action::Reject),
+            b"lookup" => match find(data, LOOKUP_DREG).and_then(number) {
+                Some(REG_VERDICT) => self.action = Some(Action::MayDrop),
+                Some(_) => self.steps.push(Step::Clobber),
+                None => self.steps.push(Step::Opaque),
+            },
+            // Extensions of iptables, among them its REJECT; its DROP is an `immediate`.
+            b"target" => match find(data, TARGET_NAME).map(text).as_deref() {
+                Some("REJECT") => self.action = Some(Action::Reject),
+                Some("DROP") => self.action = Some(Action::Drop),
+                _ => {
+                    self.rewrites = true;
+                    self.steps.push(Step::Clobber);
+                }
+            },
+            b"counter" => self.packets = find(data, COUNTER_PACKETS).and_then(|value| be64_at(value, 0)),
+            b"meta" | b"payload" | b"cmp" | b"range" | b"bitwise" => match understood(name, data) {
+                Some(step) => self.steps.push(step),
+                // Without a destination it sets a mark, or writes into the packet.
+                None if name == b"meta" && find(data, META_DREG).is_none() => {}
+                None => {
+                    self.rewrites |= name == b"payload" && find(data, PAYLOAD_DREG).is_none();
+                    self.steps.push(Step::Clobber);
+                }
+            },
+            b"log" | b"last" | b"notrack" | b"objref" => {}
+            b"limit" | b"quota" | b"connlimit" | b"match" => self.steps.push(Step::Opaque),
+            _ => {
+                self.rewrites |= matches!(
+                    name,
+                    b"nat" | b"masq" | b"redir" | b"tproxy" | b"synproxy" | b"dup" | b"fwd" | b"exthdr" | b"queue"
+                );
+                self.steps.push(Step::Clobber);
+            }
+        }
+    }
+
+    fn verdict(&mut self, verdict: &[u8]) {
+        let chain = || find(verdict, VERDICT_CHAIN).map(text);
+        self.action = match find(verdict, VERDICT_CODE).and_then(number).map(u32::cast_signed) {
+            Some(NF_DROP) => Some(Action::Drop),
+            Some(NF_ACCEPT) => Some(Action::Accept),
+            Some(NFT_RETURN) => Some(Action::Return),
+            Some(NFT_JUMP) => chain().map(Action::Jump),
+            Some(NFT_GOTO) => chain().map(Action::Goto),
+            _ => None,
+        };
+    }
+}
+
+/// The step that an expression is; `None` if it is not one that can be followed.
+fn understood(name: &[u8], data: &[u8]) -> Option<Step> {
+    let value = |kind| Some(Box::from(find(find(data, kind)?, DATA_VALUE)?));
+    Some(match name {
+        b"meta" => {
+            let (what, length) = match find(data, META_KEY).and_then(number)? {
+                1 => (Load::Protocol, 2),
+                4 => (Load::Iif, 4),
+                5 => (Load::Oif, 4),
+                6 => (Load::IifName, 16),
+                7 => (Load::OifName, 16),
+                15 => (Load::NfProto, 1),
+                16 => (Load::L4Proto, 1),
+                _ => return None,
+            };
+            Step::Load { what, register: register(data, META_DREG)?, length }
+        }
+        b"payload" => {
+            let offset = find(data, PAYLOAD_OFFSET).and_then(number)?;
+            let what = match find(data, PAYLOAD_BASE).and_then(number)? {
+                1 => Load::Network(offset),
+                2 => Load::Transport(offset),
+                _ => return None,
+            };
+            let length = find(data, PAYLOAD_LEN).and_then(number).and_then(|length| usize::try_from(length).ok())?;
+            Step::Load { what, register: register(data, PAYLOAD_DREG)?, length }
+        }
+        b"cmp" => {
+            let operator = match find(data, CMP_OP).and_then(number)? {
+                0 => Operator::Equal,
+                1 => Operator::NotEqual,
+                2 => Operator::Less,
+                3 => Operator::LessOrEqual,
+                4 => Operator::Greater,
+                5 => Operator::GreaterOrEqual,
+                _ => return None,
+            };
+            Step::Compare { register: register(data, CMP_SREG)?, operator, with: value(CMP_DATA)? }
+        }
+        b"range" => {
+            let within = match find(data, RANGE_OP).and_then(number)? {
+                0 => true,
+                1 => false,
+                _ => return None,
+            };
+            Step::Range {
+                register: register(data, RANGE_SREG)?,
+                within,
+                from: value(RANGE_FROM)?,
+                to: value(RANGE_TO)?,
+            }
+        }
+        b"bitwise" => {
+            let (mask, xor): (Box<[u8]>, Box<[u8]>) = (value(BITWISE_MASK)?, value(BITWISE_XOR)?);
+            let length = find(data, BITWISE_LEN).and_then(number).and_then(|length| usize::try_from(length).ok())?;
+            // Operation 0 is this one (and the only one before 5.6).
+            if find(data, BITWISE_OP).and_then(number).unwrap_or(0) != 0 || mask.len() != length || xor.len() != length
+            {
+                return None;
+            }
+            Step::Bitwise { from: register(data, BITWISE_SREG)?, to: register(data, BITWISE_DREG)?, mask, xor }
+        }
+        _ => return None,
+    })
+}
+
+/// The first word of the register in attribute `kind` (`nft_parse_register`).
+fn register(data: &[u8], kind: u16) -> Option<usize> {
+    let register = find(data, kind).and_then(number)?;
+    let word = if register <= REG_4 { register * 4 } else { register.checked_sub(4)? };
+    usize::try_from(word).ok().filter(|word| *word < REGISTER_WORDS)
+}
