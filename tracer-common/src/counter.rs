@@ -29,7 +29,9 @@ pub enum Counter {
     SentSegment = 10,
     /// Retransmissions and resets for which the ring had no room.
     LostSegment = 11,
+    /// Calls that the kernel kept from one program and that the other one took over.
+    TakenOver = 12,
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = 12;
+pub const COUNTERS: u32 = 13;

@@ -48,9 +48,14 @@ pub static CONNECTING: HashMap<u64, Connecting> = HashMap::with_max_entries(1 <<
 #[map]
 pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
-/// The last connection number given out, one counter a [`crate::identity::Site`].
+/// The last connection number given out, one counter a [`crate::identity::Site`] and
+/// [`crate::lane::Lane`].
 #[map]
-pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(8, 0);
+pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(16, 0);
+
+/// 1 while the first program of a tracepoint is at work on a CPU; see [`crate::lane`].
+#[map]
+pub static AT_WORK: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// Processes of `FILTER_PID`.
 #[map]

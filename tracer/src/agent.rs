@@ -247,9 +247,6 @@ impl<'p> Agent<'p> {
     /// If the ring or a signal handler fails.
     pub async fn run(mut self, earlier: Earlier, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
         let mut snapshot = Some(self.start_snapshot(earlier)?);
-        if let Some(feed) = &mut self.feed {
-            feed.start().context("cannot start a thread")?;
-        }
         go_first();
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let (mut interrupt, mut terminate, mut hangup) =
@@ -450,6 +447,7 @@ impl<'p> Agent<'p> {
     /// What is still in the ring, what was lost, what is still open.
     fn finish(mut self, stop: Stop) -> Outcome {
         let end_ns = clock::boot_ns();
+        let missed = self.kernel.missed();
         let programs = self.kernel.costs();
         self.kernel.detach_packets();
         let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
@@ -471,10 +469,9 @@ impl<'p> Agent<'p> {
         if let Some(feed) = &mut self.feed {
             feed.release(None, &mut self.core, &self.root, &mut self.shown.sink(self.presenter));
         }
-        self.lost.missed = programs.iter().map(|program| program.missed).sum();
-        let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
+        self.lost.missed = missed;
         self.lose(end_ns, "missed", missed);
-        self.lose(end_ns, "undecoded", undecoded);
+        self.lose(end_ns, "undecoded", self.lost.undecoded);
         let followed = (self.lost.lifecycle > 0)
             .then(|| self.kernel.followed())
             .and_then(|followed| followed.inspect_err(|error| warn!("{error}")).ok());
