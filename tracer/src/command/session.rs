@@ -51,9 +51,9 @@ impl Host {
     /// If no thread can be started, or the file is not this kernel's type information.
     pub fn look(from: Option<&Types>) -> anyhow::Result<Self> {
         let (types, found) = match from {
-            Some(Types::None) => (KernelTypes::none(), Err(BtfError::NotWanted)),
+            Some(Types::None) => (KernelTypes::none().context("cannot start a thread")?, Err(BtfError::NotWanted)),
             None => {
-                // Two readers of the same five megabytes: aya's for attaching, ours for members.
+                // Three readers of the same five megabytes: for attaching, for the loader, and ours for members.
                 let types = KernelTypes::start().context("cannot start a thread")?;
                 (types, Btf::read(Path::new(BTF_PATH), offsets::WANTED))
             }

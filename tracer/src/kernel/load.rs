@@ -136,7 +136,7 @@ impl Kernel {
     fn load_once(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
         // No BTF for the loader itself: there is nothing in the object to relocate by it.
         let object = object(plan.maps_on_demand)?;
-        let mut loader = EbpfLoader::new();
+        let mut loader: EbpfLoader<'_> = types.loader();
         if !plan.maps_on_demand {
             loader.map_max_entries("SOCKETS", PREALLOCATED_SOCKETS).map_max_entries("PIDS", PREALLOCATED_SOCKETS / 4);
         }
