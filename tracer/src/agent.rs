@@ -376,6 +376,10 @@ impl<'p> Agent<'p> {
     /// The snapshot is there: first what existed, then what has happened since.
     fn take_over(&mut self, Pictures { before, after }: Pictures) {
         let Some(mut backlog) = self.backlog.take() else { return };
+        // Reading them took longer than any call that was under way when the hooks were attached.
+        if let Err(error) = self.kernel.settle() {
+            warn!("{error}");
+        }
         // Whatever the snapshot has seen of new connections was recorded before it was seen.
         while Ring::is_full_batch(self.ring.drain(|bytes| backlog.push(bytes))) && backlog.has_room() {}
         for gap in &after.gaps {

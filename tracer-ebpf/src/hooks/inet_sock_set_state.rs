@@ -18,20 +18,20 @@ use crate::{
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
+    lane::begin(ctx.arg(0));
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     // SAFETY: the first argument is a `struct sock *`.
     if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
-        lane::at_work(true);
         transition(sock, old as u8, new as u8);
-        lane::at_work(false);
     }
+    lane::end();
     0
 }
 
 /// The same once more; see [`lane`].
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state_again__btf(ctx: BtfTracePointContext) -> i32 {
-    if !lane::takes_over() {
+    if !lane::takes_over(ctx.arg(0)) {
         return 0;
     }
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));

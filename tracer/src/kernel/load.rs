@@ -197,10 +197,21 @@ impl Kernel {
 
     /// Every hook is attached: from now on all of them record.
     fn start(&mut self) -> Result<(), KernelError> {
-        let map = self.ebpf.map_mut("STARTED").ok_or(KernelError::Object("STARTED"))?;
-        let mut started = Array::<_, u32>::try_from(map).map_err(KernelError::Map)?;
         self.started_ns = clock::boot_ns();
-        started.set(0, 1, 0).map_err(KernelError::Map)
+        self.set_started(1)
+    }
+
+    /// What was under way when the hooks were attached is over. To be called some time after that.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn settle(&mut self) -> Result<(), KernelError> {
+        self.set_started(2)
+    }
+
+    fn set_started(&mut self, stage: u32) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("STARTED").ok_or(KernelError::Object("STARTED"))?;
+        Array::<_, u32>::try_from(map).and_then(|mut started| started.set(0, stage, 0)).map_err(KernelError::Map)
     }
 
     /// The backend that serves `hook`.
