@@ -163,6 +163,17 @@ impl Netns {
             .unwrap_or_else(|e| panic!("{path} = {value}: {e}"));
     }
 
+    /// Lets the packets of its loopback be received by any CPU, and not by the one that sends: RPS.
+    ///
+    /// # Panics
+    /// If the kernel cannot (it can since 2.6.35, on more than one CPU).
+    pub fn steer_packets(&self) {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from).min(31);
+        let steer = format!("echo {:x} > /sys/class/net/lo/queues/rx-0/rps_cpus", (1_u32 << cpus) - 1);
+        let status = Command::new("ip").args(["netns", "exec", self.name(), "sh", "-c", &steer]).status();
+        assert!(status.is_ok_and(|status| status.success()), "{steer}");
+    }
+
     /// Runs `call` in a thread that is in this namespace.
     ///
     /// # Panics

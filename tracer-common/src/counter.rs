@@ -31,7 +31,9 @@ pub enum Counter {
     LostSegment = 11,
     /// Kernel stacks of drops that could not be taken or kept.
     StacksMissing = 12,
+    /// Calls that the kernel kept from one program and that the other one took over.
+    TakenOver = 13,
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = 13;
+pub const COUNTERS: u32 = 14;

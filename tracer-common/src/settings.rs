@@ -348,6 +348,10 @@ pub struct Settings {
     pub drops_told: u32,
     /// Drawn at random: without it others could choose packets that are taken for equal.
     pub drops_seed: u64,
+    /// 1: a task may be preempted, and go to another CPU, between two programs of one tracepoint.
+    pub tracepoints_preemptible: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Settings {
@@ -362,6 +366,8 @@ impl Settings {
         cgroup_level: 0,
         drops_told: 0,
         drops_seed: 0,
+        tracepoints_preemptible: 0,
+        reserved: 0,
     };
 }
 
@@ -386,7 +392,7 @@ pub struct PrefixKey6 {
 }
 
 const _: () = {
-    assert!(size_of::<Settings>() == 48);
+    assert!(size_of::<Settings>() == 56);
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };

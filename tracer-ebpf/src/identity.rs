@@ -2,11 +2,11 @@
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_kernel};
 
-use crate::maps::IDENTITIES;
+use crate::{lane::Lane, maps::IDENTITIES};
 
-/// Where a connection gets its number. Each site has its own per-CPU counter, and no site can
-/// interrupt itself on one CPU: what runs in process context has preemption off, what runs in
-/// softirq is not nested.
+/// Where a connection gets its number. Each site has its own per-CPU counter in each [`Lane`], and none
+/// can interrupt itself on one CPU: what runs in softirq is not nested, and of what runs in process
+/// context the kernel runs one at a time on a CPU.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Site {
@@ -40,10 +40,11 @@ pub fn number(sk: u64) -> u64 {
     address
 }
 
-/// A number that no other connection of this run has: counter, CPU (12 bits), site (4 bits).
+/// A number that no other connection of this run has: counter, CPU (12 bits), site and lane (4 bits).
 #[inline(always)]
-pub fn next(site: Site) -> u64 {
-    let Some(last) = IDENTITIES.get_ptr_mut(site as u32) else { return 0 };
+pub fn next(site: Site, lane: Lane) -> u64 {
+    let slot = site as u32 + lane as u32;
+    let Some(last) = IDENTITIES.get_ptr_mut(slot) else { return 0 };
     // SAFETY: a valid per-CPU slot, written by this site on this CPU only.
     let number = unsafe {
         *last += 1;
@@ -51,5 +52,5 @@ pub fn next(site: Site) -> u64 {
     };
     // SAFETY: no arguments; always permitted.
     let cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
-    number << 16 | (cpu & 0xfff) << 4 | site as u64
+    number << 16 | (cpu & 0xfff) << 4 | u64::from(slot)
 }

@@ -12,6 +12,7 @@ mod globals;
 mod hooks;
 mod identity;
 mod iterators;
+mod lane;
 mod lifecycle;
 mod log;
 mod maps;

@@ -1,6 +1,6 @@
 //! Every map.
 
-use crate::drops::Scratch;
+use crate::{drops::Scratch, lane::Underway};
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
@@ -21,7 +21,8 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 pub static WAITING: Array<u32> = Array::with_max_entries(1, 0);
 
 /// 1 once every hook is attached. Until then the hooks that are attached already see connections of
-/// which the others have seen nothing: they leave them alone.
+/// which the others have seen nothing: they leave them alone. 2 once no call is under way that began
+/// before.
 #[map]
 pub static STARTED: Array<u32> = Array::with_max_entries(1, 0);
 
@@ -30,6 +31,13 @@ pub static STARTED: Array<u32> = Array::with_max_entries(1, 0);
 pub fn started() -> bool {
     // SAFETY: a live array slot, written once by the agent.
     STARTED.get_ptr(0).is_some_and(|started| unsafe { core::ptr::read_volatile(started) } != 0)
+}
+
+/// Whether every call that is under way has begun after that.
+#[inline(always)]
+pub fn settled() -> bool {
+    // SAFETY: as above.
+    STARTED.get_ptr(0).is_some_and(|started| unsafe { core::ptr::read_volatile(started) } == 2)
 }
 
 /// The state of every socket that is followed, by the address of its `struct sock`.
@@ -48,9 +56,14 @@ pub static CONNECTING: HashMap<u64, Connecting> = HashMap::with_max_entries(1 <<
 #[map]
 pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0);
 
-/// The last connection number given out, one counter a [`crate::identity::Site`].
+/// The last connection number given out, one counter a [`crate::identity::Site`] and
+/// [`crate::lane::Lane`].
 #[map]
-pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(8, 0);
+pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(16, 0);
+
+/// Which sockets a CPU is at; see [`crate::lane`].
+#[map]
+pub static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
 
 /// Processes of `FILTER_PID`.
 #[map]

@@ -4,6 +4,7 @@ use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 use tracer_common::{record::Tuple, settings::ABSENT};
 
 use crate::{
+    lane::Lane,
     memory::{self, Window},
     offset,
 };
@@ -25,6 +26,12 @@ pub trait Sock: Copy {
     fn words(self, offset: u32) -> [u32; 4];
     /// `sock_net(sk)->ns.inum`.
     fn netns(self) -> u32;
+
+    /// Which program works on it.
+    #[inline(always)]
+    fn lane(self) -> Lane {
+        Lane::First
+    }
 
     /// 2 or 10.
     #[inline(always)]
@@ -90,7 +97,10 @@ pub trait Sock: Copy {
 
 /// A `struct tcp_sock` that the verifier knows: plain loads, no helper call.
 #[derive(Clone, Copy)]
-pub struct Trusted(*const u8);
+pub struct Trusted {
+    tp: *const u8,
+    lane: Lane,
+}
 
 impl Trusted {
     /// The socket behind a tracepoint's argument, if it is a full TCP socket.
@@ -98,11 +108,11 @@ impl Trusted {
     /// # Safety
     /// `sk` is an argument of a BTF tracepoint, of type `struct sock *`.
     #[inline(always)]
-    pub unsafe fn new(sk: *mut core::ffi::c_void) -> Option<Self> {
+    pub unsafe fn new(sk: *mut core::ffi::c_void, lane: Lane) -> Option<Self> {
         // SAFETY: by the caller's promise. The conversion also makes the fields past `struct sock`
         // reachable: through `sk` the verifier says "access beyond struct sock".
         let tp = unsafe { bpf_skc_to_tcp_sock(sk) };
-        if tp.is_null() { None } else { Some(Self(tp.cast::<u8>())) }
+        if tp.is_null() { None } else { Some(Self { tp: tp.cast::<u8>(), lane }) }
     }
 
     #[inline(always)]
@@ -112,14 +122,18 @@ impl Trusted {
         }
         // SAFETY: the verifier checks `offset` against the type and the kernel handles a fault.
         // Volatile, so that loads keep their size: the verifier refuses one across two fields.
-        unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast::<T>()) }
+        unsafe { core::ptr::read_volatile(self.tp.add(offset as usize).cast::<T>()) }
     }
 }
 
 impl Sock for Trusted {
     #[inline(always)]
     fn address(self) -> u64 {
-        self.0 as u64
+        self.tp as u64
+    }
+    #[inline(always)]
+    fn lane(self) -> Lane {
+        self.lane
     }
     #[inline(always)]
     fn u8(self, offset: u32) -> u8 {
@@ -151,7 +165,7 @@ impl Sock for Trusted {
         }
         // SAFETY: `skc_net` is a `struct net *` to the verifier, never null in a live socket.
         unsafe {
-            let net = core::ptr::read_volatile(self.0.add(offset!(skc_net) as usize).cast::<*const u8>());
+            let net = core::ptr::read_volatile(self.tp.add(offset!(skc_net) as usize).cast::<*const u8>());
             core::ptr::read_volatile(net.add(offset!(net_inum) as usize).cast::<u32>())
         }
     }

@@ -30,7 +30,7 @@ use crate::{
     findings::Facts,
     kernel::{
         backend::Hook,
-        cost::ProgramCost,
+        cost::{self, ProgramCost},
         debug_log::DebugLog,
         load::{Counters, Kernel},
         ring::Ring,
@@ -269,9 +269,6 @@ impl<'p> Agent<'p> {
     /// If the ring fails.
     pub async fn run(mut self, earlier: Earlier, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
         let mut snapshot = Some(self.start_snapshot(earlier)?);
-        if let Some(feed) = &mut self.feed {
-            feed.start().context("cannot start a thread")?;
-        }
         go_first();
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let mut look = interval(Duration::from_secs(1));
@@ -343,8 +340,11 @@ impl<'p> Agent<'p> {
         if matches!(stop, Stop::Command(_)) {
             self.linger().await?;
         }
+        // First: what is taken over after this counts as missed rather than not at all.
+        let taken_over = self.kernel.counters().map_or(0, |counters| counters.get(Counter::TakenOver));
         let mut programs = self.kernel.detach_packets();
         programs.extend(self.kernel.costs());
+        self.lost.missed = cost::missed(&programs, taken_over);
         if !self.shown.is_full() && self.presenter.error().is_none() {
             self.explain_last_drops().await;
         }
@@ -433,6 +433,10 @@ impl<'p> Agent<'p> {
     /// The snapshot is there: first what existed, then what has happened since.
     fn take_over(&mut self, Pictures { before, after }: Pictures) {
         let Some(mut backlog) = self.backlog.take() else { return };
+        // Reading them took longer than any call that was under way when the hooks were attached.
+        if let Err(error) = self.kernel.settle() {
+            warn!("{error}");
+        }
         // Whatever the snapshot has seen of new connections was recorded before it was seen.
         while Ring::is_full_batch(self.ring.drain(|bytes| backlog.push(bytes))) && backlog.has_room() {}
         for gap in &after.gaps {
@@ -523,10 +527,8 @@ impl<'p> Agent<'p> {
         if let Some(feed) = &mut self.feed {
             feed.release(None, &mut self.core, &self.root, &mut self.shown.sink(self.presenter));
         }
-        self.lost.missed = programs.iter().map(|program| program.missed).sum();
-        let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
-        self.lose(end_ns, "missed", missed);
-        self.lose(end_ns, "undecoded", undecoded);
+        self.lose(end_ns, "missed", self.lost.missed);
+        self.lose(end_ns, "undecoded", self.lost.undecoded);
         let followed = (self.lost.lifecycle > 0)
             .then(|| self.kernel.followed())
             .and_then(|followed| followed.inspect_err(|error| warn!("{error}")).ok());

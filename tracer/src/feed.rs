@@ -58,14 +58,6 @@ impl std::fmt::Debug for PacketFeed {
 }
 
 impl PacketFeed {
-    /// Begins to read what is needed to tell of the first drop. The trace runs already.
-    ///
-    /// # Errors
-    /// If no thread can be started.
-    pub fn start(&mut self) -> io::Result<()> {
-        self.symbols.start()
-    }
-
     /// Nothing came yet.
     #[must_use]
     pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols, stacks: Option<Stacks>) -> Self {
@@ -89,9 +81,10 @@ impl PacketFeed {
     /// Takes over what is in the ring; `undecoded` counts what is no record. Returns whether more
     /// may be there.
     pub fn drain(&mut self, undecoded: &mut u64) -> bool {
-        let Self { ring, folds, waiting, .. } = self;
+        let Self { ring, folds, symbols, waiting, .. } = self;
         let count = ring.drain(|bytes| match decode(bytes) {
             Ok(Record::Drop(record)) => {
+                symbols.begin();
                 waiting.extend(folds.settle(record).map(|record| Waiting::Drop(Box::new(record))));
             }
             Ok(Record::Segment(kind, record)) => waiting.push_back(Waiting::Segment(kind, *record)),

@@ -24,7 +24,7 @@ const DESTINATION: u32 = 60;
 
 /// Takes the tags off; the word at which the network header starts.
 #[inline(always)]
-pub fn tags(window: &Window, have: u32, ethertype: u16, packet: &mut Packet) -> u32 {
+pub fn tags(window: &mut Window, have: u32, ethertype: u16, packet: &mut Packet) -> u32 {
     let (mut at, mut ethertype) = (0, ethertype);
     for _ in 0..TAGS {
         if (ethertype != ETH_P_8021Q && ethertype != ETH_P_8021AD) || !has(have, at, 4) {
@@ -38,12 +38,12 @@ pub fn tags(window: &Window, have: u32, ethertype: u16, packet: &mut Packet) -> 
         at += 1;
     }
     packet.ethertype = ethertype;
-    at
+    window.go_to(at)
 }
 
 /// Reads the network header at word `at`; the word behind it, unless there is no transport header.
 #[inline(always)]
-pub fn outer(window: &Window, have: u32, at: u32, packet: &mut Packet) -> Option<u32> {
+pub fn outer(window: &mut Window, have: u32, at: u32, packet: &mut Packet) -> Option<u32> {
     let version = window.word(at, 0) >> 28;
     match packet.ethertype {
         ETH_P_IP if version == 4 => {
@@ -60,7 +60,7 @@ pub fn outer(window: &Window, have: u32, at: u32, packet: &mut Packet) -> Option
 
 /// Reads the header of a quoted packet. Extension headers are not followed there, except the first.
 #[inline(always)]
-pub fn inner(window: &Window, have: u32, at: u32, v6: bool, flow: &mut Flow) -> Option<u32> {
+pub fn inner(window: &mut Window, have: u32, at: u32, v6: bool, flow: &mut Flow) -> Option<u32> {
     let version = window.word(at, 0) >> 28;
     match (v6, version) {
         (false, 4) => ipv4(window, have, at, flow),
@@ -71,7 +71,7 @@ pub fn inner(window: &Window, have: u32, at: u32, v6: bool, flow: &mut Flow) -> 
 
 /// RFC 791.
 #[inline(always)]
-fn ipv4(window: &Window, have: u32, at: u32, flow: &mut Flow) -> Option<u32> {
+fn ipv4(window: &mut Window, have: u32, at: u32, flow: &mut Flow) -> Option<u32> {
     let first = window.word(at, 0);
     let length = first >> 24 & 15;
     if length < 5 || !has(have, at, 20) {
@@ -90,12 +90,12 @@ fn ipv4(window: &Window, have: u32, at: u32, flow: &mut Flow) -> Option<u32> {
         flow.flags |= LATER_FRAGMENT;
         return None;
     }
-    Some(at + length)
+    Some(window.go_to(at + length))
 }
 
 /// RFC 8200.
 #[inline(always)]
-fn ipv6(window: &Window, have: u32, at: u32, flow: &mut Flow, extensions: usize) -> Option<u32> {
+fn ipv6(window: &mut Window, have: u32, at: u32, flow: &mut Flow, extensions: usize) -> Option<u32> {
     if !has(have, at, 40) {
         return None;
     }
@@ -103,7 +103,7 @@ fn ipv6(window: &Window, have: u32, at: u32, flow: &mut Flow, extensions: usize)
     flow.src = [window.raw(at, 2), window.raw(at, 3), window.raw(at, 4), window.raw(at, 5)];
     flow.dst = [window.raw(at, 6), window.raw(at, 7), window.raw(at, 8), window.raw(at, 9)];
     let mut next = window.word(at, 1) >> 8 & 0xff;
-    let mut at = at + 10;
+    let mut at = window.go_to(at + 10);
     for _ in 0..extensions {
         if !is_extension(next) {
             break;
@@ -115,7 +115,7 @@ fn ipv6(window: &Window, have: u32, at: u32, flow: &mut Flow, extensions: usize)
         }
         let head = window.word(at, 0);
         let length = head >> 16 & 0xff;
-        if next == FRAGMENT_HEADER {
+        let behind = if next == FRAGMENT_HEADER {
             // An atomic fragment (RFC 6946) is a whole packet.
             if head & 0xfff9 != 0 {
                 flow.flags |= FRAGMENT;
@@ -125,12 +125,13 @@ fn ipv6(window: &Window, have: u32, at: u32, flow: &mut Flow, extensions: usize)
                 flow.protocol = (head >> 24) as u8;
                 return None;
             }
-            at += 2;
+            at + 2
         } else if next == AUTHENTICATION {
-            at += length + 2;
+            at + length + 2
         } else {
-            at += (length + 1) * 2;
-        }
+            at + (length + 1) * 2
+        };
+        at = window.go_to(behind);
         next = head >> 24;
     }
     flow.protocol = next as u8;

@@ -57,7 +57,7 @@ fn parsed(bytes: &[u8], ethertype: u16) -> Packet {
     let mut window = Window::EMPTY;
     let have = window.fill(bytes);
     let mut packet = Packet::default();
-    parse(&window, have, ethertype, &mut packet);
+    parse(&mut window, have, ethertype, &mut packet);
     packet
 }
 
@@ -362,10 +362,10 @@ fn any_bytes_of_any_length_are_survived() {
             *word = dice.next() as u32;
         }
         let mut again = Packet::default();
-        parse(&other, have, ethertype, &mut again);
+        parse(&mut other, have, ethertype, &mut again);
         assert_eq!(packet, again, "{length} {ethertype:#x} {bytes:?}");
         let mut tcp = Packet::default();
-        parse_tcp(&other, have, &mut tcp);
+        parse_tcp(&mut other, have, &mut tcp);
         assert_eq!(tcp.flow.flags & TRUNCATED != 0, have < 16);
         if packet.flow.flags & HAS_PORTS != 0 {
             assert!(packet.flow.family != 0 && have >= 24);

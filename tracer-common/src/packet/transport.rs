@@ -12,7 +12,7 @@ const UDPLITE: u8 = 136;
 
 /// Reads the transport header at word `at`.
 #[inline(always)]
-pub fn parse(window: &Window, have: u32, at: u32, packet: &mut Packet) {
+pub fn parse(window: &mut Window, have: u32, at: u32, packet: &mut Packet) {
     ports(window, have, at, &mut packet.flow);
     match packet.flow.protocol {
         TCP => tcp(window, have, at, packet),
@@ -24,7 +24,7 @@ pub fn parse(window: &Window, have: u32, at: u32, packet: &mut Packet) {
 
 /// The ports, which all these protocols have in their first word.
 #[inline(always)]
-fn ports(window: &Window, have: u32, at: u32, flow: &mut Flow) {
+fn ports(window: &mut Window, have: u32, at: u32, flow: &mut Flow) {
     if !matches!(flow.protocol, TCP | UDP | DCCP | SCTP | UDPLITE) {
         return;
     }
@@ -40,7 +40,7 @@ fn ports(window: &Window, have: u32, at: u32, flow: &mut Flow) {
 
 /// RFC 9293.
 #[inline(always)]
-fn tcp(window: &Window, have: u32, at: u32, packet: &mut Packet) {
+fn tcp(window: &mut Window, have: u32, at: u32, packet: &mut Packet) {
     if !has(have, at, 16) {
         packet.flow.flags |= TRUNCATED;
         return;
@@ -51,7 +51,7 @@ fn tcp(window: &Window, have: u32, at: u32, packet: &mut Packet) {
 
 /// RFC 792 and RFC 4443: an error quotes the packet that it is about.
 #[inline(always)]
-fn icmp(window: &Window, have: u32, at: u32, v6: bool, packet: &mut Packet) {
+fn icmp(window: &mut Window, have: u32, at: u32, v6: bool, packet: &mut Packet) {
     if !has(have, at, 8) {
         packet.flow.flags |= TRUNCATED;
         return;
@@ -60,7 +60,8 @@ fn icmp(window: &Window, have: u32, at: u32, v6: bool, packet: &mut Packet) {
     packet.icmp_type = (head >> 24) as u8;
     packet.icmp_code = (head >> 16) as u8;
     let error = if v6 { matches!(packet.icmp_type, 1..=4) } else { matches!(packet.icmp_type, 3 | 4 | 5 | 11 | 12) };
-    if error && let Some(behind) = network::inner(window, have, at + 2, v6, &mut packet.inner) {
+    let quoted = window.go_to(at + 2);
+    if error && let Some(behind) = network::inner(window, have, quoted, v6, &mut packet.inner) {
         ports(window, have, behind, &mut packet.inner);
     }
 }

@@ -11,9 +11,8 @@ use tracer_common::{
     tcp::TcpState,
 };
 
-use super::skb::Skb;
 use crate::{
-    maps::SOCKETS,
+    maps::{FOLDS, SCRATCH, SOCKETS},
     memory, offset,
     sock::{AF_INET, AF_INET6, Raw, Sock},
 };
@@ -30,10 +29,36 @@ const DST_METADATA: u16 = 0x20;
 /// What is not address in `skb->_skb_refdst`.
 const REFDST_FLAGS: u64 = 7;
 
+/// In `place`: the socket is the one that was to receive the packet.
+pub const RECEIVES: u32 = 1 << 31;
+
+/// Writes whose the packet in this CPU's scratch is into the record at `place` of `FOLDS`: the device
+/// `dev`, the socket `owner`, and the way by `iif` and `refdst`, which are `skb_iif` and `_skb_refdst`.
+///
+/// A global function, which the verifier looks at once and by itself: inlined, it was verified again
+/// for each way that leads here. It takes numbers and no pointers, which kernels before 5.12 do not
+/// allow here (e5069b9c23b3).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn attribute_packet(place: u32, dev: u64, owner: u64, iif: u32, refdst: u64) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr(0) else { return 0 };
+    let Some(fold) = FOLDS.get_ptr_mut(place & !RECEIVES) else { return 0 };
+    // SAFETY: this CPU's own places, in which our caller works.
+    let (packet, record) = unsafe { (&(*scratch).packet, &mut (*fold).record) };
+    let receives = place & RECEIVES != 0;
+    device(record, dev);
+    socket(&mut record.socket, owner, receives);
+    if record.netns == 0 {
+        record.netns = record.socket.tuple.netns;
+    }
+    record.direction = direction(packet, owner, receives, iif, refdst) as u8;
+    0
+}
+
 /// Interface and namespace. `skb->dev` shares its place with other things while a packet is queued
 /// (`dev_scratch`, `rbnode`): it is a device only if it leads to a namespace.
 #[inline(always)]
-pub fn device(record: &mut DropRecord, dev: u64) {
+fn device(record: &mut DropRecord, dev: u64) {
     record.ifindex = 0;
     record.netns = 0;
     record.iface = [0; 16];
@@ -61,7 +86,7 @@ pub fn device(record: &mut DropRecord, dev: u64) {
 /// The socket at `sk`. Full, request and time-wait sockets are different structures: only what
 /// `struct sock_common` has may be read before it is known which.
 #[inline(always)]
-pub fn socket(out: &mut PacketSocket, sk: u64, receives: bool) {
+fn socket(out: &mut PacketSocket, sk: u64, receives: bool) {
     *out = PacketSocket::NONE;
     if sk == 0 {
         return;
@@ -127,13 +152,13 @@ fn followed(out: &mut PacketSocket, sock: Raw) {
 
 /// Which way it went.
 #[inline(always)]
-pub fn direction<S: Skb>(skb: S, packet: &Packet, owner: u64, rx_sk: u64) -> Direction {
+fn direction(packet: &Packet, owner: u64, receives: bool, iif: u32, refdst: u64) -> Direction {
     if offset!(skb_iif) == ABSENT {
         return Direction::Unknown;
     }
     // Set where a packet enters the protocols, cleared where it leaves for another namespace.
-    if skb.u32(offset!(skb_iif)) == 0 {
-        return if rx_sk != 0 {
+    if iif == 0 {
+        return if receives {
             Direction::In
         } else if owner != 0 {
             Direction::Out
@@ -141,13 +166,13 @@ pub fn direction<S: Skb>(skb: S, packet: &Packet, owner: u64, rx_sk: u64) -> Dir
             Direction::Unknown
         };
     }
-    if owner == 0 && is_routed_on(skb, packet) { Direction::Forward } else { Direction::In }
+    if owner == 0 && is_routed_on(packet, refdst) { Direction::Forward } else { Direction::In }
 }
 
 /// Whether the route that was found for a packet leads away from here.
 #[inline(always)]
-fn is_routed_on<S: Skb>(skb: S, packet: &Packet) -> bool {
-    let dst = skb.u64(offset!(skb_refdst)) & !REFDST_FLAGS;
+fn is_routed_on(packet: &Packet, refdst: u64) -> bool {
+    let dst = refdst & !REFDST_FLAGS;
     if dst == 0 || memory::read::<u16>(dst, offset!(dst_flags)) & DST_METADATA != 0 {
         return false;
     }

@@ -13,13 +13,14 @@ use tracer_common::{
 
 use super::{
     Dropped, Scratch, attribution, now, ring,
-    skb::{Skb, number},
+    skb::{Skb, checked, number},
     stack,
 };
 use crate::{
     emit,
     globals::wants,
     identity::{self, Site},
+    lane::Lane,
     maps::{FOLDS, count},
     offset, setting,
 };
@@ -37,18 +38,23 @@ const RATE_NS: u64 = 100_000_000;
 /// `scratch` is this CPU's, and nobody else works on it.
 #[inline(always)]
 pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
-    drop.skb.read_packet(scratch);
+    // First, while there is one way to be here: for each load of a pointer from a structure that the
+    // verifier trusts it looks through the names of all types of the kernel, which takes up to a
+    // millisecond (`btf_nested_type_is_trusted`, 6.3).
     let dev = drop.skb.pointer(offset!(skb_dev), scratch);
     let sk = drop.skb.pointer(offset!(skb_sk), scratch);
+    let rx_sk = number(drop.rx_sk, scratch);
+    drop.skb.read_packet(scratch);
+    let (dev, sk) = (checked(dev), checked(sk));
     if scratch.packet.flow.family == 0 && sk != 0 {
         drop.skb.read_tcp(scratch);
     }
-    let rx_sk = number(drop.rx_sk, scratch);
     let drop = Dropped { rx_sk, ..drop };
     let origin = if dev != 0 { dev } else { sk };
     let hash = flow_hash(&scratch.packet, drop.reason, drop.location, origin);
     let at = now();
-    let Some(fold) = FOLDS.get_ptr_mut(hash as u32 % FLOW_FOLDS) else { return count(Counter::LostDrop) };
+    let place = hash as u32 % FLOW_FOLDS;
+    let Some(fold) = FOLDS.get_ptr_mut(place) else { return count(Counter::LostDrop) };
     // SAFETY: this CPU's own place.
     let fold = unsafe { &mut *fold };
     let same = fold.hash == hash && fold.begin != 0;
@@ -73,7 +79,7 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
         begin(fold, hash, at);
     }
     fold.told += 1;
-    fill(&mut fold.record, drop, scratch, dev, sk, at);
+    fill(place, &mut fold.record, drop, scratch, dev, sk, at);
     end(fold);
     if ring::output(&fold.record) {
         count(Counter::SentDrop);
@@ -96,9 +102,8 @@ fn add(fold: &mut Fold, at: u64) {
 #[inline(always)]
 fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) {
     let hash = mixed(mixed(setting!(drops_seed), drop.location), u64::from(drop.reason));
-    let Some(fold) = FOLDS.get_ptr_mut(FLOW_FOLDS + hash as u32 % MIXED_FOLDS) else {
-        return count(Counter::LostDrop);
-    };
+    let place = FLOW_FOLDS + hash as u32 % MIXED_FOLDS;
+    let Some(fold) = FOLDS.get_ptr_mut(place) else { return count(Counter::LostDrop) };
     // SAFETY: this CPU's own place.
     let fold = unsafe { &mut *fold };
     if fold.begin == 0 || fold.hash != hash {
@@ -108,7 +113,7 @@ fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u
             return;
         }
         begin(fold, hash, at);
-        fill(&mut fold.record, drop, scratch, dev, sk, at);
+        fill(place, &mut fold.record, drop, scratch, dev, sk, at);
         fold.record.flags |= DROP_MIXED;
         end(fold);
     }
@@ -133,7 +138,7 @@ fn settle(fold: &mut Fold) -> bool {
 #[inline(always)]
 fn begin(fold: &mut Fold, hash: u64, at: u64) {
     // SAFETY: a live value; see `Fold` for the order.
-    unsafe { core::ptr::write_volatile(&raw mut fold.end, identity::next(Site::Drop)) };
+    unsafe { core::ptr::write_volatile(&raw mut fold.end, identity::next(Site::Drop, Lane::First)) };
     fold.hash = hash;
     fold.since_ns = at;
     fold.told = 0;
@@ -149,7 +154,15 @@ fn end(fold: &mut Fold) {
 }
 
 #[inline(always)]
-fn fill<S: Skb>(record: &mut DropRecord, drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) {
+fn fill<S: Skb>(
+    place: u32,
+    record: &mut DropRecord,
+    drop: Dropped<S>,
+    scratch: &mut Scratch,
+    dev: u64,
+    sk: u64,
+    at: u64,
+) {
     record.header = emit::header(RecordKind::Drop, at);
     record.fold = 0;
     record.first_ns = at;
@@ -165,13 +178,10 @@ fn fill<S: Skb>(record: &mut DropRecord, drop: Dropped<S>, scratch: &mut Scratch
         record.flags = DROP_STACK;
         record.stack = stack::take(drop.context);
     }
-    attribution::device(record, dev);
+    let receives = if drop.rx_sk != 0 { attribution::RECEIVES } else { 0 };
     let owner = if drop.rx_sk != 0 { drop.rx_sk } else { sk };
-    attribution::socket(&mut record.socket, owner, drop.rx_sk != 0);
-    if record.netns == 0 {
-        record.netns = record.socket.tuple.netns;
-    }
-    record.direction = attribution::direction(drop.skb, &scratch.packet, owner, drop.rx_sk) as u8;
+    let (iif, refdst) = (drop.skb.u32(offset!(skb_iif)), drop.skb.u64(offset!(skb_refdst)));
+    attribution::attribute_packet(place | receives, dev, owner, iif, refdst);
 }
 
 /// Whether one more may be told in this tenth of a second.

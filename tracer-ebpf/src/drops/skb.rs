@@ -22,7 +22,7 @@ pub trait Skb: Copy {
     fn u16(self, offset: u32) -> u16;
     fn u32(self, offset: u32) -> u32;
     fn u64(self, offset: u32) -> u64;
-    /// A pointer to a structure, as a number; 0 if it is none.
+    /// A pointer to a structure, as a number that wants to be [`checked`].
     fn pointer(self, offset: u32, scratch: &mut Scratch) -> u64;
 
     /// Copies the packet's first bytes and parses them. Leaves `family` 0 if there is no IP header
@@ -34,7 +34,7 @@ pub trait Skb: Copy {
         let network = u32::from(self.u16(offset!(skb_network_header)));
         let have = copy(head, network, tail, &mut scratch.window);
         let ethertype = u16::from_be(self.u16(offset!(skb_protocol)));
-        packet::parse(&scratch.window, have, ethertype, &mut scratch.packet);
+        packet::parse(&mut scratch.window, have, ethertype, &mut scratch.packet);
     }
 
     /// As [`Skb::read_packet`], where TCP's header is all there is: the packet found no route.
@@ -46,7 +46,7 @@ pub trait Skb: Copy {
         }
         let head = self.u64(offset!(skb_head));
         let have = copy(head, u32::from(transport), self.u32(offset!(skb_tail)), &mut scratch.window);
-        packet::parse_tcp(&scratch.window, have, &mut scratch.packet);
+        packet::parse_tcp(&mut scratch.window, have, &mut scratch.packet);
     }
 
     /// Bytes from the network header on, wherever `data` points to now; else `skb->len`.
@@ -87,8 +87,9 @@ fn copy(head: u64, from: u32, tail: u32, window: &mut Window) -> u32 {
     }
 }
 
+/// The address, if it is one.
 #[inline(always)]
-fn checked(address: u64) -> u64 {
+pub fn checked(address: u64) -> u64 {
     if address & KERNEL == KERNEL { address } else { 0 }
 }
 
@@ -138,7 +139,7 @@ impl Skb for TrustedSkb {
     }
     #[inline(always)]
     fn pointer(self, offset: u32, scratch: &mut Scratch) -> u64 {
-        checked(number(self.load(offset, 0), scratch))
+        number(self.load(offset, 0), scratch)
     }
 }
 
@@ -165,6 +166,6 @@ impl Skb for RawSkb {
     }
     #[inline(always)]
     fn pointer(self, offset: u32, _: &mut Scratch) -> u64 {
-        checked(memory::read(self.0, offset))
+        memory::read(self.0, offset)
     }
 }

@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    lane::Lane,
     lifecycle::error,
     sock::{Raw, Trusted},
 };
@@ -13,7 +14,7 @@ use crate::{
 #[btf_tracepoint(function = "inet_sk_error_report")]
 pub fn error_report__btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the first argument is a `struct sock *`.
-    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0)) } {
+    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
         error(sock);
     }
     0

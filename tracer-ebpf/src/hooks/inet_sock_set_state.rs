@@ -10,6 +10,7 @@ use aya_ebpf::{
 use tracer_common::{record::Tuple, settings::ABSENT};
 
 use crate::{
+    lane::{self, Lane},
     lifecycle::transition,
     offset,
     sock::{AF_INET6, IPPROTO_TCP, Raw, Sock, Trusted},
@@ -17,9 +18,25 @@ use crate::{
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
+    lane::begin(ctx.arg(0));
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     // SAFETY: the first argument is a `struct sock *`.
-    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0)) } {
+    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
+        transition(sock, old as u8, new as u8);
+    }
+    lane::end();
+    0
+}
+
+/// The same once more; see [`lane`].
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn set_state_again__btf(ctx: BtfTracePointContext) -> i32 {
+    if !lane::takes_over(ctx.arg(0)) {
+        return 0;
+    }
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    // SAFETY: as above.
+    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::Second) } {
         transition(sock, old as u8, new as u8);
     }
     0

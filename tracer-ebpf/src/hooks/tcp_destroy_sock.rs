@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    lane::Lane,
     lifecycle::destroyed,
     offset,
     sock::{Raw, Trusted},
@@ -14,7 +15,7 @@ use crate::{
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub fn destroy__btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the first argument is a `struct sock *`.
-    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0)) } {
+    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
         destroyed(sock);
     }
     0

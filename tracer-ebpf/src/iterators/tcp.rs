@@ -7,6 +7,7 @@ use tracer_common::iterator::TcpRecord;
 
 use super::{Meta, Record};
 use crate::{
+    lane::Lane,
     memory, offset,
     sock::{AF_INET6, Sock, Trusted},
     store,
@@ -111,7 +112,7 @@ impl Full {
             return full;
         }
         // SAFETY: not null.
-        let Some(sock) = (unsafe { Trusted::new(sk) }) else { return full };
+        let Some(sock) = (unsafe { Trusted::new(sk, Lane::First) }) else { return full };
         // By address: the inode lies behind `struct socket`, where the verifier lets nothing be loaded
         // directly. The way by `socket->file->f_inode` is open, and slower by half: two more lines
         // that are in no cache.

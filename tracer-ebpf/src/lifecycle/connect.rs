@@ -9,6 +9,7 @@ use super::{SYN_SENT, UNKNOWN, begin, close::send_close, send, set_opener};
 use crate::{
     filter,
     identity::{self, Site},
+    lane::Lane,
     maps::{CONNECTING, SOCKETS, started},
     memory,
     sock::{AF_INET, AF_INET6, Raw, Sock},
@@ -134,7 +135,7 @@ pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32) {
         return;
     }
     let mut state = UNKNOWN;
-    begin(&mut state, Raw(sk), identity::next(Site::ConnectFailed), RecordRole::Client);
+    begin(&mut state, Raw(sk), identity::next(Site::ConnectFailed, Lane::First), RecordRole::Client);
     state.flags |= FLAG_CONNECT_FAILED;
     set_opener(&mut state);
     send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0);

@@ -17,6 +17,7 @@ use crate::{
     debug, filter,
     globals::{filters, wants},
     identity::{self, Site},
+    lane::Lane,
     maps::{CONNECTING, SOCKETS, count, started},
     offset,
     sock::{Raw, Sock},
@@ -46,7 +47,7 @@ pub fn opened<S: Sock>(sock: S, new: u8) {
             unsafe { (*attempt).progress = CONNECTING_STARTED };
         }
     }
-    begin(&mut state, sock, identity::next(site), role);
+    begin(&mut state, sock, identity::next(site, sock.lane()), role);
     if !filter::socket_passes(role, &tuple) {
         leave_out(sock.address(), &mut state);
         return;
@@ -83,7 +84,8 @@ pub fn established<S: Sock>(sock: S, old: u8) {
     if known.is_none() {
         let child = old == SYN_RECV;
         let role = if child { RecordRole::Server } else { RecordRole::Client };
-        let id = if child { identity::next(Site::Established) } else { identity::of_socket(sock.address()) };
+        let id =
+            if child { identity::next(Site::Established, sock.lane()) } else { identity::of_socket(sock.address()) };
         begin(&mut state, sock, id, role);
         state.established_ns = state.started_ns;
         if !child {
@@ -149,7 +151,7 @@ pub fn accepted(sk: u64) {
         // SYN_RECV (TCP Fast Open).
         begin(&mut state, sock, identity::of_socket(sk), RecordRole::Server);
         if sock.u8(offset!(skc_state)) == SYN_RECV {
-            state.id = identity::next(Site::Accept);
+            state.id = identity::next(Site::Accept, Lane::First);
         } else {
             state.flags |= FLAG_PREEXISTING;
         }

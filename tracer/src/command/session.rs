@@ -51,9 +51,9 @@ impl Host {
     /// If no thread can be started, or the file is not this kernel's type information.
     pub fn look(from: Option<&Types>) -> anyhow::Result<Self> {
         let (types, found) = match from {
-            Some(Types::None) => (KernelTypes::none(), Err(BtfError::NotWanted)),
+            Some(Types::None) => (KernelTypes::none().context("cannot start a thread")?, Err(BtfError::NotWanted)),
             None => {
-                // Two readers of the same five megabytes: aya's for attaching, ours for members.
+                // Three readers of the same five megabytes: for attaching, for the loader, and ours for members.
                 let types = KernelTypes::start().context("cannot start a thread")?;
                 (types, Btf::read(Path::new(BTF_PATH), offsets::WANTED))
             }
@@ -200,6 +200,7 @@ fn plan(
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
     settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
     settings.drops_seed = seed();
+    settings.tracepoints_preemptible = u32::from(host.resolved.tracepoints_preemptible);
     let mut pids = compiled.pids.clone();
     if filter.follows() {
         settings.filters |= tracer_common::settings::FILTER_FOLLOW;

@@ -8,6 +8,8 @@ use std::{
 use aya::programs::ProgramFd;
 use aya_obj::generated::bpf_prog_info;
 
+use super::backend::SECOND_SET_STATE;
+
 /// What one program has cost since it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramCost {
@@ -19,6 +21,13 @@ pub struct ProgramCost {
     pub runs: Option<u64>,
     /// Runs that the kernel skipped because the program was already running on that CPU.
     pub missed: u64,
+}
+
+/// Calls that the kernel kept from these programs, less those that a second program took over.
+#[must_use]
+pub fn missed(programs: &[ProgramCost], taken_over: u64) -> u64 {
+    let missed = programs.iter().filter(|program| program.name != SECOND_SET_STATE).map(|program| program.missed);
+    missed.sum::<u64>().saturating_sub(taken_over)
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.

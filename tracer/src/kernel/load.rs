@@ -3,9 +3,8 @@
 use std::{collections::HashSet, path::Path};
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, StackTraceMap},
-    programs::Program,
 };
 use log::debug;
 use tracer_common::{
@@ -17,9 +16,8 @@ use tracer_common::{
 
 use super::{
     KernelError,
-    backend::{
-        Attach, Backend, Choice, Hook, Link, ProgramSpec, blind, chain, choose, needs_io_uring, needs_resets_for_nobody,
-    },
+    attach::{NO_BTF, attach_link, detach, load_in_advance},
+    backend::{Backend, Choice, Hook, Link, blind, chain, choose, needs_io_uring, needs_resets_for_nobody},
     cost::{self, ProgramCost},
     debug_log::{self, DebugLog},
     folds::Folds,
@@ -36,8 +34,6 @@ const PREALLOCATED_SOCKETS: u32 = 1 << 16;
 
 /// Where the limit of a stack's depth is.
 const SYSCTLS: &str = "/proc/sys/kernel";
-
-const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
 
 /// How to load.
 #[derive(Debug, Clone)]
@@ -144,7 +140,7 @@ impl Kernel {
         let stacks = plan.settings.wants & WANT_STACKS != 0;
         let frames = stacks.then(|| stacks::frames(Path::new(SYSCTLS)));
         let object = object(MapForms { on_demand: plan.maps_on_demand, frames })?;
-        let mut loader = EbpfLoader::new();
+        let mut loader: EbpfLoader<'_> = types.loader();
         if !plan.maps_on_demand {
             loader.map_max_entries("SOCKETS", PREALLOCATED_SOCKETS).map_max_entries("PIDS", PREALLOCATED_SOCKETS / 4);
         }
@@ -165,6 +161,7 @@ impl Kernel {
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
         let btf = types.get();
+        load_in_advance(&mut ebpf, &likely_links(plan, btf.is_some()), btf);
         let mut choices = Vec::new();
         let mut trampolines = None;
         for hook in Hook::ALL {
@@ -205,10 +202,21 @@ impl Kernel {
 
     /// Every hook is attached: from now on all of them record.
     fn start(&mut self) -> Result<(), KernelError> {
-        let map = self.ebpf.map_mut("STARTED").ok_or(KernelError::Object("STARTED"))?;
-        let mut started = Array::<_, u32>::try_from(map).map_err(KernelError::Map)?;
         self.started_ns = clock::boot_ns();
-        started.set(0, 1, 0).map_err(KernelError::Map)
+        self.set_started(1)
+    }
+
+    /// What was under way when the hooks were attached is over. To be called some time after that.
+    ///
+    /// # Errors
+    /// If the map cannot be written.
+    pub fn settle(&mut self) -> Result<(), KernelError> {
+        self.set_started(2)
+    }
+
+    fn set_started(&mut self, stage: u32) -> Result<(), KernelError> {
+        let map = self.ebpf.map_mut("STARTED").ok_or(KernelError::Object("STARTED"))?;
+        Array::<_, u32>::try_from(map).and_then(|mut started| started.set(0, stage, 0)).map_err(KernelError::Map)
     }
 
     /// The backend that serves `hook`.
@@ -345,6 +353,30 @@ impl Kernel {
     }
 }
 
+/// The links that will be taken on nearly every kernel, the one that the verifier takes longest for
+/// first. Those of connect() and accept() are not among them: which it will be shows when the first one
+/// is tried.
+fn likely_links(plan: &Plan, has_btf: bool) -> Vec<&'static Link> {
+    let mut hooks = Hook::ALL;
+    hooks.sort_by_key(|hook| match hook {
+        Hook::Drop => 0,
+        Hook::SetState => 1,
+        _ => 2,
+    });
+    let likely = |hook: Hook| {
+        let forced = plan.forced.iter().any(|(forced, _)| *forced == hook);
+        let link = chain(hook).first()?;
+        let loads = match link.backend {
+            Backend::TpBtf => has_btf,
+            Backend::RawTp => true,
+            _ => false,
+        };
+        let wanted = loads && hook != Hook::IoUring && plan.packets.want(hook, &plan.offsets) && !forced;
+        (wanted && blind(hook, link.backend, &plan.offsets).is_none()).then_some(link)
+    };
+    hooks.into_iter().filter_map(likely).collect()
+}
+
 /// A snapshot of the counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters([u64; COUNTERS as usize]);
@@ -355,81 +387,6 @@ impl Counters {
     pub fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize]
     }
-}
-
-/// Attaches all programs of a link, or none.
-fn attach_link(ebpf: &mut Ebpf, link: &'static Link, btf: Option<&AyaBtf>) -> Result<(), String> {
-    for (index, spec) in link.programs.iter().enumerate() {
-        let Err(why) = attach_program(ebpf, spec, btf) else { continue };
-        if spec.optional {
-            debug!("{}: {why}", spec.program);
-            continue;
-        }
-        for spec in &link.programs[..=index] {
-            detach(ebpf, spec);
-        }
-        return Err(why);
-    }
-    Ok(())
-}
-
-fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
-    // One that was never loaded says so; there is nothing to undo then.
-    let result = match ebpf.program_mut(spec.program) {
-        Some(Program::BtfTracePoint(program)) => program.unload(),
-        Some(Program::FEntry(program)) => program.unload(),
-        Some(Program::FExit(program)) => program.unload(),
-        Some(Program::KProbe(program)) => program.unload(),
-        Some(Program::RawTracePoint(program)) => program.unload(),
-        Some(Program::TracePoint(program)) => program.unload(),
-        _ => Ok(()),
-    };
-    if let Err(error) = result {
-        debug!("{}: {error}", spec.program);
-    }
-}
-
-fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&AyaBtf>) -> Result<(), String> {
-    const NO_KPROBES: &str = "this kernel has no kprobes (CONFIG_KPROBES)";
-    let program = ebpf.program_mut(spec.program).ok_or_else(|| format!("no program {} in the object", spec.program))?;
-    let result = match (program, spec.attach) {
-        (Program::BtfTracePoint(program), Attach::TpBtf(name)) => {
-            program.load(name, btf.ok_or(NO_BTF)?).and_then(|()| program.attach().map(drop))
-        }
-        (Program::FEntry(program), Attach::Fentry(name)) => {
-            program.load(name, btf.ok_or(NO_BTF)?).and_then(|()| program.attach().map(drop))
-        }
-        (Program::FExit(program), Attach::Fexit(name)) => {
-            program.load(name, btf.ok_or(NO_BTF)?).and_then(|()| program.attach().map(drop))
-        }
-        (Program::KProbe(_), Attach::Kprobe(_)) if !has_kprobes() => return Err(NO_KPROBES.to_owned()),
-        (Program::KProbe(program), Attach::Kprobe(name)) => {
-            program.load().and_then(|()| program.attach(name, 0).map(drop))
-        }
-        (Program::RawTracePoint(program), Attach::RawTp(name)) => {
-            program.load().and_then(|()| program.attach(name).map(drop))
-        }
-        (Program::TracePoint(program), Attach::Tracepoint(category, name)) => {
-            // One program may serve two tracepoints: it is loaded once.
-            let loaded = if program.fd().is_ok() { Ok(()) } else { program.load() };
-            loaded.and_then(|()| program.attach(category, name).map(drop))
-        }
-        _ => return Err(format!("{} is of another type in the object", spec.program)),
-    };
-    result.map_err(|error| super::reason(&error))
-}
-
-/// Whether there is anything to attach a kprobe to: the perf device, or the file of tracefs that it
-/// replaced. Where there is neither, loading the programs only to see the attachment refused would
-/// take milliseconds of the start.
-fn has_kprobes() -> bool {
-    [
-        "/sys/bus/event_source/devices/kprobe",
-        "/sys/kernel/tracing/kprobe_events",
-        "/sys/kernel/debug/tracing/kprobe_events",
-    ]
-    .iter()
-    .any(|path| Path::new(path).exists())
 }
 
 /// The filter prefixes: kept here so that the type of the map is written once.

@@ -1,5 +1,6 @@
 //! The kernel: what it allows, the object in it, the ring out of it.
 
+mod attach;
 pub mod backend;
 pub mod btf;
 pub mod cost;

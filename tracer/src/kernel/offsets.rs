@@ -33,6 +33,7 @@ pub const WANTED: &[&str] = &[
     "io_uring_cqe",
     "io_connect",
     "bpf_mem_alloc",
+    "class_srcu_fast_notrace_t",
     "sock_flags",
     "inet_csk_accept",
     "btf_trace_io_uring_complete",
@@ -64,17 +65,23 @@ pub struct Resolved {
     pub missing: Vec<String>,
     /// Hash maps may be allocated on demand from tracing programs.
     pub maps_on_demand: bool,
+    /// See `Settings::tracepoints_preemptible`.
+    pub tracepoints_preemptible: bool,
 }
 
 /// Looks everything up. Without BTF only what the `format` files tell is known.
 #[must_use]
 pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
-    let mut resolved = Resolved { offsets: Offsets::NONE, missing: Vec::new(), maps_on_demand: false };
+    let mut resolved =
+        Resolved { offsets: Offsets::NONE, missing: Vec::new(), maps_on_demand: false, tracepoints_preemptible: false };
     if let Some(btf) = btf {
         from_btf(btf, &mut resolved);
         // Before 6.1 (commit fba1a1c6c912 and those around it) the verifier warns in the kernel's log
         // of maps that a tracing program lets grow, and they could deadlock.
         resolved.maps_on_demand = btf.has("bpf_mem_alloc");
+        // 7.0 guards the calls of a tracepoint's programs by SRCU instead of disabling preemption
+        // (include/linux/tracepoint.h); the guard has a type of its own.
+        resolved.tracepoints_preemptible = btf.has("class_srcu_fast_notrace_t");
     }
     if let Some(tracefs) = tracefs {
         from_formats(|category, name| tracefs.format(category, name).ok().flatten(), &mut resolved.offsets);

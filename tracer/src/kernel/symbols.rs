@@ -81,38 +81,42 @@ fn function(line: &[u8]) -> Option<(u64, &[u8])> {
     (matches!(kind, b"t" | b"T" | b"w" | b"W") && address != 0).then_some((address, name))
 }
 
-/// Read in a thread of its own once the trace has begun, and waited for by the first drop: it takes
-/// tens of milliseconds.
+/// Read when the first drop comes, and not before: it takes tens of milliseconds and megabytes, and
+/// most hosts drop nothing while they are watched. A thread of its own reads while the agent gathers.
 #[derive(Debug, Default)]
 pub struct KernelSymbols {
+    begun: bool,
     thread: Option<JoinHandle<Symbols>>,
     symbols: Symbols,
 }
 
 impl KernelSymbols {
-    /// Starts reading.
-    ///
-    /// # Errors
-    /// If no thread can be started.
-    pub fn start(&mut self) -> io::Result<()> {
-        let read = || match File::open(Path::new("/proc/kallsyms")).map(BufReader::new).and_then(Symbols::read) {
-            Ok(symbols) => symbols,
-            Err(error) => {
-                debug!("no kernel symbols: {error}");
-                Symbols::default()
+    /// They will be asked for soon.
+    pub fn begin(&mut self) {
+        if !self.begun {
+            self.begun = true;
+            match thread::Builder::new().name("symbols".to_owned()).spawn(read) {
+                Ok(thread) => self.thread = Some(thread),
+                Err(_) => self.symbols = read(),
             }
-        };
-        self.thread = Some(thread::Builder::new().name("symbols".to_owned()).spawn(read)?);
-        Ok(())
+        }
     }
 
     /// What was read.
     pub fn get(&mut self) -> &Symbols {
+        self.begin();
         if let Some(thread) = self.thread.take() {
             self.symbols = thread.join().unwrap_or_default();
         }
         &self.symbols
     }
+}
+
+fn read() -> Symbols {
+    File::open(Path::new("/proc/kallsyms")).map(BufReader::new).and_then(Symbols::read).unwrap_or_else(|error| {
+        debug!("no kernel symbols: {error}");
+        Symbols::default()
+    })
 }
 
 #[cfg(test)]

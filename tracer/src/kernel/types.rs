@@ -2,19 +2,25 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    io,
+    fmt, io,
     thread::{self, JoinHandle},
 };
 
-use aya::{Btf, BtfError};
+use aya::{Btf, BtfError, EbpfLoader};
 use log::debug;
 
-/// Read in a thread of its own, and waited for by whoever needs it first: it is five megabytes, and
+/// Read in threads of their own, and waited for by whoever needs it first: it is five megabytes, and
 /// there is other work to do meanwhile.
-#[derive(Debug)]
 pub struct KernelTypes {
     thread: RefCell<Option<JoinHandle<Result<Btf, BtfError>>>>,
     types: OnceCell<Option<Btf>>,
+    loader: RefCell<Option<JoinHandle<EbpfLoader<'static>>>>,
+}
+
+impl fmt::Debug for KernelTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KernelTypes").field("types", &self.types.get().is_some()).finish_non_exhaustive()
+    }
 }
 
 impl KernelTypes {
@@ -24,13 +30,22 @@ impl KernelTypes {
     /// If no thread can be started.
     pub fn start() -> io::Result<Self> {
         let thread = thread::Builder::new().name("btf".to_owned()).spawn(Btf::from_sys_fs)?;
-        Ok(Self { thread: RefCell::new(Some(thread)), types: OnceCell::new() })
+        Ok(Self { thread: RefCell::new(Some(thread)), types: OnceCell::new(), loader: start_loader()? })
     }
 
     /// Reads nothing: as on a kernel that has none.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn none() -> io::Result<Self> {
+        Ok(Self { thread: RefCell::new(None), types: OnceCell::from(None), loader: start_loader()? })
+    }
+
+    /// A loader.
     #[must_use]
-    pub fn none() -> Self {
-        Self { thread: RefCell::new(None), types: OnceCell::from(None) }
+    pub fn loader(&self) -> EbpfLoader<'static> {
+        let made = self.loader.borrow_mut().take().and_then(|thread| thread.join().ok());
+        made.unwrap_or_default()
     }
 
     /// What was read; `None` if this kernel has none.
@@ -45,4 +60,9 @@ impl KernelTypes {
         };
         self.types.get_or_init(read).as_ref()
     }
+}
+
+/// aya's loader reads all types of the kernel when it is made, whether it will need them or not.
+fn start_loader() -> io::Result<RefCell<Option<JoinHandle<EbpfLoader<'static>>>>> {
+    thread::Builder::new().name("loader".to_owned()).spawn(EbpfLoader::new).map(|thread| RefCell::new(Some(thread)))
 }

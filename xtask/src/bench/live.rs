@@ -79,18 +79,20 @@ fn rates(tools: &[Tool], args: &Args, output: &Path, churn: &dyn Fn(u64) -> Resu
 /// Kernel time per event, with the statistics on.
 fn costs(tools: &[Tool], args: &Args, output: &Path, churn: &dyn Fn(u64) -> Result<f64>) -> Result<()> {
     let _enabled = Enabled::on()?;
-    println!("\nBPF time per state event (kernel.bpf_stats_enabled): the hook's own program, and all programs");
+    println!("\nBPF time per state event (kernel.bpf_stats_enabled): the hook's own programs, and all programs");
     for tool in tools {
         let running = tool.start(output)?;
         churn(args.connections)?;
         let programs = running.programs()?;
         running.stop()?;
-        let Some(hook) = programs.iter().find(|p| p.name.contains("set_state") || p.name.contains("inet_sock_set"))
-        else {
+        let of_hook = |p: &&Program| p.name.contains("set_state") || p.name.contains("inet_sock_set");
+        let sum = |programs: &mut dyn Iterator<Item = &Program>| programs.map(|program| program.run_ns).sum::<u64>();
+        let Some(events) = programs.iter().filter(of_hook).map(|program| program.runs).max() else {
             bail!("{} has no program on inet_sock_set_state", tool.name);
         };
-        let all: u64 = programs.iter().map(|program| program.run_ns).sum();
-        println!("  {:<14} {:>6} ns {:>8} ns   ({} events)", tool.name, each(hook), all / hook.runs.max(1), hook.runs);
+        let hook = sum(&mut programs.iter().filter(of_hook)) / events.max(1);
+        let all = sum(&mut programs.iter()) / events.max(1);
+        println!("  {:<14} {hook:>6} ns {all:>8} ns   ({events} events)", tool.name);
         if tool.name == "tracer" {
             let mut programs: Vec<&Program> = programs.iter().filter(|program| program.runs > 0).collect();
             programs.sort_by_key(|program| std::cmp::Reverse(program.run_ns));

@@ -47,6 +47,9 @@ const fn optional(program: &'static str, attach: Attach) -> ProgramSpec {
     ProgramSpec { program, attach, optional: true }
 }
 
+/// Does what the kernel keeps from `set_state__btf`; attached after it, and so called after it.
+pub const SECOND_SET_STATE: &str = "set_state_again__btf";
+
 /// The chain of a hook, best link first.
 #[must_use]
 pub const fn chain(hook: Hook) -> &'static [Link] {
@@ -56,7 +59,10 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 &[
                     Link {
                         backend: Backend::TpBtf,
-                        programs: &[needed("set_state__btf", Attach::TpBtf("inet_sock_set_state"))],
+                        programs: &[
+                            needed("set_state__btf", Attach::TpBtf("inet_sock_set_state")),
+                            optional(SECOND_SET_STATE, Attach::TpBtf("inet_sock_set_state")),
+                        ],
                     },
                     Link {
                         backend: Backend::RawTp,

@@ -11,7 +11,7 @@ mod tests;
 use std::fmt;
 
 pub use self::{
-    chain::{Attach, Link, ProgramSpec, chain},
+    chain::{Attach, Link, ProgramSpec, SECOND_SET_STATE, chain},
     choice::{Choice, choose, needs_io_uring, needs_resets_for_nobody},
     degradation::{Degradation, cost_of, degradations},
     needs::blind,

@@ -1,0 +1,130 @@
+//! Loads and attaches the programs of a link.
+
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use aya::{Btf, Ebpf, programs::Program};
+use log::debug;
+
+use super::backend::{Attach, Link, ProgramSpec};
+
+/// What needs the kernel's types and does not have them.
+pub const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
+
+/// Threads that load in advance.
+const LOADERS: usize = 2;
+
+/// Loads the programs of `links`, several at a time: the verifier is most of a start. What it refuses
+/// is loaded again by [`attach_link`], which says why.
+pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
+    let specs: Vec<&ProgramSpec> = links.iter().flat_map(|link| link.programs).collect();
+    let mut programs: Vec<(&ProgramSpec, &mut Program)> = ebpf
+        .programs_mut()
+        .filter_map(|(name, program)| Some((*specs.iter().find(|spec| spec.program == name)?, program)))
+        .collect();
+    // The links come in the order of their weight, and the last one is taken first.
+    programs.sort_by_key(|(spec, _)| std::cmp::Reverse(specs.iter().position(|other| other.program == spec.program)));
+    let queue = Mutex::new(programs);
+    let work = || {
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some((spec, program)) = next else { break };
+            if let Err(why) = load_program(program, spec, btf) {
+                debug!("{}: {why}", spec.program);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..LOADERS {
+            // Where no thread can be started the work is done by this one.
+            let _ = thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, work);
+        }
+        work();
+    });
+}
+
+/// Attaches all programs of a link, or none.
+pub fn attach_link(ebpf: &mut Ebpf, link: &'static Link, btf: Option<&Btf>) -> Result<(), String> {
+    for (index, spec) in link.programs.iter().enumerate() {
+        let Err(why) = attach_program(ebpf, spec, btf) else { continue };
+        if spec.optional {
+            debug!("{}: {why}", spec.program);
+            continue;
+        }
+        for spec in &link.programs[..=index] {
+            detach(ebpf, spec);
+        }
+        return Err(why);
+    }
+    Ok(())
+}
+
+pub fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
+    // One that was never loaded says so; there is nothing to undo then.
+    let result = match ebpf.program_mut(spec.program) {
+        Some(Program::BtfTracePoint(program)) => program.unload(),
+        Some(Program::FEntry(program)) => program.unload(),
+        Some(Program::FExit(program)) => program.unload(),
+        Some(Program::KProbe(program)) => program.unload(),
+        Some(Program::RawTracePoint(program)) => program.unload(),
+        Some(Program::TracePoint(program)) => program.unload(),
+        _ => Ok(()),
+    };
+    if let Err(error) = result {
+        debug!("{}: {error}", spec.program);
+    }
+}
+
+fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&Btf>) -> Result<(), String> {
+    let program = ebpf.program_mut(spec.program).ok_or_else(|| format!("no program {} in the object", spec.program))?;
+    load_program(program, spec, btf)?;
+    let result = match (program, spec.attach) {
+        (Program::BtfTracePoint(program), Attach::TpBtf(_)) => program.attach().map(drop),
+        (Program::FEntry(program), Attach::Fentry(_)) => program.attach().map(drop),
+        (Program::FExit(program), Attach::Fexit(_)) => program.attach().map(drop),
+        (Program::KProbe(program), Attach::Kprobe(name)) => program.attach(name, 0).map(drop),
+        (Program::RawTracePoint(program), Attach::RawTp(name)) => program.attach(name).map(drop),
+        (Program::TracePoint(program), Attach::Tracepoint(category, name)) => program.attach(category, name).map(drop),
+        _ => return Err(of_another_type(spec)),
+    };
+    result.map_err(|error| super::reason(&error))
+}
+
+/// Loads a program, unless it is loaded: one may serve two tracepoints, and some are loaded in advance.
+fn load_program(program: &mut Program, spec: &ProgramSpec, btf: Option<&Btf>) -> Result<(), String> {
+    const NO_KPROBES: &str = "this kernel has no kprobes (CONFIG_KPROBES)";
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    let result = match (program, spec.attach) {
+        (Program::BtfTracePoint(program), Attach::TpBtf(name)) => program.load(name, btf.ok_or(NO_BTF)?),
+        (Program::FEntry(program), Attach::Fentry(name)) => program.load(name, btf.ok_or(NO_BTF)?),
+        (Program::FExit(program), Attach::Fexit(name)) => program.load(name, btf.ok_or(NO_BTF)?),
+        (Program::KProbe(_), Attach::Kprobe(_)) if !has_kprobes() => return Err(NO_KPROBES.to_owned()),
+        (Program::KProbe(program), Attach::Kprobe(_)) => program.load(),
+        (Program::RawTracePoint(program), Attach::RawTp(_)) => program.load(),
+        (Program::TracePoint(program), Attach::Tracepoint(..)) => program.load(),
+        _ => return Err(of_another_type(spec)),
+    };
+    result.map_err(|error| super::reason(&error))
+}
+
+fn of_another_type(spec: &ProgramSpec) -> String {
+    format!("{} is of another type in the object", spec.program)
+}
+
+/// Whether there is anything to attach a kprobe to: the perf device, or the file of tracefs that it
+/// replaced. Where there is neither, loading the programs only to see the attachment refused would
+/// take milliseconds of the start.
+fn has_kprobes() -> bool {
+    [
+        "/sys/bus/event_source/devices/kprobe",
+        "/sys/kernel/tracing/kprobe_events",
+        "/sys/kernel/debug/tracing/kprobe_events",
+    ]
+    .iter()
+    .any(|path| Path::new(path).exists())
+}
