@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 pub use tracer_common::{drops::Direction, tcp::TcpState};
 
@@ -115,7 +116,7 @@ pub struct Owner {
     /// Start of the process, `CLOCK_BOOTTIME` ns; `None` if unknown.
     pub start_ns: Option<u64>,
     /// The rest.
-    pub facts: Rc<ProcessFacts>,
+    pub facts: Arc<ProcessFacts>,
 }
 
 /// The keys that every event of a socket has.
