@@ -449,7 +449,6 @@ impl<'p> Agent<'p> {
 
     /// What is still in the ring, what was lost, what is still open.
     fn finish(mut self, stop: Stop) -> Outcome {
-        let end_ns = clock::boot_ns();
         let programs = self.kernel.costs();
         self.kernel.detach_packets();
         let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
@@ -471,6 +470,8 @@ impl<'p> Agent<'p> {
         if let Some(feed) = &mut self.feed {
             feed.release(None, &mut self.core, &self.root, &mut self.shown.sink(self.presenter));
         }
+        // Later than all that was told: what is open is open at the end of its own events, too.
+        let end_ns = clock::boot_ns();
         self.lost.missed = programs.iter().map(|program| program.missed).sum();
         let (missed, undecoded) = (self.lost.missed, self.lost.undecoded);
         self.lose(end_ns, "missed", missed);
