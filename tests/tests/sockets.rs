@@ -28,19 +28,23 @@ impl Busy {
     fn start() -> Self {
         let ns = Netns::new();
         ns.nft_rule("output", "ip daddr 127.0.0.9 drop");
-        for (family, own) in [("ip", "127.0.0.2"), ("ip6", "fd07::2")] {
-            // What keeps a connection in the states that are over in a moment, see busy.py.
-            // Where it comes in: a SYN-ACK that cannot be sent ends the handshake.
+        // What keeps connections in the states that are over in a moment, see busy.py. Where it comes in: a
+        // SYN-ACK that cannot be sent ends the handshake.
+        let rules = [("ip", "127.0.0.2"), ("ip6", "fd07::2")].map(|(family, own)| {
             let (deaf, endless, mute) = (format!("{own}1"), format!("{own}2"), format!("{own}3"));
-            ns.nft_rule("input", &format!("{family} saddr {deaf} tcp flags & syn == 0 drop"));
-            ns.nft_rule("input", &format!("{family} daddr {endless} tcp flags & fin == fin drop"));
-            ns.nft_rule("input", &format!("{family} saddr {mute} tcp flags & (syn | ack) == (syn | ack) drop"));
-            if family == "ip6" {
-                for address in [deaf, endless, mute] {
-                    ns.ip(&["address", "add", &format!("{address}/128"), "dev", "lo", "nodad"]);
-                }
-            }
+            format!(
+                "{family} saddr {deaf} tcp flags & syn == 0 drop\n\
+                 {family} daddr {endless} tcp flags & fin == fin drop\n\
+                 {family} saddr {mute} tcp flags & (syn | ack) == (syn | ack) drop"
+            )
+        });
+        ns.nft_rule("input", &rules.join("\n"));
+        for last in 1..=3 {
+            ns.ip(&["address", "add", &format!("fd07::2{last}/128"), "dev", "lo", "nodad"]);
         }
+        // As long as the test takes, also on a slow machine.
+        ns.sysctl("net/ipv4/tcp_synack_retries", "10");
+        ns.sysctl("net/ipv4/tcp_syn_retries", "10");
         let path = scratch().join(format!("{}.sock", ns.name()));
         let mut holder = Command::new("ip")
             .args(["netns", "exec", ns.name(), "python3", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/busy.py")])
