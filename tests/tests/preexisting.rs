@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::io::BufReader;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -15,7 +14,7 @@ use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
-use tracer_tests::traffic::sys;
+use tracer_tests::traffic::{churn, sys};
 
 /// The facts of a connection that was there before the trace, in these states.
 fn older<'a>(pair: Pair<'a>, client: &'static str, server: &'static str) -> Pair<'a> {
@@ -136,19 +135,6 @@ fn over_before() {
     trace.expect(&[&ns], &[]);
 }
 
-/// What a client thread of the churn did: port and beginning, in order.
-fn churn_facts(path: &Path) -> BTreeMap<u64, Vec<(u64, u64)>> {
-    let mut threads: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
-    for line in BufReader::new(File::open(path).expect("the facts open")).lines() {
-        let line = line.expect("the facts are text");
-        let mut numbers = line.split(' ').map(|n| n.parse::<u64>().expect("the facts are numbers"));
-        let mut next = || numbers.next().expect("a fact has three numbers");
-        let (tid, port, began) = (next(), next(), next());
-        threads.entry(tid).or_default().push((port, began));
-    }
-    threads
-}
-
 #[test]
 fn start_race() {
     let ns = Netns::new();
@@ -176,7 +162,7 @@ fn start_race() {
     assert_eq!(said.lost(), 0, "{}", said.summary());
 
     // What was begun after the start is there exactly, thread by thread, in order.
-    let facts = churn_facts(&path);
+    let facts = churn::facts(&path);
     std::fs::remove_file(&path).expect("the facts are removed");
     let mut seen: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
     for (conn, mut events) in said.conns(&[ns.inode()]) {

@@ -507,7 +507,6 @@ impl<'p> Agent<'p> {
 
     /// What is still in the ring, what was lost, what is still open.
     fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>) -> Outcome {
-        let end_ns = clock::boot_ns();
         let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
         while feed.as_mut().is_some_and(|feed| feed.drain(&mut lost.undecoded)) {}
         for _ in 0..64 {
@@ -527,6 +526,8 @@ impl<'p> Agent<'p> {
         if let Some(feed) = &mut self.feed {
             feed.release(None, &mut self.core, &self.root, &mut self.shown.sink(self.presenter));
         }
+        // Later than all that was told: what is open is open at the end of its own events, too.
+        let end_ns = clock::boot_ns();
         self.lose(end_ns, "missed", self.lost.missed);
         self.lose(end_ns, "undecoded", self.lost.undecoded);
         let followed = (self.lost.lifecycle > 0)

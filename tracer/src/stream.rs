@@ -9,6 +9,7 @@ mod hint;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
+use std::sync::Arc;
 
 pub use self::hint::{Discipline, Hint, Nft};
 pub use tracer_common::{drops::Direction, tcp::TcpState};
@@ -118,7 +119,7 @@ pub struct Owner {
     /// Start of the process, `CLOCK_BOOTTIME` ns; `None` if unknown.
     pub start_ns: Option<u64>,
     /// The rest.
-    pub facts: Rc<ProcessFacts>,
+    pub facts: Arc<ProcessFacts>,
 }
 
 /// The keys that every event of a socket has.

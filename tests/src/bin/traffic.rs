@@ -1,5 +1,5 @@
 //! Makes traffic and says what it did: `actor SOCKET`, `once ADDR LEN`,
-//! `churn --connections N --threads T [--facts FILE]`,
+//! `churn [--connections N] --threads T [--hold MICROSECONDS] [--facts FILE]`,
 //! `storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]`.
 
 use std::process::ExitCode;
@@ -10,21 +10,23 @@ use tracer_tests::traffic::churn::Churn;
 use tracer_tests::traffic::storm::Storm;
 use tracer_tests::traffic::{actor, churn, once, storm};
 
-const USAGE: &str = "usage: traffic actor SOCKET | once ADDR LEN | churn --connections N --threads T [--facts FILE] \
-                     | storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]";
+const USAGE: &str = "usage: traffic actor SOCKET | once ADDR LEN | \
+     churn [--connections N] --threads T [--hold MICROSECONDS] [--facts FILE] | \
+     storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]";
 
 fn parse_churn(mut args: impl Iterator<Item = String>) -> Option<Churn> {
-    let mut parsed = Churn { connections: 0, threads: 1, facts: None };
+    let mut parsed = Churn { connections: None, threads: 1, hold: Duration::ZERO, facts: None };
     while let Some(name) = args.next() {
         let value = args.next()?;
         match name.as_str() {
-            "--connections" => parsed.connections = value.parse().ok()?,
+            "--connections" => parsed.connections = Some(value.parse().ok().filter(|n| *n > 0)?),
             "--threads" => parsed.threads = value.parse().ok().filter(|n| *n > 0)?,
+            "--hold" => parsed.hold = Duration::from_micros(value.parse().ok()?),
             "--facts" => parsed.facts = Some(value.into()),
             _ => return None,
         }
     }
-    (parsed.connections > 0).then_some(parsed)
+    Some(parsed)
 }
 
 fn parse_storm(mut args: impl Iterator<Item = String>) -> Option<Storm> {

@@ -1,12 +1,14 @@
 //! `traffic churn`: connect, 64 bytes there and back, RST by the client, over loopback, as fast as it
-//! goes; the server is a child process. One JSON line tells what was done.
+//! goes, so many times or until stdin ends; the server is a child process. One JSON line tells what was
+//! done.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -19,10 +21,12 @@ const PAYLOAD: usize = 64;
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Churn {
-    /// How many connections.
-    pub connections: u64,
+    /// How many connections; without a number, until stdin ends.
+    pub connections: Option<u64>,
     /// How many threads, on each side.
     pub threads: usize,
+    /// How long each connection is held when all is said.
+    pub hold: Duration,
     /// Where to write one line per connection: the client's tid and port, and `CLOCK_BOOTTIME` (ns)
     /// before its connect().
     pub facts: Option<PathBuf>,
@@ -56,7 +60,7 @@ fn server(listener: i32, count: u64, threads: usize) -> Vec<i32> {
 }
 
 /// One connection; gives its port, and when it began.
-fn connect_one(addr: &SocketAddr) -> Sys<(u16, u64)> {
+fn connect_one(addr: &SocketAddr, hold: Duration) -> Sys<(u16, u64)> {
     let fd = sys::socket(4, 0, false)?;
     let began = sys::boot_ns();
     sys::connect(fd, addr, None)?;
@@ -69,21 +73,34 @@ fn connect_one(addr: &SocketAddr) -> Sys<(u16, u64)> {
     if (sent, received) != (PAYLOAD, PAYLOAD) {
         return Err(libc::EPIPE);
     }
+    if !hold.is_zero() {
+        std::thread::sleep(hold);
+    }
     sys::linger_zero(fd)?;
     sys::close(fd)?;
     Ok((port, began))
 }
 
-fn client(addr: SocketAddr, count: u64, threads: usize) -> Vec<(i32, Vec<(u16, u64)>)> {
+fn client(addr: SocketAddr, churn: &Churn) -> Vec<(i32, Vec<(u16, u64)>)> {
+    let Churn { connections: count, threads, hold, .. } = *churn;
+    let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let share = |i: u64| count / threads as u64 + u64::from(i < count % threads as u64);
+        let share = |i: u64| match count {
+            Some(count) => count / threads as u64 + u64::from(i < count % threads as u64),
+            None => u64::MAX,
+        };
         let work = |n: u64| {
             let ports: Vec<(u16, u64)> = (0..n)
-                .map(|_| connect_one(&addr).unwrap_or_else(|e| panic!("the client connects: {}", errno::name(e))))
+                .take_while(|_| !ended.load(Ordering::Relaxed))
+                .map(|_| connect_one(&addr, hold).unwrap_or_else(|e| panic!("the client connects: {}", errno::name(e))))
                 .collect();
             (sys::thread_id(), ports)
         };
         let all: Vec<_> = (0..threads as u64).map(|i| scope.spawn(move || work(share(i)))).collect();
+        if count.is_none() {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            ended.store(true, Ordering::Relaxed);
+        }
         all.into_iter().map(|t| t.join().expect("a client thread ends")).collect()
     })
 }
@@ -111,7 +128,7 @@ pub fn run(churn: &Churn) -> Sys<()> {
         // SAFETY: takes no pointers. A client that fails takes its server along.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         sys::close(told[0])?;
-        let tids = server(listener, churn.connections, churn.threads);
+        let tids = server(listener, churn.connections.unwrap_or(u64::MAX), churn.threads);
         let line = json!({ "pid": std::process::id(), "tids": tids }).to_string();
         write_all(told[1], line.as_bytes());
         // SAFETY: ends the child without running the parent's exit handlers.
@@ -120,21 +137,30 @@ pub fn run(churn: &Churn) -> Sys<()> {
     sys::close(told[1])?;
     sys::close(listener)?;
     let start = Instant::now();
-    let done = client(addr, churn.connections, churn.threads);
+    let done = client(addr, churn);
     let seconds = start.elapsed().as_secs_f64();
-    let server: Value = serde_json::from_slice(&read_all(told[0])).expect("the server's facts are JSON");
+    if churn.connections.is_none() {
+        // It does not know that no more will come.
+        // SAFETY: the child made above, not waited for yet.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+    }
+    let server: Value = match read_all(told[0]) {
+        nothing if nothing.is_empty() => Value::Null,
+        facts => serde_json::from_slice(&facts).expect("the server's facts are JSON"),
+    };
     // SAFETY: waits for the child made above; no status is asked for.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     if let Some(path) = &churn.facts {
         write_facts(path, &done).map_err(|e| sys::errno_of(&e))?;
     }
+    let connections: usize = done.iter().map(|(_, ports)| ports.len()).sum();
     let mut client = actor::who();
     client["tids"] = done.iter().map(|(tid, _)| *tid).collect();
     println!(
         "{}",
         json!({
-            "connections": churn.connections, "seconds": seconds,
-            "per_second": (churn.connections as f64 / seconds).round(),
+            "connections": connections, "seconds": seconds,
+            "per_second": (connections as f64 / seconds).round(),
             "payload": PAYLOAD, "port": addr.port(), "client": client, "server": server,
         })
     );
@@ -149,6 +175,23 @@ fn write_facts(path: &PathBuf, done: &[(i32, Vec<(u16, u64)>)]) -> std::io::Resu
         }
     }
     out.flush()
+}
+
+/// What each client thread did, as [`run`] has written it into `path`: port and beginning, in order.
+///
+/// # Panics
+/// If the file is not there, or has anything else in it.
+#[must_use]
+pub fn facts(path: &Path) -> BTreeMap<u64, Vec<(u64, u64)>> {
+    let mut threads: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    for line in BufReader::new(File::open(path).expect("the facts open")).lines() {
+        let line = line.expect("the facts are text");
+        let mut numbers = line.split(' ').map(|n| n.parse::<u64>().expect("the facts are numbers"));
+        let mut next = || numbers.next().expect("a fact has three numbers");
+        let (tid, port, began) = (next(), next(), next());
+        threads.entry(tid).or_default().push((port, began));
+    }
+    threads
 }
 
 fn write_all(fd: i32, bytes: &[u8]) {

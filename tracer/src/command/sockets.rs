@@ -1,6 +1,7 @@
 //! `tracer sockets`: a table of what exists now.
 
 use std::io::{self, Write as _};
+use std::mem;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,10 +13,12 @@ use crate::clock;
 use crate::filter::{Filter, Host};
 use crate::present::clock::WallClock;
 use crate::present::escape::Escaped;
-use crate::present::sockets::{JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_tree};
+use crate::present::sockets::{
+    JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_blocks, write_tree,
+};
+use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
 use crate::sockets::collect::{Picture, collect};
-use crate::sockets::order;
 use crate::sockets::proto::State;
 use crate::sockets::row::{Kind, Row};
 use crate::sockets::source::Ask;
@@ -44,11 +47,12 @@ pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
         details: args.output.json || args.output.wide || args.sort.needs_details(),
         via: args.output.via,
         facts: needs_facts,
+        order: args.sort,
     };
     let root = ProcRoot::default();
     let mut show = Show::new(args, &filter);
     let result = match args.watch {
-        None => show.once(&take(&root, &ask)?),
+        None => show.once(take(&root, &ask)?),
         Some(every) => show.watch(&root, &ask, every),
     };
     match result.and_then(|()| show.flush()) {
@@ -69,37 +73,74 @@ fn take(root: &ProcRoot, ask: &Ask) -> io::Result<Picture> {
 struct Show<'a> {
     args: &'a SocketsArgs,
     filter: &'a Filter,
-    json: JsonRows,
-    text: TextRows,
+    format: Format,
+    lines: Lines,
     out: Vec<u8>,
+}
+
+/// How sockets are written.
+#[derive(Clone, Copy)]
+struct Format {
+    json: bool,
+    clock: WallClock,
+    text: TableOptions,
+}
+
+impl Format {
+    /// What writes them, after one in namespace `before`.
+    fn lines(self, before: Option<u32>) -> Lines {
+        if self.json { Lines::Json(JsonRows::new(self.clock)) } else { Lines::Text(TextRows::after(self.text, before)) }
+    }
+}
+
+/// What writes sockets.
+enum Lines {
+    Json(JsonRows),
+    Text(TextRows),
+}
+
+impl Lines {
+    fn write(&mut self, out: &mut Vec<u8>, boot_ns: u64, shown: &Shown<'_>) {
+        match self {
+            Self::Json(rows) => rows.write(out, boot_ns, shown),
+            Self::Text(rows) => rows.write(out, shown),
+        }
+    }
 }
 
 impl<'a> Show<'a> {
     fn new(args: &'a SocketsArgs, filter: &'a Filter) -> Self {
         let color = args.output.color.enabled(&io::stdout());
-        let options = TableOptions { wide: args.output.wide, color, marks: args.watch.is_some() };
-        Self {
-            args,
-            filter,
-            json: JsonRows::new(WallClock { offset_ns: clock::wall_offset_ns() }),
-            text: TextRows::new(options),
-            out: Vec::with_capacity(2 * FULL),
-        }
+        let text = TableOptions { wide: args.output.wide, color, marks: args.watch.is_some() };
+        let clock = WallClock { offset_ns: clock::wall_offset_ns() };
+        let format = Format { json: args.output.json, clock, text };
+        Self { args, filter, format, lines: format.lines(None), out: Vec::with_capacity(2 * FULL) }
     }
 
-    fn once(&mut self, picture: &Picture) -> io::Result<()> {
-        let shown = self.chosen(picture);
+    fn once(&mut self, mut picture: Picture) -> io::Result<()> {
+        let shown = self.chosen(&mut picture);
+
+        let picture = &picture;
         if self.args.tree {
-            write_tree(&mut self.out, picture, &shown, &self.text);
+            write_tree(&mut self.out, picture, &shown, &TextRows::new(self.format.text));
         } else {
             self.header();
-            let boot_ns = clock::boot_ns();
-            for (number, row) in (1..).zip(rows(picture, &shown)) {
-                self.row(boot_ns, &Shown { picture, row, number, change: None })?;
-            }
+            self.flush()?;
+            let (format, boot_ns) = (self.format, clock::boot_ns());
+            let block = |at: usize, block: &[u32], out: &mut Vec<u8>| {
+                let before = at.checked_sub(1).and_then(|at| shown.get(at..=at));
+                let before = before.and_then(|before| rows(picture, before).next());
+                let mut lines = format.lines(before.map(|row| row.netns));
+                for (number, row) in (at as u64 + 1..).zip(rows(picture, block)) {
+                    lines.write(out, boot_ns, &Shown { picture, row, number, change: None });
+                }
+            };
+            write_blocks(&shown, block, |bytes| io::stdout().write_all(bytes))?;
         }
         self.flush()?;
+
         self.say_gaps(picture, &shown);
+
         let (seconds, resident) = clock::own_cost();
         log::info!(
             "{} sockets, {:.1} ms of CPU, {} KiB resident at the most",
@@ -116,8 +157,8 @@ impl<'a> Show<'a> {
         let mut next = Instant::now();
         self.header();
         for round in 1.. {
-            let picture = take(root, ask)?;
-            let shown = self.chosen(&picture);
+            let mut picture = take(root, ask)?;
+            let shown = self.chosen(&mut picture);
             let boot_ns = clock::boot_ns();
             let mut seen = std::collections::HashSet::with_capacity(shown.len());
             for row in rows(&picture, &shown) {
@@ -155,17 +196,13 @@ impl<'a> Show<'a> {
     }
 
     fn header(&mut self) {
-        if !self.args.output.json {
-            self.text.header(&mut self.out);
+        if let Lines::Text(rows) = &self.lines {
+            rows.header(&mut self.out);
         }
     }
 
     fn row(&mut self, boot_ns: u64, shown: &Shown<'_>) -> io::Result<()> {
-        if self.args.output.json {
-            self.json.write(&mut self.out, boot_ns, shown);
-        } else {
-            self.text.write(&mut self.out, shown);
-        }
+        self.lines.write(&mut self.out, boot_ns, shown);
         if self.out.len() >= FULL { self.flush() } else { Ok(()) }
     }
 
@@ -177,14 +214,12 @@ impl<'a> Show<'a> {
     }
 
     /// The places of the rows that pass every filter, in order.
-    fn chosen(&self, picture: &Picture) -> Vec<u32> {
-        let everything = self.shows_everything();
-        let mut shown: Vec<u32> = (0_u32..)
-            .zip(&picture.rows)
-            .filter(|(_, row)| everything || self.passes(picture, row))
-            .map(|(at, _)| at)
-            .collect();
-        order::sort(picture, &mut shown, self.args.sort);
+    fn chosen(&self, picture: &mut Picture) -> Vec<u32> {
+        let mut shown = mem::take(&mut picture.order);
+        if !self.shows_everything() {
+            let row = |at: u32| picture.rows.get(usize::try_from(at).ok()?);
+            shown.retain(|at| row(*at).is_some_and(|row| self.passes(picture, row)));
+        }
         shown
     }
 
@@ -242,19 +277,7 @@ impl<'a> Show<'a> {
             return;
         }
         let say = |text: &str| eprintln!("tracer: {}", Escaped(text));
-        // The kernel's own netlink sockets have an inode and no file.
-        let has_owner =
-            |row: &Row| row.inode != 0 && !matches!(&row.kind, Kind::Netlink(netlink) if netlink.portid == 0);
-        let ownerless =
-            rows(picture, shown).filter(|row| has_owner(row) && picture.owners.of(row).pids.is_empty()).count();
-        if picture.denied > 0 && ownerless > 0 {
-            let sockets = if ownerless == 1 { "1 socket".to_owned() } else { format!("{ownerless} sockets") };
-            let processes = plural(picture.denied, "process", "processes");
-            // SAFETY: no arguments, cannot fail.
-            let root = unsafe { libc::geteuid() } == 0;
-            let need = if root { "are hidden, from root too" } else { "need root" };
-            say(&format!("owners of {sockets} {need}: {processes} may not be looked into"));
-        }
+        self.say_ownerless(picture, shown, &say);
         if picture.denied_netns > 0 {
             let processes = plural(picture.denied_netns, "process", "processes");
             say(&format!("sockets of other network namespaces may be missing: that of {processes} may not be known"));
@@ -268,6 +291,33 @@ impl<'a> Show<'a> {
         }
         for gap in &picture.gaps {
             say(gap);
+        }
+    }
+
+    /// How many owners are not known, and why.
+    fn say_ownerless(&self, picture: &Picture, shown: &[u32], say: &impl Fn(&str)) {
+        // SAFETY: no arguments, cannot fail.
+        let root = unsafe { libc::geteuid() } == 0;
+        // Root sees every process: what nobody holds is the kernel's own.
+        if picture.denied == 0 && root && pidns::is_initial(&ProcRoot::default()) {
+            return;
+        }
+        // The kernel's own netlink sockets have an inode and no file.
+        let has_owner =
+            |row: &Row| row.inode != 0 && !matches!(&row.kind, Kind::Netlink(netlink) if netlink.portid == 0);
+        let is_ownerless = |row: &&Row| has_owner(row) && picture.owners.of(row).pids.is_empty();
+        let ownerless = rows(picture, shown).filter(is_ownerless).count();
+        if ownerless == 0 {
+            return;
+        }
+        let sockets = if ownerless == 1 { "1 socket".to_owned() } else { format!("{ownerless} sockets") };
+        if picture.denied > 0 {
+            let processes = plural(picture.denied, "process", "processes");
+            let need = if root { "are hidden, from root too" } else { "need root" };
+            say(&format!("owners of {sockets} {need}: {processes} may not be looked into"));
+        } else {
+            let way_out = if root { "the host's pid namespace has all" } else { "root sees all" };
+            say(&format!("owners of {sockets} are hidden: no process that is visible here holds them; {way_out}"));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who is who: processes by pid and start, with what is known of them.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use tracer_common::record::{ExecRecord, ForkRecord, Opener};
 
@@ -39,7 +39,7 @@ struct Process {
     exact: bool,
     comm: String,
     uid: Option<u32>,
-    facts: Rc<ProcessFacts>,
+    facts: Arc<ProcessFacts>,
     /// /proc was asked about this program: what it did not tell then it will not tell later. Before
     /// that the executable may be what execve was told, which need not be the resolved path.
     settled: bool,
@@ -88,7 +88,7 @@ impl ProcessTable {
             exact,
             comm: snapshot.comm,
             uid: snapshot.uid,
-            facts: Rc::new(facts),
+            facts: Arc::new(facts),
             settled: true,
             owner: None,
         };
@@ -107,7 +107,7 @@ impl ProcessTable {
             exact: true,
             comm: parent.comm.clone(),
             uid: parent.uid,
-            facts: Rc::clone(&parent.facts),
+            facts: Arc::clone(&parent.facts),
             settled: parent.settled,
             owner: None,
         };
@@ -129,7 +129,7 @@ impl ProcessTable {
             exact: true,
             comm: comm(&record.comm),
             uid: Some(record.uid),
-            facts: Rc::new(facts),
+            facts: Arc::new(facts),
             settled: false,
             owner: None,
         };
@@ -166,7 +166,7 @@ impl ProcessTable {
                     exact: true,
                     comm: String::new(),
                     uid: None,
-                    facts: Rc::default(),
+                    facts: Arc::default(),
                     settled: true,
                     owner: None,
                 };
@@ -202,7 +202,7 @@ impl ProcessTable {
             start_ns: Some(opener.start_ns)
                 .filter(|start| *start != 0)
                 .or_else(|| process.as_ref().map(|process| process.start_ns)),
-            facts: process.as_ref().map(|process| Rc::clone(&process.facts)).unwrap_or_default(),
+            facts: process.as_ref().map(|process| Arc::clone(&process.facts)).unwrap_or_default(),
         });
         if let Some(process) = process {
             process.owner = Some(Rc::clone(&owner));
@@ -219,7 +219,7 @@ impl ProcessTable {
             uid: process.uid,
             comm: process.comm.clone(),
             start_ns: Some(process.start_ns),
-            facts: Rc::clone(&process.facts),
+            facts: Arc::clone(&process.facts),
         }))
     }
 }

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use super::*;
 use crate::stream::{ConnId, Direction, DropClass, OwnerSource, PacketEnds, ProcessFacts, Role, Stack};
@@ -10,7 +10,7 @@ pub(crate) fn owner(pid: u32) -> Owner {
         uid: Some(1000),
         comm: "curl".into(),
         start_ns: Some(u64::from(pid)),
-        facts: Rc::new(ProcessFacts::default()),
+        facts: Arc::new(ProcessFacts::default()),
     }
 }
 

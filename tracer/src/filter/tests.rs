@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use clap::Parser;
 
@@ -52,7 +52,7 @@ fn owner(pid: u32) -> Owner {
         container: Some(Container { runtime: "docker", id }),
         ..ProcessFacts::default()
     };
-    Owner { pid, tid: pid, uid: Some(33), comm: "nginx".into(), start_ns: Some(70_000_123), facts: Rc::new(facts) }
+    Owner { pid, tid: pid, uid: Some(33), comm: "nginx".into(), start_ns: Some(70_000_123), facts: Arc::new(facts) }
 }
 
 fn client(owner: Option<&Owner>) -> Socket<'_> {
@@ -233,7 +233,7 @@ fn loopback_is_the_remote_address() {
 #[test]
 fn a_cgroup_without_a_container_is_in_none() {
     let facts = ProcessFacts { cgroup: Some("/user.slice".into()), ..ProcessFacts::default() };
-    let shell = Owner { facts: Rc::new(facts), ..owner(10) };
+    let shell = Owner { facts: Arc::new(facts), ..owner(10) };
     assert_eq!(filter("--container web").decide_connection(&client(Some(&shell))), Decision::Reject);
     assert_eq!(filter("--container !web").decide_connection(&client(Some(&shell))), Decision::Pass);
 }

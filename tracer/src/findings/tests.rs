@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tracer_common::drops::{Direction, TCP_ACK, TCP_SYN};
 
@@ -10,7 +11,7 @@ use crate::stream::{
 const NETNS: u32 = 4_026_531_840;
 
 fn owner(comm: &str, pid: u32) -> Owner {
-    let facts = Rc::new(ProcessFacts::default());
+    let facts = Arc::new(ProcessFacts::default());
     Owner { pid, tid: pid, uid: Some(0), comm: comm.to_owned(), start_ns: Some(1), facts }
 }
 

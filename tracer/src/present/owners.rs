@@ -1,7 +1,7 @@
 //! Owners as they were written last: the events of a busy host are of a few owners, and writing one
 //! is much of writing an event.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::stream::{Owner, ProcessFacts};
 
@@ -16,7 +16,7 @@ struct Written<T> {
     start_ns: Option<u64>,
     comm: String,
     /// Kept alive, so that the same address means the same facts.
-    facts: Rc<ProcessFacts>,
+    facts: Arc<ProcessFacts>,
     text: T,
 }
 
@@ -26,7 +26,7 @@ impl<T> Written<T> {
             && self.tid == owner.tid
             && self.uid == owner.uid
             && self.start_ns == owner.start_ns
-            && Rc::ptr_eq(&self.facts, &owner.facts)
+            && Arc::ptr_eq(&self.facts, &owner.facts)
             && self.comm == owner.comm
     }
 }
@@ -62,7 +62,7 @@ impl<T> Owners<T> {
             uid: owner.uid,
             start_ns: owner.start_ns,
             comm: owner.comm.clone(),
-            facts: Rc::clone(&owner.facts),
+            facts: Arc::clone(&owner.facts),
             text,
         };
         let place = self.next;

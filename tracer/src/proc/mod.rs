@@ -12,6 +12,7 @@ pub mod fd_scan;
 mod mountinfo;
 pub mod net;
 pub mod netns;
+pub mod pidns;
 pub mod process;
 pub mod root;
 mod stat;

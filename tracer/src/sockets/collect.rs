@@ -1,20 +1,24 @@
 //! Takes the picture of all sockets of the host.
 
 use std::collections::HashMap;
+use std::mem;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::diag::{Diag, DiagError};
+use super::order;
 use super::owners::Owners;
 use super::proto::{Proto, State};
 use super::row::Row;
 use super::source::{Ask, Via};
 use super::table;
-use crate::kernel::iterators::Iterators;
+use crate::kernel::iterators::{Iterators, Which};
 use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd_scan::{self, Scan};
 use crate::proc::net::Malformed;
-use crate::proc::netns::{self, Netns};
+use crate::proc::netns::{self, Found, Netns, NetnsError};
 use crate::proc::root::{ProcRoot, ReadError};
 
 /// Threads that read the holders at the most: more only get into each other's way.
@@ -25,6 +29,8 @@ const WORKERS: usize = 8;
 pub struct Picture {
     /// The sockets, in the order of the kernel's tables.
     pub rows: Vec<Row>,
+    /// Their places in `rows`, in the order that was asked for.
+    pub order: Vec<u32>,
     /// Who holds them.
     pub owners: Owners,
     /// The namespaces that were found, by inode number.
@@ -51,75 +57,150 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
     let mut picture = Picture { own_netns: netns::current(root), ..Picture::default() };
     let iterators = match ask.via {
-        Via::Auto | Via::Bpf => match Iterators::load() {
-            Ok(iterators) => Some(iterators),
-            Err(why) if ask.via == Via::Bpf => return Err(format!("no BPF iterators: {why}")),
-            Err(why) => {
-                log::debug!("no BPF iterators: {why}");
-                None
-            }
-        },
-        Via::Netlink | Via::Proc => None,
+        Via::Bpf => {
+            let loaded = Iterators::load(Which::HoldersAndTables);
+            Some(loaded.map_err(|why| format!("no BPF iterators: {why}"))?)
+        }
+        Via::Auto | Via::Netlink | Via::Proc => None,
     };
-    let scan = thread::scope(|scope| {
-        // The holders are read beside the tables: what is opened or closed between the two has no
-        // holder or is not in the table, as it would be in any order.
-        let holders = scope.spawn(|| holders(root, iterators.as_ref(), workers));
-        tables(root, ask, iterators.as_ref(), &mut picture);
+    // All at once: what is opened or closed between the holders and the tables has no holder or is not
+    // in the table, as it would be in any order.
+    let tables = Tables { root, ask, iterators: iterators.as_ref(), own: picture.own_netns };
+    let (scan, way) = thread::scope(|scope| {
+        let others = scope.spawn(|| tables.others(workers));
+        let holders = scope.spawn(|| holders(root, ask.via, iterators.as_ref(), workers));
+        if let Some(inode) = picture.own_netns {
+            // Nobody has to find it.
+            picture.add(tables.of(Netns { inode, name: None, pid: None, path: None }));
+        }
+        picture.add_others(others.join()?);
+        // The holders take longer, mostly.
+        picture.order = order::by_table(&picture, ask.order);
         holders.join()
-    });
-    let scan = scan.map_err(|_| "a thread that reads /proc ended in a panic; please report it".to_owned())?;
-    picture.ways.push(if iterators.is_some() { "holders by iter/task_file" } else { "holders by /proc/PID/fd" });
+    })
+    .map_err(|_| "a thread that reads /proc ended in a panic; please report it".to_owned())?;
+    picture.ways.sort_unstable();
+    picture.ways.dedup();
+    picture.ways.push(way);
     picture.denied = scan.report.denied;
     picture.gaps.extend(scan.report.errors.iter().map(|error| sentence(error)));
     picture.owners = Owners::new(root, scan, &picture.rows, ask.facts);
+    let mut places = mem::take(&mut picture.order);
+    order::by_owner(&picture, &mut places, ask.order);
+    picture.order = places;
     Ok(picture)
 }
 
-fn holders(root: &ProcRoot, iterators: Option<&Iterators>, workers: usize) -> Scan {
-    if let Some(iterators) = iterators {
+/// Who holds what, and how that was found out.
+fn holders(root: &ProcRoot, via: Via, loaded: Option<&Iterators>, workers: usize) -> (Scan, &'static str) {
+    let own = match (via, loaded) {
+        (Via::Auto, None) => {
+            Iterators::load(Which::Holders).inspect_err(|why| log::debug!("no BPF iterators: {why}")).ok()
+        }
+        _ => None,
+    };
+    if let Some(iterators) = loaded.or(own.as_ref()) {
         match iterators.holders() {
-            Ok(pairs) => return fd_scan::of_pairs(root, &pairs),
+            Ok(pairs) => return (fd_scan::of_pairs(root, &pairs), "holders by iter/task_file"),
             Err(error) => log::warn!("iter/task_file failed ({error}): reading /proc/PID/fd instead"),
         }
     }
-    fd_scan::scan(root, workers)
+    (fd_scan::scan(root, workers), "holders by /proc/PID/fd")
 }
 
-fn tables(root: &ProcRoot, ask: &Ask, iterators: Option<&Iterators>, picture: &mut Picture) {
-    let found = netns::find(root);
-    picture.denied_netns = found.denied;
-    picture.gaps.extend(found.errors.iter().map(|error| sentence(error)));
-    let prefer = if ask.via == Via::Proc { Prefer::Files } else { Prefer::Entering };
-    for netns in found.namespaces {
+/// Reads the tables of namespaces.
+struct Tables<'a> {
+    root: &'a ProcRoot,
+    ask: &'a Ask,
+    iterators: Option<&'a Iterators>,
+    own: Option<u32>,
+}
+
+/// What was read of a namespace; `None` if it is gone.
+type Read<'a> = (Netns, Result<Option<Part<'a>>, NetnsError>);
+
+/// What was read of all namespaces but the own one.
+struct Others<'a> {
+    found: Found,
+    /// In the order of `found`, from which they are taken.
+    read: Vec<Read<'a>>,
+}
+
+impl<'a> Tables<'a> {
+    fn of(&self, netns: Netns) -> Read<'a> {
+        let prefer = if self.ask.via == Via::Proc { Prefer::Files } else { Prefer::Entering };
         let work = |place: &Place| {
-            let mut part = Part::new(ask, iterators, netns.inode);
+            let mut part = Part::new(self.ask, self.iterators, netns.inode);
             part.read(place);
             part
         };
-        let read = enter::with(root, &netns, prefer, work);
-        let label = label(&netns);
-        picture.namespaces.insert(netns.inode, netns);
-        let mut part = match read {
-            Ok(Some(part)) => part,
-            Ok(None) => continue,
-            Err(error) => {
-                picture.gaps.push(format!("network namespace {label}: {}", sentence(&error)));
-                continue;
+        let read = enter::with(self.root, &netns, prefer, work);
+        (netns, read)
+    }
+
+    /// Of all namespaces but the own one, by as many as `workers` threads: in each of them the kernel
+    /// walks through the sockets of all.
+    fn others(&self, workers: usize) -> Others<'a> {
+        let mut found = netns::find(self.root);
+        let (own, others): (Vec<_>, Vec<_>) =
+            mem::take(&mut found.namespaces).into_iter().partition(|netns| Some(netns.inode) == self.own);
+        found.namespaces = own;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut read = Vec::new();
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(netns) = others.get(place) else { return read };
+                read.push((place, self.of(netns.clone())));
             }
         };
-        if picture.rows.is_empty() {
-            picture.rows = part.rows;
-        } else {
-            picture.rows.append(&mut part.rows);
-        }
-        picture.gaps.append(&mut part.gaps);
-        picture.malformed.count += part.malformed.count;
-        picture.malformed.places.append(&mut part.malformed.places);
-        picture.ways.extend(part.ways);
+        let mut read: Vec<(usize, Read<'a>)> = thread::scope(|scope| {
+            // Fewer threads than asked for are slower and nothing else.
+            let threads: Vec<_> = (1..workers.min(others.len()))
+                .filter_map(|_| thread::Builder::new().name("tables".into()).spawn_scoped(scope, work).ok())
+                .collect();
+            let own = work();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+                .chain(own)
+                .collect()
+        });
+        read.sort_unstable_by_key(|(place, _)| *place);
+        Others { found, read: read.into_iter().map(|(_, read)| read).collect() }
     }
-    picture.ways.sort_unstable();
-    picture.ways.dedup();
+}
+
+impl Picture {
+    fn add_others(&mut self, others: Others<'_>) {
+        self.denied_netns = others.found.denied;
+        self.gaps.extend(others.found.errors.iter().map(|error| sentence(error)));
+        // The own one has been read and gets its name.
+        self.namespaces.extend(others.found.namespaces.into_iter().map(|netns| (netns.inode, netns)));
+        others.read.into_iter().for_each(|read| self.add(read));
+    }
+
+    fn add(&mut self, (netns, read): Read<'_>) {
+        let label = label(&netns);
+        self.namespaces.insert(netns.inode, netns);
+        let mut part = match read {
+            Ok(Some(part)) => part,
+            Ok(None) => return,
+            Err(error) => {
+                self.gaps.push(format!("network namespace {label}: {}", sentence(&error)));
+                return;
+            }
+        };
+        if self.rows.is_empty() {
+            self.rows = part.rows;
+        } else {
+            self.rows.append(&mut part.rows);
+        }
+        self.gaps.append(&mut part.gaps);
+        self.malformed.count += part.malformed.count;
+        self.malformed.places.append(&mut part.malformed.places);
+        self.ways.extend(part.ways);
+    }
 }
 
 /// How a namespace is called for people.
@@ -173,9 +254,7 @@ impl<'a> Part<'a> {
     }
 
     fn by_iterator(&mut self, proto: Proto) -> bool {
-        // The figures of a TCP connection are sock_diag's to tell.
-        let wanted = !self.ask.details || self.ask.via == Via::Bpf;
-        let Some(iterators) = self.iterators.filter(|_| wanted) else { return false };
+        let Some(iterators) = self.iterators else { return false };
         let before = self.rows.len();
         match iterators.table(proto, self.netns, &mut self.rows) {
             Ok(true) => {

@@ -1,10 +1,14 @@
 //! The order of the table.
 
 use std::cmp::{Ordering, Reverse};
+use std::thread;
 
 use super::collect::Picture;
 use super::proto::State;
 use super::row::{Kind, Row};
+
+/// From so many sockets on two threads put them in order.
+const MANY: usize = 8192;
 
 /// What `--sort` takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -44,38 +48,70 @@ impl Key {
     pub const fn needs_details(self) -> bool {
         matches!(self, Self::Rtt | Self::Retransmits | Self::Tx | Self::Rx)
     }
-
-    /// It needs to know the owners' names or ids.
-    const fn is_of_owner(self) -> bool {
-        matches!(self, Self::Pid | Self::Comm)
-    }
 }
 
-/// The places in `picture.rows` of `shown`, in the order of `key`, namespace by namespace: the own
-/// one first, then by name and number.
-pub fn sort(picture: &Picture, shown: &mut [u32], key: Key) {
-    let mut names: Vec<u32> = picture.namespaces.keys().copied().collect();
-    names.sort_by_key(|inode| {
-        let name = picture.namespaces.get(inode).and_then(|netns| netns.name.clone());
-        (Some(*inode) != picture.own_netns, name.is_none(), name, *inode)
-    });
-    let rank = |row: &Row| {
-        // Nearly always one: no search for each socket.
-        if names.len() < 2 { 0 } else { names.iter().position(|inode| *inode == row.netns).unwrap_or(names.len()) }
-    };
+/// The places of `picture.rows`, in the order of `key` as far as it is none of their owners' (these
+/// need not be known yet), namespace by namespace: the own one first, then by name and number.
+#[must_use]
+pub fn by_table(picture: &Picture, key: Key) -> Vec<u32> {
+    let ranks = Ranks::of(picture);
     // What decides nearly always is put into one number first: comparing rows is most of the time.
     let mut keyed: Vec<(u128, u32)> =
-        shown.iter().map(|at| (row(picture, *at).map_or(0, |row| packed(rank(row), row, key)), *at)).collect();
-    keyed.sort_unstable_by(|(one, a), (two, b)| {
+        (0_u32..).zip(&picture.rows).map(|(at, row)| (packed(ranks.rank(row), row, key), at)).collect();
+    let compare = |(one, a): &(u128, u32), (two, b): &(u128, u32)| {
         one.cmp(two).then_with(|| match (row(picture, *a), row(picture, *b)) {
             (Some(one), Some(two)) => {
-                by_key(picture, one, two, key).then_with(|| natural(one).cmp(&natural(two))).then(a.cmp(b))
+                by_key(one, two, key).then_with(|| natural(one).cmp(&natural(two))).then(a.cmp(b))
             }
             _ => a.cmp(b),
         })
+    };
+    if keyed.len() < MANY {
+        keyed.sort_unstable_by(compare);
+    } else {
+        let middle = keyed.len() / 2;
+        let (left, right) = keyed.split_at_mut(middle);
+        thread::scope(|scope| {
+            scope.spawn(|| left.sort_unstable_by(compare));
+            right.sort_unstable_by(compare);
+        });
+        // This one finds the two runs and merges them.
+        keyed.sort_by(compare);
+    }
+    keyed.into_iter().map(|(_, at)| at).collect()
+}
+
+/// Puts `places`, which are in the order of [`by_table`], in that of `key` if it is one of owners.
+pub fn by_owner(picture: &Picture, places: &mut [u32], key: Key) {
+    if !matches!(key, Key::Pid | Key::Comm) {
+        return;
+    }
+    let ranks = Ranks::of(picture);
+    places.sort_by_cached_key(|at| {
+        let row = row(picture, *at);
+        let pid = row.and_then(|row| picture.owners.of(row).pids.first().copied());
+        let comm = pid.filter(|_| key == Key::Comm).and_then(|pid| picture.owners.process(pid));
+        // Those that nobody is known to hold last.
+        (row.map_or(0, |row| ranks.rank(row)), pid.is_none(), comm.map(|owner| owner.comm.as_str()), pid)
     });
-    for (place, (_, at)) in shown.iter_mut().zip(keyed) {
-        *place = at;
+}
+
+/// Which namespace comes first.
+struct Ranks(Vec<u32>);
+
+impl Ranks {
+    fn of(picture: &Picture) -> Self {
+        let mut names: Vec<u32> = picture.namespaces.keys().copied().collect();
+        names.sort_by_key(|inode| {
+            let name = picture.namespaces.get(inode).and_then(|netns| netns.name.clone());
+            (Some(*inode) != picture.own_netns, name.is_none(), name, *inode)
+        });
+        Self(names)
+    }
+
+    fn rank(&self, row: &Row) -> usize {
+        // Nearly always one: no search for each socket.
+        if self.0.len() < 2 { 0 } else { self.0.iter().position(|inode| *inode == row.netns).unwrap_or(self.0.len()) }
     }
 }
 
@@ -98,14 +134,7 @@ fn row(picture: &Picture, at: u32) -> Option<&Row> {
     picture.rows.get(usize::try_from(at).ok()?)
 }
 
-fn by_key(picture: &Picture, a: &Row, b: &Row, key: Key) -> Ordering {
-    if key.is_of_owner() {
-        let of = |row: &Row| picture.owners.of(row).pids.first().copied();
-        let (one, two) = (of(a), of(b));
-        let name = |pid: Option<u32>| pid.and_then(|pid| picture.owners.process(pid)).map(|owner| owner.comm.as_str());
-        let names = if key == Key::Comm { name(one).cmp(&name(two)) } else { Ordering::Equal };
-        return one.is_none().cmp(&two.is_none()).then(names).then(one.cmp(&two));
-    }
+fn by_key(a: &Row, b: &Row, key: Key) -> Ordering {
     // Most first, unknown last.
     let most = |of: &dyn Fn(&Row) -> Option<u64>| Reverse(of(a)).cmp(&Reverse(of(b)));
     match key {

@@ -1,7 +1,7 @@
 //! Whose the sockets are.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::collect::waits_for_accept;
 use super::proto::{Proto, State};
@@ -16,7 +16,8 @@ use crate::stream::{Owner, OwnerSource, ProcessFacts};
 #[derive(Debug, Default)]
 pub struct Owners {
     holders: SocketHolders,
-    processes: HashMap<u32, Owner>,
+    /// By id.
+    processes: Vec<Owner>,
     /// Inodes of listeners, by namespace, port and address.
     listeners: HashMap<Place, u64>,
 }
@@ -37,11 +38,12 @@ impl Owners {
     /// Looks up who the holders in `scan` are: names only, or all that is known of them if `facts`.
     #[must_use]
     pub fn new(root: &ProcRoot, scan: Scan, rows: &[Row], facts: bool) -> Self {
-        let processes = scan
+        let mut processes: Vec<Owner> = scan
             .processes
             .into_iter()
-            .map(|process| (process.pid, if facts { known(root, process) } else { named(process) }))
+            .map(|process| if facts { known(root, process) } else { named(process) })
             .collect();
+        processes.sort_unstable_by_key(|process| process.pid);
         let mut listeners = HashMap::new();
         for row in rows.iter().filter(|row| row.proto == Proto::Tcp && row.state == State::Listen) {
             let Some(inet) = row.inet() else { continue };
@@ -78,7 +80,8 @@ impl Owners {
     /// A process that holds a socket.
     #[must_use]
     pub fn process(&self, pid: u32) -> Option<&Owner> {
-        self.processes.get(&pid)
+        let at = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
+        self.processes.get(at)
     }
 
     /// The inode of the listener that a connection came in by.
@@ -96,7 +99,7 @@ fn named(process: HolderProcess) -> Owner {
         uid: None,
         start_ns: Some(process::start_ns(process.start_ticks)),
         comm: process.comm,
-        facts: Rc::default(),
+        facts: Arc::default(),
     }
 }
 
@@ -109,7 +112,7 @@ fn known(root: &ProcRoot, process: HolderProcess) -> Owner {
             uid: identity.uid,
             start_ns: Some(identity.start_ns),
             comm: identity.comm,
-            facts: Rc::new(ProcessFacts { cmdline: None, ..facts }),
+            facts: Arc::new(ProcessFacts { cmdline: None, ..facts }),
         },
         _ => named(process),
     }

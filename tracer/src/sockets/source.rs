@@ -1,5 +1,6 @@
 //! How the picture is taken.
 
+use super::order;
 use super::proto::Protos;
 
 /// Where the tables and the holders come from. Each but the first forces one way, for comparisons.
@@ -27,4 +28,6 @@ pub struct Ask {
     pub via: Via,
     /// With all that is known of the owners, not only their names.
     pub facts: bool,
+    /// In which order.
+    pub order: order::Key,
 }

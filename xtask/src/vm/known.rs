@@ -4,13 +4,14 @@
 use super::version::Version;
 
 /// A test, the first kernel (major, minor) on which it may fail, and why. They need not fail each time.
-const KNOWN: [(&str, (u64, u64), &str); 6] = [
+const KNOWN: [(&str, (u64, u64), &str); 7] = [
     ("backend::without_type_information_the_rest_is_the_same", (5, 10), BY_KPROBE),
     ("load::load_200k", PREEMPTIBLE, PREEMPTED),
     ("load::tiny_ring_counts_exactly", PREEMPTIBLE, PREEMPTED),
     ("owner::short_lived_processes", PREEMPTIBLE, PREEMPTED),
     ("owner::threads", PREEMPTIBLE, PREEMPTED),
     ("preexisting::start_race", PREEMPTIBLE, PREEMPTED),
+    ("start_races::each_connection_once", PREEMPTIBLE, PREEMPTED),
 ];
 
 /// The first series of Debian's in which programs at tracepoints were seen to be preempted.

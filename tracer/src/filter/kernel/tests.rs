@@ -219,7 +219,7 @@ fn the_kernel_agrees_with_the_agent() {
                 uid: Some(tuple.uid),
                 comm: "x".into(),
                 start_ns: None,
-                facts: std::rc::Rc::default(),
+                facts: std::sync::Arc::default(),
             };
             let socket = socket(&tuple, &owner);
             let decision = filter.decide_connection(&socket);

@@ -9,7 +9,6 @@ mod program;
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use tracer_common::iterator::{HolderRecord, TcpRecord};
@@ -17,6 +16,8 @@ use tracer_common::settings::{ABSENT, Offsets};
 
 use super::btf::Btf;
 use super::{lift_memlock_limit, offsets};
+use crate::proc::pidns;
+use crate::proc::root::ProcRoot;
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Inet, Kind, Row};
 use program::{Constants, Program};
@@ -35,11 +36,17 @@ const WANTED: &[&str] = &[
     "bpf_iter_task_file",
 ];
 
-/// `PROC_PID_INIT_INO`
-const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
-
 /// Room for a read: as much as the kernel gathers at a time (`bpf_seq_read`: 8 pages).
 const BUFFER: usize = 32 * 1024;
+
+/// What is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The holders only.
+    Holders,
+    /// The tables that have an iterator, too.
+    HoldersAndTables,
+}
 
 /// The loaded iterators.
 #[derive(Debug)]
@@ -54,8 +61,8 @@ impl Iterators {
     ///
     /// # Errors
     /// Why the kernel does not let us, in a few words.
-    pub fn load() -> Result<Self, String> {
-        if std::fs::metadata("/proc/self/ns/pid").map(|own| own.ino()).ok() != Some(INITIAL_PID_NAMESPACE) {
+    pub fn load(which: Which) -> Result<Self, String> {
+        if !pidns::is_initial(&ProcRoot::default()) {
             return Err("a pid namespace of our own: the kernel's process ids are not the ones here".to_owned());
         }
         let btf = Btf::read(Path::new("/sys/kernel/btf/vmlinux"), WANTED).map_err(|error| error.to_string())?;
@@ -71,7 +78,7 @@ impl Iterators {
             call::link_create(program.as_fd()).map_err(|error| format!("{section}: {error}"))
         };
         let task_file = link("iter/task_file", "bpf_iter_task_file")?;
-        let tcp = if has_tcp(&offsets) {
+        let tcp = if which == Which::HoldersAndTables && has_tcp(&offsets) {
             link("iter/tcp", "bpf_iter_tcp").inspect_err(|why| log::debug!("{why}")).ok()
         } else {
             None

@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn owner() -> Owner {
         uid: Some(1000),
         comm: "curl".into(),
         start_ns: Some(987_654_321),
-        facts: Rc::new(facts),
+        facts: Arc::new(facts),
     }
 }
 
@@ -91,7 +91,7 @@ fn the_keys_of_a_socket_in_order() {
 
 #[test]
 fn what_is_not_known_is_null() {
-    let unknown = Owner { pid: 1, tid: 1, uid: None, comm: String::new(), start_ns: None, facts: Rc::default() };
+    let unknown = Owner { pid: 1, tid: 1, uid: None, comm: String::new(), start_ns: None, facts: Arc::default() };
     let socket = Socket {
         laddr: None,
         lport: None,

@@ -80,13 +80,35 @@ fn endpoint(out: &mut String, proto: Proto, inet: &Inet, is_local: bool, columns
     }
 }
 
+/// "000" to "999", one after another.
+const TRIPLES: &str = {
+    const BYTES: [u8; 3000] = {
+        let mut bytes = [0; 3000];
+        let mut n = 0;
+        while n < 1000 {
+            bytes[3 * n] = b'0' + (n / 100) as u8;
+            bytes[3 * n + 1] = b'0' + (n / 10 % 10) as u8;
+            bytes[3 * n + 2] = b'0' + (n % 10) as u8;
+            n += 1;
+        }
+        bytes
+    };
+    match str::from_utf8(&BYTES) {
+        Ok(text) => text,
+        Err(_) => panic!("digits are text"),
+    }
+};
+
 /// A number, without the machinery of formatting: a table has a hundred thousand of them.
 pub(super) fn digits(out: &mut String, number: u32) {
-    let mut scale = 10_u32.pow(number.checked_ilog10().unwrap_or(0));
-    while scale > 0 {
-        out.push(char::from(b'0' + (number / scale % 10) as u8));
-        scale /= 10;
-    }
+    let rest = (number % 1000) as usize;
+    let zeros = if number >= 1000 {
+        digits(out, number / 1000);
+        0
+    } else {
+        usize::from(rest < 100) + usize::from(rest < 10)
+    };
+    out.push_str(TRIPLES.get(3 * rest + zeros..3 * rest + 3).unwrap_or_default());
 }
 
 fn ipv4(out: &mut String, addr: Ipv4Addr) {
@@ -167,27 +189,36 @@ pub(super) fn owner(out: &mut String, picture: &Picture, row: &Row, columns: usi
         out.push('-');
         return;
     };
-    let mut tail = String::new();
-    tail.push('[');
-    digits(&mut tail, *first);
-    tail.push(']');
-    if all {
-        for pid in others {
-            let _ = write!(tail, ",[{pid}]");
+    let tail = |out: &mut String| {
+        out.push('[');
+        digits(out, *first);
+        out.push(']');
+        if all {
+            for pid in others {
+                let _ = write!(out, ",[{pid}]");
+            }
+        } else if !others.is_empty() {
+            let _ = write!(out, " +{}", others.len());
         }
-    } else if !others.is_empty() {
-        let _ = write!(tail, " +{}", others.len());
-    }
-    if ownership.source == OwnerSource::Listener {
-        tail.push_str(" unaccepted");
-    }
+        if ownership.source == OwnerSource::Listener {
+            out.push_str(" unaccepted");
+        }
+    };
     let comm = picture.owners.process(*first).map_or("?", |owner| owner.comm.as_str());
-    if comm.len() + tail.len() <= columns && comm.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_./:".contains(&c)) {
-        out.push_str(comm);
-        out.push_str(&tail);
-        return;
-    }
     let begin = out.len();
+    if comm.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_./:".contains(&c)) {
+        out.push_str(comm);
+        tail(out);
+        if out.len() - begin <= columns {
+            return;
+        }
+        out.truncate(begin);
+    }
+    let tail = {
+        let mut text = String::new();
+        tail(&mut text);
+        text
+    };
     escape::push_cut(out, comm, columns.saturating_sub(tail.len()).max(4));
     let used = escape::width(out.get(begin..).unwrap_or_default());
     escape::push_cut_plain(out, &tail, columns.saturating_sub(used).max(2));
@@ -245,5 +276,20 @@ fn figures(out: &mut String, tcp: &Tcp) {
     }
     if let Some(timer) = tcp.timer {
         let _ = write!(out, " timer {} {}", timer.name, Micros(u64::from(timer.expires_ms) * 1000));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        let powers = (0..10).map(|n| 10_u32.pow(n));
+        for number in powers.flat_map(|n| [n - 1, n, n + 1]).chain([u32::MAX, 12_345, 65_535, 255, 1_000_020]) {
+            let mut out = String::new();
+            digits(&mut out, number);
+            assert_eq!(out, number.to_string());
+        }
     }
 }

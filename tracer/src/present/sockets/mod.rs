@@ -1,10 +1,12 @@
 //! The table of `tracer sockets`: JSON, lines, and lines by process.
 
+mod blocks;
 mod cells;
 mod json;
 mod table;
 mod tree;
 
+pub use blocks::write as write_blocks;
 pub use json::JsonRows;
 pub use table::{TableOptions, TextRows};
 pub use tree::write as write_tree;

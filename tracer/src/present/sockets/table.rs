@@ -49,6 +49,12 @@ impl TextRows {
         Self { options, ..Self::default() }
     }
 
+    /// By `options`, after the line of a socket in namespace `netns`.
+    #[must_use]
+    pub fn after(options: TableOptions, netns: Option<u32>) -> Self {
+        Self { netns, ..Self::new(options) }
+    }
+
     /// Whether lines may be longer than 100 columns.
     pub(super) fn wide(&self) -> bool {
         self.options.wide
@@ -63,7 +69,7 @@ impl TextRows {
     }
 
     /// Appends the names of the columns.
-    pub fn header(&mut self, out: &mut Vec<u8>) {
+    pub fn header(&self, out: &mut Vec<u8>) {
         let (end, _) = self.widths();
         let mark = if self.options.marks { "  " } else { "" };
         let line = format!(

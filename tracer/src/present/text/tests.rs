@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::stream::{Close, ConnId, Container, OwnerSource, ProcessFacts, Role, TcpState};
 
@@ -20,7 +20,7 @@ const UTC: TextOptions = TextOptions {
 };
 
 fn owner(comm: &str, pid: u32) -> Owner {
-    Owner { pid, tid: pid, uid: Some(1000), comm: comm.into(), start_ns: None, facts: Rc::default() }
+    Owner { pid, tid: pid, uid: Some(1000), comm: comm.into(), start_ns: None, facts: Arc::default() }
 }
 
 fn socket<'a>(owner: Option<&'a Owner>, laddr: &str, raddr: &str) -> Socket<'a> {
@@ -169,7 +169,7 @@ fn wide_lines_have_everything() {
         container: Some(Container { runtime: "docker", id: "abc".into() }),
         ..ProcessFacts::default()
     };
-    let curl = Owner { facts: Rc::new(facts), ..owner("curl", 4121) };
+    let curl = Owner { facts: Arc::new(facts), ..owner("curl", 4121) };
     let refused = Close { verdict: Verdict::Refused, errno: Some(libc::ECONNREFUSED), ..CLOSE };
     assert_eq!(
         lines(
@@ -286,7 +286,7 @@ fn any_event_fits_and_is_harmless() {
     let mut longest = 0;
     for _ in 0..50_000 {
         let facts = ProcessFacts { exe: Some(random.comm()), cgroup: Some(random.comm()), ..ProcessFacts::default() };
-        let owner = Owner { facts: Rc::new(facts), ..owner(&random.comm(), random.number() as u32) };
+        let owner = Owner { facts: Arc::new(facts), ..owner(&random.comm(), random.number() as u32) };
         let (laddr, raddr) = (random.addr(), random.addr());
         let (lport, rport, ifindex) = (random.next() as u16, random.next() as u16, random.number() as u32);
         let role = random.of(&[Role::Client, Role::Server, Role::Listener, Role::Unknown]);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 
-use super::{DiagError, inet, is_unsupported, local};
+use super::{DiagError, inet, is_unsupported, local, tcp};
 use crate::netlink::Socket;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
@@ -75,6 +75,7 @@ impl Diag {
                     row => take(row),
                 })
             }
+            Proto::Tcp => tcp::ask(socket, inet::STATES, details, |bytes| take(inet::parse(bytes, proto))),
             _ => {
                 let number = inet::protocol(proto).ok_or(DiagError::Unsupported)?;
                 both_families(|family| {

@@ -30,12 +30,24 @@ pub(super) const fn protocol(proto: Proto) -> Option<u8> {
 /// `struct inet_diag_req_v2`; `states` has a bit for each that is wanted.
 pub(super) fn request(family: i32, protocol: u8, states: u32, details: bool) -> [u8; 56] {
     let mut bytes = [0; 56];
-    let extensions = if details { 1 << (INFO - 1) | 1 << (CONG - 1) } else { 0 };
     bytes[0] = family as u8;
     bytes[1] = protocol;
-    bytes[2] = extensions;
+    bytes[2] = extensions(details);
     bytes[4..8].copy_from_slice(&states.to_ne_bytes());
     bytes
+}
+
+/// `struct inet_diag_req`, which is older and names no protocol.
+pub(super) fn old_request(states: u32, details: bool) -> [u8; 60] {
+    let mut bytes = [0; 60];
+    bytes[3] = extensions(details);
+    bytes[52..56].copy_from_slice(&states.to_ne_bytes());
+    bytes
+}
+
+/// The attributes that are asked for.
+const fn extensions(details: bool) -> u8 {
+    if details { 1 << (INFO - 1) | 1 << (CONG - 1) } else { 0 }
 }
 
 /// One `struct inet_diag_msg` with its attributes.

@@ -5,15 +5,12 @@
 use std::io;
 use std::net::IpAddr;
 
-use super::dump::{ask, both_families};
-use super::inet;
+use super::{inet, tcp};
 use crate::netlink::{Socket, Table};
 use crate::sockets::proto::Proto;
 use crate::sockets::row::{Kind, Row};
 use crate::stream;
 
-/// `IPPROTO_TCP`
-const TCP: u8 = 6;
 /// `1 << TCP_LISTEN`
 const LISTENERS: u32 = 1 << 10;
 
@@ -39,10 +36,8 @@ pub struct Listener {
 pub fn read() -> io::Result<Table<Listener>> {
     let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
     let mut rows = Vec::new();
-    let changed = both_families(|family| {
-        ask(&mut socket, &inet::request(family, TCP, LISTENERS, false), |bytes| {
-            rows.extend(inet::parse(bytes, Proto::Tcp).and_then(listener));
-        })
+    let changed = tcp::ask(&mut socket, LISTENERS, false, |bytes| {
+        rows.extend(inet::parse(bytes, Proto::Tcp).and_then(listener));
     })?;
     Ok(Table { rows, changed })
 }

@@ -1,0 +1,174 @@
+//! Starts of `live` in the middle of connections that come and go, many of them: no connection that
+//! was there when tracing began or came afterwards is missing or there twice.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tracer_tests::agent::Agent;
+use tracer_tests::generator::traffic_program;
+use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::scale;
+use tracer_tests::stream::Stream;
+use tracer_tests::traffic::{churn, sys};
+
+/// Starts, unless `TRACER_START_RACES` says how many.
+const STARTS: usize = 10;
+/// Threads that connect, and so connections that are in the middle of something at any moment.
+const THREADS: usize = 4;
+
+/// How long each is open, µs: some are whenever the tracer starts, and they end while it looks around.
+const HOLD: &str = "1000";
+
+/// Connections that come and go until it is told to end.
+struct Churn(Child);
+
+impl Churn {
+    fn start(ns: &Netns, facts: &std::path::Path) -> Self {
+        let child = Command::new("ip")
+            .args(["netns", "exec", ns.name()])
+            .arg(traffic_program())
+            .args(["churn", "--threads", &THREADS.to_string(), "--hold", HOLD, "--facts"])
+            .arg(facts)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the churn starts");
+        Self(child)
+    }
+
+    /// The port of its listener, when it has ended.
+    fn end(mut self) -> u64 {
+        drop(self.0.stdin.take());
+        let did: Value = serde_json::from_reader(self.0.stdout.take().expect("stdout is piped")).expect("its facts");
+        assert!(self.0.wait().expect("the churn ends").success());
+        did["port"].as_u64().expect("a port")
+    }
+}
+
+impl Drop for Churn {
+    fn drop(&mut self) {
+        // Nothing if it has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a run of the tracer has seen.
+struct Run {
+    said: Stream,
+    /// When it said that it was ready, and when it was told to end.
+    ready: u64,
+    stopped: u64,
+}
+
+fn run(ns: &Netns) -> Run {
+    let path = scratch().join(format!("start-races-{}", ns.name()));
+    let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), &[]);
+    let ready = sys::boot_ns();
+    // Something is written when the snapshot is taken over, and not before.
+    let begun = || Ok(path.metadata().is_ok_and(|file| file.len() > 0));
+    sys::until(begun).expect("the stream begins");
+    let stopped = sys::boot_ns();
+    let ended = agent.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let said = Stream::read(BufReader::new(File::open(&path).expect("the stream opens")));
+    std::fs::remove_file(&path).expect("the stream is removed");
+    assert_eq!(said.lost(), 0, "{}", said.summary());
+    Run { said, ready, stopped }
+}
+
+/// A connection that was made: the thread, and its place among that thread's.
+type Made = (u64, usize);
+
+/// The connections that were made, by the client's port: when each began, in order.
+fn by_port(facts: &BTreeMap<u64, Vec<(u64, u64)>>) -> BTreeMap<u64, Vec<(u64, Made)>> {
+    let mut ports: BTreeMap<u64, Vec<(u64, Made)>> = BTreeMap::new();
+    for (tid, made) in facts {
+        for (place, (port, began)) in made.iter().enumerate() {
+            ports.entry(*port).or_default().push((*began, (*tid, place)));
+        }
+    }
+    ports.values_mut().for_each(|made| made.sort_unstable());
+    ports
+}
+
+/// Which connections a side has seen: how often each, and as what.
+fn seen(run: &Run, ns: &Netns, ports: &BTreeMap<u64, Vec<(u64, Made)>>, own: &str, peer: (&str, u64)) -> Seen {
+    let mut seen = Seen::default();
+    for (conn, mut events) in run.said.conns(&[ns.inode()]) {
+        // Its last packets may be told of after its end.
+        events.retain(|e| !["drop", "reset", "retransmit"].iter().any(|kind| e["event"] == *kind));
+        let Some(close) = events.last() else { continue };
+        if close["role"] == "listener" || close[peer.0] != peer.1 {
+            continue;
+        }
+        let count = |kind: &str| events.iter().filter(|e| e["event"] == kind).count();
+        assert_eq!((count("close"), &close["event"]), (1, &"close".into()), "{conn}: {events:?}");
+        assert!(count("open") + count("connect") <= 1, "{conn}: {events:?}");
+        seen.open += count("open");
+        if close["verdict"] == "open_at_end" {
+            let at = |event: &Value| event["boot_ns"].as_u64();
+            assert!(events.iter().all(|event| at(event) <= at(close)), "{conn}: the end is last: {events:?}");
+        }
+        let Some(port) = close[own].as_u64() else {
+            // In the middle of connect(), which chooses the port.
+            assert_eq!(close["verdict"], "open_at_end", "{conn}: {events:?}");
+            continue;
+        };
+        // The last one with this port that had begun when this one ended.
+        let ended = close["boot_ns"].as_u64().expect("a time");
+        let same = &ports[&port];
+        let before = same.partition_point(|(began, _)| *began <= ended);
+        assert!(before > 0, "{conn} ended before it began: {events:?}, {same:?}");
+        seen.made.push(same[before - 1].1);
+    }
+    seen.made.sort_unstable();
+    seen
+}
+
+#[derive(Default)]
+struct Seen {
+    made: Vec<Made>,
+    open: usize,
+}
+
+#[test]
+fn each_connection_once() {
+    let starts = std::env::var("TRACER_START_RACES").ok().and_then(|text| text.parse().ok());
+    let starts = starts.unwrap_or_else(|| scale::load(STARTS, 2));
+    let (mut open, mut connections) = (0, 0);
+    for start in 0..starts {
+        let ns = Netns::new();
+        let path = scratch().join(format!("start-races-facts-{}", ns.name()));
+        let churn = Churn::start(&ns, &path);
+        let run = run(&ns);
+        let port = churn.end();
+        let facts = churn::facts(&path);
+        std::fs::remove_file(&path).expect("the facts are removed");
+        assert_eq!(facts.len(), THREADS);
+        let ports = by_port(&facts);
+        for (own, peer) in [("lport", "rport"), ("rport", "lport")] {
+            let seen = seen(&run, &ns, &ports, own, (peer, port));
+            open += seen.open;
+            connections += seen.made.len();
+            for (tid, made) in &facts {
+                let places: Vec<usize> = seen.made.iter().filter(|(of, _)| of == tid).map(|(_, at)| *at).collect();
+                let what = format!("start {start}, thread {tid}, by {own}: {places:?}");
+                let (first, last) = (*places.first().expect(&what), *places.last().expect(&what));
+                // From the first one on that it has seen, every one, and each once.
+                assert!(places.iter().copied().eq(first..=last), "{what}");
+                // What began when it was ready is there, up to the one that began last.
+                let begun = |at: u64| made.partition_point(|(_, began)| *began <= at);
+                assert!(first <= begun(run.ready), "{what}: {} had begun", begun(run.ready));
+                assert!(last + 2 >= begun(run.stopped), "{what}: {} had begun at the end", begun(run.stopped));
+            }
+        }
+    }
+    println!("{starts} starts, {connections} ends of connections, {open} of them open when it started");
+    assert!(open > 0, "some were in the middle of something");
+}

@@ -1,0 +1,98 @@
+//! Many lines by several threads: to write the lines of a large table costs as much as to read it.
+
+use std::io;
+use std::sync::mpsc;
+use std::thread;
+
+/// Lines that a thread writes before it takes the next ones.
+const BLOCK: usize = 1024;
+/// More threads would wait for the one that hands the lines on.
+const THREADS: usize = 4;
+
+/// Gives the lines of `shown` to `sink`, in order: `write` appends those of a block, of which it gets
+/// the place in `shown`, too. No more than a few blocks are in memory.
+///
+/// # Errors
+/// Those of `sink`.
+pub fn write(
+    shown: &[u32],
+    write: impl Fn(usize, &[u32], &mut Vec<u8>) + Sync,
+    mut sink: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS);
+    let blocks = || (0..).step_by(BLOCK).zip(shown.chunks(BLOCK));
+    if threads < 2 || blocks().nth(1).is_none() {
+        let mut out = Vec::new();
+        for (at, block) in blocks() {
+            out.clear();
+            write(at, block, &mut out);
+            sink(&out)?;
+        }
+        return Ok(());
+    }
+    thread::scope(|scope| {
+        let write = &write;
+        let written: Vec<mpsc::Receiver<Vec<u8>>> = (0..threads)
+            .map(|first| {
+                let (to, from) = mpsc::sync_channel(1);
+                scope.spawn(move || {
+                    for (at, block) in blocks().skip(first).step_by(threads) {
+                        let mut out = Vec::new();
+                        write(at, block, &mut out);
+                        // Nobody wants it any more: the sink has failed.
+                        if to.send(out).is_err() {
+                            return;
+                        }
+                    }
+                });
+                from
+            })
+            .collect();
+        // Each thread has every so manieth block; the first one that is missing is behind the last.
+        written.iter().cycle().map_while(|from| from.recv().ok()).try_for_each(|out| sink(&out))
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn lines(count: usize) -> Vec<u32> {
+        let shown: Vec<u32> = (0..).map(|number| number * 7 % 1000).take(count).collect();
+        let mut told = Vec::new();
+        let each = |at: usize, block: &[u32], out: &mut Vec<u8>| {
+            assert_eq!(shown.get(at..at + block.len()), Some(block));
+            out.extend(block.iter().flat_map(|number| number.to_ne_bytes()));
+        };
+        write(&shown, each, |bytes| {
+            told.extend(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_ne_bytes(*bytes)));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(told, shown);
+        told
+    }
+
+    #[test]
+    fn the_order_stays() {
+        for count in [0, 1, BLOCK, BLOCK + 1, 2 * BLOCK, 7 * BLOCK + 3, 64 * BLOCK] {
+            assert_eq!(lines(count).len(), count);
+        }
+    }
+
+    #[test]
+    fn a_sink_that_fails_ends_it() {
+        let shown = vec![0; 64 * BLOCK];
+        let mut taken = 0;
+        let failed = write(
+            &shown,
+            |_, _, out| out.push(b'x'),
+            |_| {
+                taken += 1;
+                if taken == 3 { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+            },
+        );
+        assert_eq!((failed.unwrap_err().kind(), taken), (io::ErrorKind::BrokenPipe, 3));
+    }
+}

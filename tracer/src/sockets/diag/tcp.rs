@@ -1,0 +1,75 @@
+//! The TCP sockets of both families in one walk of the kernel's table.
+//!
+//! sock_diag's own request names a family: two of them walk the whole table twice, and to look at a
+//! socket that nobody has looked at for a while is most of the cost. The request that is older than
+//! sock_diag names none (`inet_diag_dump_compat`), and is what `ss` asks with, too.
+
+use std::io;
+
+use super::{inet, is_unsupported};
+use crate::netlink::Socket;
+
+/// Requests and answers alike (`include/uapi/linux/inet_diag.h`).
+const TCPDIAG_GETSOCK: u16 = 18;
+/// `IPPROTO_TCP`
+const TCP: u8 = 6;
+
+/// Gives the `struct inet_diag_msg` of every TCP socket in one of `states`, a bit each, to `each`;
+/// `true` if the table changed meanwhile.
+pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl FnMut(&[u8])) -> io::Result<bool> {
+    match diag.dump(TCPDIAG_GETSOCK, &inet::old_request(states, details), TCPDIAG_GETSOCK, &mut each) {
+        // It is refused before anything is told.
+        Err(error) if is_unsupported(&error) => super::dump::both_families(|family| {
+            super::dump::ask(diag, &inet::request(family, TCP, states, details), &mut each)
+        }),
+        asked => asked,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::super::dump::{ask as ask_of, both_families};
+    use super::*;
+    use crate::sockets::proto::Proto;
+    use crate::sockets::row::Row;
+
+    /// Both ways tell the same of this process's sockets, of both families.
+    #[test]
+    fn one_walk_tells_what_two_tell() {
+        let listeners = ["127.0.0.1:0", "[::1]:0"].map(|at| TcpListener::bind(at).unwrap());
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+        let _held = addresses.map(|address| TcpStream::connect(address).unwrap());
+        let ports = addresses.map(|address| address.port());
+        let own = |row: Option<Row>| row.filter(|row| ports.contains(&row.inet().unwrap().lport));
+        let shown = |row: &Row| {
+            let inet = row.inet().unwrap();
+            (row.cookie, row.state as u8, inet.family, inet.lport, inet.rport, row.recv_q, row.send_q, row.inode)
+        };
+        let mut diag = Socket::open(libc::NETLINK_SOCK_DIAG).unwrap();
+        let (mut one, mut two) = (BTreeSet::new(), BTreeSet::new());
+        ask(&mut diag, inet::STATES, true, |bytes| {
+            one.extend(
+                own(inet::parse(bytes, Proto::Tcp)).inspect(|row| assert!(row.tcp().is_some())).map(|r| shown(&r)),
+            );
+        })
+        .unwrap();
+        both_families(|family| {
+            ask_of(&mut diag, &inet::request(family, TCP, inet::STATES, true), |bytes| {
+                two.extend(own(inet::parse(bytes, Proto::Tcp)).map(|row| shown(&row)));
+            })
+        })
+        .unwrap();
+        assert_eq!(one, two);
+        assert_eq!(one.len(), 4, "two listeners and the accepting ends");
+        let mut listening = 0;
+        ask(&mut diag, 1 << 10, false, |bytes| {
+            listening += usize::from(own(inet::parse(bytes, Proto::Tcp)).is_some());
+        })
+        .unwrap();
+        assert_eq!(listening, 2);
+    }
+}
