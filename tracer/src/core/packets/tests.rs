@@ -1,7 +1,7 @@
 //! Packets with made-up records: whose they are.
 
 use tracer_common::{
-    drops::{Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST},
+    drops::{Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST, TCP_SYN},
     packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
     record::{FLAG_FILTERED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R, Tuple},
     tcp::TcpState,
@@ -11,7 +11,10 @@ use super::super::{
     Core, Input,
     tests::{Only, Said, close, record, tuple},
 };
-use crate::kernel::reasons::Reasons;
+use crate::{
+    kernel::reasons::Reasons,
+    stream::{DropClass, Event, Kind, Sink},
+};
 use tracer_common::decode::Record;
 
 /// A packet to (or from) the local end of `tuple`.
@@ -45,6 +48,24 @@ fn dropped(at: u64, tuple: &Tuple, direction: Direction) -> DropRecord {
         flags: 0,
         reserved: [0; 2],
         socket: PacketSocket::NONE,
+    }
+}
+
+/// A reset that no socket sent.
+fn reset(at: u64, tuple: &Tuple) -> SegmentRecord {
+    SegmentRecord {
+        header: Header { kind: K::Reset as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: at },
+        id: 0,
+        inode: 0,
+        tuple: *tuple,
+        seq: 0,
+        reason: NO_REASON,
+        state: 0,
+        tcp_flags: TCP_RST,
+        flags: 0,
+        socket_flags: 0,
+        followed: 0,
+        reserved: [0; 2],
     }
 }
 
@@ -122,21 +143,50 @@ fn a_reset_tells_the_port_that_was_not_known() {
     core.apply(Input::Packets { reasons: Reasons::default(), drops: false }, &mut said);
     let client = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(0, 80));
     core.apply(Input::Record(Record::Socket(K::Connect, &client)), &mut said);
-    let reset = SegmentRecord {
-        header: Header { kind: K::Reset as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: 3 },
-        id: 2,
-        inode: 0,
-        tuple: tuple(5000, 80),
-        seq: 0,
-        reason: NO_REASON,
-        state: TcpState::SynSent as u8,
-        tcp_flags: TCP_RST,
-        flags: SEGMENT_RECEIVED,
-        socket_flags: 0,
-        followed: 0,
-        reserved: [0; 2],
-    };
+    let reset =
+        SegmentRecord { id: 2, state: TcpState::SynSent as u8, flags: SEGMENT_RECEIVED, ..reset(3, &tuple(5000, 80)) };
     core.apply(Input::Record(Record::Segment(K::Reset, &reset)), &mut said);
     assert_eq!(said.0.last().map(String::as_str), Some("3 reset 1 5 connect"));
     assert!(core.connections.values().any(|connection| connection.tuple.lport == 5000));
+}
+
+/// Tells the classes of drops.
+#[derive(Default)]
+struct Classes(Vec<DropClass>);
+
+impl Sink for Classes {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Kind::Drop(drop) = event.kind {
+            self.0.push(drop.class);
+        }
+    }
+}
+
+#[test]
+fn without_reasons_a_reset_tells_that_nobody_was_there() {
+    let mut classes = Classes::default();
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut classes);
+    for (address, name) in [(1, "tcp_v4_rcv+0x62"), (2, "ip_rcv_finish_core.constprop.0+0x20e")] {
+        core.apply(Input::Symbol(address, Some(name.to_owned())), &mut classes);
+    }
+    let closed = tuple(81, 6000);
+    let mut apply = |record: Record<'_>| core.apply(Input::Record(record), &mut classes);
+    let drop = |at, location, tuple: &Tuple| {
+        let mut drop = dropped(at, tuple, Direction::In);
+        (drop.location, drop.packet.tcp_flags) = (location, TCP_SYN);
+        drop
+    };
+    // Not answered yet; answered; by another function; another flow; long ago.
+    apply(Record::Drop(&drop(9, 1, &closed)));
+    apply(Record::Segment(K::Reset, &reset(10, &closed)));
+    apply(Record::Drop(&drop(11, 1, &closed)));
+    apply(Record::Drop(&drop(12, 2, &closed)));
+    apply(Record::Drop(&drop(13, 1, &tuple(81, 6001))));
+    apply(Record::Drop(&drop(2_000_000_000, 1, &closed)));
+    // That of a socket says nothing.
+    apply(Record::Segment(K::Reset, &SegmentRecord { state: TcpState::TimeWait as u8, ..reset(20, &tuple(81, 7)) }));
+    apply(Record::Drop(&drop(21, 1, &tuple(81, 7))));
+    let (loss, refused) = (DropClass::Loss, DropClass::Refused);
+    assert_eq!(classes.0, [loss, refused, loss, loss, loss, loss]);
 }
