@@ -7,7 +7,8 @@
 //! - [`retold`] holds it against the stream of another run.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
-//! - [`skip`] and [`feature`] say what a kernel may lack, [`scale`] what a slow machine is spared.
+//! - [`skip`] and [`feature`] say what a kernel may lack, [`reason`] which reasons for drops it has,
+//!   [`scale`] what a slow machine is spared.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
@@ -20,6 +21,7 @@ pub mod feature;
 pub mod generator;
 pub mod netns;
 pub mod network;
+pub mod reason;
 pub mod retold;
 pub mod scale;
 pub mod scene;

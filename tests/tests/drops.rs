@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tracer_tests::agent::{Agent, run_to_end};
 use tracer_tests::netns::{Netns, command};
+use tracer_tests::reason::{self, assert_class};
+use tracer_tests::scale;
 use tracer_tests::stream::Stream;
 
 /// Longer than any packet needs; the connection attempts of these tests get no answer.
@@ -29,14 +31,14 @@ fn wait(agent: &Agent, what: &str, mut ask: impl FnMut(&Value) -> bool) -> Value
 }
 
 /// The first drop in `netns` with this reason and destination port.
-fn drop_in(agent: &Agent, netns: &Netns, reason: &str, port: u16) -> Value {
-    wait(agent, &format!("drop by {reason} of a packet to port {port} in {}", netns.inode()), |event| {
-        event["event"] == "drop"
-            && event["netns"] == netns.inode()
-            && event["reason"] == reason
-            && event["dport"] == port
+fn drop_in(agent: &Agent, netns: &Netns, name: &str, port: u16) -> Value {
+    wait(agent, &format!("drop by {name} of a packet to port {port} in {}", netns.inode()), |event| {
+        event["event"] == "drop" && event["netns"] == netns.inode() && reason::is(event, name) && event["dport"] == port
     })
 }
+
+/// What drops for a rule: nf_tables itself, or before it did (6.7) who asked it.
+const NETFILTER: [&str; 2] = ["nft_do_chain", "nf_hook_slow"];
 
 fn expect(event: &Value, keys: &[(&str, Value)]) {
     for (key, value) in keys {
@@ -49,10 +51,13 @@ fn is_ours(event: &Value) {
     assert_eq!(event["owner"]["pid"], std::process::id(), "{event}");
 }
 
-fn symbol_is(event: &Value, function: &str) {
+/// The call site is in one of these functions: which one depends on the kernel, and its compiler may have
+/// made a part of a function its own (`.constprop.0`).
+fn symbol_is(event: &Value, functions: &[&str]) {
     let symbol = event["symbol"].as_str().unwrap_or_else(|| panic!("no symbol: {event}"));
     let (name, offset) = symbol.split_once("+0x").unwrap_or_else(|| panic!("no offset: {symbol}"));
-    assert_eq!(name, function, "{event}");
+    let name = name.split('.').next().expect("a name");
+    assert!(functions.contains(&name), "{event}");
     assert!(u64::from_str_radix(offset, 16).is_ok(), "{symbol}");
     assert!(event["location"].as_str().is_some_and(|at| at.starts_with("0xffff")), "{event}");
 }
@@ -102,7 +107,7 @@ fn a_rule_on_input_is_policy_and_the_listeners() {
             ],
         );
         assert!(event["seq"].is_u64() && event["reason_id"].is_u64(), "{event}");
-        symbol_is(&event, "nft_do_chain");
+        symbol_is(&event, &NETFILTER);
         is_ours(&event);
         drop(listener);
     }
@@ -213,7 +218,7 @@ fn a_rule_on_forward_is_nobodys() {
                 ("raddr", Value::Null),
             ],
         );
-        symbol_is(&event, "nft_do_chain");
+        symbol_is(&event, &NETFILTER);
     }
     drop(row.right);
 }
@@ -226,7 +231,7 @@ fn the_last_hop_is_not_passed() {
         datagram(&row.left, address(to), Some(1));
         let event = drop_in(&agent, &row.middle, reason, 4003);
         expect(&event, &[("class", "loss".into()), ("owner", Value::Null), ("iface", "wire1".into())]);
-        symbol_is(&event, if to.starts_with('[') { "ip6_forward" } else { "ip_forward" });
+        symbol_is(&event, &[if to.starts_with('[') { "ip6_forward" } else { "ip_forward" }]);
     }
     drop(row.right);
 }
@@ -238,7 +243,7 @@ fn a_destination_without_a_route() {
     datagram(&row.left, address("10.200.0.1:4004"), None);
     let event = drop_in(&agent, &row.middle, "IP_INNOROUTES", 4004);
     expect(&event, &[("class", "loss".into()), ("direction", "in".into()), ("owner", Value::Null)]);
-    symbol_is(&event, "ip_error");
+    symbol_is(&event, &["ip_error"]);
     drop(row.right);
 }
 
@@ -262,16 +267,17 @@ fn a_closed_port_refuses() {
                 ("conn", Value::Null),
             ],
         );
-        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
         let sent = wait(&agent, "reset that is sent", |e| e["event"] == "reset" && e["netns"] == b.inode());
         expect(&sent, &[("direction", "sent".into()), ("lport", 4005.into()), ("rport", event["sport"].clone())]);
-        expect(&sent, &[("reason", "NO_SOCKET".into()), ("owner", Value::Null)]);
+        expect(&sent, &[("reason", reason::of_reset("NO_SOCKET")), ("owner", Value::Null)]);
         let received = wait(&agent, "reset that is received", |e| e["event"] == "reset" && e["netns"] == a.inode());
         expect(&received, &[("direction", "received".into()), ("role", "client".into())]);
         expect(&received, &[("lport", event["sport"].clone())]);
         is_ours(&received);
         let ended = agent.stop();
-        assert!(ended.stream.summary()["drops"]["NO_SOCKET"].as_u64() >= Some(1), "{}", ended.stream.summary());
+        let cause = event["reason"].as_str().or(event["symbol"].as_str()).expect("a cause");
+        assert!(ended.stream.summary()["drops"][cause].as_u64() >= Some(1), "{}", ended.stream.summary());
     }
 }
 
@@ -283,9 +289,10 @@ fn a_closed_udp_port_refuses() {
         let (_, to) = peers(v6, 4006);
         let port = datagram(&a, to, None);
         let event = drop_in(&agent, &b, "NO_SOCKET", 4006);
-        expect(&event, &[("class", "refused".into()), ("proto", "udp".into()), ("rport", port.into())]);
+        assert_class(&event, "refused", "loss");
+        expect(&event, &[("proto", "udp".into()), ("rport", port.into())]);
         expect(&event, &[("owner", Value::Null), ("direction", "in".into())]);
-        symbol_is(&event, if v6 { "__udp6_lib_rcv" } else { "__udp4_lib_rcv" });
+        symbol_is(&event, if v6 { &["__udp6_lib_rcv", "udpv6_rcv"] } else { &["__udp4_lib_rcv", "udp_rcv"] });
     }
 }
 
@@ -313,8 +320,13 @@ fn a_full_receive_buffer_is_its_owners() {
         }
         let event = drop_in(&agent, &b, "SOCKET_RCVBUFF", 4007);
         expect(&event, &[("class", "loss".into()), ("proto", "udp".into()), ("direction", "in".into())]);
-        expect(&event, &[("owner_source", "fd".into()), ("lport", 4007.into())]);
-        is_ours(&event);
+        expect(&event, &[("lport", 4007.into())]);
+        if reason::names_receivers() {
+            expect(&event, &[("owner_source", "fd".into())]);
+            is_ours(&event);
+        } else {
+            expect(&event, &[("owner_source", "unknown".into()), ("owner", Value::Null)]);
+        }
         drop(socket);
     }
 }
@@ -333,9 +345,10 @@ fn a_source_that_cannot_be_is_filtered() {
         socket.send_to(b"x", "10.7.0.2:4008").expect("it is sent");
     });
     let event = drop_in(&agent, &b, "IP_RPFILTER", 4008);
-    expect(&event, &[("class", "policy".into()), ("saddr", "10.99.0.1".into()), ("owner", Value::Null)]);
+    assert_class(&event, "policy", "loss");
+    expect(&event, &[("saddr", "10.99.0.1".into()), ("owner", Value::Null)]);
     expect(&event, &[("direction", "in".into()), ("iface", "wire".into())]);
-    symbol_is(&event, "ip_rcv_finish_core");
+    symbol_is(&event, &["ip_rcv_finish_core"]);
 }
 
 #[test]
@@ -352,7 +365,7 @@ fn a_neighbour_that_does_not_answer() {
         let socket = a.within(|| UdpSocket::bind(if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }).expect("it binds"));
         socket.send_to(b"x", to).expect("it is sent");
         let event = drop_in(&agent, &a, reason, 4009);
-        symbol_is(&event, "neigh_invalidate");
+        symbol_is(&event, &["neigh_invalidate"]);
         expect(&event, &[("class", "loss".into()), ("direction", "out".into()), ("iface", "wire".into())]);
         is_ours(&event);
     }
@@ -420,10 +433,15 @@ fn segments_that_are_not_right() {
     let event = drop_in(&agent, &b, "TCP_CSUM", 4010);
     expect(&event, &[("class", "loss".into()), ("tcp_flags", "S".into()), ("seq", 0x0102_0304.into())]);
     expect(&event, &[("sport", 1234.into()), ("direction", "in".into())]);
+    if !reason::any() {
+        // What a socket throws away itself passes no tracepoint there (KNOWN_ISSUES.md).
+        return;
+    }
     // Neither SYN nor ACK nor RST means nothing to a listener.
     send_raw(&socket, &segment(4010, 0, 0));
     let event = drop_in(&agent, &b, "TCP_FLAGS", 4010);
-    expect(&event, &[("class", "noise".into()), ("tcp_flags", "none".into()), ("role", "listener".into())]);
+    assert_class(&event, "noise", "loss");
+    expect(&event, &[("tcp_flags", "none".into()), ("role", "listener".into())]);
     is_ours(&event);
     drop(listener);
 }
@@ -504,6 +522,11 @@ fn what_is_not_wanted_is_not_traced() {
 
 #[test]
 fn reasons_are_filtered() {
+    if !reason::any() && reason::of_reset("NO_SOCKET").is_null() {
+        let (status, _, log) = run_to_end(&["live", "--reason", "netfilter_drop"]);
+        assert!(status.code() == Some(1) && log.contains("this kernel gives no reasons"), "{log}");
+        return;
+    }
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4013 drop");
     let agent = Agent::live(&["--reason", "netfilter_drop"]);
@@ -529,8 +552,8 @@ fn no_ports(netns: &Netns) -> u64 {
 
 #[test]
 fn a_storm_is_counted_and_harms_nobody() {
-    const PACKETS: u64 = 300_000;
     const FLOWS: u16 = 2000;
+    let packets = scale::load(300_000, 30_000) as u64;
     let storm = Netns::new();
     let calm = Netns::new();
     let agent = Agent::live(&["--event", "drop,close"]);
@@ -545,9 +568,9 @@ fn a_storm_is_counted_and_harms_nobody() {
         });
         storm.within(|| {
             let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
-            for n in 0..PACKETS {
+            for n in 0..packets {
                 // One flow for most of it, then more than can be told apart.
-                let port = if n < PACKETS / 2 { 9 } else { 10_000 + (n % u64::from(FLOWS)) as u16 };
+                let port = if n < packets / 2 { 9 } else { 10_000 + (n % u64::from(FLOWS)) as u16 };
                 let _ = socket.send_to(b"storm", ("127.0.0.1", port));
             }
         });
