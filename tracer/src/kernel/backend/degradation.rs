@@ -134,7 +134,12 @@ pub fn gives_reset_reasons(offsets: &Offsets) -> bool {
 #[must_use]
 pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missing: &[String]) -> Vec<Degradation> {
     let mut list: Vec<Degradation> = (!has_btf).then_some(Degradation::NoBtf).into_iter().collect();
-    list.extend(choices.iter().filter_map(cost_of));
+    for cost in choices.iter().filter_map(cost_of) {
+        // Two hooks may cost the same.
+        if !list.contains(&cost) {
+            list.push(cost);
+        }
+    }
     // Attached, but the tracepoint does not name the request.
     let blind = offsets.io_complete_has_cqe == ABSENT && !list.contains(&Degradation::NoIoUring);
     if blind && needs_io_uring(choices) {
@@ -144,7 +149,6 @@ pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missin
     if drops && !gives_drop_reasons(offsets) {
         list.push(Degradation::NoDropReasons);
     }
-    list.dedup();
     list.extend(missing.iter().filter(|member| !is_minor(member)).cloned().map(Degradation::MissingMember));
     list
 }
