@@ -9,7 +9,8 @@
 //! - [`drops`] waits for dropped packets and [`segment`] makes some by hand.
 //! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
-//! - [`skip`] and [`feature`] say what a kernel may lack, [`scale`] what a slow machine is spared.
+//! - [`skip`] and [`feature`] say what a kernel may lack, [`reason`] which reasons for drops it has,
+//!   [`scale`] what a slow machine is spared.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
@@ -23,6 +24,7 @@ pub mod feature;
 pub mod generator;
 pub mod netns;
 pub mod network;
+pub mod reason;
 pub mod retold;
 pub mod scale;
 pub mod scene;

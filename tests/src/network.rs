@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::agent::run_to_end;
 use crate::generator::{Actor, Listener, Pair};
 use crate::netns::Netns;
+use crate::traffic::sys::until;
 
 /// A client and a server in two namespaces on a wire, and what went between them: IPv4 and IPv6
 /// connections, one refused, a neighbour that does not answer, datagrams that nobody wanted.
@@ -65,6 +66,9 @@ impl Network {
             assert_eq!(self.client.connect(fd, address).errno(), Some(errno), "{address}");
             self.client.on("close", fd);
         }
+        // A SYN that was sent again meanwhile has it asked for once more.
+        until(|| Ok(self.client_ns.ip(&["neigh", "show", "10.7.0.99"]).contains("FAILED")))
+            .expect("the neighbour is given up");
         self.client_ns.within(|| {
             let udp = UdpSocket::bind("0.0.0.0:0").expect("a UDP socket is bound");
             for _ in 0..4 {

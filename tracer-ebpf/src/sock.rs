@@ -232,7 +232,10 @@ impl Sock for Raw {
             netns: memory::read(common.get(offset!(skc_net)), offset!(net_inum)),
             ifindex: common.get(offset!(skc_bound_dev_if)),
         };
-        if common.get::<u16>(offset!(skc_family)) == AF_INET6 {
+        if offset!(skc_family) == ABSENT {
+            // accept() by a kretprobe, without types: what was known stays known.
+            tuple.family = 0;
+        } else if common.get::<u16>(offset!(skc_family)) == AF_INET6 {
             tuple.family = 6;
             tuple.laddr = common.get(offset!(skc_v6_rcv_saddr));
             tuple.raddr = common.get(offset!(skc_v6_daddr));

@@ -11,7 +11,7 @@ use crate::{
     filter::{self, Filter, kernel::KernelFilter},
     kernel::{
         self,
-        backend::{Backend, Degradation, Hook, degradations},
+        backend::{Backend, Degradation, Hook, degradations, gives_drop_reasons, gives_reset_reasons},
         btf::{Btf, BtfError},
         format::{Tracefs, mount_tracefs},
         load::{Kernel, Packets, Plan},
@@ -213,6 +213,13 @@ fn plan(
     if settings.filters & FILTER_NETNS != 0 && (skc_net == ABSENT || net_inum == ABSENT) {
         bail!("--netns cannot be decided here: without type information (BTF) the namespace of a socket is not known");
     }
+    let drop_reasons = gives_drop_reasons(&host.resolved.offsets);
+    if filter.asks_for_reason() && !drop_reasons && !gives_reset_reasons(&host.resolved.offsets) {
+        bail!(
+            "--reason cannot be decided here: this kernel gives no reasons (drops have them since Linux 5.17, resets \
+             since 6.10); --event drop shows all drops with their call sites"
+        );
+    }
     if host.tracefs.is_none() {
         warn!("tracefs is not mounted and cannot be: hooks that need it are left out");
     }
@@ -235,7 +242,9 @@ fn plan(
             drops,
             retransmits: filter.shows_kind("retransmit"),
             // Lines leave them out unless they are asked for: the verdict says it.
-            resets: filter.shows_kind("reset") && (output.json || output.text_options(filter, false).resets),
+            // Where drops have no reasons a reset tells that nobody listens.
+            resets: filter.shows_kind("reset") && (output.json || output.text_options(filter, false).resets)
+                || filter.shows_kind("drop") && !drop_reasons,
         },
     })
 }

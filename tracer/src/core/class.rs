@@ -7,9 +7,16 @@ use tracer_common::{
 
 use crate::stream::DropClass;
 
+/// The function that drops what a rule of netfilter has decided, before nf_tables did so itself.
+pub const NETFILTER: &str = "nf_hook_slow";
+
 /// What else is known of a dropped packet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Circumstances {
+pub struct Circumstances<'a> {
+    /// The function that dropped it; empty if that is not known.
+    pub function: &'a str,
+    /// The kernel answered it with an RST of no socket.
+    pub answered: bool,
     /// It is an IP packet.
     pub is_ip: bool,
     /// To more than one host.
@@ -23,7 +30,7 @@ pub struct Circumstances {
 /// The class of a drop. `reason`: as the kernel calls it, without `SKB_DROP_REASON_`; empty where it
 /// gives none. `usual`: what this reason means by itself ([`DropClass::of_reason`]).
 #[must_use]
-pub fn class(reason: &str, usual: DropClass, of: &Circumstances) -> DropClass {
+pub fn class(reason: &str, usual: DropClass, of: &Circumstances<'_>) -> DropClass {
     match reason {
         "NO_SOCKET" | "IP_NOPROTO" => nobody(of),
         "NOT_SPECIFIED" | "" => unspecified(of),
@@ -34,7 +41,7 @@ pub fn class(reason: &str, usual: DropClass, of: &Circumstances) -> DropClass {
 }
 
 /// Nobody listens: refused, unless it was no request.
-fn nobody(of: &Circumstances) -> DropClass {
+fn nobody(of: &Circumstances<'_>) -> DropClass {
     match of.tcp_flags {
         _ if of.to_many => DropClass::Noise,
         // A listener whose queue was full when the handshake ended: for the client it is a connection.
@@ -45,10 +52,15 @@ fn nobody(of: &Circumstances) -> DropClass {
     }
 }
 
-fn unspecified(of: &Circumstances) -> DropClass {
+/// Where the kernel gives no reason, a function that drops for one reason alone stands for it.
+fn unspecified(of: &Circumstances<'_>) -> DropClass {
     let ended = matches!(of.state, Some(TcpState::TimeWait | TcpState::Close));
     let reset = of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0);
-    if !of.is_ip || of.to_many {
+    if of.function == NETFILTER {
+        DropClass::Policy
+    } else if of.answered {
+        nobody(of)
+    } else if !of.is_ip || of.to_many {
         DropClass::Noise
     } else if ended || reset {
         DropClass::Teardown
@@ -79,6 +91,12 @@ mod tests {
             ("NOT_SPECIFIED", many, DropClass::Noise),
             ("NOT_SPECIFIED", Circumstances::default(), DropClass::Noise),
             ("", ip, DropClass::Loss),
+            ("", Circumstances { function: NETFILTER, ..ip }, DropClass::Policy),
+            ("NOT_SPECIFIED", Circumstances { function: NETFILTER, ..ip }, DropClass::Policy),
+            ("", tcp(TCP_SYN), DropClass::Loss),
+            ("", Circumstances { answered: true, ..tcp(TCP_SYN) }, DropClass::Refused),
+            ("", Circumstances { answered: true, ..tcp(TCP_ACK) }, DropClass::Teardown),
+            ("TCP_CSUM", Circumstances { answered: true, ..tcp(TCP_SYN) }, DropClass::Loss),
             ("NETFILTER_DROP", ip, DropClass::Policy),
             ("A_REASON_OF_TOMORROW", ip, DropClass::Loss),
         ] {

@@ -49,7 +49,7 @@ pub const RULES: [Rule; 9] = [
         name: "conntrack_full",
         least: 1,
         speaks: |event, facts| {
-            let drop = dropped(event).filter(|drop| drop.reason.as_deref() == Some("NETFILTER_DROP"))?;
+            let drop = dropped(event).filter(|drop| is_by_netfilter(drop))?;
             facts.of(netns(event)).filter(|facts| facts.conntrack_is_full())?;
             Some((Subject::default(), packets(drop)))
         },
@@ -255,6 +255,14 @@ fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {
 
 fn packets(drop: &Drop) -> Weight {
     Weight { packets: drop.count, ..Weight::default() }
+}
+
+/// Without a reason a drop is of class `policy` only if netfilter did it.
+fn is_by_netfilter(drop: &Drop) -> bool {
+    match drop.reason.as_deref() {
+        None | Some("NOT_SPECIFIED") => drop.class == DropClass::Policy,
+        Some(reason) => reason == "NETFILTER_DROP",
+    }
 }
 
 fn is_syn(drop: &Drop) -> bool {

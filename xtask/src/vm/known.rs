@@ -4,8 +4,7 @@
 use super::version::Version;
 
 /// A test, the first kernel (major, minor) on which it may fail, and why. They need not fail each time.
-const KNOWN: [(&str, (u64, u64), &str); 7] = [
-    ("backend::without_type_information_the_rest_is_the_same", (5, 10), BY_KPROBE),
+const KNOWN: [(&str, (u64, u64), &str); 6] = [
     ("load::load_200k", PREEMPTIBLE, PREEMPTED),
     ("load::tiny_ring_counts_exactly", PREEMPTIBLE, PREEMPTED),
     ("owner::short_lived_processes", PREEMPTIBLE, PREEMPTED),
@@ -16,10 +15,8 @@ const KNOWN: [(&str, (u64, u64), &str); 7] = [
 
 /// The first series of Debian's in which programs at tracepoints were seen to be preempted.
 const PREEMPTIBLE: (u64, u64) = (7, 0);
-const PREEMPTED: &str = "KNOWN_ISSUES.md, programs that are preempted: the kernel leaves out (`missed`) what happens \
+const PREEMPTED: &str = "KNOWN_ISSUES.md, programs that are interrupted: the kernel leaves out (`missed`) what happens \
     on the same CPU meanwhile";
-
-const BY_KPROBE: &str = "the test is of hosts without kprobes: here a kretprobe tells who accepted, also without types";
 
 /// Why a test may fail on a kernel, if that is known.
 #[must_use]

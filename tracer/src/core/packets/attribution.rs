@@ -84,7 +84,7 @@ impl Outside {
 }
 
 /// The tuple of a packet whose source (or destination) is the local end.
-const fn oriented(flow: &Flow, netns: u32, source_is_local: bool) -> Tuple {
+pub const fn oriented(flow: &Flow, netns: u32, source_is_local: bool) -> Tuple {
     let (source, destination) = ((flow.src, flow.sport), (flow.dst, flow.dport));
     let (local, remote) = if source_is_local { (source, destination) } else { (destination, source) };
     Tuple {
@@ -136,7 +136,8 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    pub(super) fn whose_drop(&mut self, record: &DropRecord, reason: Option<&str>) -> Whose {
+    /// Whose a dropped packet was. `came_to_nobody`: it is known that no socket was there for it.
+    pub(super) fn whose_drop(&mut self, record: &DropRecord, came_to_nobody: bool) -> Whose {
         if record.flags & DROP_MIXED != 0 {
             return self.outside(record, None, OwnerSource::Unknown);
         }
@@ -150,7 +151,7 @@ impl<G: Gate> Core<G> {
         if let Some(whose) = self.by_tuple_of_packet(&candidates(record)) {
             return whose;
         }
-        if let Some(id) = self.by_listener(record, reason) {
+        if let Some(id) = self.by_listener(record, came_to_nobody) {
             return Whose::Open(id);
         }
         if let Some(owner) = self.processes.owner(&socket.opener, record.header.boot_ns) {
@@ -215,8 +216,8 @@ impl<G: Gate> Core<G> {
         tuples.iter().find_map(|tuple| self.packets.index.ended(tuple)).map(|ended| Whose::Ended(Rc::clone(ended)))
     }
 
-    /// The listener whose port a packet came to. `NO_SOCKET` says that there is none.
-    fn by_listener(&self, record: &DropRecord, reason: Option<&str>) -> Option<u64> {
+    /// The listener whose port a packet came to; `came_to_nobody`: it is known that there is none.
+    fn by_listener(&self, record: &DropRecord, came_to_nobody: bool) -> Option<u64> {
         let (flow, socket) = (&record.packet.flow, &record.socket);
         let listens = socket.flags & SOCKET_TUPLE != 0 && socket.state == TcpState::Listen as u8;
         let tuple = if listens {
@@ -224,7 +225,7 @@ impl<G: Gate> Core<G> {
         } else if flow.protocol == IPPROTO_TCP
             && flow.flags & HAS_PORTS != 0
             && record.direction == Direction::In as u8
-            && reason != Some("NO_SOCKET")
+            && !came_to_nobody
         {
             oriented(flow, record.netns, false)
         } else {

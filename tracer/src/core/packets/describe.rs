@@ -70,8 +70,8 @@ pub fn ends(flow: &Flow) -> Option<PacketEnds> {
 }
 
 impl<G: Gate> Core<G> {
-    /// What the stream says of a drop, apart from whose it was.
-    pub(super) fn describe(&mut self, record: &DropRecord) -> Drop {
+    /// What the stream says of a drop, apart from whose it was. `answered`: by a reset of no socket.
+    pub(super) fn describe(&mut self, record: &DropRecord, answered: bool) -> Drop {
         let (reason, usual) =
             self.packets.drop_name(record.reason).map_or((None, DropClass::Loss), |(name, class)| (Some(name), class));
         let mixed = record.flags & DROP_MIXED != 0;
@@ -84,6 +84,8 @@ impl<G: Gate> Core<G> {
             && packet.flow.flags & TRUNCATED == 0;
         let tcp_flags = Some(packet.tcp_flags).filter(|_| told(is_tcp));
         let circumstances = Circumstances {
+            function: self.packets.function(record.location),
+            answered,
             is_ip: packet.flow.family != 0 || record.socket.tuple.family != 0,
             to_many: ends.is_some_and(|ends| is_many(ends.daddr)),
             tcp_flags,

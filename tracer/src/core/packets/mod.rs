@@ -3,6 +3,7 @@
 //! The best evidence counts: the socket that the kernel named, then the packet's addresses, then the
 //! listener of the port, then who holds the socket's file. What none of them tells stays unknown.
 
+mod answered;
 mod attribution;
 mod describe;
 mod hints;
@@ -26,6 +27,7 @@ use tracer_common::{
 };
 
 use self::{
+    answered::Answered,
     attribution::Whose,
     hints::{Hints, Wish},
     index::{Ended, Index},
@@ -60,6 +62,7 @@ pub struct Packets {
     holders: HashMap<u64, Option<Rc<Owner>>>,
     index: Index,
     hints: Hints,
+    answered: Answered,
 }
 
 /// An event of a packet that owns what it tells.
@@ -159,6 +162,17 @@ impl Packets {
         Some((Rc::clone(name), *class))
     }
 
+    /// Whether the kernel answered a packet with a reset before it dropped it.
+    fn is_answered(&self, record: &DropRecord) -> bool {
+        self.answered.has(record, self.function(record.location))
+    }
+
+    /// The function of a call site; empty if it is not known.
+    fn function(&self, location: u64) -> &str {
+        let symbol = self.symbols.get(&location).and_then(Option::as_deref).unwrap_or_default();
+        symbol.split_once('+').map_or(symbol, |(function, _)| function)
+    }
+
     fn reset_name(&mut self, reason: u32) -> Option<Rc<str>> {
         let reasons = &self.reasons;
         self.reset_names.entry(reason).or_insert_with(|| reasons.reset(reason).map(Rc::from)).clone()
@@ -205,9 +219,10 @@ impl<G: Gate> Core<G> {
     }
 
     pub(super) fn drop_record(&mut self, record: &DropRecord, sink: &mut dyn Sink) {
-        let drop = self.describe(record);
+        let answered = record.reason == NO_REASON && self.packets.is_answered(record);
+        let drop = self.describe(record, answered);
         let count = drop.count;
-        let whose = self.whose_drop(record, drop.reason.as_deref());
+        let whose = self.whose_drop(record, answered || drop.reason.as_deref() == Some("NO_SOCKET"));
         if record.socket.flags & (SOCKET_TUPLE | SOCKET_REQUEST) == SOCKET_TUPLE {
             self.learn_port(&whose, &record.socket.tuple);
         }
@@ -218,6 +233,7 @@ impl<G: Gate> Core<G> {
 
     pub(super) fn segment_record(&mut self, kind: RecordKind, record: &SegmentRecord, sink: &mut dyn Sink) {
         let event = if kind == RecordKind::Reset {
+            self.packets.answered.add(record);
             let reason = if record.reason == NO_REASON { None } else { self.packets.reset_name(record.reason) };
             PacketEvent::Reset { received: record.flags & SEGMENT_RECEIVED != 0, reason }
         } else {

@@ -1,7 +1,9 @@
 //! Packets with made-up records: whose they are.
 
 use tracer_common::{
-    drops::{DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST},
+    drops::{
+        DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST, TCP_SYN,
+    },
     packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
     record::{FLAG_FILTERED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R, Tuple},
     tcp::TcpState,
@@ -16,7 +18,7 @@ use crate::{
     kernel::reasons::Reasons,
     netfilter::RuleSet,
     netlink::{fixtures::messages, nftables},
-    stream::{Event, Kind, Sink, Stack},
+    stream::{DropClass, Event, Kind, Sink, Stack},
 };
 use tracer_common::decode::Record;
 
@@ -51,6 +53,24 @@ fn dropped(at: u64, tuple: &Tuple, direction: Direction) -> DropRecord {
         flags: 0,
         stack: 0,
         socket: PacketSocket::NONE,
+    }
+}
+
+/// A reset that no socket sent.
+fn reset(at: u64, tuple: &Tuple) -> SegmentRecord {
+    SegmentRecord {
+        header: Header { kind: K::Reset as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: at },
+        id: 0,
+        inode: 0,
+        tuple: *tuple,
+        seq: 0,
+        reason: NO_REASON,
+        state: 0,
+        tcp_flags: TCP_RST,
+        flags: 0,
+        socket_flags: 0,
+        followed: 0,
+        reserved: [0; 2],
     }
 }
 
@@ -124,18 +144,18 @@ fn a_stack_is_asked_for_once() {
     let told = Some(frames.map(str::to_owned).to_vec());
     core.apply(Input::Stack { number: 7, location: CALL, frames: told }, &mut said);
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
-    assert_eq!(core.describe(&record).stack, Stack::Known(frames.map(Into::into).into()));
+    assert_eq!(core.describe(&record, false).stack, Stack::Known(frames.map(Into::into).into()));
     // The same number with another call: whatever it is, it is not that stack.
     record.location += 1;
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, Some((7, CALL + 1)));
     core.apply(Input::Stack { number: 7, location: CALL + 1, frames: None }, &mut said);
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
-    assert_eq!(core.describe(&record).stack, Stack::Missing);
+    assert_eq!(core.describe(&record, false).stack, Stack::Missing);
     record.stack = 0;
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
-    assert_eq!(core.describe(&record).stack, Stack::Missing);
+    assert_eq!(core.describe(&record, false).stack, Stack::Missing);
     record.flags = 0;
-    assert_eq!(core.describe(&record).stack, Stack::NotAsked);
+    assert_eq!(core.describe(&record, false).stack, Stack::NotAsked);
 }
 
 #[test]
@@ -155,20 +175,8 @@ fn a_reset_tells_the_port_that_was_not_known() {
     core.apply(Input::Packets { reasons: Reasons::default(), drops: false }, &mut said);
     let client = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(0, 80));
     core.apply(Input::Record(Record::Socket(K::Connect, &client)), &mut said);
-    let reset = SegmentRecord {
-        header: Header { kind: K::Reset as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: 3 },
-        id: 2,
-        inode: 0,
-        tuple: tuple(5000, 80),
-        seq: 0,
-        reason: NO_REASON,
-        state: TcpState::SynSent as u8,
-        tcp_flags: TCP_RST,
-        flags: SEGMENT_RECEIVED,
-        socket_flags: 0,
-        followed: 0,
-        reserved: [0; 2],
-    };
+    let reset =
+        SegmentRecord { id: 2, state: TcpState::SynSent as u8, flags: SEGMENT_RECEIVED, ..reset(3, &tuple(5000, 80)) };
     core.apply(Input::Record(Record::Segment(K::Reset, &reset)), &mut said);
     assert_eq!(said.0.last().map(String::as_str), Some("3 reset 1 5 connect"));
     assert!(core.connections.values().any(|connection| connection.tuple.lport == 5000));
@@ -254,4 +262,45 @@ fn what_waits_is_told_at_the_end_and_when_there_is_too_much() {
     assert_eq!(said.0.iter().filter(|line| line.ends_with("no hint")).count(), 300);
     let times: Vec<u64> = said.0.iter().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
     assert!(times.is_sorted(), "in their order, and before the ends of connections: {times:?}");
+}
+
+/// Tells the classes of drops.
+#[derive(Default)]
+struct Classes(Vec<DropClass>);
+
+impl Sink for Classes {
+    fn event(&mut self, event: &Event<'_>) {
+        if let Kind::Drop(drop) = event.kind {
+            self.0.push(drop.class);
+        }
+    }
+}
+
+#[test]
+fn without_reasons_a_reset_tells_that_nobody_was_there() {
+    let mut classes = Classes::default();
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut classes);
+    for (address, name) in [(1, "tcp_v4_rcv+0x62"), (2, "ip_rcv_finish_core.constprop.0+0x20e")] {
+        core.apply(Input::Symbol(address, Some(name.to_owned())), &mut classes);
+    }
+    let closed = tuple(81, 6000);
+    let mut apply = |record: Record<'_>| core.apply(Input::Record(record), &mut classes);
+    let drop = |at, location, tuple: &Tuple| {
+        let mut drop = dropped(at, tuple, Direction::In);
+        (drop.location, drop.packet.tcp_flags) = (location, TCP_SYN);
+        drop
+    };
+    // Not answered yet; answered; by another function; another flow; long ago.
+    apply(Record::Drop(&drop(9, 1, &closed)));
+    apply(Record::Segment(K::Reset, &reset(10, &closed)));
+    apply(Record::Drop(&drop(11, 1, &closed)));
+    apply(Record::Drop(&drop(12, 2, &closed)));
+    apply(Record::Drop(&drop(13, 1, &tuple(81, 6001))));
+    apply(Record::Drop(&drop(2_000_000_000, 1, &closed)));
+    // That of a socket says nothing.
+    apply(Record::Segment(K::Reset, &SegmentRecord { state: TcpState::TimeWait as u8, ..reset(20, &tuple(81, 7)) }));
+    apply(Record::Drop(&drop(21, 1, &tuple(81, 7))));
+    let (loss, refused) = (DropClass::Loss, DropClass::Refused);
+    assert_eq!(classes.0, [loss, refused, loss, loss, loss, loss]);
 }

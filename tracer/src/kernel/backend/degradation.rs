@@ -83,7 +83,9 @@ impl Degradation {
             Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
             Self::NoDrops => "dropped packets are not seen".into(),
-            Self::NoDropReasons => "this kernel gives no reasons for drops: the call site stands for them".into(),
+            Self::NoDropReasons => "this kernel gives no reasons for drops: the call site stands for them; only \
+                 rules of netfilter and closed TCP ports are told from losses"
+                .into(),
             Self::NoRetransmits => "no `retransmit` events; `close` still counts segments that were sent again".into(),
             Self::NoResets => "no `reset` events; verdicts still tell who reset a connection".into(),
             Self::NoResetsForNobody => "RST sent for closed ports and for ended connections is not seen".into(),
@@ -116,22 +118,37 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
     })
 }
 
+/// Whether the running kernel says why it drops a packet.
+#[must_use]
+pub fn gives_drop_reasons(offsets: &Offsets) -> bool {
+    (3..ABSENT).contains(&offsets.kfree_skb_args) || offsets.kfree_format_reason != ABSENT
+}
+
+/// Whether the running kernel says why it sends a reset.
+#[must_use]
+pub fn gives_reset_reasons(offsets: &Offsets) -> bool {
+    (3..ABSENT).contains(&offsets.send_reset_args) || offsets.send_reset_format_reason != ABSENT
+}
+
 /// What follows from the choices and from what this kernel lacks. Pure.
 #[must_use]
 pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missing: &[String]) -> Vec<Degradation> {
     let mut list: Vec<Degradation> = (!has_btf).then_some(Degradation::NoBtf).into_iter().collect();
-    list.extend(choices.iter().filter_map(cost_of));
+    for cost in choices.iter().filter_map(cost_of) {
+        // Two hooks may cost the same.
+        if !list.contains(&cost) {
+            list.push(cost);
+        }
+    }
     // Attached, but the tracepoint does not name the request.
     let blind = offsets.io_complete_has_cqe == ABSENT && !list.contains(&Degradation::NoIoUring);
     if blind && needs_io_uring(choices) {
         list.push(Degradation::NoIoUring);
     }
     let drops = choices.iter().any(|choice| choice.hook == Hook::Drop && choice.backend.is_some());
-    let reasons = (3..ABSENT).contains(&offsets.kfree_skb_args) || offsets.kfree_format_reason != ABSENT;
-    if drops && !reasons {
+    if drops && !gives_drop_reasons(offsets) {
         list.push(Degradation::NoDropReasons);
     }
-    list.dedup();
     list.extend(missing.iter().filter(|member| !is_minor(member)).cloned().map(Degradation::MissingMember));
     list
 }

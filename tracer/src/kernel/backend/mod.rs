@@ -13,7 +13,7 @@ use std::fmt;
 pub use self::{
     chain::{Attach, Link, ProgramSpec, SECOND_SET_STATE, chain},
     choice::{Choice, choose, needs_io_uring, needs_resets_for_nobody},
-    degradation::{Degradation, cost_of, degradations},
+    degradation::{Degradation, cost_of, degradations, gives_drop_reasons, gives_reset_reasons},
     needs::blind,
 };
 

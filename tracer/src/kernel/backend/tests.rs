@@ -88,6 +88,19 @@ fn every_loss_has_a_name() {
 }
 
 #[test]
+fn a_loss_is_said_once() {
+    let mut choices = all(None, None);
+    for choice in &mut choices {
+        choice.backend = None;
+    }
+    let list = degradations(&choices, true, &Offsets::NONE, &[]);
+    assert!(list.contains(&Degradation::NoResets) && list.contains(&Degradation::NoResetsForNobody));
+    for loss in &list {
+        assert_eq!(list.iter().filter(|other| *other == loss).count(), 1, "{loss:?}");
+    }
+}
+
+#[test]
 fn a_link_that_would_see_nothing_is_refused() {
     let sees = |offsets: &Offsets| -> Vec<(Hook, Backend)> {
         Hook::ALL
