@@ -3,8 +3,9 @@
 //! From 6.2 on (05b24ff9b2cf) a program of a tracepoint that is at work on a CPU is not run once more
 //! on that CPU, when a softirq comes in between. Both programs are attached to the same tracepoint, the
 //! first one first. It notes the socket that it was called for; the second one does what is to be done
-//! if there is no such note. What comes in between takes its own notes away again, so the notes of a
-//! CPU are a stack; a note above the one that is looked for belongs to a call that is over.
+//! if there is no such note, and else takes the note away. Neither interrupts itself, so that a note has
+//! one writer at a time. One that is left (of a call that came while the second program was at work) is
+//! found again when the first one is next called for a socket at that address.
 //!
 //! From 7.0 on (a46023d5616e) another task may come in between, too, and a task may go to another CPU
 //! between the two programs. There the second one does only what is called while the first one says
@@ -26,36 +27,35 @@ pub enum Lane {
     Second = 8,
 }
 
-/// Notes. A softirq within a task is two; the others are of what came while the second program was at
-/// work, was not run for them, and did not take them away: it is not looked for then either.
-const NOTES: u32 = 8;
+/// Notes of one CPU.
+const NOTES: usize = 1024;
+/// Places in which a note may be.
+const PLACES: usize = 4;
 
 /// What is under way on one CPU.
 #[repr(C)]
 pub struct Underway {
-    sockets: [u64; NOTES as usize],
-    /// How many of them there are.
-    depth: u32,
+    /// Sockets that the first program was called for, and the second one not yet; 0 for none.
+    notes: [u64; NOTES],
+    /// For addresses that are to become numbers, one for each program: the verifier forbids arithmetic
+    /// on pointers.
+    address: [u64; 2],
     /// 1 while the first program is at work.
     at_work: u32,
+    reserved: u32,
 }
 
 /// The first program begins with the socket at `sk`.
 #[inline(always)]
 pub fn begin(sk: u64) {
     let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's own place. The note's place is taken before it is written: what comes in between
-    // takes the next one.
+    // SAFETY: this CPU's own place.
     unsafe {
         if setting!(tracepoints_preemptible) != 0 {
             core::ptr::write_volatile(&raw mut (*underway).at_work, 1);
-        } else {
-            let depth = core::ptr::read_volatile(&raw const (*underway).depth);
+        } else if started() {
             // Both programs are attached from then on.
-            if depth < NOTES && started() {
-                core::ptr::write_volatile(&raw mut (*underway).depth, depth + 1);
-                core::ptr::write_volatile(&raw mut (*underway).sockets[depth as usize], sk);
-            }
+            note(underway, sk);
         }
     }
 }
@@ -90,25 +90,62 @@ pub fn takes_over(sk: u64) -> bool {
     takes_over
 }
 
-/// Takes the note of `sk` away, and those above it; whether there was one.
+/// Notes `sk`: where it is noted already, else where there is room.
 ///
 /// # Safety
-/// `underway` is this CPU's own place.
+/// `underway` is this CPU's own place, and the first program is at work.
+#[inline(always)]
+unsafe fn note(underway: *mut Underway, sk: u64) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let first = first_place(underway, sk, Lane::First);
+        let mut free = first;
+        let mut is_free = false;
+        for next in 0..PLACES {
+            let place = (first + next) % NOTES;
+            let noted = core::ptr::read_volatile(&raw const (*underway).notes[place]);
+            if noted == sk {
+                return;
+            }
+            if noted == 0 && !is_free {
+                (free, is_free) = (place, true);
+            }
+        }
+        core::ptr::write_volatile(&raw mut (*underway).notes[free % NOTES], sk);
+    }
+}
+
+/// Takes the note of `sk` away; whether there was one.
+///
+/// # Safety
+/// `underway` is this CPU's own place, and the second program is at work.
 #[inline(always)]
 unsafe fn take_note(underway: *mut Underway, sk: u64) -> bool {
     // SAFETY: by the caller's promise.
     unsafe {
-        let depth = core::ptr::read_volatile(&raw const (*underway).depth);
-        for above in 1..=NOTES {
-            if above > depth {
-                break;
-            }
-            let place = (depth - above) % NOTES;
-            if core::ptr::read_volatile(&raw const (*underway).sockets[place as usize]) == sk {
-                core::ptr::write_volatile(&raw mut (*underway).depth, place);
+        let first = first_place(underway, sk, Lane::Second);
+        for next in 0..PLACES {
+            let note = &raw mut (*underway).notes[(first + next) % NOTES];
+            if core::ptr::read_volatile(note) == sk {
+                core::ptr::write_volatile(note, 0);
                 return true;
             }
         }
     }
     false
+}
+
+/// Where the note of `sk` is looked for first. Sockets are not smaller than a cache line.
+///
+/// # Safety
+/// `underway` is this CPU's own place.
+#[inline(always)]
+unsafe fn first_place(underway: *mut Underway, sk: u64, lane: Lane) -> usize {
+    // SAFETY: by the caller's promise.
+    let address = unsafe {
+        let place = &raw mut (*underway).address[lane as usize / Lane::Second as usize];
+        core::ptr::write_volatile(place, sk);
+        core::ptr::read_volatile(place)
+    };
+    ((address >> 6) ^ (address >> 16)) as usize % NOTES
 }

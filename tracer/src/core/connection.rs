@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tracer_common::record::{CloseRecord, Tuple};
 
-use super::packets::PacketEvent;
+use super::packets::{Destination, PacketEvent};
 use crate::stream::{self, ConnId, Kind, Owner, OwnerSource, Role, Socket, TcpState};
 
 /// What names a connection from outside: a tuple is unique among the live sockets of a namespace.
@@ -80,6 +80,8 @@ pub struct Connection {
     pub drops: u64,
     /// Packets find it by its tuple, under this key.
     pub indexed: Option<u64>,
+    /// Where it goes, while its own port is not known.
+    pub portless: Option<Destination>,
 }
 
 /// An event that waits for the filter's decision.
@@ -119,6 +121,7 @@ impl Connection {
             opened_as: None,
             drops: 0,
             indexed: None,
+            portless: None,
         }
     }
 

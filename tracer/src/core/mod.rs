@@ -174,8 +174,14 @@ impl<G: Gate> Core<G> {
     /// Takes one input, and says what follows from it.
     pub fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
         match input {
-            Input::Record(Record::Socket(kind, record)) => self.socket_record(kind, record, sink),
-            Input::Record(Record::Close(record)) => self.close_record(record, sink),
+            Input::Record(Record::Socket(kind, record)) => {
+                self.socket_record(kind, record, sink);
+                self.tell_portless(sink);
+            }
+            Input::Record(Record::Close(record)) => {
+                self.close_record(record, sink);
+                self.tell_portless(sink);
+            }
             Input::Record(Record::Fork(record)) => {
                 self.processes.fork(record);
                 self.gate.fork(record.parent_pid, record.pid, record.start_ns);
@@ -186,7 +192,10 @@ impl<G: Gate> Core<G> {
                 self.gate.exit(record.pid);
             }
             Input::Record(Record::Drop(record)) => self.drop_record(record, sink),
-            Input::Record(Record::Segment(kind, record)) => self.segment_record(kind, record, sink),
+            Input::Record(Record::Segment(kind, record)) => {
+                self.segment_record(kind, record, sink);
+                self.tell_portless(sink);
+            }
             Input::Packets { reasons, drops } => self.packets.begin(reasons, drops),
             Input::Symbol(address, name) => self.packets.learn_symbol(address, name.as_deref()),
             Input::Stack { number, location, frames } => self.packets.learn_stack(number, location, frames),
@@ -236,6 +245,7 @@ impl<G: Gate> Core<G> {
 
     /// Everything that is still open is said to be so.
     fn end(&mut self, boot_ns: u64, followed: Option<&HashSet<u64>>, sink: &mut dyn Sink) {
+        self.tell_all_portless(sink);
         self.explain_no_more(sink);
         let mut left: Vec<(u64, Box<Connection>)> = self.connections.drain().collect();
         left.sort_by_key(|(_, connection)| connection.conn);

@@ -131,7 +131,8 @@ pub fn is_same(a: &Tuple, b: &Tuple) -> bool {
 
 type Plain = (u32, u16, u16, [u32; 4], [u32; 4]);
 
-fn plain(tuple: &Tuple) -> Plain {
+/// The tuple with such an address as IPv4.
+pub fn plain(tuple: &Tuple) -> Plain {
     let address = |words: [u32; 4]| match words {
         [0, 0, mark, last] if tuple.family == 6 && mark == 0xffff_u32.to_be() => [last, 0, 0, 0],
         words => words,

@@ -8,6 +8,7 @@ mod attribution;
 mod describe;
 mod hints;
 mod index;
+mod portless;
 #[cfg(test)]
 mod tests;
 
@@ -31,8 +32,9 @@ use self::{
     attribution::Whose,
     hints::{Hints, Wish},
     index::{Ended, Index},
+    portless::Portless,
 };
-pub use self::{describe::protocol, hints::Asked};
+pub use self::{describe::protocol, hints::Asked, portless::Destination};
 use super::{Admission, Core, Gate, connection::Connection, emit};
 use crate::{
     hint::Tables,
@@ -63,6 +65,7 @@ pub struct Packets {
     index: Index,
     hints: Hints,
     answered: Answered,
+    portless: Portless,
 }
 
 /// An event of a packet that owns what it tells.
@@ -132,6 +135,7 @@ impl Packets {
     /// Packets of this connection can be told by their addresses from now on.
     pub fn index(&mut self, id: u64, connection: &mut Connection) {
         if self.active {
+            self.portless.update(connection);
             self.index.add(id, connection);
         }
     }
@@ -139,6 +143,7 @@ impl Packets {
     /// The connection is over. It is remembered for a while: its last packets are still under way.
     pub fn forget(&mut self, connection: &Connection) {
         if self.active {
+            self.portless.end(connection);
             self.index.end(connection);
         }
     }
@@ -219,6 +224,30 @@ impl<G: Gate> Core<G> {
     }
 
     pub(super) fn drop_record(&mut self, record: &DropRecord, sink: &mut dyn Sink) {
+        if self.packets.portless.concerns(record) && matches!(self.whose_drop(record, true), Whose::Outside(_)) {
+            if let Some(oldest) = self.packets.portless.wait(record) {
+                self.tell_drop(&oldest, sink);
+            }
+        } else {
+            self.tell_drop(record, sink);
+        }
+    }
+
+    /// What waited for a port, if one was told.
+    pub(super) fn tell_portless(&mut self, sink: &mut dyn Sink) {
+        for record in self.packets.portless.due() {
+            self.drop_record(&record, sink);
+        }
+    }
+
+    /// What still waits for a port is told as it is.
+    pub(super) fn tell_all_portless(&mut self, sink: &mut dyn Sink) {
+        for record in self.packets.portless.give_up() {
+            self.tell_drop(&record, sink);
+        }
+    }
+
+    fn tell_drop(&mut self, record: &DropRecord, sink: &mut dyn Sink) {
         let answered = record.reason == NO_REASON && self.packets.is_answered(record);
         let drop = self.describe(record, answered);
         let count = drop.count;

@@ -1,0 +1,102 @@
+//! Drops on the way to clients whose port nobody has told yet.
+//!
+//! The kernel chooses a client's port after the transition that opens its connection, and where the
+//! functions of connect() cannot be hooked nothing tells it before the handshake ends. A dropped SYN-ACK
+//! (or the RST instead of it) fits no connection until then. It waits while there is a connection to where
+//! it came from whose port is not known: with `ESTABLISHED`, with a SYN that is sent again, or at the latest
+//! with its close each of them tells it.
+
+use std::collections::{HashMap, VecDeque};
+
+use tracer_common::{
+    drops::{Direction, DropRecord, TCP_ACK, TCP_RST, TCP_SYN},
+    packet::HAS_PORTS,
+    record::Tuple,
+};
+
+use super::{super::connection::Connection, attribution::oriented, index::plain};
+use crate::stream::Role;
+
+/// Drops that wait at the most; beyond that the oldest is told as it is.
+const MOST_WAITING: usize = 256;
+
+const IPPROTO_TCP: u8 = 6;
+
+/// Namespace, address and port.
+pub type Destination = (u32, [u32; 4], u16);
+
+/// See the module.
+#[derive(Default)]
+pub struct Portless {
+    /// How many connections go there whose port is not known.
+    clients: HashMap<Destination, u32>,
+    waiting: VecDeque<Box<DropRecord>>,
+    /// One of them has told its port, or has ended.
+    due: bool,
+}
+
+impl Portless {
+    /// A connection that begins, or of which more is known.
+    pub fn update(&mut self, connection: &mut Connection) {
+        let unknown = connection.role == Role::Client && connection.tuple.lport == 0 && connection.tuple.rport != 0;
+        if !unknown {
+            self.leave(connection.portless.take());
+        } else if connection.portless.is_none() {
+            let destination = destination(&connection.tuple);
+            connection.portless = Some(destination);
+            *self.clients.entry(destination).or_default() += 1;
+        }
+    }
+
+    /// A connection that has ended.
+    pub fn end(&mut self, connection: &Connection) {
+        self.leave(connection.portless);
+    }
+
+    fn leave(&mut self, destination: Option<Destination>) {
+        let Some(destination) = destination else { return };
+        if let Some(count) = self.clients.get_mut(&destination) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&destination);
+            }
+        }
+        self.due = !self.waiting.is_empty();
+    }
+
+    /// Whether a packet that fits no connection may be one's whose port is not known.
+    pub fn concerns(&self, record: &DropRecord) -> bool {
+        let packet = &record.packet;
+        let answers = packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN | TCP_ACK || packet.tcp_flags & TCP_RST != 0;
+        answers
+            && packet.flow.protocol == IPPROTO_TCP
+            && packet.flow.flags & HAS_PORTS != 0
+            && matches!(Direction::from_number(record.direction), Direction::In | Direction::Unknown)
+            && self.clients.contains_key(&destination(&oriented(&packet.flow, record.netns, false)))
+    }
+
+    /// Keeps a drop; gives the oldest if there are too many.
+    pub fn wait(&mut self, record: &DropRecord) -> Option<Box<DropRecord>> {
+        self.waiting.push_back(Box::new(*record));
+        if self.waiting.len() > MOST_WAITING { self.waiting.pop_front() } else { None }
+    }
+
+    /// What waits, if there is something new to know.
+    pub fn due(&mut self) -> VecDeque<Box<DropRecord>> {
+        if !std::mem::take(&mut self.due) {
+            return VecDeque::new();
+        }
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// What still waits: nothing more will be known.
+    pub fn give_up(&mut self) -> VecDeque<Box<DropRecord>> {
+        self.clients.clear();
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+fn destination(tuple: &Tuple) -> Destination {
+    let (netns, _, rport, _, raddr) = plain(tuple);
+    (netns, raddr, rport)
+}
