@@ -79,9 +79,7 @@ fn every_drop_of_a_known_connection_has_its_owner() {
             known += count;
             *sources.entry(event["owner_source"].as_str().unwrap_or("?")).or_default() += count;
             let right = expected(event, &by_port).is_some_and(|pid| event["owner"]["pid"] == pid);
-            // Nobody knows the port of a client that still waits for its SYN-ACK: KNOWN_ISSUES.md.
-            let waits = event["tcp_flags"] == "S." && event["owner"].is_null() && event["conn"].is_null();
-            if !(right && event["conn"].is_string() || waits) {
+            if !(right && event["conn"].is_string()) {
                 wrong.push(event);
             }
         }

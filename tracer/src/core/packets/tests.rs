@@ -2,7 +2,8 @@
 
 use tracer_common::{
     drops::{
-        DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_RST, TCP_SYN,
+        DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_ACK, TCP_RST,
+        TCP_SYN,
     },
     packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
     record::{FLAG_FILTERED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R, Tuple},
@@ -303,4 +304,37 @@ fn without_reasons_a_reset_tells_that_nobody_was_there() {
     apply(Record::Drop(&drop(21, 1, &tuple(81, 7))));
     let (loss, refused) = (DropClass::Loss, DropClass::Refused);
     assert_eq!(classes.0, [loss, refused, loss, loss, loss, loss]);
+}
+
+#[test]
+fn an_answer_waits_for_the_port_of_the_client() {
+    let mut said = Said::default();
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
+    for id in [2, 3] {
+        let client = record(K::Connect, id, id, R::Client, 0, 5, tuple(0, 80));
+        core.apply(Input::Record(Record::Socket(K::Connect, &client)), &mut said);
+    }
+    let answer = |at, port| {
+        let mut drop = dropped(at, &tuple(port, 80), Direction::In);
+        drop.packet.tcp_flags = TCP_SYN | TCP_ACK;
+        drop
+    };
+    let drops = |said: &Said| said.0.iter().filter(|line| line.contains(" drop")).cloned().collect::<Vec<_>>();
+    for (at, port) in [(10, 5002), (11, 5003), (12, 5004)] {
+        core.apply(Input::Record(Record::Drop(&answer(at, port))), &mut said);
+    }
+    // From elsewhere nothing is expected.
+    core.apply(Input::Record(Record::Drop(&dropped(13, &tuple(9, 81), Direction::In))), &mut said);
+    assert_eq!(drops(&said).len(), 1, "{:?}", said.0);
+    let established = record(K::Established, 20, 2, R::Client, 0, 5, tuple(5002, 80));
+    core.apply(Input::Record(Record::Socket(K::Established, &established)), &mut said);
+    assert_eq!(drops(&said).len(), 2, "the other client may be whose the others are: {:?}", said.0);
+    // The kernel sends its SYN again, and so tells the port.
+    let again = SegmentRecord { id: 3, tcp_flags: TCP_SYN, tuple: tuple(5003, 80), ..reset(30, &tuple(5003, 80)) };
+    core.apply(Input::Record(Record::Segment(K::Retransmit, &again)), &mut said);
+    let expected =
+        ["13 drop 0 nobody unknown", "10 drop 1 5 connect", "11 drop 2 5 connect", "12 drop 0 nobody unknown"];
+    assert_eq!(drops(&said), expected);
+    assert_eq!(core.connections.values().map(|connection| connection.drops).sum::<u64>(), 2);
 }
