@@ -131,8 +131,7 @@ pub fn is_same(a: &Tuple, b: &Tuple) -> bool {
 
 type Plain = (u32, u16, u16, [u32; 4], [u32; 4]);
 
-/// The tuple with such an address as IPv4.
-pub fn plain(tuple: &Tuple) -> Plain {
+fn plain(tuple: &Tuple) -> Plain {
     let address = |words: [u32; 4]| match words {
         [0, 0, mark, last] if tuple.family == 6 && mark == 0xffff_u32.to_be() => [last, 0, 0, 0],
         words => words,
@@ -140,7 +139,8 @@ pub fn plain(tuple: &Tuple) -> Plain {
     (tuple.netns, tuple.lport, tuple.rport, address(tuple.laddr), address(tuple.raddr))
 }
 
-fn key(tuple: &Tuple) -> u64 {
+/// A hash of a tuple.
+pub fn key(tuple: &Tuple) -> u64 {
     let (netns, lport, rport, laddr, raddr) = plain(tuple);
     let mut key = u64::from(netns) << 32 | u64::from(lport) << 16 | u64::from(rport);
     for (local, remote) in laddr.into_iter().zip(raddr) {

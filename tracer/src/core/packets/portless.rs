@@ -14,7 +14,11 @@ use tracer_common::{
     record::Tuple,
 };
 
-use super::{super::connection::Connection, attribution::oriented, index::plain};
+use super::{
+    super::{connection::Connection, identity::IdentityHasher},
+    attribution::oriented,
+    index::key,
+};
 use crate::stream::Role;
 
 /// Drops that wait at the most; beyond that the oldest is told as it is.
@@ -22,14 +26,14 @@ const MOST_WAITING: usize = 256;
 
 const IPPROTO_TCP: u8 = 6;
 
-/// Namespace, address and port.
-pub type Destination = (u32, [u32; 4], u16);
+/// A hash of namespace, address and port: where two are equal, a drop waits longer than it must.
+pub type Destination = u64;
 
 /// See the module.
 #[derive(Default)]
 pub struct Portless {
     /// How many connections go there whose port is not known.
-    clients: HashMap<Destination, u32>,
+    clients: HashMap<Destination, u32, IdentityHasher>,
     waiting: VecDeque<Box<DropRecord>>,
     /// One of them has told its port, or has ended.
     due: bool,
@@ -97,6 +101,5 @@ impl Portless {
 }
 
 fn destination(tuple: &Tuple) -> Destination {
-    let (netns, _, rport, _, raddr) = plain(tuple);
-    (netns, raddr, rport)
+    key(&Tuple { laddr: [0; 4], lport: 0, ..*tuple })
 }
