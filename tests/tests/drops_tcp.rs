@@ -101,6 +101,33 @@ fn segments_outside_the_window_are_the_connections() {
 }
 
 #[test]
+fn the_close_counts_drops_that_are_folded() {
+    let (a, b) = Netns::pair();
+    let (from, to) = peers(false, 4020);
+    let agent = Agent::live(&["--event", "drop,accept,close"]);
+    let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
+    let client = a.within(|| TcpStream::connect(to).expect("it connects"));
+    let (server, _) = listener.accept().expect("it accepts");
+    let next = next_to_receive(&server);
+    let port = client.local_addr().expect("it has an address").port();
+    let raw = RawIp::open(&a, false);
+    let ack = Segment { flags: ACK, ..Segment::between(SocketAddr::new(from, port), to) };
+    let seq = next.wrapping_add(1 << 28);
+    for _ in 0..100 {
+        raw.send(&Segment { seq, ..ack });
+    }
+    // At once: within the second in which they are folded.
+    drop((server, client));
+    let close = wait(&agent, "close", |e| e["event"] == "close" && e["netns"] == b.inode() && e["role"] == "server");
+    assert_eq!(close["drops"], 100, "{close}");
+    let stream = agent.stop().stream;
+    let ours = stream.kind("drop").filter(|event| event["conn"] == close["conn"] && event["seq"] == seq);
+    let told: u64 = ours.map(|event| event["count"].as_u64().unwrap_or(1)).sum();
+    assert_eq!(told, 100, "each is told once");
+    drop(listener);
+}
+
+#[test]
 fn a_packet_of_a_time_wait_socket() {
     let (a, b) = Netns::pair();
     for v6 in [false, true] {

@@ -167,6 +167,9 @@ pub struct Fold {
     pub end: u64,
 }
 
+/// So many drops of one kind are told one by one in a second; the others are counted in a fold.
+pub const TOLD_OF_A_KIND: u64 = 8;
+
 /// Places for drops of one flow each.
 pub const FLOW_FOLDS: u32 = 512;
 /// Places for drops that are told by reason and location only, because there are too many flows.

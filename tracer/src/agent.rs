@@ -13,6 +13,7 @@ use tokio::{
 use tracer_common::{
     counter::Counter,
     decode::{Record, decode},
+    drops::TOLD_OF_A_KIND,
     record::RecordKind,
 };
 
@@ -580,6 +581,14 @@ fn release_before(
         && let Ok(record) = decode(bytes)
     {
         feed.release(Some(record.boot_ns()), core, root, sink);
+    }
+    // The kernel side may still be counting its last ones.
+    if closes
+        && let Ok(Record::Close(record)) = decode(bytes)
+        && core.drops_of(record.socket.state.id) >= TOLD_OF_A_KIND
+    {
+        feed.sweep_for_close();
+        feed.release(Some(record.socket.header.boot_ns), core, root, sink);
     }
 }
 

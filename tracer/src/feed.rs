@@ -25,6 +25,8 @@ use crate::{
 const MOST_WAITING: usize = 1 << 16;
 /// /proc is searched for the holders of a socket no more often than this: it takes a while.
 const SEARCH: Duration = Duration::from_secs(1);
+/// Folds are not read for the sake of a single connection more often than this: it takes a millisecond.
+const SWEEP: Duration = Duration::from_millis(50);
 
 enum Waiting {
     Drop(Box<DropRecord>),
@@ -49,6 +51,7 @@ pub struct PacketFeed {
     stacks: Option<Stacks>,
     waiting: VecDeque<Waiting>,
     searched: Option<Instant>,
+    swept: Option<Instant>,
 }
 
 impl std::fmt::Debug for PacketFeed {
@@ -61,7 +64,7 @@ impl PacketFeed {
     /// Nothing came yet.
     #[must_use]
     pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols, stacks: Option<Stacks>) -> Self {
-        Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), searched: None }
+        Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), searched: None, swept: None }
     }
 
     /// Whether there is room for more.
@@ -98,7 +101,23 @@ impl PacketFeed {
 
     /// Takes over what the kernel side has folded; `folded` is its count.
     pub fn sweep(&mut self, folded: u64) {
-        self.waiting.extend(self.folds.sweep(folded).into_iter().map(|record| Waiting::Drop(Box::new(record))));
+        self.take_folded(Some(folded));
+    }
+
+    /// The same before a connection that had many drops ends, unless it was done a moment ago.
+    pub fn sweep_for_close(&mut self) {
+        if self.swept.is_none_or(|last| last.elapsed() >= SWEEP) {
+            self.swept = Some(Instant::now());
+            self.take_folded(None);
+        }
+    }
+
+    /// In the order of time: what came out of the ring meanwhile may be later.
+    fn take_folded(&mut self, folded: Option<u64>) {
+        for record in self.folds.sweep(folded) {
+            let at = self.waiting.partition_point(|waiting| waiting.boot_ns() <= record.header.boot_ns);
+            self.waiting.insert(at, Waiting::Drop(Box::new(record)));
+        }
     }
 
     /// Whether a record waits.

@@ -5,7 +5,7 @@
 
 use tracer_common::{
     counter::Counter,
-    drops::{DROP_MIXED, DROP_STACK, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS},
+    drops::{DROP_MIXED, DROP_STACK, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS, TOLD_OF_A_KIND},
     packet::Packet,
     record::RecordKind,
     settings::WANT_STACKS,
@@ -27,8 +27,6 @@ use crate::{
 
 /// After this time the next one of its kind is told again.
 const INTERVAL_NS: u64 = 1_000_000_000;
-/// So many of one kind are told one by one in that time.
-const TOLD: u64 = 8;
 /// The time of which [`Settings::drops_told`](tracer_common::settings::Settings) speaks.
 const RATE_NS: u64 = 100_000_000;
 
@@ -59,7 +57,7 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
     let fold = unsafe { &mut *fold };
     let same = fold.hash == hash && fold.begin != 0;
     let goes_on = same && at.wrapping_sub(fold.since_ns) < INTERVAL_NS;
-    if goes_on && (fold.told >= TOLD || fold.count > 0) {
+    if goes_on && (fold.told >= TOLD_OF_A_KIND || fold.count > 0) {
         add(fold, at);
         return;
     }

@@ -81,12 +81,14 @@ impl Folds {
     }
 
     /// Hands out what was folded since the last time, oldest first. `folded` is the kernel side's
-    /// count: while it stands still there is nothing to read.
-    pub fn sweep(&mut self, folded: u64) -> Vec<DropRecord> {
-        if folded == self.folded {
-            return Vec::new();
+    /// count, if it is known: while it stands still there is nothing to read.
+    pub fn sweep(&mut self, folded: Option<u64>) -> Vec<DropRecord> {
+        if let Some(folded) = folded {
+            if folded == self.folded {
+                return Vec::new();
+            }
+            self.folded = folded;
         }
-        self.folded = folded;
         let Self { map, account, .. } = self;
         let mut records: Vec<DropRecord> = (0..FOLDS)
             .filter_map(|index| map.get(&index, 0).ok())

@@ -233,6 +233,12 @@ impl<G: Gate> Core<G> {
         }
     }
 
+    /// How many drops of a connection were told so far.
+    #[must_use]
+    pub fn drops_of(&self, id: u64) -> u64 {
+        self.connections.get(&id).map_or(0, |connection| connection.drops)
+    }
+
     /// What waited for a port, if one was told.
     pub(super) fn tell_portless(&mut self, sink: &mut dyn Sink) {
         for record in self.packets.portless.due() {
