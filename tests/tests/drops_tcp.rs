@@ -12,7 +12,9 @@ use tracer_tests::agent::Agent;
 use tracer_tests::drops::{ATTEMPT, address, attempt, drop_in, expect, is_ours, peers, symbol_is, wait};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
+use tracer_tests::scale;
 use tracer_tests::segment::{ACK, RawIp, SYN, Segment, next_to_receive};
+use tracer_tests::skip::{lacks, skip};
 
 #[test]
 fn a_closed_port_refuses() {
@@ -80,6 +82,9 @@ fn segments_that_are_not_right() {
 
 #[test]
 fn segments_outside_the_window_are_the_connections() {
+    if !reason::any() {
+        return skip(&lacks("drop reasons", "what a socket throws away itself passes no tracepoint"));
+    }
     let (a, b) = Netns::pair();
     for v6 in [false, true] {
         let (from, to) = peers(v6, 4016);
@@ -94,10 +99,21 @@ fn segments_outside_the_window_are_the_connections() {
         let ack = Segment { flags: ACK, ..Segment::between(SocketAddr::new(from, port), to) };
         let late = next.wrapping_sub(1000);
         let early = next.wrapping_add(1 << 28);
-        for (seq, reason) in [(late, "TCP_OLD_SEQUENCE"), (early, "TCP_INVALID_SEQUENCE")] {
+        // Until 6.6 there is one reason for both.
+        let old = if reason::exists("TCP_OLD_SEQUENCE") { "TCP_OLD_SEQUENCE" } else { "TCP_INVALID_SEQUENCE" };
+        for (seq, reason) in [(late, old), (early, "TCP_INVALID_SEQUENCE")] {
             raw.send(&Segment { seq, ..ack });
-            let event = drop_in(&agent, &b, reason, 4016);
-            expect(&event, &[("seq", seq.into()), ("tcp_flags", ".".into()), ("direction", "in".into())]);
+            let event = wait(&agent, reason, |e| e["event"] == "drop" && e["dport"] == 4016 && e["seq"] == seq);
+            let class = if reason == "TCP_OLD_SEQUENCE" { "noise" } else { "loss" };
+            expect(&event, &[("reason", reason.into()), ("class", class.into()), ("tcp_flags", ".".into())]);
+            if !reason::names_receivers() {
+                // The packet has lost its device by then (KNOWN_ISSUES.md).
+                let keys = ["netns", "iface", "conn", "owner", "lport"];
+                expect(&event, &keys.map(|key| (key, Value::Null)));
+                expect(&event, &[("owner_source", "unknown".into()), ("saddr", from.to_string().into())]);
+                continue;
+            }
+            expect(&event, &[("netns", b.inode().into()), ("direction", "in".into())]);
             expect(&event, &[("conn", accept["conn"].clone()), ("role", "server".into()), ("lport", 4016.into())]);
             expect(&event, &[("rport", port.into()), ("raddr", from.to_string().into())]);
             symbol_is(&event, &["tcp_validate_incoming"]);
@@ -154,7 +170,9 @@ fn a_packet_of_a_request_socket_is_the_listeners() {
         let ack = (answer["seq"].as_u64().expect("a number") as u32).wrapping_add(1);
         // Right but for its place, which is far outside the window.
         raw.send(&Segment { flags: ACK, seq: 1001 + (1 << 28), ack, ..syn });
-        let event = drop_in(&agent, &b, "TCP_OVERWINDOW", 4018);
+        // Older kernels have this reason, but not for requests.
+        let reason = if reason::exists("TCP_LISTEN_OVERFLOW") { "TCP_OVERWINDOW" } else { "NOT_SPECIFIED" };
+        let event = drop_in(&agent, &b, reason, 4018);
         expect(&event, &[("class", "loss".into()), ("role", "listener".into()), ("lport", 4018.into())]);
         expect(&event, &[("direction", "in".into()), ("sport", 4321.into()), ("saddr", from.to_string().into())]);
         expect(&event, &[("tcp_flags", ".".into()), ("iface", "wire".into())]);
@@ -176,15 +194,20 @@ fn a_flood_of_syns_is_the_listeners() {
         let (from, to) = peers(v6, 4019);
         let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
         let raw = RawIp::open(&a, v6);
-        for port in 20_000..24_000 {
+        // On a slow machine a ring may be full for a moment.
+        let syns = scale::load(4000, 400) as u16;
+        for port in 20_000..20_000 + syns {
             raw.send(&Segment { flags: SYN, ..Segment::between(SocketAddr::new(from, port), to) });
         }
         let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
         expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4019.into())]);
         is_ours(&again);
         raw.send(&Segment { flags: ACK, seq: 5, ack: 5, ..Segment::between(SocketAddr::new(from, 3000), to) });
-        let event = drop_in(&agent, &b, "TCP_FLAGS", 4019);
-        expect(&event, &[("class", "noise".into()), ("tcp_flags", ".".into()), ("sport", 3000.into())]);
+        // Older kernels have this reason, but not for what they answer with an RST.
+        let reason = if reason::exists("TCP_INVALID_SYN") { "TCP_FLAGS" } else { "NOT_SPECIFIED" };
+        let event = drop_in(&agent, &b, reason, 4019);
+        assert_class(&event, "noise", "loss");
+        expect(&event, &[("tcp_flags", ".".into()), ("sport", 3000.into())]);
         symbol_is(&event, &[if v6 { "tcp_v6_do_rcv" } else { "tcp_v4_do_rcv" }]);
         expect(&event, &[("role", "listener".into()), ("lport", 4019.into())]);
         is_ours(&event);
