@@ -11,7 +11,10 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::drops::{ATTEMPT, address, attempt, drop_in, expect, is_ours, peers, symbol_is, wait};
 use tracer_tests::netns::Netns;
+use tracer_tests::reason::{self, assert_class};
+use tracer_tests::scale;
 use tracer_tests::segment::{ACK, RawIp, SYN, Segment, next_to_receive};
+use tracer_tests::skip::{lacks, skip};
 
 #[test]
 fn a_closed_port_refuses() {
@@ -33,16 +36,17 @@ fn a_closed_port_refuses() {
                 ("conn", Value::Null),
             ],
         );
-        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
         let sent = wait(&agent, "reset that is sent", |e| e["event"] == "reset" && e["netns"] == b.inode());
         expect(&sent, &[("direction", "sent".into()), ("lport", 4005.into()), ("rport", event["sport"].clone())]);
-        expect(&sent, &[("reason", "NO_SOCKET".into()), ("owner", Value::Null)]);
+        expect(&sent, &[("reason", reason::of_reset("NO_SOCKET")), ("owner", Value::Null)]);
         let received = wait(&agent, "reset that is received", |e| e["event"] == "reset" && e["netns"] == a.inode());
         expect(&received, &[("direction", "received".into()), ("role", "client".into())]);
         expect(&received, &[("lport", event["sport"].clone())]);
         is_ours(&received);
         let ended = agent.stop();
-        assert!(ended.stream.summary()["drops"]["NO_SOCKET"].as_u64() >= Some(1), "{}", ended.stream.summary());
+        let cause = event["reason"].as_str().or(event["symbol"].as_str()).expect("a cause");
+        assert!(ended.stream.summary()["drops"][cause].as_u64() >= Some(1), "{}", ended.stream.summary());
     }
 }
 
@@ -59,13 +63,18 @@ fn segments_that_are_not_right() {
         let event = drop_in(&agent, &b, "TCP_CSUM", 4010);
         expect(&event, &[("class", "loss".into()), ("tcp_flags", "S".into()), ("seq", 0x0102_0304.into())]);
         expect(&event, &[("sport", 1234.into()), ("direction", "in".into()), ("saddr", from.to_string().into())]);
-        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
+        if !reason::any() {
+            // What a socket throws away itself passes no tracepoint there (KNOWN_ISSUES.md).
+            continue;
+        }
         // Neither SYN nor ACK nor RST means nothing to a listener.
         raw.send(&Segment { flags: 0, ..syn });
         let event = drop_in(&agent, &b, "TCP_FLAGS", 4010);
-        expect(&event, &[("class", "noise".into()), ("tcp_flags", "none".into()), ("role", "listener".into())]);
+        assert_class(&event, "noise", "loss");
+        expect(&event, &[("tcp_flags", "none".into()), ("role", "listener".into())]);
         expect(&event, &[("lport", 4010.into()), ("sport", 1234.into()), ("daddr", to.ip().to_string().into())]);
-        symbol_is(&event, "tcp_rcv_state_process");
+        symbol_is(&event, &["tcp_rcv_state_process"]);
         is_ours(&event);
         drop(listener);
     }
@@ -73,6 +82,9 @@ fn segments_that_are_not_right() {
 
 #[test]
 fn segments_outside_the_window_are_the_connections() {
+    if !reason::any() {
+        return skip(&lacks("drop reasons", "what a socket throws away itself passes no tracepoint"));
+    }
     let (a, b) = Netns::pair();
     for v6 in [false, true] {
         let (from, to) = peers(v6, 4016);
@@ -87,13 +99,24 @@ fn segments_outside_the_window_are_the_connections() {
         let ack = Segment { flags: ACK, ..Segment::between(SocketAddr::new(from, port), to) };
         let late = next.wrapping_sub(1000);
         let early = next.wrapping_add(1 << 28);
-        for (seq, reason) in [(late, "TCP_OLD_SEQUENCE"), (early, "TCP_INVALID_SEQUENCE")] {
+        // Until 6.6 there is one reason for both.
+        let old = if reason::exists("TCP_OLD_SEQUENCE") { "TCP_OLD_SEQUENCE" } else { "TCP_INVALID_SEQUENCE" };
+        for (seq, reason) in [(late, old), (early, "TCP_INVALID_SEQUENCE")] {
             raw.send(&Segment { seq, ..ack });
-            let event = drop_in(&agent, &b, reason, 4016);
-            expect(&event, &[("seq", seq.into()), ("tcp_flags", ".".into()), ("direction", "in".into())]);
+            let event = wait(&agent, reason, |e| e["event"] == "drop" && e["dport"] == 4016 && e["seq"] == seq);
+            let class = if reason == "TCP_OLD_SEQUENCE" { "noise" } else { "loss" };
+            expect(&event, &[("reason", reason.into()), ("class", class.into()), ("tcp_flags", ".".into())]);
+            if !reason::names_receivers() {
+                // The packet has lost its device by then (KNOWN_ISSUES.md).
+                let keys = ["netns", "iface", "conn", "owner", "lport"];
+                expect(&event, &keys.map(|key| (key, Value::Null)));
+                expect(&event, &[("owner_source", "unknown".into()), ("saddr", from.to_string().into())]);
+                continue;
+            }
+            expect(&event, &[("netns", b.inode().into()), ("direction", "in".into())]);
             expect(&event, &[("conn", accept["conn"].clone()), ("role", "server".into()), ("lport", 4016.into())]);
             expect(&event, &[("rport", port.into()), ("raddr", from.to_string().into())]);
-            symbol_is(&event, "tcp_validate_incoming");
+            symbol_is(&event, &["tcp_validate_incoming"]);
             is_ours(&event);
         }
         drop((listener, client, server));
@@ -151,7 +174,7 @@ fn a_packet_of_a_time_wait_socket() {
         let event = drop_in(&agent, &a, "NOT_SPECIFIED", local.port());
         expect(&event, &[("conn", close["conn"].clone()), ("role", "client".into()), ("direction", "in".into())]);
         expect(&event, &[("laddr", from.to_string().into()), ("lport", local.port().into()), ("rport", 4017.into())]);
-        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
         is_ours(&event);
         drop(listener);
     }
@@ -174,11 +197,13 @@ fn a_packet_of_a_request_socket_is_the_listeners() {
         let ack = (answer["seq"].as_u64().expect("a number") as u32).wrapping_add(1);
         // Right but for its place, which is far outside the window.
         raw.send(&Segment { flags: ACK, seq: 1001 + (1 << 28), ack, ..syn });
-        let event = drop_in(&agent, &b, "TCP_OVERWINDOW", 4018);
+        // Older kernels have this reason, but not for requests.
+        let reason = if reason::exists("TCP_LISTEN_OVERFLOW") { "TCP_OVERWINDOW" } else { "NOT_SPECIFIED" };
+        let event = drop_in(&agent, &b, reason, 4018);
         expect(&event, &[("class", "loss".into()), ("role", "listener".into()), ("lport", 4018.into())]);
         expect(&event, &[("direction", "in".into()), ("sport", 4321.into()), ("saddr", from.to_string().into())]);
         expect(&event, &[("tcp_flags", ".".into()), ("iface", "wire".into())]);
-        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
         is_ours(&event);
         drop(listener);
     }
@@ -196,16 +221,21 @@ fn a_flood_of_syns_is_the_listeners() {
         let (from, to) = peers(v6, 4019);
         let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
         let raw = RawIp::open(&a, v6);
-        for port in 20_000..24_000 {
+        // On a slow machine a ring may be full for a moment.
+        let syns = scale::load(4000, 400) as u16;
+        for port in 20_000..20_000 + syns {
             raw.send(&Segment { flags: SYN, ..Segment::between(SocketAddr::new(from, port), to) });
         }
         let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
         expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4019.into())]);
         is_ours(&again);
         raw.send(&Segment { flags: ACK, seq: 5, ack: 5, ..Segment::between(SocketAddr::new(from, 3000), to) });
-        let event = drop_in(&agent, &b, "TCP_FLAGS", 4019);
-        expect(&event, &[("class", "noise".into()), ("tcp_flags", ".".into()), ("sport", 3000.into())]);
-        symbol_is(&event, if v6 { "tcp_v6_do_rcv" } else { "tcp_v4_do_rcv" });
+        // Older kernels have this reason, but not for what they answer with an RST.
+        let reason = if reason::exists("TCP_INVALID_SYN") { "TCP_FLAGS" } else { "NOT_SPECIFIED" };
+        let event = drop_in(&agent, &b, reason, 4019);
+        assert_class(&event, "noise", "loss");
+        expect(&event, &[("tcp_flags", ".".into()), ("sport", 3000.into())]);
+        symbol_is(&event, &[if v6 { "tcp_v6_do_rcv" } else { "tcp_v4_do_rcv" }]);
         expect(&event, &[("role", "listener".into()), ("lport", 4019.into())]);
         is_ours(&event);
         let stream = agent.stop().stream;
@@ -236,10 +266,13 @@ fn a_full_accept_queue_is_the_listeners() {
         for mut client in clients.iter().flatten() {
             client.write_all(b"data").expect("it is sent");
         }
-        let event = drop_in(&agent, &b, "TCP_LISTEN_OVERFLOW", 4011);
-        expect(&event, &[("class", "loss".into()), ("tcp_flags", "P.".into()), ("role", "listener".into())]);
+        let event = wait(&agent, "drop of data", |event| {
+            event["event"] == "drop" && event["netns"] == b.inode() && event["tcp_flags"] == "P."
+        });
+        assert!(reason::is(&event, "TCP_LISTEN_OVERFLOW"), "{event}");
+        expect(&event, &[("class", "loss".into()), ("role", "listener".into())]);
         expect(&event, &[("lport", 4011.into()), ("direction", "in".into()), ("saddr", from.to_string().into())]);
-        symbol_is(&event, if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" });
+        symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
         is_ours(&event);
         drop((listener, earlier, clients));
     }

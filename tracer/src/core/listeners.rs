@@ -42,22 +42,24 @@ impl Listeners {
     /// nothing tells which of them it was.
     #[must_use]
     pub fn owner(&self, child: &Tuple) -> Option<&Rc<Owner>> {
-        let (first, mut others) = self.candidates(child)?;
+        let (first, mut others) = self.candidates(child, child.netns == 0)?;
         others.all(|other| other.owner.pid == first.owner.pid).then_some(&first.owner)
     }
 
-    /// The number of the only listener that a packet to this tuple's local end can be for.
+    /// The number of the only listener that a packet to this tuple's local end can be for. A packet of an
+    /// unknown namespace is for none that is known: a listener elsewhere may have the same port.
     #[must_use]
     pub fn find(&self, child: &Tuple) -> Option<u64> {
-        let (only, mut others) = self.candidates(child)?;
+        let (only, mut others) = self.candidates(child, false)?;
         others.next().is_none().then_some(only.id)
     }
 
-    /// The first one and the others. An exact address goes before any; a socket of IPv6 takes IPv4, too.
-    fn candidates(&self, child: &Tuple) -> Option<(&Listener, impl Iterator<Item = &Listener>)> {
+    /// The first one and the others, in the child's namespace or `anywhere`. An exact address goes before
+    /// any; a socket of IPv6 takes IPv4, too.
+    fn candidates(&self, child: &Tuple, anywhere: bool) -> Option<(&Listener, impl Iterator<Item = &Listener>)> {
         let (netns, port) = (child.netns, child.lport);
-        let anywhere = (netns == 0).then(|| self.by_port.iter().filter(move |((_, known), _)| *known == port));
-        let here = self.by_port.get(&(netns, port)).filter(|_| netns != 0);
+        let here = self.by_port.get(&(netns, port)).filter(|_| !anywhere);
+        let anywhere = anywhere.then(|| self.by_port.iter().filter(move |((_, known), _)| *known == port));
         let list = anywhere.into_iter().flatten().flat_map(|(_, list)| list).chain(here.into_iter().flatten());
         [(child.family, child.laddr), (child.family, [0; 4]), (6, [0; 4])].into_iter().find_map(|(family, laddr)| {
             let mut fitting = list.clone().filter(move |known| known.family == family && known.laddr == laddr);

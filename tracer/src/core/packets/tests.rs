@@ -113,6 +113,7 @@ fn the_best_evidence_counts() {
         to_listener,
         by_socket,
         stale,
+        dropped(23, &Tuple { netns: 0, ..tuple(80, 6000) }, Direction::In),
         dropped(60, &near, Direction::In),
         dropped(61, &tuple(81, 6000), Direction::In),
     ];
@@ -123,6 +124,8 @@ fn the_best_evidence_counts() {
         "21 drop 2 5 connect",
         // The socket belongs to another connection by now.
         "22 drop 0 nobody unknown",
+        // In another namespace, for all that is known.
+        "23 drop 0 nobody unknown",
         "50 close closed_remote 2 5 connect",
         // Of one that has ended.
         "60 drop 2 5 connect",
