@@ -7,10 +7,10 @@
 //! one writer at a time. One that is left (of a call that came while the second program was at work) is
 //! found again when the first one is next called for a socket at that address.
 //!
-//! From 7.0 on (a46023d5616e) another task may come in between, too, and a task may go to another CPU
-//! between the two programs. There the second one does only what is called while the first one says
-//! that it is at work. On the few instructions before and after that a call stays missed, and is
-//! counted: the misses of the first one, less what was taken over.
+//! From 7.0 on another task may come in between, too, and a task may go to another CPU between the two
+//! programs, where there is no note. There the second one does only what is called while the first one
+//! says that it is at work: on the few instructions before and after that a call stays missed, and is
+//! counted (the misses of the first one, less what was taken over).
 
 use tracer_common::counter::Counter;
 
@@ -53,8 +53,9 @@ pub fn begin(sk: u64) {
     unsafe {
         if setting!(tracepoints_preemptible) != 0 {
             core::ptr::write_volatile(&raw mut (*underway).at_work, 1);
-        } else if started() {
-            // Both programs are attached from then on.
+        }
+        // Both programs are attached from then on.
+        if started() {
             note(underway, sk);
         }
     }
@@ -78,12 +79,10 @@ pub fn takes_over(sk: u64) -> bool {
     let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own place.
     let takes_over = unsafe {
-        if setting!(tracepoints_preemptible) != 0 {
-            core::ptr::read_volatile(&raw const (*underway).at_work) != 0
-        } else {
-            !take_note(underway, sk)
-        }
-    } && settled();
+        !take_note(underway, sk)
+            && (setting!(tracepoints_preemptible) == 0 || core::ptr::read_volatile(&raw const (*underway).at_work) != 0)
+            && settled()
+    };
     if takes_over {
         count(Counter::TakenOver);
     }
