@@ -7,10 +7,9 @@
 //! one writer at a time. One that is left (of a call that came while the second program was at work) is
 //! found again when the first one is next called for a socket at that address.
 //!
-//! From 7.0 on another task may come in between, too, and a task may go to another CPU between the two
-//! programs, where there is no note. There the second one does only what is called while the first one
-//! says that it is at work: on the few instructions before and after that a call stays missed, and is
-//! counted (the misses of the first one, less what was taken over).
+//! From 7.0 on tracepoints may be preempted: a task may go to another CPU between the two programs, where
+//! there is no note, and what was done would be done again. There the second one does nothing: what the
+//! first one misses stays missed, and is counted.
 
 use tracer_common::counter::Counter;
 
@@ -40,49 +39,28 @@ pub struct Underway {
     /// For addresses that are to become numbers, one for each program: the verifier forbids arithmetic
     /// on pointers.
     address: [u64; 2],
-    /// 1 while the first program is at work.
-    at_work: u32,
-    reserved: u32,
 }
 
 /// The first program begins with the socket at `sk`.
 #[inline(always)]
 pub fn begin(sk: u64) {
     let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's own place.
-    unsafe {
-        if setting!(tracepoints_preemptible) != 0 {
-            core::ptr::write_volatile(&raw mut (*underway).at_work, 1);
-        }
-        // Both programs are attached from then on.
-        if started() {
-            note(underway, sk);
-        }
-    }
-}
-
-/// The first program has ended.
-#[inline(always)]
-pub fn end() {
-    if setting!(tracepoints_preemptible) == 0 {
-        return;
-    }
-    if let Some(underway) = UNDERWAY.get_ptr_mut(0) {
+    // Both programs are attached from then on.
+    if setting!(tracepoints_preemptible) == 0 && started() {
         // SAFETY: this CPU's own place.
-        unsafe { core::ptr::write_volatile(&raw mut (*underway).at_work, 0) };
+        unsafe { note(underway, sk) };
     }
 }
 
 /// Whether the second program has to do it.
 #[inline(always)]
 pub fn takes_over(sk: u64) -> bool {
+    if setting!(tracepoints_preemptible) != 0 {
+        return false;
+    }
     let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own place.
-    let takes_over = unsafe {
-        !take_note(underway, sk)
-            && (setting!(tracepoints_preemptible) == 0 || core::ptr::read_volatile(&raw const (*underway).at_work) != 0)
-            && settled()
-    };
+    let takes_over = unsafe { !take_note(underway, sk) } && settled();
     if takes_over {
         count(Counter::TakenOver);
     }

@@ -24,7 +24,6 @@ pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
     if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
         transition(sock, old as u8, new as u8);
     }
-    lane::end();
     0
 }
 
