@@ -108,7 +108,7 @@ fn segments_outside_the_window_are_the_connections() {
             expect(&event, &[("reason", reason.into()), ("class", class.into()), ("tcp_flags", ".".into())]);
             if !reason::names_receivers() {
                 // The packet has lost its device by then (KNOWN_ISSUES.md).
-                let keys = ["netns", "iface", "conn", "owner", "lport"];
+                let keys = ["netns", "iface", "conn", "owner"];
                 expect(&event, &keys.map(|key| (key, Value::Null)));
                 expect(&event, &[("owner_source", "unknown".into()), ("saddr", from.to_string().into())]);
                 continue;
