@@ -8,14 +8,13 @@
 //!
 //! From 7.0 on (a46023d5616e) another task may come in between, too, and a task may go to another CPU
 //! between the two programs. There the second one does only what is called while the first one says
-//! that it is at work, which another task's may be by then: so the first one also marks at its end what
-//! it has done. On the few instructions before and after that a call stays missed, and is counted: the
-//! misses of the first one, less what was taken over.
+//! that it is at work. On the few instructions before and after that a call stays missed, and is
+//! counted: the misses of the first one, less what was taken over.
 
 use tracer_common::counter::Counter;
 
 use crate::{
-    maps::{DONE, UNDERWAY, count, settled, started},
+    maps::{UNDERWAY, count, settled, started},
     setting,
 };
 
@@ -30,9 +29,6 @@ pub enum Lane {
 /// Notes. A softirq within a task is two; the others are of what came while the second program was at
 /// work, was not run for them, and did not take them away: it is not looked for then either.
 const NOTES: u32 = 8;
-
-/// Marks of what was done, by socket. The one that another socket has overwritten is missing.
-pub const MARKS: u32 = 1024;
 
 /// What is under way on one CPU.
 #[repr(C)]
@@ -64,15 +60,11 @@ pub fn begin(sk: u64) {
     }
 }
 
-/// The first program has ended with the socket at `sk`, which goes into the state `new`.
+/// The first program has ended.
 #[inline(always)]
-pub fn end(sk: u64, new: u8) {
+pub fn end() {
     if setting!(tracepoints_preemptible) == 0 {
         return;
-    }
-    if let Some(mark) = DONE.get_ptr_mut(place(sk)) {
-        // SAFETY: a live map value. Others may write to it: then the mark is theirs, and whole.
-        unsafe { core::ptr::write_volatile(mark, sk | u64::from(new)) };
     }
     if let Some(underway) = UNDERWAY.get_ptr_mut(0) {
         // SAFETY: this CPU's own place.
@@ -80,36 +72,14 @@ pub fn end(sk: u64, new: u8) {
     }
 }
 
-/// Where the mark of the socket at `sk` is.
-#[inline(always)]
-const fn place(sk: u64) -> u32 {
-    (sk.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 % MARKS
-}
-
-/// Whether the first program has marked this as done; takes the mark away. On whichever CPU: all
-/// transitions of a socket are made under its lock.
-#[inline(always)]
-fn take_mark(sk: u64, new: u8) -> bool {
-    let Some(mark) = DONE.get_ptr_mut(place(sk)) else { return false };
-    // SAFETY: as in `end`.
-    unsafe {
-        // Sockets lie at multiples of their alignment, above the number of any state.
-        let done = core::ptr::read_volatile(mark) == sk | u64::from(new);
-        if done {
-            core::ptr::write_volatile(mark, 0);
-        }
-        done
-    }
-}
-
 /// Whether the second program has to do it.
 #[inline(always)]
-pub fn takes_over(sk: u64, new: u8) -> bool {
+pub fn takes_over(sk: u64) -> bool {
     let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own place.
     let takes_over = unsafe {
         if setting!(tracepoints_preemptible) != 0 {
-            !take_mark(sk, new) && core::ptr::read_volatile(&raw const (*underway).at_work) != 0
+            core::ptr::read_volatile(&raw const (*underway).at_work) != 0
         } else {
             !take_note(underway, sk)
         }

@@ -1,9 +1,6 @@
 //! Every map.
 
-use crate::{
-    drops::Scratch,
-    lane::{MARKS, Underway},
-};
+use crate::{drops::Scratch, lane::Underway};
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
@@ -67,10 +64,6 @@ pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(16, 0);
 /// Which sockets a CPU is at; see [`crate::lane`].
 #[map]
 pub static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
-
-/// What the first program has done, where tracepoints may be preempted; see [`crate::lane`].
-#[map]
-pub static DONE: Array<u64> = Array::with_max_entries(MARKS, 0);
 
 /// Processes of `FILTER_PID`.
 #[map]

@@ -24,17 +24,17 @@ pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
     if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
         transition(sock, old as u8, new as u8);
     }
-    lane::end(ctx.arg(0), new as u8);
+    lane::end();
     0
 }
 
 /// The same once more; see [`lane`].
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state_again__btf(ctx: BtfTracePointContext) -> i32 {
-    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    if !lane::takes_over(ctx.arg(0), new as u8) {
+    if !lane::takes_over(ctx.arg(0)) {
         return 0;
     }
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
     // SAFETY: as above.
     if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::Second) } {
         transition(sock, old as u8, new as u8);
