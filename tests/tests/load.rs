@@ -151,6 +151,18 @@ fn tiny_ring_counts_exactly() {
     assert_eq!(told, lost, "the `lost` events add up to the summary's account");
 }
 
+/// The first closes of connections that are not as the churn makes them.
+fn odd(closes: &[Value]) -> Vec<&Value> {
+    let whole = |close: &Value| match close["role"].as_str() {
+        Some("client") => {
+            close["verdict"] == "reset_local" && (&close["tx_bytes"], &close["rx_bytes"]) == (&64.into(), &64.into())
+        }
+        Some("server") => close["verdict"] == "reset_remote" && close["rx_bytes"] == 64,
+        role => role == Some("listener"),
+    };
+    closes.iter().filter(|close| close["incomplete"] == true || !whole(close)).take(20).collect()
+}
+
 /// With packets steered to the other CPU (RPS) its softirq comes in between whatever runs there, the tracer's
 /// own programs too: the kernel does not run a program that it would interrupt with itself.
 #[test]
@@ -185,7 +197,7 @@ fn what_one_program_misses_the_other_takes_over() {
     let mut missing = 0;
     for (kind, due) in [("listen", 1), ("connect", n), ("established", 2 * n), ("accept", n), ("close", 2 * n + 1)] {
         let count = said.kinds.get(kind).copied().unwrap_or_default();
-        assert!(count <= due, "{count} of {due} {kind}");
+        assert!(count <= due, "{count} of {due} {kind}; not as they were made: {:#?}", odd(&said.closes));
         missing += due - count;
     }
     // A socket whose connect or listen was missed is one that is older than the trace: its ESTABLISHED

@@ -4,7 +4,8 @@
 use super::version::Version;
 
 /// A test, the first kernel (major, minor) on which it may fail, and why. They need not fail each time.
-const KNOWN: [(&str, (u64, u64), &str); 6] = [
+const KNOWN: [(&str, (u64, u64), &str); 7] = [
+    ("drops_owner::every_drop_of_a_known_connection_has_its_owner", PREEMPTIBLE, PREEMPTED),
     ("load::load_200k", PREEMPTIBLE, PREEMPTED),
     ("load::tiny_ring_counts_exactly", PREEMPTIBLE, PREEMPTED),
     ("owner::short_lived_processes", PREEMPTIBLE, PREEMPTED),
