@@ -185,8 +185,11 @@ fn what_one_program_misses_the_other_takes_over() {
     let all: u64 = missed.values().sum();
     let lost = said.summary["lost"]["missed"].as_u64().unwrap_or_default();
     println!("missed by one program {missed:?}, by both {lost}");
-    // Where the kernel has skipped many, most were taken over.
-    if let Some(first) = missed.get("set_state__btf").filter(|first| **first > 200) {
+    // Where the kernel has skipped many, most were taken over; from 7.0 on none may be.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel tells its release");
+    let preemptible =
+        release.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 7);
+    if let Some(first) = missed.get("set_state__btf").filter(|first| **first > 200 && !preemptible) {
         assert!(all - lost > first / 2, "{missed:?}, {lost} by both");
     }
     // What is missing is counted, and nothing is told twice.
@@ -194,11 +197,15 @@ fn what_one_program_misses_the_other_takes_over() {
     for close in &said.closes {
         assert!(conns.insert(close["conn"].as_str().expect("a conn")), "closed twice: {close}");
     }
+    // One whose ESTABLISHED nobody saw may be closed while accept() is about to learn of it: then its end is
+    // told once more when it is destroyed. Such are no connections of the two programs.
+    let late = said.closes.iter().filter(|close| close["preexisting"] == true && close["role"] == "server").count();
     let mut missing = 0;
     for (kind, due) in [("listen", 1), ("connect", n), ("established", 2 * n), ("accept", n), ("close", 2 * n + 1)] {
         let count = said.kinds.get(kind).copied().unwrap_or_default();
-        assert!(count <= due, "{count} of {due} {kind}; not as they were made: {:#?}", odd(&said.closes));
-        missing += due - count;
+        let room = if kind == "close" { late as u64 } else { 0 };
+        assert!(count <= due + room, "{count} of {due} {kind}; not as they were made: {:#?}", odd(&said.closes));
+        missing += due.saturating_sub(count);
     }
     // A socket whose connect or listen was missed is one that is older than the trace: its ESTABLISHED
     // is told as `open`. And a kernel may keep what happens on top of some task from all tracing, perf's
