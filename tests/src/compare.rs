@@ -79,7 +79,7 @@ fn check(fact: &Fact, events: &[&Value], wrong: &mut Vec<String>) {
             Some("established") if fact.role == "client" && !event["connect_us"].is_u64() => {
                 wrong.push(format!("established of a client has connect_us: {}", brief(event)));
             }
-            Some("accept") if !event["accept_wait_us"].is_u64() && !fact.any_order => {
+            Some("accept") if !event["accept_wait_us"].is_u64() && !fact.any_order && !overtakes(events) => {
                 wrong.push(format!("accept has accept_wait_us: {}", brief(event)));
             }
             _ => {}
@@ -87,8 +87,21 @@ fn check(fact: &Fact, events: &[&Value], wrong: &mut Vec<String>) {
     }
 }
 
+/// A child is in its listener's queue before it is `ESTABLISHED`: accept() may return it on another CPU before
+/// the transition, and did so 0.1 ms before on an emulated one.
+fn overtakes(events: &[&Value]) -> bool {
+    let place = |kind: &str| events.iter().position(|event| event["event"] == kind);
+    place("accept").zip(place("established")).is_some_and(|(accept, established)| accept < established)
+}
+
 fn check_kinds(fact: &Fact, events: &[&Value], wrong: &mut Vec<String>) {
-    let came: Vec<_> = events.iter().filter_map(|e| e["event"].as_str()).filter(|kind| !ASIDE.contains(kind)).collect();
+    let mut came: Vec<_> =
+        events.iter().filter_map(|e| e["event"].as_str()).filter(|kind| !ASIDE.contains(kind)).collect();
+    if overtakes(events)
+        && let Some(accept) = came.windows(2).position(|pair| pair == ["accept", "established"])
+    {
+        came.swap(accept, accept + 1);
+    }
     let mut due: Vec<&str> = [
         ("listen", fact.listen),
         ("open", fact.open.is_some()),
