@@ -231,7 +231,8 @@ fn a_flood_of_syns_is_the_listeners() {
         is_ours(&again);
         raw.send(&Segment { flags: ACK, seq: 5, ack: 5, ..Segment::between(SocketAddr::new(from, 3000), to) });
         let event = wait(&agent, "drop of the ACK", |e| {
-            e["event"] == "drop" && e["netns"] == b.inode() && e["sport"] == 3000 && e["dport"] == 4019
+            let here = e["netns"] == b.inode() || e["netns"].is_null() && !reason::names_receivers();
+            e["event"] == "drop" && here && e["sport"] == 3000 && e["dport"] == 4019
         });
         // Until some version before 6.10 kernels have this reason, but not for what they answer with an RST.
         let older = reason::of_reset("NO_SOCKET").is_null();
@@ -239,8 +240,13 @@ fn a_flood_of_syns_is_the_listeners() {
         assert_class(&event, "noise", "loss");
         expect(&event, &[("tcp_flags", ".".into()), ("sport", 3000.into())]);
         symbol_is(&event, &[if v6 { "tcp_v6_do_rcv" } else { "tcp_v4_do_rcv" }]);
-        expect(&event, &[("role", "listener".into()), ("lport", 4019.into())]);
-        is_ours(&event);
+        // Before 6.12 nothing tells whose it was (KNOWN_ISSUES.md).
+        if event["netns"].is_null() {
+            expect(&event, &[("owner", Value::Null), ("conn", Value::Null)]);
+        } else {
+            expect(&event, &[("role", "listener".into()), ("lport", 4019.into())]);
+            is_ours(&event);
+        }
         let stream = agent.stop().stream;
         assert_eq!(stream.lost(), 0, "{}", stream.summary());
         drop(listener);
