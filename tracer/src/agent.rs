@@ -577,18 +577,18 @@ fn release_before(
     if closes && feed.has_room() {
         feed.drain(undecoded);
     }
-    if feed.is_waiting()
-        && let Ok(record) = decode(bytes)
-    {
-        feed.release(Some(record.boot_ns()), core, root, sink);
+    if !closes && !feed.is_waiting() {
+        return;
     }
+    let Ok(record) = decode(bytes) else { return };
+    let until = Some(record.boot_ns());
+    feed.release(until, core, root, sink);
     // The kernel side may still be counting its last ones.
-    if closes
-        && let Ok(Record::Close(record)) = decode(bytes)
-        && core.drops_of(record.socket.state.id) >= TOLD_OF_A_KIND
+    if let Record::Close(close) = record
+        && core.drops_of(close.socket.state.id) >= TOLD_OF_A_KIND
     {
         feed.sweep_for_close();
-        feed.release(Some(record.socket.header.boot_ns), core, root, sink);
+        feed.release(until, core, root, sink);
     }
 }
 

@@ -136,7 +136,6 @@ impl Kernel {
     }
 
     fn load_once(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
-        // No BTF for the loader itself: there is nothing in the object to relocate by it.
         let stacks = plan.settings.wants & WANT_STACKS != 0;
         let frames = stacks.then(|| stacks::frames(Path::new(SYSCTLS)));
         let object = object(MapForms { on_demand: plan.maps_on_demand, frames })?;
@@ -148,6 +147,7 @@ impl Kernel {
             loader.map_max_entries("SOCKETS", sockets);
         }
         let level = debug_log::level();
+        // No BTF for the loader itself: there is nothing in the object to relocate by it.
         let mut ebpf = loader
             .btf(None)
             .override_global(aya_log::LEVEL, &level, false)
