@@ -8,7 +8,7 @@
 //! found again when the first one is next called for a socket at that address.
 //!
 //! From 7.0 on tracepoints may be preempted: a task may go to another CPU between the two programs, where
-//! there is no note, and what was done would be done again. There the second one does nothing: what the
+//! there is no note, and what was done would be done again. There the second one is not loaded: what the
 //! first one misses stays missed, and is counted.
 
 use tracer_common::counter::Counter;
@@ -44,9 +44,11 @@ pub struct Underway {
 /// The first program begins with the socket at `sk`.
 #[inline(always)]
 pub fn begin(sk: u64) {
-    let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return };
     // Both programs are attached from then on.
-    if setting!(tracepoints_preemptible) == 0 && started() {
+    if setting!(tracepoints_preemptible) != 0 || !started() {
+        return;
+    }
+    if let Some(underway) = UNDERWAY.get_ptr_mut(0) {
         // SAFETY: this CPU's own place.
         unsafe { note(underway, sk) };
     }
@@ -55,9 +57,6 @@ pub fn begin(sk: u64) {
 /// Whether the second program has to do it.
 #[inline(always)]
 pub fn takes_over(sk: u64) -> bool {
-    if setting!(tracepoints_preemptible) != 0 {
-        return false;
-    }
     let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
     // SAFETY: this CPU's own place.
     let takes_over = unsafe { !take_note(underway, sk) } && settled();

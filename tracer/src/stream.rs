@@ -548,24 +548,30 @@ impl Kind<'_> {
         "summary",
     ];
 
+    /// Its place in [`Kind::NAMES`].
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        match self {
+            Self::Listen { .. } => 0,
+            Self::Connect { .. } => 1,
+            Self::Established { .. } => 2,
+            Self::Accept { .. } => 3,
+            Self::Open { .. } => 4,
+            Self::State { .. } => 5,
+            Self::Retransmit { .. } => 6,
+            Self::Reset { .. } => 7,
+            Self::Error { .. } => 8,
+            Self::Drop(_) => 9,
+            Self::Finding(_) => 10,
+            Self::Close(_) => 11,
+            Self::Lost { .. } => 12,
+        }
+    }
+
     /// The name in the stream.
     #[must_use]
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Listen { .. } => "listen",
-            Self::Connect { .. } => "connect",
-            Self::Established { .. } => "established",
-            Self::Accept { .. } => "accept",
-            Self::Open { .. } => "open",
-            Self::State { .. } => "state",
-            Self::Error { .. } => "error",
-            Self::Close(_) => "close",
-            Self::Retransmit { .. } => "retransmit",
-            Self::Reset { .. } => "reset",
-            Self::Drop(_) => "drop",
-            Self::Finding(_) => "finding",
-            Self::Lost { .. } => "lost",
-        }
+        Self::NAMES[self.number()]
     }
 }
 

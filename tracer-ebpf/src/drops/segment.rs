@@ -7,7 +7,7 @@ use tracer_common::{
         NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST, SOCKET_TIME_WAIT,
         SegmentRecord, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN,
     },
-    record::{RecordKind, Tuple},
+    record::{FLAG_FILTERED, RecordKind, Tuple},
     settings::ABSENT,
     tcp::TcpState,
 };
@@ -49,6 +49,10 @@ const NOTHING: SegmentRecord = SegmentRecord {
 
 #[inline(always)]
 fn send(mut record: SegmentRecord, kind: RecordKind) {
+    if record.followed & FLAG_FILTERED != 0 {
+        count(Counter::Filtered);
+        return;
+    }
     record.header = emit::header(kind, now());
     count(if ring::output(&record) { Counter::SentSegment } else { Counter::LostSegment });
 }

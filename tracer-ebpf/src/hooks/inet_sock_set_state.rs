@@ -11,15 +11,19 @@ use tracer_common::{record::Tuple, settings::ABSENT};
 
 use crate::{
     lane::{self, Lane},
-    lifecycle::transition,
+    lifecycle::{is_told, transition},
     offset,
     sock::{AF_INET6, IPPROTO_TCP, Raw, Sock, Trusted},
 };
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
+    // Whatever it is: what is skipped is counted whatever it is.
     lane::begin(ctx.arg(0));
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    if !is_told(old as u8, new as u8) {
+        return 0;
+    }
     // SAFETY: the first argument is a `struct sock *`.
     if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
         transition(sock, old as u8, new as u8);
@@ -34,6 +38,9 @@ pub fn set_state_again__btf(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    if !is_told(old as u8, new as u8) {
+        return 0;
+    }
     // SAFETY: as above.
     if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::Second) } {
         transition(sock, old as u8, new as u8);
@@ -44,6 +51,9 @@ pub fn set_state_again__btf(ctx: BtfTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 pub fn set_state__raw(ctx: RawTracePointContext) -> i32 {
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    if !is_told(old as u8, new as u8) {
+        return 0;
+    }
     if let Some(sock) = Raw::tcp(ctx.arg(0)) {
         transition(sock, old as u8, new as u8);
     }
@@ -59,7 +69,9 @@ pub fn set_state__classic(ctx: TracePointContext) -> u32 {
     if field::<u16>(&record, offset!(state_format_protocol)) == IPPROTO_TCP {
         let old: i32 = field(&record, offset!(state_format_oldstate));
         let new: i32 = field(&record, offset!(state_format_newstate));
-        transition(sock, old as u8, new as u8);
+        if is_told(old as u8, new as u8) {
+            transition(sock, old as u8, new as u8);
+        }
     }
     0
 }

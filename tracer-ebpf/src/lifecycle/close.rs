@@ -4,8 +4,8 @@ use tracer_common::{
     counter::Counter,
     record::{
         CONNECTING_FAILED, CONNECTING_STARTED, COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN,
-        COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_FILTERED, FLAG_PREEXISTING,
-        FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
+        COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_FILTERED,
+        FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
@@ -35,7 +35,7 @@ pub fn closed<S: Sock>(sock: S, old: u8) {
             let _ = SOCKETS.remove(sk);
             return;
         }
-        if old == SYN_SENT && fails_inside_connect(sock) {
+        if old == SYN_SENT && (fails_inside_connect(sock) || fails_in_a_ring(sock)) {
             known.closed = 1;
             return;
         }
@@ -73,6 +73,15 @@ fn fails_inside_connect<S: Sock>(sock: S) -> bool {
     attempt.progress = CONNECTING_FAILED;
     attempt.tuple = sock.tuple();
     true
+}
+
+/// A socket in `SYN_SENT` that falls back before a port, or a first sequence number, was found for it, and
+/// not inside a connect() that is traced: `io_uring_complete` will say why, or else its destruction ends it.
+#[inline(always)]
+fn fails_in_a_ring<S: Sock>(sock: S) -> bool {
+    let no_port = offset!(inet_sport) != ABSENT && sock.lport() == 0;
+    let no_sequence = offset!(write_seq) != ABSENT && sock.u32(offset!(write_seq)) == 0;
+    offset!(sk_err) != ABSENT && sock.u32(offset!(sk_err)) == 0 && (no_port || no_sequence)
 }
 
 /// A socket that is not in the table is older than the trace, or the table was full. Says whether
@@ -114,6 +123,10 @@ pub fn destroyed<S: Sock>(sock: S) {
         info!("the close of the socket at {:x} was missed, its end is seen", identity::number(sk));
         state.flags |= FLAG_RECOVERED;
         send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32);
+    } else if state.role == RecordRole::Client as u8 {
+        // connect() failed and its result was not seen.
+        state.flags |= FLAG_CONNECT_FAILED;
+        send_close(sock, &state, &sock.tuple(), SYN_SENT, 0);
     } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {
         state.flags &= !tracer_common::record::FLAG_UNDECIDED;
         send(RecordKind::Destroyed, now(), &state, &sock.tuple(), 0, 0, 0, 0);

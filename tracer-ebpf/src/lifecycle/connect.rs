@@ -141,10 +141,22 @@ pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32) {
     send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0);
 }
 
-/// As [`connect_failed`], for a destination still in the caller's memory.
+/// As [`connect_failed`], for a destination still in the caller's memory, unless the socket had left
+/// `CLOSE` and is back there.
 #[inline(always)]
 pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) {
     if !is_failure(errno) || Raw::tcp(sk).is_none() {
+        return;
+    }
+    if let Some(known) = SOCKETS.get_ptr_mut(sk) {
+        // In place: the stack has no room for a copy. `connect` has told the tuple.
+        // SAFETY: a live map value; the request holds the socket.
+        let known = unsafe { &mut *known };
+        if known.closed != 0 && known.role == RecordRole::Client as u8 {
+            known.flags |= FLAG_CONNECT_FAILED;
+            send_close(Raw(sk), known, &NO_TUPLE, SYN_SENT, errno);
+            let _ = SOCKETS.remove(sk);
+        }
         return;
     }
     if let Some(addr) = user_address(addr) {

@@ -39,13 +39,19 @@ const SYN_RECV: u8 = TcpState::SynRecv as u8;
 const CLOSE: u8 = TcpState::Close as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
-/// `inet_sock_set_state` of a TCP socket.
+/// Whether anything is told of such a transition: of most nothing is.
 #[inline(always)]
-pub fn transition<S: Sock>(sock: S, old: u8, new: u8) {
+pub fn is_told(old: u8, new: u8) -> bool {
     // A listener's child: its addresses are not filled in before ESTABLISHED.
     if new == SYN_RECV && old == LISTEN {
-        return;
+        return false;
     }
+    wants(WANT_STATES) || matches!(new, SYN_SENT | LISTEN | ESTABLISHED | CLOSE)
+}
+
+/// `inet_sock_set_state` of a TCP socket, if it [`is_told`].
+#[inline(always)]
+pub fn transition<S: Sock>(sock: S, old: u8, new: u8) {
     let states = wants(WANT_STATES);
     let opens = new == SYN_SENT || new == LISTEN;
     if states && !opens && !(new == ESTABLISHED && old == SYN_RECV) {

@@ -79,7 +79,6 @@ pub fn established<S: Sock>(sock: S, old: u8) {
         known.established_ns = now();
         state = *known;
     }
-    let tuple = sock.tuple();
     let mut detail = 0;
     if known.is_none() {
         let child = old == SYN_RECV;
@@ -93,7 +92,7 @@ pub fn established<S: Sock>(sock: S, old: u8) {
             state.flags |= FLAG_PREEXISTING;
             detail = inode(sock);
         }
-        if !filter::socket_passes(role, &tuple) {
+        if filter::judges_sockets() && !filter::socket_passes(role, &sock.tuple()) {
             leave_out(sock.address(), &mut state);
             return;
         }
@@ -117,7 +116,11 @@ pub fn established<S: Sock>(sock: S, old: u8) {
             state.flags &= !(FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD);
         }
     }
-    send(RecordKind::Established, state.established_ns, &state, &tuple, old, ESTABLISHED, 0, detail);
+    // Told with the accept, if at all: with a filter on processes that is most of the host.
+    if state.flags & FLAG_UNDECIDED != 0 {
+        return;
+    }
+    send(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, detail);
 }
 
 /// accept() is about to hand the socket at `sk` to the current task.

@@ -17,7 +17,9 @@ use tracer_common::{
 use super::{
     KernelError,
     attach::{NO_BTF, attach_link, detach, load_in_advance},
-    backend::{Backend, Choice, Hook, Link, blind, chain, choose, needs_io_uring, needs_resets_for_nobody},
+    backend::{
+        Backend, Choice, Hook, Link, SECOND_SET_STATE, blind, chain, choose, needs_io_uring, needs_resets_for_nobody,
+    },
     cost::{self, ProgramCost},
     debug_log::{self, DebugLog},
     folds::Folds,
@@ -161,7 +163,9 @@ impl Kernel {
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
         let btf = types.get();
-        load_in_advance(&mut ebpf, &likely_links(plan, btf.is_some()), btf);
+        // Where a task may be moved to another CPU between the two, the second one would do things again.
+        let left_out = (plan.settings.tracepoints_preemptible != 0).then_some(SECOND_SET_STATE);
+        load_in_advance(&mut ebpf, &likely_links(plan, btf.is_some()), btf, left_out);
         let mut choices = Vec::new();
         let mut trampolines = None;
         for hook in Hook::ALL {
@@ -180,7 +184,7 @@ impl Kernel {
                 if let (Backend::Fentry, Some(why)) = (link.backend, &trampolines) {
                     return Err(String::clone(why));
                 }
-                let attached = attach_link(&mut ebpf, link, btf);
+                let attached = attach_link(&mut ebpf, link, btf, left_out);
                 if link.backend == Backend::Fentry {
                     trampolines = attached.clone().err().filter(|why| why.contains("Operation not permitted"));
                 }
