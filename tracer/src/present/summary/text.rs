@@ -47,6 +47,7 @@ impl Summary {
         }
         table(&mut out, "process", &self.processes);
         table(&mut out, "destination", &self.destinations);
+        self.audit(&mut out);
         self.cost(&mut out);
         for (name, why) in &self.degraded {
             let mut text = String::new();
@@ -79,6 +80,34 @@ impl Summary {
         }
         for (_, count, what) in self.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
             wrapped(out, "INCOMPLETE ", &format!("{} {what}", Count(count)));
+        }
+    }
+
+    fn audit(&self, out: &mut String) {
+        let Some(audit) = &self.audit else { return };
+        out.push_str("\naudit          happened   delivered    filtered      folded    lost  missed\n");
+        for account in audit {
+            let verdict = match (account.exact, account.edges) {
+                (true, _) => "exact".to_owned(),
+                (false, 0) => "NOT EXACT".to_owned(),
+                (false, edges) => format!("NOT EXACT: {} at the edges", Count(edges)),
+            };
+            line(
+                out,
+                format_args!(
+                    "{:>23}  {:>10}  {:>10}  {:>10}  {:>6}  {:>6}  {}, {verdict}",
+                    Count(account.happened),
+                    Count(account.delivered),
+                    Count(account.filtered),
+                    Count(account.folded),
+                    Count(account.lost),
+                    Count(account.missed),
+                    account.hook,
+                ),
+            );
+        }
+        for (hook, why) in &self.unaudited {
+            wrapped(out, "not audited: ", &format!("{hook}: {why}"));
         }
     }
 
