@@ -17,7 +17,15 @@ pub fn exact(summary: &Value) -> BTreeMap<String, Value> {
     accounts
 }
 
-/// The same, whether exact or not.
+/// Panics unless all that happened is accounted for.
+///
+/// # Panics
+/// As [`exact`].
+pub fn must_be_exact(summary: &Value) {
+    let _ = exact(summary);
+}
+
+/// As [`exact`], whether they are or not.
 ///
 /// # Panics
 /// If there is none, or if one says that it is exact and its terms do not add up.

@@ -149,7 +149,22 @@ mod tests {
     use crate::present::clock::WallClock;
     use crate::present::json::JsonSink;
 
-    use super::super::sample;
+    use super::super::{Audit, Summary, sample};
+
+    #[test]
+    fn an_audit_has_a_member_for_each_hook() {
+        let account = Audit { hook: "kfree_skb", happened: 5, folded: 3, missed: 2, exact: true, ..Audit::default() };
+        let unaudited = vec![("inet_csk_accept", "why".to_owned())];
+        let mut sink = JsonSink::new(Vec::new(), WallClock { offset_ns: 0 });
+        sink.summary(1, &Summary { audit: Some(vec![account]), unaudited, ..sample() });
+        let value: Value = serde_json::from_slice(&sink.into_inner()).unwrap();
+        let expected = json!([{
+            "hook": "kfree_skb", "happened": 5, "delivered": 0, "filtered": 0, "aside": 0, "folded": 3, "lost": 0,
+            "missed": 2, "edges": 0, "exact": true,
+        }]);
+        assert_eq!(value["audit"], expected);
+        assert_eq!(value["unaudited"], json!([{"hook": "inet_csk_accept", "why": "why"}]));
+    }
 
     #[test]
     fn the_last_line() {
