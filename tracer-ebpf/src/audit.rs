@@ -24,18 +24,28 @@ use crate::{
 /// The traced program has done with a call: it has come to `outcome`.
 #[inline(always)]
 pub fn settle(hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
-    if setting!(audit) != 0 && !takes_note(context) {
-        count_in_audit(place(hook, outcome as u32));
+    if setting!(audit) != 0 {
+        count_if_part(context.as_ptr(), place(hook, outcome as u32));
     }
 }
 
 /// The same of a call that a second program took over.
 #[inline(always)]
 pub fn settle_taken_over(hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
-    if setting!(audit) != 0 && !takes_note(context) {
-        count_in_audit(place(hook, outcome as u32));
+    if setting!(audit) != 0 && count_if_part(context.as_ptr(), place(hook, outcome as u32)) != 0 {
         count_in_audit(place(hook, Term::TakenOver as u32));
     }
+}
+
+/// Whether the call is part of the audit. A function of its own, with a stack of its own: that of the
+/// traced programs is full.
+#[inline(never)]
+fn count_if_part(context: *mut core::ffi::c_void, place: u32) -> u32 {
+    if takes_note(context) {
+        return 0;
+    }
+    count_in_audit(place);
+    1
 }
 
 /// The same of a call of a classic tracepoint.
@@ -62,13 +72,13 @@ fn is_open() -> bool {
 
 /// As a number: to the verifier it is a pointer, of which kernels before 5.12 make no key.
 #[inline(always)]
-fn address(context: &impl EbpfContext) -> u64 {
-    identity::number(context.as_ptr() as u64)
+fn address(context: *mut core::ffi::c_void) -> u64 {
+    identity::number(context as u64)
 }
 
 /// Whether there was a note of this call.
 #[inline(always)]
-fn takes_note(context: &impl EbpfContext) -> bool {
+fn takes_note(context: *mut core::ffi::c_void) -> bool {
     let address = address(context);
     let noted = AUDIT_NOTES.get_ptr(address).is_some();
     if noted {
@@ -82,9 +92,9 @@ fn takes_note(context: &impl EbpfContext) -> bool {
 fn happened(hook: Audited, context: &impl EbpfContext) {
     if is_open() {
         // Of an earlier call, which had no traced program, or one that the kernel did not run.
-        takes_note(context);
+        takes_note(context.as_ptr());
         count_in_audit(place(hook, Term::Happened as u32));
-    } else if AUDIT_NOTES.insert(address(context), 0, 0).is_err() {
+    } else if AUDIT_NOTES.insert(address(context.as_ptr()), 0, 0).is_err() {
         count_in_audit(place(hook, Term::Unnoted as u32));
     }
 }
