@@ -7,6 +7,7 @@
 //! - [`retold`] holds it against the stream of another run.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
 //! - [`drops`] waits for dropped packets and [`segment`] makes some by hand.
+//! - [`audit`] reads the account that a tracer keeps of itself.
 //! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`skip`] and [`feature`] say what a kernel may lack, [`reason`] which reasons for drops it has,
@@ -15,6 +16,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
 pub mod agent;
+pub mod audit;
 pub mod bpf;
 pub mod cgroup;
 pub mod compare;

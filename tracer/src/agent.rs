@@ -30,11 +30,12 @@ use crate::{
     filter::Filter,
     findings::Facts,
     kernel::{
+        audit::{Accounts, Received},
         backend::Hook,
         cost::{self, ProgramCost},
         debug_log::DebugLog,
         load::{Counters, Kernel},
-        ring::Ring,
+        ring::{Fill, Ring},
     },
     present::summary::{Incomplete, Tally},
     proc::{netns, root::ProcRoot},
@@ -46,6 +47,9 @@ use crate::{
 /// How long the connections of a command that has ended may take to close, and what explains the last
 /// drops to be read.
 const LINGER: Duration = Duration::from_millis(500);
+/// How often, and after which time, the audit is looked at once more.
+const LAST_LOOKS: u32 = 20;
+const LAST_LOOK: Duration = Duration::from_millis(5);
 
 /// Takes the stream and can tell how that went.
 pub trait Presenter: Sink {
@@ -166,6 +170,10 @@ pub struct Outcome {
     pub filtered: u64,
     /// Costs of the programs.
     pub programs: Vec<ProgramCost>,
+    /// What the audit found, if there was one.
+    pub accounts: Option<Accounts>,
+    /// How full each ring was, by its name, and how many records it gave.
+    pub rings: Vec<(&'static str, Fill, u64)>,
     /// When it ended, `CLOCK_BOOTTIME` ns.
     pub end_ns: u64,
 }
@@ -506,9 +514,9 @@ impl<'p> Agent<'p> {
         }
     }
 
-    /// What is still in the ring, what was lost, what is still open.
-    fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>) -> Outcome {
-        let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
+    /// All that the rings have.
+    fn drain_to_the_end(&mut self) {
+        let Self { ring, core, presenter, shown, root, lost, feed, .. } = self;
         while feed.as_mut().is_some_and(|feed| feed.drain(&mut lost.undecoded)) {}
         for _ in 0..64 {
             let count = ring.drain(|bytes| {
@@ -520,7 +528,43 @@ impl<'p> Agent<'p> {
                 break;
             }
         }
+    }
+
+    /// What the audit has found. Programs that were at work when they were detached may have a moment
+    /// still.
+    fn accounts(&mut self) -> Option<Accounts> {
+        for _ in 0..LAST_LOOKS {
+            let accounts = self.look_at_accounts()?;
+            if accounts.is_exact() {
+                return Some(accounts);
+            }
+            std::thread::sleep(LAST_LOOK);
+            self.drain_to_the_end();
+            self.look_for_losses();
+        }
+        self.look_at_accounts()
+    }
+
+    fn look_at_accounts(&self) -> Option<Accounts> {
+        let (drops, folded) = self.feed.as_ref().map_or((0, 0), PacketFeed::received);
+        let received = Received { events: self.ring.received(), drops, folded };
+        self.kernel.accounts(received).unwrap_or_else(|error| {
+            warn!("{error}");
+            None
+        })
+    }
+
+    /// How full each ring was.
+    fn fills(&self) -> Vec<(&'static str, Fill, u64)> {
+        let drops = self.feed.as_ref().map(|feed| ("drops", feed.fill(), feed.received().0));
+        [("events", self.ring.fill(), self.ring.received())].into_iter().chain(drops).collect()
+    }
+
+    /// What is still in the ring, what was lost, what is still open.
+    fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>) -> Outcome {
+        self.drain_to_the_end();
         self.look_for_losses();
+        let accounts = self.accounts();
         if let Some(log) = &mut self.debug_log {
             log.flush();
         }
@@ -546,6 +590,8 @@ impl<'p> Agent<'p> {
             },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,
+            accounts,
+            rings: self.fills(),
             findings: self.shown.findings(),
             tally: self.shown.into_tally(),
             end_ns,

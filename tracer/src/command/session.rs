@@ -201,6 +201,14 @@ fn plan(
     settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
     settings.drops_seed = seed();
     settings.tracepoints_preemptible = u32::from(host.resolved.tracepoints_preemptible);
+    if output.audit {
+        settings.audit = 1;
+        // Numbers are small.
+        let number = |number: libc::c_long| u32::try_from(number).unwrap_or(u32::MAX);
+        settings.nr_connect = number(libc::SYS_connect);
+        settings.nr_accept = number(libc::SYS_accept);
+        settings.nr_accept4 = number(libc::SYS_accept4);
+    }
     let mut pids = compiled.pids.clone();
     if filter.follows() {
         settings.filters |= tracer_common::settings::FILTER_FOLLOW;

@@ -17,11 +17,10 @@ pub const NO_BTF: &str = "it needs the kernel's type information, which is not t
 /// Threads that load in advance.
 const LOADERS: usize = 2;
 
-/// Loads the programs of `links`, but `left_out`, several at a time: the verifier is most of a start.
-/// What it refuses is loaded again by [`attach_link`], which says why.
-pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>, left_out: Option<&str>) {
-    let is_wanted = |spec: &&ProgramSpec| left_out != Some(spec.program);
-    let specs: Vec<&ProgramSpec> = links.iter().flat_map(|link| link.programs).filter(is_wanted).collect();
+/// Loads the programs of `links`, several at a time: the verifier is most of a start. What it refuses
+/// is loaded again by [`attach_link`], which says why.
+pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
+    let specs: Vec<&ProgramSpec> = links.iter().flat_map(|link| link.programs).collect();
     let mut programs: Vec<(&ProgramSpec, &mut Program)> = ebpf
         .programs_mut()
         .filter_map(|(name, program)| Some((*specs.iter().find(|spec| spec.program == name)?, program)))
@@ -47,17 +46,9 @@ pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>, left
     });
 }
 
-/// Attaches all programs of a link, but `left_out`, or none.
-pub fn attach_link(
-    ebpf: &mut Ebpf,
-    link: &'static Link,
-    btf: Option<&Btf>,
-    left_out: Option<&str>,
-) -> Result<(), String> {
+/// Attaches all programs of a link, or none.
+pub fn attach_link(ebpf: &mut Ebpf, link: &'static Link, btf: Option<&Btf>) -> Result<(), String> {
     for (index, spec) in link.programs.iter().enumerate() {
-        if left_out == Some(spec.program) {
-            continue;
-        }
         let Err(why) = attach_program(ebpf, spec, btf) else { continue };
         if spec.optional {
             debug!("{}: {why}", spec.program);

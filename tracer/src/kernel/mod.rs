@@ -1,6 +1,7 @@
 //! The kernel: what it allows, the object in it, the ring out of it.
 
 mod attach;
+pub mod audit;
 pub mod backend;
 pub mod btf;
 pub mod cost;
