@@ -39,9 +39,9 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         Err(error) => cli::wrong_usage(error).exit(),
     };
     let (to, color) = destination::writer(output, Home::Stdout)?;
-    let queue = Queue::new(to).context("cannot start a thread")?;
+    let queue = Queue::new(to, args.kernel.sandbox()).context("cannot start a thread")?;
     let root = ProcRoot::default();
-    let earlier = Earlier::start(&root, Seeding::Everything)?;
+    let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;
     let session = session::open(&filter, output, &Extra::from(&args.kernel))?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
@@ -65,7 +65,8 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let limits = Limits { duration: output.duration, count: None, refresh };
     let outcome = runtime()?.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);
-        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut board)?;
+        let agent =
+            Agent::new(session.kernel, args.kernel.sandbox(), session.packets, filter, root, limits, &mut board)?;
         eprint!("{banner}");
         agent.run(earlier, None).await
     })?;

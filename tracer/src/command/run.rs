@@ -19,7 +19,7 @@ use super::{
     session::{self, Extra},
 };
 use crate::{
-    agent::{Agent, Earlier, Limits, Seeding, Stop},
+    agent::{self, Agent, Earlier, Limits, Seeding, Stop},
     cli::{self, RunArgs},
     clock,
     filter::{Host, Lookup as _},
@@ -43,11 +43,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Err(error) => cli::wrong_usage(error).exit(),
     };
     let user = User::of(args.user.as_deref())?;
-    let mut destination = Destination::open(&args.output, Home::Stderr, &filter)?;
+    let mut destination = Destination::open(&args.output, Home::Stderr, &filter, args.kernel.sandbox())?;
     let own = std::process::id();
     let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };
     let root = ProcRoot::default();
-    let earlier = Earlier::start(&root, Seeding::ProcessesOnly)?;
+    let earlier = Earlier::start(&root, Seeding::ProcessesOnly, args.kernel.sandbox())?;
     let mut session = session::open(&filter, &args.output, &extra)?;
     if session.kernel.backend(Hook::Processes).is_none() {
         bail!(
@@ -72,8 +72,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let pid = child.id().context("the command is gone before it began")?;
         let start = Host::default().process(pid).ok().flatten().map(|process| process.start_ns);
         filter.follow_process(pid, start);
-        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut destination)?;
-        agent.run(earlier, Some(Box::pin(supervise(child, signals)))).await.map(Ok)
+        let sandbox = args.kernel.sandbox();
+        let agent = Agent::new(session.kernel, sandbox, session.packets, filter, root, limits, &mut destination)?;
+        let command = agent::Command { pid, end: Box::pin(supervise(child, signals)) };
+        agent.run(earlier, Some(command)).await.map(Ok)
     })?;
     let outcome = match ended {
         Ok(outcome) => outcome,

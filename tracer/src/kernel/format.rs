@@ -31,6 +31,9 @@ impl Format {
     }
 }
 
+/// Where tracefs usually is.
+const PLACES: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
+
 /// A mounted tracefs.
 #[derive(Debug, Clone)]
 pub struct Tracefs(PathBuf);
@@ -39,11 +42,14 @@ impl Tracefs {
     /// The tracefs that is mounted at one of its two usual places, or under `root` of a test.
     #[must_use]
     pub fn find(root: &Path) -> Option<Self> {
-        ["sys/kernel/tracing", "sys/kernel/debug/tracing"]
-            .iter()
-            .map(|path| root.join(path))
-            .find(|path| path.join("events").is_dir())
-            .map(Self)
+        PLACES.iter().map(|path| root.join(path)).find(|path| path.join("events").is_dir()).map(Self)
+    }
+
+    /// Whether it is mounted, and this process may not look into it (`CAP_DAC_READ_SEARCH`).
+    #[must_use]
+    pub fn is_closed(root: &Path) -> bool {
+        let events = |path: &&str| fs::metadata(root.join(path).join("events"));
+        PLACES.iter().any(|path| events(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
     }
 
     /// The fields of `category:name`; `None` if this kernel has no such tracepoint.
