@@ -672,9 +672,8 @@ fn give_back_memory() {
 /// It needs little, but it needs it in time. This thread only: its helpers, and the command of
 /// `tracer run`, were started before.
 fn go_first() {
-    // SAFETY: no pointers.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) } != 0 {
-        debug!("cannot raise the priority: {}", io::Error::last_os_error());
+    if let Err(error) = rustix::process::setpriority_process(None, -15) {
+        debug!("cannot raise the priority: {error}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::termios::tcgetwinsize;
 
 use super::{
     destination::{self, Home},
@@ -116,14 +117,12 @@ impl Screen {
 
 /// The size of the terminal on stdout; that of a small one if it does not tell.
 fn terminal_size() -> Size {
-    // SAFETY: integers; zero is a value.
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    // SAFETY: the request writes a `winsize`.
-    let failed = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) } != 0;
-    if failed || size.ws_row == 0 || size.ws_col == 0 {
-        return Size { lines: 24, columns: COLUMNS.min(80) };
+    match tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
+            Size { lines: size.ws_row.into(), columns: size.ws_col.into() }
+        }
+        _ => Size { lines: 24, columns: COLUMNS.min(80) },
     }
-    Size { lines: size.ws_row.into(), columns: size.ws_col.into() }
 }
 
 /// Takes the stream, and shows it when it is time.

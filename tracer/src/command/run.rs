@@ -2,12 +2,17 @@
 
 use std::{
     ffi::CString,
-    io,
+    io::{self, IsTerminal as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{ExitCode, ExitStatus},
 };
 
 use anyhow::{Context as _, bail};
+use log::warn;
+use rustix::{
+    process::{Pid, getpgrp, kill_process},
+    termios::tcgetpgrp,
+};
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
@@ -206,12 +211,15 @@ async fn supervise(mut child: Child, mut signals: Signals) -> io::Result<ExitSta
         tokio::select! {
             status = child.wait() => return status,
             number = signals.next() => {
-                let Some(pid) = child.id().and_then(|pid| libc::pid_t::try_from(pid).ok()) else { continue };
+                let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+                let Some((pid, signal)) = pid.zip(rustix::process::Signal::from_named_raw(number)) else { continue };
                 if from_terminal(number) {
                     continue;
                 }
-                // SAFETY: our own child, not waited for yet.
-                unsafe { libc::kill(pid, number) };
+                // Our own child, not waited for yet.
+                if let Err(error) = kill_process(pid, signal) {
+                    warn!("signal {number} cannot be passed on: {error}");
+                }
             }
         }
     }
@@ -222,6 +230,5 @@ fn from_terminal(number: libc::c_int) -> bool {
     if !matches!(number, libc::SIGINT | libc::SIGQUIT) {
         return false;
     }
-    // SAFETY: no pointers.
-    unsafe { libc::isatty(0) == 1 && libc::tcgetpgrp(0) == libc::getpgrp() }
+    io::stdin().is_terminal() && tcgetpgrp(io::stdin()) == Ok(getpgrp())
 }

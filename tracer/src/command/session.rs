@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use log::{debug, warn};
+use rustix::rand::{GetRandomFlags, getrandom};
 use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROCESSES, WANT_STACKS, WANT_STATES};
 
 use crate::{
@@ -278,8 +279,8 @@ pub fn no_tracefs() -> &'static str {
 
 /// Eight bytes that nobody else knows.
 fn seed() -> u64 {
-    let mut seed = 0_u64;
-    // SAFETY: eight writable bytes. Should the kernel have none to give yet, a fixed seed does.
-    unsafe { libc::getrandom((&raw mut seed).cast(), 8, libc::GRND_NONBLOCK) };
-    seed
+    let mut seed = [0; 8];
+    // Should the kernel have none to give yet, a fixed seed does.
+    let _ = getrandom(&mut seed, GetRandomFlags::NONBLOCK);
+    u64::from_ne_bytes(seed)
 }

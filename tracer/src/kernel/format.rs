@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::mount::{MountFlags, mount};
+
 /// The fields of one tracepoint.
 #[derive(Debug, Default, Clone)]
 pub struct Format(Vec<(String, u32)>);
@@ -70,10 +72,7 @@ impl Tracefs {
 /// # Errors
 /// The error of mount(2).
 pub fn mount_tracefs() -> io::Result<()> {
-    let target = c"/sys/kernel/tracing";
-    // SAFETY: four valid C strings or null, no data.
-    let result = unsafe { libc::mount(c"tracefs".as_ptr(), target.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(mount("tracefs", "/sys/kernel/tracing", "tracefs", MountFlags::empty(), None)?)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ use crate::privilege::{capabilities, missing};
 pub enum KernelError {
     /// Missing privileges.
     #[error("{0}")]
-    NotPermitted(String, #[source] Option<EbpfError>),
+    NotPermitted(String, #[source] Option<Box<EbpfError>>),
     /// bpf(2) is not there.
     #[error("this kernel has no bpf() system call: tracing needs Linux 5.8 or newer with CONFIG_BPF_SYSCALL")]
     NoBpf(#[source] EbpfError),
@@ -59,7 +59,7 @@ pub enum KernelError {
 impl KernelError {
     fn load(error: EbpfError) -> Self {
         match os_error(&error) {
-            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(why_not(), Some(error)),
+            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(why_not(), Some(Box::new(error))),
             Some(libc::ENOSYS) => Self::NoBpf(error),
             _ => Self::Refused(error),
         }
