@@ -10,6 +10,7 @@
 //! - [`audit`] reads the account that a tracer keeps of itself.
 //! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
+//! - [`capability`] asks what threads may do, and starts programs that may do less.
 //! - [`skip`] and [`feature`] say what a kernel may lack, [`reason`] which reasons for drops it has,
 //!   [`scale`] what a slow machine is spared.
 
@@ -18,6 +19,7 @@
 pub mod agent;
 pub mod audit;
 pub mod bpf;
+pub mod capability;
 pub mod cgroup;
 pub mod compare;
 pub mod drops;

@@ -18,9 +18,10 @@ use tracer_common::{
 };
 
 mod acceptors;
+mod namespaces;
 mod tables;
 
-use self::{acceptors::Acceptors, tables::Reading};
+use self::{acceptors::Acceptors, namespaces::Namespaces, tables::Reading};
 use crate::{
     backlog::Backlog,
     clock,
@@ -38,6 +39,7 @@ use crate::{
         ring::{Fill, Ring},
     },
     present::summary::{Incomplete, Tally},
+    privilege::{Duty, Sandbox, capabilities},
     proc::{netns, root::ProcRoot},
     shown::Shown,
     snapshot::{self, Snapshot},
@@ -106,6 +108,8 @@ pub struct Agent<'p> {
     signals: [Signal; 3],
     /// Records that wait for the snapshot; `None` once it was taken over.
     backlog: Option<Backlog>,
+    sandbox: Sandbox,
+    namespaces: Namespaces,
     acceptors: Acceptors,
     reading: Reading,
     debug_log: Option<DebugLog>,
@@ -192,6 +196,7 @@ pub enum Seeding {
 #[derive(Debug)]
 pub struct Earlier {
     seeding: Seeding,
+    sandbox: Sandbox,
     thread: std::thread::JoinHandle<Snapshot>,
 }
 
@@ -200,13 +205,16 @@ impl Earlier {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(root: &ProcRoot, seeding: Seeding) -> anyhow::Result<Self> {
+    pub fn start(root: &ProcRoot, seeding: Seeding, sandbox: Sandbox) -> anyhow::Result<Self> {
         let root = root.clone();
         let thread = std::thread::Builder::new()
             .name("earlier".to_owned())
-            .spawn(move || snapshot::take(&root, seeding == Seeding::Everything))
+            .spawn(move || {
+                sandbox.confine(Duty::Namespaces, capabilities::ENTER);
+                snapshot::take(&root, seeding == Seeding::Everything)
+            })
             .context("cannot start a thread")?;
-        Ok(Self { seeding, thread })
+        Ok(Self { seeding, sandbox, thread })
     }
 }
 
@@ -217,8 +225,19 @@ struct Pictures {
     after: Snapshot,
 }
 
-/// Ends when the command of `tracer run` ends; never for `tracer live`.
-type CommandEnd<'f> = std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + 'f>>;
+/// The command of `tracer run`.
+pub struct Command<'f> {
+    /// Its process.
+    pub pid: u32,
+    /// Passes signals on to it, and ends when it does.
+    pub end: std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + 'f>>,
+}
+
+impl std::fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Command").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
 
 impl<'p> Agent<'p> {
     /// Takes over a loaded kernel side, and from now on the signals that end a trace. Call inside the
@@ -228,6 +247,7 @@ impl<'p> Agent<'p> {
     /// If the ring cannot be polled, or a signal not be caught.
     pub fn new(
         mut kernel: Kernel,
+        sandbox: Sandbox,
         packets: Option<PacketSession>,
         filter: Filter,
         root: ProcRoot,
@@ -263,6 +283,8 @@ impl<'p> Agent<'p> {
                 signal(SignalKind::hangup())?,
             ],
             backlog: Some(Backlog::default()),
+            sandbox,
+            namespaces: Namespaces::start(sandbox).context("cannot start a thread")?,
             acceptors: Acceptors::default(),
             reading: Reading::default(),
             debug_log,
@@ -276,9 +298,10 @@ impl<'p> Agent<'p> {
     ///
     /// # Errors
     /// If the ring fails.
-    pub async fn run(mut self, earlier: Earlier, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
+    pub async fn run(mut self, earlier: Earlier, mut command: Option<Command<'_>>) -> anyhow::Result<Outcome> {
         let mut snapshot = Some(self.start_snapshot(earlier)?);
         go_first();
+        self.give_up_privileges(command.as_ref().map(|command| command.pid));
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let mut look = interval(Duration::from_secs(1));
         let mut refresh = self.limits.refresh.map(interval);
@@ -328,12 +351,12 @@ impl<'p> Agent<'p> {
                 () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
                     break Stop::Duration;
                 }
-                status = async { match &mut command { Some(end) => end.await, None => std::future::pending().await } } => {
+                status = async { match &mut command { Some(command) => (&mut command.end).await, None => std::future::pending().await } } => {
                     break Stop::Command(status.context("cannot wait for the command")?);
                 }
             }
-            self.acceptors.look(&mut self.core, &self.root);
-            self.reading.start(&self.core, &self.root);
+            self.acceptors.look(&mut self.core, &self.root, &self.namespaces);
+            self.reading.start(&self.core, &self.root, &self.namespaces);
             self.presenter.flush();
             if self.shown.is_full() || self.presenter.is_full() {
                 break Stop::Count;
@@ -360,6 +383,16 @@ impl<'p> Agent<'p> {
         Ok(self.finish(stop, programs))
     }
 
+    /// Everything is attached, and every thread that needs more than this one is started.
+    fn give_up_privileges(&self, command: Option<u32>) {
+        if self.sandbox == Sandbox::Off {
+            return;
+        }
+        let kept = capabilities::for_agent(command.is_some(), &self.kernel);
+        debug!("kept: {}", capabilities::names(kept));
+        self.sandbox.confine(Duty::Agent { command }, kept);
+    }
+
     /// The last drops may wait for what explains them: give them a moment.
     async fn explain_last_drops(&mut self) {
         let deadline = Instant::now() + LINGER;
@@ -367,7 +400,7 @@ impl<'p> Agent<'p> {
         self.drain();
         while self.core.waits_for_tables() {
             self.reading.hurry();
-            self.reading.start(&self.core, &self.root);
+            self.reading.start(&self.core, &self.root, &self.namespaces);
             tokio::select! {
                 read = self.reading.done(false) => {
                     self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
@@ -401,6 +434,7 @@ impl<'p> Agent<'p> {
         std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || {
+                earlier.sandbox.confine(Duty::Namespaces, capabilities::ENTER);
                 let after = snapshot::take(&root, earlier.seeding == Seeding::Everything);
                 let before = earlier.thread.join().unwrap_or_default();
                 // The receiver is gone if the trace ended first.
@@ -684,9 +718,8 @@ fn give_back_memory() {
 /// It needs little, but it needs it in time. This thread only: its helpers, and the command of
 /// `tracer run`, were started before.
 fn go_first() {
-    // SAFETY: no pointers.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) } != 0 {
-        debug!("cannot raise the priority: {}", io::Error::last_os_error());
+    if let Err(error) = rustix::process::setpriority_process(None, -15) {
+        debug!("cannot raise the priority: {error}");
     }
 }
 

@@ -1,25 +1,25 @@
 //! The two clocks of the stream, read once each.
 
-fn read(clock: libc::clockid_t) -> i128 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid structure; both clocks exist on every kernel that can run this.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
+use rustix::time::{ClockId, clock_gettime};
+
+fn read(clock: ClockId) -> i128 {
+    let time = clock_gettime(clock);
     i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }
 
 /// `CLOCK_BOOTTIME`, ns.
 #[must_use]
 pub fn boot_ns() -> u64 {
-    u64::try_from(read(libc::CLOCK_BOOTTIME)).unwrap_or(0)
+    u64::try_from(read(ClockId::Boottime)).unwrap_or(0)
 }
 
 /// What to add to a boot time to get the wall clock's, ns.
 #[must_use]
 pub fn wall_offset_ns() -> i64 {
     // Between two readings of the other clock: half of the difference is the error.
-    let before = read(libc::CLOCK_BOOTTIME);
-    let wall = read(libc::CLOCK_REALTIME);
-    let after = read(libc::CLOCK_BOOTTIME);
+    let before = read(ClockId::Boottime);
+    let wall = read(ClockId::Realtime);
+    let after = read(ClockId::Boottime);
     i64::try_from(wall - i128::midpoint(before, after)).unwrap_or(0)
 }
 

@@ -15,6 +15,7 @@ use crate::{
     clock,
     filter::Filter,
     present::{clock::WallClock, json::JsonSink, queue::Queue, summary::Summary, text::TextSink},
+    privilege::Sandbox,
     stream::{Event, Sink},
 };
 
@@ -46,13 +47,13 @@ impl std::fmt::Debug for Destination {
 }
 
 impl Destination {
-    /// Opens what `output` names.
+    /// Opens what `output` names; `sandbox`: of the thread that writes.
     ///
     /// # Errors
     /// If the file cannot be created.
-    pub fn open(output: &OutputArgs, home: Home, filter: &Filter) -> anyhow::Result<Self> {
+    pub fn open(output: &OutputArgs, home: Home, filter: &Filter, sandbox: Sandbox) -> anyhow::Result<Self> {
         let (to, terminal) = writer(output, home)?;
-        let to = Queue::new(to).context("cannot start a thread")?;
+        let to = Queue::new(to, sandbox).context("cannot start a thread")?;
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
         let shape = if output.json {
             Shape::Json(Box::new(JsonSink::new(to, clock)))

@@ -12,6 +12,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use rustix::thread::CapabilitySet;
+
+use crate::privilege::{Duty, Sandbox};
+
 /// Bytes that may wait.
 const BOUND: usize = 64 << 20;
 
@@ -50,14 +54,17 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `to`.
+    /// Starts the thread that writes to `to`, and does nothing else in `sandbox`.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn new(to: impl Write + Send + 'static) -> io::Result<Self> {
+    pub fn new(to: impl Write + Send + 'static, sandbox: Sandbox) -> io::Result<Self> {
         let channel = Arc::new(Channel::default());
         let its = Arc::clone(&channel);
-        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || write(&its, to))?;
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            sandbox.confine(Duty::Output, CapabilitySet::empty());
+            write(&its, to);
+        })?;
         Ok(Self { channel, thread: Some(thread) })
     }
 
@@ -148,7 +155,7 @@ mod tests {
     #[test]
     fn everything_arrives_in_order() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut queue = Queue::new(writer).unwrap();
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
         let text: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
         let expected = text.clone();
         let reading = thread::spawn(move || {
@@ -167,7 +174,7 @@ mod tests {
     #[test]
     fn a_reader_that_does_not_read_stalls_nobody_before_the_bound() {
         let (reader, writer) = io::pipe().unwrap();
-        let mut queue = Queue::new(writer).unwrap();
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
         for _ in 0..1000 {
             queue.write_all(&[b'x'; 4096]).unwrap();
         }
