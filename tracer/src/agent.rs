@@ -36,7 +36,10 @@ use crate::{
         load::{Counters, Kernel},
         ring::Ring,
     },
-    present::summary::{Incomplete, Tally},
+    present::{
+        queue::Gauge,
+        summary::{Incomplete, Tally},
+    },
     proc::{netns, root::ProcRoot},
     shown::Shown,
     snapshot::{self, Snapshot},
@@ -56,6 +59,10 @@ pub trait Presenter: Sink {
     /// It has what it wants.
     fn is_full(&self) -> bool {
         false
+    }
+    /// How much waits to be written, if that may become much.
+    fn gauge(&self) -> Option<Gauge> {
+        None
     }
     /// The first error of writing.
     fn error(&self) -> Option<&io::Error>;
@@ -93,6 +100,7 @@ pub struct Agent<'p> {
     ring: Ring,
     core: Core<Filter>,
     presenter: &'p mut dyn Presenter,
+    outlet: Outlet,
     /// Dropped, repeated and reset packets; `None` if nobody wants them.
     feed: Option<PacketFeed>,
     shown: Shown,
@@ -246,6 +254,7 @@ impl<'p> Agent<'p> {
             feed,
             shown: Shown::new(filter, limits.count),
             core,
+            outlet: Outlet(presenter.gauge()),
             presenter,
             root,
             limits,
@@ -280,16 +289,17 @@ impl<'p> Agent<'p> {
         let forwarding = command.is_some();
         let stop = loop {
             tokio::select! {
-                ready = self.ring.ready(), if self.backlog.as_ref().is_none_or(Backlog::has_room) => {
+                ready = self.ring.ready(), if self.backlog.as_ref().is_none_or(Backlog::has_room) && self.outlet.has_room() => {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
                 ready = async { match &mut self.feed { Some(feed) => feed.ready().await, None => std::future::pending().await } },
-                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) =>
+                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) && self.outlet.has_room() =>
                 {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
+                () = self.outlet.room(), if !self.outlet.has_room() => self.drain(),
                 taken = async { match &mut snapshot { Some(taken) => taken.await, None => std::future::pending().await } } => {
                     snapshot = None;
                     self.take_over(taken.unwrap_or_default());
@@ -404,6 +414,9 @@ impl<'p> Agent<'p> {
 
     /// Drains one wake-up's worth.
     fn drain(&mut self) {
+        if !self.outlet.has_room() {
+            return;
+        }
         let Self { ring, core, presenter, shown, root, backlog, lost, feed, .. } = self;
         // Packets first: whatever connection they belong to is recorded by then.
         let mut more = true;
@@ -641,6 +654,22 @@ fn go_first() {
     // SAFETY: no pointers.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) } != 0 {
         debug!("cannot raise the priority: {}", io::Error::last_os_error());
+    }
+}
+
+/// Where the presenter writes to. While it is full everything stays in the rings.
+struct Outlet(Option<Gauge>);
+
+impl Outlet {
+    fn has_room(&self) -> bool {
+        self.0.as_ref().is_none_or(Gauge::has_room)
+    }
+
+    /// Cancel safe.
+    async fn room(&self) {
+        if let Some(gauge) = &self.0 {
+            gauge.room().await;
+        }
     }
 }
 
