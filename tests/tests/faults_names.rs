@@ -207,9 +207,10 @@ fn command_lines_that_repeat_somebody() {
         for args in [
             vec!["live", "--netns", evil],
             vec!["live", "--uid", evil],
-            vec!["live", "--cgroup", evil],
-            vec!["live", "--container", evil],
-            vec!["live", "--reason", evil],
+            vec!["live", "--duration", "1ms", "--cgroup", evil],
+            vec!["live", "--duration", "1ms", "--container", evil],
+            vec!["live", "--duration", "1ms", "--comm", evil],
+            vec!["live", "--duration", "1ms", "--reason", evil],
             vec!["live", "--verdict", evil],
             vec!["live", "--event", evil],
             vec!["live", "--addr", evil],
@@ -236,7 +237,9 @@ fn command_lines_that_repeat_somebody() {
                 let what = format!("stderr of {:?}", words.iter().map(|w| w.len()).collect::<Vec<_>>());
                 let log = plain(&format!("{what} {:?}", args[0]), &out.stderr);
                 plain(&what, &out.stdout);
-                assert!(!out.status.success() && !log.is_empty() && !log.contains("panicked"), "{args:?}: {log}");
+                // There may be a group of that name one day.
+                assert!(!out.status.success() || args.contains(&"1ms"), "{args:?}: {log}");
+                assert!(!log.is_empty() && !log.contains("panicked"), "{args:?}: {log}");
             }
         }
     }

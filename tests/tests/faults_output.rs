@@ -3,16 +3,17 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};
-use std::io::{BufReader, PipeReader, Read as _};
+use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use tracer_tests::agent::{Agent, Ended, tracer_program};
+use tracer_tests::agent::{Agent, Ended, READY, tracer_program};
 use tracer_tests::apart::Apart;
 use tracer_tests::churn::{churn, delivered, happened};
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
 use tracer_tests::stream::Stream;
+use tracer_tests::traffic::sys::until;
 
 /// What is not the output's: rings, snapshot, programs while they are loaded.
 const BESIDE: u64 = 96 << 20;
@@ -111,6 +112,38 @@ fn nobody_who_does_not_read_keeps_it_from_ending() {
     }
 }
 
+/// `tracer 2>&1 | less`: what there is to say has no place to go either.
+#[test]
+fn nor_if_stderr_is_not_read_either() {
+    let ns = Netns::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = live(&["--netns", &ns.inode().to_string()]);
+    command.stdin(Stdio::null()).stdout(writer.try_clone().expect("a descriptor")).stderr(writer);
+    let mut child = command.spawn().expect("tracer starts");
+    drop(command);
+    let mut reader = BufReader::new(reader);
+    let mut line = String::new();
+    while line.trim_end() != READY {
+        line.clear();
+        assert!(reader.read_line(&mut line).expect("it says something") > 0, "it gets ready");
+    }
+    // More than a pipe takes.
+    churn(&ns, 2000);
+    // SAFETY: the process was started here and has not been waited for.
+    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    let mut status = None;
+    let ended = until(|| {
+        status = child.try_wait().expect("it is waited for");
+        Ok(status.is_some())
+    });
+    if ended.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "it ends: {ended:?}");
+    drop(reader);
+}
+
 /// `tracer 2>&1 | head -1`.
 #[test]
 fn a_reader_that_goes_ends_it_well() {
@@ -130,7 +163,7 @@ fn a_reader_that_goes_ends_it_well() {
         let mut reader = BufReader::new(reader);
         if both {
             // The first line of the banner, and no more.
-            std::io::BufRead::read_line(&mut reader, &mut String::new()).expect("it says something");
+            reader.read_line(&mut String::new()).expect("it says something");
         }
         drop(reader);
         let status = loop {

@@ -41,7 +41,9 @@ impl Sink {
         let (from, to) = Netns::pair();
         // Nothing of its own accord: what comes is what is sent here.
         from.sysctl("net/ipv6/conf/all/disable_ipv6", "1");
-        to.nft("table inet test {\nchain all {\ntype filter hook prerouting priority -500; policy drop;\n}\n}\n");
+        to.nft(
+            "table inet test {\nchain everything {\ntype filter hook prerouting priority -500; policy drop;\n}\n}\n",
+        );
         let frames = Frames::open(&from, &to, "wire");
         let agent = Agent::live(&["--event", "drop", "--netns", &to.inode().to_string()]);
         Self { _from: from, to, frames, agent }
@@ -49,8 +51,12 @@ impl Sink {
 
     /// Waits until `count` packets in all have been told as dropped.
     fn await_packets(&self, count: u64) {
-        let settled = self.agent.settles(|events| packets(events, self.to.inode()) >= count);
-        assert!(settled, "{count} packets are told: {}", self.agent.log());
+        let mut told = 0;
+        let settled = self.agent.settles(|events| {
+            told = packets(events, self.to.inode());
+            told >= count
+        });
+        assert!(settled, "{told} of {count} packets are told: {}", self.agent.log());
     }
 
     /// Ends, with `count` packets in all; their events.

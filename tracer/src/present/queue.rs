@@ -258,7 +258,13 @@ fn write(channel: &Channel, mut to: impl Write + AsFd) {
             return;
         }
         drop(shared);
-        let result = chunks.iter().try_for_each(|chunk| write_chunk(channel, &mut to, chunk)).and_then(|()| to.flush());
+        let mut result = Ok(true);
+        for chunk in &chunks {
+            result = write_chunk(channel, &mut to, chunk);
+            if !matches!(result, Ok(true)) {
+                break;
+            }
+        }
         shared = channel.lock();
         let failed = result.is_err();
         if let Err(error) = result {
@@ -280,8 +286,8 @@ fn write(channel: &Channel, mut to: impl Write + AsFd) {
     }
 }
 
-/// Writes all of it, unless the reader is no longer waited for, and keeps the account.
-fn write_chunk(channel: &Channel, to: &mut (impl Write + AsFd), mut rest: &[u8]) -> io::Result<()> {
+/// Writes all of it and keeps the account. False if the reader is no longer waited for.
+fn write_chunk(channel: &Channel, to: &mut (impl Write + AsFd), mut rest: &[u8]) -> io::Result<bool> {
     while !rest.is_empty() {
         let count = match to.write(rest) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -305,10 +311,11 @@ fn write_chunk(channel: &Channel, to: &mut (impl Write + AsFd), mut rest: &[u8])
             channel.progress.notify_waiters();
         }
         if shared.abandoned {
-            return Ok(());
+            return Ok(false);
         }
     }
-    Ok(())
+    to.flush()?;
+    Ok(true)
 }
 
 /// Returns when there may be room, or after a moment.
