@@ -7,10 +7,8 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::frame::{Frames, IPV4, IPV6, extension, ipv4, ipv6, tcp};
 use tracer_tests::netns::Netns;
-use tracer_tests::scale;
 
 const TCP: u8 = 6;
-const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const HOP_BY_HOP: u8 = 0;
@@ -167,32 +165,4 @@ fn each_is_told_once_and_says_what_is_in_it() {
         assert!(real.contains(&addresses), "{event}");
         assert_eq!(event["iface"], "wire", "{event}");
     }
-}
-
-/// The same ones at random: bytes changed, ends cut off.
-#[test]
-fn at_random_all_are_counted() {
-    let sink = Sink::new();
-    let whole = [with_ports(1111), without_ports(), vec![("UDP", IPV4, ipv4(UDP, 0, &[], &[0; 8]))]].concat();
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
-    let mut sent = 0;
-    for _ in 0..scale::load(20_000, 1000) {
-        let (_, ethertype, mut packet) = whole[random(whole.len())].clone();
-        for _ in 0..random(4) {
-            if !packet.is_empty() {
-                let at = random(packet.len());
-                packet[at] = random(256) as u8;
-            }
-        }
-        packet.truncate(random(2 * packet.len() + 1));
-        sent += u64::from(sink.frames.send(ethertype, &packet));
-    }
-    let events = sink.end(sent);
-    println!("{sent} packets, {} events", events.len());
 }
