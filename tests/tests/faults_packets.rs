@@ -7,8 +7,12 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::frame::{Frames, IPV4, IPV6, extension, ipv4, ipv6, tcp};
 use tracer_tests::netns::Netns;
+use tracer_tests::scale;
+use tracer_tests::tracepoint::Hits;
+use tracer_tests::traffic::sys::until;
 
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
 const HOP_BY_HOP: u8 = 0;
@@ -26,9 +30,10 @@ struct Sink {
     agent: Agent,
 }
 
-/// Packets that drops are of.
-fn packets(events: &[Value], netns: u64) -> u64 {
-    let of = |event: &&Value| event["event"] == "drop" && event["netns"] == netns;
+/// Packets that drops are of. The kernel side keeps those of other namespaces out; of very many the namespace
+/// is not told.
+fn packets(events: &[Value]) -> u64 {
+    let of = |event: &&Value| event["event"] == "drop";
     let lost = |event: &&Value| event["event"] == "lost" && event["class"] == "drop";
     let told: u64 = events.iter().filter(of).map(|event| event["count"].as_u64().unwrap_or(1)).sum();
     told + events.iter().filter(lost).filter_map(|event| event["count"].as_u64()).sum::<u64>()
@@ -51,7 +56,7 @@ impl Sink {
     fn await_packets(&self, count: u64) {
         let mut told = 0;
         let settled = self.agent.settles(|events| {
-            told = packets(events, self.to.inode());
+            told = packets(events);
             told >= count
         });
         assert!(settled, "{told} of {count} packets are told: {}", self.agent.log());
@@ -63,7 +68,7 @@ impl Sink {
         let netns = self.to.inode();
         let ended = self.agent.stop();
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
-        assert_eq!(packets(&ended.stream.events, netns), count, "{}", ended.stream.summary());
+        assert_eq!(packets(&ended.stream.events), count, "{}", ended.stream.summary());
         assert_eq!(ended.stream.summary()["lost"]["undecoded"], Value::Null);
         assert!(!ended.log.contains("panicked"), "{}", ended.log);
         ended.stream.of_netns(netns).filter(|event| event["event"] == "drop").cloned().collect()
@@ -165,4 +170,52 @@ fn each_is_told_once_and_says_what_is_in_it() {
         assert!(real.contains(&addresses), "{event}");
         assert_eq!(event["iface"], "wire", "{event}");
     }
+}
+
+/// The same ones at random: bytes changed, ends cut off. As many are told as the kernel has dropped; `None` if
+/// the host dropped packets of its own meanwhile.
+fn at_random(seed: u64) -> Option<()> {
+    let sink = Sink::new();
+    let whole = [with_ports(1111), without_ports(), vec![("UDP", IPV4, ipv4(UDP, 0, &[], &[0; 8]))]].concat();
+    let mut state = seed;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let hits = Hits::of("skb", "kfree_skb");
+    let (before, mut sent) = (hits.count(), 0);
+    for _ in 0..scale::load(20_000, 1000) {
+        let (_, ethertype, mut packet) = whole[random(whole.len())].clone();
+        for _ in 0..random(4) {
+            if !packet.is_empty() {
+                let at = random(packet.len());
+                packet[at] = random(256) as u8;
+            }
+        }
+        packet.truncate(random(2 * packet.len() + 1));
+        sent += u64::from(sink.frames.send(ethertype, &packet));
+    }
+    // The kernel may keep what happens on top of some task from all tracing (KNOWN_ISSUES.md): a few at the most.
+    let least = sent - sent / 50;
+    assert_eq!(until(|| Ok(hits.count() - before >= least)), Ok(()), "{} of {sent}", hits.count() - before);
+    let dropped = hits.count() - before;
+    let ended = sink.agent.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let summary = ended.stream.summary();
+    assert_eq!(summary["lost"]["undecoded"], Value::Null, "{summary}");
+    let programs = summary["cost"]["programs"].as_array().into_iter().flatten();
+    let of_drops = programs.filter(|program| program["name"].as_str().is_some_and(|name| name.contains("kfree")));
+    let missed: u64 = of_drops.filter_map(|program| program["missed"].as_u64()).sum();
+    let told = packets(&ended.stream.events);
+    println!("{sent} packets, {dropped} dropped, {told} told, {missed} missed");
+    assert!(told + missed <= dropped, "{told} and {missed} of {dropped}: {summary}");
+    (dropped <= sent).then(|| assert_eq!(told + missed, dropped, "{summary}"))
+}
+
+#[test]
+fn at_random_all_are_counted() {
+    let quiet = (1..=5_u64).any(|round| at_random(round.wrapping_mul(0x9e37_79b9_7f4a_7c15)).is_some());
+    assert!(quiet, "the host drops nothing of its own for a moment");
 }
