@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -95,6 +95,17 @@ fn what_others_have_put_there_is_refused_and_left_alone() {
         assert!(log.contains(why) && log.contains("name another file with -o"), "{log}");
         assert!(!log.contains("tracer: ready"), "the file comes first: {log}");
     }
+    // A directory by way of somebody's link, and by way of one of ours.
+    let (real, by_them, by_us) = (dir.path("real"), dir.path("by them"), dir.path("by us"));
+    fs::create_dir(&real).expect("a directory is made");
+    symlink(&real, &by_them).expect("a link is made");
+    lchown(&by_them, Some(OTHER), Some(OTHER)).expect("it is given away");
+    symlink(&real, &by_us).expect("a link is made");
+    let refused = trace_into(&by_them.join("out"));
+    assert_eq!(refused.status.code(), Some(1), "{}", log(&refused));
+    assert!(!real.join("out").exists());
+    let taken = trace_into(&by_us.join("out"));
+    assert!(taken.status.success() && real.join("out").exists(), "{}", log(&taken));
     assert_eq!(fs::read_to_string(&precious).expect("it is read"), "precious");
     assert_eq!(fs::read_to_string(&theirs).expect("it is read"), "theirs");
     assert!(!dir.path("made by root").exists());

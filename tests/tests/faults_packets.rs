@@ -172,12 +172,12 @@ fn each_is_told_once_and_says_what_is_in_it() {
     }
 }
 
-/// The same ones at random: bytes changed, ends cut off. As many are told as the kernel has dropped; `None` if
-/// the host dropped packets of its own meanwhile.
-fn at_random(seed: u64) -> Option<()> {
+/// The same ones at random: bytes changed, ends cut off.
+#[test]
+fn at_random_all_are_counted() {
     let sink = Sink::new();
     let whole = [with_ports(1111), without_ports(), vec![("UDP", IPV4, ipv4(UDP, 0, &[], &[0; 8]))]].concat();
-    let mut state = seed;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: usize| {
         state ^= state << 13;
         state ^= state >> 7;
@@ -210,12 +210,6 @@ fn at_random(seed: u64) -> Option<()> {
     let missed: u64 = of_drops.filter_map(|program| program["missed"].as_u64()).sum();
     let told = packets(&ended.stream.events);
     println!("{sent} packets, {dropped} dropped, {told} told, {missed} missed");
-    assert!(told + missed <= dropped, "{told} and {missed} of {dropped}: {summary}");
-    (dropped <= sent).then(|| assert_eq!(told + missed, dropped, "{summary}"))
-}
-
-#[test]
-fn at_random_all_are_counted() {
-    let quiet = (1..=5_u64).any(|round| at_random(round.wrapping_mul(0x9e37_79b9_7f4a_7c15)).is_some());
-    assert!(quiet, "the host drops nothing of its own for a moment");
+    // The host drops some of its own meanwhile. Those are told if so many are dropped that nobody knows whose.
+    assert!((sent.min(dropped)..=dropped).contains(&(told + missed)), "{told} and {missed} of {dropped}: {summary}");
 }

@@ -174,7 +174,12 @@ fn killed_at_any_moment_it_leaves_nothing() {
 fn told(stream: &Stream, ns: &Netns) -> Vec<String> {
     const KEYS: [&str; 11] =
         ["event", "role", "laddr", "lport", "raddr", "rport", "owner", "verdict", "errno", "tx_bytes", "rx_bytes"];
-    let line = |event: &Value| KEYS.iter().map(|key| format!("{key}={} ", event[*key])).collect();
+    let line = |event: &Value| {
+        // Before the accept it is the listener's, who is another process here; accept() may overtake it.
+        let is_early = event["event"] == "established" && event["role"] == "server";
+        let keys = KEYS.iter().filter(|key| !(is_early && **key == "owner"));
+        keys.map(|key| format!("{key}={} ", event[*key])).collect()
+    };
     let mut lines: Vec<String> = stream.of_netns(ns.inode()).map(line).collect();
     lines.sort_unstable();
     lines

@@ -116,6 +116,8 @@ pub struct Agent<'p> {
     /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
     attached_ns: u64,
     known: Counters,
+    /// Drops that are lost because nobody knows whether the filter wants them.
+    unplaced: u64,
     lost: Lost,
 }
 
@@ -269,6 +271,7 @@ impl<'p> Agent<'p> {
             debug_log,
             attached_ns,
             known: Counters::default(),
+            unplaced: 0,
             lost: Lost::default(),
         })
     }
@@ -505,11 +508,19 @@ impl<'p> Agent<'p> {
             let count = counters.get(counter) - self.known.get(counter);
             self.lose(boot_ns, class, count);
         }
+        self.tell_unplaced(boot_ns);
         self.lost.lifecycle = counters.get(Counter::LostLifecycle);
         self.lost.process = counters.get(Counter::LostProcess);
-        self.lost.drop = counters.get(Counter::LostDrop);
+        self.lost.drop = counters.get(Counter::LostDrop) + self.unplaced;
         self.lost.segment = counters.get(Counter::LostSegment);
         self.known = counters;
+    }
+
+    fn tell_unplaced(&mut self, boot_ns: u64) {
+        let count = self.core.unplaced_drops() - self.unplaced;
+        self.unplaced += count;
+        self.lost.drop += count;
+        self.lose(boot_ns, "drop", count);
     }
 
     fn lose(&mut self, boot_ns: u64, class: &'static str, count: u64) {
@@ -542,6 +553,7 @@ impl<'p> Agent<'p> {
         }
         // Later than all that was told: what is open is open at the end of its own events, too.
         let end_ns = clock::boot_ns();
+        self.tell_unplaced(end_ns);
         self.lose(end_ns, "missed", self.lost.missed);
         self.lose(end_ns, "undecoded", self.lost.undecoded);
         let followed = (self.lost.lifecycle > 0)

@@ -3,7 +3,7 @@
 
 use std::{
     ffi::{CString, OsStr},
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _},
@@ -42,7 +42,8 @@ pub enum OutputFileError {
 ///
 /// In a directory that not only its owner may write to: never through a symbolic link, and no file of
 /// another owner than us or the directory's (as the sysctl `fs.protected_regular` has it, which need not be
-/// on), or with a second name. Pipes and devices are the user's business.
+/// on), or with a second name. Nor by way of a directory that is a link of another owner there (as
+/// `fs.protected_symlinks` has it). Pipes and devices are the user's business.
 ///
 /// # Errors
 /// If it cannot be opened, or should not.
@@ -54,16 +55,17 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The directory itself, whatever its name leads to later.
-    let dir = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(dir).map_err(cannot)?;
+    let Some(dir) = open_dir(dir).map_err(cannot)? else {
+        return Err(not_safe("is to be reached by a symbolic link of another user"));
+    };
     let of_dir = dir.metadata().map_err(cannot)?;
-    let shared = of_dir.mode() & 0o022 != 0;
-    if !shared {
-        return open_in(&dir, name, libc::O_TRUNC).map_err(cannot);
+    if !is_shared(&of_dir) {
+        return open_in(&dir, name, WRITE | libc::O_TRUNC).map_err(cannot);
     }
-    let file = match open_in(&dir, name, libc::O_NOFOLLOW) {
+    let file = match open_in(&dir, name, WRITE | libc::O_NOFOLLOW) {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(not_safe("is a symbolic link")),
         // The sysctl is on.
-        Err(error) if error.raw_os_error() == Some(libc::EACCES) && is_root() => {
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) && user() == 0 => {
             return Err(not_safe("may not be written to"));
         }
         opened => opened.map_err(cannot)?,
@@ -73,9 +75,7 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
         return Ok(file);
     }
-    // SAFETY: no arguments, cannot fail.
-    let us = unsafe { libc::geteuid() };
-    if of_file.uid() != us && of_file.uid() != of_dir.uid() {
+    if !is_trusted(&of_file, &of_dir) {
         return Err(not_safe("belongs to another user"));
     }
     if of_file.nlink() > 1 {
@@ -85,14 +85,48 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     Ok(file)
 }
 
-fn is_root() -> bool {
-    // SAFETY: no arguments, cannot fail.
-    unsafe { libc::geteuid() == 0 }
+const WRITE: libc::c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_NOCTTY;
+
+/// Opens a directory, component by component; `None` if one of them is a link that others may have put there.
+fn open_dir(path: &Path) -> io::Result<Option<File>> {
+    let start = if path.is_absolute() { "/" } else { "." };
+    let mut dir = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(start)?;
+    for component in path.components() {
+        let name = match component {
+            Component::Normal(name) => name,
+            Component::ParentDir => OsStr::new(".."),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        };
+        let of_dir = dir.metadata()?;
+        if is_shared(&of_dir) {
+            let link = open_in(&dir, name, libc::O_PATH | libc::O_NOFOLLOW)?.metadata()?;
+            // What is ours or the directory's owner's nobody else can put something else for.
+            if link.is_symlink() && !is_trusted(&link, &of_dir) {
+                return Ok(None);
+            }
+        }
+        dir = open_in(&dir, name, libc::O_PATH | libc::O_DIRECTORY)?;
+    }
+    Ok(Some(dir))
 }
 
-fn open_in(dir: &File, name: &OsStr, more: libc::c_int) -> io::Result<File> {
-    let name = CString::new(name.as_bytes())?;
-    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC | libc::O_NOCTTY | more;
+/// Not only its owner may write to it.
+fn is_shared(of_dir: &Metadata) -> bool {
+    of_dir.mode() & 0o022 != 0
+}
+
+/// It is ours, or the directory's owner's.
+fn is_trusted(of_file: &Metadata, of_dir: &Metadata) -> bool {
+    of_file.uid() == user() || of_file.uid() == of_dir.uid()
+}
+
+fn user() -> libc::uid_t {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+fn open_in(dir: &File, name: &OsStr, flags: libc::c_int) -> io::Result<File> {
+    let (name, flags) = (CString::new(name.as_bytes())?, flags | libc::O_CLOEXEC);
     // SAFETY: a live descriptor and a C string that lives through the call.
     let fd = unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags, 0o600 as libc::c_uint) };
     if fd < 0 {
