@@ -12,9 +12,11 @@ use crate::skip::lacks;
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;
+const PROG_GET_NEXT_ID: u32 = 11;
 const PROG_GET_FD_BY_ID: u32 = 13;
 const MAP_GET_FD_BY_ID: u32 = 14;
 const LINK_GET_FD_BY_ID: u32 = 30;
+const LINK_GET_NEXT_ID: u32 = 31;
 const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 const CGROUP_INET4_CONNECT: u32 = 10;
 
@@ -72,6 +74,33 @@ pub fn objects_of(pid: u32) -> Vec<Object> {
     }
     objects.sort_unstable();
     objects.dedup();
+    objects
+}
+
+/// All programs and links in the kernel, whoever holds them.
+///
+/// # Panics
+/// If the kernel does not tell.
+#[must_use]
+pub fn all_objects() -> std::collections::BTreeSet<Object> {
+    let mut objects = std::collections::BTreeSet::new();
+    for (key, next) in [("prog_id", PROG_GET_NEXT_ID), ("link_id", LINK_GET_NEXT_ID)] {
+        let mut id = 0;
+        loop {
+            // start_id, and next_id, which the kernel writes.
+            let mut union = [0_u32; 32];
+            union[0] = id;
+            // SAFETY: the pointer and size describe `union`.
+            let value = unsafe { libc::syscall(libc::SYS_bpf, next, union.as_mut_ptr(), size_of_val(&union)) };
+            if value != 0 {
+                let why = errno::last();
+                assert_eq!(why, libc::ENOENT, "the next {key} after {id}: {}", errno::name(why));
+                break;
+            }
+            id = union[1];
+            objects.insert(Object { key, id });
+        }
+    }
     objects
 }
 

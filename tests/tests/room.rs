@@ -2,9 +2,14 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
+use tracer_tests::agent::Agent;
+use tracer_tests::churn::churn;
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::Netns;
+use tracer_tests::scale;
 use tracer_tests::scene::Scene;
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
@@ -60,6 +65,44 @@ fn nothing_is_counted_where_there_is_room() {
     let stream = scene.expect(&facts);
     assert_eq!((untracked(&stream), incomplete(&stream).len()), (Some(0), 0));
     assert_eq!(stream.summary()["incomplete"]["closes_recovered"], 0);
+}
+
+/// The kernel gives a socket's memory to the next one, and a number that is made from the address is the same:
+/// each connection has a name of its own all the same, and nobody is taken for who was there before.
+#[test]
+fn many_beyond_the_table_one_after_another() {
+    let connections = scale::load(5000, 500);
+    let ns = Netns::new();
+    // Older than the trace, and open to its end.
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let old = Listener::open(&server, &ns, "127.0.0.1:0");
+    let pair = Pair::open(&client, &ns, &old);
+    let agent = Agent::live(&["--sockets", "3", "--netns", &ns.inode().to_string()]);
+    let did = churn(&ns, connections);
+    pair.client_resets();
+    let ended = agent.stop();
+    assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
+    let mut conns = BTreeSet::new();
+    let mut closes = 0;
+    for close in ended.stream.kind("close") {
+        assert!(conns.insert(close["conn"].as_str().expect("a name")), "one name for two: {close}");
+        let pid = &close["owner"]["pid"];
+        if close["rport"] == did["port"] || close["lport"] == did["port"] {
+            closes += 1;
+            let side = if close["role"] == "client" { "client" } else { "server" };
+            // The listener is the parent's, which is the client.
+            let right = *pid == did[side]["pid"] || close["role"] == "listener";
+            assert!(right, "{close}: {did}");
+            assert_ne!(close["verdict"], "open_at_end", "{close}");
+        } else {
+            assert!(*pid == client.process.pid || *pid == server.process.pid, "{close}");
+        }
+    }
+    assert_eq!(closes, 2 * connections + 1, "every connection is told");
+    let marked = incomplete(&ended.stream).len() as u64;
+    assert!(marked > connections as u64, "{marked} of {connections}");
+    assert!(untracked(&ended.stream).expect("a count") >= marked, "each is counted");
+    drop(old);
 }
 
 /// The process filter cannot be decided in the kernel then: it is decided here.

@@ -38,7 +38,10 @@ use crate::{
         load::{Counters, Kernel},
         ring::{Fill, Ring},
     },
-    present::summary::{Incomplete, Tally},
+    present::{
+        queue::Gauge,
+        summary::{Incomplete, Tally},
+    },
     privilege::{Duty, Sandbox, capabilities},
     proc::{netns, root::ProcRoot},
     shown::Shown,
@@ -62,6 +65,10 @@ pub trait Presenter: Sink {
     /// It has what it wants.
     fn is_full(&self) -> bool {
         false
+    }
+    /// How much waits to be written, if that may become much.
+    fn gauge(&self) -> Option<Gauge> {
+        None
     }
     /// The first error of writing.
     fn error(&self) -> Option<&io::Error>;
@@ -99,6 +106,7 @@ pub struct Agent<'p> {
     ring: Ring,
     core: Core<Filter>,
     presenter: &'p mut dyn Presenter,
+    outlet: Outlet,
     /// Dropped, repeated and reset packets; `None` if nobody wants them.
     feed: Option<PacketFeed>,
     shown: Shown,
@@ -116,6 +124,8 @@ pub struct Agent<'p> {
     /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
     attached_ns: u64,
     known: Counters,
+    /// Drops that are lost because nobody knows whether the filter wants them.
+    unplaced: u64,
     lost: Lost,
 }
 
@@ -274,6 +284,7 @@ impl<'p> Agent<'p> {
             feed,
             shown: Shown::new(filter, limits.count),
             core,
+            outlet: Outlet(presenter.gauge()),
             presenter,
             root,
             limits,
@@ -290,6 +301,7 @@ impl<'p> Agent<'p> {
             debug_log,
             attached_ns,
             known: Counters::default(),
+            unplaced: 0,
             lost: Lost::default(),
         })
     }
@@ -311,16 +323,17 @@ impl<'p> Agent<'p> {
         let forwarding = command.is_some();
         let stop = loop {
             tokio::select! {
-                ready = self.ring.ready(), if self.backlog.as_ref().is_none_or(Backlog::has_room) => {
+                ready = self.ring.ready(), if self.backlog.as_ref().is_none_or(Backlog::has_room) && self.outlet.has_room() => {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
                 ready = async { match &mut self.feed { Some(feed) => feed.ready().await, None => std::future::pending().await } },
-                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) =>
+                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) && self.outlet.has_room() =>
                 {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
+                () = self.outlet.room(), if !self.outlet.has_room() => self.drain(),
                 taken = async { match &mut snapshot { Some(taken) => taken.await, None => std::future::pending().await } } => {
                     snapshot = None;
                     self.take_over(taken.unwrap_or_default());
@@ -446,6 +459,9 @@ impl<'p> Agent<'p> {
 
     /// Drains one wake-up's worth.
     fn drain(&mut self) {
+        if !self.outlet.has_room() {
+            return;
+        }
         let Self { ring, core, presenter, shown, root, backlog, lost, feed, .. } = self;
         // Packets first: whatever connection they belong to is recorded by then.
         let mut more = true;
@@ -534,11 +550,19 @@ impl<'p> Agent<'p> {
             let count = counters.get(counter) - self.known.get(counter);
             self.lose(boot_ns, class, count);
         }
+        self.tell_unplaced(boot_ns);
         self.lost.lifecycle = counters.get(Counter::LostLifecycle);
         self.lost.process = counters.get(Counter::LostProcess);
-        self.lost.drop = counters.get(Counter::LostDrop);
+        self.lost.drop = counters.get(Counter::LostDrop) + self.unplaced;
         self.lost.segment = counters.get(Counter::LostSegment);
         self.known = counters;
+    }
+
+    fn tell_unplaced(&mut self, boot_ns: u64) {
+        let count = self.core.unplaced_drops() - self.unplaced;
+        self.unplaced += count;
+        self.lost.drop += count;
+        self.lose(boot_ns, "drop", count);
     }
 
     fn lose(&mut self, boot_ns: u64, class: &'static str, count: u64) {
@@ -607,6 +631,7 @@ impl<'p> Agent<'p> {
         }
         // Later than all that was told: what is open is open at the end of its own events, too.
         let end_ns = clock::boot_ns();
+        self.tell_unplaced(end_ns);
         self.lose(end_ns, "missed", self.lost.missed);
         self.lose(end_ns, "undecoded", self.lost.undecoded);
         let followed = (self.lost.lifecycle > 0)
@@ -720,6 +745,22 @@ fn give_back_memory() {
 fn go_first() {
     if let Err(error) = rustix::process::setpriority_process(None, -15) {
         debug!("cannot raise the priority: {error}");
+    }
+}
+
+/// Where the presenter writes to. While it is full everything stays in the rings.
+struct Outlet(Option<Gauge>);
+
+impl Outlet {
+    fn has_room(&self) -> bool {
+        self.0.as_ref().is_none_or(Gauge::has_room)
+    }
+
+    /// Cancel safe.
+    async fn room(&self) {
+        if let Some(gauge) = &self.0 {
+            gauge.room().await;
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The two clocks of the stream, read once each.
 
+use std::{fs, sync::OnceLock};
+
 use rustix::time::{ClockId, clock_gettime};
 
 fn read(clock: ClockId) -> i128 {
@@ -7,19 +9,52 @@ fn read(clock: ClockId) -> i128 {
     i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }
 
-/// `CLOCK_BOOTTIME`, ns.
+/// `CLOCK_BOOTTIME` as the kernel's records have it, ns: in a time namespace of its own a process is told
+/// another one.
 #[must_use]
 pub fn boot_ns() -> u64 {
-    u64::try_from(read(ClockId::Boottime)).unwrap_or(0)
+    u64::try_from(kernels_own()).unwrap_or(0)
+}
+
+fn kernels_own() -> i128 {
+    read(ClockId::Boottime) - i128::from(namespace_offset_ns())
+}
+
+/// What `CLOCK_BOOTTIME`, and the start of processes in /proc, are ahead of the kernel's own in our time
+/// namespace, ns. It is fixed before the first process enters the namespace.
+#[must_use]
+pub fn namespace_offset_ns() -> i64 {
+    static OFFSET: OnceLock<i64> = OnceLock::new();
+    *OFFSET.get_or_init(|| {
+        // The file is about the namespace of our children.
+        let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
+        if link("time") != link("time_for_children") {
+            return 0;
+        }
+        fs::read_to_string("/proc/self/timens_offsets").ok().and_then(|text| boottime_offset(&text)).unwrap_or(0)
+    })
+}
+
+/// The offset in a /proc/PID/timens_offsets: lines of clock (its name; before 5.7 its number), seconds,
+/// nanoseconds (time_namespaces(7)).
+fn boottime_offset(text: &str) -> Option<i64> {
+    text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        if !matches!(words.next()?, "boottime" | "7") {
+            return None;
+        }
+        let (seconds, nanoseconds): (i64, i64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        seconds.checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+    })
 }
 
 /// What to add to a boot time to get the wall clock's, ns.
 #[must_use]
 pub fn wall_offset_ns() -> i64 {
     // Between two readings of the other clock: half of the difference is the error.
-    let before = read(ClockId::Boottime);
+    let before = kernels_own();
     let wall = read(ClockId::Realtime);
-    let after = read(ClockId::Boottime);
+    let after = kernels_own();
     i64::try_from(wall - i128::midpoint(before, after)).unwrap_or(0)
 }
 
@@ -40,8 +75,35 @@ pub fn own_cost() -> (f64, u64) {
 
 /// Not `ru_maxrss`: that one is inherited from whoever started us.
 fn peak_resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace() {
+        for (text, offset) in [
+            ("monotonic           0         0\nboottime         1000         5\n", Some(1_000_000_000_005)),
+            ("monotonic           3         0\nboottime           -2 500000000\n", Some(-1_500_000_000)),
+            ("1 0 0\n7 86400 0\n", Some(86_400_000_000_000)),
+            ("monotonic 0 0\n", None),
+            ("boottime 9223372036854775807 0\n", None),
+            ("boottime\n", None),
+            ("", None),
+        ] {
+            assert_eq!(boottime_offset(text), offset, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_wall_clock_is_the_boot_time_and_the_offset() {
+        let (boot, offset, wall) = (boot_ns(), wall_offset_ns(), read(ClockId::Realtime));
+        let told = i128::from(boot) + i128::from(offset);
+        assert!((wall - told).abs() < 1_000_000_000, "{wall} {told}");
+    }
 }

@@ -3,7 +3,7 @@
 use crate::{
     core::{Admission, Gate},
     filter::{Decision, Filter},
-    stream::Socket,
+    stream::{Kind, Socket},
 };
 
 impl Gate for Filter {
@@ -17,6 +17,10 @@ impl Gate for Filter {
 
     fn admit_finally(&self, socket: &Socket<'_>) -> bool {
         self.decide_connection_final(socket)
+    }
+
+    fn shows(&self, kind: &Kind<'_>) -> bool {
+        Self::shows(self, kind)
     }
 
     fn fork(&mut self, parent: u32, child: u32, child_start_ns: u64) {

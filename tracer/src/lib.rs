@@ -26,4 +26,5 @@ pub mod proc;
 pub mod shown;
 pub mod snapshot;
 pub mod sockets;
+pub mod stderr;
 pub mod stream;

@@ -3,7 +3,7 @@
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::present::escape::Escaped;
+use crate::stderr;
 
 struct Stderr;
 
@@ -17,7 +17,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            eprintln!("tracer: {}: {}", record.level().as_str().to_lowercase(), Escaped(&record.args().to_string()));
+            stderr::line(format_args!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
         }
     }
 

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use tracer::{
     cli::{self, Command, OutputArgs},
-    command::{completions, doctor, drops, explain, live, man, net, run, sockets},
+    command::{completions, doctor, drops, explain, live, man, net, run, sockets, unwritable},
+    stderr,
 };
 
 fn main() -> ExitCode {
@@ -32,13 +33,13 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("tracer: {error}");
+            stderr::line(&error);
             if verbose > 0 {
                 for cause in error.chain().skip(1) {
-                    eprintln!("tracer:   because: {cause}");
+                    stderr::line(format_args!("  because: {cause}"));
                 }
             } else if error.chain().len() > 1 {
-                eprintln!("tracer: -v tells more");
+                stderr::line("-v tells more");
             }
             ExitCode::from(failed)
         }
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
 /// The reader of a pipe may stop reading: that is no failure.
 fn done(result: std::io::Result<()>) -> anyhow::Result<ExitCode> {
     match result {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(unwritable("text", error)),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

@@ -37,6 +37,14 @@ pub fn take(root: &ProcRoot, with_sockets: bool) -> Snapshot {
         }
         Err(error) => snapshot.gaps.push(error.to_string()),
     }
+    // We are one.
+    if snapshot.processes.is_empty() && snapshot.gaps.is_empty() {
+        snapshot.gaps.push(format!(
+            "{} shows no processes (is it mounted?): what is older than the trace is not known, and executables and \
+             control groups are not",
+            root.path().display()
+        ));
+    }
     if with_sockets {
         sockets(root, &mut snapshot, |_| true);
     }

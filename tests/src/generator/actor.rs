@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -38,6 +39,7 @@ pub struct Builder<'a> {
     comm: Option<String>,
     uid: Option<u32>,
     copy: Option<String>,
+    more: Vec<OsString>,
 }
 
 impl Builder<'_> {
@@ -63,6 +65,13 @@ impl Builder<'_> {
         self
     }
 
+    /// Has another argument on its command line, which means nothing to it.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.more.push(argument.into());
+        self
+    }
+
     /// Starts it.
     ///
     /// # Panics
@@ -75,7 +84,7 @@ impl Builder<'_> {
         let door = Door { listener: door, made: RefCell::new(vec![path.clone()]) };
         let program = self.copy.as_deref().map_or_else(traffic_program, |name| door.copy_program(name));
         let mut command = Command::new(program);
-        command.arg("actor").arg(&path).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("actor").arg(&path).args(&self.more).stdin(Stdio::null()).stdout(Stdio::null());
         let (fd, uid) = (self.namespace.descriptor(), self.uid);
         // SAFETY: only system calls are made between fork and exec.
         unsafe {
@@ -216,7 +225,7 @@ impl Actor {
     /// To start one with more to say about it.
     #[must_use]
     pub fn builder(namespace: &Netns) -> Builder<'_> {
-        Builder { namespace, comm: None, uid: None, copy: None }
+        Builder { namespace, comm: None, uid: None, copy: None, more: Vec::new() }
     }
 
     fn answer_door(door: Rc<Door>) -> Self {

@@ -6,5 +6,6 @@ pub mod churn;
 pub mod once;
 mod ops;
 pub mod storm;
+pub mod swarm;
 pub mod sys;
 mod uring;

@@ -39,6 +39,10 @@ fn text<'a>(request: &'a Value, key: &str) -> Sys<&'a str> {
     request[key].as_str().ok_or(libc::EINVAL)
 }
 
+fn byte(value: &Value) -> Sys<u8> {
+    value.as_u64().and_then(|n| u8::try_from(n).ok()).ok_or(libc::EINVAL)
+}
+
 fn addr(request: &Value) -> Sys<SocketAddr> {
     text(request, "addr")?.parse().map_err(|_| libc::EINVAL)
 }
@@ -126,7 +130,10 @@ pub fn run(request: &Value) -> Sys<Value> {
             return Ok(json!(fd));
         }
         "set_comm" => {
-            std::fs::write(format!("/proc/self/task/{}/comm", sys::thread_id()), text(request, "comm")?)
+            // Text, or a list of bytes.
+            let bytes = request["comm"].as_array().map(|bytes| bytes.iter().map(byte).collect::<Sys<Vec<u8>>>());
+            let comm = bytes.unwrap_or_else(|| Ok(text(request, "comm")?.as_bytes().to_vec()))?;
+            std::fs::write(format!("/proc/self/task/{}/comm", sys::thread_id()), comm)
                 .map_err(|e| sys::errno_of(&e))?;
             return Ok(Value::Null);
         }

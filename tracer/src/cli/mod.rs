@@ -21,6 +21,8 @@ pub use output::{Color, OutputArgs};
 pub use sockets::{SocketsArgs, SocketsOutput};
 
 use crate::filter::{FilterArgs, FilterError};
+use crate::present::escape::{self, Escaped};
+use crate::stderr;
 
 /// What the values of filters mean.
 pub const VALUES: &str = "\
@@ -149,7 +151,20 @@ pub fn definition() -> clap::Command {
 /// status 0 if it asks for help or the version.
 #[must_use]
 pub fn parse() -> Command {
-    try_parse_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    try_parse_from(std::env::args_os()).unwrap_or_else(|error| end(&error))
+}
+
+/// Ends the process as clap does. What it repeats of the command line is escaped: a script may have put
+/// somebody else's words there.
+fn end(error: &clap::Error) -> ! {
+    let plain = |word: OsString| word.to_str().is_some_and(|word| word.chars().all(escape::is_plain));
+    if std::env::args_os().all(plain) || !error.use_stderr() {
+        error.exit();
+    }
+    for line in error.render().to_string().lines() {
+        stderr::say(format_args!("{}\n", Escaped(line)));
+    }
+    std::process::exit(error.exit_code());
 }
 
 /// Reads a command line; the first of `words` is the program's name.
@@ -197,7 +212,10 @@ fn check_kernel(kernel: &KernelArgs) -> Result<(), clap::Error> {
 /// An error of the command line that was found after it was read: prints as the others do, status 2.
 #[must_use]
 pub fn wrong_usage(message: impl std::fmt::Display) -> clap::Error {
-    definition().error(ErrorKind::ValueValidation, message)
+    let text = message.to_string();
+    // Only then: some of our own messages have a backslash.
+    let text = if text.chars().all(escape::is_plain) { text } else { Escaped(&text).to_string() };
+    definition().error(ErrorKind::ValueValidation, text)
 }
 
 #[cfg(test)]

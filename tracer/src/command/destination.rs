@@ -1,21 +1,36 @@
 //! Where the events go, and in which shape.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    fs::File,
+    io,
+    os::fd::{AsFd as _, BorrowedFd},
 };
 
 use anyhow::Context as _;
+use log::warn;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+};
 
+use super::{
+    output_file::{create, own_description},
+    unwritable,
+};
 use crate::{
-    agent::Presenter,
+    agent::{Presenter, Stop},
     cli::OutputArgs,
     clock,
     filter::Filter,
-    present::{clock::WallClock, json::JsonSink, queue::Queue, summary::Summary, text::TextSink},
+    present::{
+        clock::WallClock,
+        json::JsonSink,
+        queue::{Gauge, Queue},
+        summary::Summary,
+        text::TextSink,
+    },
     privilege::Sandbox,
+    stderr,
     stream::{Event, Sink},
 };
 
@@ -31,6 +46,7 @@ pub enum Home {
 /// An open destination.
 pub struct Destination {
     shape: Shape,
+    gauge: Gauge,
     /// Events and what is said for people meet on stderr.
     shares_stderr: bool,
 }
@@ -54,6 +70,7 @@ impl Destination {
     pub fn open(output: &OutputArgs, home: Home, filter: &Filter, sandbox: Sandbox) -> anyhow::Result<Self> {
         let (to, terminal) = writer(output, home)?;
         let to = Queue::new(to, sandbox).context("cannot start a thread")?;
+        let gauge = to.gauge();
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
         let shape = if output.json {
             Shape::Json(Box::new(JsonSink::new(to, clock)))
@@ -63,24 +80,19 @@ impl Destination {
             text.flush();
             Shape::Text(Box::new(text))
         };
-        Ok(Self { shape, shares_stderr: output.output.is_none() && home == Home::Stderr })
+        Ok(Self { shape, gauge, shares_stderr: output.output.is_none() && home == Home::Stderr })
     }
 
-    /// Waits until everything is written.
+    /// Waits until everything is written; gives the lines that were thrown away ([`finish`]).
     ///
     /// # Errors
     /// If it cannot be; a reader that has gone away is no error.
-    pub fn finish(self) -> anyhow::Result<()> {
-        let written = match self.shape {
-            Shape::Json(json) => json.into_inner().drain(),
-            Shape::Text(text) => text.into_inner().drain(),
+    pub fn finish(self, runtime: &Runtime, stop: &Stop) -> anyhow::Result<u64> {
+        let queue = match self.shape {
+            Shape::Json(json) => json.into_inner(),
+            Shape::Text(text) => text.into_inner(),
         };
-        match written {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(error).context("cannot write the events: make room, or write elsewhere with -o FILE")
-            }
-            _ => Ok(()),
-        }
+        finish(runtime, &queue, stop)
     }
 
     /// Says how it ended: as an object where events are objects, and for people on stderr.
@@ -93,7 +105,7 @@ impl Destination {
             }
         }
         if !quiet {
-            eprint!("{}", summary.to_text());
+            stderr::say(summary.to_text());
         }
     }
 }
@@ -115,6 +127,10 @@ impl Presenter for Destination {
         }
     }
 
+    fn gauge(&self) -> Option<Gauge> {
+        Some(self.gauge.clone())
+    }
+
     fn error(&self) -> Option<&io::Error> {
         match &self.shape {
             Shape::Json(json) => json.error(),
@@ -127,24 +143,45 @@ impl Presenter for Destination {
 ///
 /// # Errors
 /// If the file cannot be created.
-pub fn writer(output: &OutputArgs, home: Home) -> anyhow::Result<(Box<dyn Write + Send>, bool)> {
-    Ok(match (&output.output, home) {
+pub fn writer(output: &OutputArgs, home: Home) -> anyhow::Result<(File, bool)> {
+    let ours = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).context("cannot use the standard output");
+    let (file, color) = match (&output.output, home) {
         (Some(path), _) => {
             let file = create(path)?;
             let color = output.color.enabled(&file);
-            (Box::new(file), color)
+            (file, color)
         }
-        (None, Home::Stdout) => (Box::new(io::stdout()), output.color.enabled(&io::stdout())),
-        (None, Home::Stderr) => (Box::new(io::stderr()), output.color.enabled(&io::stderr())),
-    })
+        (None, Home::Stdout) => (ours(io::stdout().as_fd())?, output.color.enabled(&io::stdout())),
+        (None, Home::Stderr) => (ours(io::stderr().as_fd())?, output.color.enabled(&io::stderr())),
+    };
+    Ok((own_description(file), color))
 }
 
-fn create(path: &Path) -> anyhow::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot write to {}: name a file that can be created with -o", path.display()))
+/// Waits until everything in `queue` is written; after a signal only as long as its reader reads, and not
+/// beyond the next signal. Gives the lines that were thrown away, and says so.
+///
+/// # Errors
+/// If it cannot be written; a reader that has gone away is no error.
+pub fn finish(runtime: &Runtime, queue: &Queue, stop: &Stop) -> anyhow::Result<u64> {
+    let again = async {
+        let caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        if let [Ok(mut int), Ok(mut term), Ok(mut hup)] = caught {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+                _ = hup.recv() => {}
+            }
+        }
+    };
+    let hurry = matches!(stop, Stop::Signal);
+    match runtime.block_on(queue.finish(hurry, again)) {
+        Ok(0) => Ok(0),
+        Ok(thrown) => {
+            let lines = if thrown == 1 { "line was" } else { "lines were" };
+            warn!("{thrown} {lines} thrown away: nobody reads the output");
+            Ok(thrown)
+        }
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        Err(error) => Err(unwritable("events", error)),
+    }
 }

@@ -10,8 +10,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
-
 use super::session::{self, Extra, Host};
 use crate::{
     cli::{DoctorArgs, OutputArgs},
@@ -59,7 +57,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
         if args.json { write_json(finding, &mut out) } else { write_text(finding, &mut out) }
     }
     match io::stdout().write_all(&out) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the report"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::unwritable("report", error)),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

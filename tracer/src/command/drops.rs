@@ -22,10 +22,11 @@ use crate::{
     present::{
         clock::WallClock,
         drops::{COLUMNS, DropsSink, Shape, Size, TableOptions},
-        queue::Queue,
+        queue::{Gauge, Queue},
         summary::Summary,
     },
     proc::root::ProcRoot,
+    stderr,
     stream::{Event, Sink},
 };
 
@@ -41,6 +42,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     };
     let (to, color) = destination::writer(output, Home::Stdout)?;
     let queue = Queue::new(to, args.kernel.sandbox()).context("cannot start a thread")?;
+    let gauge = queue.gauge();
     let root = ProcRoot::default();
     let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;
     let session = session::open(&filter, output, &Extra::from(&args.kernel))?;
@@ -59,32 +61,29 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let mut board = Board {
         sink: DropsSink::new(queue, aggregate, shape, args.sort, clock, start_ns),
         is_live: screen == Screen::Live,
+        gauge,
         count: output.count,
     };
     let refresh = board.is_live.then_some(args.interval);
     // The table counts packets, and events may be of many.
     let limits = Limits { duration: output.duration, count: None, refresh };
-    let outcome = runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);
         let agent =
             Agent::new(session.kernel, args.kernel.sandbox(), session.packets, filter, root, limits, &mut board)?;
-        eprint!("{banner}");
+        stderr::say(banner);
         agent.run(earlier, None).await
     })?;
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     let size = (screen != Screen::None).then(terminal_size);
     board.sink.finish(end_ns, size, &summary);
-    match board.sink.into_inner().drain() {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(error).context("cannot write the table: make room, or write elsewhere with -o FILE");
-        }
-        _ => {}
-    }
+    let unwritten = destination::finish(&runtime, &board.sink.into_inner(), &stop)?;
     if !output.quiet {
-        eprint!("{}", about_drops(summary).to_text());
+        stderr::say(about_drops(summary).to_text());
     }
-    report::status(stop, lost, output)
+    report::status(stop, lost || unwritten > 0, output)
 }
 
 /// What the table does not say.
@@ -129,6 +128,7 @@ fn terminal_size() -> Size {
 struct Board {
     sink: DropsSink<Queue>,
     is_live: bool,
+    gauge: Gauge,
     /// Packets after which it is enough.
     count: Option<u64>,
 }
@@ -143,7 +143,8 @@ impl Presenter for Board {
     fn flush(&mut self) {}
 
     fn refresh(&mut self) {
-        if self.is_live {
+        // A terminal that is not read from gets the next picture when it has taken this one.
+        if self.is_live && self.gauge.is_empty() {
             self.sink.draw(clock::boot_ns(), terminal_size());
         }
     }

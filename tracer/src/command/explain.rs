@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use clap::ValueEnum as _;
 use serde_json::Value;
 
@@ -16,6 +15,7 @@ use crate::{
         escape::{Escaped, width},
         text::COLUMNS,
     },
+    stderr,
 };
 
 /// Columns before the text of a field.
@@ -35,7 +35,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
             let color = args.color.enabled(&io::stdout());
             for (word, found) in args.names.iter().map(|word| (word, explain::lookup(word))) {
                 if found.is_empty() {
-                    eprintln!("tracer: {}", unknown(word));
+                    stderr::line(unknown(word));
                     status = ExitCode::FAILURE;
                 }
                 for found in found {
@@ -45,7 +45,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         }
     }
     match io::stdout().write_all(out.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the explanation"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::unwritable("explanation", error)),
         _ => Ok(status),
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     clock,
     filter::Host,
     proc::root::ProcRoot,
+    stderr,
 };
 
 /// Traces until something ends it.
@@ -31,16 +32,17 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
     let limits = Limits { duration: args.output.duration, count: args.output.count, refresh: None };
-    let outcome = runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the TCP connections of this host", &args.output);
         let agent =
             Agent::new(session.kernel, args.kernel.sandbox(), session.packets, filter, root, limits, &mut destination)?;
-        eprint!("{banner}");
+        stderr::say(banner);
         agent.run(earlier, None).await
     })?;
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     destination.summary(end_ns, &summary, args.output.quiet);
-    destination.finish()?;
-    report::status(stop, lost, &args.output)
+    let unwritten = destination.finish(&runtime, &stop)?;
+    report::status(stop, lost || unwritten > 0, &args.output)
 }

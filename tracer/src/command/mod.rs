@@ -8,12 +8,21 @@ pub mod explain;
 pub mod live;
 pub mod man;
 pub mod net;
+pub mod output_file;
 pub mod report;
 pub mod run;
 pub mod session;
 pub mod sockets;
 
 use anyhow::Context as _;
+
+/// The error of an output that cannot be written: what of it, and the way out.
+pub fn unwritable(what: &str, error: std::io::Error) -> anyhow::Error {
+    // The rest have no option for it.
+    let elsewhere = if what == "events" { "elsewhere with -o FILE" } else { "elsewhere" };
+    let why = format!("cannot write the {what} ({error}): make room, or write {elsewhere}");
+    anyhow::Error::new(error).context(why)
+}
 
 /// One thread: the ring has one reader, and the host has better things to do.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

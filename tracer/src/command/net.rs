@@ -19,6 +19,7 @@ use crate::{
         netns::{self, Netns},
         root::ProcRoot,
     },
+    stderr,
 };
 
 /// Shows it, once or again and again.
@@ -100,7 +101,7 @@ fn show(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>)]) -> anyho
     match stdout.write_all(&out).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("cannot write the page"),
+        Err(error) => Err(super::unwritable("page", error)),
     }
 }
 
@@ -110,7 +111,7 @@ fn take(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Picture>> {
     let taken = collect::pictures(root, &namespaces, true);
     if !args.quiet {
         for (inode, error) in &taken.unreadable {
-            eprintln!("tracer: not seen: network namespace {inode}: {error}; root may");
+            stderr::line(format_args!("not seen: network namespace {inode}: {error}; root may"));
         }
     }
     if taken.pictures.is_empty() {
@@ -134,13 +135,13 @@ fn namespaces(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Netns>> {
         let found = netns::find(root);
         if !args.quiet {
             if found.denied > 0 {
-                eprintln!(
-                    "tracer: not seen: the namespaces of {} processes that may not be looked into; root may",
+                stderr::line(format_args!(
+                    "not seen: the namespaces of {} processes that may not be looked into; root may",
                     found.denied
-                );
+                ));
             }
             for error in &found.errors {
-                eprintln!("tracer: not seen: {error}");
+                stderr::line(format_args!("not seen: {error}"));
             }
         }
         return Ok(found.namespaces);

@@ -2,9 +2,7 @@
 
 use std::{io, process::ExitCode};
 
-use anyhow::Context as _;
-
-use super::session::Session;
+use super::{session::Session, unwritable};
 use crate::{
     agent::{Outcome, Stop},
     cli::OutputArgs,
@@ -130,7 +128,7 @@ pub fn status(stop: Stop, lost: bool, output: &OutputArgs) -> anyhow::Result<Exi
         // The reader of the pipe has seen enough.
         Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         Stop::Output(error) => {
-            return Err(error).context("cannot write the events: make room, or write elsewhere with -o FILE");
+            return Err(unwritable("events", error));
         }
         Stop::Signal | Stop::Duration | Stop::Count | Stop::Command(_) => {}
     }

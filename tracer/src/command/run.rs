@@ -30,6 +30,7 @@ use crate::{
     filter::{Host, Lookup as _},
     kernel::backend::Hook,
     proc::root::ProcRoot,
+    stderr,
 };
 
 /// What a shell says when a command is not found, and when it cannot be executed.
@@ -64,9 +65,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
     let limits = Limits { duration: args.output.duration, count: args.output.count, refresh: None };
-    let ended = runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
         let signals = Signals::catch()?;
-        eprint!("{}", report::banner(&session, "the command and its descendants", &args.output));
+        stderr::say(report::banner(&session, "the command and its descendants", &args.output));
         // The fork of this very process is what the kernel side waits for: the child is in the
         // filter's set before its first instruction.
         let child = match spawn(args, user) {
@@ -89,12 +91,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     destination.summary(end_ns, &summary, args.output.quiet);
-    destination.finish()?;
+    let unwritten = destination.finish(&runtime, &stop)?;
     let command = match &stop {
         Stop::Command(status) => Some(*status),
         _ => None,
     };
-    let own = report::status(stop, lost, &args.output)?;
+    let own = report::status(stop, lost || unwritten > 0, &args.output)?;
     Ok(match command {
         Some(status) if own == ExitCode::SUCCESS => ExitCode::from(code(status)),
         _ => own,
@@ -103,7 +105,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
 fn cannot_start(args: &RunArgs, error: &io::Error) -> ExitCode {
     let name = args.command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    eprintln!("tracer: cannot start {}: {error}", crate::present::escape::Escaped(&name));
+    stderr::line(format_args!("cannot start {name}: {error}"));
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
 }
 

@@ -16,6 +16,7 @@ use crate::{
         btf::{Btf, BtfError},
         format::{Tracefs, mount_tracefs},
         load::{Kernel, Packets, Plan},
+        memory,
         offsets::{self, Resolved},
         reasons::Reasons,
         selection::Selection,
@@ -199,6 +200,14 @@ fn plan(
     host: &Host,
 ) -> anyhow::Result<Plan> {
     let ring_bytes = output.buffer.unwrap_or(RING_BYTES);
+    if let Err(left) = memory::has_room(ring_bytes) {
+        bail!(
+            "there is not enough memory for a buffer of {} MiB: the control group's limit leaves {} MiB; raise it, or \
+             ask for less with --buffer",
+            ring_bytes >> 20,
+            left >> 20
+        );
+    }
     let mut settings = Settings::NONE;
     settings.filters = compiled.filters;
     settings.family = compiled.family;

@@ -6,13 +6,10 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-
 use crate::cli::{self, SocketsArgs};
 use crate::clock;
 use crate::filter::{Filter, Host};
 use crate::present::clock::WallClock;
-use crate::present::escape::Escaped;
 use crate::present::sockets::{
     JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_blocks, write_tree,
 };
@@ -23,6 +20,7 @@ use crate::sockets::proto::State;
 use crate::sockets::row::{Kind, Row};
 use crate::sockets::source::Ask;
 use crate::sockets::watch::{Change, Identity, Known};
+use crate::stderr;
 use crate::stream::OwnerSource;
 
 /// What is gathered before it is written.
@@ -58,7 +56,7 @@ pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
     match result.and_then(|()| show.flush()) {
         // The reader of a pipe may stop reading: that is no failure.
         Err(error) if error.get_ref().is_some() => Err(error.into()),
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the table"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::unwritable("table", error)),
         _ => Ok(ExitCode::SUCCESS),
     }
 }
@@ -276,7 +274,7 @@ impl<'a> Show<'a> {
         if self.args.output.quiet {
             return;
         }
-        let say = |text: &str| eprintln!("tracer: {}", Escaped(text));
+        let say = |text: &str| stderr::line(text);
         self.say_ownerless(picture, shown, &say);
         if picture.denied_netns > 0 {
             let processes = plural(picture.denied_netns, "process", "processes");

@@ -57,6 +57,8 @@ pub trait Gate {
     fn admit(&self, socket: &Socket<'_>) -> Admission;
     /// About a connection that is over: what is unknown now stays unknown.
     fn admit_finally(&self, socket: &Socket<'_>) -> bool;
+    /// About an event of a kind, whoever's it is.
+    fn shows(&self, kind: &Kind<'_>) -> bool;
     /// A process was forked.
     fn fork(&mut self, parent: u32, child: u32, child_start_ns: u64);
     /// A process is gone.
@@ -146,6 +148,7 @@ pub struct Core<G> {
     last_conn: u64,
     last_seed: u64,
     filtered: u64,
+    unplaced_drops: u64,
 }
 
 /// Kernel-side numbers are below this bit; seeds, which have none yet, above.
@@ -168,6 +171,7 @@ impl<G: Gate> Core<G> {
             last_conn: 0,
             last_seed: 0,
             filtered: 0,
+            unplaced_drops: 0,
         }
     }
 
@@ -230,6 +234,13 @@ impl<G: Gate> Core<G> {
     #[must_use]
     pub const fn filtered(&self) -> u64 {
         self.filtered
+    }
+
+    /// Dropped packets that the filter may have wanted: they were so many that nobody knows any more whose they
+    /// were.
+    #[must_use]
+    pub const fn unplaced_drops(&self) -> u64 {
+        self.unplaced_drops
     }
 
     /// Connections that are open now, without listeners.

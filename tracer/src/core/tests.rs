@@ -33,6 +33,9 @@ impl Gate for Only {
     fn admit_finally(&self, socket: &Socket<'_>) -> bool {
         self.0.is_none_or(|pid| socket.owner.is_some_and(|owner| owner.pid == pid))
     }
+    fn shows(&self, _: &Kind<'_>) -> bool {
+        true
+    }
     fn fork(&mut self, _: u32, _: u32, _: u64) {}
     fn exit(&mut self, _: u32) {}
 }

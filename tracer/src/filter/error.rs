@@ -39,6 +39,8 @@ pub enum FilterError {
     NothingLeft { option: &'static str },
     #[error("no such process: {pid}; it may have ended, see `ps -e` for the running ones")]
     NoSuchProcess { pid: u32 },
+    #[error("{} shows no processes: mount it (`mount -t proc proc /proc`), then a process can be looked up", proc.display())]
+    NoProc { proc: PathBuf },
     #[error("{tid} is a thread of process {pid}; use --pid {pid}")]
     IsThread { tid: u32, pid: u32 },
     #[error("no such user: {name}; give a name that `getent passwd` knows, or a number")]

@@ -11,9 +11,7 @@ use procfs::process::Stat;
 
 use super::FilterError;
 use super::parse::Netns;
-
-/// Length of a clock tick of `/proc/PID/stat`, ns (see [`super::PidSet`]).
-const TICK_NS: u64 = 10_000_000;
+use crate::proc::process;
 
 /// A running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,19 +105,26 @@ impl Host {
 }
 
 fn process_of(stat: &Stat) -> Option<Process> {
-    Some(Process { pid: u32::try_from(stat.pid).ok()?, start_ns: stat.starttime.saturating_mul(TICK_NS) })
+    Some(Process { pid: u32::try_from(stat.pid).ok()?, start_ns: process::start_ns(stat.starttime) })
 }
 
 impl Lookup for Host {
     fn process(&self, pid: u32) -> Result<Option<Process>, FilterError> {
         // `/proc/TID` is there though it is not listed.
         let path = self.proc.join(pid.to_string()).join("status");
-        let Some(file) = there(&path, File::open(&path))? else { return Ok(None) };
+        let Some(file) = there(&path, File::open(&path))? else {
+            // A copy of the host's files has no `self`.
+            if self.name_service && !self.proc.join("self").exists() {
+                return Err(FilterError::NoProc { proc: self.proc.clone() });
+            }
+            return Ok(None);
+        };
         let mut tgid = pid;
-        for line in BufReader::new(file).lines() {
+        // Lines of bytes: the first one is the name, which may be any.
+        for line in BufReader::new(file).split(b'\n') {
             let Some(line) = there(&path, line)? else { return Ok(None) };
-            if let Some(value) = line.strip_prefix("Tgid:") {
-                tgid = value.trim().parse().unwrap_or(pid);
+            if let Some(value) = line.strip_prefix(b"Tgid:") {
+                tgid = String::from_utf8_lossy(value).trim().parse().unwrap_or(pid);
                 break;
             }
         }

@@ -11,6 +11,7 @@ pub mod format;
 pub mod iterators;
 pub mod load;
 pub mod memlock;
+pub mod memory;
 pub mod object;
 pub mod offsets;
 pub mod reasons;
@@ -34,6 +35,12 @@ pub enum KernelError {
     /// Missing privileges.
     #[error("{0}")]
     NotPermitted(String, #[source] Option<Box<EbpfError>>),
+    /// Too little of it.
+    #[error(
+        "there is not enough memory for the BPF maps: raise the memory limit of tracer's control group, or ask for \
+         less with --buffer and --sockets"
+    )]
+    NoMemory(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// bpf(2) is not there.
     #[error("this kernel has no bpf() system call: tracing needs Linux 5.8 or newer with CONFIG_BPF_SYSCALL")]
     NoBpf(#[source] EbpfError),
@@ -62,6 +69,7 @@ impl KernelError {
         match os_error(&error) {
             Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(why_not(), Some(Box::new(error))),
             Some(libc::ENOSYS) => Self::NoBpf(error),
+            Some(libc::ENOMEM) => Self::NoMemory(error.into()),
             _ => Self::Refused(error),
         }
     }

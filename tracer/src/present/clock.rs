@@ -198,4 +198,18 @@ mod tests {
         assert_eq!(clock.wall_ns(5), 1_700_000_000 * SECOND + 5);
         assert_eq!(clock.wall_ns(u64::MAX), i64::MAX);
     }
+
+    /// Both go on while the host sleeps; setting the wall clock is not seen.
+    #[test]
+    fn a_sleep_of_the_host_is_in_both() {
+        const SLEEP: u64 = 8 * 3600 * SECOND as u64;
+        let clock = WallClock { offset_ns: 1_700_000_000 * SECOND };
+        let (before, after) = (clock.wall_ns(1000), clock.wall_ns(1000 + SLEEP));
+        assert_eq!(after - before, SLEEP as i64);
+        let mut of_day = Vec::new();
+        let mut time = TimeOfDay::new(true);
+        time.write(&mut of_day, before);
+        time.write(&mut of_day, after);
+        assert_eq!(of_day, b"22:13:20.00006:13:20.000");
+    }
 }

@@ -363,6 +363,17 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// JSON text of another writer, with what a terminal would obey escaped: outside of strings there is
+/// nothing of the kind.
+pub(super) fn plain(out: &mut Vec<u8>, json: &str) {
+    for c in json.chars() {
+        match c {
+            '"' | '\\' => out.push(c as u8),
+            c => escaped(out, c),
+        }
+    }
+}
+
 fn escaped(out: &mut Vec<u8>, c: char) {
     match c {
         '"' => out.extend_from_slice(b"\\\""),

@@ -1,39 +1,73 @@
 //! A writer that does not wait for a slow reader, up to a bound.
 //!
 //! A terminal, a pipe to `jq` or a busy disk may stall for a second: that must not cost events. So a
-//! thread writes, and what it has not written yet waits in memory. At the bound the tracer waits, too:
-//! then the ring fills and the loss is counted.
+//! thread writes, and what it has not written yet waits in memory. At the bound the tracer takes nothing
+//! more out of the rings ([`Gauge`]): then they fill, and the loss is counted where it happens. What must be
+//! written then all the same, such as the end of what is open, waits for the reader as long as it reads at
+//! all. A reader that has stopped does not keep the tracer from ending: whole lines are thrown away, and
+//! counted.
 
 use std::{
     collections::VecDeque,
     io::{self, Write},
     mem,
+    os::fd::{AsFd, AsRawFd as _},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use rustix::thread::CapabilitySet;
 
 use crate::privilege::{Duty, Sandbox};
+use tokio::sync::Notify;
 
 /// Bytes that may wait.
 const BOUND: usize = 64 << 20;
+/// Bytes that may wait with what has to be written beyond the bound.
+const LIMIT: usize = 2 * BOUND;
+/// A reader that takes nothing for so long, while it keeps the tracer from ending, has stopped.
+const STALL: Duration = Duration::from_secs(3);
+/// The thread looks so often whether a reader that has stopped is still waited for.
+const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 struct Shared {
     chunks: VecDeque<Vec<u8>>,
+    /// Not written yet, what the thread is writing included.
     bytes: usize,
-    /// The thread is writing a chunk that it has taken out.
-    writing: bool,
+    /// Lines in `bytes`. One that is written in part is among them.
+    lines: u64,
+    /// Lines that were thrown away.
+    thrown: u64,
+    /// The reader has stopped, as far as we know.
+    stalled: bool,
     /// Nothing more will come.
     closed: bool,
+    /// The thread is to end as soon as it can.
+    abandoned: bool,
     error: Option<io::Error>,
+}
+
+impl Shared {
+    fn is_done(&self) -> bool {
+        self.bytes == 0 || self.error.is_some()
+    }
+
+    /// Gives up what waits.
+    fn throw_away(&mut self) {
+        self.thrown += mem::take(&mut self.lines);
+        self.chunks.clear();
+        self.bytes = 0;
+    }
 }
 
 #[derive(Debug, Default)]
 struct Channel {
     shared: Mutex<Shared>,
     changed: Condvar,
+    /// Something was written, or writing has failed.
+    progress: Notify,
 }
 
 impl Channel {
@@ -44,9 +78,66 @@ impl Channel {
     fn wait<'g>(&self, guard: MutexGuard<'g, Shared>) -> MutexGuard<'g, Shared> {
         self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Waits while `more` says so; not longer than `patience` for a reader that takes nothing. Says whether
+    /// it has stopped.
+    fn wait_while_read<'g>(
+        &self,
+        mut shared: MutexGuard<'g, Shared>,
+        patience: Duration,
+        more: impl Fn(&Shared) -> bool,
+    ) -> (MutexGuard<'g, Shared>, bool) {
+        let (mut since, mut bytes) = (Instant::now(), shared.bytes);
+        while more(&shared) {
+            if shared.bytes != bytes {
+                (since, bytes) = (Instant::now(), shared.bytes);
+            }
+            let Some(left) = patience.checked_sub(since.elapsed()).filter(|left| !left.is_zero()) else {
+                return (shared, true);
+            };
+            shared = self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (shared, false)
+    }
 }
 
-/// See the module. Dropping it waits until everything is written.
+/// How much waits.
+#[derive(Clone, Debug)]
+pub struct Gauge(Arc<Channel>);
+
+impl Gauge {
+    /// Whether events may be added.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let shared = self.0.lock();
+        shared.bytes < BOUND || shared.error.is_some()
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_done()
+    }
+
+    /// Waits until there is room. Cancel safe.
+    pub async fn room(&self) {
+        loop {
+            let progress = self.0.progress.notified();
+            if self.has_room() {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// Lines that were thrown away so far.
+    #[must_use]
+    pub fn thrown(&self) -> u64 {
+        self.0.lock().thrown
+    }
+}
+
+/// See the module. Dropping it waits until everything is written, if it is read at all.
 #[derive(Debug)]
 pub struct Queue {
     channel: Arc<Channel>,
@@ -54,11 +145,12 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `to`, and does nothing else in `sandbox`.
+    /// Starts the thread that writes to `to`, and does nothing else in `sandbox`. What was written to a reader that stops is counted exactly if
+    /// `to` does not block.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn new(to: impl Write + Send + 'static, sandbox: Sandbox) -> io::Result<Self> {
+    pub fn new(to: impl Write + AsFd + Send + 'static, sandbox: Sandbox) -> io::Result<Self> {
         let channel = Arc::new(Channel::default());
         let its = Arc::clone(&channel);
         let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
@@ -68,29 +160,67 @@ impl Queue {
         Ok(Self { channel, thread: Some(thread) })
     }
 
-    /// Waits until everything is written.
+    /// To know how much waits.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.channel))
+    }
+
+    /// Waits until everything is written; until `enough`, if that comes first, or, if `hurry`, until the
+    /// reader has stopped. Gives the lines that were thrown away, from the beginning.
     ///
     /// # Errors
     /// That of the writing.
-    pub fn drain(&self) -> io::Result<()> {
-        let mut shared = self.channel.lock();
-        while shared.error.is_none() && (shared.writing || !shared.chunks.is_empty()) {
-            shared = self.channel.wait(shared);
+    pub async fn finish(&self, hurry: bool, enough: impl Future<Output = ()>) -> io::Result<u64> {
+        let mut enough = std::pin::pin!(enough);
+        loop {
+            let progress = self.channel.progress.notified();
+            {
+                let mut shared = self.channel.lock();
+                if shared.is_done() {
+                    return shared.error.take().map_or(Ok(shared.thrown), Err);
+                }
+            }
+            tokio::select! {
+                () = progress => {}
+                () = tokio::time::sleep(STALL), if hurry => break,
+                () = &mut enough => break,
+            }
         }
-        shared.error.take().map_or(Ok(()), Err)
+        self.channel.lock().abandoned = true;
+        self.channel.changed.notify_all();
+        // The thread knows how far it came, unless it is held in a call.
+        let deadline = tokio::time::Instant::now() + 4 * LOOK;
+        loop {
+            let progress = self.channel.progress.notified();
+            if self.channel.lock().is_done() || tokio::time::timeout_at(deadline, progress).await.is_err() {
+                break;
+            }
+        }
+        let mut shared = self.channel.lock();
+        shared.throw_away();
+        shared.error.take().map_or(Ok(shared.thrown), Err)
     }
 }
 
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut shared = self.channel.lock();
-        while shared.error.is_none() && shared.bytes > BOUND {
-            shared = self.channel.wait(shared);
+        if shared.bytes > LIMIT && !shared.stalled {
+            let full = |shared: &Shared| shared.error.is_none() && shared.bytes > LIMIT;
+            (shared, _) = self.channel.wait_while_read(shared, STALL, full);
         }
         if let Some(error) = shared.error.take() {
             return Err(error);
         }
+        if shared.bytes > LIMIT {
+            // Until it reads again.
+            shared.stalled = true;
+            shared.thrown += lines_in(bytes);
+            return Ok(bytes.len());
+        }
         shared.bytes += bytes.len();
+        shared.lines += lines_in(bytes);
         shared.chunks.push_back(bytes.to_vec());
         self.channel.changed.notify_all();
         Ok(bytes.len())
@@ -104,45 +234,102 @@ impl Write for Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        self.channel.lock().closed = true;
+        let mut shared = self.channel.lock();
+        shared.closed = true;
         self.channel.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
+        let stopped;
+        (shared, stopped) = self.channel.wait_while_read(shared, STALL, |shared| !shared.is_done());
+        let stopped = stopped || shared.abandoned;
+        drop(shared);
+        // One that waits for its reader ends with the process.
+        if let Some(thread) = self.thread.take().filter(|_| !stopped) {
             // It cannot have panicked: it has nothing to panic about.
             let _ = thread.join();
         }
     }
 }
 
-fn write(channel: &Channel, mut to: impl Write) {
+fn lines_in(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|byte| **byte == b'\n').count() as u64
+}
+
+fn write(channel: &Channel, mut to: impl Write + AsFd) {
     let mut shared = channel.lock();
     loop {
-        while shared.chunks.is_empty() && !shared.closed {
+        while shared.chunks.is_empty() && !shared.closed && !shared.abandoned {
             shared = channel.wait(shared);
         }
-        if shared.chunks.is_empty() {
+        let chunks = mem::take(&mut shared.chunks);
+        if chunks.is_empty() {
             return;
         }
-        let chunks = mem::take(&mut shared.chunks);
-        shared.writing = true;
         drop(shared);
-        let mut result = Ok(());
+        let mut result = Ok(true);
         for chunk in &chunks {
-            result = to.write_all(chunk);
-            if result.is_err() {
+            result = write_chunk(channel, &mut to, chunk);
+            if !matches!(result, Ok(true)) {
                 break;
             }
         }
-        let result = result.and_then(|()| to.flush());
         shared = channel.lock();
-        shared.bytes -= chunks.iter().map(Vec::len).sum::<usize>();
-        shared.writing = false;
+        let failed = result.is_err();
         if let Err(error) = result {
             shared.error = Some(error);
             shared.chunks.clear();
-            shared.bytes = 0;
+            (shared.bytes, shared.lines) = (0, 0);
         }
-        channel.changed.notify_all();
+        let abandoned = shared.abandoned;
+        if abandoned {
+            shared.throw_away();
+        }
+        if failed || abandoned {
+            channel.changed.notify_all();
+            channel.progress.notify_waiters();
+        }
+        if abandoned {
+            return;
+        }
     }
+}
+
+/// Writes all of it and keeps the account. False if the reader is no longer waited for.
+fn write_chunk(channel: &Channel, to: &mut (impl Write + AsFd), mut rest: &[u8]) -> io::Result<bool> {
+    while !rest.is_empty() {
+        let count = match to.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => count.min(rest.len()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                await_room(to);
+                0
+            }
+            Err(error) => return Err(error),
+        };
+        let (written, after) = rest.split_at(count);
+        rest = after;
+        let mut shared = channel.lock();
+        if count > 0 {
+            // They may have been given up while the call was under way.
+            shared.bytes = shared.bytes.saturating_sub(written.len());
+            shared.lines = shared.lines.saturating_sub(lines_in(written));
+            shared.stalled = false;
+            channel.changed.notify_all();
+            channel.progress.notify_waiters();
+        }
+        if shared.abandoned {
+            return Ok(false);
+        }
+    }
+    to.flush()?;
+    Ok(true)
+}
+
+/// Returns when there may be room, or after a moment.
+fn await_room(to: &impl AsFd) {
+    let fd = to.as_fd().as_raw_fd();
+    let mut one = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one pollfd is passed, and it lives through the call. What it says shows at the next write.
+    unsafe { libc::poll(&raw mut one, 1, LOOK.as_millis() as libc::c_int) };
 }
 
 #[cfg(test)]
@@ -151,6 +338,11 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
+
+    fn finish(queue: &Queue, hurry: bool, enough: impl Future<Output = ()>) -> io::Result<u64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(queue.finish(hurry, enough))
+    }
 
     #[test]
     fn everything_arrives_in_order() {
@@ -166,7 +358,7 @@ mod tests {
         for chunk in text.chunks(977) {
             queue.write_all(chunk).unwrap();
         }
-        queue.drain().unwrap();
+        assert_eq!(finish(&queue, true, std::future::pending()).unwrap(), 0);
         drop(queue);
         assert_eq!(reading.join().unwrap(), expected);
     }
@@ -178,7 +370,48 @@ mod tests {
         for _ in 0..1000 {
             queue.write_all(&[b'x'; 4096]).unwrap();
         }
+        assert!(queue.gauge().has_room());
         drop(reader);
-        assert_eq!(queue.drain().unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let error = finish(&queue, false, std::future::pending()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_is_not_read_is_counted_line_by_line() {
+        const LINES: u64 = 10_000;
+        let (mut reader, writer) = io::pipe().unwrap();
+        // SAFETY: takes no pointers; the descriptor is this test's.
+        unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
+        let line = [&[b'x'; 98][..], b"\n"].concat();
+        for _ in 0..LINES {
+            queue.write_all(&line).unwrap();
+        }
+        let thrown = finish(&queue, false, std::future::ready(())).unwrap();
+        drop(queue);
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).unwrap();
+        assert!(thrown > 0 && !all.is_empty(), "{thrown}");
+        // One may have been cut.
+        assert_eq!(thrown + lines_in(&all), LINES);
+    }
+
+    #[test]
+    fn beyond_the_limit_lines_are_thrown_away_until_it_reads_again() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
+        let megabyte = [vec![b'x'; (1 << 20) - 1], b"\n".to_vec()].concat();
+        let begun = Instant::now();
+        for _ in 0..(LIMIT >> 20) + 3 {
+            queue.write_all(&megabyte).unwrap();
+        }
+        assert!(begun.elapsed() >= STALL, "it waits for the reader first");
+        assert!(!queue.gauge().has_room());
+        let thrown = queue.gauge().thrown();
+        assert!((1..=2).contains(&thrown), "{thrown}");
+        let reading = thread::spawn(move || io::copy(&mut reader, &mut io::sink()).unwrap());
+        assert_eq!(finish(&queue, true, std::future::pending()).unwrap(), thrown);
+        drop(queue);
+        assert_eq!(reading.join().unwrap() + (thrown << 20), ((LIMIT as u64 >> 20) + 3) << 20);
     }
 }

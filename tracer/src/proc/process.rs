@@ -11,6 +11,7 @@ use super::container::container;
 use super::dir::{self, decimal};
 use super::root::{ProcRoot, ReadError};
 use super::stat::{self, Stat};
+use crate::clock;
 use crate::stream::ProcessFacts;
 
 /// Length of a clock tick in /proc. `USER_HZ` is 100 on every architecture that has BPF.
@@ -100,10 +101,11 @@ pub const fn matches(start_ns_exact: u64, stat_ticks: u64) -> bool {
     start_ns_exact / TICK_NS == stat_ticks
 }
 
-/// The beginning of a tick, `CLOCK_BOOTTIME` ns.
+/// The beginning of a tick, `CLOCK_BOOTTIME` ns as the kernel's records have it. (In a time namespace whose
+/// offset is no whole number of ticks it is less exact than that.)
 #[must_use]
-pub const fn start_ns(stat_ticks: u64) -> u64 {
-    stat_ticks.saturating_mul(TICK_NS)
+pub fn start_ns(stat_ticks: u64) -> u64 {
+    stat_ticks.saturating_mul(TICK_NS).saturating_add_signed(clock::namespace_offset_ns().saturating_neg())
 }
 
 fn stat_of(process: &Process) -> Option<Stat> {

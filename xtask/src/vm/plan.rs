@@ -77,7 +77,8 @@ impl Plan {
     pub fn environment(&self) -> String {
         let limit = self.test_limit;
         format!(
-            "TEST_LIMIT={limit}\nLINKS={}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true\n\
+            "TEST_LIMIT={limit}\nLINKS={}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true \
+             TRACER_TEST_MACHINE=own\n\
              export TRACER_TEST_PATIENCE={} TRACER_TEST_SCALE={}\n",
             if self.links { "yes" } else { "" },
             PATIENCE.min(limit),

@@ -349,6 +349,8 @@ impl<G: Gate> Core<G> {
             Whose::Outside(outside) => {
                 if self.gate.admit_finally(&outside.socket(true)) {
                     self.packets.hints.tell(boot_ns, hints::Whose::Outside(outside), event, sink);
+                } else if matches!(&event, PacketEvent::Drop(drop, _) if drop.mixed) && self.gate.shows(&event.kind()) {
+                    self.unplaced_drops += drops;
                 } else {
                     self.filtered += 1;
                 }

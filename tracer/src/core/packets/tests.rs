@@ -2,8 +2,8 @@
 
 use tracer_common::{
     drops::{
-        DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord, TCP_ACK, TCP_RST,
-        TCP_SYN,
+        DROP_MIXED, DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord,
+        TCP_ACK, TCP_RST, TCP_SYN,
     },
     packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
     record::{FLAG_FILTERED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R, Tuple},
@@ -170,6 +170,19 @@ fn filters_keep_packets_out() {
     let packets = [dropped(10, &near, Direction::Out), dropped(11, &tuple(81, 6000), Direction::In), filtered];
     assert_eq!(play(Only(Some(8)), &packets), Vec::<String>::new());
     assert_eq!(play(Only(Some(5)), &packets), ["10 drop 2 5 connect", "50 close closed_remote 2 5 connect"]);
+}
+
+/// Whose they were is not known, so neither whether the filter wants them.
+#[test]
+fn packets_without_a_flow_are_no_less_counted_for_a_filter() {
+    for (gate, told, unplaced) in [(Only(Some(8)), 0, 7), (Only(None), 1, 0)] {
+        let mut said = Said::default();
+        let mut core = Core::new(gate);
+        core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
+        let mixed = DropRecord { flags: DROP_MIXED, count: 7, ..dropped(10, &tuple(5000, 80), Direction::Out) };
+        core.apply(Input::Record(Record::Drop(&mixed)), &mut said);
+        assert_eq!((said.0.len(), core.unplaced_drops(), core.filtered()), (told, unplaced, 0), "{:?}", said.0);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{View, per_second};
 use crate::net::Picture;
 use crate::net::change::{Change, Changes, Presence};
 use crate::net::sockets::{Owner, STATES};
-use crate::present::clock::Rfc3339;
+use crate::present::{self, clock::Rfc3339};
 use crate::proc::net::dev::COLUMNS;
 use crate::stream::TcpState;
 
@@ -19,7 +19,8 @@ pub fn write(out: &mut Vec<u8>, view: &View<'_>, wall_ns: i64) {
     let mut first = true;
     let mut member = |name: &str, value: Value| {
         out.push(if std::mem::take(&mut first) { b'{' } else { b',' });
-        out.extend_from_slice(format!("\"{name}\":{value}").as_bytes());
+        out.extend_from_slice(format!("\"{name}\":").as_bytes());
+        present::json::plain(out, &value.to_string());
     };
     member("v", 1.into());
     member("event", "net".into());

@@ -1,0 +1,142 @@
+//! Clocks that are set, or are other ones for the tracer: `boot_ns` is the kernel's, and `time` a constant more.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use tracer_tests::agent::{Agent, tracer_program};
+use tracer_tests::generator::Pair;
+use tracer_tests::machine;
+use tracer_tests::scene::Scene;
+use tracer_tests::skip::{lacks, missing_tool, skip};
+use tracer_tests::traffic::sys::boot_ns;
+
+const SECOND: i128 = 1_000_000_000;
+
+/// `2026-11-21T12:00:00.123456789Z`, ns since 1970.
+fn wall_ns(time: &Value) -> i128 {
+    let text = time.as_str().expect("a time");
+    let number = |from: usize, to: usize| text[from..to].parse::<i128>().expect("a number");
+    let (year, month, day) = (number(0, 4), number(5, 7), number(8, 10));
+    // Days since 1970-01-01 of a civil date: years begin in March here.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let seconds = ((days * 24 + number(11, 13)) * 60 + number(14, 16)) * 60 + number(17, 19);
+    seconds * SECOND + number(20, 29)
+}
+
+fn now() -> i128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as i128
+}
+
+/// Every event of the namespace is between these moments, and its wall clock is `offset` later, within a second.
+fn check_times(events: &[&Value], begun: u64, ended: u64, offset: i128) {
+    assert!(!events.is_empty());
+    for event in events {
+        let boot = event["boot_ns"].as_u64().expect("a number");
+        assert!((begun..=ended).contains(&boot), "{begun} ≤ {boot} ≤ {ended}: {event}");
+        let ahead = wall_ns(&event["time"]) - i128::from(boot);
+        assert!((ahead - offset).abs() < SECOND, "{ahead} ahead, not {offset}: {event}");
+    }
+}
+
+/// As containers that were moved from another machine have it (CRIU).
+#[test]
+fn a_time_namespace_of_its_own() {
+    if let Some(reason) = missing_tool("unshare") {
+        return skip(&reason);
+    }
+    if !std::path::Path::new("/proc/self/ns/time").exists() {
+        return skip(&lacks("time namespace", "/proc/self/ns/time is not there"));
+    }
+    for offset in ["100000", "-3"] {
+        let scene = Scene::loopback();
+        let mut command = Command::new("unshare");
+        command.args(["--time", "--boottime", offset, "--monotonic", "7"]).arg(tracer_program());
+        let agent = Agent::start(command.args(["live", "--json"]), None);
+        agent.await_ready();
+        let (begun, offset_ns) = (boot_ns(), now() - i128::from(boot_ns()));
+        let listener = scene.listen("127.0.0.1:0");
+        let mut facts = Pair::open(&scene.client, &scene.client_ns, &listener).client_closes_first().to_vec();
+        let netns = scene.client_ns.inode();
+        let is_close =
+            |role: &str, event: &Value| event["event"] == "close" && event["netns"] == netns && event["role"] == role;
+        agent.wait_for("the client's close", |event| is_close("client", event));
+        agent.wait_for("the server's close", |event| is_close("server", event));
+        let ended = agent.stop();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+        let events: Vec<&Value> = ended.stream.of_netns(netns).collect();
+        check_times(&events, begun, boot_ns(), offset_ns);
+        facts.push(listener.close());
+        let outside = scene.expect(&facts);
+        // Both know the processes from /proc, and from the records: they are the same ones.
+        let owners = |stream: &tracer_tests::stream::Stream| {
+            let close = stream.of_netns(netns).find(|event| is_close("client", event)).expect("a close").clone();
+            close["owner"].clone()
+        };
+        assert_eq!(owners(&ended.stream), owners(&outside), "by {offset} s");
+    }
+}
+
+/// The wall clock, put back when dropped.
+struct WallClock {
+    offset_ns: i128,
+}
+
+impl WallClock {
+    fn keep() -> Self {
+        Self { offset_ns: now() - i128::from(boot_ns()) }
+    }
+
+    fn set(wall_ns: i128) {
+        let time = libc::timespec {
+            tv_sec: wall_ns.div_euclid(SECOND) as libc::time_t,
+            tv_nsec: wall_ns.rem_euclid(SECOND) as libc::c_long,
+        };
+        // SAFETY: the pointer is to a live local.
+        assert_eq!(unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &raw const time) }, 0, "the clock is set");
+    }
+
+    /// As if it were so many seconds later.
+    fn step(&self, seconds: i128) {
+        Self::set(self.offset_ns + i128::from(boot_ns()) + seconds * SECOND);
+    }
+}
+
+impl Drop for WallClock {
+    fn drop(&mut self) {
+        self.step(0);
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_moves_no_event() {
+    if let Err(reason) = machine::own() {
+        return skip(&reason);
+    }
+    let clock = WallClock::keep();
+    let begun = boot_ns();
+    let scene = Scene::loopback();
+    let listener = scene.listen("127.0.0.1:0");
+    let mut facts = Vec::new();
+    for seconds in [3600, -7200, 10 * 365 * 86_400, 1] {
+        let pair = scene.pair(&listener);
+        // While it is open.
+        clock.step(seconds);
+        facts.extend(pair.client_closes_first());
+    }
+    facts.push(listener.close());
+    let (netns, offset_ns) = (scene.client_ns.inode(), clock.offset_ns);
+    let stream = scene.expect(&facts);
+    let events: Vec<&Value> = stream.of_netns(netns).collect();
+    check_times(&events, begun, boot_ns(), offset_ns);
+    for close in events.iter().filter(|event| event["event"] == "close") {
+        let micros = close["duration_us"].as_u64().expect("a duration");
+        assert!(u128::from(micros) * 1000 <= u128::from(boot_ns() - begun), "{close}");
+    }
+    let boots: Vec<u64> = events.iter().filter_map(|event| event["boot_ns"].as_u64()).collect();
+    assert!(boots.iter().is_sorted(), "{boots:?}");
+    drop(clock);
+}

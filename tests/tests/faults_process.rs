@@ -1,0 +1,266 @@
+//! Processes in large numbers, numbers of processes that come back, and tracers that are killed or many.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tracer_tests::agent::{Agent, tracer_program};
+use tracer_tests::bpf::{all_objects, objects_of};
+use tracer_tests::churn::{churn, traffic};
+use tracer_tests::generator::Pair;
+use tracer_tests::machine;
+use tracer_tests::netns::Netns;
+use tracer_tests::scale;
+use tracer_tests::scene::Scene;
+use tracer_tests::skip::skip;
+use tracer_tests::stream::Stream;
+use tracer_tests::traffic::sys::until;
+
+/// The resident set, in bytes.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().strip_suffix(" kB").and_then(|text| text.parse::<u64>().ok()).expect("a number") * 1024
+}
+
+/// A process of the swarm that has connected.
+struct Connected {
+    pid: u64,
+    port: u64,
+    start_ticks: u64,
+}
+
+/// `processes` processes in `ns`, of which one in `every` connects to a listener of this one.
+fn swarm(ns: &Netns, processes: usize, every: usize) -> Vec<Connected> {
+    let listener = ns.within(|| TcpListener::bind("127.0.0.1:0").expect("it listens"));
+    let to = listener.local_addr().expect("it has an address").to_string();
+    let made = traffic(ns, &["swarm", &processes.to_string(), &to, &every.to_string()]);
+    for _ in 0..processes.div_ceil(every) {
+        drop(listener.accept().expect("one of the swarm connects"));
+    }
+    let out = made.wait_with_output().expect("the swarm ends");
+    assert!(out.status.success(), "each that should has connected");
+    let line = |line: &str| {
+        let mut numbers = line.split(' ').map(|number| number.parse().expect("the facts are numbers"));
+        let mut next = || numbers.next().expect("a fact has three numbers");
+        Connected { pid: next(), port: next(), start_ticks: next() }
+    };
+    String::from_utf8_lossy(&out.stdout).lines().map(line).collect()
+}
+
+/// Every client's close is told, and is that of the process that has connected: by its number, and by
+/// its start.
+fn check_owners(stream: &Stream, ns: &Netns, made: &[Connected]) {
+    let closes: Vec<&Value> =
+        stream.kind("close").filter(|e| e["netns"] == ns.inode() && e["role"] == "client").collect();
+    assert_eq!(closes.len(), made.len());
+    let mut left: Vec<&&Value> = closes.iter().collect();
+    for one in made {
+        let is = |close: &&&Value| close["lport"] == one.port && close["owner"]["pid"] == one.pid;
+        let at = left.iter().position(is).unwrap_or_else(|| panic!("port {} of process {}", one.port, one.pid));
+        let close = left.swap_remove(at);
+        let start_ns = close["owner"]["start_ns"].as_u64().expect("a start");
+        assert_eq!(start_ns / 10_000_000, one.start_ticks, "{close}");
+        assert_eq!(close["owner"]["comm"], "traffic", "{close}");
+    }
+}
+
+#[test]
+fn ten_thousand_short_processes() {
+    let ns = Netns::new();
+    let agent = Agent::live(&["--netns", &ns.inode().to_string()]);
+    // What a first swarm makes it need is there to stay.
+    swarm(&ns, 500, 5);
+    let before = resident(agent.pid());
+    let made = swarm(&ns, scale::load(10_000, 1000), 20);
+    let after = resident(agent.pid());
+    println!("{} KiB, then {} KiB", before >> 10, after >> 10);
+    assert!(after < before + (8 << 20), "{} KiB became {} KiB", before >> 10, after >> 10);
+    let ended = agent.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
+    let second = |event: &Value| made.iter().any(|one| event["lport"] == one.port && event["owner"]["pid"] == one.pid);
+    let events = ended.stream.events.iter().filter(|event| second(event)).cloned().collect();
+    check_owners(&Stream { events }, &ns, &made);
+}
+
+/// The kernel's limit, put back when dropped.
+struct PidMax(String);
+
+impl PidMax {
+    const PATH: &str = "/proc/sys/kernel/pid_max";
+
+    fn set(most: u32) -> Self {
+        let before = Self(std::fs::read_to_string(Self::PATH).expect("the limit is read"));
+        std::fs::write(Self::PATH, most.to_string()).expect("the limit is set");
+        before
+    }
+}
+
+impl Drop for PidMax {
+    fn drop(&mut self) {
+        let _ = std::fs::write(Self::PATH, &self.0);
+    }
+}
+
+/// Records have the numbers of the initial namespace: a limit of another one's would not bring them back.
+#[test]
+fn numbers_that_come_back_again_and_again() {
+    if let Err(reason) = machine::own() {
+        return skip(&reason);
+    }
+    let ns = Netns::new();
+    let agent = Agent::live(&[]);
+    let limit = PidMax::set(1024);
+    let made = swarm(&ns, 3000, 1);
+    drop(limit);
+    let numbers: BTreeSet<u64> = made.iter().map(|one| one.pid).collect();
+    assert!(numbers.len() < 1024 && made.len() == 3000, "{} numbers of {} processes", numbers.len(), made.len());
+    let ended = agent.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
+    check_owners(&ended.stream, &ns, &made);
+}
+
+/// Killed and waited for when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn killed_at_any_moment_it_leaves_nothing() {
+    let ns = Netns::new();
+    let before = all_objects();
+    let left = || -> Vec<_> { all_objects().difference(&before).copied().collect() };
+    // As many programs, maps and links as it has at that moment; beyond that, some time after it is ready.
+    let whole = {
+        let agent = Agent::live(&[]);
+        objects_of(agent.pid()).len()
+    };
+    println!("{whole} objects");
+    for round in 0..20 {
+        let mut command = Command::new(tracer_program());
+        command.args(["live", "--json"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut tracer = Killed(command.spawn().expect("tracer starts"));
+        let wanted = whole * round / 16;
+        let come = until(|| Ok(objects_of(tracer.0.id()).len() >= wanted.min(whole)));
+        assert_eq!(come, Ok(()), "it has {wanted} objects of {whole}");
+        if wanted > whole {
+            churn(&ns, 50 * round);
+        }
+        tracer.0.kill().expect("it is killed");
+        let status = tracer.0.wait().expect("it is waited for");
+        assert_eq!(status.signal(), Some(libc::SIGKILL), "it had not ended by itself");
+        // The kernel frees programs after a grace period.
+        assert_eq!(until(|| Ok(left().is_empty())), Ok(()), "after {wanted} of {whole} objects: {:?}", left());
+    }
+    let scene = Scene::loopback();
+    let listener = scene.listen("127.0.0.1:0");
+    let mut facts = scene.pair(&listener).client_closes_first().to_vec();
+    facts.push(listener.close());
+    scene.expect(&facts);
+}
+
+/// What a tracer says of a namespace, without its own numbers of connections.
+fn told(stream: &Stream, ns: &Netns) -> Vec<String> {
+    const KEYS: [&str; 11] =
+        ["event", "role", "laddr", "lport", "raddr", "rport", "owner", "verdict", "errno", "tx_bytes", "rx_bytes"];
+    let line = |event: &Value| {
+        // Before the accept it is the listener's, who is another process here; accept() may overtake it.
+        let is_early = event["event"] == "established" && event["role"] == "server";
+        let keys = KEYS.iter().filter(|key| !(is_early && **key == "owner"));
+        keys.map(|key| format!("{key}={} ", event[*key])).collect()
+    };
+    let mut lines: Vec<String> = stream.of_netns(ns.inode()).map(line).collect();
+    lines.sort_unstable();
+    lines
+}
+
+fn at_once(tracers: usize) {
+    let ns = Netns::new();
+    let scene = Scene::loopback();
+    let mut others: Vec<Agent> = Vec::new();
+    for _ in 1..tracers {
+        others.push(Agent::live(&[]));
+    }
+    let listener = scene.listen("127.0.0.1:0");
+    let mut facts = Vec::new();
+    for n in 1..6 {
+        let mut pair: Pair<'_> = scene.pair(&listener);
+        pair.client_sends(n);
+        pair.server_sends(n * 100);
+        facts.extend(match n % 3 {
+            0 => pair.client_closes_first(),
+            1 => pair.server_closes_first(),
+            _ => pair.client_resets(),
+        });
+    }
+    facts.push(listener.close());
+    churn(&ns, scale::load(2000, 200));
+    scene.trace.fence();
+    // Whatever the first one has heard of has happened.
+    for other in &others {
+        let due = 2 * scale::load(2000, 200) + 1;
+        let closes = |events: &[Value]| {
+            events.iter().filter(|e| e["event"] == "close" && e["netns"] == ns.inode()).count() >= due
+        };
+        assert!(other.settles(closes), "every tracer hears of every close");
+    }
+    let streams: Vec<Stream> = others
+        .into_iter()
+        .map(|other| {
+            let ended = other.stop();
+            assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+            assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
+            ended.stream
+        })
+        .collect();
+    let stream = scene.expect(&facts);
+    let first = told(&stream, &ns);
+    assert!(!first.is_empty(), "of {}", ns.inode());
+    for (number, other) in streams.iter().enumerate() {
+        let same = told(other, &ns);
+        let differs = first.iter().zip(&same).find(|(a, b)| a != b);
+        assert!(first.len() == same.len() && differs.is_none(), "tracer {number}: {differs:?}");
+    }
+}
+
+#[test]
+fn two_tracers_say_the_same() {
+    at_once(2);
+}
+
+#[test]
+fn ten_tracers_say_the_same() {
+    at_once(10);
+}
+
+/// One ends while the other traces: neither takes anything from the other.
+#[test]
+fn one_that_ends_leaves_the_other_alone() {
+    let scene = Scene::loopback();
+    let listener = scene.listen("127.0.0.1:0");
+    let mut facts = Vec::new();
+    for stopped in [false, true] {
+        let other = Agent::live(&["--duration", "1h"]);
+        facts.extend(scene.pair(&listener).client_closes_first());
+        if stopped {
+            assert_eq!(other.stop().status.code(), Some(0));
+        } else {
+            other.signal(libc::SIGKILL);
+            assert_eq!(other.end().status.signal(), Some(libc::SIGKILL));
+        }
+        facts.extend(scene.pair(&listener).client_resets());
+    }
+    facts.push(listener.close());
+    scene.expect(&facts);
+}
