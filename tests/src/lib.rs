@@ -8,6 +8,7 @@
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
 //! - [`drops`] waits for dropped packets and [`segment`] makes some by hand.
 //! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
+//! - [`busy`] is a namespace full of sockets, and what ss and the tracer say of them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`skip`] and [`feature`] say what a kernel may lack, [`reason`] which reasons for drops it has,
 //!   [`scale`] what a slow machine is spared.
@@ -16,6 +17,7 @@
 
 pub mod agent;
 pub mod bpf;
+pub mod busy;
 pub mod cgroup;
 pub mod compare;
 pub mod drops;
