@@ -10,6 +10,7 @@
 //! - [`drops`] waits for dropped packets; [`segment`] makes some by hand, and [`frame`] any nonsense.
 //! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`churn`] makes many connections and knows how many events that are.
+//! - [`busy`] is a namespace full of sockets, and what ss and the tracer say of them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`capability`] asks what threads may do, and starts programs that may do less.
 //! - [`apart`] gives a tracer mounts of its own, [`memory`] a limit; [`machine`] knows what may be done to
@@ -23,6 +24,7 @@ pub mod agent;
 pub mod apart;
 pub mod audit;
 pub mod bpf;
+pub mod busy;
 pub mod capability;
 pub mod cgroup;
 pub mod churn;

@@ -1,4 +1,6 @@
-//! What the BPF iterators of `tracer sockets` write: whole records, one after another.
+//! What the BPF iterators of `tracer sockets` write: whole records, one after another. Those of
+//! `iter/task` are words: 0 and a process, then the inodes of its sockets; 0 and 0 after what is not
+//! certain, because the process's table changed meanwhile.
 
 /// `iter/task_file`: a process holds a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! BPF iterators, for `tracer sockets`: one file an iterator. Their programs are called by whoever
 //! reads the iterator's file, and never else; `live` does not load them.
 
+mod task;
 mod task_file;
 mod tcp;
 

@@ -102,6 +102,18 @@ unsafe impl Send for Bytes {}
 unsafe impl Sync for Bytes {}
 
 impl Bytes {
+    /// The file at `path`.
+    fn read(path: &Path) -> Result<Self, BtfError> {
+        let unreadable = |source| BtfError::Read { path: path.display().to_string(), source };
+        let file = fs::File::open(path).map_err(unreadable)?;
+        // An ordinary file may be cut while it is mapped.
+        let mapped = if path.starts_with("/sys/kernel/btf") { Self::map(&file) } else { None };
+        match mapped {
+            Some(bytes) => Ok(bytes),
+            None => fs::read(path).map(Self::Read).map_err(unreadable),
+        }
+    }
+
     /// Maps the kernel's own file, which a kernel allows from 6.16 on (a529a7a73a47): a read gives a
     /// page at a time, and there are more than a thousand.
     fn map(file: &fs::File) -> Option<Self> {
@@ -135,13 +147,29 @@ impl Drop for Bytes {
     }
 }
 
+/// What the index has.
+struct Wanted<'a> {
+    structs: &'a [&'a str],
+    typedefs: &'a [&'a str],
+    functions: &'a [&'a str],
+    /// With so many of them it is complete.
+    enough: usize,
+}
+
+impl<'a> Wanted<'a> {
+    /// Whatever has one of these names.
+    const fn all(names: &'a [&'a str]) -> Self {
+        Self { structs: names, typedefs: names, functions: names, enough: usize::MAX }
+    }
+}
+
 /// Which pairs of first bytes the wanted names have: most names of a kernel are ruled out by that.
 struct Beginnings(Box<[u64; 1024]>);
 
 impl Beginnings {
-    fn of(names: &[&str]) -> Self {
+    fn of(names: [&[&str]; 3]) -> Self {
         let mut bits = Box::new([0; 1024]);
-        for name in names {
+        for name in names.into_iter().flatten() {
             let place = Self::place(name.as_bytes());
             bits[place / 64] |= 1 << (place % 64);
         }
@@ -173,14 +201,17 @@ impl Btf {
     /// # Errors
     /// See [`BtfError`].
     pub fn read(path: &Path, wanted: &[&str]) -> Result<Self, BtfError> {
-        let unreadable = |source| BtfError::Read { path: path.display().to_string(), source };
-        let file = fs::File::open(path).map_err(unreadable)?;
-        // An ordinary file may be cut while it is mapped.
-        let mapped = if path.starts_with("/sys/kernel/btf") { Bytes::map(&file) } else { None };
-        match mapped {
-            Some(bytes) => Self::of(bytes, wanted),
-            None => Self::of(Bytes::Read(fs::read(path).map_err(unreadable)?), wanted),
-        }
+        Self::of(Bytes::read(path)?, &Wanted::all(wanted))
+    }
+
+    /// As [`Btf::read`], no further than to the last of these structures and functions: what stands
+    /// behind it is not known, also if one of them refers to it.
+    ///
+    /// # Errors
+    /// See [`BtfError`].
+    pub fn read_until(path: &Path, structs: &[&str], functions: &[&str]) -> Result<Self, BtfError> {
+        let enough = structs.len() + functions.len();
+        Self::of(Bytes::read(path)?, &Wanted { structs, functions, typedefs: &[], enough })
     }
 
     /// As [`Btf::read`], from memory.
@@ -188,10 +219,10 @@ impl Btf {
     /// # Errors
     /// See [`BtfError`].
     pub fn parse(bytes: &[u8], wanted: &[&str]) -> Result<Self, BtfError> {
-        Self::of(Bytes::Read(bytes.to_vec()), wanted)
+        Self::of(Bytes::Read(bytes.to_vec()), &Wanted::all(wanted))
     }
 
-    fn of(bytes: Bytes, wanted: &[&str]) -> Result<Self, BtfError> {
+    fn of(bytes: Bytes, wanted: &Wanted<'_>) -> Result<Self, BtfError> {
         const SHORT: BtfError = BtfError::Malformed("it ends too early");
         if bytes.get(..2) != Some(&0xeb9f_u16.to_ne_bytes()) {
             return Err(BtfError::Malformed("the magic is not there"));
@@ -227,9 +258,10 @@ impl Btf {
         self.bytes.get(self.strings.clone()).unwrap_or_default()
     }
 
-    fn index(&mut self, wanted: &[&str]) -> Result<(), BtfError> {
+    fn index(&mut self, wanted: &Wanted<'_>) -> Result<(), BtfError> {
         const SHORT: BtfError = BtfError::Malformed("a type is cut");
-        let beginnings = Beginnings::of(wanted);
+        let beginnings = Beginnings::of([wanted.structs, wanted.typedefs, wanted.functions]);
+        let mut found = 0;
         let types = self.bytes.get(self.types.clone()).unwrap_or_default();
         let strings = self.bytes.get(self.strings.clone()).unwrap_or_default();
         self.starts.reserve(types.len() / 20);
@@ -240,17 +272,21 @@ impl Btf {
             self.starts.push(u32::try_from(at).map_err(|_| BtfError::Malformed("too large"))?);
             let (kind, count) = (info >> 24 & 0x1f, (info & 0xffff) as usize);
             let names = match kind {
-                KIND_STRUCT | KIND_ENUM | KIND_ENUM64 => Some(&mut self.structs),
-                KIND_TYPEDEF => Some(&mut self.typedefs),
-                KIND_FUNC => Some(&mut self.functions),
+                KIND_STRUCT | KIND_ENUM | KIND_ENUM64 => Some((&mut self.structs, wanted.structs)),
+                KIND_TYPEDEF => Some((&mut self.typedefs, wanted.typedefs)),
+                KIND_FUNC => Some((&mut self.functions, wanted.functions)),
                 _ => None,
             };
-            if let Some(names) = names {
+            if let Some((names, wanted_names)) = names {
                 let name_at = word(types, at).ok_or(SHORT)?;
                 if beginnings.may_be(strings.get(name_at as usize..).unwrap_or_default()) {
                     let name = text(strings, name_at);
-                    if wanted.contains(&name) {
-                        names.entry(name.into()).or_insert(id);
+                    if wanted_names.contains(&name) && !names.contains_key(name) {
+                        names.insert(name.into(), id);
+                        found += 1;
+                        if found == wanted.enough {
+                            return Ok(());
+                        }
                     }
                 }
             }

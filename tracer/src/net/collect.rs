@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
+use super::own_addresses::{self, Own};
 use super::sockets::Sockets;
 use super::{Conntrack, Interface, Limits, Picture};
 use crate::clock;
@@ -12,8 +13,8 @@ use crate::netlink::{self, addr, link, neigh};
 use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd::SocketHolders;
 use crate::proc::net::{
-    Malformed, arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
-    softnet_stat, tcp, wireless,
+    Malformed, arp, dev, fib_trie, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, read_sockets, route,
+    snmp, snmp6, sockstat, softnet_stat, tcp, wireless,
 };
 use crate::proc::netns::{self, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
@@ -76,7 +77,7 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
     let mut sockets = Sockets::default();
     for table in ["tcp", "tcp6"] {
         files.read(table, |reader, path, malformed| {
-            tcp::read(reader, path, malformed, |row| sockets.add(row, limits.port_range))
+            read_sockets(reader, path, malformed, |row: tcp::Row| sockets.add(&row, limits.port_range))
         });
     }
     let mut counters = files.read("snmp", snmp::read).unwrap_or_default();
@@ -97,6 +98,8 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
         })
         .collect();
     let inet6 = files.read("if_inet6", if_inet6::read).unwrap_or_default();
+    let routes = files.read("route", route::read).unwrap_or_default();
+    let inet = if addresses.is_none() { files.own_addresses(&routes) } else { Vec::new() };
     for interface in &mut interfaces {
         interface.addresses = match &addresses {
             Some(addresses) => addresses
@@ -104,12 +107,21 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
                 .filter(|address| Some(address.ifindex) == interface.ifindex())
                 .map(|address| (address.address, address.prefix))
                 .collect(),
-            // Without netlink: those of the file, which has IPv6 only.
-            None => inet6
-                .iter()
-                .filter(|address| address.device == interface.name)
-                .map(|address| (address.address.into(), address.prefix))
-                .collect(),
+            None => {
+                let here = |own: &Own| {
+                    let (_, prefix) = own.place.as_ref().filter(|(device, _)| *device == interface.name)?;
+                    Some((own.address.into(), *prefix))
+                };
+                inet.iter()
+                    .filter_map(here)
+                    .chain(
+                        inet6
+                            .iter()
+                            .filter(|address| address.device == interface.name)
+                            .map(|address| (address.address.into(), address.prefix)),
+                    )
+                    .collect()
+            }
         };
     }
 
@@ -124,7 +136,7 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
         boot_ns,
         interfaces,
         wireless: files.read("wireless", wireless::read).unwrap_or_default(),
-        routes: files.read("route", route::read).unwrap_or_default(),
+        routes,
         ipv6_routes,
         neighbours,
         arp: files.read("arp", arp::read).unwrap_or_default(),
@@ -205,6 +217,17 @@ impl Files<'_> {
                 None
             }
         }
+    }
+
+    /// The IPv4 addresses, where netlink does not tell them.
+    fn own_addresses(&mut self, routes: &[route::Route]) -> Vec<Own> {
+        let own = own_addresses::of(&self.read("fib_trie", fib_trie::read).unwrap_or_default(), routes);
+        let alone: Vec<String> =
+            own.iter().filter(|own| own.place.is_none()).map(|own| own.address.to_string()).collect();
+        if !alone.is_empty() {
+            self.gaps.push(format!("the devices of {}: no file names them", alone.join(", ")));
+        }
+        own
     }
 
     /// Asks the kernel by netlink.

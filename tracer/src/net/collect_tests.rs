@@ -51,6 +51,9 @@ fn a_proc_of_every_kernel() {
         assert!(picture.counter("TcpExtListenOverflows").is_some() && picture.counter("Ip6InReceives").is_some());
         let wire = picture.interfaces.iter().find(|interface| interface.name == "wire").unwrap();
         assert!(wire.addresses.contains(&("fd07::1".parse().unwrap(), 64)), "{kernel}: from if_inet6");
+        assert!(wire.addresses.contains(&("10.7.0.1".parse().unwrap(), 24)), "{kernel}: from fib_trie and route");
+        let lo = picture.interfaces.iter().find(|interface| interface.name == "lo").unwrap();
+        assert_eq!(lo.addresses.first(), Some(&("127.0.0.1".parse().unwrap(), 8)), "{kernel}");
         assert_eq!(picture.limits.ports(), Some(28232 - 11), "{kernel}");
         assert_eq!((picture.limits.tcp_mem, picture.limits.udp_mem), (Some([10, 20, 30]), None), "{kernel}");
         assert!(picture.listeners.is_none() && picture.gaps.iter().any(|gap| gap.contains("listen queues")));

@@ -6,6 +6,7 @@ pub mod change;
 pub mod collect;
 mod explanation;
 pub mod health;
+mod own_addresses;
 pub mod sockets;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ pub mod nftables;
 pub mod qdisc;
 mod socket;
 
-pub use socket::{Socket, Table};
+pub use socket::{Datagram, Socket, Table};
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -26,7 +26,34 @@ pub(super) const ATTEMPTS: u32 = 4;
 pub struct Socket {
     socket: OwnedFd,
     sequence: u32,
-    buffer: Vec<u8>,
+    buffer: Datagram,
+}
+
+/// One datagram of the answer to a dump, or room for one.
+#[derive(Debug)]
+pub struct Datagram {
+    bytes: Vec<u8>,
+    /// Type of the messages that are wanted of it.
+    pub(crate) kind: u16,
+    /// Number of the request.
+    pub(crate) sequence: u32,
+}
+
+impl Datagram {
+    /// Room for one.
+    pub(crate) fn new() -> Self {
+        Self { bytes: Vec::with_capacity(ROOM), kind: 0, sequence: 0 }
+    }
+
+    /// What was received.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fill(&mut self, bytes: Vec<u8>, kind: u16, sequence: u32) {
+        *self = Self { bytes, kind, sequence };
+    }
 }
 
 /// What a dump told, row by row.
@@ -48,7 +75,7 @@ impl Socket {
         let protocol = u32::try_from(protocol).ok().and_then(NonZero::new).map(Protocol::from_raw);
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; ROOM] })
+        Ok(Self { socket, sequence: 0, buffer: Datagram::new() })
     }
 
     /// Inode of this very socket.
@@ -71,6 +98,31 @@ impl Socket {
         let mut answer = Answer::new(self.sequence, answer);
         while !answer.take(self.receive()?, &mut each)? {}
         Ok(answer.changed)
+    }
+
+    /// As [`Self::dump`], but gives whole datagrams, whatever else is in them. `each` may take one and
+    /// leave other room.
+    ///
+    /// # Errors
+    /// Those of the socket, and what the kernel answers; datagrams may have been given.
+    pub(crate) fn dump_datagrams(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        answer: u16,
+        mut each: impl FnMut(&mut Datagram),
+    ) -> io::Result<bool> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&request(kind, self.sequence, body))?;
+        let mut read = Answer::new(self.sequence, answer);
+        loop {
+            let done = read.take(self.receive()?, |_| {})?;
+            (self.buffer.kind, self.buffer.sequence) = (answer, self.sequence);
+            each(&mut self.buffer);
+            if done {
+                return Ok(read.changed);
+            }
+        }
     }
 
     /// As [`Self::dump`], with a row for each message that `parse` takes; the others are passed over.
@@ -96,16 +148,24 @@ impl Socket {
 
     /// One datagram, from the kernel: to send to the socket of another process takes root.
     fn receive(&mut self) -> io::Result<&[u8]> {
+        let bytes = &mut self.buffer.bytes;
+        bytes.clear();
+        let room = bytes.spare_capacity_mut();
         let n = loop {
             // The kernel tells the whole length, even of what does not fit.
-            match recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC) {
+            match recv(&self.socket, &mut *room, RecvFlags::TRUNC) {
                 Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok((_, n)) => break n,
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         };
-        self.buffer.get(..n).ok_or_else(|| io::Error::other("a message larger than its buffer"))
+        if n > room.len() {
+            return Err(io::Error::other("a message larger than its buffer"));
+        }
+        // SAFETY: the kernel has written so many bytes.
+        unsafe { bytes.set_len(n) };
+        Ok(bytes)
     }
 }
 

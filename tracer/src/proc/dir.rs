@@ -163,6 +163,19 @@ pub(super) fn each_process(proc: &Path, mut each: impl FnMut(u32, io::Result<Dir
     Ok(())
 }
 
+/// Calls `each` with every process in a procfs, in the order of their ids, and the text of the link
+/// `name` in its directory; "denied" may also say that it is gone.
+pub(super) fn each_link(proc: &Path, name: &str, mut each: impl FnMut(u32, io::Result<&[u8]>)) -> io::Result<()> {
+    let proc = Dir::open(proc)?;
+    let mut text = [0; 64];
+    for (pid, _) in named_pids(&proc)? {
+        // One system call, and not one for its directory, too.
+        let path = CString::new(format!("{pid}/{name}"))?;
+        each(pid, proc.link(&path, &mut text));
+    }
+    Ok(())
+}
+
 fn named_pids(proc: &Dir) -> io::Result<Vec<(u32, CString)>> {
     let mut pids = Vec::new();
     proc.names(&mut Entries::new(), |name| {
@@ -224,5 +237,9 @@ mod tests {
         let mut seen = Vec::new();
         each_process(tree.path(), |pid, dir| seen.push((pid, dir.unwrap().file(c"stat").is_ok()))).unwrap();
         assert_eq!(seen, [(9, true), (10, true), (100, true), (u32::MAX, true)]);
+        tree.link("10/ns/net", "net:[1]");
+        let mut seen = Vec::new();
+        each_link(tree.path(), "ns/net", |pid, link| seen.push((pid, link.ok().map(<[u8]>::to_vec)))).unwrap();
+        assert_eq!(seen, [(9, None), (10, Some(b"net:[1]".to_vec())), (100, None), (u32::MAX, None)]);
     }
 }

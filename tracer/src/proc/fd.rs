@@ -13,7 +13,7 @@ use super::dir::{self, Dir, Entries, bracketed};
 use super::root::{ProcRoot, ReadError, denied, vanished};
 use super::stat;
 
-/// The holders of sockets, by the socket's inode. 12 bytes for a socket and 4 for each of its
+/// The holders of sockets, by the socket's inode. 14 bytes for a socket and 4 for each of its
 /// holders.
 #[derive(Clone, Debug, Default)]
 pub struct SocketHolders {
@@ -23,6 +23,40 @@ pub struct SocketHolders {
     /// the socket before end.
     ends: Vec<u32>,
     pids: Vec<u32>,
+    steps: Steps,
+}
+
+/// Where to look for an inode among ascending ones: they are given one after another, so that those
+/// of a host's sockets are evenly spread, nearly. 2 bytes for each.
+#[derive(Clone, Debug, Default)]
+struct Steps {
+    least: u64,
+    shift: u32,
+    /// How many inodes come before each step.
+    before: Vec<u32>,
+}
+
+impl Steps {
+    fn of(inodes: &[u64]) -> Self {
+        let (Some(least), Some(most)) = (inodes.first(), inodes.last()) else { return Self::default() };
+        let wanted = u64::try_from(inodes.len() / 2).unwrap_or(u64::MAX).max(1);
+        let shift = ((most - least) / wanted).checked_ilog2().map_or(0, |bits| bits + 1);
+        let mut before = Vec::with_capacity(inodes.len() / 2 + 2);
+        for (at, inode) in (0_u32..).zip(inodes) {
+            let step = usize::try_from((inode - least) >> shift).unwrap_or(usize::MAX);
+            while before.len() <= step {
+                before.push(at);
+            }
+        }
+        Self { least: *least, shift, before }
+    }
+
+    /// The places of those in the step of `inode`.
+    fn places(&self, inode: u64, count: usize) -> Option<Range<usize>> {
+        let step = usize::try_from(inode.checked_sub(self.least)? >> self.shift).ok()?;
+        let start = *self.before.get(step)? as usize;
+        Some(start..self.before.get(step + 1).map_or(count, |end| *end as usize))
+    }
 }
 
 /// What a scan read, and what it could not read.
@@ -100,11 +134,14 @@ impl SocketHolders {
         for (_, place) in &mut sockets {
             *place = rank.get(*place as usize).copied().unwrap_or(*place);
         }
-        sockets.sort_unstable();
+        // Not `sort_unstable`: those of a process come in ascending runs.
+        sockets.sort();
         sockets.dedup();
 
         let mut table = Self::default();
         table.pids.reserve_exact(sockets.len());
+        table.inodes.reserve_exact(sockets.len());
+        table.ends.reserve_exact(sockets.len());
         for (inode, age) in sockets {
             let Some(holder) = by_age.get(age as usize).and_then(|&place| at(place)) else {
                 continue;
@@ -121,6 +158,7 @@ impl SocketHolders {
         }
         table.inodes.shrink_to_fit();
         table.ends.shrink_to_fit();
+        table.steps = Steps::of(&table.inodes);
         table
     }
 
@@ -128,7 +166,7 @@ impl SocketHolders {
     /// none was seen (as for inode 0, which no socket has).
     #[must_use]
     pub fn holders(&self, inode: u64) -> &[u32] {
-        self.inodes.binary_search(&inode).ok().and_then(|at| self.pids.get(self.range(at)?)).unwrap_or_default()
+        self.place(inode).and_then(|at| self.pids.get(self.range(at)?)).unwrap_or_default()
     }
 
     /// How many sockets have a holder.
@@ -141,6 +179,12 @@ impl SocketHolders {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inodes.is_empty()
+    }
+
+    fn place(&self, inode: u64) -> Option<usize> {
+        let places = self.steps.places(inode, self.inodes.len())?;
+        let start = places.start;
+        self.inodes.get(places)?.binary_search(&inode).ok().map(|at| start + at)
     }
 
     fn range(&self, at: usize) -> Option<Range<usize>> {

@@ -83,7 +83,9 @@ pub fn scan(root: &ProcRoot, workers: usize) -> Scan {
 /// The scan of processes that something else has told to hold sockets: `(inode, pid)`, in any order.
 #[must_use]
 pub fn of_pairs(root: &ProcRoot, pairs: &[(u64, u32)]) -> Scan {
+    // They come process by process, mostly.
     let mut pids: Vec<u32> = pairs.iter().map(|(_, pid)| *pid).collect();
+    pids.dedup();
     pids.sort_unstable();
     pids.dedup();
     let mut part = Part::default();
@@ -95,10 +97,14 @@ pub fn of_pairs(root: &ProcRoot, pairs: &[(u64, u32)]) -> Scan {
             u32::try_from(part.processes.len() - 1).ok()
         })
         .collect();
-    part.sockets = pairs
-        .iter()
-        .filter_map(|(inode, pid)| Some((*inode, (*places.get(pids.binary_search(pid).ok()?)?)?)))
-        .collect();
+    let mut last = (0, None);
+    part.sockets.reserve_exact(pairs.len());
+    for (inode, pid) in pairs {
+        if last.0 != *pid {
+            last = (*pid, pids.binary_search(pid).ok().and_then(|at| *places.get(at)?));
+        }
+        part.sockets.extend(last.1.map(|place| (*inode, place)));
+    }
     part.report.processes = u32::try_from(pids.len()).unwrap_or(u32::MAX);
     join(vec![part])
 }

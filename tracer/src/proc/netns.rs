@@ -219,7 +219,19 @@ pub(super) fn open(path: &Path) -> Result<Option<(File, u32)>, NetnsError> {
 
 /// Calls `each` with every process, in the order of their ids, and its namespace.
 fn each_process(root: &ProcRoot, mut each: impl FnMut(u32, io::Result<u32>)) -> io::Result<()> {
-    dir::each_process(root.path(), |pid, process| each(pid, process.and_then(|process| netns_of(&process))))
+    dir::each_link(root.path(), "ns/net", |pid, link| {
+        each(
+            pid,
+            match link {
+                Ok(text) => inode_of(text),
+                // It may be gone.
+                Err(error) if denied(&error) => {
+                    Dir::place_at(&root.process(pid)).and_then(|process| netns_of(&process))
+                }
+                Err(error) => Err(error),
+            },
+        );
+    })
 }
 
 fn link_path(root: &ProcRoot, pid: u32) -> PathBuf {
@@ -228,7 +240,11 @@ fn link_path(root: &ProcRoot, pid: u32) -> PathBuf {
 
 fn netns_of(process: &Dir) -> io::Result<u32> {
     let mut text = [0; 64];
-    bracketed(process.process_link(c"ns/net", &mut text)?, b"net:")
+    inode_of(process.process_link(c"ns/net", &mut text)?)
+}
+
+fn inode_of(link: &[u8]) -> io::Result<u32> {
+    bracketed(link, b"net:")
         .and_then(|inode| u32::try_from(inode).ok())
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the link does not name a network namespace"))
 }

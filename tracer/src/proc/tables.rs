@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::enter;
 use super::net::Malformed;
-use super::net::tcp::{self, Row};
+use super::net::read_sockets;
+use super::net::tcp::Row;
 use super::netns::{self, Netns, NetnsError};
 use super::root::{ProcRoot, ReadError, vanished};
 
@@ -68,9 +69,9 @@ fn read(
 ) -> Result<(), ReadError> {
     for (file, path) in tables {
         let (rows, malformed) = (&mut report.rows, &mut report.malformed);
-        tcp::read(BufReader::with_capacity(1 << 16, file), &path, malformed, |row| {
+        read_sockets(BufReader::with_capacity(1 << 16, file), &path, malformed, |row: Row| {
             *rows += 1;
-            sink(inode, row);
+            sink(inode, &row);
         })
         .map_err(|source| ReadError::new(path, source))?;
     }

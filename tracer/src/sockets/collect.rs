@@ -27,7 +27,7 @@ const WORKERS: usize = 8;
 /// What exists now.
 #[derive(Debug, Default)]
 pub struct Picture {
-    /// The sockets, in the order of the kernel's tables.
+    /// The sockets, in no order.
     pub rows: Vec<Row>,
     /// Their places in `rows`, in the order that was asked for.
     pub order: Vec<u32>,
@@ -101,8 +101,8 @@ fn holders(root: &ProcRoot, via: Via, loaded: Option<&Iterators>, workers: usize
     };
     if let Some(iterators) = loaded.or(own.as_ref()) {
         match iterators.holders() {
-            Ok(pairs) => return (fd_scan::of_pairs(root, &pairs), "holders by iter/task_file"),
-            Err(error) => log::warn!("iter/task_file failed ({error}): reading /proc/PID/fd instead"),
+            Ok((pairs, way)) => return (fd_scan::of_pairs(root, &pairs), way),
+            Err(error) => log::warn!("{error}: reading /proc/PID/fd instead"),
         }
     }
     (fd_scan::scan(root, workers), "holders by /proc/PID/fd")
@@ -272,7 +272,7 @@ impl<'a> Part<'a> {
 
     fn by_diag(&mut self, diag: &mut Diag, proto: Proto) -> bool {
         let before = self.rows.len();
-        match diag.dump(proto, self.ask.details, self.netns, |row| self.rows.push(row)) {
+        match diag.dump(proto, self.ask.details, self.netns, &mut self.rows) {
             Ok(dumped) => {
                 if dumped.malformed > 0 {
                     let count = dumped.malformed;

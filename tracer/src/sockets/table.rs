@@ -52,14 +52,14 @@ pub fn read(
             sink(row);
         };
         let read = match proto {
-            Proto::Tcp => net::tcp::read(file, &path, malformed, |row| give(tcp(row))),
+            Proto::Tcp => net::read_sockets(file, &path, malformed, |row| give(tcp(&row))),
             Proto::Udp | Proto::Udplite | Proto::Raw | Proto::Icmp => {
-                net::udp::read(file, &path, malformed, |row| give(datagram(proto, row)))
+                net::read_sockets(file, &path, malformed, |row| give(datagram(proto, &row)))
             }
             Proto::Sctp => net::sctp::read(file, &path, malformed, name.ends_with("assocs"), |row| give(sctp(&row))),
-            Proto::Unix => net::unix::read(file, &path, malformed, |row| give(unix(row))),
-            Proto::Packet => net::packet::read(file, &path, malformed, |row| give(packet(row))),
-            Proto::Netlink => net::netlink::read(file, &path, malformed, |row| give(netlink(row))),
+            Proto::Unix => net::read_sockets(file, &path, malformed, |row| give(unix(row))),
+            Proto::Packet => net::read_sockets(file, &path, malformed, |row| give(packet(&row))),
+            Proto::Netlink => net::read_sockets(file, &path, malformed, |row| give(netlink(&row))),
         };
         read.map_err(|source| ReadError { path, source })?;
     }

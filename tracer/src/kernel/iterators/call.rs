@@ -5,10 +5,13 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use aya_obj::generated::bpf_attach_type::BPF_TRACE_ITER;
 use aya_obj::generated::bpf_cmd::{
-    self, BPF_ITER_CREATE, BPF_LINK_CREATE, BPF_MAP_CREATE, BPF_MAP_FREEZE, BPF_MAP_UPDATE_ELEM, BPF_PROG_LOAD,
+    self, BPF_BTF_LOAD, BPF_ITER_CREATE, BPF_LINK_CREATE, BPF_MAP_CREATE, BPF_MAP_FREEZE, BPF_MAP_UPDATE_ELEM,
+    BPF_PROG_LOAD,
 };
 use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_ARRAY;
 use aya_obj::generated::bpf_prog_type::BPF_PROG_TYPE_TRACING;
+
+use super::description::FuncInfo;
 
 /// `BPF_F_RDONLY_PROG`
 const RDONLY_PROG: u32 = 1 << 7;
@@ -54,6 +57,15 @@ struct ProgLoad {
     line_info: u64,
     line_info_cnt: u32,
     attach_btf_id: u32,
+}
+
+#[repr(C)]
+struct BtfLoad {
+    btf: u64,
+    log_buf: u64,
+    size: u32,
+    log_size: u32,
+    log_level: u32,
 }
 
 #[repr(C)]
@@ -104,8 +116,22 @@ pub(super) fn frozen_map(value: &[u8]) -> io::Result<OwnedFd> {
     Ok(map)
 }
 
-/// Loads an iterator program. What the verifier says is written into `log`.
-pub(super) fn prog_load(instructions: &[u8], license: &[u8], btf_id: u32, log: &mut [u8]) -> io::Result<OwnedFd> {
+/// Gives type information to the kernel.
+pub(super) fn btf_load(types: &[u8]) -> io::Result<OwnedFd> {
+    let size = u32::try_from(types.len()).map_err(io::Error::other)?;
+    let load = BtfLoad { btf: types.as_ptr() as u64, log_buf: 0, size, log_size: 0, log_level: 0 };
+    descriptor(bpf(BPF_BTF_LOAD, &load))
+}
+
+/// Loads an iterator program. `description`: its type information and functions, if it has more than
+/// one. What the verifier says is written into `log`.
+pub(super) fn prog_load(
+    instructions: &[u8],
+    license: &[u8],
+    btf_id: u32,
+    description: Option<(BorrowedFd<'_>, &[FuncInfo])>,
+    log: &mut [u8],
+) -> io::Result<OwnedFd> {
     // SAFETY: a structure of integers: zero is a value.
     let mut attr: ProgLoad = unsafe { std::mem::zeroed() };
     attr.prog_type = BPF_PROG_TYPE_TRACING as u32;
@@ -114,6 +140,12 @@ pub(super) fn prog_load(instructions: &[u8], license: &[u8], btf_id: u32, log: &
     attr.insns = instructions.as_ptr() as u64;
     attr.license = license.as_ptr() as u64;
     attr.attach_btf_id = btf_id;
+    if let Some((types, functions)) = description {
+        attr.prog_btf_fd = number(types);
+        attr.func_info_rec_size = u32::try_from(size_of::<FuncInfo>()).map_err(io::Error::other)?;
+        attr.func_info = functions.as_ptr() as u64;
+        attr.func_info_cnt = u32::try_from(functions.len()).map_err(io::Error::other)?;
+    }
     if !log.is_empty() {
         attr.log_level = 1;
         attr.log_size = u32::try_from(log.len()).map_err(io::Error::other)?;

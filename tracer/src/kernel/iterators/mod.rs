@@ -5,23 +5,30 @@
 //! of the command.
 
 mod call;
+mod description;
+mod holders;
 mod program;
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use tracer_common::iterator::{HolderRecord, TcpRecord};
+use tracer_common::iterator::TcpRecord;
 use tracer_common::settings::{ABSENT, Offsets};
 
-use super::btf::Btf;
+use super::btf::{Btf, BtfError};
 use super::{memlock, offsets};
 use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Inet, Kind, Row};
-use program::{Constants, Program};
+use holders::Holders;
+use program::Constants;
 
+/// What the offsets of the iterators over holders and their own types are found by. They stand in the
+/// first half of a kernel's types.
+const HOLDERS: (&[&str], &[&str]) =
+    (&["file", "inode", "task_struct", "files_struct", "fdtable"], &["bpf_iter_task", "bpf_iter_task_file"]);
 /// What the offsets of the iterators and their own types are found by.
 const WANTED: &[&str] = &[
     "sock_common",
@@ -32,12 +39,18 @@ const WANTED: &[&str] = &[
     "inode",
     "file",
     "task_struct",
+    "files_struct",
+    "fdtable",
     "bpf_iter_tcp",
+    "bpf_iter_task",
     "bpf_iter_task_file",
 ];
 
 /// Room for a read: as much as the kernel gathers at a time (`bpf_seq_read`: 8 pages).
 const BUFFER: usize = 32 * 1024;
+
+/// A socket's inode and a process that holds it.
+pub type Pair = (u64, u32);
 
 /// What is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +64,7 @@ pub enum Which {
 /// The loaded iterators.
 #[derive(Debug)]
 pub struct Iterators {
-    task_file: OwnedFd,
+    holders: Holders,
     /// Its absence is no failure: sock_diag tells as much.
     tcp: Option<OwnedFd>,
 }
@@ -65,38 +78,24 @@ impl Iterators {
         if !pidns::is_initial(&ProcRoot::default()) {
             return Err("a pid namespace of our own: the kernel's process ids are not the ones here".to_owned());
         }
-        let btf = Btf::read(Path::new("/sys/kernel/btf/vmlinux"), WANTED).map_err(|error| error.to_string())?;
-        let offsets = offsets::resolve(Some(&btf), None).offsets;
-        if offsets.file_inode == ABSENT || offsets.inode_ino == ABSENT || offsets.task_tgid == ABSENT {
-            return Err("the kernel's type information lacks files and inodes".to_owned());
-        }
+        let (btf, offsets) = types(which)?;
         memlock::lift();
-        let constants = Constants::new(&offsets)?;
-        let link = |section: &str, function: &str| -> Result<OwnedFd, String> {
-            let id = btf.function(function).ok_or_else(|| format!("this kernel has no {section}"))?;
-            let program = Program::load(section, id, &constants)?;
-            call::link_create(program.as_fd()).map_err(|error| format!("{section}: {error}"))
-        };
-        let task_file = link("iter/task_file", "bpf_iter_task_file")?;
+        let holders = Holders::load(&btf, Constants::new(&offsets)?)?;
         let tcp = if which == Which::HoldersAndTables && has_tcp(&offsets) {
-            link("iter/tcp", "bpf_iter_tcp").inspect_err(|why| log::debug!("{why}")).ok()
+            let tcp = holders::link("iter/tcp", btf.function("bpf_iter_tcp"), holders.constants());
+            tcp.inspect_err(|why| log::debug!("{why}")).ok()
         } else {
             None
         };
-        Ok(Self { task_file, tcp })
+        Ok(Self { holders, tcp })
     }
 
-    /// Who holds which socket: inode and process, with repetitions.
+    /// Who holds which socket: inode and process, with repetitions, and how that was found out.
     ///
     /// # Errors
-    /// Those of reading.
-    pub fn holders(&self) -> io::Result<Vec<(u64, u32)>> {
-        let mut pairs = Vec::new();
-        read(&self.task_file, |bytes| {
-            let record = HolderRecord::decode(bytes);
-            pairs.push((record.inode, record.pid));
-        })?;
-        Ok(pairs)
+    /// Those of reading, in a few words.
+    pub fn holders(&self) -> Result<(Vec<Pair>, &'static str), String> {
+        self.holders.pairs()
     }
 
     /// Appends the sockets of `proto` in the namespace that this thread is in; `false` if there is no
@@ -108,6 +107,46 @@ impl Iterators {
         let Some(tcp) = self.tcp.as_ref().filter(|_| proto == Proto::Tcp) else { return Ok(false) };
         read(tcp, |bytes| rows.push(row(&TcpRecord::decode(bytes), netns)))?;
         Ok(true)
+    }
+}
+
+/// The kernel's types, as far as they are needed, and the offsets in them.
+fn types(which: Which) -> Result<(Btf, Offsets), String> {
+    let path = Path::new("/sys/kernel/btf/vmlinux");
+    let resolved = |btf: Result<Btf, BtfError>| {
+        let btf = btf.map_err(|error| error.to_string())?;
+        let offsets = offsets::resolve(Some(&btf), None).offsets;
+        Ok::<_, String>((btf, offsets))
+    };
+    let has_holders = |offsets: &Offsets| {
+        [
+            offsets.file_inode,
+            offsets.inode_ino,
+            offsets.inode_mode,
+            offsets.task_tgid,
+            offsets.task_pid,
+            offsets.task_group_leader,
+            offsets.task_files,
+            offsets.files_fdt,
+            offsets.fdt_fd,
+            offsets.fdt_max_fds,
+        ]
+        .into_iter()
+        .all(|offset| offset != ABSENT)
+    };
+    if which == Which::Holders {
+        let (structs, functions) = HOLDERS;
+        let early = resolved(Btf::read_until(path, structs, functions))?;
+        if has_holders(&early.1) {
+            return Ok(early);
+        }
+        // A member may be in a structure without a name, which stands anywhere.
+    }
+    let whole = resolved(Btf::read(path, WANTED))?;
+    if has_holders(&whole.1) {
+        Ok(whole)
+    } else {
+        Err("the kernel's type information lacks files and inodes".to_owned())
     }
 }
 

@@ -1,12 +1,13 @@
 //! One program out of the embedded object.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
-use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex, SymbolKind};
 use tracer_common::settings::Offsets;
 
 use super::call;
+use super::description;
 use crate::kernel::object::as_compiled;
 
 /// Bytes of an instruction; `ld_imm64` is two of them.
@@ -14,14 +15,19 @@ const INSTRUCTION: usize = 8;
 /// `BPF_PSEUDO_MAP_VALUE`: the upper half of the registers' byte says that the first immediate is a
 /// map and the second one an offset in its value.
 const PSEUDO_MAP_VALUE: u8 = 2;
+/// `BPF_PSEUDO_FUNC`: the first immediate is a function, so many instructions away.
+const PSEUDO_FUNC: u8 = 4;
+/// Where the functions are that are no programs.
+const FUNCTIONS: &str = ".text";
 /// `BPF_LD | BPF_IMM | BPF_DW`
 const LD_IMM64: u8 = 0x18;
 const LOG: usize = 64 * 1024;
 
 /// The read-only data, frozen, so that the verifier knows every value.
+#[derive(Debug)]
 pub(super) struct Constants {
     map: OwnedFd,
-    section: object::SectionIndex,
+    section: SectionIndex,
 }
 
 const BROKEN: &str = "the embedded BPF object does not belong to this program";
@@ -51,25 +57,19 @@ impl Program {
     /// Loads the program in `section`, which is an iterator over what `btf_id` says.
     pub(super) fn load(section: &str, btf_id: u32, constants: &Constants) -> Result<OwnedFd, String> {
         let file = object::File::parse(as_compiled()).map_err(|_| BROKEN)?;
-        let part = file.section_by_name(section).ok_or(BROKEN)?;
-        let mut code = part.data().map_err(|_| BROKEN)?.to_vec();
-        for (offset, relocation) in part.relocations() {
-            let RelocationTarget::Symbol(symbol) = relocation.target() else { return Err(BROKEN.to_owned()) };
-            let symbol = file.symbol_by_index(symbol).map_err(|_| BROKEN)?;
-            let at = usize::try_from(offset).map_err(|_| BROKEN)?;
-            let pair = code.get_mut(at..at + 2 * INSTRUCTION).ok_or(BROKEN)?;
-            if symbol.section_index() != Some(constants.section) || pair[0] != LD_IMM64 {
-                return Err(BROKEN.to_owned());
-            }
-            // The place in the section: the symbol's, and what the immediate says beyond it.
-            let beyond = u32::from_le_bytes([pair[4], pair[5], pair[6], pair[7]]);
-            let place = u32::try_from(symbol.address()).map_err(|_| BROKEN)?.wrapping_add(beyond);
-            pair[1] = pair[1] & 0x0f | PSEUDO_MAP_VALUE << 4;
-            pair[4..8].copy_from_slice(&constants.map.as_raw_fd().to_le_bytes());
-            pair[12..16].copy_from_slice(&place.to_le_bytes());
-        }
+        let code = Code::of(&file, section, constants).ok_or(BROKEN)?;
         let license = file.section_by_name("license").and_then(|license| license.data().ok()).ok_or(BROKEN)?;
-        let load = |log: &mut [u8]| call::prog_load(&code, license, btf_id, log);
+        // The verifier wants to know that a function is one only where there is more than the program.
+        let described = description::of(&code.callbacks);
+        let description = match &described {
+            Some((types, functions)) => {
+                let types = call::btf_load(types).map_err(|error| format!("{section}: {}", permission(&error)))?;
+                Some((types, functions.as_slice()))
+            }
+            None => None,
+        };
+        let description = description.as_ref().map(|(types, functions)| (types.as_fd(), *functions));
+        let load = |log: &mut [u8]| call::prog_load(&code.bytes, license, btf_id, description, log);
         load(&mut []).map_err(|error| {
             if error.raw_os_error() != Some(libc::EPERM) {
                 let mut log = vec![0; LOG];
@@ -80,6 +80,86 @@ impl Program {
             }
             format!("{section}: {}", permission(&error))
         })
+    }
+}
+
+/// The instructions of a program, and behind them the functions that it gives to helpers.
+struct Code {
+    bytes: Vec<u8>,
+    /// Where these begin, in instructions.
+    callbacks: Vec<u32>,
+}
+
+impl Code {
+    /// `None` if the object is not as expected.
+    fn of(file: &object::File<'_>, section: &str, constants: &Constants) -> Option<Self> {
+        let section = file.section_by_name(section)?;
+        let mut code = Self { bytes: section.data().ok()?.to_vec(), callbacks: Vec::new() };
+        for (at, function) in code.link(0, 0, &section, file, constants)? {
+            let start = u32::try_from(code.bytes.len() / INSTRUCTION).ok()?;
+            code.append(function, file, constants)?;
+            let pair = code.bytes.get_mut(at..at + 2 * INSTRUCTION)?;
+            pair[1] = pair[1] & 0x0f | PSEUDO_FUNC << 4;
+            let distance = start.checked_sub(u32::try_from(at / INSTRUCTION).ok()? + 1)?;
+            pair[4..8].copy_from_slice(&distance.to_le_bytes());
+            code.callbacks.push(start);
+        }
+        Some(code)
+    }
+
+    /// Appends the function at `address` among those that are no programs. It has none of its own.
+    fn append(&mut self, address: u64, file: &object::File<'_>, constants: &Constants) -> Option<()> {
+        let section = file.section_by_name(FUNCTIONS)?;
+        let is_it = |symbol: &object::Symbol<'_, '_>| {
+            symbol.kind() == SymbolKind::Text
+                && symbol.section_index() == Some(section.index())
+                && symbol.address() == address
+        };
+        let function = file.symbols().find(is_it)?;
+        let (start, before) = (usize::try_from(address).ok()?, self.bytes.len());
+        let bytes = section.data().ok()?.get(start..start + usize::try_from(function.size()).ok()?)?;
+        self.bytes.extend_from_slice(bytes);
+        self.link(start, before, &section, file, constants)?.is_empty().then_some(())
+    }
+
+    /// Puts the constants' map into what has come from `section`, from `start` on, and stands at
+    /// `before`. Gives the places that want the address of a function, and that.
+    fn link(
+        &mut self,
+        start: usize,
+        before: usize,
+        section: &object::Section<'_, '_>,
+        file: &object::File<'_>,
+        constants: &Constants,
+    ) -> Option<Vec<(usize, u64)>> {
+        let mut functions = Vec::new();
+        let end = start + (self.bytes.len() - before);
+        for (offset, relocation) in section.relocations() {
+            let offset = usize::try_from(offset).ok()?;
+            if !(start..end).contains(&offset) {
+                continue;
+            }
+            let RelocationTarget::Symbol(symbol) = relocation.target() else { return None };
+            let symbol = file.symbol_by_index(symbol).ok()?;
+            let at = before + (offset - start);
+            let pair = self.bytes.get_mut(at..at + 2 * INSTRUCTION)?;
+            if pair[0] != LD_IMM64 {
+                return None;
+            }
+            // The place in the section: the symbol's, and what the immediate says beyond it.
+            let beyond = u32::from_le_bytes([pair[4], pair[5], pair[6], pair[7]]);
+            let place = u32::try_from(symbol.address()).ok()?.wrapping_add(beyond);
+            if symbol.section_index() == Some(constants.section) {
+                pair[1] = pair[1] & 0x0f | PSEUDO_MAP_VALUE << 4;
+                pair[4..8].copy_from_slice(&constants.map.as_raw_fd().to_le_bytes());
+                pair[12..16].copy_from_slice(&place.to_le_bytes());
+            } else if symbol.section_index() == file.section_by_name(FUNCTIONS).map(|section| section.index()) {
+                functions.push((at, place.into()));
+            } else {
+                return None;
+            }
+        }
+        Some(functions)
     }
 }
 

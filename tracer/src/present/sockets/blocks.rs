@@ -6,6 +6,8 @@ use std::thread;
 
 /// Lines that a thread writes before it takes the next ones.
 const BLOCK: usize = 1024;
+/// Bytes of a line, mostly.
+const LINE: usize = 100;
 /// More threads would wait for the one that hands the lines on.
 const THREADS: usize = 4;
 
@@ -32,12 +34,15 @@ pub fn write(
     }
     thread::scope(|scope| {
         let write = &write;
-        let written: Vec<mpsc::Receiver<Vec<u8>>> = (0..threads)
+        let written: Vec<_> = (0..threads)
             .map(|first| {
                 let (to, from) = mpsc::sync_channel(1);
+                let (back, used) = mpsc::channel::<Vec<u8>>();
                 scope.spawn(move || {
                     for (at, block) in blocks().skip(first).step_by(threads) {
-                        let mut out = Vec::new();
+                        // Memory that is new costs as much as the lines in it.
+                        let mut out = used.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK * LINE));
+                        out.clear();
                         write(at, block, &mut out);
                         // Nobody wants it any more: the sink has failed.
                         if to.send(out).is_err() {
@@ -45,11 +50,16 @@ pub fn write(
                         }
                     }
                 });
-                from
+                (from, back)
             })
             .collect();
         // Each thread has every so manieth block; the first one that is missing is behind the last.
-        written.iter().cycle().map_while(|from| from.recv().ok()).try_for_each(|out| sink(&out))
+        written.iter().cycle().map_while(|(from, back)| Some((from.recv().ok()?, back))).try_for_each(|(out, back)| {
+            sink(&out)?;
+            // The thread may have written its last block.
+            let _ = back.send(out);
+            Ok(())
+        })
     })
 }
 

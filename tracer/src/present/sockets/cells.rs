@@ -111,13 +111,37 @@ pub(super) fn digits(out: &mut String, number: u32) {
     out.push_str(TRIPLES.get(3 * rest + zeros..3 * rest + 3).unwrap_or_default());
 }
 
-fn ipv4(out: &mut String, addr: Ipv4Addr) {
-    for (n, byte) in addr.octets().into_iter().enumerate() {
-        if n > 0 {
-            out.push('.');
+/// As many of the bytes of "0." to "255." as are meant, and how many these are.
+pub(super) const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut n = 0;
+    while n < 256 {
+        let digits = [b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8];
+        let zeros = (n < 100) as usize + (n < 10) as usize;
+        let mut at = zeros;
+        while at < 3 {
+            octets[n].0[at - zeros] = digits[at];
+            at += 1;
         }
-        digits(out, byte.into());
+        octets[n].1 = 4 - zeros as u8;
+        n += 1;
     }
+    octets
+};
+
+fn ipv4(out: &mut String, addr: Ipv4Addr) {
+    let mut text = [0; 16];
+    let mut end = 0;
+    for byte in addr.octets() {
+        let (octet, length) = OCTETS[usize::from(byte)];
+        if let Some(place) = text.get_mut(end..end + 4) {
+            place.copy_from_slice(&octet);
+        }
+        end += usize::from(length);
+    }
+    // Without the last dot.
+    let text = text.get(..end - 1).and_then(|text| str::from_utf8(text).ok());
+    out.push_str(text.unwrap_or_default());
 }
 
 /// The protocols that raw sockets are usually for (IANA "Protocol Numbers").
@@ -290,6 +314,17 @@ mod tests {
             let mut out = String::new();
             digits(&mut out, number);
             assert_eq!(out, number.to_string());
+        }
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_standard_library() {
+        for byte in 0..=u8::MAX {
+            for octets in [[byte; 4], [byte, 0, 255, 10], [1, byte, 99, byte.wrapping_add(100)]] {
+                let (addr, mut out) = (Ipv4Addr::from(octets), String::new());
+                ipv4(&mut out, addr);
+                assert_eq!(out, addr.to_string());
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 mod blocks;
 mod cells;
 mod json;
+mod plain;
 mod table;
 mod tree;
 

@@ -8,16 +8,17 @@
 
 use std::fmt::Write as _;
 
+use super::plain::PlainRows;
 use super::{Shown, cells};
 use crate::present::escape;
 use crate::sockets::collect::Picture;
 use crate::sockets::proto::State;
 use crate::sockets::watch::Change;
 
-const PROTO: usize = 7;
-const STATE: usize = 11;
-const QUEUE: usize = 6;
-const END: usize = 21;
+pub(super) const PROTO: usize = 7;
+pub(super) const STATE: usize = 11;
+pub(super) const QUEUE: usize = 6;
+pub(super) const END: usize = 21;
 const OWNER: usize = 22;
 /// Wide: an IPv6 address with a port, mostly.
 const WIDE_END: usize = 29;
@@ -40,13 +41,22 @@ pub struct TextRows {
     options: TableOptions,
     line: String,
     netns: Option<u32>,
+    /// For lines without anything that is asked for specially.
+    plain: Option<PlainRows>,
 }
 
 impl TextRows {
     /// By `options`.
     #[must_use]
     pub fn new(options: TableOptions) -> Self {
-        Self { options, ..Self::default() }
+        let is_plain = !options.wide && !options.color && !options.marks;
+        Self { options, plain: is_plain.then(PlainRows::default), ..Self::default() }
+    }
+
+    /// Without lines of a fixed shape.
+    #[cfg(test)]
+    pub(super) fn in_general(options: TableOptions, netns: Option<u32>) -> Self {
+        Self { options, netns, ..Self::default() }
     }
 
     /// By `options`, after the line of a socket in namespace `netns`.
@@ -83,6 +93,10 @@ impl TextRows {
     /// the last one's.
     pub fn write(&mut self, out: &mut Vec<u8>, shown: &Shown<'_>) {
         let (end, owner) = self.widths();
+        let is_plain = |plain: &mut PlainRows| plain.write(out, shown, owner);
+        if self.netns == Some(shown.row.netns) && self.plain.as_mut().is_some_and(is_plain) {
+            return;
+        }
         self.line.clear();
         self.namespace(shown);
         let row = shown.row;

@@ -74,6 +74,29 @@ pub(super) fn each_row<T>(
     Ok(rows)
 }
 
+/// A line of a table of sockets.
+pub trait SocketLine: Sized {
+    /// How the first line begins, which is none.
+    const HEADING: &'static [u8];
+
+    /// One line, with or without its end; `None` if it is not a row.
+    fn parse(line: &[u8]) -> Option<Self>;
+}
+
+/// Gives every socket of `table` to `sink` and says how many there were. Lines that are no rows are
+/// noted with `path` in `malformed` and skipped.
+///
+/// # Errors
+/// Those of reading; the rows before have been given.
+pub fn read_sockets<R: SocketLine>(
+    table: impl BufRead,
+    path: &Path,
+    malformed: &mut Malformed,
+    sink: impl FnMut(R),
+) -> io::Result<u64> {
+    each_row(table, path, malformed, first(R::HEADING), R::parse, sink)
+}
+
 /// As [`each_row`], with the rows kept.
 pub(super) fn rows<T>(
     table: impl BufRead,

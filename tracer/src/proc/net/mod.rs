@@ -7,6 +7,7 @@
 pub mod arp;
 mod cursor;
 pub mod dev;
+pub mod fib_trie;
 mod fields;
 pub mod if_inet6;
 pub mod igmp;
@@ -29,7 +30,7 @@ pub mod udp;
 pub mod unix;
 pub mod wireless;
 
-pub use lines::Malformed;
+pub use lines::{Malformed, SocketLine, read_sockets};
 
 #[cfg(test)]
 mod tests;

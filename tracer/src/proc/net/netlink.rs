@@ -1,10 +1,7 @@
 //! The rows of /proc/net/netlink (net/netlink/af_netlink.c `netlink_native_seq_show`).
 
-use std::io::{self, BufRead};
-use std::path::Path;
-
 use super::cursor::Cursor;
-use super::{Malformed, lines};
+use super::lines::SocketLine;
 
 /// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +22,12 @@ pub struct Row {
     pub inode: u64,
 }
 
-/// Gives every row of `table` to `sink` and says how many there were.
-///
-/// # Errors
-/// Those of reading; the rows before have been given.
-pub fn read(
-    table: impl BufRead,
-    path: &Path,
-    malformed: &mut Malformed,
-    mut sink: impl FnMut(&Row),
-) -> io::Result<u64> {
-    lines::each_row(table, path, malformed, lines::first(b"sk "), parse, |row| sink(&row))
+impl SocketLine for Row {
+    const HEADING: &[u8] = b"sk ";
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        parse(line)
+    }
 }
 
 /// One line; `None` if it is not a row.

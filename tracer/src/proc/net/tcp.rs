@@ -3,11 +3,8 @@
 //! A host may have hundreds of thousands of them, so a row costs no allocation. The kernel gives
 //! the table a page at a time: sockets that come or go meanwhile may be missing or appear twice.
 
-use std::io::{self, BufRead};
-use std::path::Path;
-
 use super::cursor::Cursor;
-use super::{Malformed, lines};
+use super::lines::SocketLine;
 use crate::stream::TcpState;
 
 /// One socket.
@@ -46,18 +43,12 @@ impl Row {
     }
 }
 
-/// Gives every row of `table` to `sink` and says how many there were. Lines that are no rows are
-/// noted with `path` in `malformed` and skipped.
-///
-/// # Errors
-/// Those of reading; the rows before have been given.
-pub fn read(
-    table: impl BufRead,
-    path: &Path,
-    malformed: &mut Malformed,
-    mut sink: impl FnMut(&Row),
-) -> io::Result<u64> {
-    lines::each_row(table, path, malformed, lines::first(b"sl "), parse, |row| sink(&row))
+impl SocketLine for Row {
+    const HEADING: &[u8] = b"sl ";
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        parse(line)
+    }
 }
 
 /// One line, with or without its end; `None` if it is not a row.

@@ -6,6 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::fd::AsRawFd;
 
 use super::super::lines::PLACES;
+use std::path::Path;
+
+use super::super::{Malformed, read_sockets};
 use super::*;
 use crate::fuzz::Random;
 use crate::stream::address;
@@ -140,14 +143,14 @@ fn malformed_lines_are_noted_and_skipped() {
     text.push_str(good.trim_end());
     let (mut malformed, mut rows) = (Malformed::default(), Vec::new());
     let path = Path::new("/proc/7/net/tcp");
-    assert_eq!(read(text.as_bytes(), path, &mut malformed, |row| rows.push(*row)).unwrap(), 3);
+    assert_eq!(read_sockets(text.as_bytes(), path, &mut malformed, |row: Row| rows.push(row)).unwrap(), 3);
     assert_eq!(rows, [row; 3]);
     let places = [3, 5, 6].map(|line| (path.to_owned(), line));
     assert_eq!(malformed, Malformed { count: 3, places: places.to_vec() });
 
     let text = "garbage\n".repeat(100);
     let mut malformed = Malformed::default();
-    assert_eq!(read(text.as_bytes(), path, &mut malformed, |_| unreachable!()).unwrap(), 0);
+    assert_eq!(read_sockets(text.as_bytes(), path, &mut malformed, |_: Row| unreachable!()).unwrap(), 0);
     assert_eq!((malformed.count, malformed.places.len()), (100, PLACES));
 }
 
@@ -196,9 +199,9 @@ fn own_listener_is_a_row() {
         let link = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
         let (mut found, mut malformed) = (Vec::new(), Malformed::default());
         let file = BufReader::new(std::fs::File::open(table).unwrap());
-        read(file, Path::new(table), &mut malformed, |row| {
+        read_sockets(file, Path::new(table), &mut malformed, |row: Row| {
             if format!("socket:[{}]", row.inode) == link.to_str().unwrap() {
-                found.push(*row);
+                found.push(row);
             }
         })
         .unwrap();

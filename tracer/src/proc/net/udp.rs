@@ -2,11 +2,9 @@
 //! (net/ipv4/udp.c `udp4_format_sock`, net/ipv4/raw.c `raw_sock_seq_show`, net/ipv4/ping.c
 //! `ping_v4_format_sock`, net/ipv6/datagram.c `__ip6_dgram_sock_seq_show`).
 
-use std::io::{self, BufRead};
-use std::path::Path;
-
 use super::cursor::Cursor;
-use super::{Malformed, lines, tcp};
+use super::lines::SocketLine;
+use super::tcp;
 
 /// One socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +33,12 @@ pub struct Row {
     pub drops: u32,
 }
 
-/// Gives every row of `table` to `sink` and says how many there were.
-///
-/// # Errors
-/// Those of reading; the rows before have been given.
-pub fn read(
-    table: impl BufRead,
-    path: &Path,
-    malformed: &mut Malformed,
-    mut sink: impl FnMut(&Row),
-) -> io::Result<u64> {
-    lines::each_row(table, path, malformed, lines::first(b"sl "), parse, |row| sink(&row))
+impl SocketLine for Row {
+    const HEADING: &[u8] = b"sl ";
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        parse(line)
+    }
 }
 
 /// One line; `None` if it is not a row.

@@ -3,11 +3,8 @@
 //! A path is whatever its owner chose, line ends included: such a path breaks its row, and what
 //! follows can look like a row of its own. sock_diag tells names with their length.
 
-use std::io::{self, BufRead};
-use std::path::Path;
-
 use super::cursor::Cursor;
-use super::{Malformed, lines};
+use super::lines::SocketLine;
 
 /// `__SO_ACCEPTCON`: the socket listens.
 const ACCEPTCON: u32 = 1 << 16;
@@ -28,12 +25,12 @@ pub struct Row {
     pub path: Option<Vec<u8>>,
 }
 
-/// Gives every row of `table` to `sink` and says how many there were.
-///
-/// # Errors
-/// Those of reading; the rows before have been given.
-pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed, sink: impl FnMut(Row)) -> io::Result<u64> {
-    lines::each_row(table, path, malformed, lines::first(b"Num "), parse, sink)
+impl SocketLine for Row {
+    const HEADING: &[u8] = b"Num ";
+
+    fn parse(line: &[u8]) -> Option<Self> {
+        parse(line)
+    }
 }
 
 /// One line; `None` if it is not a row.

@@ -9,7 +9,7 @@ use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
 
 /// Requests and answers alike.
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
+pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
 /// A NETLINK_SOCK_DIAG socket in the namespace of the thread that opened it.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub struct Diag {
 /// Sockets that were told, and what was wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dumped {
-    /// Rows given.
-    pub rows: u64,
+    /// Rows appended.
+    pub rows: usize,
     /// Messages that could not be understood.
     pub malformed: u64,
     /// The kernel said that the table changed meanwhile: rows may be missing or have come twice.
@@ -41,25 +41,25 @@ impl Diag {
         Ok(Self { socket, inode })
     }
 
-    /// Gives every socket of `proto` to `sink`, TCP ones with their details if `details`. `netns` is
+    /// Appends every socket of `proto` to `rows`, TCP ones with their details if `details`. `netns` is
     /// what the rows are marked with.
     ///
     /// # Errors
-    /// If this kernel cannot tell; nothing was given then, unless it failed in the middle.
-    pub fn dump(
-        &mut self,
-        proto: Proto,
-        details: bool,
-        netns: u32,
-        mut sink: impl FnMut(Row),
-    ) -> Result<Dumped, DiagError> {
-        let (mut rows, mut malformed) = (0, 0);
-        let mut take = |row: Option<Row>| match row {
-            Some(mut row) => {
-                row.netns = netns;
-                rows += 1;
-                sink(row);
+    /// If this kernel cannot tell; nothing was appended then, unless it failed in the middle.
+    pub fn dump(&mut self, proto: Proto, details: bool, netns: u32, rows: &mut Vec<Row>) -> Result<Dumped, DiagError> {
+        let before = rows.len();
+        let mut malformed = 0;
+        if proto == Proto::Tcp {
+            let (mut read, changed) = tcp::rows(&mut self.socket, details, netns).map_err(DiagError::of)?;
+            if rows.is_empty() {
+                *rows = read.rows;
+            } else {
+                rows.append(&mut read.rows);
             }
+            return Ok(Dumped { rows: rows.len() - before, malformed: read.malformed, changed });
+        }
+        let mut take = |row: Option<Row>| match row {
+            Some(row) => rows.push(Row { netns, ..row }),
             None => malformed += 1,
         };
         let socket = &mut self.socket;
@@ -75,7 +75,6 @@ impl Diag {
                     row => take(row),
                 })
             }
-            Proto::Tcp => tcp::ask(socket, inet::STATES, details, |bytes| take(inet::parse(bytes, proto))),
             _ => {
                 let number = inet::protocol(proto).ok_or(DiagError::Unsupported)?;
                 both_families(|family| {
@@ -84,7 +83,8 @@ impl Diag {
                 })
             }
         };
-        changed.map(|changed| Dumped { rows, malformed, changed }).map_err(DiagError::of)
+        let changed = changed.map_err(DiagError::of)?;
+        Ok(Dumped { rows: rows.len() - before, malformed, changed })
     }
 }
 

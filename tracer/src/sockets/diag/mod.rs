@@ -6,6 +6,7 @@ mod dump;
 mod inet;
 pub mod listen;
 mod local;
+mod shared;
 mod tcp;
 
 pub use dump::Diag;

@@ -6,8 +6,10 @@
 
 use std::io;
 
-use super::{inet, is_unsupported};
+use super::{inet, is_unsupported, shared};
 use crate::netlink::Socket;
+use crate::sockets::proto::Proto;
+use crate::sockets::row::Row;
 
 /// Requests and answers alike (`include/uapi/linux/inet_diag.h`).
 const TCPDIAG_GETSOCK: u16 = 18;
@@ -26,6 +28,25 @@ pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl 
     }
 }
 
+/// The rows of all TCP sockets, marked with `netns`, by two threads if there are many. `true`: the
+/// table changed meanwhile.
+pub(super) fn rows(diag: &mut Socket, details: bool, netns: u32) -> io::Result<(shared::Read, bool)> {
+    shared::read(
+        |payload| inet::parse(payload, Proto::Tcp).map(|row| Row { netns, ..row }),
+        |each| {
+            let body = inet::old_request(inet::STATES, details);
+            match diag.dump_datagrams(TCPDIAG_GETSOCK, &body, TCPDIAG_GETSOCK, &mut *each) {
+                Err(error) if is_unsupported(&error) => super::dump::both_families(|family| {
+                    let body = inet::request(family, TCP, inet::STATES, details);
+                    let kind = super::dump::SOCK_DIAG_BY_FAMILY;
+                    diag.dump_datagrams(kind, &body, kind, &mut *each)
+                }),
+                asked => asked,
+            }
+        },
+    )
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
@@ -34,8 +55,6 @@ mod tests {
 
     use super::super::dump::{ask as ask_of, both_families};
     use super::*;
-    use crate::sockets::proto::Proto;
-    use crate::sockets::row::Row;
 
     /// Both ways tell the same of this process's sockets, of both families.
     #[test]
@@ -65,6 +84,10 @@ mod tests {
         .unwrap();
         assert_eq!(one, two);
         assert_eq!(one.len(), 4, "two listeners and the accepting ends");
+        let (read, _) = rows(&mut diag, true, 0).unwrap();
+        let shared: BTreeSet<_> =
+            read.rows.into_iter().filter_map(|row| own(Some(row))).map(|row| shown(&row)).collect();
+        assert_eq!(one, shared);
         let mut listening = 0;
         ask(&mut diag, 1 << 10, false, |bytes| {
             listening += usize::from(own(inet::parse(bytes, Proto::Tcp)).is_some());

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::{
-    arp, dev, if_inet6, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, sockstat, softnet_stat, wireless,
+    arp, dev, fib_trie, if_inet6, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, sockstat, softnet_stat, wireless,
 };
 
 /// A row after another.
@@ -120,6 +120,26 @@ pub(super) fn route(routes: &[route::Route]) -> String {
             );
             write!(text, "{row:<127}").unwrap();
         })
+}
+
+pub(super) fn fib_trie(routes: &[fib_trie::Route]) -> String {
+    let mut text = String::new();
+    for table in routes.chunk_by(|a, b| a.table == b.table) {
+        match table[0].table {
+            fib_trie::MAIN => text.push_str("Main:\n"),
+            fib_trie::LOCAL => text.push_str("Local:\n"),
+            number => writeln!(text, "Id {number}:").unwrap(),
+        }
+        text.push_str("  +-- 0.0.0.0/0 3 0 5\n");
+        for leaf in table.chunk_by(|a, b| a.destination == b.destination) {
+            writeln!(text, "     |-- {}", leaf[0].destination).unwrap();
+            for (n, route) in leaf.iter().enumerate() {
+                let tos = if n % 2 == 0 { "" } else { " tos=16" };
+                writeln!(text, "        /{} {} {}{tos}", route.prefix, route.scope, route.kind).unwrap();
+            }
+        }
+    }
+    text
 }
 
 pub(super) fn ipv6_route(routes: &[ipv6_route::Route]) -> String {

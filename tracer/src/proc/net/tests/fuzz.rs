@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::super::{
-    Malformed, arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
-    softnet_stat, tcp, wireless,
+    Malformed, arp, dev, fib_trie, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, read_sockets, route,
+    snmp, snmp6, sockstat, softnet_stat, tcp, wireless,
 };
 use super::fixtures;
 use crate::fuzz::{MOST, fuzz};
@@ -83,6 +83,11 @@ fn route() {
 }
 
 #[test]
+fn fib_trie() {
+    table(&seeds(&["fib_trie"]), 1, |t, p, m| fib_trie::read(t, p, m), Vec::len);
+}
+
+#[test]
 fn ipv6_route() {
     table(&seeds(&["ipv6_route"]), 1, |t, p, m| ipv6_route::read(t, p, m), Vec::len);
 }
@@ -131,6 +136,7 @@ fn nf_conntrack() {
 
 #[test]
 fn tcp() {
-    let read = |text: &[u8], path: &Path, malformed: &mut Malformed| tcp::read(text, path, malformed, |_| ());
+    let read =
+        |text: &[u8], path: &Path, malformed: &mut Malformed| read_sockets(text, path, malformed, |_: tcp::Row| ());
     table(&seeds(&["tcp", "tcp6"]), 1, read, |rows| usize::try_from(*rows).unwrap());
 }

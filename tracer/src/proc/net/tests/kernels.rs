@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::{
-    arp, dev, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
+    arp, dev, fib_trie, if_inet6, igmp, igmp6, ipv6_route, nf_conntrack, percpu, ptype, route, snmp, snmp6, sockstat,
     softnet_stat,
 };
 use super::{fixtures, format, parsed};
@@ -87,6 +87,21 @@ fn routes() {
         let default = unicast.iter().find(|route| route.prefix == 0).unwrap();
         assert_eq!(default.gateway, Some("fd07::2".parse().unwrap()), "{kernel}");
         assert!(unicast.iter().all(|route| route.prefix < 128), "{kernel}: {unicast:?}");
+    }
+}
+
+#[test]
+fn tries() {
+    for (kernel, routes, text) in whole("fib_trie", |t, p, m| fib_trie::read(t, p, m)) {
+        assert_eq!(routes.len(), text.lines().filter(|line| line.trim().starts_with('/')).count(), "{kernel}");
+        let own: std::collections::BTreeSet<Ipv4Addr> =
+            routes.iter().filter(|route| route.is_own_address()).map(|route| route.destination).collect();
+        assert_eq!(own.into_iter().collect::<Vec<_>>(), [Ipv4Addr::new(10, 7, 0, 1), Ipv4Addr::LOCALHOST], "{kernel}");
+        let tables: std::collections::BTreeSet<u32> = routes.iter().map(|route| route.table).collect();
+        assert_eq!(tables.into_iter().collect::<Vec<_>>(), [100, fib_trie::MAIN, fib_trie::LOCAL], "{kernel}");
+        let default = routes.iter().find(|route| route.prefix == 0).unwrap();
+        assert_eq!((default.destination, default.kind.as_str()), (Ipv4Addr::UNSPECIFIED, "UNICAST"), "{kernel}");
+        assert!(routes.iter().any(|route| route.kind == "UNREACHABLE" && route.scope == "universe"), "{kernel}");
     }
 }
 

@@ -223,28 +223,36 @@ const PATH: &str = "table";
 
 #[test]
 fn tcp_lines() {
-    fuzz(tcp, net::tcp::parse, |bytes, malformed| net::tcp::read(bytes, Path::new(PATH), malformed, |_| ()));
+    fuzz(tcp, net::tcp::parse, |bytes, malformed| {
+        net::read_sockets(bytes, Path::new(PATH), malformed, |_: net::tcp::Row| ())
+    });
 }
 
 #[test]
 fn udp_lines() {
-    fuzz(udp, net::udp::parse, |bytes, malformed| net::udp::read(bytes, Path::new(PATH), malformed, |_| ()));
+    fuzz(udp, net::udp::parse, |bytes, malformed| {
+        net::read_sockets(bytes, Path::new(PATH), malformed, |_: net::udp::Row| ())
+    });
 }
 
 #[test]
 fn unix_lines() {
-    fuzz(unix, net::unix::parse, |bytes, malformed| net::unix::read(bytes, Path::new(PATH), malformed, |_| ()));
+    fuzz(unix, net::unix::parse, |bytes, malformed| {
+        net::read_sockets(bytes, Path::new(PATH), malformed, |_: net::unix::Row| ())
+    });
 }
 
 #[test]
 fn packet_lines() {
-    fuzz(packet, net::packet::parse, |bytes, malformed| net::packet::read(bytes, Path::new(PATH), malformed, |_| ()));
+    fuzz(packet, net::packet::parse, |bytes, malformed| {
+        net::read_sockets(bytes, Path::new(PATH), malformed, |_: net::packet::Row| ())
+    });
 }
 
 #[test]
 fn netlink_lines() {
     fuzz(netlink, net::netlink::parse, |bytes, malformed| {
-        net::netlink::read(bytes, Path::new(PATH), malformed, |_| ())
+        net::read_sockets(bytes, Path::new(PATH), malformed, |_: net::netlink::Row| ())
     });
 }
 

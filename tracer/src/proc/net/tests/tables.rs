@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::{
-    arp, dev, if_inet6, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, snmp6, sockstat, softnet_stat, wireless,
+    arp, dev, fib_trie, if_inet6, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, snmp6, sockstat, softnet_stat,
+    wireless,
 };
 use super::{format, parsed};
 use crate::fuzz::Random;
@@ -110,6 +111,18 @@ fn route() {
         mtu: r.below(65536) as u32,
     };
     same(row, format::route, |text| parsed(text, |t, p, m| route::read(t, p, m)));
+}
+
+#[test]
+fn fib_trie() {
+    let row = |r: &mut Random| fib_trie::Route {
+        table: [fib_trie::MAIN, fib_trie::LOCAL, r.next() as u32][r.below(3)],
+        destination: v4(r),
+        prefix: r.below(33) as u8,
+        scope: ["universe", "site", "link", "host", "nowhere", "scope-7"][r.below(6)].to_owned(),
+        kind: ["UNICAST", "LOCAL", "BROADCAST", "type 99"][r.below(4)].to_owned(),
+    };
+    same(row, format::fib_trie, |text| parsed(text, |t, p, m| fib_trie::read(t, p, m)));
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! Who holds which socket, by the iterator that this kernel has.
+//!
+//! | | | from |
+//! | --- | --- | --- |
+//! | `iter/task` | reads the file tables without a lock | 5.17 (`bpf_loop`) |
+//! | `iter/task_file` | the kernel goes from file to file | 5.8 |
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use tracer_common::iterator::HolderRecord;
+
+use super::program::{Constants, Program};
+use super::{Pair, call, read};
+use crate::kernel::btf::Btf;
+
+/// The iterators over holders.
+#[derive(Debug)]
+pub(super) struct Holders {
+    constants: Constants,
+    /// Type of what `iter/task_file` is attached to.
+    task_file: Option<u32>,
+    loaded: Loaded,
+}
+
+#[derive(Debug)]
+enum Loaded {
+    Task(OwnedFd),
+    TaskFile(OwnedFd),
+}
+
+impl Holders {
+    /// Loads the best one.
+    pub(super) fn load(btf: &Btf, constants: Constants) -> Result<Self, String> {
+        let (task, task_file) = (btf.function("bpf_iter_task"), btf.function("bpf_iter_task_file"));
+        // On other processors what is read last may have been read first.
+        let loaded = if cfg!(target_arch = "x86_64") {
+            link("iter/task", task, &constants).map(Loaded::Task)
+        } else {
+            Err("iter/task: not on this processor".to_owned())
+        };
+        let loaded = loaded.or_else(|why| {
+            log::debug!("{why}");
+            by_file(task_file, &constants).map(Loaded::TaskFile)
+        })?;
+        Ok(Self { constants, task_file, loaded })
+    }
+
+    /// What holds which socket, with repetitions, and by what that was found out.
+    pub(super) fn pairs(&self) -> Result<(Vec<Pair>, &'static str), String> {
+        match &self.loaded {
+            Loaded::Task(link) => match tables(link) {
+                Ok(Some(pairs)) => return Ok((pairs, "holders by iter/task")),
+                Ok(None) => log::debug!("iter/task: a table changed while it was read"),
+                // E2BIG: there is a process with more sockets than the kernel has room for at a time.
+                Err(error) => log::debug!("iter/task: {error}"),
+            },
+            Loaded::TaskFile(_) => {}
+        }
+        let later;
+        let link = match &self.loaded {
+            Loaded::TaskFile(link) => link,
+            Loaded::Task(_) => {
+                later = by_file(self.task_file, &self.constants)?;
+                &later
+            }
+        };
+        let pairs = files(link).map_err(|error| format!("iter/task_file: {error}"))?;
+        Ok((pairs, "holders by iter/task_file"))
+    }
+
+    /// The program's constants, for other iterators.
+    pub(super) const fn constants(&self) -> &Constants {
+        &self.constants
+    }
+}
+
+fn by_file(target: Option<u32>, constants: &Constants) -> Result<OwnedFd, String> {
+    link("iter/task_file", target, constants).or_else(|why| {
+        log::debug!("{why}");
+        link("iter/task_file_mode", target, constants)
+    })
+}
+
+/// The attached program in `section`, an iterator over what type `target` says.
+pub(super) fn link(section: &str, target: Option<u32>, constants: &Constants) -> Result<OwnedFd, String> {
+    let target = target.ok_or_else(|| format!("this kernel has no {section}"))?;
+    let program = Program::load(section, target, constants)?;
+    call::link_create(program.as_fd()).map_err(|error| format!("{section}: {error}"))
+}
+
+fn files(link: &OwnedFd) -> io::Result<Vec<Pair>> {
+    let mut pairs = Vec::new();
+    read(link, |bytes| {
+        let record = HolderRecord::decode(bytes);
+        pairs.push((record.inode, record.pid));
+    })?;
+    Ok(pairs)
+}
+
+/// `None` if a table changed meanwhile: what was read of it is not certain.
+fn tables(link: &OwnedFd) -> io::Result<Option<Vec<Pair>>> {
+    let mut words = Words::default();
+    read(link, |word: &[u8; 4]| words.take(u32::from_ne_bytes(*word)))?;
+    Ok(words.certain.then_some(words.pairs))
+}
+
+/// What `iter/task` writes: 0 and a process, then the inodes of its sockets; 0 and 0 where the last
+/// table changed.
+struct Words {
+    pairs: Vec<Pair>,
+    /// The next word is a process.
+    begins: bool,
+    pid: u32,
+    certain: bool,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self { pairs: Vec::new(), begins: false, pid: 0, certain: true }
+    }
+}
+
+impl Words {
+    fn take(&mut self, word: u32) {
+        if self.begins {
+            self.begins = false;
+            self.certain &= word != 0;
+            self.pid = word;
+        } else if word == 0 {
+            self.begins = true;
+        } else {
+            self.pairs.push((word.into(), self.pid));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(words: &[u32]) -> Option<Vec<Pair>> {
+        let mut taken = Words::default();
+        words.iter().for_each(|word| taken.take(*word));
+        taken.certain.then_some(taken.pairs)
+    }
+
+    #[test]
+    fn words_are_pairs() {
+        assert_eq!(taken(&[]), Some(vec![]));
+        assert_eq!(taken(&[0, 1, 0, 7, 100, 101, 0, 8, 101]), Some(vec![(100, 7), (101, 7), (101, 8)]));
+    }
+
+    #[test]
+    fn what_is_not_certain_is_not_taken() {
+        assert_eq!(taken(&[0, 7, 100, 0, 0, 0, 8, 101]), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! A large dump read by two threads: one receives, the other one makes rows of what was received.
+//!
+//! The kernel fills a datagram in the receiver's system call, and what is made of it takes a fifth of
+//! that time: time in which the next one could be filled.
+
+use std::io;
+use std::mem;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, ScopedJoinHandle};
+
+use crate::netlink::Datagram;
+use crate::netlink::message::Answer;
+use crate::sockets::row::Row;
+
+/// Datagrams that are read by the thread that receives them: most tables are no larger.
+const ALONE: usize = 4;
+/// Datagrams that wait to be read at the most, 32 KiB each. If there are more, the thread that
+/// receives them helps.
+const WAITING: usize = 32;
+
+/// What became of a dump.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) rows: Vec<Row>,
+    /// Messages that are no rows.
+    pub(super) malformed: u64,
+}
+
+impl Read {
+    fn take(&mut self, datagram: &Datagram, parse: &impl Fn(&[u8]) -> Option<Row>) {
+        // What the kernel says beside rows the receiver has heard.
+        let _ = Answer::new(datagram.sequence, datagram.kind).take(datagram.bytes(), |payload| match parse(payload) {
+            Some(row) => self.rows.push(row),
+            None => self.malformed += 1,
+        });
+    }
+
+    /// Both, in no order.
+    fn and(mut self, mut other: Self) -> Self {
+        if self.rows.len() < other.rows.len() {
+            mem::swap(&mut self.rows, &mut other.rows);
+        }
+        self.rows.append(&mut other.rows);
+        self.malformed += other.malformed;
+        self
+    }
+}
+
+/// Makes rows of the datagrams of `dump`, which is given what to do with each: it may take the
+/// datagram and leave another one to be filled. Also gives what `dump` gives.
+pub(super) fn read<T>(
+    parse: impl Fn(&[u8]) -> Option<Row> + Sync,
+    dump: impl FnOnce(&mut dyn FnMut(&mut Datagram)) -> io::Result<T>,
+) -> io::Result<(Read, T)> {
+    let parse = &parse;
+    thread::scope(|scope| {
+        let mut own = Read::default();
+        let mut received = 0;
+        let mut other: Option<Other<'_>> = None;
+        let done = dump(&mut |datagram| {
+            received += 1;
+            if received > ALONE && other.is_none() {
+                let (to, from) = mpsc::channel::<Datagram>();
+                let (back, spare) = mpsc::channel();
+                let reader = thread::Builder::new().name("rows".into()).spawn_scoped(scope, move || {
+                    let mut read = Read::default();
+                    for datagram in from {
+                        read.take(&datagram, parse);
+                        // Nobody wants it any more: that was the last one.
+                        let _ = back.send(datagram);
+                    }
+                    read
+                });
+                other = reader.ok().map(|reader| Other { to, spare, made: 0, reader });
+            }
+            if !other.as_mut().is_some_and(|other| other.pass(datagram)) {
+                own.take(datagram, parse);
+            }
+        })?;
+        let Some(Other { to, reader, .. }) = other else { return Ok((own, done)) };
+        drop(to);
+        let theirs = reader.join().map_err(|_| io::Error::other("the thread that reads the answer panicked"))?;
+        Ok((theirs.and(own), done))
+    })
+}
+
+/// The other thread.
+struct Other<'s> {
+    to: Sender<Datagram>,
+    /// What it has done with.
+    spare: Receiver<Datagram>,
+    /// How many it has been given beside those.
+    made: usize,
+    reader: ScopedJoinHandle<'s, Read>,
+}
+
+impl Other<'_> {
+    /// Passes `datagram` on and leaves another one; `false` if too many wait.
+    fn pass(&mut self, datagram: &mut Datagram) -> bool {
+        let empty = match self.spare.try_recv() {
+            Ok(spare) => spare,
+            Err(_) if self.made < WAITING => {
+                self.made += 1;
+                Datagram::new()
+            }
+            Err(_) => return false,
+        };
+        let _ = self.to.send(mem::replace(datagram, empty));
+        true
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::netlink::message::request;
+    use crate::sockets::proto::{Proto, State};
+    use crate::sockets::row::{Kind, Netlink};
+
+    /// A row out of a number; not of 13.
+    fn parse(payload: &[u8]) -> Option<Row> {
+        let number = u32::from_ne_bytes(*payload.first_chunk()?);
+        let kind = Kind::Netlink(Netlink { protocol: 0, portid: number, groups: 0 });
+        (number != 13).then_some(Row {
+            proto: Proto::Netlink,
+            state: State::Unconn,
+            netns: 0,
+            inode: number.into(),
+            cookie: None,
+            uid: None,
+            recv_q: 0,
+            send_q: 0,
+            kind,
+        })
+    }
+
+    /// Reads `count` datagrams of three numbers each.
+    fn numbers(count: u32) -> (Vec<u64>, u64) {
+        let mut filled = Datagram::new();
+        let (read, ()) = read(parse, |each| {
+            for n in 0..count {
+                let message = |number: u32| request(20, 9, &number.to_ne_bytes());
+                filled.fill([message(3 * n), message(3 * n + 1), message(3 * n + 2)].concat(), 20, 9);
+                each(&mut filled);
+            }
+            Ok(())
+        })
+        .unwrap();
+        let mut inodes: Vec<u64> = read.rows.iter().map(|row| row.inode).collect();
+        inodes.sort_unstable();
+        (inodes, read.malformed)
+    }
+
+    #[test]
+    fn each_message_is_a_row_once() {
+        for count in [0, 1, 4, 5, 6, 100, 3000] {
+            let (inodes, malformed) = numbers(count);
+            let expected: Vec<u64> = (0..u64::from(3 * count)).filter(|number| *number != 13).collect();
+            assert_eq!((inodes, malformed), (expected, u64::from(count > 4)), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_dump_that_fails_has_no_rows() {
+        let mut filled = Datagram::new();
+        let failed = read(parse, |each| {
+            (0..20).for_each(|_| {
+                filled.fill(request(20, 9, &[0; 4]), 20, 9);
+                each(&mut filled);
+            });
+            Err::<(), _>(io::Error::from_raw_os_error(libc::ENOENT))
+        });
+        assert_eq!(failed.unwrap_err().raw_os_error(), Some(libc::ENOENT));
+    }
+}
