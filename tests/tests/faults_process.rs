@@ -205,11 +205,11 @@ fn at_once(tracers: usize) {
         });
     }
     facts.push(listener.close());
-    churn(&ns, scale::load(2000, 200));
+    churn(&ns, scale::load(600, 100));
     scene.trace.fence();
     // Whatever the first one has heard of has happened.
     for other in &others {
-        let due = 2 * scale::load(2000, 200) + 1;
+        let due = 2 * scale::load(600, 100) + 1;
         let closes = |events: &[Value]| {
             events.iter().filter(|e| e["event"] == "close" && e["netns"] == ns.inode()).count() >= due
         };
