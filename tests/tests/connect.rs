@@ -285,6 +285,25 @@ fn io_uring_in_a_kernel_worker() {
 }
 
 #[test]
+fn io_uring_without_a_local_port() {
+    let scene = Scene::loopback();
+    scene.client_ns.sysctl("net/ipv4/ip_local_port_range", "40000 40001");
+    let listener = scene.listen("127.0.0.1:80");
+    let pairs = [scene.pair(&listener), scene.pair(&listener)];
+    let fd = scene.client.socket(4);
+    let request = json!({ "op": "uring_connect", "fd": fd, "addr": listener.addr.to_string(), "worker": false });
+    let reply = scene.client.call(request);
+    if reply.errno() == Some("EPERM") || reply.errno() == Some("38") {
+        return skip(&lacks("io_uring", "io_uring_setup is refused"));
+    }
+    assert_eq!(reply.errno(), Some("EADDRNOTAVAIL"));
+    let mut facts = vec![scene.attempt(&reply, listener.addr).failed_when_begun("EADDRNOTAVAIL")];
+    facts.extend(pairs.into_iter().flat_map(|pair| pair.client_resets()));
+    facts.push(listener.close());
+    scene.expect(&facts);
+}
+
+#[test]
 fn simultaneous_open() {
     let (scene, wire) = match Scene::wire() {
         Ok(both) => both,

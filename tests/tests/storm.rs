@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::audit;
 use tracer_tests::generator::traffic_program;
 use tracer_tests::netns::{Netns, command, scratch};
 use tracer_tests::scale;
@@ -118,7 +119,8 @@ fn blow(storm: &Storm) -> Option<Account> {
     let path = scratch().join("storm-stream");
     let hits = Hits::of("skb", "kfree_skb");
     let before = hits.count();
-    let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), storm.args);
+    let args = [&["--audit"], storm.args].concat();
+    let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), &args);
     let ready = hits.count();
     let churn = traffic(&calm, &["churn", "--connections", &storm.connections.to_string(), "--threads", "2"]);
     let (flows, to) = (storm.flows.to_string(), "127.0.0.1:9000");
@@ -157,6 +159,7 @@ fn blow(storm: &Storm) -> Option<Account> {
     assert_eq!(closed.len(), 2 * storm.connections + 1, "every connection is closed once");
     assert!((over - ready) as f64 >= sum("offered"), "every datagram is dropped");
     account.check_summary();
+    audit::must_be_exact(&account.summary);
     let (least, most) = (over - ready, after - before);
     assert!(account.accounted() <= most, "{} of {most}", account.accounted());
     account.hits = most;

@@ -6,6 +6,7 @@
 //! from the checked decoding ([`mod@decode`]) of records.
 #![no_std]
 
+pub mod audit;
 pub mod counter;
 pub mod decode;
 pub mod drops;

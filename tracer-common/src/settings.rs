@@ -188,6 +188,8 @@ offsets! {
     sys_exit_ret,
     /// Offset of the first argument in the arguments of the syscall entry tracepoints
     sys_enter_args,
+    /// Number of the system call in `struct pt_regs`
+    regs_syscall,
     /// `sk_buff.head`
     skb_head,
     /// `sk_buff.data`
@@ -350,6 +352,14 @@ pub struct Settings {
     pub drops_seed: u64,
     /// 1: a task may be preempted, and go to another CPU, between two programs of one tracepoint.
     pub tracepoints_preemptible: u32,
+    /// 1: what every call of a hook comes to is counted; see [`crate::audit`].
+    pub audit: u32,
+    /// Number of connect(), of accept() and of accept4(), for the audit.
+    pub nr_connect: u32,
+    /// See above.
+    pub nr_accept: u32,
+    /// See above.
+    pub nr_accept4: u32,
     /// Zero.
     pub reserved: u32,
 }
@@ -367,6 +377,10 @@ impl Settings {
         drops_told: 0,
         drops_seed: 0,
         tracepoints_preemptible: 0,
+        audit: 0,
+        nr_connect: 0,
+        nr_accept: 0,
+        nr_accept4: 0,
         reserved: 0,
     };
 }
@@ -392,7 +406,11 @@ pub struct PrefixKey6 {
 }
 
 const _: () = {
-    assert!(size_of::<Settings>() == 56);
+    assert!(size_of::<Settings>() == 72);
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };
+
+/// Calls of tracepoints that can be under way, or of which a note was left: one for each kernel stack from
+/// which a tracepoint can be called, at the most.
+pub const CALLS: u32 = 16_384;

@@ -5,12 +5,14 @@ use aya_ebpf::{
     helpers::{bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit},
 };
 use tracer_common::{
+    audit::RingTaken,
     counter::Counter,
     record::{Header, RECORD_VERSION, RecordKind},
 };
 
 use crate::{
-    maps::{EVENTS, WAITING, count},
+    audit,
+    maps::{EVENTS, WAITING, count, filled},
     setting,
 };
 
@@ -39,11 +41,13 @@ pub unsafe fn submit<T>(place: *mut T, sent: Counter) {
     let ring = (&raw const EVENTS).cast_mut().cast();
     // SAFETY: as above.
     let fill = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
+    filled(&WAITING, fill);
     let mark = setting!(wake_bytes);
     // Every record has an eight-byte header of the ring's own.
     let crosses = fill >= mark && fill < mark + size_of::<T>() as u64 + 8;
     let flags = if crosses || finds_agent_asleep() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     count(sent);
+    audit::taken(RingTaken::Events);
     // SAFETY: reserved by the caller, submitted once.
     unsafe { bpf_ringbuf_submit(place.cast(), u64::from(flags)) };
 }

@@ -41,10 +41,16 @@ pub fn process_passes() -> bool {
     true
 }
 
+/// Whether anything but the process decides: if not, the tuple need not be read for [`socket_passes`].
+#[inline(always)]
+pub fn judges_sockets() -> bool {
+    setting!(filters) & !FILTERS_OF_PROCESS != 0
+}
+
 /// Whether a socket of this role and tuple may be shown.
 #[inline(always)]
 pub fn socket_passes(role: RecordRole, tuple: &Tuple) -> bool {
-    setting!(filters) & !FILTERS_OF_PROCESS == 0 || socket_passes_filters(role as u32, tuple) != 0
+    !judges_sockets() || socket_passes_filters(role as u32, tuple) != 0
 }
 
 /// A function of its own: inlined wherever a socket is judged, it was most of every program.

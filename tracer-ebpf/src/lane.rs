@@ -2,19 +2,24 @@
 //!
 //! From 6.2 on (05b24ff9b2cf) a program of a tracepoint that is at work on a CPU is not run once more
 //! on that CPU, when a softirq comes in between. Both programs are attached to the same tracepoint, the
-//! first one first. It notes the socket that it was called for; the second one does what is to be done
-//! if there is no such note, and else takes the note away. Neither interrupts itself, so that a note has
-//! one writer at a time. One that is left (of a call that came while the second program was at work) is
+//! first one first. It notes what it was called for; the second one does what is to be done if there is no
+//! such note, and else takes the note away.
+//!
+//! A note is the socket, in a place of the CPU. Neither program interrupts itself, so that a note has one
+//! writer at a time. One that is left (of a call that came while the second program was at work) is
 //! found again when the first one is next called for a socket at that address.
 //!
-//! From 7.0 on tracepoints may be preempted: a task may go to another CPU between the two programs, where
-//! there is no note, and what was done would be done again. There the second one does nothing: what the
-//! first one misses stays missed, and is counted.
+//! From 7.0 on tracepoints may be preempted: a task may go to another CPU between the two. There a note is
+//! the address of the call's arguments, in a map that all CPUs share. They lie on the kernel's stack, in the
+//! same place for all programs of one call, and no other call has that place meanwhile (`audit` says more).
+//! That costs more than a place of the CPU.
 
+use aya_ebpf::{EbpfContext as _, programs::BtfTracePointContext};
 use tracer_common::counter::Counter;
 
 use crate::{
-    maps::{UNDERWAY, count, settled, started},
+    identity,
+    maps::{CALLS, UNDERWAY, count, settled, started, unsettle},
     setting,
 };
 
@@ -41,30 +46,45 @@ pub struct Underway {
     address: [u64; 2],
 }
 
-/// The first program begins with the socket at `sk`.
+/// The first program begins with a call.
 #[inline(always)]
-pub fn begin(sk: u64) {
-    let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return };
+pub fn begin(call: &BtfTracePointContext) {
     // Both programs are attached from then on.
-    if setting!(tracepoints_preemptible) == 0 && started() {
+    if !started() {
+        return;
+    }
+    if setting!(tracepoints_preemptible) != 0 {
+        // Without the note the second one would do it again.
+        if CALLS.insert(address(call), 0, 0).is_err() {
+            unsettle();
+        }
+    } else if let Some(underway) = UNDERWAY.get_ptr_mut(0) {
         // SAFETY: this CPU's own place.
-        unsafe { note(underway, sk) };
+        unsafe { note(underway, call.arg(0)) };
     }
 }
 
 /// Whether the second program has to do it.
 #[inline(always)]
-pub fn takes_over(sk: u64) -> bool {
-    if setting!(tracepoints_preemptible) != 0 {
-        return false;
-    }
-    let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
-    // SAFETY: this CPU's own place.
-    let takes_over = unsafe { !take_note(underway, sk) } && settled();
+pub fn takes_over(call: &BtfTracePointContext) -> bool {
+    let noted = if setting!(tracepoints_preemptible) != 0 {
+        CALLS.remove(address(call)).is_ok()
+    } else {
+        let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
+        // SAFETY: this CPU's own place.
+        unsafe { take_note(underway, call.arg(0)) }
+    };
+    let takes_over = !noted && settled();
     if takes_over {
         count(Counter::TakenOver);
     }
     takes_over
+}
+
+/// Where the arguments of a call lie, as a number.
+#[inline(always)]
+fn address(call: &BtfTracePointContext) -> u64 {
+    identity::number(call.as_ptr() as u64)
 }
 
 /// Notes `sk`: where it is noted already, else where there is room.

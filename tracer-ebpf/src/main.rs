@@ -4,6 +4,7 @@
 #![feature(asm_experimental_arch)] // the atomic add of `maps::count`
 #![allow(non_snake_case, reason = "programs are named hook__backend")]
 
+mod audit;
 mod drops;
 mod emit;
 mod fd;

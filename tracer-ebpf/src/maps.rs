@@ -7,18 +7,35 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, StackTrace},
 };
 use tracer_common::{
+    audit::{NOTES, PLACES as AUDIT_PLACES},
     counter::{COUNTERS, Counter},
     drops::{FOLDS as PLACES, Fold},
     record::{Connecting, SocketState},
+    settings,
 };
 
 /// Lifecycle and process records. The agent sets the size.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Whether the agent sleeps until the next record (1), or looks by itself after a while (0).
+/// Whether the agent sleeps until the next record (1), or looks by itself after a while (0); and in the
+/// second place how many bytes waited in the ring at the most.
 #[map]
-pub static WAITING: Array<u32> = Array::with_max_entries(1, 0);
+pub static WAITING: Array<u32> = Array::with_max_entries(2, 0);
+
+/// A ring holds `fill` bytes now. Two CPUs that find it fuller than ever may overwrite one another: they
+/// are a record or two apart.
+#[inline(always)]
+pub fn filled(waiting: &Array<u32>, fill: u64) {
+    if let Some(highest) = waiting.get_ptr_mut(1) {
+        // SAFETY: a live array slot.
+        unsafe {
+            if fill > u64::from(core::ptr::read_volatile(highest)) {
+                core::ptr::write_volatile(highest, fill as u32);
+            }
+        }
+    }
+}
 
 /// 1 once every hook is attached. Until then the hooks that are attached already see connections of
 /// which the others have seen nothing: they leave them alone. 2 once no call is under way that began
@@ -38,6 +55,15 @@ pub fn started() -> bool {
 pub fn settled() -> bool {
     // SAFETY: as above.
     STARTED.get_ptr(0).is_some_and(|started| unsafe { core::ptr::read_volatile(started) } == 2)
+}
+
+/// From now on it is not known any more.
+#[inline(always)]
+pub fn unsettle() {
+    if let Some(started) = STARTED.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(started, 1) };
+    }
 }
 
 /// The state of every socket that is followed, by the address of its `struct sock`.
@@ -64,6 +90,11 @@ pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(16, 0);
 /// Which sockets a CPU is at; see [`crate::lane`].
 #[map]
 pub static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
+
+/// Calls that the first of two programs was run for, by the address of their arguments; see
+/// [`crate::lane`]. The agent makes it as small as can be where tracepoints are not preempted.
+#[map]
+pub static CALLS: HashMap<u64, u8> = HashMap::with_max_entries(settings::CALLS, 0);
 
 /// Processes of `FILTER_PID`.
 #[map]
@@ -96,7 +127,7 @@ pub static DROPS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 /// As [`WAITING`], of [`DROPS`].
 #[map]
-pub static DROPS_WAITING: Array<u32> = Array::with_max_entries(1, 0);
+pub static DROPS_WAITING: Array<u32> = Array::with_max_entries(2, 0);
 
 /// Where equal drops are counted. The agent makes it as small as can be if none are wanted.
 #[map]
@@ -111,10 +142,34 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 pub static STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
 
+/// What every call of a hook came to; see [`crate::audit`].
+#[map]
+pub static AUDIT: PerCpuArray<u64> = PerCpuArray::with_max_entries(AUDIT_PLACES, 0);
+
+/// 1 while the audit goes on.
+#[map]
+pub static AUDIT_OPEN: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Calls that are under way and not part of the audit, by the address of their arguments. The agent makes
+/// it as small as can be if there is no audit.
+#[map]
+pub static AUDIT_NOTES: HashMap<u64, u8> = HashMap::with_max_entries(NOTES, 0);
+
 /// Adds one to a counter.
 #[inline(always)]
 pub fn count(counter: Counter) {
-    if let Some(value) = COUNTS.get_ptr_mut(counter as u32) {
+    add_one(COUNTS.get_ptr_mut(counter as u32));
+}
+
+/// Adds one to a place of [`AUDIT`].
+#[inline(always)]
+pub fn count_in_audit(place: u32) {
+    add_one(AUDIT.get_ptr_mut(place));
+}
+
+#[inline(always)]
+fn add_one(value: Option<*mut u64>) {
+    if let Some(value) = value {
         // A softirq may come between a load and a store, and its count would be lost: so one atomic
         // instruction (BPF_XADD, in every kernel; `core`'s atomics do not exist on this target).
         // SAFETY: a valid, aligned per-CPU slot.

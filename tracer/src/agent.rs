@@ -18,9 +18,10 @@ use tracer_common::{
 };
 
 mod acceptors;
+mod namespaces;
 mod tables;
 
-use self::{acceptors::Acceptors, tables::Reading};
+use self::{acceptors::Acceptors, namespaces::Namespaces, tables::Reading};
 use crate::{
     backlog::Backlog,
     clock,
@@ -30,16 +31,18 @@ use crate::{
     filter::Filter,
     findings::Facts,
     kernel::{
+        audit::{Accounts, Received},
         backend::Hook,
         cost::{self, ProgramCost},
         debug_log::DebugLog,
         load::{Counters, Kernel},
-        ring::Ring,
+        ring::{Fill, Ring},
     },
     present::{
         queue::Gauge,
         summary::{Incomplete, Tally},
     },
+    privilege::{Duty, Sandbox, capabilities},
     proc::{netns, root::ProcRoot},
     shown::Shown,
     snapshot::{self, Snapshot},
@@ -49,6 +52,9 @@ use crate::{
 /// How long the connections of a command that has ended may take to close, and what explains the last
 /// drops to be read.
 const LINGER: Duration = Duration::from_millis(500);
+/// How often, and after which time, the audit is looked at once more.
+const LAST_LOOKS: u32 = 20;
+const LAST_LOOK: Duration = Duration::from_millis(5);
 
 /// Takes the stream and can tell how that went.
 pub trait Presenter: Sink {
@@ -110,6 +116,8 @@ pub struct Agent<'p> {
     signals: [Signal; 3],
     /// Records that wait for the snapshot; `None` once it was taken over.
     backlog: Option<Backlog>,
+    sandbox: Sandbox,
+    namespaces: Namespaces,
     acceptors: Acceptors,
     reading: Reading,
     debug_log: Option<DebugLog>,
@@ -176,6 +184,10 @@ pub struct Outcome {
     pub filtered: u64,
     /// Costs of the programs.
     pub programs: Vec<ProgramCost>,
+    /// What the audit found, if there was one.
+    pub accounts: Option<Accounts>,
+    /// How full each ring was, by its name, and how many records it gave.
+    pub rings: Vec<(&'static str, Fill, u64)>,
     /// When it ended, `CLOCK_BOOTTIME` ns.
     pub end_ns: u64,
 }
@@ -194,6 +206,7 @@ pub enum Seeding {
 #[derive(Debug)]
 pub struct Earlier {
     seeding: Seeding,
+    sandbox: Sandbox,
     thread: std::thread::JoinHandle<Snapshot>,
 }
 
@@ -202,13 +215,16 @@ impl Earlier {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn start(root: &ProcRoot, seeding: Seeding) -> anyhow::Result<Self> {
+    pub fn start(root: &ProcRoot, seeding: Seeding, sandbox: Sandbox) -> anyhow::Result<Self> {
         let root = root.clone();
         let thread = std::thread::Builder::new()
             .name("earlier".to_owned())
-            .spawn(move || snapshot::take(&root, seeding == Seeding::Everything))
+            .spawn(move || {
+                sandbox.confine(Duty::Namespaces, capabilities::ENTER);
+                snapshot::take(&root, seeding == Seeding::Everything)
+            })
             .context("cannot start a thread")?;
-        Ok(Self { seeding, thread })
+        Ok(Self { seeding, sandbox, thread })
     }
 }
 
@@ -219,8 +235,19 @@ struct Pictures {
     after: Snapshot,
 }
 
-/// Ends when the command of `tracer run` ends; never for `tracer live`.
-type CommandEnd<'f> = std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + 'f>>;
+/// The command of `tracer run`.
+pub struct Command<'f> {
+    /// Its process.
+    pub pid: u32,
+    /// Passes signals on to it, and ends when it does.
+    pub end: std::pin::Pin<Box<dyn Future<Output = io::Result<ExitStatus>> + 'f>>,
+}
+
+impl std::fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Command").field("pid", &self.pid).finish_non_exhaustive()
+    }
+}
 
 impl<'p> Agent<'p> {
     /// Takes over a loaded kernel side, and from now on the signals that end a trace. Call inside the
@@ -230,6 +257,7 @@ impl<'p> Agent<'p> {
     /// If the ring cannot be polled, or a signal not be caught.
     pub fn new(
         mut kernel: Kernel,
+        sandbox: Sandbox,
         packets: Option<PacketSession>,
         filter: Filter,
         root: ProcRoot,
@@ -266,6 +294,8 @@ impl<'p> Agent<'p> {
                 signal(SignalKind::hangup())?,
             ],
             backlog: Some(Backlog::default()),
+            sandbox,
+            namespaces: Namespaces::start(sandbox).context("cannot start a thread")?,
             acceptors: Acceptors::default(),
             reading: Reading::default(),
             debug_log,
@@ -280,9 +310,10 @@ impl<'p> Agent<'p> {
     ///
     /// # Errors
     /// If the ring fails.
-    pub async fn run(mut self, earlier: Earlier, mut command: Option<CommandEnd<'_>>) -> anyhow::Result<Outcome> {
+    pub async fn run(mut self, earlier: Earlier, mut command: Option<Command<'_>>) -> anyhow::Result<Outcome> {
         let mut snapshot = Some(self.start_snapshot(earlier)?);
         go_first();
+        self.give_up_privileges(command.as_ref().map(|command| command.pid));
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let mut look = interval(Duration::from_secs(1));
         // After a stop (SIGSTOP, a frozen control group) one look makes up for all that were missed.
@@ -335,12 +366,12 @@ impl<'p> Agent<'p> {
                 () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
                     break Stop::Duration;
                 }
-                status = async { match &mut command { Some(end) => end.await, None => std::future::pending().await } } => {
+                status = async { match &mut command { Some(command) => (&mut command.end).await, None => std::future::pending().await } } => {
                     break Stop::Command(status.context("cannot wait for the command")?);
                 }
             }
-            self.acceptors.look(&mut self.core, &self.root);
-            self.reading.start(&self.core, &self.root);
+            self.acceptors.look(&mut self.core, &self.root, &self.namespaces);
+            self.reading.start(&self.core, &self.root, &self.namespaces);
             self.presenter.flush();
             if self.shown.is_full() || self.presenter.is_full() {
                 break Stop::Count;
@@ -367,6 +398,16 @@ impl<'p> Agent<'p> {
         Ok(self.finish(stop, programs))
     }
 
+    /// Everything is attached, and every thread that needs more than this one is started.
+    fn give_up_privileges(&self, command: Option<u32>) {
+        if self.sandbox == Sandbox::Off {
+            return;
+        }
+        let kept = capabilities::for_agent(command.is_some(), &self.kernel);
+        debug!("kept: {}", capabilities::names(kept));
+        self.sandbox.confine(Duty::Agent { command }, kept);
+    }
+
     /// The last drops may wait for what explains them: give them a moment.
     async fn explain_last_drops(&mut self) {
         let deadline = Instant::now() + LINGER;
@@ -374,7 +415,7 @@ impl<'p> Agent<'p> {
         self.drain();
         while self.core.waits_for_tables() {
             self.reading.hurry();
-            self.reading.start(&self.core, &self.root);
+            self.reading.start(&self.core, &self.root, &self.namespaces);
             tokio::select! {
                 read = self.reading.done(false) => {
                     self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
@@ -408,6 +449,7 @@ impl<'p> Agent<'p> {
         std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || {
+                earlier.sandbox.confine(Duty::Namespaces, capabilities::ENTER);
                 let after = snapshot::take(&root, earlier.seeding == Seeding::Everything);
                 let before = earlier.thread.join().unwrap_or_default();
                 // The receiver is gone if the trace ended first.
@@ -532,9 +574,9 @@ impl<'p> Agent<'p> {
         }
     }
 
-    /// What is still in the ring, what was lost, what is still open.
-    fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>) -> Outcome {
-        let Self { ring, core, presenter, shown, root, lost, feed, .. } = &mut self;
+    /// All that the rings have.
+    fn drain_to_the_end(&mut self) {
+        let Self { ring, core, presenter, shown, root, lost, feed, .. } = self;
         while feed.as_mut().is_some_and(|feed| feed.drain(&mut lost.undecoded)) {}
         for _ in 0..64 {
             let count = ring.drain(|bytes| {
@@ -546,7 +588,43 @@ impl<'p> Agent<'p> {
                 break;
             }
         }
+    }
+
+    /// What the audit has found. Programs that were at work when they were detached may have a moment
+    /// still.
+    fn accounts(&mut self) -> Option<Accounts> {
+        for _ in 0..LAST_LOOKS {
+            let accounts = self.look_at_accounts()?;
+            if accounts.is_exact() {
+                return Some(accounts);
+            }
+            std::thread::sleep(LAST_LOOK);
+            self.drain_to_the_end();
+            self.look_for_losses();
+        }
+        self.look_at_accounts()
+    }
+
+    fn look_at_accounts(&self) -> Option<Accounts> {
+        let (drops, folded) = self.feed.as_ref().map_or((0, 0), PacketFeed::received);
+        let received = Received { events: self.ring.received(), drops, folded };
+        self.kernel.accounts(received).unwrap_or_else(|error| {
+            warn!("{error}");
+            None
+        })
+    }
+
+    /// How full each ring was.
+    fn fills(&self) -> Vec<(&'static str, Fill, u64)> {
+        let drops = self.feed.as_ref().map(|feed| ("drops", feed.fill(), feed.received().0));
+        [("events", self.ring.fill(), self.ring.received())].into_iter().chain(drops).collect()
+    }
+
+    /// What is still in the ring, what was lost, what is still open.
+    fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>) -> Outcome {
+        self.drain_to_the_end();
         self.look_for_losses();
+        let accounts = self.accounts();
         if let Some(log) = &mut self.debug_log {
             log.flush();
         }
@@ -573,6 +651,8 @@ impl<'p> Agent<'p> {
             },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,
+            accounts,
+            rings: self.fills(),
             findings: self.shown.findings(),
             tally: self.shown.into_tally(),
             end_ns,
@@ -665,9 +745,8 @@ fn give_back_memory() {
 /// It needs little, but it needs it in time. This thread only: its helpers, and the command of
 /// `tracer run`, were started before.
 fn go_first() {
-    // SAFETY: no pointers.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) } != 0 {
-        debug!("cannot raise the priority: {}", io::Error::last_os_error());
+    if let Err(error) = rustix::process::setpriority_process(None, -15) {
+        debug!("cannot raise the priority: {error}");
     }
 }
 

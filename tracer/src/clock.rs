@@ -2,10 +2,10 @@
 
 use std::{fs, sync::OnceLock};
 
-fn read(clock: libc::clockid_t) -> i128 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a valid structure; both clocks exist on every kernel that can run this.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
+use rustix::time::{ClockId, clock_gettime};
+
+fn read(clock: ClockId) -> i128 {
+    let time = clock_gettime(clock);
     i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }
 
@@ -17,7 +17,7 @@ pub fn boot_ns() -> u64 {
 }
 
 fn kernels_own() -> i128 {
-    read(libc::CLOCK_BOOTTIME) - i128::from(namespace_offset_ns())
+    read(ClockId::Boottime) - i128::from(namespace_offset_ns())
 }
 
 /// What `CLOCK_BOOTTIME`, and the start of processes in /proc, are ahead of the kernel's own in our time
@@ -53,7 +53,7 @@ fn boottime_offset(text: &str) -> Option<i64> {
 pub fn wall_offset_ns() -> i64 {
     // Between two readings of the other clock: half of the difference is the error.
     let before = kernels_own();
-    let wall = read(libc::CLOCK_REALTIME);
+    let wall = read(ClockId::Realtime);
     let after = kernels_own();
     i64::try_from(wall - i128::midpoint(before, after)).unwrap_or(0)
 }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_wall_clock_is_the_boot_time_and_the_offset() {
-        let (boot, offset, wall) = (boot_ns(), wall_offset_ns(), read(libc::CLOCK_REALTIME));
+        let (boot, offset, wall) = (boot_ns(), wall_offset_ns(), read(ClockId::Realtime));
         let told = i128::from(boot) + i128::from(offset);
         assert!((wall - told).abs() < 1_000_000_000, "{wall} {told}");
     }

@@ -16,7 +16,12 @@ use tracer_common::{
 
 use crate::{
     core::{Core, Gate, Input},
-    kernel::{folds::Folds, ring::Ring, stacks::Stacks, symbols::KernelSymbols},
+    kernel::{
+        folds::Folds,
+        ring::{Fill, Ring},
+        stacks::Stacks,
+        symbols::KernelSymbols,
+    },
     proc::{fd::SocketHolders, root::ProcRoot},
     stream::Sink,
 };
@@ -52,6 +57,8 @@ pub struct PacketFeed {
     waiting: VecDeque<Waiting>,
     searched: Option<Instant>,
     swept: Option<Instant>,
+    /// Packets that folds told of so far.
+    folded: u64,
 }
 
 impl std::fmt::Debug for PacketFeed {
@@ -64,7 +71,7 @@ impl PacketFeed {
     /// Nothing came yet.
     #[must_use]
     pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols, stacks: Option<Stacks>) -> Self {
-        Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), searched: None, swept: None }
+        Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), searched: None, swept: None, folded: 0 }
     }
 
     /// Whether there is room for more.
@@ -84,11 +91,13 @@ impl PacketFeed {
     /// Takes over what is in the ring; `undecoded` counts what is no record. Returns whether more
     /// may be there.
     pub fn drain(&mut self, undecoded: &mut u64) -> bool {
-        let Self { ring, folds, symbols, waiting, .. } = self;
+        let Self { ring, folds, symbols, waiting, folded, .. } = self;
         let count = ring.drain(|bytes| match decode(bytes) {
             Ok(Record::Drop(record)) => {
                 symbols.begin();
-                waiting.extend(folds.settle(record).map(|record| Waiting::Drop(Box::new(record))));
+                let settled = folds.settle(record);
+                *folded += settled.as_ref().filter(|record| record.fold != 0).map_or(0, |record| record.count);
+                waiting.extend(settled.map(|record| Waiting::Drop(Box::new(record))));
             }
             Ok(Record::Segment(kind, record)) => waiting.push_back(Waiting::Segment(kind, *record)),
             other => {
@@ -115,9 +124,22 @@ impl PacketFeed {
     /// In the order of time: what came out of the ring meanwhile may be later.
     fn take_folded(&mut self, folded: Option<u64>) {
         for record in self.folds.sweep(folded) {
+            self.folded += record.count;
             let at = self.waiting.partition_point(|waiting| waiting.boot_ns() <= record.header.boot_ns);
             self.waiting.insert(at, Waiting::Drop(Box::new(record)));
         }
+    }
+
+    /// Records from the ring, and packets that folds told of.
+    #[must_use]
+    pub const fn received(&self) -> (u64, u64) {
+        (self.ring.received(), self.folded)
+    }
+
+    /// How full the ring was.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.ring.fill()
     }
 
     /// Whether a record waits.

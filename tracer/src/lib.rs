@@ -21,6 +21,7 @@ pub mod net;
 pub mod netfilter;
 pub mod netlink;
 pub mod present;
+pub mod privilege;
 pub mod proc;
 pub mod shown;
 pub mod snapshot;

@@ -4,14 +4,19 @@
 //! [`Event`] here is one line of `--json`. Events borrow from the core's tables, so that nothing is
 //! allocated per event.
 
+mod close;
 mod hint;
+mod packet;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
 use std::sync::Arc;
 
-pub use self::hint::{Discipline, Hint, Nft};
+pub use self::{
+    close::{Close, Verdict},
+    hint::{Discipline, Hint, Nft},
+    packet::{Drop, DropClass, PacketEnds, Segment, Stack, direction},
+};
 pub use tracer_common::{drops::Direction, tcp::TcpState};
 
 /// Names one connection in the stream; never reused in one run. A socket that is disconnected and
@@ -157,279 +162,6 @@ pub struct Socket<'a> {
     pub mptcp: bool,
 }
 
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Verdict {
-    /// This side closed first.
-    ClosedLocal,
-    /// The peer closed first.
-    ClosedRemote,
-    /// FIN crossed FIN.
-    ClosedBoth,
-    /// This side sent RST.
-    ResetLocal,
-    /// The peer sent RST.
-    ResetRemote,
-    /// Nobody listens at the destination, or it was rejected.
-    Refused,
-    /// No answer.
-    TimedOut,
-    /// The network said that the destination cannot be reached.
-    Unreachable,
-    /// connect() itself failed.
-    FailedLocal,
-    /// Destroyed from outside (`ss -K`, its namespace went).
-    Aborted,
-    /// The listener closed before anybody accepted the connection.
-    ListenerClosed,
-    /// The trace ended first.
-    OpenAtEnd,
-    /// The evidence does not tell.
-    Unknown,
-}
-
-impl Verdict {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::ClosedLocal,
-        Self::ClosedRemote,
-        Self::ClosedBoth,
-        Self::ResetLocal,
-        Self::ResetRemote,
-        Self::Refused,
-        Self::TimedOut,
-        Self::Unreachable,
-        Self::FailedLocal,
-        Self::Aborted,
-        Self::ListenerClosed,
-        Self::OpenAtEnd,
-        Self::Unknown,
-    ];
-
-    /// The name in the stream.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ClosedLocal => "closed_local",
-            Self::ClosedRemote => "closed_remote",
-            Self::ClosedBoth => "closed_both",
-            Self::ResetLocal => "reset_local",
-            Self::ResetRemote => "reset_remote",
-            Self::Refused => "refused",
-            Self::TimedOut => "timed_out",
-            Self::Unreachable => "unreachable",
-            Self::FailedLocal => "failed_local",
-            Self::Aborted => "aborted",
-            Self::ListenerClosed => "listener_closed",
-            Self::OpenAtEnd => "open_at_end",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The connection did not do what its owner wanted: what `--failed` selects.
-    #[must_use]
-    pub const fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::ResetRemote
-                | Self::Refused
-                | Self::TimedOut
-                | Self::Unreachable
-                | Self::FailedLocal
-                | Self::Aborted
-                | Self::ListenerClosed
-        )
-    }
-}
-
-/// The end of a connection. Times in µs, counts from the kernel; `None` is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close {
-    /// From the first event of the connection (`None` for one that is older than the trace).
-    pub duration_us: Option<u64>,
-    /// SYN to ESTABLISHED, successful handshakes of clients only.
-    pub connect_us: Option<u64>,
-    /// ESTABLISHED to accept().
-    pub accept_wait_us: Option<u64>,
-    /// Payload bytes that the peer acknowledged.
-    pub tx_bytes: Option<u64>,
-    /// Payload bytes received in order.
-    pub rx_bytes: Option<u64>,
-    /// Segments sent again.
-    pub retransmits: Option<u32>,
-    /// Packets of this connection that this host dropped.
-    pub drops: Option<u64>,
-    /// Smoothed round-trip time.
-    pub srtt_us: Option<u32>,
-    /// Least round-trip time.
-    pub min_rtt_us: Option<u32>,
-    /// How it ended.
-    pub verdict: Verdict,
-    /// The error behind the verdict, positive.
-    pub errno: Option<i32>,
-    /// Older than the trace.
-    pub preexisting: bool,
-    /// A transition was missed or the socket could not be followed: times may be unknown.
-    pub incomplete: bool,
-}
-
-/// What a drop means for whoever waits for the packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DropClass {
-    /// Somebody misses it: it has to be sent again, or is gone for good.
-    Loss,
-    /// A rule forbids it.
-    Policy,
-    /// Nobody wants it: nothing listens there.
-    Refused,
-    /// What is left of a connection that is over.
-    Teardown,
-    /// Nobody misses it.
-    Noise,
-}
-
-impl DropClass {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Loss, Self::Policy, Self::Refused, Self::Teardown, Self::Noise];
-
-    /// The name in the stream.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Policy => "policy",
-            Self::Refused => "refused",
-            Self::Teardown => "teardown",
-            Self::Noise => "noise",
-        }
-    }
-
-    /// Lines of text leave it out unless it is asked for.
-    #[must_use]
-    pub const fn is_quiet(self) -> bool {
-        matches!(self, Self::Teardown | Self::Noise)
-    }
-}
-
-/// The name of a direction; `None` if it is not known.
-#[must_use]
-pub const fn direction(direction: Direction) -> Option<&'static str> {
-    match direction {
-        Direction::In => Some("in"),
-        Direction::Out => Some("out"),
-        Direction::Forward => Some("forward"),
-        Direction::Unknown => None,
-    }
-}
-
-/// Where a packet came from and went to, as its headers say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PacketEnds {
-    /// Source address.
-    pub saddr: IpAddr,
-    /// Source port; `None` where the protocol has none, or the packet does not tell.
-    pub sport: Option<u16>,
-    /// Destination address.
-    pub daddr: IpAddr,
-    /// Destination port.
-    pub dport: Option<u16>,
-}
-
-/// The kernel's stack at a drop.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Stack {
-    /// Nobody has asked for it.
-    #[default]
-    NotAsked,
-    /// It could not be taken, kept or named.
-    Missing,
-    /// `function+0xoffset`, from the call that dropped the packet outwards. Of several packets, that
-    /// of one of them.
-    Known(Rc<[Rc<str>]>),
-}
-
-/// A packet, or several equal ones, that the kernel dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Drop {
-    /// Name of the reason; `None` where this kernel gives none: then `symbol` stands for it.
-    pub reason: Option<Rc<str>>,
-    /// Its number in the running kernel.
-    pub reason_id: Option<u32>,
-    /// What it means.
-    pub class: DropClass,
-    /// Address of the call that dropped it; `None` where addresses are hidden.
-    pub location: Option<u64>,
-    /// The same as `function+0xoffset`.
-    pub symbol: Option<Rc<str>>,
-    /// Name of the device. Hostile bytes.
-    pub iface: Option<Rc<str>>,
-    /// Which way it went.
-    pub direction: Direction,
-    /// Bytes, from the network header on.
-    pub len: u32,
-    /// `tcp`, `udp`, `icmp` …; `None` for what is no IP packet.
-    pub protocol: Option<&'static str>,
-    /// `None` for what is no IP packet.
-    pub ends: Option<PacketEnds>,
-    /// Flags of TCP.
-    pub tcp_flags: Option<u8>,
-    /// Sequence number of TCP.
-    pub seq: Option<u32>,
-    /// Type and code of ICMP.
-    pub icmp: Option<(u8, u8)>,
-    /// Protocol and ends of the packet that an ICMP error is about.
-    pub about: Option<(&'static str, PacketEnds)>,
-    /// A fragment of a larger packet.
-    pub fragment: bool,
-    /// Packets.
-    pub count: u64,
-    /// Time of the first, if they are several.
-    pub first_ns: u64,
-    /// Of the packets only reason and location are known to be the same.
-    pub mixed: bool,
-    /// How the kernel came to it.
-    pub stack: Stack,
-    /// What is known of the place that dropped it, besides the reason.
-    pub hint: Option<Box<Hint>>,
-}
-
-impl Drop {
-    /// What stands for the reason.
-    #[must_use]
-    pub fn cause(&self) -> &str {
-        self.reason.as_deref().or(self.symbol.as_deref()).unwrap_or("unknown")
-    }
-}
-
-/// What was sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Segment {
-    /// SYN.
-    Syn,
-    /// SYN-ACK.
-    SynAck,
-    /// Data.
-    Data,
-    /// FIN without data.
-    Fin,
-    /// A tail loss probe.
-    Probe,
-}
-
-impl Segment {
-    /// The name in the stream.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Syn => "syn",
-            Self::SynAck => "synack",
-            Self::Data => "data",
-            Self::Fin => "fin",
-            Self::Probe => "probe",
-        }
-    }
-}
-
 /// A conclusion from several events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -531,7 +263,7 @@ pub enum Kind<'a> {
 
 impl Kind<'_> {
     /// The kinds by their names in the stream, the ones that `--event` takes.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 13] = [
         "listen",
         "connect",
         "established",
@@ -545,27 +277,32 @@ impl Kind<'_> {
         "finding",
         "close",
         "lost",
-        "summary",
     ];
+
+    /// Its place in [`Kind::NAMES`].
+    #[must_use]
+    pub const fn number(&self) -> usize {
+        match self {
+            Self::Listen { .. } => 0,
+            Self::Connect { .. } => 1,
+            Self::Established { .. } => 2,
+            Self::Accept { .. } => 3,
+            Self::Open { .. } => 4,
+            Self::State { .. } => 5,
+            Self::Retransmit { .. } => 6,
+            Self::Reset { .. } => 7,
+            Self::Error { .. } => 8,
+            Self::Drop(_) => 9,
+            Self::Finding(_) => 10,
+            Self::Close(_) => 11,
+            Self::Lost { .. } => 12,
+        }
+    }
 
     /// The name in the stream.
     #[must_use]
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Listen { .. } => "listen",
-            Self::Connect { .. } => "connect",
-            Self::Established { .. } => "established",
-            Self::Accept { .. } => "accept",
-            Self::Open { .. } => "open",
-            Self::State { .. } => "state",
-            Self::Error { .. } => "error",
-            Self::Close(_) => "close",
-            Self::Retransmit { .. } => "retransmit",
-            Self::Reset { .. } => "reset",
-            Self::Drop(_) => "drop",
-            Self::Finding(_) => "finding",
-            Self::Lost { .. } => "lost",
-        }
+        Self::NAMES[self.number()]
     }
 }
 

@@ -2,10 +2,13 @@
 
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
-use crate::{build_ebpf, command, dependencies, test, vm};
+use crate::{build_ebpf, command, dependencies, soak, test, vm};
 use anyhow::{Context as _, Result};
 use std::process::Command;
 use std::time::Instant;
+
+/// Long enough for a leak of 16 bytes a socket to show.
+const SOAK_MINUTES: u64 = 3;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -38,6 +41,7 @@ pub fn main(args: &Args) -> Result<()> {
     })?;
     step("dependencies", || dependencies::check(&tree))?;
     step("other kernels", || vm::matrix::run(&tree))?;
+    step("soak", || soak::main(&soak::Args::of(SOAK_MINUTES)))?;
     println!("=== everything but this machine's tests: {:.0} s", start.elapsed().as_secs_f64());
     println!("=== tests");
     // The last lines of the whole run are cargo test's.

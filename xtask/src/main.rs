@@ -10,12 +10,14 @@ mod ci;
 mod command;
 mod dependencies;
 mod linker;
+mod netns;
 mod nginx;
 mod packages;
 mod privilege;
 mod run;
 mod rustc;
 mod setup;
+mod soak;
 mod spdx;
 #[path = "../../tracer/build/stamp.rs"]
 mod stamp;
@@ -50,6 +52,8 @@ enum Task {
     Ci(ci::Args),
     /// Measure tracer beside its peers
     Bench(bench::Args),
+    /// Connections, drops and snapshots for a long time: nothing grows, nothing is lost, all is accounted for
+    Soak(soak::Args),
     /// Check licences, sources and known advisories of every dependency, offline
     Dependencies(dependencies::Args),
     /// Renew the list of advisories from a clone of the RustSec database
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Task::Vm(args) => vm::main(&args),
         Task::Ci(args) => ci::main(&args),
         Task::Bench(args) => bench::main(&args),
+        Task::Soak(args) => soak::main(&args),
         Task::Dependencies(args) => dependencies::main(&args),
         Task::Advisories(args) => advisories::main(&args),
     };

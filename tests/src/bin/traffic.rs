@@ -1,5 +1,5 @@
 //! Makes traffic and says what it did: `actor SOCKET`, `once ADDR LEN`,
-//! `churn [--connections N] --threads T [--hold MICROSECONDS] [--facts FILE]`,
+//! `churn [--connections N] --threads T [--rate N] [--hold MICROSECONDS] [--facts FILE]`,
 //! `storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]`,
 //! `swarm PROCESSES ADDR EVERY`.
 
@@ -13,16 +13,17 @@ use tracer_tests::traffic::swarm::Swarm;
 use tracer_tests::traffic::{actor, churn, once, storm, swarm};
 
 const USAGE: &str = "usage: traffic actor SOCKET | once ADDR LEN | \
-     churn [--connections N] --threads T [--hold MICROSECONDS] [--facts FILE] | \
+     churn [--connections N] --threads T [--rate N] [--hold MICROSECONDS] [--facts FILE] | \
      storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N] | swarm PROCESSES ADDR EVERY";
 
 fn parse_churn(mut args: impl Iterator<Item = String>) -> Option<Churn> {
-    let mut parsed = Churn { connections: None, threads: 1, hold: Duration::ZERO, facts: None };
+    let mut parsed = Churn { connections: None, threads: 1, rate: None, hold: Duration::ZERO, facts: None };
     while let Some(name) = args.next() {
         let value = args.next()?;
         match name.as_str() {
             "--connections" => parsed.connections = Some(value.parse().ok().filter(|n| *n > 0)?),
             "--threads" => parsed.threads = value.parse().ok().filter(|n| *n > 0)?,
+            "--rate" => parsed.rate = Some(value.parse().ok().filter(|n| *n > 0)?),
             "--hold" => parsed.hold = Duration::from_micros(value.parse().ok()?),
             "--facts" => parsed.facts = Some(value.into()),
             _ => return None,

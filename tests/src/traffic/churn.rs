@@ -25,6 +25,8 @@ pub struct Churn {
     pub connections: Option<u64>,
     /// How many threads, on each side.
     pub threads: usize,
+    /// Connections a second, of all threads together, at the most.
+    pub rate: Option<u32>,
     /// How long each connection is held when all is said.
     pub hold: Duration,
     /// Where to write one line per connection: the client's tid and port, and `CLOCK_BOOTTIME` (ns)
@@ -82,8 +84,8 @@ fn connect_one(addr: &SocketAddr, hold: Duration) -> Sys<(u16, u64)> {
 }
 
 fn client(addr: SocketAddr, churn: &Churn) -> Vec<(i32, Vec<(u16, u64)>)> {
-    let Churn { connections: count, threads, hold, .. } = *churn;
-    let ended = AtomicBool::new(false);
+    let Churn { connections: count, threads, hold, rate, .. } = *churn;
+    let (ended, begun) = (AtomicBool::new(false), Instant::now());
     std::thread::scope(|scope| {
         let share = |i: u64| match count {
             Some(count) => count / threads as u64 + u64::from(i < count % threads as u64),
@@ -91,6 +93,12 @@ fn client(addr: SocketAddr, churn: &Churn) -> Vec<(i32, Vec<(u16, u64)>)> {
         };
         let work = |n: u64| {
             let ports: Vec<(u16, u64)> = (0..n)
+                .inspect(|made| {
+                    if let Some(rate) = rate {
+                        let due = Duration::from_secs_f64(*made as f64 * threads as f64 / f64::from(rate));
+                        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+                    }
+                })
                 .take_while(|_| !ended.load(Ordering::Relaxed))
                 .map(|_| connect_one(&addr, hold).unwrap_or_else(|e| panic!("the client connects: {}", errno::name(e))))
                 .collect();

@@ -4,6 +4,7 @@
 //! the first ones are not told either: what is new then is counted by reason and location only.
 
 use tracer_common::{
+    audit::Outcome,
     counter::Counter,
     drops::{DROP_MIXED, DROP_STACK, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS, TOLD_OF_A_KIND},
     packet::Packet,
@@ -12,7 +13,7 @@ use tracer_common::{
 };
 
 use super::{
-    Dropped, Scratch, attribution, now, ring,
+    Dropped, Scratch, attribution, lost, now, ring,
     skb::{Skb, checked, number},
     stack,
 };
@@ -35,7 +36,7 @@ const RATE_NS: u64 = 100_000_000;
 /// # Safety
 /// `scratch` is this CPU's, and nobody else works on it.
 #[inline(always)]
-pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
+pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcome {
     // First, while there is one way to be here: for each load of a pointer from a structure that the
     // verifier trusts it looks through the names of all types of the kernel, which takes up to a
     // millisecond (`btf_nested_type_is_trusted`, 6.3).
@@ -52,27 +53,20 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
     let hash = flow_hash(&scratch.packet, drop.reason, drop.location, origin);
     let at = now();
     let place = hash as u32 % FLOW_FOLDS;
-    let Some(fold) = FOLDS.get_ptr_mut(place) else { return count(Counter::LostDrop) };
+    let Some(fold) = FOLDS.get_ptr_mut(place) else { return lost() };
     // SAFETY: this CPU's own place.
     let fold = unsafe { &mut *fold };
     let same = fold.hash == hash && fold.begin != 0;
     let goes_on = same && at.wrapping_sub(fold.since_ns) < INTERVAL_NS;
     if goes_on && (fold.told >= TOLD_OF_A_KIND || fold.count > 0) {
-        add(fold, at);
-        return;
+        return add(fold, at);
     }
     if !may_tell(scratch, at) {
-        if same {
-            add(fold, at);
-        } else {
-            mix(drop, scratch, dev, sk, at);
-        }
-        return;
+        return if same { add(fold, at) } else { mix(drop, scratch, dev, sk, at) };
     }
     if !goes_on {
         if !settle(fold) {
-            count(Counter::LostDrop);
-            return;
+            return lost();
         }
         begin(fold, hash, at);
     }
@@ -81,41 +75,42 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) {
     end(fold);
     if ring::output(&fold.record) {
         count(Counter::SentDrop);
+        Outcome::Told
     } else {
         // Told by nobody: the next one is the first.
         fold.hash = 0;
-        count(Counter::LostDrop);
+        lost()
     }
 }
 
 /// One more of the same.
 #[inline(always)]
-fn add(fold: &mut Fold, at: u64) {
+fn add(fold: &mut Fold, at: u64) -> Outcome {
     fold.count += 1;
     fold.last_ns = at;
     count(Counter::FoldedDrop);
+    Outcome::Folded
 }
 
 /// Too much is told already.
 #[inline(always)]
-fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) {
+fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) -> Outcome {
     let hash = mixed(mixed(setting!(drops_seed), drop.location), u64::from(drop.reason));
     let place = FLOW_FOLDS + hash as u32 % MIXED_FOLDS;
-    let Some(fold) = FOLDS.get_ptr_mut(place) else { return count(Counter::LostDrop) };
+    let Some(fold) = FOLDS.get_ptr_mut(place) else { return lost() };
     // SAFETY: this CPU's own place.
     let fold = unsafe { &mut *fold };
     if fold.begin == 0 || fold.hash != hash {
         let quiet = fold.begin == 0 || at.wrapping_sub(fold.last_ns) >= INTERVAL_NS;
         if !quiet || !settle(fold) {
-            count(Counter::LostDrop);
-            return;
+            return lost();
         }
         begin(fold, hash, at);
         fill(place, &mut fold.record, drop, scratch, dev, sk, at);
         fold.record.flags |= DROP_MIXED;
         end(fold);
     }
-    add(fold, at);
+    add(fold, at)
 }
 
 /// Tells how many a fold has counted, if any: before its place is taken by another. Whether that

@@ -12,6 +12,7 @@ mod skb;
 mod stack;
 
 use tracer_common::{
+    audit::Outcome,
     counter::Counter,
     packet::{Packet, Window},
 };
@@ -54,23 +55,29 @@ pub struct Dropped<S> {
 
 /// `kfree_skb`: in any context, interrupts included.
 #[inline(always)]
-pub fn dropped<S: Skb>(drop: Dropped<S>) {
+pub fn dropped<S: Skb>(drop: Dropped<S>) -> Outcome {
     if !started() {
-        return;
+        return Outcome::Aside;
     }
-    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return count(Counter::LostDrop) };
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return lost() };
     // SAFETY: this CPU's own place. An interrupt that drops a packet while we work on one finds it
     // busy and leaves it alone; before 6.2 the kernel itself does not see to that (05b24ff9b2cf).
     unsafe {
         let busy = &raw mut (*scratch).busy;
         if core::ptr::read_volatile(busy) != 0 {
-            count(Counter::LostDrop);
-            return;
+            return lost();
         }
         core::ptr::write_volatile(busy, 1);
-        fold::account(drop, &mut *scratch);
+        let outcome = fold::account(drop, &mut *scratch);
         core::ptr::write_volatile(busy, 0);
+        outcome
     }
+}
+
+#[inline(always)]
+fn lost() -> Outcome {
+    count(Counter::LostDrop);
+    Outcome::Lost
 }
 
 #[inline(always)]

@@ -5,7 +5,12 @@ use aya_ebpf::{
     helpers::{bpf_ringbuf_output, bpf_ringbuf_query},
 };
 
-use crate::maps::{DROPS, DROPS_WAITING};
+use tracer_common::audit::RingTaken;
+
+use crate::{
+    audit,
+    maps::{DROPS, DROPS_WAITING, filled},
+};
 
 /// A quarter of the ring; the agent makes it no smaller than this.
 const WAKE_BYTES: u64 = 1 << 18;
@@ -16,12 +21,17 @@ pub fn output<T>(record: &T) -> bool {
     let ring = (&raw const DROPS).cast_mut().cast();
     // SAFETY: `DROPS` is a ring buffer map.
     let fill = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
+    filled(&DROPS_WAITING, fill);
     // As `emit::submit` does: see there.
     let crosses = fill >= WAKE_BYTES && fill < WAKE_BYTES + size_of::<T>() as u64 + 8;
     let flags = if crosses || finds_agent_asleep() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     let data = (&raw const *record).cast_mut().cast();
     // SAFETY: as above; `data` is `size_of::<T>()` bytes long.
-    unsafe { bpf_ringbuf_output(ring, data, size_of::<T>() as u64, u64::from(flags)) == 0 }
+    let taken = unsafe { bpf_ringbuf_output(ring, data, size_of::<T>() as u64, u64::from(flags)) == 0 };
+    if taken {
+        audit::taken(RingTaken::Drops);
+    }
+    taken
 }
 
 #[inline(always)]

@@ -2,12 +2,13 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
+    audit::Outcome,
     counter::Counter,
     drops::{
         NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST, SOCKET_TIME_WAIT,
         SegmentRecord, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN,
     },
-    record::{RecordKind, Tuple},
+    record::{FLAG_FILTERED, RecordKind, Tuple},
     settings::ABSENT,
     tcp::TcpState,
 };
@@ -48,9 +49,19 @@ const NOTHING: SegmentRecord = SegmentRecord {
 };
 
 #[inline(always)]
-fn send(mut record: SegmentRecord, kind: RecordKind) {
+fn send(mut record: SegmentRecord, kind: RecordKind) -> Outcome {
+    if record.followed & FLAG_FILTERED != 0 {
+        count(Counter::Filtered);
+        return Outcome::Filtered;
+    }
     record.header = emit::header(kind, now());
-    count(if ring::output(&record) { Counter::SentSegment } else { Counter::LostSegment });
+    if ring::output(&record) {
+        count(Counter::SentSegment);
+        Outcome::Told
+    } else {
+        count(Counter::LostSegment);
+        Outcome::Lost
+    }
 }
 
 /// Fills in what a socket tells; whether it is one of TCP.
@@ -87,10 +98,10 @@ fn describe(record: &mut SegmentRecord, sk: u64) -> bool {
 
 /// `tcp_retransmit_skb`.
 #[inline(always)]
-pub fn retransmitted(sk: u64, skb: RawSkb) {
+pub fn retransmitted(sk: u64, skb: RawSkb) -> Outcome {
     let mut record = NOTHING;
     if !started() || !describe(&mut record, sk) {
-        return;
+        return Outcome::Aside;
     }
     if offset!(skb_tcp_flags) != ABSENT {
         record.seq = skb.u32(offset!(skb_tcp_seq));
@@ -110,67 +121,67 @@ pub fn retransmitted(sk: u64, skb: RawSkb) {
             record.flags |= SEGMENT_PROBE;
         }
     }
-    send(record, RecordKind::Retransmit);
+    send(record, RecordKind::Retransmit)
 }
 
 /// `tcp_retransmit_synack`.
 #[inline(always)]
-pub fn synack_retransmitted(request: u64) {
+pub fn synack_retransmitted(request: u64) -> Outcome {
     let mut record = NOTHING;
     if !started() || !describe(&mut record, request) {
-        return;
+        return Outcome::Aside;
     }
     record.tcp_flags = TCP_SYN | TCP_ACK;
     if offset!(request_isn) != ABSENT {
         record.seq = memory::read(request, offset!(request_isn));
         record.flags |= SEGMENT_SEQ;
     }
-    send(record, RecordKind::Retransmit);
+    send(record, RecordKind::Retransmit)
 }
 
 /// `tcp_receive_reset`.
 #[inline(always)]
-pub fn reset_received(sk: u64) {
+pub fn reset_received(sk: u64) -> Outcome {
     let mut record = NOTHING;
     if !started() || !describe(&mut record, sk) {
-        return;
+        return Outcome::Aside;
     }
     record.tcp_flags = TCP_RST;
     record.flags = SEGMENT_RECEIVED;
-    send(record, RecordKind::Reset);
+    send(record, RecordKind::Reset)
 }
 
 /// `tcp_send_reset`: by a socket, or in answer to the segment `skb` that no socket wants.
 #[inline(always)]
-pub fn reset_sent(sk: u64, skb: RawSkb, reason: u32) {
+pub fn reset_sent(sk: u64, skb: RawSkb, reason: u32) -> Outcome {
     let mut record = NOTHING;
     if !started() || (!describe(&mut record, sk) && !answer(&mut record, skb)) {
-        return;
+        return Outcome::Aside;
     }
     record.tcp_flags = TCP_RST;
     record.reason = reason;
-    send(record, RecordKind::Reset);
+    send(record, RecordKind::Reset)
 }
 
 /// `tcp_v4_send_reset` and `tcp_v6_send_reset` of kernels whose tracepoint does not tell of sockets
 /// that are none.
 #[inline(always)]
-pub fn reset_sent_for_nobody(sk: u64, skb: RawSkb) {
+pub fn reset_sent_for_nobody(sk: u64, skb: RawSkb) -> Outcome {
     let state = Raw(sk).u8(offset!(skc_state));
     let full = sk != 0 && state != TcpState::TimeWait as u8 && state != TcpState::NewSynRecv as u8;
     // The tracepoint has told of it.
     if full {
-        return;
+        return Outcome::Aside;
     }
     let mut record = NOTHING;
     if !started() || !answer(&mut record, skb) || record.tcp_flags & TCP_RST != 0 {
-        return;
+        return Outcome::Aside;
     }
     if sk != 0 {
         describe(&mut record, sk);
     }
     record.tcp_flags = TCP_RST;
-    send(record, RecordKind::Reset);
+    send(record, RecordKind::Reset)
 }
 
 /// The first 16 bytes of a TCP header.

@@ -5,7 +5,9 @@ use aya_ebpf::{
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 
-use crate::{fd, lifecycle::accepted, offset};
+use tracer_common::audit::{Audited, Outcome};
+
+use crate::{audit, fd, lifecycle::accepted, offset};
 
 /// match-proto:v6.10: struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)
 ///
@@ -40,18 +42,21 @@ pub fn accept__kretprobe(ctx: RetProbeContext) -> u32 {
 /// Attached to the exit of accept4 as well.
 #[tracepoint(category = "syscalls", name = "sys_exit_accept")]
 pub fn accept__syscall(ctx: TracePointContext) -> u32 {
-    from_result(&ctx);
+    audit::settle_classic(Audited::AcceptReturn, from_result(&ctx));
     0
 }
 
 #[inline(always)]
-fn from_result(ctx: &TracePointContext) {
+fn from_result(ctx: &TracePointContext) -> Outcome {
     // SAFETY: the offset comes from the tracepoint's `format` file.
-    let Ok(result) = (unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) }) else { return };
+    let Ok(result) = (unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) }) else {
+        return Outcome::Aside;
+    };
     if result < 0 {
-        return;
+        return Outcome::Aside;
     }
-    if let Some(socket) = fd::socket(result as u32) {
-        accepted(socket.tcp());
+    match fd::socket(result as u32) {
+        Some(socket) => accepted(socket.tcp()),
+        None => Outcome::Aside,
     }
 }

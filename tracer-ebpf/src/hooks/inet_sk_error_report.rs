@@ -5,7 +5,10 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 
+use tracer_common::audit::{Audited, Outcome};
+
 use crate::{
+    audit,
     lane::Lane,
     lifecycle::error,
     sock::{Raw, Trusted},
@@ -14,16 +17,20 @@ use crate::{
 #[btf_tracepoint(function = "inet_sk_error_report")]
 pub fn error_report__btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the first argument is a `struct sock *`.
-    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
-        error(sock);
-    }
+    let outcome = match unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
+        Some(sock) => error(sock),
+        None => Outcome::Aside,
+    };
+    audit::settle(Audited::ErrorReport, &ctx, outcome);
     0
 }
 
 #[raw_tracepoint(tracepoint = "inet_sk_error_report")]
 pub fn error_report__raw(ctx: RawTracePointContext) -> i32 {
-    if let Some(sock) = Raw::tcp(ctx.arg(0)) {
-        error(sock);
-    }
+    let outcome = match Raw::tcp(ctx.arg(0)) {
+        Some(sock) => error(sock),
+        None => Outcome::Aside,
+    };
+    audit::settle(Audited::ErrorReport, &ctx, outcome);
     0
 }

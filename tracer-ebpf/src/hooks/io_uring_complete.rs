@@ -2,10 +2,13 @@
 //! Only attached where the functions themselves cannot be hooked.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use tracer_common::settings::ABSENT;
+use tracer_common::{
+    audit::{Audited, Outcome},
+    settings::ABSENT,
+};
 
 use crate::{
-    fd,
+    audit, fd,
     lifecycle::{accepted, connect_failed_by_address},
     memory, offset,
 };
@@ -16,10 +19,16 @@ const OP_CONNECT: u8 = 16;
 
 #[raw_tracepoint(tracepoint = "io_uring_complete")]
 pub fn io_uring_complete__raw(ctx: RawTracePointContext) -> i32 {
+    audit::settle(Audited::IoUring, &ctx, completed(&ctx));
+    0
+}
+
+#[inline(always)]
+fn completed(ctx: &RawTracePointContext) -> Outcome {
     let req: u64 = ctx.arg(1);
     let opcode: u8 = memory::read(req, offset!(io_opcode));
     if opcode != OP_ACCEPT && opcode != OP_CONNECT {
-        return 0;
+        return Outcome::Aside;
     }
     // 6.14 (commit 8cf0b459993e) hands over the completion entry, before that its fields; up to 5.18
     // there is a `user_data` before the result.
@@ -29,15 +38,15 @@ pub fn io_uring_complete__raw(ctx: RawTracePointContext) -> i32 {
         if result >= 0
             && let Some(socket) = fd::socket(result as u32)
         {
-            accepted(socket.tcp());
+            return accepted(socket.tcp());
         }
     } else if result < 0 && offset!(io_connect_addr) != ABSENT {
         // A request that got as far as EINPROGRESS has sent its SYN: the transitions tell the rest.
         if memory::read::<u8>(req, offset!(io_connect_in_progress)) == 0
             && let Some(socket) = fd::of_file(memory::read(req, offset!(io_file)))
         {
-            connect_failed_by_address(socket.tcp(), memory::read(req, offset!(io_connect_addr)), -result);
+            return connect_failed_by_address(socket.tcp(), memory::read(req, offset!(io_connect_addr)), -result);
         }
     }
-    0
+    Outcome::Aside
 }

@@ -6,9 +6,10 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint, tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
-use tracer_common::{drops::NO_REASON, settings::ABSENT};
+use tracer_common::{audit::Audited, drops::NO_REASON, settings::ABSENT};
 
 use crate::{
+    audit,
     drops::{Dropped, RawSkb, TrustedSkb, dropped},
     offset,
 };
@@ -31,7 +32,7 @@ pub fn kfree_skb__btf(ctx: BtfTracePointContext) -> i32 {
         let sk: *const u8 = ctx.arg(3);
         drop.rx_sk = sk as u64;
     }
-    dropped(drop);
+    audit::settle(Audited::Drop, &ctx, dropped(drop));
     0
 }
 
@@ -45,7 +46,7 @@ pub fn kfree_skb__raw(ctx: RawTracePointContext) -> i32 {
     if passes(4) {
         drop.rx_sk = ctx.arg(3);
     }
-    dropped(drop);
+    audit::settle(Audited::Drop, &ctx, dropped(drop));
     0
 }
 
@@ -69,6 +70,6 @@ pub fn kfree_skb__classic(ctx: TracePointContext) -> u32 {
         // SAFETY: as above.
         drop.reason = unsafe { ctx.read_at::<u32>(offset!(kfree_format_reason) as usize) }.unwrap_or(NO_REASON);
     }
-    dropped(drop);
+    audit::settle_classic(Audited::Drop, dropped(drop));
     0
 }

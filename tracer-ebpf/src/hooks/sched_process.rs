@@ -8,13 +8,14 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use tracer_common::{
+    audit::{Audited, Outcome},
     counter::Counter,
     record::{EXEC_ARGS, EXEC_PATH, ExecRecord, ExitRecord, ForkRecord, RecordKind},
     settings::{ABSENT, FILTER_FOLLOW, FILTER_PID, WANT_PROCESSES},
 };
 
 use crate::{
-    emit,
+    audit, emit,
     globals::{filters, wants},
     maps::PIDS,
     memory, offset, task,
@@ -23,27 +24,33 @@ use crate::{
 /// sched_process_fork(struct task_struct *parent, struct task_struct *child)
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn fork__raw(ctx: RawTracePointContext) -> i32 {
+    audit::settle(Audited::Fork, &ctx, fork(&ctx));
+    0
+}
+
+#[inline(always)]
+fn fork(ctx: &RawTracePointContext) -> Outcome {
     let child: u64 = ctx.arg(1);
     let pid: u32 = memory::read(child, offset!(task_tgid));
     if pid != memory::read::<u32>(child, offset!(task_pid)) {
-        return 0; // a thread
+        return Outcome::Aside; // a thread
     }
     let parent: u64 = ctx.arg(0);
     let parent_pid: u32 = memory::read(parent, offset!(task_tgid));
     if filters(FILTER_PID) {
         if PIDS.get_ptr(parent_pid).is_none() {
-            return 0;
+            return Outcome::Filtered;
         }
         if filters(FILTER_FOLLOW) {
             let _ = PIDS.insert(pid, 1u8, 0);
         }
     }
     if !wants(WANT_PROCESSES) {
-        return 0;
+        return Outcome::Aside;
     }
     let place = emit::reserve::<ForkRecord>(Counter::LostProcess);
     if place.is_null() {
-        return 0;
+        return Outcome::Lost;
     }
     let record = ForkRecord {
         header: emit::header(RecordKind::Fork, now()),
@@ -57,19 +64,28 @@ pub fn fork__raw(ctx: RawTracePointContext) -> i32 {
         place.write(record);
         emit::submit(place, Counter::SentProcess);
     }
-    0
+    Outcome::Told
 }
 
 /// sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn exec__raw(ctx: RawTracePointContext) -> i32 {
+    audit::settle(Audited::Exec, &ctx, exec(&ctx));
+    0
+}
+
+#[inline(always)]
+fn exec(ctx: &RawTracePointContext) -> Outcome {
     let pid = task::current_pid();
-    if !wants(WANT_PROCESSES) || (filters(FILTER_PID) && PIDS.get_ptr(pid).is_none()) {
-        return 0;
+    if !wants(WANT_PROCESSES) {
+        return Outcome::Aside;
+    }
+    if filters(FILTER_PID) && PIDS.get_ptr(pid).is_none() {
+        return Outcome::Filtered;
     }
     let place = emit::reserve::<ExecRecord>(Counter::LostProcess);
     if place.is_null() {
-        return 0;
+        return Outcome::Lost;
     }
     // SAFETY: no arguments; permitted here.
     let current = unsafe { bpf_get_current_task() };
@@ -96,31 +112,37 @@ pub fn exec__raw(ctx: RawTracePointContext) -> i32 {
         (*place).args_len = if failed { 0 } else { length as u32 };
         emit::submit(place, Counter::SentProcess);
     }
-    0
+    Outcome::Told
 }
 
 /// sched_process_exit(struct task_struct *p): of every thread; the process ends with the last one.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn exit__raw(ctx: RawTracePointContext) -> i32 {
+    audit::settle(Audited::Exit, &ctx, exit(&ctx));
+    0
+}
+
+#[inline(always)]
+fn exit(ctx: &RawTracePointContext) -> Outcome {
     let exiting: u64 = ctx.arg(0);
     if offset!(signal_live) == ABSENT {
-        return 0;
+        return Outcome::Aside;
     }
     let signal: u64 = memory::read(exiting, offset!(task_signal));
     // do_exit() counts `live` down before it traces.
     if memory::read::<i32>(signal, offset!(signal_live)) != 0 {
-        return 0;
+        return Outcome::Aside;
     }
     let pid = task::current_pid();
     if filters(FILTER_PID) && PIDS.remove(pid).is_err() {
-        return 0;
+        return Outcome::Filtered;
     }
     if !wants(WANT_PROCESSES) {
-        return 0;
+        return Outcome::Aside;
     }
     let place = emit::reserve::<ExitRecord>(Counter::LostProcess);
     if place.is_null() {
-        return 0;
+        return Outcome::Lost;
     }
     let header = emit::header(RecordKind::Exit, now());
     // SAFETY: reserved and not null; written whole.
@@ -128,7 +150,7 @@ pub fn exit__raw(ctx: RawTracePointContext) -> i32 {
         place.write(ExitRecord { header, pid, reserved: 0, start_ns: task::process_start_ns(exiting) });
         emit::submit(place, Counter::SentProcess);
     }
-    0
+    Outcome::Told
 }
 
 #[inline(always)]

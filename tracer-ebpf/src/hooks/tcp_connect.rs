@@ -9,8 +9,10 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
 };
 
+use tracer_common::audit::{Audited, Outcome};
+
 use crate::{
-    fd, filter,
+    audit, fd, filter,
     lifecycle::{connect_entered, connect_returned, enter, user_address},
     memory, offset,
     sock::{IPPROTO_TCP, Raw},
@@ -155,8 +157,10 @@ pub fn connect__syscall_enter(ctx: TracePointContext) -> u32 {
 #[tracepoint(category = "syscalls", name = "sys_exit_connect")]
 pub fn connect__syscall_exit(ctx: TracePointContext) -> u32 {
     // SAFETY: the offset comes from the tracepoint's `format` file.
-    if let Ok(result) = unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
-        connect_returned(result as i32);
-    }
+    let outcome = match unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+        Ok(result) => connect_returned(result as i32),
+        Err(_) => Outcome::Aside,
+    };
+    audit::settle_classic(Audited::ConnectReturn, outcome);
     0
 }

@@ -5,7 +5,10 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 
+use tracer_common::audit::{Audited, Outcome};
+
 use crate::{
+    audit,
     lane::Lane,
     lifecycle::destroyed,
     offset,
@@ -15,23 +18,27 @@ use crate::{
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub fn destroy__btf(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the first argument is a `struct sock *`.
-    if let Some(sock) = unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
-        destroyed(sock);
-    }
+    let outcome = match unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
+        Some(sock) => destroyed(sock),
+        None => Outcome::Aside,
+    };
+    audit::settle(Audited::Destroy, &ctx, outcome);
     0
 }
 
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn destroy__raw(ctx: RawTracePointContext) -> i32 {
-    destroyed(Raw(ctx.arg(0)));
+    audit::settle(Audited::Destroy, &ctx, destroyed(Raw(ctx.arg(0))));
     0
 }
 
 #[tracepoint(category = "tcp", name = "tcp_destroy_sock")]
 pub fn destroy__classic(ctx: TracePointContext) -> u32 {
     // SAFETY: the offset comes from the tracepoint's `format` file; the helper checks the address.
-    if let Ok(sk) = unsafe { ctx.read_at::<u64>(offset!(destroy_format_skaddr) as usize) } {
-        destroyed(Raw(sk));
-    }
+    let outcome = match unsafe { ctx.read_at::<u64>(offset!(destroy_format_skaddr) as usize) } {
+        Ok(sk) => destroyed(Raw(sk)),
+        Err(_) => Outcome::Aside,
+    };
+    audit::settle_classic(Audited::Destroy, outcome);
     0
 }

@@ -5,19 +5,23 @@ use aya_ebpf::{
     programs::{RawTracePointContext, TracePointContext},
 };
 
-use crate::{drops::reset_received, offset};
+use tracer_common::audit::{Audited, Outcome};
+
+use crate::{audit, drops::reset_received, offset};
 
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 pub fn receive_reset__raw(ctx: RawTracePointContext) -> i32 {
-    reset_received(ctx.arg(0));
+    audit::settle(Audited::ReceiveReset, &ctx, reset_received(ctx.arg(0)));
     0
 }
 
 #[tracepoint(category = "tcp", name = "tcp_receive_reset")]
 pub fn receive_reset__classic(ctx: TracePointContext) -> u32 {
     // SAFETY: the offset comes from the tracepoint's `format` file; the helper checks the address.
-    if let Ok(sk) = unsafe { ctx.read_at::<u64>(offset!(receive_reset_format_skaddr) as usize) } {
-        reset_received(sk);
-    }
+    let outcome = match unsafe { ctx.read_at::<u64>(offset!(receive_reset_format_skaddr) as usize) } {
+        Ok(sk) => reset_received(sk),
+        Err(_) => Outcome::Aside,
+    };
+    audit::settle_classic(Audited::ReceiveReset, outcome);
     0
 }

@@ -7,14 +7,17 @@ use aya_ebpf::{
     programs::{RawTracePointContext, TracePointContext},
 };
 
+use tracer_common::audit::{Audited, Outcome};
+
 use crate::{
+    audit,
     drops::{RawSkb, retransmitted},
     offset,
 };
 
 #[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
 pub fn retransmit__raw(ctx: RawTracePointContext) -> i32 {
-    retransmitted(ctx.arg(0), RawSkb(ctx.arg(1)));
+    audit::settle(Audited::Retransmit, &ctx, retransmitted(ctx.arg(0), RawSkb(ctx.arg(1))));
     0
 }
 
@@ -27,8 +30,10 @@ pub fn retransmit__classic(ctx: TracePointContext) -> u32 {
             ctx.read_at::<u64>(offset!(retransmit_format_skbaddr) as usize),
         )
     };
-    if let (Ok(sk), Ok(skb)) = (sk, skb) {
-        retransmitted(sk, RawSkb(skb));
-    }
+    let outcome = match (sk, skb) {
+        (Ok(sk), Ok(skb)) => retransmitted(sk, RawSkb(skb)),
+        _ => Outcome::Aside,
+    };
+    audit::settle_classic(Audited::Retransmit, outcome);
     0
 }

@@ -5,19 +5,23 @@ use aya_ebpf::{
     programs::{RawTracePointContext, TracePointContext},
 };
 
-use crate::{drops::synack_retransmitted, offset};
+use tracer_common::audit::{Audited, Outcome};
+
+use crate::{audit, drops::synack_retransmitted, offset};
 
 #[raw_tracepoint(tracepoint = "tcp_retransmit_synack")]
 pub fn synack__raw(ctx: RawTracePointContext) -> i32 {
-    synack_retransmitted(ctx.arg(1));
+    audit::settle(Audited::RetransmitSynAck, &ctx, synack_retransmitted(ctx.arg(1)));
     0
 }
 
 #[tracepoint(category = "tcp", name = "tcp_retransmit_synack")]
 pub fn synack__classic(ctx: TracePointContext) -> u32 {
     // SAFETY: the offset comes from the tracepoint's `format` file; the helper checks the address.
-    if let Ok(request) = unsafe { ctx.read_at::<u64>(offset!(synack_format_req) as usize) } {
-        synack_retransmitted(request);
-    }
+    let outcome = match unsafe { ctx.read_at::<u64>(offset!(synack_format_req) as usize) } {
+        Ok(request) => synack_retransmitted(request),
+        Err(_) => Outcome::Aside,
+    };
+    audit::settle_classic(Audited::RetransmitSynAck, outcome);
     0
 }

@@ -8,9 +8,14 @@ use aya_ebpf::{
     macros::{fentry, kprobe, raw_tracepoint, tracepoint},
     programs::{FEntryContext, ProbeContext, RawTracePointContext, TracePointContext},
 };
-use tracer_common::{drops::NO_REASON, settings::ABSENT};
+use tracer_common::{
+    audit::{Audited, Outcome},
+    drops::NO_REASON,
+    settings::ABSENT,
+};
 
 use crate::{
+    audit,
     drops::{RawSkb, reset_sent, reset_sent_for_nobody},
     offset,
 };
@@ -21,7 +26,7 @@ pub fn send_reset__raw(ctx: RawTracePointContext) -> i32 {
     if offset!(send_reset_args) != ABSENT && offset!(send_reset_args) >= 3 {
         reason = ctx.arg(2);
     }
-    reset_sent(ctx.arg(0), RawSkb(ctx.arg(1)), reason);
+    audit::settle(Audited::SendReset, &ctx, reset_sent(ctx.arg(0), RawSkb(ctx.arg(1)), reason));
     0
 }
 
@@ -39,9 +44,11 @@ pub fn send_reset__classic(ctx: TracePointContext) -> u32 {
         // SAFETY: as above.
         reason = unsafe { ctx.read_at::<u32>(offset!(send_reset_format_reason) as usize) }.unwrap_or(NO_REASON);
     }
-    if let (Ok(sk), Ok(skb)) = (sk, skb) {
-        reset_sent(sk, RawSkb(skb), reason);
-    }
+    let outcome = match (sk, skb) {
+        (Ok(sk), Ok(skb)) => reset_sent(sk, RawSkb(skb), reason),
+        _ => Outcome::Aside,
+    };
+    audit::settle_classic(Audited::SendReset, outcome);
     0
 }
 

@@ -1,16 +1,17 @@
 //! The end of a socket.
 
 use tracer_common::{
+    audit::Outcome,
     counter::Counter,
     record::{
         CONNECTING_FAILED, CONNECTING_STARTED, COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN,
-        COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_FILTERED, FLAG_PREEXISTING,
-        FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
+        COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_FILTERED,
+        FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
-use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, now, send, write};
+use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, now, send, write};
 use crate::{
     emit, filter,
     globals::wants,
@@ -22,7 +23,7 @@ use crate::{
 
 /// `→ CLOSE`.
 #[inline(always)]
-pub fn closed<S: Sock>(sock: S, old: u8) {
+pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
     let sk = sock.address();
     let known = SOCKETS.get_ptr_mut(sk);
     let mut state = UNKNOWN;
@@ -31,13 +32,12 @@ pub fn closed<S: Sock>(sock: S, old: u8) {
         // SAFETY: a live map value; the socket is locked by our caller.
         let known = unsafe { &mut *known };
         if known.flags & FLAG_FILTERED != 0 {
-            count(Counter::Filtered);
             let _ = SOCKETS.remove(sk);
-            return;
+            return filtered();
         }
-        if old == SYN_SENT && fails_inside_connect(sock) {
+        if old == SYN_SENT && (fails_inside_connect(sock) || fails_in_a_ring(sock)) {
             known.closed = 1;
-            return;
+            return Outcome::Aside;
         }
         // Reset before anybody accepted it: accept() may still hand it out, and then names its owner.
         waits = wants(WANT_ACCEPT) && known.role == RecordRole::Server as u8 && known.flags & FLAG_ACCEPTED == 0;
@@ -47,13 +47,16 @@ pub fn closed<S: Sock>(sock: S, old: u8) {
         }
     }
     let tuple = sock.tuple();
-    if known.is_none() && !is_older(sock, old, &tuple, &mut state) {
-        return;
+    if known.is_none()
+        && let Some(outcome) = is_not_older(sock, old, &tuple, &mut state)
+    {
+        return outcome;
     }
-    send_close(sock, &state, &tuple, old, sock.u32(offset!(sk_err)) as i32);
+    let outcome = send_close(sock, &state, &tuple, old, sock.u32(offset!(sk_err)) as i32);
     if known.is_some() && !waits {
         let _ = SOCKETS.remove(sk);
     }
+    outcome
 }
 
 /// A socket in `SYN_SENT` that falls back without an error from the network, while its own task is
@@ -75,13 +78,22 @@ fn fails_inside_connect<S: Sock>(sock: S) -> bool {
     true
 }
 
-/// A socket that is not in the table is older than the trace, or the table was full. Says whether
-/// its end is to be told.
+/// A socket in `SYN_SENT` that falls back before a port, or a first sequence number, was found for it, and
+/// not inside a connect() that is traced: `io_uring_complete` will say why, or else its destruction ends it.
 #[inline(always)]
-fn is_older<S: Sock>(sock: S, old: u8, tuple: &Tuple, state: &mut SocketState) -> bool {
+fn fails_in_a_ring<S: Sock>(sock: S) -> bool {
+    let no_port = offset!(inet_sport) != ABSENT && sock.lport() == 0;
+    let no_sequence = offset!(write_seq) != ABSENT && sock.u32(offset!(write_seq)) == 0;
+    offset!(sk_err) != ABSENT && sock.u32(offset!(sk_err)) == 0 && (no_port || no_sequence)
+}
+
+/// A socket that is not in the table is older than the trace, or the table was full. `Some` if its
+/// end is not to be told.
+#[inline(always)]
+fn is_not_older<S: Sock>(sock: S, old: u8, tuple: &Tuple, state: &mut SocketState) -> Option<Outcome> {
     // A child that never finished its handshake is nobody's connection.
     if old == SYN_RECV {
-        return false;
+        return Some(Outcome::Aside);
     }
     let role = match old {
         LISTEN => RecordRole::Listener,
@@ -89,43 +101,48 @@ fn is_older<S: Sock>(sock: S, old: u8, tuple: &Tuple, state: &mut SocketState) -
         _ => RecordRole::Unknown,
     };
     if role != RecordRole::Unknown && !filter::socket_passes(role, tuple) {
-        count(Counter::Filtered);
-        return false;
+        return Some(filtered());
     }
     begin(state, sock, identity::of_socket(sock.address()), role);
     state.flags |= FLAG_PREEXISTING;
-    true
+    None
 }
 
 /// `tcp_destroy_sock`: the last moment of every TCP socket.
 #[inline(always)]
-pub fn destroyed<S: Sock>(sock: S) {
+pub fn destroyed<S: Sock>(sock: S) -> Outcome {
     let sk = sock.address();
-    let Some(known) = SOCKETS.get_ptr(sk) else { return };
+    let Some(known) = SOCKETS.get_ptr(sk) else { return Outcome::Aside };
     // SAFETY: a live map value; nobody else has the socket any more.
     let mut state = unsafe { *known };
     let _ = SOCKETS.remove(sk);
     if state.flags & FLAG_FILTERED != 0 {
-        return;
+        return Outcome::Filtered;
     }
     if state.closed == 0 {
         // The transition to CLOSE was not seen. The counters are still there, the reason is not.
         count(Counter::ClosesRecovered);
         info!("the close of the socket at {:x} was missed, its end is seen", identity::number(sk));
         state.flags |= FLAG_RECOVERED;
-        send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32);
+        send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32)
+    } else if state.role == RecordRole::Client as u8 {
+        // connect() failed and its result was not seen.
+        state.flags |= FLAG_CONNECT_FAILED;
+        send_close(sock, &state, &sock.tuple(), SYN_SENT, 0)
     } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {
         state.flags &= !tracer_common::record::FLAG_UNDECIDED;
-        send(RecordKind::Destroyed, now(), &state, &sock.tuple(), 0, 0, 0, 0);
+        send(RecordKind::Destroyed, now(), &state, &sock.tuple(), 0, 0, 0, 0)
+    } else {
+        Outcome::Aside
     }
 }
 
 /// Writes a [`CloseRecord`]; `state` is not filtered out.
 #[inline(always)]
-pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8, errno: i32) {
+pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8, errno: i32) -> Outcome {
     let place = emit::reserve::<CloseRecord>(Counter::LostLifecycle);
     if place.is_null() {
-        return;
+        return Outcome::Lost;
     }
     let detail = if state.flags & FLAG_PREEXISTING != 0 { inode(sock) } else { 0 };
     // SAFETY: reserved and not null; every byte is written.
@@ -134,6 +151,7 @@ pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8,
         (&raw mut (*place).tcp).write(counters(sock));
         emit::submit(place, Counter::SentLifecycle);
     }
+    Outcome::Told
 }
 
 #[inline(always)]

@@ -1,11 +1,12 @@
 //! connect() from its entry to its return: only for the failures that no transition shows.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
-use tracer_common::record::{
-    CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CONNECT_FAILED, RecordKind, RecordRole, Tuple,
+use tracer_common::{
+    audit::Outcome,
+    record::{CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CONNECT_FAILED, RecordKind, RecordRole, Tuple},
 };
 
-use super::{SYN_SENT, UNKNOWN, begin, close::send_close, send, set_opener};
+use super::{SYN_SENT, UNKNOWN, begin, close::send_close, filtered, send, set_opener};
 use crate::{
     filter,
     identity::{self, Site},
@@ -94,16 +95,18 @@ fn destination(sk: u64, addr: &SockAddr) -> Tuple {
 
 /// connect() returns `result` (0 or a negative errno) in the current task.
 #[inline(always)]
-pub fn connect_returned(result: i32) {
+pub fn connect_returned(result: i32) -> Outcome {
     let task = bpf_get_current_pid_tgid();
-    let Some(attempt) = CONNECTING.get_ptr(task) else { return };
+    let Some(attempt) = CONNECTING.get_ptr(task) else { return Outcome::Aside };
     // SAFETY: this task's own entry.
     let attempt = unsafe { *attempt };
     let _ = CONNECTING.remove(task);
     if attempt.progress == CONNECTING_FAILED {
-        failed_after_start(&attempt, -result);
+        failed_after_start(&attempt, -result)
     } else if attempt.progress == CONNECTING_ENTERED && is_failure(-result) {
-        connect_failed(attempt.sk, &destination(attempt.sk, &attempt.addr), -result);
+        connect_failed(attempt.sk, &destination(attempt.sk, &attempt.addr), -result)
+    } else {
+        Outcome::Aside
     }
 }
 
@@ -115,39 +118,52 @@ fn is_failure(errno: i32) -> bool {
 }
 
 #[inline(always)]
-fn failed_after_start(attempt: &Connecting, errno: i32) {
-    let Some(known) = SOCKETS.get_ptr(attempt.sk) else { return };
+fn failed_after_start(attempt: &Connecting, errno: i32) -> Outcome {
+    let Some(known) = SOCKETS.get_ptr(attempt.sk) else { return Outcome::Aside };
     // SAFETY: a live map value; the socket belongs to this task, which is inside connect().
     let mut state = unsafe { *known };
     let _ = SOCKETS.remove(attempt.sk);
     state.flags |= FLAG_CONNECT_FAILED;
-    send_close(Raw(attempt.sk), &state, &attempt.tuple, SYN_SENT, errno);
+    send_close(Raw(attempt.sk), &state, &attempt.tuple, SYN_SENT, errno)
 }
 
 /// connect() on the socket at `sk` failed before the socket left `CLOSE`.
 #[inline(always)]
-pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32) {
+pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32) -> Outcome {
     if !started() {
-        return;
+        return Outcome::Aside;
     }
     if !filter::process_passes() || !filter::socket_passes(RecordRole::Client, tuple) {
-        crate::maps::count(tracer_common::counter::Counter::Filtered);
-        return;
+        return filtered();
     }
     let mut state = UNKNOWN;
     begin(&mut state, Raw(sk), identity::next(Site::ConnectFailed, Lane::First), RecordRole::Client);
     state.flags |= FLAG_CONNECT_FAILED;
     set_opener(&mut state);
-    send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0);
+    send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0)
 }
 
-/// As [`connect_failed`], for a destination still in the caller's memory.
+/// As [`connect_failed`], for a destination still in the caller's memory, unless the socket had left
+/// `CLOSE` and is back there.
 #[inline(always)]
-pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) {
+pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) -> Outcome {
     if !is_failure(errno) || Raw::tcp(sk).is_none() {
-        return;
+        return Outcome::Aside;
     }
-    if let Some(addr) = user_address(addr) {
-        connect_failed(sk, &destination(sk, &addr), errno);
+    if let Some(known) = SOCKETS.get_ptr_mut(sk) {
+        // SAFETY: a live map value; the request holds the socket.
+        let known = unsafe { &mut *known };
+        if known.closed == 0 || known.role != RecordRole::Client as u8 {
+            return Outcome::Aside;
+        }
+        // In place: the stack has no room for a copy. `connect` has told the tuple.
+        known.flags |= FLAG_CONNECT_FAILED;
+        let outcome = send_close(Raw(sk), known, &NO_TUPLE, SYN_SENT, errno);
+        let _ = SOCKETS.remove(sk);
+        return outcome;
+    }
+    match user_address(addr) {
+        Some(addr) => connect_failed(sk, &destination(sk, &addr), errno),
+        None => Outcome::Aside,
     }
 }

@@ -9,6 +9,7 @@ mod open;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_common::{
+    audit::Outcome,
     counter::Counter,
     record::{
         FLAG_FILTERED, FLAG_KERNEL, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind,
@@ -41,50 +42,52 @@ const LISTEN: u8 = TcpState::Listen as u8;
 
 /// `inet_sock_set_state` of a TCP socket.
 #[inline(always)]
-pub fn transition<S: Sock>(sock: S, old: u8, new: u8) {
+pub fn transition<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     // A listener's child: its addresses are not filled in before ESTABLISHED.
     if new == SYN_RECV && old == LISTEN {
-        return;
+        return Outcome::Aside;
     }
     let states = wants(WANT_STATES);
     let opens = new == SYN_SENT || new == LISTEN;
+    let mut outcome = Outcome::Aside;
     if states && !opens && !(new == ESTABLISHED && old == SYN_RECV) {
-        state(sock, old, new);
+        outcome = state(sock, old, new);
     }
-    match new {
+    outcome = outcome.and(match new {
         SYN_SENT | LISTEN => open::opened(sock, new),
         ESTABLISHED => open::established(sock, old),
         CLOSE => close::closed(sock, old),
-        _ => {}
-    }
+        _ => Outcome::Aside,
+    });
     if states && (opens || (new == ESTABLISHED && old == SYN_RECV)) {
-        state(sock, old, new);
+        outcome = state(sock, old, new).and(outcome);
     }
+    outcome
 }
 
 /// `inet_sk_error_report` of a TCP socket.
 #[inline(always)]
-pub fn error<S: Sock>(sock: S) {
+pub fn error<S: Sock>(sock: S) -> Outcome {
     let errno = sock.u32(offset!(sk_err)) as i32;
     if errno == 0 {
-        return;
+        return Outcome::Aside;
     }
-    let Some(known) = SOCKETS.get_ptr(sock.address()) else { return };
+    let Some(known) = SOCKETS.get_ptr(sock.address()) else { return Outcome::Aside };
     // SAFETY: a live map value; the socket is locked by our caller.
     let known = unsafe { *known };
     // Its close has carried the error already.
     if known.closed != 0 {
-        return;
+        return Outcome::Aside;
     }
-    send(RecordKind::Error, now(), &known, &sock.tuple(), 0, 0, errno, 0);
+    send(RecordKind::Error, now(), &known, &sock.tuple(), 0, 0, errno, 0)
 }
 
 #[inline(always)]
-fn state<S: Sock>(sock: S, old: u8, new: u8) {
-    let Some(known) = SOCKETS.get_ptr(sock.address()) else { return };
+fn state<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
+    let Some(known) = SOCKETS.get_ptr(sock.address()) else { return Outcome::Aside };
     // SAFETY: a live map value; the socket is locked by our caller.
     let known = unsafe { *known };
-    send(RecordKind::State, now(), &known, &sock.tuple(), old, new, 0, 0);
+    send(RecordKind::State, now(), &known, &sock.tuple(), old, new, 0, 0)
 }
 
 /// Nothing is known yet.
@@ -156,30 +159,45 @@ fn no_room(sk: u64, state: &mut SocketState) {
 /// Remembers only that this socket is filtered out, so that its end is not taken for the end of a
 /// connection that is older than the trace.
 #[inline(always)]
-fn leave_out(sk: u64, state: &mut SocketState) {
+fn leave_out(sk: u64, state: &mut SocketState) -> Outcome {
     state.flags |= FLAG_FILTERED;
-    count(Counter::Filtered);
     remember(sk, state);
+    filtered()
+}
+
+/// Counts what a filter keeps out.
+#[inline(always)]
+fn filtered() -> Outcome {
+    count(Counter::Filtered);
+    Outcome::Filtered
 }
 
 /// Writes a [`SocketRecord`], unless a filter keeps it out or cannot be decided yet.
 #[inline(always)]
-fn send(kind: RecordKind, at: u64, state: &SocketState, tuple: &Tuple, old: u8, new: u8, errno: i32, detail: u64) {
+fn send(
+    kind: RecordKind,
+    at: u64,
+    state: &SocketState,
+    tuple: &Tuple,
+    old: u8,
+    new: u8,
+    errno: i32,
+    detail: u64,
+) -> Outcome {
     if state.flags & (FLAG_FILTERED | FLAG_UNDECIDED) != 0 {
-        if state.flags & FLAG_FILTERED != 0 {
-            count(Counter::Filtered);
-        }
-        return;
+        // What is not decided is told with the accept.
+        return if state.flags & FLAG_FILTERED != 0 { filtered() } else { Outcome::Aside };
     }
     let place = emit::reserve::<SocketRecord>(Counter::LostLifecycle);
     if place.is_null() {
-        return;
+        return Outcome::Lost;
     }
     // SAFETY: reserved and not null; every byte is written.
     unsafe {
         write(place, kind, at, state, tuple, old, new, errno, detail);
         emit::submit(place, Counter::SentLifecycle);
     }
+    Outcome::Told
 }
 
 /// Writes a whole record, field by field: built as one value it would pass through the stack, of

@@ -1,7 +1,7 @@
 //! The beginning: connect, listen, the end of the handshake, accept.
 
 use tracer_common::{
-    counter::Counter,
+    audit::Outcome,
     record::{
         BACKLOG_UNKNOWN, CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING,
         FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind, RecordRole,
@@ -10,15 +10,15 @@ use tracer_common::{
 };
 
 use super::{
-    CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, inode, leave_out, now, remember, remember_first, send,
-    set_opener,
+    CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, leave_out, now, remember, remember_first,
+    send, set_opener,
 };
 use crate::{
     debug, filter,
     globals::{filters, wants},
     identity::{self, Site},
     lane::Lane,
-    maps::{CONNECTING, SOCKETS, count, started},
+    maps::{CONNECTING, SOCKETS, started},
     offset,
     sock::{Raw, Sock},
 };
@@ -26,13 +26,12 @@ use crate::{
 /// `CLOSE → SYN_SENT` and `CLOSE → LISTEN`: in the context of the task that connects or listens. Of a
 /// client the destination is set, the source port only where one was bound.
 #[inline(always)]
-pub fn opened<S: Sock>(sock: S, new: u8) {
+pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     let connects = new == SYN_SENT;
     let mut state = UNKNOWN;
     // What does not pass has left no note of its connect() either.
     if !filter::process_passes() {
-        leave_out(sock.address(), &mut state);
-        return;
+        return leave_out(sock.address(), &mut state);
     }
     let (kind, role, site) = if connects {
         (RecordKind::Connect, RecordRole::Client, Site::Connect)
@@ -49,8 +48,7 @@ pub fn opened<S: Sock>(sock: S, new: u8) {
     }
     begin(&mut state, sock, identity::next(site, sock.lane()), role);
     if !filter::socket_passes(role, &tuple) {
-        leave_out(sock.address(), &mut state);
-        return;
+        return leave_out(sock.address(), &mut state);
     }
     set_opener(&mut state);
     remember(sock.address(), &mut state);
@@ -61,25 +59,23 @@ pub fn opened<S: Sock>(sock: S, new: u8) {
     } else {
         u64::from(sock.u32(offset!(sk_max_ack_backlog)))
     };
-    send(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail);
+    send(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail)
 }
 
 /// `→ ESTABLISHED`: mostly in softirq, so the current task says nothing.
 #[inline(always)]
-pub fn established<S: Sock>(sock: S, old: u8) {
+pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
     let known = SOCKETS.get_ptr_mut(sock.address());
     let mut state = UNKNOWN;
     if let Some(known) = known {
         // SAFETY: a live map value; the socket is locked by our caller.
         let known = unsafe { &mut *known };
         if known.flags & FLAG_FILTERED != 0 {
-            count(Counter::Filtered);
-            return;
+            return filtered();
         }
         known.established_ns = now();
         state = *known;
     }
-    let tuple = sock.tuple();
     let mut detail = 0;
     if known.is_none() {
         let child = old == SYN_RECV;
@@ -93,9 +89,8 @@ pub fn established<S: Sock>(sock: S, old: u8) {
             state.flags |= FLAG_PREEXISTING;
             detail = inode(sock);
         }
-        if !filter::socket_passes(role, &tuple) {
-            leave_out(sock.address(), &mut state);
-            return;
+        if filter::judges_sockets() && !filter::socket_passes(role, &sock.tuple()) {
+            return leave_out(sock.address(), &mut state);
         }
         if child && filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
             // Whose connection it is will be known when somebody accepts it.
@@ -106,8 +101,7 @@ pub fn established<S: Sock>(sock: S, old: u8) {
             // SAFETY: a live map value; of the fields that this writes, accept() writes none.
             let first = unsafe { &mut *first };
             if first.flags & FLAG_FILTERED != 0 {
-                count(Counter::Filtered);
-                return;
+                return filtered();
             }
             first.established_ns = state.established_ns;
             state = *first;
@@ -117,20 +111,24 @@ pub fn established<S: Sock>(sock: S, old: u8) {
             state.flags &= !(FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD);
         }
     }
-    send(RecordKind::Established, state.established_ns, &state, &tuple, old, ESTABLISHED, 0, detail);
+    // Told with the accept, if at all: with a filter on processes that is most of the host.
+    if state.flags & FLAG_UNDECIDED != 0 {
+        return Outcome::Aside;
+    }
+    send(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, detail)
 }
 
 /// accept() is about to hand the socket at `sk` to the current task.
 #[inline(always)]
-pub fn accepted(sk: u64) {
+pub fn accepted(sk: u64) -> Outcome {
     if !started() {
-        return;
+        return Outcome::Aside;
     }
     let known = SOCKETS.get_ptr_mut(sk);
     // What is followed is a TCP socket.
     let sock = Raw(sk);
     if known.is_none() && Raw::tcp(sk).is_none() {
-        return;
+        return Outcome::Aside;
     }
     let mut state = UNKNOWN;
     let process_passes = filter::process_passes();
@@ -139,13 +137,13 @@ pub fn accepted(sk: u64) {
         let known = unsafe { &mut *known };
         if known.closed == 0 && !process_passes {
             known.flags |= FLAG_FILTERED;
-            return;
+            return Outcome::Filtered;
         }
         state = *known;
     } else {
         // Its close has been told already.
         if sock.u8(offset!(skc_state)) == CLOSE {
-            return;
+            return Outcome::Aside;
         }
         // Established before the trace, or a child that is accepted with its first data still in
         // SYN_RECV (TCP Fast Open).
@@ -157,7 +155,7 @@ pub fn accepted(sk: u64) {
         }
     }
     if state.flags & (FLAG_FILTERED | FLAG_ACCEPTED) != 0 {
-        return;
+        return if state.flags & FLAG_FILTERED != 0 { Outcome::Filtered } else { Outcome::Aside };
     }
     let tuple = sock.tuple();
     let closed = state.closed != 0;
@@ -188,5 +186,5 @@ pub fn accepted(sk: u64) {
         }
     }
     let detail = if state.flags & FLAG_PREEXISTING != 0 { inode(sock) } else { 0 };
-    send(RecordKind::Accept, now(), &state, &tuple, 0, 0, 0, detail);
+    send(RecordKind::Accept, now(), &state, &tuple, 0, 0, 0, detail)
 }

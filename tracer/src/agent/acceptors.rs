@@ -1,17 +1,14 @@
-//! Who has accepted a connection, where accept() is not hooked: a look at who holds its file. In a
-//! thread of its own, and seldom enough that it costs little. Where accept() is hooked the core asks
+//! Who has accepted a connection, where accept() is not hooked: a look at who holds its file. In
+//! another thread, and seldom enough that it costs little. Where accept() is hooked the core asks
 //! for nothing, and nothing is done.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::debug;
 use tokio::sync::oneshot;
 use tracer_common::record::Tuple;
 
-use super::Nowhere;
+use super::{Nowhere, namespaces::Namespaces};
 use crate::{
     clock,
     core::{Core, Gate, Holders, Input},
@@ -40,7 +37,7 @@ pub struct Acceptors {
 
 impl Acceptors {
     /// Starts a look, if the core wants to know and the last look is long enough ago.
-    pub fn look<G: Gate>(&mut self, core: &mut Core<G>, root: &ProcRoot) {
+    pub fn look<G: Gate>(&mut self, core: &mut Core<G>, root: &ProcRoot, namespaces: &Namespaces) {
         let now = Instant::now();
         if self.looking.is_some() || self.not_before.is_some_and(|instant| now < instant) {
             return;
@@ -51,15 +48,12 @@ impl Acceptors {
         }
         let (send, receive) = oneshot::channel();
         let root = root.clone();
-        let started = thread::Builder::new().name("acceptors".to_owned()).spawn(move || {
+        namespaces.give(move || {
             let found = Found { began_ns: clock::boot_ns(), snapshot: snapshot::holders_of(&root, &tuples) };
             // The receiver is gone if the trace ended first.
             let _ = send.send(found);
         });
-        match started {
-            Ok(_) => self.looking = Some((now, receive)),
-            Err(error) => warn!("cannot start a thread to look for owners: {error}"),
-        }
+        self.looking = Some((now, receive));
     }
 
     /// Waits for the look that is under way; for ever if there is none. Cancel safe.

@@ -1,5 +1,5 @@
 //! Reads the tables of namespaces in which packets were dropped: rules, queueing disciplines,
-//! neighbours. In a thread of its own, one at a time, and seldom enough that it costs little. Nothing is
+//! neighbours. In another thread, one at a time, and seldom enough that it costs little. Nothing is
 //! read while no drop asks for it.
 
 use std::{
@@ -7,13 +7,13 @@ use std::{
     io::{self, BufRead as _, BufReader},
     path::Path,
     sync::OnceLock,
-    thread,
     time::{Duration, Instant},
 };
 
 use log::{debug, warn};
 use tokio::sync::oneshot;
 
+use super::namespaces::Namespaces;
 use crate::{
     clock,
     core::{Core, Gate, Input, packets::Asked},
@@ -56,7 +56,7 @@ pub struct Reading {
 
 impl Reading {
     /// Starts one, if the core wants tables and the last one is long enough ago.
-    pub fn start<G: Gate>(&mut self, core: &Core<G>, root: &ProcRoot) {
+    pub fn start<G: Gate>(&mut self, core: &Core<G>, root: &ProcRoot, namespaces: &Namespaces) {
         if self.under_way.is_some() || self.not_before.is_some_and(|instant| Instant::now() < instant) {
             return;
         }
@@ -66,7 +66,7 @@ impl Reading {
         }
         let (send, receive) = oneshot::channel();
         let root = root.clone();
-        let started = thread::Builder::new().name("tables".to_owned()).spawn(move || {
+        namespaces.give(move || {
             let mut read = Read { tables: Vec::new(), refused: None };
             for asked in wanted {
                 read.tables.push(read_one(&root, asked, &mut read.refused));
@@ -74,13 +74,7 @@ impl Reading {
             // The receiver is gone if the trace ended first.
             let _ = send.send(read);
         });
-        match started {
-            Ok(_) => self.under_way = Some((Instant::now(), receive)),
-            Err(error) => {
-                warn!("cannot start a thread to read rules: {error}");
-                self.not_before = Some(Instant::now() + LONGEST_PAUSE);
-            }
-        }
+        self.under_way = Some((Instant::now(), receive));
     }
 
     /// The next one may start.

@@ -3,7 +3,10 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
-use crate::kernel::backend::{Backend, Hook, chain};
+use crate::{
+    kernel::backend::{Backend, Hook, chain},
+    privilege::Sandbox,
+};
 
 /// Where the kernel's type information comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +40,22 @@ pub struct KernelArgs {
     /// `incomplete`. 262144 unless the kernel is older than 6.1, where it is 65536.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24), hide_short_help = true)]
     pub sockets: Option<u32>,
+
+    /// Keep all privileges
+    ///
+    /// Otherwise, once everything is attached, each thread keeps those capabilities and system calls only that
+    /// it still needs: see `tracer doctor`.
+    #[arg(long, hide_short_help = true)]
+    pub no_sandbox: bool,
 }
 
 impl KernelArgs {
+    /// Whether threads give up what they do not need.
+    #[must_use]
+    pub const fn sandbox(&self) -> Sandbox {
+        if self.no_sandbox { Sandbox::Off } else { Sandbox::On }
+    }
+
     /// The hook that was given two different links, if there is one.
     #[must_use]
     pub fn torn(&self) -> Option<Hook> {

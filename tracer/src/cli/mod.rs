@@ -411,7 +411,7 @@ mod tests {
         for line in ["--help", "-h", "--version", "live --help", "run -h"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
         }
-        for option in ["--buffer", "--backend", "--btf", "--sockets"] {
+        for option in ["--buffer", "--backend", "--btf", "--sockets", "--no-sandbox"] {
             for command in ["", "live ", "run "] {
                 let help = |flag| parse(&format!("{command}{flag}")).unwrap_err().to_string();
                 assert!(!help("-h").contains(option) && help("--help").contains(option), "{command}{option}");

@@ -99,6 +99,13 @@ pub struct OutputArgs {
     #[arg(long)]
     pub strict: bool,
 
+    /// Prove that nothing is missing: count every event of the kernel a second time, and compare
+    ///
+    /// Other programs in the kernel count what happens, and at the end that is compared with what was
+    /// shown, filtered, folded, lost and missed: `audit` in the summary, for each hook. It costs a little more.
+    #[arg(long)]
+    pub audit: bool,
+
     /// Log to stderr what tracer does; twice for more
     #[arg(short, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -60,9 +60,7 @@ pub fn buffer(text: &str) -> Result<u32, String> {
 }
 
 fn page_size() -> u64 {
-    // SAFETY: no pointers are involved.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    u64::try_from(size).unwrap_or(LEAST_BUFFER).max(LEAST_BUFFER)
+    u64::try_from(rustix::param::page_size()).unwrap_or(LEAST_BUFFER).max(LEAST_BUFFER)
 }
 
 fn buffer_for(text: &str, page: u64) -> Result<u32, String> {

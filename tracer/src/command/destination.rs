@@ -29,6 +29,7 @@ use crate::{
         summary::Summary,
         text::TextSink,
     },
+    privilege::Sandbox,
     stderr,
     stream::{Event, Sink},
 };
@@ -62,13 +63,13 @@ impl std::fmt::Debug for Destination {
 }
 
 impl Destination {
-    /// Opens what `output` names.
+    /// Opens what `output` names; `sandbox`: of the thread that writes.
     ///
     /// # Errors
     /// If the file cannot be created.
-    pub fn open(output: &OutputArgs, home: Home, filter: &Filter) -> anyhow::Result<Self> {
+    pub fn open(output: &OutputArgs, home: Home, filter: &Filter, sandbox: Sandbox) -> anyhow::Result<Self> {
         let (to, terminal) = writer(output, home)?;
-        let to = Queue::new(to).context("cannot start a thread")?;
+        let to = Queue::new(to, sandbox).context("cannot start a thread")?;
         let gauge = to.gauge();
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
         let shape = if output.json {

@@ -17,8 +17,13 @@ use crate::{
     kernel::{
         KernelError,
         backend::{Choice, Degradation, Hook, chain, needs_io_uring},
+        load::Kernel,
     },
     present::escape::Escaped,
+    privilege::{
+        self, Sandbox, capabilities,
+        missing::{OPTIONAL, REQUIRED},
+    },
 };
 
 /// One line of the report.
@@ -69,33 +74,32 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
     }));
     findings.push(match &host.tracefs {
         Some(_) => Finding::fine("tracefs"),
-        None => Finding::missing(
-            "tracefs",
-            "not mounted: mount -t tracefs tracefs /sys/kernel/tracing",
-            "no classic and system call tracepoints",
-        ),
+        None => Finding::missing("tracefs", session::no_tracefs(), "no classic and system call tracepoints"),
     });
-    // SAFETY: no arguments, cannot fail.
-    let root = unsafe { libc::geteuid() } == 0;
+    findings.extend(capabilities());
+    let mut kernel = None;
     match session::open(&Filter::default(), &OutputArgs::default(), extra) {
         Ok(session) => {
             findings.push(Finding::fine("load"));
             findings.extend(hooks(&session.kernel.choices, extra));
+            kernel = Some(session.kernel);
         }
         // What was asked for cannot be had: that is no finding about the kernel.
         Err(error) if matches!(error.downcast_ref(), Some(KernelError::Forced(_))) => return Err(error),
         Err(error) => {
             let why = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
-            let permitted = !matches!(error.downcast_ref(), Some(KernelError::NotPermitted(_)));
+            let permitted = !matches!(error.downcast_ref(), Some(KernelError::NotPermitted(..)));
             findings.push(Finding::missing(
                 "load",
-                if permitted || root { why } else { format!("{why}; run `sudo tracer doctor` to try every hook") },
+                if permitted || is_root() { why } else { format!("{why}; run `sudo tracer doctor` to try every hook") },
                 "live and run cannot trace",
             ));
         }
     }
-    findings.push(owners(root));
+    findings.push(owners());
     findings.push(statistics());
+    // Last: this thread gives something up for it.
+    findings.push(sandbox(extra.sandbox, kernel.as_ref()));
     Ok(findings)
 }
 
@@ -140,13 +144,61 @@ fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
         .collect()
 }
 
-fn owners(root: bool) -> Finding {
-    if root {
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Those that a trace can use.
+fn capabilities() -> Vec<Finding> {
+    let optional = OPTIONAL.map(|optional| (optional.capability, optional.cost));
+    let required = REQUIRED.iter().map(|one| (one, "live, run and drops cannot trace"));
+    let all = required.chain(optional);
+    all.map(|(capability, cost)| {
+        let name = capabilities::names(capability).to_lowercase();
+        if capabilities::missing(capability).is_empty() {
+            Finding::fine(name)
+        } else {
+            Finding::missing(name, "this process has not this capability", cost)
+        }
+    })
+    .collect()
+}
+
+/// What a trace keeps while it runs. Whether maps can be read without a capability is tried.
+fn sandbox(sandbox: Sandbox, kernel: Option<&Kernel>) -> Finding {
+    if sandbox == Sandbox::Off {
+        return Finding { why: Some("off: --no-sandbox keeps all privileges".into()), ..Finding::fine("sandbox") };
+    }
+    if !privilege::has_seccomp() {
+        return Finding::missing(
+            "sandbox",
+            "this kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)",
+            Degradation::NoSeccomp.cost(),
+        );
+    }
+    let own = capabilities::effective();
+    let kept = kernel.map_or(capabilities::LOOK, |kernel| capabilities::for_agent(false, kernel));
+    let list = |set| match capabilities::names(own & set) {
+        names if names.is_empty() => "nothing".to_owned(),
+        names => names,
+    };
+    Finding {
+        why: Some(format!(
+            "while a trace runs: seccomp, no_new_privs; the agent keeps {}, the thread that reads rules {}",
+            list(kept),
+            list(capabilities::ENTER_AND_READ),
+        )),
+        ..Finding::fine("sandbox")
+    }
+}
+
+fn owners() -> Finding {
+    if capabilities::missing(capabilities::LOOK).is_empty() {
         return Finding::fine("proc_fd");
     }
     Finding::missing(
         "proc_fd",
-        "not root: /proc/PID/fd of other users' processes cannot be read",
+        "/proc/PID/fd of other users' processes cannot be read without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
         "owners of their connections that exist already stay unknown",
     )
 }

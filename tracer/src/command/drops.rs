@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use rustix::termios::tcgetwinsize;
 
 use super::{
     destination::{self, Home},
@@ -40,10 +41,10 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         Err(error) => cli::wrong_usage(error).exit(),
     };
     let (to, color) = destination::writer(output, Home::Stdout)?;
-    let queue = Queue::new(to).context("cannot start a thread")?;
+    let queue = Queue::new(to, args.kernel.sandbox()).context("cannot start a thread")?;
     let gauge = queue.gauge();
     let root = ProcRoot::default();
-    let earlier = Earlier::start(&root, Seeding::Everything)?;
+    let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;
     let session = session::open(&filter, output, &Extra::from(&args.kernel))?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
@@ -69,7 +70,8 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);
-        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut board)?;
+        let agent =
+            Agent::new(session.kernel, args.kernel.sandbox(), session.packets, filter, root, limits, &mut board)?;
         stderr::say(banner);
         agent.run(earlier, None).await
     })?;
@@ -114,14 +116,12 @@ impl Screen {
 
 /// The size of the terminal on stdout; that of a small one if it does not tell.
 fn terminal_size() -> Size {
-    // SAFETY: integers; zero is a value.
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    // SAFETY: the request writes a `winsize`.
-    let failed = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) } != 0;
-    if failed || size.ws_row == 0 || size.ws_col == 0 {
-        return Size { lines: 24, columns: COLUMNS.min(80) };
+    match tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
+            Size { lines: size.ws_row.into(), columns: size.ws_col.into() }
+        }
+        _ => Size { lines: 24, columns: COLUMNS.min(80) },
     }
-    Size { lines: size.ws_row.into(), columns: size.ws_col.into() }
 }
 
 /// Takes the stream, and shows it when it is time.

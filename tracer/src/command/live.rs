@@ -25,9 +25,9 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         Ok(filter) => filter,
         Err(error) => cli::wrong_usage(error).exit(),
     };
-    let mut destination = Destination::open(&args.output, Home::Stdout, &filter)?;
+    let mut destination = Destination::open(&args.output, Home::Stdout, &filter, args.kernel.sandbox())?;
     let root = ProcRoot::default();
-    let earlier = Earlier::start(&root, Seeding::Everything)?;
+    let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;
     let session = session::open(&filter, &args.output, &Extra::from(&args.kernel))?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
@@ -35,7 +35,8 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the TCP connections of this host", &args.output);
-        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut destination)?;
+        let agent =
+            Agent::new(session.kernel, args.kernel.sandbox(), session.packets, filter, root, limits, &mut destination)?;
         stderr::say(banner);
         agent.run(earlier, None).await
     })?;

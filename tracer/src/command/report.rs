@@ -8,7 +8,7 @@ use crate::{
     cli::OutputArgs,
     clock,
     kernel::backend::{Choice, Degradation},
-    present::summary::{Cost, ProgramCost, Summary},
+    present::summary::{Cost, ProgramCost, RingUse, Summary},
 };
 
 /// Exit status for `--strict` when something was lost.
@@ -69,6 +69,23 @@ pub fn summary(
 ) -> (Summary, Stop, bool) {
     let (cpu_seconds, peak_rss_bytes) = clock::own_cost();
     let lost = outcome.lost;
+    let taken = outcome.accounts.as_ref().map(|accounts| accounts.taken);
+    let rings = outcome
+        .rings
+        .iter()
+        .enumerate()
+        .map(|(index, (name, fill, received))| RingUse {
+            name,
+            bytes: fill.bytes.into(),
+            highest: fill.highest.into(),
+            taken: taken.and_then(|taken| taken.get(index).copied()),
+            received: *received,
+        })
+        .collect();
+    let (audit, unaudited) = match outcome.accounts {
+        Some(accounts) => (Some(accounts.hooks), accounts.unaudited),
+        None => (None, Vec::new()),
+    };
     let summary = Summary {
         duration_ns: outcome.end_ns.saturating_sub(start_ns),
         lost: lost.classes().into_iter().filter(|(_, count)| *count > 0).collect(),
@@ -89,6 +106,9 @@ pub fn summary(
             cpu_seconds,
             peak_rss_bytes,
         },
+        rings,
+        audit,
+        unaudited,
         backends: choices
             .iter()
             .filter_map(|choice| Some((choice.hook.name().to_owned(), choice.backend?.name().to_owned())))

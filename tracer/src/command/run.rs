@@ -2,12 +2,17 @@
 
 use std::{
     ffi::CString,
-    io,
+    io::{self, IsTerminal as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{ExitCode, ExitStatus},
 };
 
 use anyhow::{Context as _, bail};
+use log::warn;
+use rustix::{
+    process::{Pid, getpgrp, kill_process},
+    termios::tcgetpgrp,
+};
 use tokio::{
     process::{Child, Command},
     signal::unix::{Signal, SignalKind, signal},
@@ -19,7 +24,7 @@ use super::{
     session::{self, Extra},
 };
 use crate::{
-    agent::{Agent, Earlier, Limits, Seeding, Stop},
+    agent::{self, Agent, Earlier, Limits, Seeding, Stop},
     cli::{self, RunArgs},
     clock,
     filter::{Host, Lookup as _},
@@ -44,11 +49,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Err(error) => cli::wrong_usage(error).exit(),
     };
     let user = User::of(args.user.as_deref())?;
-    let mut destination = Destination::open(&args.output, Home::Stderr, &filter)?;
+    let mut destination = Destination::open(&args.output, Home::Stderr, &filter, args.kernel.sandbox())?;
     let own = std::process::id();
     let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };
     let root = ProcRoot::default();
-    let earlier = Earlier::start(&root, Seeding::ProcessesOnly)?;
+    let earlier = Earlier::start(&root, Seeding::ProcessesOnly, args.kernel.sandbox())?;
     let mut session = session::open(&filter, &args.output, &extra)?;
     if session.kernel.backend(Hook::Processes).is_none() {
         bail!(
@@ -74,8 +79,10 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let pid = child.id().context("the command is gone before it began")?;
         let start = Host::default().process(pid).ok().flatten().map(|process| process.start_ns);
         filter.follow_process(pid, start);
-        let agent = Agent::new(session.kernel, session.packets, filter, root, limits, &mut destination)?;
-        agent.run(earlier, Some(Box::pin(supervise(child, signals)))).await.map(Ok)
+        let sandbox = args.kernel.sandbox();
+        let agent = Agent::new(session.kernel, sandbox, session.packets, filter, root, limits, &mut destination)?;
+        let command = agent::Command { pid, end: Box::pin(supervise(child, signals)) };
+        agent.run(earlier, Some(command)).await.map(Ok)
     })?;
     let outcome = match ended {
         Ok(outcome) => outcome,
@@ -206,12 +213,15 @@ async fn supervise(mut child: Child, mut signals: Signals) -> io::Result<ExitSta
         tokio::select! {
             status = child.wait() => return status,
             number = signals.next() => {
-                let Some(pid) = child.id().and_then(|pid| libc::pid_t::try_from(pid).ok()) else { continue };
+                let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+                let Some((pid, signal)) = pid.zip(rustix::process::Signal::from_named_raw(number)) else { continue };
                 if from_terminal(number) {
                     continue;
                 }
-                // SAFETY: our own child, not waited for yet.
-                unsafe { libc::kill(pid, number) };
+                // Our own child, not waited for yet.
+                if let Err(error) = kill_process(pid, signal) {
+                    warn!("signal {number} cannot be passed on: {error}");
+                }
             }
         }
     }
@@ -222,6 +232,5 @@ fn from_terminal(number: libc::c_int) -> bool {
     if !matches!(number, libc::SIGINT | libc::SIGQUIT) {
         return false;
     }
-    // SAFETY: no pointers.
-    unsafe { libc::isatty(0) == 1 && libc::tcgetpgrp(0) == libc::getpgrp() }
+    io::stdin().is_terminal() && tcgetpgrp(io::stdin()) == Ok(getpgrp())
 }

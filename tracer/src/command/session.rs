@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use log::{debug, warn};
+use rustix::rand::{GetRandomFlags, getrandom};
 use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROCESSES, WANT_STACKS, WANT_STATES};
 
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
         symbols::KernelSymbols,
         types::KernelTypes,
     },
+    privilege::{self, Sandbox, missing::Optional},
 };
 
 /// Default size of the ring: at 20 MB of records a second (20,000 connections) almost half a second.
@@ -69,6 +71,9 @@ impl Host {
             Err(error) => (None, Some(error)),
         };
         let tracefs = Tracefs::find(Path::new("/")).or_else(|| {
+            if Tracefs::is_closed(Path::new("/")) {
+                return None;
+            }
             if let Err(error) = mount_tracefs() {
                 debug!("cannot mount tracefs: {error}");
             }
@@ -139,11 +144,19 @@ pub struct Extra {
     pub types: Option<Types>,
     /// Sockets followed at the most.
     pub sockets: Option<u32>,
+    /// Whether threads give up what they do not need.
+    pub sandbox: Sandbox,
 }
 
 impl From<&KernelArgs> for Extra {
     fn from(args: &KernelArgs) -> Self {
-        Self { follow_from: None, forced: args.backend.clone(), types: args.btf.clone(), sockets: args.sockets }
+        Self {
+            follow_from: None,
+            forced: args.backend.clone(),
+            types: args.btf.clone(),
+            sockets: args.sockets,
+            sandbox: args.sandbox(),
+        }
     }
 }
 
@@ -152,11 +165,11 @@ impl From<&KernelArgs> for Extra {
 /// # Errors
 /// See [`kernel::KernelError`].
 pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Result<Session> {
-    kernel::lift_memlock_limit();
+    kernel::memlock::lift();
     let host = Host::look(extra.types.as_ref())?;
     let compiled = KernelFilter::compile(filter, |path| filter::cgroup::find(Path::new("/sys/fs/cgroup"), path));
     let plan = plan(&compiled, filter, output, extra, &host)?;
-    let symbols = plan.packets.any().then(KernelSymbols::default);
+    let symbols = plan.packets.any().then(KernelSymbols::open);
     let mut kernel = Kernel::load(&plan, &host.types)?;
     if filter.follows() && extra.follow_from.is_none() {
         // Children born between the first look and the attachment.
@@ -166,8 +179,14 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
             kernel.add_pid(*pid)?;
         }
     }
-    let degradations =
+    let mut degradations =
         degradations(&kernel.choices, host.no_btf.is_none(), &host.resolved.offsets, &host.resolved.missing);
+    // Who wants no drops misses no rules.
+    let concerned = |lacks: &Optional| plan.packets.drops || !lacks.is_for_drops();
+    degradations.extend(Optional::lacking().into_iter().filter(concerned).map(Degradation::NoCapability));
+    if extra.sandbox == Sandbox::On && !privilege::has_seccomp() {
+        degradations.push(Degradation::NoSeccomp);
+    }
     let stacks = plan.settings.wants & WANT_STACKS != 0;
     let packets = symbols.map(|symbols| PacketSession { reasons: host.reasons, symbols, stacks });
     Ok(Session { kernel, degradations, packets })
@@ -210,6 +229,14 @@ fn plan(
     settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
     settings.drops_seed = seed();
     settings.tracepoints_preemptible = u32::from(host.resolved.tracepoints_preemptible);
+    if output.audit {
+        settings.audit = 1;
+        // Numbers are small.
+        let number = |number: libc::c_long| u32::try_from(number).unwrap_or(u32::MAX);
+        settings.nr_connect = number(libc::SYS_connect);
+        settings.nr_accept = number(libc::SYS_accept);
+        settings.nr_accept4 = number(libc::SYS_accept4);
+    }
     let mut pids = compiled.pids.clone();
     if filter.follows() {
         settings.filters |= tracer_common::settings::FILTER_FOLLOW;
@@ -230,7 +257,7 @@ fn plan(
         );
     }
     if host.tracefs.is_none() {
-        warn!("tracefs is not mounted and cannot be: hooks that need it are left out");
+        warn!("{}: hooks that need it are left out", no_tracefs());
     }
     Ok(Plan {
         offsets: host.resolved.offsets,
@@ -258,10 +285,19 @@ fn plan(
     })
 }
 
+/// Why there is no tracefs, and what to do.
+pub fn no_tracefs() -> &'static str {
+    if Tracefs::is_closed(Path::new("/")) {
+        "tracefs may not be read without CAP_DAC_READ_SEARCH"
+    } else {
+        "tracefs is not mounted (mount -t tracefs tracefs /sys/kernel/tracing)"
+    }
+}
+
 /// Eight bytes that nobody else knows.
 fn seed() -> u64 {
-    let mut seed = 0_u64;
-    // SAFETY: eight writable bytes. Should the kernel have none to give yet, a fixed seed does.
-    unsafe { libc::getrandom((&raw mut seed).cast(), 8, libc::GRND_NONBLOCK) };
-    seed
+    let mut seed = [0; 8];
+    // Should the kernel have none to give yet, a fixed seed does.
+    let _ = getrandom(&mut seed, GetRandomFlags::NONBLOCK);
+    u64::from_ne_bytes(seed)
 }

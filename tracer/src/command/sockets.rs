@@ -294,8 +294,7 @@ impl<'a> Show<'a> {
 
     /// How many owners are not known, and why.
     fn say_ownerless(&self, picture: &Picture, shown: &[u32], say: &impl Fn(&str)) {
-        // SAFETY: no arguments, cannot fail.
-        let root = unsafe { libc::geteuid() } == 0;
+        let root = rustix::process::geteuid().is_root();
         // Root sees every process: what nobody holds is the kernel's own.
         if picture.denied == 0 && root && pidns::is_initial(&ProcRoot::default()) {
             return;

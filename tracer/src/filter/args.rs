@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stream::{Role, Verdict};
+use crate::stream::{Kind, Role, Verdict};
 
 use super::glob::Glob;
 use super::names::Names;
@@ -15,7 +15,7 @@ const PROTOCOLS: Names<&str> = Names { all: &["tcp", "udp", "icmp", "icmpv6"], n
 /// The protocols of `tracer sockets`.
 pub const SOCKET_PROTOCOLS: Names<&str> =
     Names { all: &["tcp", "udp", "udplite", "raw", "icmp", "sctp", "unix", "packet", "netlink"], name: |name| name };
-const EVENTS: Names<&str> = Names { all: &super::EVENTS, name: |name| name };
+const EVENTS: Names<&str> = Names { all: &Kind::NAMES, name: |name| name };
 
 /// Which connections and events to show.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -27,23 +27,6 @@ use choice::{Choice, Side};
 use glob::Glob;
 use parse::{Cgroup, ContainerName, PortRange, Prefix, ReasonName};
 
-/// The kinds that `--event` takes: those that are in the stream.
-pub const EVENTS: [&str; 13] = [
-    "listen",
-    "connect",
-    "established",
-    "accept",
-    "open",
-    "state",
-    "retransmit",
-    "reset",
-    "error",
-    "drop",
-    "finding",
-    "close",
-    "lost",
-];
-
 /// Whether an event is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::mount::{MountFlags, mount};
+
 /// The fields of one tracepoint.
 #[derive(Debug, Default, Clone)]
 pub struct Format(Vec<(String, u32)>);
@@ -31,6 +33,9 @@ impl Format {
     }
 }
 
+/// Where tracefs usually is.
+const PLACES: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
+
 /// A mounted tracefs.
 #[derive(Debug, Clone)]
 pub struct Tracefs(PathBuf);
@@ -39,11 +44,14 @@ impl Tracefs {
     /// The tracefs that is mounted at one of its two usual places, or under `root` of a test.
     #[must_use]
     pub fn find(root: &Path) -> Option<Self> {
-        ["sys/kernel/tracing", "sys/kernel/debug/tracing"]
-            .iter()
-            .map(|path| root.join(path))
-            .find(|path| path.join("events").is_dir())
-            .map(Self)
+        PLACES.iter().map(|path| root.join(path)).find(|path| path.join("events").is_dir()).map(Self)
+    }
+
+    /// Whether it is mounted, and this process may not look into it (`CAP_DAC_READ_SEARCH`).
+    #[must_use]
+    pub fn is_closed(root: &Path) -> bool {
+        let events = |path: &&str| fs::metadata(root.join(path).join("events"));
+        PLACES.iter().any(|path| events(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied))
     }
 
     /// The fields of `category:name`; `None` if this kernel has no such tracepoint.
@@ -64,10 +72,7 @@ impl Tracefs {
 /// # Errors
 /// The error of mount(2).
 pub fn mount_tracefs() -> io::Result<()> {
-    let target = c"/sys/kernel/tracing";
-    // SAFETY: four valid C strings or null, no data.
-    let result = unsafe { libc::mount(c"tracefs".as_ptr(), target.as_ptr(), c"tracefs".as_ptr(), 0, std::ptr::null()) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(mount("tracefs", "/sys/kernel/tracing", "tracefs", MountFlags::empty(), None)?)
 }
 
 #[cfg(test)]

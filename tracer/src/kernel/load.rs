@@ -6,17 +6,19 @@ use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, StackTraceMap},
 };
-use log::debug;
+use log::{debug, warn};
 use tracer_common::{
+    audit::NOTES,
     counter::{COUNTERS, Counter},
     drops::{FOLDS, STACKS},
     record::SocketState,
-    settings::{Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_STACKS},
+    settings::{ABSENT, CALLS, Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_STACKS},
 };
 
 use super::{
     KernelError,
     attach::{NO_BTF, attach_link, detach, load_in_advance},
+    audit::{Accounts, Audit, Received},
     backend::{Backend, Choice, Hook, Link, blind, chain, choose, needs_io_uring, needs_resets_for_nobody},
     cost::{self, ProgramCost},
     debug_log::{self, DebugLog},
@@ -95,6 +97,10 @@ const LEAST_RING_BYTES: u32 = 4096;
 /// The loaded programs. Dropping it detaches them all; so does the kernel when the process dies.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// With `--audit`.
+    audit: Option<Audit>,
+    /// Sizes of the two rings.
+    ring_bytes: [u32; 2],
     /// What became of each hook.
     pub choices: Vec<Choice>,
     /// When the last hook was attached, `CLOCK_BOOTTIME` ns.
@@ -139,6 +145,8 @@ impl Kernel {
         let stacks = plan.settings.wants & WANT_STACKS != 0;
         let frames = stacks.then(|| stacks::frames(Path::new(SYSCTLS)));
         let object = object(MapForms { on_demand: plan.maps_on_demand, frames })?;
+        let audited = plan.settings.audit != 0;
+        let ring_bytes = [plan.ring_bytes, if plan.packets.any() { DROPS_RING_BYTES } else { LEAST_RING_BYTES }];
         let mut loader: EbpfLoader<'_> = types.loader();
         if !plan.maps_on_demand {
             loader.map_max_entries("SOCKETS", PREALLOCATED_SOCKETS).map_max_entries("PIDS", PREALLOCATED_SOCKETS / 4);
@@ -153,8 +161,10 @@ impl Kernel {
             .override_global(aya_log::LEVEL, &level, false)
             .override_global("OFFSETS", &plan.offsets, true)
             .override_global("SETTINGS", &plan.settings, true)
-            .map_max_entries("EVENTS", plan.ring_bytes)
-            .map_max_entries("DROPS", if plan.packets.any() { DROPS_RING_BYTES } else { LEAST_RING_BYTES })
+            .map_max_entries("EVENTS", ring_bytes[0])
+            .map_max_entries("DROPS", ring_bytes[1])
+            .map_max_entries("CALLS", if plan.settings.tracepoints_preemptible != 0 { CALLS } else { 1 })
+            .map_max_entries("AUDIT_NOTES", if audited { NOTES } else { 1 })
             .map_max_entries("FOLDS", if plan.packets.drops { FOLDS } else { 1 })
             .map_max_entries("STACKS", if stacks { STACKS } else { 1 })
             .load(&object)
@@ -162,6 +172,9 @@ impl Kernel {
         plan.selection.write(&mut ebpf)?;
         let btf = types.get();
         load_in_advance(&mut ebpf, &likely_links(plan, btf.is_some()), btf);
+        // First: what is attached first is called first.
+        let wanted = Hook::ALL.into_iter().filter(|hook| plan.packets.want(*hook, &plan.offsets));
+        let mut audit = audited.then(|| Audit::begin(&mut ebpf, wanted));
         let mut choices = Vec::new();
         let mut trampolines = None;
         for hook in Hook::ALL {
@@ -195,7 +208,10 @@ impl Kernel {
             }
             choices.push(choice);
         }
-        let mut kernel = Self { ebpf, choices, started_ns: 0 };
+        if let Some(audit) = &mut audit {
+            audit.open(&mut ebpf, &choices, plan.offsets.regs_syscall != ABSENT)?;
+        }
+        let mut kernel = Self { ebpf, audit, ring_bytes, choices, started_ns: 0 };
         kernel.start()?;
         Ok(kernel)
     }
@@ -233,7 +249,7 @@ impl Kernel {
         let mut take = |name| self.ebpf.take_map(name).ok_or(KernelError::Object(name));
         let ring = RingBuf::try_from(take("EVENTS")?).map_err(KernelError::Map)?;
         let waiting = Array::try_from(take("WAITING")?).map_err(KernelError::Map)?;
-        Ring::new(ring, waiting).map_err(KernelError::Poll)
+        Ring::new(ring, waiting, self.ring_bytes[0]).map_err(KernelError::Poll)
     }
 
     /// Takes the kernel side's debug log out, once, if the object has one. Call inside the runtime.
@@ -252,7 +268,7 @@ impl Kernel {
         let mut take = |name| self.ebpf.take_map(name).ok_or(KernelError::Object(name));
         let ring = RingBuf::try_from(take("DROPS")?).map_err(KernelError::Map)?;
         let waiting = Array::try_from(take("DROPS_WAITING")?).map_err(KernelError::Map)?;
-        Ring::new(ring, waiting).map_err(KernelError::Poll)
+        Ring::new(ring, waiting, self.ring_bytes[1]).map_err(KernelError::Poll)
     }
 
     /// Takes the folds out, once.
@@ -273,20 +289,26 @@ impl Kernel {
         Ok(Stacks::new(StackTraceMap::try_from(map).map_err(KernelError::Map)?))
     }
 
-    /// Detaches what tells of packets, so that nothing is counted any more while the rest is read. Gives
-    /// what those programs have cost: to the last packet, the runs that the kernel skipped included.
+    /// Detaches what tells of packets, so that nothing is counted any more while the rest is read; with an
+    /// audit everything, because every record has to arrive. Gives what those programs have cost: to the
+    /// last packet, the runs that the kernel skipped included.
     pub fn detach_packets(&mut self) -> Vec<ProgramCost> {
+        let Self { audit, ebpf, .. } = self;
+        if let Some(Err(error)) = audit.as_mut().map(|audit| audit.close(ebpf)) {
+            warn!("{error}");
+        }
         let mut ended = Vec::new();
         for choice in &self.choices {
-            let packets = matches!(
-                choice.hook,
-                Hook::Drop
-                    | Hook::Retransmit
-                    | Hook::RetransmitSynAck
-                    | Hook::SendReset
-                    | Hook::SendResetForNobody
-                    | Hook::ReceiveReset
-            );
+            let packets = self.audit.is_some()
+                || matches!(
+                    choice.hook,
+                    Hook::Drop
+                        | Hook::Retransmit
+                        | Hook::RetransmitSynAck
+                        | Hook::SendReset
+                        | Hook::SendResetForNobody
+                        | Hook::ReceiveReset
+                );
             let attached = chain(choice.hook).iter().find(|link| Some(link.backend) == choice.backend);
             for spec in attached.filter(|_| packets).into_iter().flat_map(|link| link.programs) {
                 let program = self.ebpf.program(spec.program).and_then(|program| program.fd().ok()?.try_clone().ok());
@@ -295,6 +317,17 @@ impl Kernel {
             }
         }
         ended
+    }
+
+    /// What the audit has found, if there is one. To be asked after [`Kernel::detach_packets`], when
+    /// everything was taken over that is to be had.
+    ///
+    /// # Errors
+    /// If a map cannot be read.
+    pub fn accounts(&self, received: Received) -> Result<Option<Accounts>, KernelError> {
+        let Some(audit) = &self.audit else { return Ok(None) };
+        let folded = self.counters()?.get(Counter::FoldedDrop);
+        audit.accounts(&self.ebpf, folded, received).map(Some)
     }
 
     /// The kernel side's counters, summed over all CPUs.

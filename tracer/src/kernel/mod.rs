@@ -1,6 +1,7 @@
 //! The kernel: what it allows, the object in it, the ring out of it.
 
 mod attach;
+pub mod audit;
 pub mod backend;
 pub mod btf;
 pub mod cost;
@@ -9,6 +10,7 @@ pub mod folds;
 pub mod format;
 pub mod iterators;
 pub mod load;
+pub mod memlock;
 pub mod memory;
 pub mod object;
 pub mod offsets;
@@ -25,13 +27,14 @@ use aya::{EbpfError, maps::MapError};
 use thiserror::Error;
 
 use self::backend::{Backend, Hook};
+use crate::privilege::{capabilities, missing};
 
 /// Why there can be no trace. Each is one sentence with a way out.
 #[derive(Debug, Error)]
 pub enum KernelError {
     /// Missing privileges.
-    #[error("tracing needs root (CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN at least): run it with sudo")]
-    NotPermitted(#[source] EbpfError),
+    #[error("{0}")]
+    NotPermitted(String, #[source] Option<Box<EbpfError>>),
     /// Too little of it.
     #[error(
         "there is not enough memory for the BPF maps: raise the memory limit of tracer's control group, or ask for \
@@ -64,7 +67,7 @@ pub enum KernelError {
 impl KernelError {
     fn load(error: EbpfError) -> Self {
         match os_error(&error) {
-            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(error),
+            Some(libc::EPERM | libc::EACCES) => Self::NotPermitted(why_not(), Some(Box::new(error))),
             Some(libc::ENOSYS) => Self::NoBpf(error),
             Some(libc::ENOMEM) => Self::NoMemory(error.into()),
             _ => Self::Refused(error),
@@ -77,9 +80,31 @@ impl KernelError {
     }
 
     fn required(hook: Hook, refused: &[(Backend, String)]) -> Self {
+        // Maps could be made, and no program be loaded.
+        if let Some(remedy) = missing::remedy() {
+            return Self::NotPermitted(remedy, None);
+        }
         let why: Vec<String> = refused.iter().map(|(backend, why)| format!("{backend}: {why}")).collect();
         Self::Required(format!("the kernel lets nothing attach to {} ({})", hook.name(), why.join("; ")))
     }
+}
+
+/// Why the kernel refuses the first map.
+fn why_not() -> String {
+    missing::remedy().unwrap_or_else(|| {
+        let memlock = memlock::limit().map_or_else(String::new, |bytes| {
+            format!(
+                "; before Linux 5.11 maps count as locked memory, of which {} KiB are allowed here: add \
+                 CAP_SYS_RESOURCE, or raise the limit (`ulimit -l unlimited`)",
+                bytes / 1024
+            )
+        });
+        format!(
+            "the kernel refuses a BPF map although {} are there: a container's seccomp filter or a security module \
+             may forbid it{memlock}",
+            capabilities::names(missing::REQUIRED).replace(", ", " and ")
+        )
+    })
 }
 
 /// The system's error at the bottom of a chain.
@@ -119,14 +144,4 @@ fn reason(error: &aya::programs::ProgramError) -> String {
         source = error.source();
     }
     text
-}
-
-/// Lifts the locked-memory limit, which kernels before 5.11 charge BPF maps to. Newer ones do not
-/// look at it, so a refusal means nothing by itself.
-pub fn lift_memlock_limit() {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: a valid structure.
-    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } != 0 {
-        log::debug!("RLIMIT_MEMLOCK stays: {}", io::Error::last_os_error());
-    }
 }

@@ -34,6 +34,7 @@ pub const WANTED: &[&str] = &[
     "io_connect",
     "bpf_mem_alloc",
     "class_srcu_fast_notrace_t",
+    "pt_regs",
     "sock_flags",
     "inet_csk_accept",
     "btf_trace_io_uring_complete",
@@ -170,6 +171,10 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.io_connect_addr = find("io_connect", "addr");
     offsets.io_connect_in_progress = find("io_connect", "in_progress");
     packets(btf, &mut find, offsets);
+
+    // x86 and arm64. Only the audit asks for it.
+    let number = ["orig_ax", "syscallno"].into_iter().find_map(|name| btf.member("pt_regs", name));
+    offsets.regs_syscall = number.map_or(ABSENT, |member| member.byte_offset());
 
     // 5.5 renamed it (cf25e24db61c).
     offsets.task_start_boottime = match btf.member("task_struct", "start_boottime") {

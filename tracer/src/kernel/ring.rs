@@ -20,6 +20,17 @@ pub struct Ring {
     mood: Mood,
     /// [`Ring::ready`] has said so, and nobody has drained since.
     due: bool,
+    bytes: u32,
+    received: u64,
+}
+
+/// How full a ring was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Its size.
+    pub bytes: u32,
+    /// Bytes that waited in it at the most.
+    pub highest: u32,
 }
 
 /// How likely it is that there is something to drain.
@@ -41,16 +52,16 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// Takes the ring over, and the flag that tells the kernel side whether to wake its reader. Call
-    /// inside the runtime.
+    /// Takes the ring of so many bytes over, and the flag that tells the kernel side whether to wake its
+    /// reader. Call inside the runtime.
     ///
     /// # Errors
     /// If it cannot be registered for polling.
-    pub fn new(ring: RingBuf<MapData>, waiting: Array<MapData, u32>) -> io::Result<Self> {
+    pub fn new(ring: RingBuf<MapData>, waiting: Array<MapData, u32>, bytes: u32) -> io::Result<Self> {
         // SAFETY: the descriptor is the map's own; it stays open and the same as long as `ring` lives,
         // and `ring` lives in the `AsyncFd`.
         let fd = unsafe { AsyncFd::register(ring)? };
-        Ok(Self { fd, waiting, mood: Mood::Warm, due: false })
+        Ok(Self { fd, waiting, mood: Mood::Warm, due: false, bytes, received: 0 })
     }
 
     /// Waits until it is worth while to drain. Cancel safe.
@@ -93,7 +104,20 @@ impl Ring {
             (0, Mood::Cooling | Mood::Asleep) => Mood::Asleep,
         };
         self.due = false;
+        self.received += count as u64;
         count
+    }
+
+    /// Records handed out so far.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// How full it was at the most.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        Fill { bytes: self.bytes, highest: self.waiting.get(&1, 0).unwrap_or(0) }
     }
 
     /// Whether the last drain stopped at the batch limit: more may be there.

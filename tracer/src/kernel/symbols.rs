@@ -83,22 +83,30 @@ fn function(line: &[u8]) -> Option<(u64, &[u8])> {
 
 /// Read when the first drop comes, and not before: it takes tens of milliseconds and megabytes, and
 /// most hosts drop nothing while they are watched. A thread of its own reads while the agent gathers.
+/// Opened at once: whether addresses are seen is decided then (`kallsyms_open`), by a right (`CAP_SYSLOG`) that
+/// need not be kept for it.
 #[derive(Debug, Default)]
 pub struct KernelSymbols {
-    begun: bool,
+    file: Option<File>,
     thread: Option<JoinHandle<Symbols>>,
     symbols: Symbols,
 }
 
 impl KernelSymbols {
+    /// Those of the running kernel, to be read later.
+    #[must_use]
+    pub fn open() -> Self {
+        let file = File::open(Path::new("/proc/kallsyms"));
+        Self { file: file.inspect_err(|error| debug!("no kernel symbols: {error}")).ok(), ..Self::default() }
+    }
+
     /// They will be asked for soon.
     pub fn begin(&mut self) {
-        if !self.begun {
-            self.begun = true;
-            match thread::Builder::new().name("symbols".to_owned()).spawn(read) {
-                Ok(thread) => self.thread = Some(thread),
-                Err(_) => self.symbols = read(),
-            }
+        let Some(file) = self.file.take() else { return };
+        let spare = file.try_clone();
+        match thread::Builder::new().name("symbols".to_owned()).spawn(move || read(file)) {
+            Ok(thread) => self.thread = Some(thread),
+            Err(_) => self.symbols = spare.map(read).unwrap_or_default(),
         }
     }
 
@@ -112,8 +120,8 @@ impl KernelSymbols {
     }
 }
 
-fn read() -> Symbols {
-    File::open(Path::new("/proc/kallsyms")).map(BufReader::new).and_then(Symbols::read).unwrap_or_else(|error| {
+fn read(file: File) -> Symbols {
+    Symbols::read(BufReader::new(file)).unwrap_or_else(|error| {
         debug!("no kernel symbols: {error}");
         Symbols::default()
     })

@@ -2,16 +2,22 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::num::NonZero;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 use super::message::{Answer, request};
 
 /// Room for one datagram: the kernel makes dumps of at most 32 KiB (`netlink_dump`), unless a single
 /// message is larger.
 const ROOM: usize = 64 * 1024;
-/// How long the kernel may take for an answer, in seconds.
-const PATIENCE: libc::time_t = 5;
+/// How long the kernel may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a table is asked for that changes while it is told.
 pub(super) const ATTEMPTS: u32 = 4;
 
@@ -38,25 +44,11 @@ impl Socket {
     /// # Errors
     /// If this kernel has none.
     pub fn open(protocol: libc::c_int) -> io::Result<Self> {
-        // SAFETY: no pointers.
-        let fd = unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor is new and nobody else knows it.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        let patience = libc::timeval { tv_sec: PATIENCE, tv_usec: 0 };
-        // SAFETY: the value is valid for its length during the call.
-        let set = unsafe {
-            libc::setsockopt(
-                fd,
-                libc::SOL_SOCKET,
-                libc::SO_RCVTIMEO,
-                (&raw const patience).cast(),
-                libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap_or_default(),
-            )
-        };
-        if set < 0 { Err(io::Error::last_os_error()) } else { Ok(Self { socket, sequence: 0, buffer: vec![0; ROOM] }) }
+        // NETLINK_ROUTE is zero, and so is no protocol.
+        let protocol = u32::try_from(protocol).ok().and_then(NonZero::new).map(Protocol::from_raw);
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        Ok(Self { socket, sequence: 0, buffer: vec![0; ROOM] })
     }
 
     /// Inode of this very socket.
@@ -97,26 +89,20 @@ impl Socket {
     }
 
     fn send(&self, request: &[u8]) -> io::Result<()> {
-        // SAFETY: `request` is readable for its length. Without an address it goes to the kernel.
-        let n = unsafe { libc::send(self.socket.as_raw_fd(), request.as_ptr().cast(), request.len(), 0) };
-        if n < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        // Without an address it goes to the kernel.
+        send(&self.socket, request, SendFlags::empty())?;
+        Ok(())
     }
 
     /// One datagram, from the kernel: to send to the socket of another process takes root.
     fn receive(&mut self) -> io::Result<&[u8]> {
         let n = loop {
-            let buffer = &mut self.buffer;
-            // SAFETY: `buffer` is writable for its length. MSG_TRUNC makes the kernel tell the whole length.
-            let n = unsafe {
-                libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_TRUNC)
-            };
-            match usize::try_from(n) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => break n,
-                Err(_) => match io::Error::last_os_error() {
-                    error if error.kind() == io::ErrorKind::Interrupted => {}
-                    error => return Err(error),
-                },
+            // The kernel tells the whole length, even of what does not fit.
+            match recv(&self.socket, &mut self.buffer[..], RecvFlags::TRUNC) {
+                Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((_, n)) => break n,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         };
         self.buffer.get(..n).ok_or_else(|| io::Error::other("a message larger than its buffer"))
@@ -149,6 +135,8 @@ fn settled<T>(mut dump: impl FnMut(&mut Vec<T>) -> io::Result<bool>) -> io::Resu
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+
     use super::*;
 
     /// `settled` of dumps that tell their number; `changes` of them find the table changed.

@@ -16,6 +16,9 @@ const PAIRS: [[u8; 2]; 100] = {
 
 /// Appends `number`.
 pub fn append(out: &mut Vec<u8>, mut number: u64) {
+    if number < 100_000_000 {
+        return append_short(out, number);
+    }
     // The longest there is, `u64::MAX`, has twenty digits.
     let mut digits = [0; 20];
     let mut begin = digits.len();
@@ -24,21 +27,65 @@ pub fn append(out: &mut Vec<u8>, mut number: u64) {
         digits[begin..begin + 2].copy_from_slice(&PAIRS[(number % 100) as usize]);
         number /= 100;
     }
-    if number > 0 || begin == digits.len() {
+    if number > 0 {
         begin -= 1;
         digits[begin] = b'0' + number as u8;
     }
     out.extend_from_slice(&digits[begin..]);
 }
 
+/// Eight digits in one word: to copy a number of bytes that only this run knows is a call.
+fn append_short(out: &mut Vec<u8>, number: u64) {
+    let pair = |n: u64| u64::from(u16::from_be_bytes(PAIRS[(n % 100) as usize]));
+    let digits = pair(number / 1_000_000) << 48 | pair(number / 10_000) << 32 | pair(number / 100) << 16 | pair(number);
+    // What is left of a digit without the bits that all of them have is zero only for leading zeros.
+    let zeros = ((digits ^ 0x3030_3030_3030_3030) | 1).leading_zeros() / 8;
+    let end = out.len() + 8 - zeros as usize;
+    out.extend_from_slice(&(digits << (zeros * 8)).to_be_bytes());
+    out.truncate(end);
+}
+
+/// The bytes of an address with the dot behind them, and how many characters that are.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut n = 0;
+    while n < 256 {
+        let (digits, text) = (
+            if n < 10 {
+                1
+            } else if n < 100 {
+                2
+            } else {
+                3
+            },
+            &mut octets[n].0,
+        );
+        text[digits - 1] = b'0' + (n % 10) as u8;
+        if digits > 1 {
+            text[digits - 2] = b'0' + (n / 10 % 10) as u8;
+        }
+        if digits > 2 {
+            text[0] = b'0' + (n / 100) as u8;
+        }
+        octets[n].1 = digits as u8 + 1;
+        n += 1;
+    }
+    octets
+};
+
 /// Appends `addr`.
 pub fn append_ipv4(out: &mut Vec<u8>, addr: Ipv4Addr) {
-    let [first, rest @ ..] = addr.octets();
-    append(out, first.into());
-    for byte in rest {
-        out.push(b'.');
-        append(out, byte.into());
+    let mut text = [0; 16];
+    let mut used = 0;
+    for octet in addr.octets() {
+        let (octet, length) = OCTETS[usize::from(octet)];
+        // Four bytes, of which the next octet overwrites what is too many.
+        text[used..used + 4].copy_from_slice(&octet);
+        used += usize::from(length);
     }
+    let end = out.len() + used - 1;
+    out.extend_from_slice(&text);
+    out.truncate(end);
 }
 
 #[cfg(test)]

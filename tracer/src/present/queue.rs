@@ -17,7 +17,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::thread::CapabilitySet;
 use tokio::sync::Notify;
+
+use crate::privilege::{Duty, Sandbox};
 
 /// Bytes that may wait.
 const BOUND: usize = 64 << 20;
@@ -142,15 +145,18 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `to`. What was written to a reader that stops is counted exactly if
-    /// `to` does not block.
+    /// Starts the thread that writes to `to`, and does nothing else in `sandbox`. What was written to a reader
+    /// that stops is counted exactly if `to` does not block.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn new(to: impl Write + AsFd + Send + 'static) -> io::Result<Self> {
+    pub fn new(to: impl Write + AsFd + Send + 'static, sandbox: Sandbox) -> io::Result<Self> {
         let channel = Arc::new(Channel::default());
         let its = Arc::clone(&channel);
-        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || write(&its, to))?;
+        let thread = thread::Builder::new().name("writer".to_owned()).spawn(move || {
+            sandbox.confine(Duty::Output, CapabilitySet::empty());
+            write(&its, to);
+        })?;
         Ok(Self { channel, thread: Some(thread) })
     }
 
@@ -341,7 +347,7 @@ mod tests {
     #[test]
     fn everything_arrives_in_order() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut queue = Queue::new(writer).unwrap();
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
         let text: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
         let expected = text.clone();
         let reading = thread::spawn(move || {
@@ -360,7 +366,7 @@ mod tests {
     #[test]
     fn a_reader_that_does_not_read_stalls_nobody_before_the_bound() {
         let (reader, writer) = io::pipe().unwrap();
-        let mut queue = Queue::new(writer).unwrap();
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
         for _ in 0..1000 {
             queue.write_all(&[b'x'; 4096]).unwrap();
         }
@@ -376,7 +382,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         // SAFETY: takes no pointers; the descriptor is this test's.
         unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
-        let mut queue = Queue::new(writer).unwrap();
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
         let line = [&[b'x'; 98][..], b"\n"].concat();
         for _ in 0..LINES {
             queue.write_all(&line).unwrap();
@@ -393,7 +399,7 @@ mod tests {
     #[test]
     fn beyond_the_limit_lines_are_thrown_away_until_it_reads_again() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut queue = Queue::new(writer).unwrap();
+        let mut queue = Queue::new(writer, Sandbox::On).unwrap();
         let megabyte = [vec![b'x'; (1 << 20) - 1], b"\n".to_vec()].concat();
         let begun = Instant::now();
         for _ in 0..(LIMIT >> 20) + 3 {

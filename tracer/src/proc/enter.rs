@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::thread;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::netns::{self, Netns, NetnsError};
 use super::root::{ProcRoot, ReadError, denied};
@@ -119,11 +121,9 @@ fn at<T: Send>(path: &Path, inode: u32, work: impl FnOnce() -> T + Send) -> Resu
     let no_thread = |source| NetnsError::Thread { path: path.to_owned(), source };
     let entered = thread::scope(|scope| {
         let inside = || {
-            // SAFETY: the descriptor is open; only this thread moves, and it ends after this function.
-            if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            Ok(work())
+            // Only this thread moves, and it ends after this function.
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok::<T, io::Error>(work())
         };
         let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, inside).map_err(no_thread)?;
         thread.join().map_err(|_| no_thread(io::Error::other("it panicked")))
@@ -154,6 +154,8 @@ fn of_process<T>(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+
     use super::*;
     use crate::proc::tree::Tree;
 

@@ -1,7 +1,7 @@
 //! `cargo xtask bench drops`: a storm of drops, beside a bpftrace one-liner that prints three fields of each.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::live::build_traffic;
 use super::peer::Tool;
 use super::statistics::Enabled;
+use crate::netns::Netns;
 use crate::tree::Tree;
 use crate::{command, privilege, run};
 
@@ -35,7 +36,7 @@ pub fn main(args: &Args) -> Result<()> {
     }
     let tree = Tree::find()?;
     let tracer = run::build_tracer(&tree)?;
-    let storm = Storm { traffic: build_traffic(&tree)?, seconds: args.seconds, netns: Netns::new()? };
+    let storm = Storm { traffic: build_traffic(&tree)?, seconds: args.seconds, netns: Netns::new("bench")? };
     let mut tools = vec![
         Tool::tracer("tracer", &tracer, &["live", "--json"]),
         Tool::tracer("tracer drops only", &tracer, &["live", "--json", "--event", "drop"]),
@@ -108,8 +109,8 @@ struct Storm {
 impl Storm {
     /// Datagrams to closed ports; how many a second.
     fn blow(&self, wind: Wind) -> Result<u64> {
-        let mut ip = Command::new("ip");
-        ip.args(["netns", "exec", &self.netns.0]).arg(&self.traffic).args(["storm", "--to", "127.0.0.1:9000"]);
+        let mut ip = self.netns.command(&self.traffic);
+        ip.args(["storm", "--to", "127.0.0.1:9000"]);
         ip.args(["--seconds", &self.seconds.to_string(), "--threads", "2", "--flows", &wind.flows.to_string()]);
         if let Some(rate) = wind.rate {
             ip.args(["--rate", &rate.to_string()]);
@@ -119,26 +120,5 @@ impl Storm {
         let said: Value = serde_json::from_slice(&out.stdout).context("the storm's facts")?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
         said["per_second"].as_f64().map(|rate| rate as u64).context("the storm tells no rate")
-    }
-}
-
-/// A network namespace, gone when dropped.
-struct Netns(String);
-
-impl Netns {
-    fn new() -> Result<Self> {
-        let name = format!("tracer-bench-{}", std::process::id());
-        command::run(Command::new("ip").args(["netns", "add", &name]))?;
-        let netns = Self(name);
-        command::run(Command::new("ip").args(["-n", &netns.0, "link", "set", "lo", "up"]))?;
-        Ok(netns)
-    }
-}
-
-impl Drop for Netns {
-    fn drop(&mut self) {
-        if let Err(error) = command::run(Command::new("ip").args(["netns", "del", &self.0])) {
-            eprintln!("{error:#}");
-        }
     }
 }

@@ -7,6 +7,8 @@ mod peer;
 mod sockets;
 mod statistics;
 
+pub use self::live::build_traffic;
+
 use anyhow::Result;
 use clap::Subcommand;
 

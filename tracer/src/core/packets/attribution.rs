@@ -213,7 +213,8 @@ impl<G: Gate> Core<G> {
                 return Some(Whose::Open(id));
             }
         }
-        tuples.iter().find_map(|tuple| self.packets.index.ended(tuple)).map(|ended| Whose::Ended(Rc::clone(ended)))
+        let ended = tuples.iter().find_map(|tuple| self.packets.index.ended(tuple))?;
+        Some(Whose::Ended(Rc::new(ended.clone())))
     }
 
     /// The listener whose port a packet came to; `came_to_nobody`: it is known that there is none.

@@ -1,10 +1,7 @@
 //! Connections by the addresses of their packets: those that are open, and for a while those that
 //! have ended.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    rc::Rc,
-};
+use std::{collections::HashMap, rc::Rc};
 
 use tracer_common::record::Tuple;
 
@@ -56,15 +53,62 @@ impl Ended {
     }
 }
 
-/// See the module. Keys are hashes of whole tuples: of two connections with equal ones the later is
+/// Of how many bits of a key the chains of ended connections are made.
+const CHAIN_BITS: u32 = 13;
+
+/// The last connections that have ended, in a ring. Those whose keys begin alike are chained, the later
+/// one first. Nothing has to be taken out: a chain ends where it leaves the ring.
+#[derive(Default)]
+struct Past {
+    ring: Vec<(Ended, u64)>,
+    /// How many have ended. They are numbered from 1 on.
+    count: u64,
+    /// The last of each chain; 0 for none.
+    last: Vec<u64>,
+}
+
+impl Past {
+    fn add(&mut self, key: u64, ended: Ended) {
+        if self.last.is_empty() {
+            self.last = vec![0; 1 << CHAIN_BITS];
+        }
+        self.count += 1;
+        let Some(last) = self.last.get_mut(Self::chain(key)) else { return };
+        let entry = (ended, std::mem::replace(last, self.count));
+        if self.ring.len() < ENDED {
+            self.ring.push(entry);
+        } else if let Some(oldest) = self.ring.get_mut(Self::place(self.count)) {
+            *oldest = entry;
+        }
+    }
+
+    fn find(&self, tuple: &Tuple) -> Option<&Ended> {
+        let mut number = *self.last.get(Self::chain(key(tuple)))?;
+        while number != 0 && number + ENDED as u64 > self.count {
+            let (ended, before) = self.ring.get(Self::place(number))?;
+            if is_same(&ended.tuple, tuple) {
+                return Some(ended);
+            }
+            number = *before;
+        }
+        None
+    }
+
+    fn place(number: u64) -> usize {
+        usize::try_from((number - 1) % ENDED as u64).unwrap_or(0)
+    }
+
+    fn chain(key: u64) -> usize {
+        usize::try_from(key >> (u64::BITS - CHAIN_BITS)).unwrap_or(0)
+    }
+}
+
+/// See the module. Keys are hashes of whole tuples: of two open connections with equal ones the later is
 /// found, and only after its tuple was compared.
 #[derive(Default)]
 pub struct Index {
     open: HashMap<u64, u64, IdentityHasher>,
-    ended: VecDeque<Rc<Ended>>,
-    /// Number of the first in `ended`.
-    first: u64,
-    ended_keys: HashMap<u64, u64, IdentityHasher>,
+    past: Past,
 }
 
 impl Index {
@@ -97,18 +141,7 @@ impl Index {
         if connection.role == Role::Listener || connection.tuple.lport == 0 || connection.tuple.rport == 0 {
             return;
         }
-        let key = key(&connection.tuple);
-        if self.ended.len() == ENDED
-            && let Some(oldest) = self.ended.pop_front()
-        {
-            let key = self::key(&oldest.tuple);
-            if self.ended_keys.get(&key) == Some(&self.first) {
-                self.ended_keys.remove(&key);
-            }
-            self.first += 1;
-        }
-        self.ended_keys.insert(key, self.first + self.ended.len() as u64);
-        self.ended.push_back(Rc::new(Ended { holders: Vec::new(), ..Ended::of(connection) }));
+        self.past.add(key(&connection.tuple), Ended { holders: Vec::new(), ..Ended::of(connection) });
     }
 
     /// The number of the open connection that may have this tuple.
@@ -117,10 +150,8 @@ impl Index {
     }
 
     /// The ended connection with this tuple.
-    pub fn ended(&self, tuple: &Tuple) -> Option<&Rc<Ended>> {
-        let number = self.ended_keys.get(&key(tuple))?;
-        let ended = self.ended.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?;
-        is_same(&ended.tuple, tuple).then_some(ended)
+    pub fn ended(&self, tuple: &Tuple) -> Option<&Ended> {
+        self.past.find(tuple)
     }
 }
 
@@ -147,5 +178,6 @@ pub fn key(tuple: &Tuple) -> u64 {
         key = (key ^ (u64::from(local) << 32 | u64::from(remote))).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         key ^= key >> 29;
     }
-    key
+    // Spread over the high bits, too.
+    key.wrapping_mul(0x94d0_49bb_1331_11eb)
 }

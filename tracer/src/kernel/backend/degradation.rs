@@ -3,6 +3,7 @@
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::{Backend, Choice, Hook, needs_io_uring};
+use crate::privilege::missing::Optional;
 
 /// Something the trace cannot do here. Each one is shown in the banner, the summary and `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub enum Degradation {
     NoBtf,
     /// A member of a kernel structure was not found.
     MissingMember(String),
+    /// This process has not all capabilities that a trace can use.
+    NoCapability(Optional),
+    /// This kernel does not filter system calls.
+    NoSeccomp,
 }
 
 impl Degradation {
@@ -62,6 +67,8 @@ impl Degradation {
             Self::NoResetsForNobody => "no_resets_for_nobody".into(),
             Self::NoBtf => "no_btf".into(),
             Self::MissingMember(member) => format!("missing:{member}"),
+            Self::NoCapability(lacks) => format!("no_{}", lacks.name().to_lowercase()),
+            Self::NoSeccomp => "no_seccomp".into(),
         }
     }
 
@@ -93,6 +100,10 @@ impl Degradation {
                  /proc; 65,536 sockets are followed"
                 .into(),
             Self::MissingMember(member) => format!("what needs {member} is unknown"),
+            Self::NoCapability(lacks) => lacks.cost.into(),
+            Self::NoSeccomp => "the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER): tracer keeps all of \
+                 them while it runs"
+                .into(),
         }
     }
 }

@@ -15,7 +15,7 @@ use tracer_common::iterator::{HolderRecord, TcpRecord};
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::btf::Btf;
-use super::{lift_memlock_limit, offsets};
+use super::{memlock, offsets};
 use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
 use crate::sockets::proto::{Proto, State};
@@ -70,7 +70,7 @@ impl Iterators {
         if offsets.file_inode == ABSENT || offsets.inode_ino == ABSENT || offsets.task_tgid == ABSENT {
             return Err("the kernel's type information lacks files and inodes".to_owned());
         }
-        lift_memlock_limit();
+        memlock::lift();
         let constants = Constants::new(&offsets)?;
         let link = |section: &str, function: &str| -> Result<OwnedFd, String> {
             let id = btf.function(function).ok_or_else(|| format!("this kernel has no {section}"))?;

@@ -6,7 +6,7 @@ use super::super::{
     json::{string, write_finding},
     number::append as number,
 };
-use super::{ProgramCost, Summary};
+use super::{Audit, ProgramCost, RingUse, Summary};
 
 impl Summary {
     /// Appends the keys, each with a comma before it.
@@ -40,7 +40,23 @@ impl Summary {
         }
         out.extend_from_slice(b",\"peak_rss_bytes\":");
         number(out, self.cost.peak_rss_bytes);
-        out.extend_from_slice(b"},\"backends\":{");
+        out.extend_from_slice(b"},\"rings\":[");
+        separated(out, self.rings.iter(), ring);
+        out.push(b']');
+        if let Some(audit) = &self.audit {
+            out.extend_from_slice(b",\"audit\":[");
+            separated(out, audit.iter(), account);
+            out.extend_from_slice(b"],\"unaudited\":[");
+            separated(out, self.unaudited.iter(), |out, (hook, why)| {
+                out.extend_from_slice(b"{\"hook\":");
+                string(out, hook);
+                out.extend_from_slice(b",\"why\":");
+                string(out, why);
+                out.push(b'}');
+            });
+            out.push(b']');
+        }
+        out.extend_from_slice(b",\"backends\":{");
         separated(out, self.backends.iter(), |out, (hook, backend)| {
             string(out, hook);
             out.push(b':');
@@ -71,6 +87,40 @@ fn program(out: &mut Vec<u8>, program: &ProgramCost) {
     out.push(b'}');
 }
 
+fn ring(out: &mut Vec<u8>, ring: &RingUse) {
+    out.extend_from_slice(b"{\"ring\":");
+    string(out, ring.name);
+    let RingUse { bytes, highest, taken, received, .. } = *ring;
+    for (key, value) in
+        [("bytes", Some(bytes)), ("highest", Some(highest)), ("taken", taken), ("received", Some(received))]
+    {
+        if let Some(value) = value {
+            drop(write!(out, ",\"{key}\":"));
+            number(out, value);
+        }
+    }
+    out.push(b'}');
+}
+
+fn account(out: &mut Vec<u8>, account: &Audit) {
+    out.extend_from_slice(b"{\"hook\":");
+    string(out, account.hook);
+    for (key, value) in [
+        ("happened", account.happened),
+        ("delivered", account.delivered),
+        ("filtered", account.filtered),
+        ("aside", account.aside),
+        ("folded", account.folded),
+        ("lost", account.lost),
+        ("missed", account.missed),
+        ("edges", account.edges),
+    ] {
+        drop(write!(out, ",\"{key}\":"));
+        number(out, value);
+    }
+    drop(write!(out, ",\"exact\":{}}}", account.exact));
+}
+
 fn counts<'a>(out: &mut Vec<u8>, key: &str, counts: impl Iterator<Item = (&'a str, u64)>) {
     out.extend_from_slice(key.as_bytes());
     out.push(b'{');
@@ -99,7 +149,22 @@ mod tests {
     use crate::present::clock::WallClock;
     use crate::present::json::JsonSink;
 
-    use super::super::sample;
+    use super::super::{Audit, Summary, sample};
+
+    #[test]
+    fn an_audit_has_a_member_for_each_hook() {
+        let account = Audit { hook: "kfree_skb", happened: 5, folded: 3, missed: 2, exact: true, ..Audit::default() };
+        let unaudited = vec![("inet_csk_accept", "why".to_owned())];
+        let mut sink = JsonSink::new(Vec::new(), WallClock { offset_ns: 0 });
+        sink.summary(1, &Summary { audit: Some(vec![account]), unaudited, ..sample() });
+        let value: Value = serde_json::from_slice(&sink.into_inner()).unwrap();
+        let expected = json!([{
+            "hook": "kfree_skb", "happened": 5, "delivered": 0, "filtered": 0, "aside": 0, "folded": 3, "lost": 0,
+            "missed": 2, "edges": 0, "exact": true,
+        }]);
+        assert_eq!(value["audit"], expected);
+        assert_eq!(value["unaudited"], json!([{"hook": "inet_csk_accept", "why": "why"}]));
+    }
 
     #[test]
     fn the_last_line() {
@@ -119,6 +184,7 @@ mod tests {
                 ],
                 "cpu_seconds": 1.25, "peak_rss_bytes": 23_400_000,
             },
+            "rings": [{"ring": "events", "bytes": 8_388_608, "highest": 70_000, "received": 2408}],
             "backends": {"state": "tp_btf", "connect": "syscall"},
             "degraded": [{"name": "fentry", "why": "the kernel refused to load the program: EPERM"}],
         });

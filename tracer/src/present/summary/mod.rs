@@ -32,6 +32,24 @@ pub struct Cost {
     pub peak_rss_bytes: u64,
 }
 
+/// What became of all that happened at one hook, with `--audit`.
+pub type Audit = crate::kernel::audit::Account;
+
+/// What passed through a ring between kernel and tracer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingUse {
+    /// Its name.
+    pub name: &'static str,
+    /// Its size.
+    pub bytes: u64,
+    /// Bytes that waited in it at the most.
+    pub highest: u64,
+    /// Records that the kernel side put into it; known with `--audit`.
+    pub taken: Option<u64>,
+    /// Records that came out of it.
+    pub received: u64,
+}
+
 /// What was seen, but not all of it. Of sockets the `close` says `incomplete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Incomplete {
@@ -82,6 +100,12 @@ pub struct Summary {
     pub drops: Vec<(String, u64)>,
     /// Cost.
     pub cost: Cost,
+    /// How full the rings were.
+    pub rings: Vec<RingUse>,
+    /// With `--audit`: whether all that happened is accounted for, hook by hook.
+    pub audit: Option<Vec<Audit>>,
+    /// Hooks that nothing counts a second time, and why.
+    pub unaudited: Vec<(&'static str, String)>,
     /// Hook and the backend that was chosen for it.
     pub backends: Vec<(String, String)>,
     /// What does not work here, and why.
@@ -125,6 +149,9 @@ pub(super) fn sample() -> Summary {
             cpu_seconds: 1.25,
             peak_rss_bytes: 23_400_000,
         },
+        rings: vec![RingUse { name: "events", bytes: 8 << 20, highest: 70_000, taken: None, received: 2408 }],
+        audit: None,
+        unaudited: Vec::new(),
         backends: vec![("state".into(), "tp_btf".into()), ("connect".into(), "syscall".into())],
         degraded: vec![("fentry".into(), "the kernel refused to load the program: EPERM".into())],
         processes: vec![Row {

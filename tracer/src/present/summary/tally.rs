@@ -103,8 +103,8 @@ impl Default for Tally {
 impl Tally {
     /// Counts an event of a connection that is wanted. `shown`: the event itself is printed, too.
     pub fn event(&mut self, event: &Event<'_>, shown: bool) {
-        if shown && let Some(n) = Kind::NAMES.iter().position(|name| *name == event.kind.name()) {
-            self.events[n] += 1;
+        if shown {
+            self.events[event.kind.number()] += 1;
         }
         match (&event.kind, &event.socket) {
             (Kind::Close(close), Some(socket)) if socket.role != Role::Listener => self.close(socket, close),

@@ -47,6 +47,7 @@ impl Summary {
         }
         table(&mut out, "process", &self.processes);
         table(&mut out, "destination", &self.destinations);
+        self.audit(&mut out);
         self.cost(&mut out);
         for (name, why) in &self.degraded {
             let mut text = String::new();
@@ -79,6 +80,35 @@ impl Summary {
         }
         for (_, count, what) in self.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
             wrapped(out, "INCOMPLETE ", &format!("{} {what}", Count(count)));
+        }
+    }
+
+    fn audit(&self, out: &mut String) {
+        let Some(audit) = &self.audit else { return };
+        out.push_str("\n    happened   delivered    filtered      folded     lost  missed  audit\n");
+        for account in audit {
+            let verdict = if account.exact { "exact" } else { "NOT EXACT" };
+            line(
+                out,
+                format_args!(
+                    "{:>12}  {:>10}  {:>10}  {:>10}  {:>7}  {:>6}  {}, {verdict}",
+                    Count(account.happened).to_string(),
+                    Count(account.delivered).to_string(),
+                    Count(account.filtered).to_string(),
+                    Count(account.folded).to_string(),
+                    Count(account.lost).to_string(),
+                    Count(account.missed).to_string(),
+                    account.hook,
+                ),
+            );
+        }
+        for account in audit.iter().filter(|account| account.edges > 0) {
+            let calls = Count(account.edges);
+            let text = format!("{}: {calls} calls may have come before it began or after it ended", account.hook);
+            wrapped(out, "  not certain: ", &text);
+        }
+        for (hook, why) in &self.unaudited {
+            wrapped(out, "  not audited: ", &format!("{hook}: {why}"));
         }
     }
 
@@ -154,7 +184,7 @@ fn wrapped(out: &mut String, head: &str, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Incomplete, sample};
+    use super::super::{Audit, Incomplete, sample};
     use super::*;
 
     #[test]
@@ -178,6 +208,31 @@ tracer itself: 1.25 s CPU, 23MB memory at most
 without fentry: the kernel refused to load the program: EPERM
 ";
         assert_eq!(sample().to_text(), expected);
+    }
+
+    #[test]
+    fn an_audit_says_of_each_hook_whether_it_is_exact() {
+        let account = Audit {
+            hook: "inet_sock_set_state",
+            happened: 120_002,
+            delivered: 100_002,
+            filtered: 20_000,
+            aside: 20_000,
+            exact: true,
+            ..Audit::default()
+        };
+        let other = Audit { hook: "kfree_skb", happened: 3, lost: 1, edges: 1, exact: false, ..Audit::default() };
+        let unaudited = vec![("inet_csk_accept", "served by fentry, and nothing else counts its calls".to_owned())];
+        let text = Summary { audit: Some(vec![account, other]), unaudited, ..sample() }.to_text();
+        let expected = "
+    happened   delivered    filtered      folded     lost  missed  audit
+     120,002     100,002      20,000           0        0       0  inet_sock_set_state, exact
+           3           0           0           0        1       0  kfree_skb, NOT EXACT
+  not certain: kfree_skb: 1 calls may have come before it began or after it ended
+  not audited: inet_csk_accept: served by fentry, and nothing else counts its calls
+";
+        assert!(text.contains(expected), "{text}");
+        assert!(!sample().to_text().contains("exact"));
     }
 
     #[test]

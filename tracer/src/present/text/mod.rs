@@ -296,8 +296,8 @@ impl<W: Write> Sink for TextSink<W> {
         self.process(event.socket.as_ref().and_then(|socket| socket.owner));
         self.line.push(b' ');
         self.details.of(&event.kind, self.options.wide);
-        let socket = event.socket.map(|socket| as_seen(socket, &event.kind));
-        match &socket {
+        let ends_of_packet = ends_of_packet(event);
+        match ends_of_packet.as_ref().or(event.socket.as_ref()) {
             Some(socket) if self.options.wide => self.wide_tail(socket, &event.kind),
             // Two names of states take more than other details, and are nothing without each other.
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
@@ -316,18 +316,17 @@ impl<W: Write> Sink for TextSink<W> {
 }
 
 /// A dropped packet goes from its source to its destination, whichever of them is here.
-fn as_seen<'a>(socket: Socket<'a>, kind: &Kind<'_>) -> Socket<'a> {
-    match kind {
-        Kind::Drop(drop) if let Some(ends) = drop.ends => Socket {
-            laddr: Some(ends.saddr),
-            lport: ends.sport,
-            raddr: Some(ends.daddr),
-            rport: ends.dport,
-            role: Role::Client,
-            ..socket
-        },
-        _ => socket,
-    }
+fn ends_of_packet<'a>(event: &Event<'a>) -> Option<Socket<'a>> {
+    let Kind::Drop(drop) = event.kind else { return None };
+    let ends = drop.ends?;
+    Some(Socket {
+        laddr: Some(ends.saddr),
+        lport: ends.sport,
+        raddr: Some(ends.daddr),
+        rport: ends.dport,
+        role: Role::Client,
+        ..event.socket?
+    })
 }
 
 /// Name and id, of which the name is cut, in so many columns.

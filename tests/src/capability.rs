@@ -1,0 +1,155 @@
+//! Capabilities: what the threads of a process have, and programs that are started with exactly some.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// Their numbers: `include/uapi/linux/capability.h`.
+pub const DAC_READ_SEARCH: u32 = 2;
+/// See [`DAC_READ_SEARCH`].
+pub const KILL: u32 = 5;
+/// See [`DAC_READ_SEARCH`].
+pub const NET_ADMIN: u32 = 12;
+/// See [`DAC_READ_SEARCH`].
+pub const SYS_PTRACE: u32 = 19;
+/// See [`DAC_READ_SEARCH`].
+pub const SYS_ADMIN: u32 = 21;
+/// See [`DAC_READ_SEARCH`].
+pub const SYS_RESOURCE: u32 = 24;
+/// See [`DAC_READ_SEARCH`].
+pub const SYSLOG: u32 = 34;
+/// See [`DAC_READ_SEARCH`].
+pub const PERFMON: u32 = 38;
+/// See [`DAC_READ_SEARCH`].
+pub const BPF: u32 = 39;
+
+/// As the kernel writes sets.
+#[must_use]
+pub fn set(capabilities: &[u32]) -> u64 {
+    capabilities.iter().map(|capability| 1 << capability).sum()
+}
+
+/// What a thread may do: its /proc/PID/task/TID/status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// The thread's name.
+    pub name: String,
+    /// `CapInh`
+    pub inheritable: u64,
+    /// `CapPrm`
+    pub permitted: u64,
+    /// `CapEff`
+    pub effective: u64,
+    /// `CapBnd`
+    pub bounding: u64,
+    /// `CapAmb`
+    pub ambient: u64,
+    /// `NoNewPrivs`
+    pub no_new_privs: bool,
+    /// `Seccomp`: 2 is a filter.
+    pub seccomp: u32,
+}
+
+impl Rights {
+    /// Those that a `status` file tells.
+    ///
+    /// # Panics
+    /// If it lacks one.
+    #[must_use]
+    pub fn parse(status: &str) -> Self {
+        let field = |name: &str| {
+            let of = |line: &str| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned());
+            status.lines().find_map(of).unwrap_or_else(|| panic!("no {name} in {status}"))
+        };
+        let set = |name: &str| u64::from_str_radix(&field(name), 16).expect("a set");
+        Self {
+            name: field("Name"),
+            inheritable: set("CapInh"),
+            permitted: set("CapPrm"),
+            effective: set("CapEff"),
+            bounding: set("CapBnd"),
+            ambient: set("CapAmb"),
+            no_new_privs: field("NoNewPrivs") == "1",
+            seccomp: field("Seccomp").parse().expect("a number"),
+        }
+    }
+
+    /// Those of this test.
+    ///
+    /// # Panics
+    /// If /proc is not there.
+    #[must_use]
+    pub fn own() -> Self {
+        Self::parse(&fs::read_to_string("/proc/thread-self/status").expect("the status is read"))
+    }
+
+    /// Those of every thread of a process.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn of(pid: u32) -> Vec<Self> {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads are listed");
+        // One that has just ended is none.
+        let status = |entry: io::Result<fs::DirEntry>| fs::read_to_string(entry.ok()?.path().join("status")).ok();
+        threads.filter_map(status).map(|status| Self::parse(&status)).collect()
+    }
+}
+
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+struct Data {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`
+const VERSION: u32 = 0x2008_0522;
+
+fn check(result: libc::c_long) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Between fork and exec: becomes user `uid` with exactly these capabilities, which exec() leaves (the ambient
+/// set). Only system calls.
+fn become_user(uid: u32, capabilities: u64) -> io::Result<()> {
+    let (low, high) = (capabilities as u32, (capabilities >> 32) as u32);
+    let half = |set| Data { effective: set, permitted: set, inheritable: set };
+    let (header, data) = (Header { version: VERSION, pid: 0 }, [half(low), half(high)]);
+    // SAFETY: system calls with valid arguments; the structures outlive them.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0).into())?;
+        check(libc::setgroups(0, std::ptr::null()).into())?;
+        check(libc::setresgid(uid, uid, uid).into())?;
+        check(libc::setresuid(uid, uid, uid).into())?;
+        check(libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()))?;
+        for capability in (0..64).filter(|capability| capabilities & 1 << capability != 0) {
+            let raise = libc::PR_CAP_AMBIENT_RAISE;
+            check(libc::prctl(libc::PR_CAP_AMBIENT, raise, capability as libc::c_ulong, 0, 0).into())?;
+        }
+    }
+    Ok(())
+}
+
+/// `program` as user `uid` with exactly these capabilities. It is named by an open descriptor: the user may not
+/// be able to reach its folder. Give the file to the one that waits for the program.
+///
+/// # Errors
+/// If the program cannot be opened.
+pub fn command(program: &std::path::Path, uid: u32, capabilities: &[u32]) -> io::Result<(Command, File)> {
+    let file = File::open(program)?;
+    // Open until exec has read it: it is closed then.
+    let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let capabilities = set(capabilities);
+    // SAFETY: only system calls are made between fork and exec.
+    unsafe { command.pre_exec(move || become_user(uid, capabilities)) };
+    Ok((command, file))
+}

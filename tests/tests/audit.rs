@@ -1,0 +1,273 @@
+//! `--audit`: all that happens is accounted for, exactly, whatever the load, the hook and the link, and with
+//! traffic when it begins and ends.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use serde_json::Value;
+use tracer_tests::agent::{Agent, Ended};
+use tracer_tests::audit::{exact, of};
+use tracer_tests::generator::traffic_program;
+use tracer_tests::netns::{Netns, command, scratch};
+use tracer_tests::scale;
+use tracer_tests::stream::parse;
+use tracer_tests::tracepoint::Hits;
+
+/// The traffic generator in `netns`.
+fn traffic(netns: &Netns, args: &[&str]) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", netns.name()]).arg(traffic_program()).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn churn(netns: &Netns, connections: usize) {
+    let count = connections.to_string();
+    let status =
+        traffic(netns, &["churn", "--connections", &count, "--threads", "2"]).status().expect("the churn runs");
+    assert!(status.success());
+}
+
+/// Runs the tracer with `args` and an audit while `during` goes on. Its summary.
+fn audited(args: &[&str], during: impl FnOnce()) -> Value {
+    let out = scratch().join("audit-stream");
+    let args = [&["--audit"], args].concat();
+    let agent = Agent::live_into(File::create(&out).expect("the stream's file is made"), &args);
+    during();
+    let ended = agent.stop();
+    summary(&out, &ended)
+}
+
+fn summary(stream: &Path, ended: &Ended) -> Value {
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let text = std::fs::read_to_string(stream).expect("the stream is read");
+    std::fs::remove_file(stream).expect("the file is removed");
+    parse(text.lines().last().expect("a summary"))
+}
+
+fn of_hook<'a>(accounts: &'a BTreeMap<String, Value>, hook: &str) -> &'a Value {
+    accounts.get(hook).unwrap_or_else(|| panic!("{hook} is audited: {accounts:?}"))
+}
+
+/// Every connection, on both ends: the listener's two transitions, the client's three and the server's four
+/// (with the one of a child, which nobody is told).
+#[test]
+fn connections() {
+    let n = scale::load(20_000, 500);
+    let netns = Netns::new();
+    let summary = audited(&[], || churn(&netns, n));
+    let accounts = exact(&summary);
+    let states = of_hook(&accounts, "inet_sock_set_state");
+    assert!(of(states, "happened") >= 6 * n as u64 + 2, "{states}");
+    assert!(of(states, "delivered") + of(states, "lost") >= 5 * n as u64 + 2, "{states}");
+    assert!(of(of_hook(&accounts, "tcp_destroy_sock"), "happened") > 2 * n as u64);
+    for ring in summary["rings"].as_array().expect("the rings") {
+        assert_eq!(ring["taken"], ring["received"], "{ring}");
+        assert!(of(ring, "highest") <= of(ring, "bytes"), "{ring}");
+    }
+    // It is not the traced programs alone that say how much there was.
+    assert!(of_hook(&accounts, "sched_process_fork")["happened"].as_u64() > Some(0));
+}
+
+/// The kernel's own count of the tracepoint lies about the audit's.
+#[test]
+fn the_kernel_counts_as_many() {
+    let netns = Netns::new();
+    let hits = Hits::of("sock", "inet_sock_set_state");
+    let before = hits.count();
+    let mut during = (0, 0);
+    let summary = audited(&[], || {
+        during.0 = hits.count();
+        churn(&netns, scale::load(5_000, 200));
+        during.1 = hits.count();
+    });
+    let after = hits.count();
+    let accounts = exact(&summary);
+    let happened = of(of_hook(&accounts, "inet_sock_set_state"), "happened");
+    let (least, most) = (during.1 - during.0, after - before);
+    assert!((least..=most).contains(&happened), "{happened}, and {least} to {most} by the kernel");
+}
+
+#[test]
+fn with_every_state() {
+    let n = scale::load(5_000, 200);
+    let netns = Netns::new();
+    let accounts = exact(&audited(&["--states"], || churn(&netns, n)));
+    let states = of_hook(&accounts, "inet_sock_set_state");
+    assert!(of(states, "delivered") + of(states, "lost") >= 5 * n as u64 + 2, "{states}");
+}
+
+#[test]
+fn what_is_filtered() {
+    let n = scale::load(5_000, 200);
+    let netns = Netns::new();
+    // Process 1 opens no connection.
+    let accounts = exact(&audited(&["-p", "1"], || churn(&netns, n)));
+    let states = of_hook(&accounts, "inet_sock_set_state");
+    // Of a server it is decided at its accept.
+    assert!(of(states, "filtered") - of(states, "aside") >= 3 * n as u64, "{states}");
+    assert_eq!(of(of_hook(&accounts, "sched_process_exec"), "delivered"), 0);
+}
+
+#[test]
+fn what_is_lost() {
+    let netns = Netns::new();
+    let accounts = exact(&audited(&["--buffer", "4096"], || churn(&netns, scale::load(20_000, 1000))));
+    let states = of_hook(&accounts, "inet_sock_set_state");
+    assert!(of(states, "lost") > 0, "the ring is too small: {states}");
+}
+
+/// From 6.2 on the kernel does not run a program that would interrupt itself.
+#[test]
+fn what_is_missed() {
+    let netns = Netns::new();
+    netns.steer_packets();
+    let accounts = exact(&audited(&[], || churn(&netns, scale::load(40_000, 1000))));
+    println!("{}", of_hook(&accounts, "inet_sock_set_state"));
+}
+
+#[test]
+fn drops_told_folded_and_lost() {
+    let netns = Netns::new();
+    netns.nft_rule("prerouting", "meta l4proto udp drop");
+    let storm = |flows: &str| {
+        let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "2", "--threads", "2", "--flows", flows];
+        assert!(traffic(&netns, &args).status().expect("the storm blows").success());
+    };
+    let hits = Hits::of("skb", "kfree_skb");
+    let before = hits.count();
+    let mut during = (0, 0);
+    let accounts = exact(&audited(&[], || {
+        during.0 = hits.count();
+        storm("1");
+        storm("20000");
+        during.1 = hits.count();
+    }));
+    let after = hits.count();
+    let drops = of_hook(&accounts, "kfree_skb");
+    println!("{drops}");
+    assert!(of(drops, "folded") > of(drops, "delivered"), "{drops}");
+    let (least, most, happened) = (during.1 - during.0, after - before, of(drops, "happened"));
+    assert!((least..=most).contains(&happened), "{happened}, and {least} to {most} by the kernel");
+}
+
+/// Traffic that goes on until this is dropped.
+struct Incessant(Vec<(Child, Option<ChildStdin>)>);
+
+impl Incessant {
+    fn begin(calm: &Netns, windy: &Netns) -> Self {
+        let mut churn = traffic(calm, &["churn", "--threads", "2"]);
+        let mut churn = churn.stdin(Stdio::piped()).spawn().expect("the churn starts");
+        let stdin = churn.stdin.take();
+        let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "600", "--threads", "1", "--flows", "50"];
+        let storm = traffic(windy, &args).spawn().expect("the storm starts");
+        Self(vec![(churn, stdin), (storm, None)])
+    }
+}
+
+impl Drop for Incessant {
+    fn drop(&mut self) {
+        for (child, stdin) in &mut self.0 {
+            // The churn ends with its stdin.
+            if stdin.take().is_none() {
+                let _ = child.kill();
+            }
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Connections and drops go on while the tracer comes and goes: both counts are of the same calls.
+#[test]
+fn traffic_at_both_ends() {
+    let (calm, windy) = (Netns::new(), Netns::new());
+    let traffic = Incessant::begin(&calm, &windy);
+    for round in 0..6 {
+        let hits = Hits::of("sock", "inet_sock_set_state");
+        let summary = audited(&[], || {
+            let enough = hits.count() + scale::load(2_000, 200) as u64;
+            while hits.count() < enough {
+                std::thread::yield_now();
+            }
+        });
+        let accounts = exact(&summary);
+        println!("{round}: {} {}", of_hook(&accounts, "inet_sock_set_state"), of_hook(&accounts, "kfree_skb"));
+        assert!(of(of_hook(&accounts, "kfree_skb"), "happened") > 0);
+    }
+    drop(traffic);
+}
+
+/// Links whose programs are of another type. Of classic tracepoints those calls are not certain that are
+/// under way at both ends: nothing is then, that the tests make.
+#[test]
+fn by_every_link_of_a_tracepoint() {
+    let netns = Netns::new();
+    netns.nft_rule("prerouting", "meta l4proto udp drop");
+    for link in ["raw_tp", "tracepoint"] {
+        let links: Vec<String> = ["inet_sock_set_state", "tcp_destroy_sock", "kfree_skb", "tcp_send_reset"]
+            .iter()
+            .map(|hook| format!("--backend={hook}={link}"))
+            .collect();
+        let links: Vec<&str> = links.iter().map(String::as_str).collect();
+        let accounts = exact(&audited(&links, || {
+            churn(&netns, scale::load(2_000, 200));
+            let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "1", "--threads", "1", "--flows", "10"];
+            assert!(traffic(&netns, &args).status().expect("the storm blows").success());
+        }));
+        for hook in ["inet_sock_set_state", "kfree_skb"] {
+            assert!(of(of_hook(&accounts, hook), "delivered") > 0, "{hook} by {link}: {accounts:?}");
+        }
+    }
+}
+
+/// Each hook that is not audited is named, and the table says what the object says.
+#[test]
+fn the_table_names_every_hook() {
+    let netns = Netns::new();
+    let agent =
+        Agent::start(Command::new(tracer_tests::agent::tracer_program()).args(["live", "--audit", "--json"]), None);
+    agent.await_ready();
+    churn(&netns, 10);
+    let ended = agent.stop();
+    let summary = ended.stream.summary();
+    let accounts = exact(summary);
+    let unaudited = summary["unaudited"].as_array().expect("the others");
+    for hook in summary["backends"].as_object().expect("the backends").keys() {
+        let system_call = hook.replace("tcp_connect", "sys_exit_connect").replace("inet_csk_accept", "sys_exit_accept");
+        let audited = accounts.keys().any(|name| name.starts_with(hook.as_str()) || *name == system_call);
+        let named = unaudited.iter().any(|other| other["hook"] == hook.as_str() && other["why"].is_string());
+        assert!(audited != named, "{hook}: {summary}");
+    }
+    for (hook, account) in &accounts {
+        let line = ended.log.lines().find(|line| line.ends_with(&format!("  {hook}, exact")));
+        let happened = of(account, "happened").to_string();
+        let line = line.unwrap_or_else(|| panic!("{hook} is in the table:\n{}", ended.log)).replace(',', "");
+        assert!(line.split_whitespace().next() == Some(&happened), "{line}");
+    }
+    // Without being asked for it is not there.
+    let agent = Agent::live(&[]);
+    assert_eq!(agent.stop().stream.summary()["audit"], Value::Null);
+}
+
+/// `run` and `drops` have it, too.
+#[test]
+fn of_run_and_drops() {
+    let program = tracer_tests::agent::tracer_program();
+    let program = program.to_str().expect("a path that is text");
+    let out = scratch().join("audit-run");
+    let path = out.to_str().expect("a path that is text");
+    let log = command(program, &["run", "--audit", "--json", "-o", path, "--", "true"]);
+    assert_eq!(log, "");
+    let stream = std::fs::read_to_string(&out).expect("the stream is read");
+    std::fs::remove_file(&out).expect("the file is removed");
+    let accounts = exact(&parse(stream.lines().last().expect("a summary")));
+    let exec = of_hook(&accounts, "sched_process_exec");
+    assert!(of(exec, "delivered") >= 1, "{exec}");
+    let (status, _, log) = tracer_tests::agent::run_to_end(&["drops", "--audit", "--duration", "200ms"]);
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.lines().any(|line| line.ends_with("  kfree_skb, exact")), "{log}");
+}

@@ -1,0 +1,140 @@
+//! The audit (`--audit`): a second account of every call of a hook, and what the traced program made of it.
+//!
+//! On each tracepoint there is one program more, a raw tracepoint that counts and does nothing else. It
+//! is attached before the traced program and detached after it, so it is called first, and every call that
+//! the traced program sees it sees, too. It alone decides whether a call is part of the audit. A call that
+//! is not (the audit has not begun, or is over) it notes, by the address of the call's arguments, and the
+//! traced program, which finds the note, leaves the call out. Those arguments lie on the kernel's stack, in
+//! the same place for all programs of one call (`bpf_trace_run1` and its kin), and as long as the call is
+//! under way no other one has that place: not an interrupt's, and no other CPU's. So both counts are of the
+//! same calls, with traffic at both ends; ARCHITECTURE.md, "Audit".
+//!
+//! Classic tracepoints have their arguments elsewhere: their programs look by themselves whether the audit
+//! goes on, and a call that is under way when it begins or ends may be part of one count only.
+
+use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_common::audit::{Audited, Outcome, RingTaken, Term, place};
+
+use crate::{
+    identity,
+    maps::{AUDIT_NOTES, AUDIT_OPEN, count_in_audit},
+    memory, offset, setting,
+};
+
+/// The traced program has done with a call: it has come to `outcome`.
+#[inline(always)]
+pub fn settle(hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
+    if setting!(audit) != 0 {
+        count_if_part(context.as_ptr(), place(hook, outcome as u32));
+    }
+}
+
+/// The same of a call that a second program took over.
+#[inline(always)]
+pub fn settle_taken_over(hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
+    if setting!(audit) != 0 && count_if_part(context.as_ptr(), place(hook, outcome as u32)) != 0 {
+        count_in_audit(place(hook, Term::TakenOver as u32));
+    }
+}
+
+/// Whether the call is part of the audit. A function of its own, with a stack of its own: that of the
+/// traced programs is full.
+#[inline(never)]
+fn count_if_part(context: *mut core::ffi::c_void, place: u32) -> u32 {
+    if takes_note(context) {
+        return 0;
+    }
+    count_in_audit(place);
+    1
+}
+
+/// The same of a call of a classic tracepoint.
+#[inline(always)]
+pub fn settle_classic(hook: Audited, outcome: Outcome) {
+    if setting!(audit) != 0 && is_open() {
+        count_in_audit(place(hook, outcome as u32));
+    }
+}
+
+/// A ring took a record.
+#[inline(always)]
+pub fn taken(ring: RingTaken) {
+    if setting!(audit) != 0 {
+        count_in_audit(ring as u32);
+    }
+}
+
+#[inline(always)]
+fn is_open() -> bool {
+    // SAFETY: a live array slot, written by the agent.
+    AUDIT_OPEN.get_ptr(0).is_some_and(|open| unsafe { core::ptr::read_volatile(open) } != 0)
+}
+
+/// As a number: to the verifier it is a pointer, of which kernels before 5.12 make no key.
+#[inline(always)]
+fn address(context: *mut core::ffi::c_void) -> u64 {
+    identity::number(context as u64)
+}
+
+/// Whether there was a note of this call.
+#[inline(always)]
+fn takes_note(context: *mut core::ffi::c_void) -> bool {
+    let address = address(context);
+    let noted = AUDIT_NOTES.get_ptr(address).is_some();
+    if noted {
+        let _ = AUDIT_NOTES.remove(address);
+    }
+    noted
+}
+
+/// A tracepoint is called.
+#[inline(always)]
+fn happened(hook: Audited, context: &impl EbpfContext) {
+    if is_open() {
+        // Of an earlier call, which had no traced program, or one that the kernel did not run.
+        takes_note(context.as_ptr());
+        count_in_audit(place(hook, Term::Happened as u32));
+    } else if AUDIT_NOTES.insert(address(context.as_ptr()), 0, 0).is_err() {
+        count_in_audit(place(hook, Term::Unnoted as u32));
+    }
+}
+
+macro_rules! counters {
+    ($($program:ident: $tracepoint:tt => $hook:ident),* $(,)?) => { $(
+        #[raw_tracepoint(tracepoint = $tracepoint)]
+        pub fn $program(ctx: RawTracePointContext) -> i32 {
+            happened(Audited::$hook, &ctx);
+            0
+        }
+    )* };
+}
+
+counters! {
+    audit_set_state: "inet_sock_set_state" => SetState,
+    audit_destroy: "tcp_destroy_sock" => Destroy,
+    audit_error: "inet_sk_error_report" => ErrorReport,
+    audit_drop: "kfree_skb" => Drop,
+    audit_retrans: "tcp_retransmit_skb" => Retransmit,
+    audit_synack: "tcp_retransmit_synack" => RetransmitSynAck,
+    audit_reset_out: "tcp_send_reset" => SendReset,
+    audit_reset_in: "tcp_receive_reset" => ReceiveReset,
+    audit_fork: "sched_process_fork" => Fork,
+    audit_exec: "sched_process_exec" => Exec,
+    audit_exit: "sched_process_exit" => Exit,
+    audit_io_uring: "io_uring_complete" => IoUring,
+}
+
+/// The return of any system call, for those that are traced by their own, classic tracepoints.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+pub fn audit_sys_exit(ctx: RawTracePointContext) -> i32 {
+    if !is_open() {
+        return 0;
+    }
+    let number: u32 = memory::read(ctx.arg(0), offset!(regs_syscall));
+    if number == setting!(nr_connect) {
+        count_in_audit(place(Audited::ConnectReturn, Term::Happened as u32));
+    } else if number == setting!(nr_accept) || number == setting!(nr_accept4) {
+        count_in_audit(place(Audited::AcceptReturn, Term::Happened as u32));
+    }
+    0
+}

@@ -1,0 +1,273 @@
+//! The system calls of each duty; all others are refused with ENOSYS, which is what a C library that tries
+//! something new expects of an old kernel. Nothing is killed for a call that nobody has thought of.
+//!
+//! clone3() and openat2() are not among them because a filter cannot look into the structures that they take:
+//! the C library falls back on clone() and openat().
+
+use std::{collections::BTreeMap, env::consts::ARCH};
+
+use libc::{c_int, c_long};
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction,
+    SeccompCmpArgLen::{Dword, Qword},
+    SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+
+/// What a thread does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Drains the rings and tells; passes signals on to the command of `tracer run`, if there is one.
+    Agent {
+        /// Its process.
+        command: Option<u32>,
+    },
+    /// Reads /proc, and the tables of namespaces that it enters.
+    Namespaces,
+    /// Writes what is told to a file that is open.
+    Output,
+}
+
+/// Memory, threads, time, signals, and what is open already: of every duty.
+const EVERY: &[c_long] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getpgid,
+    libc::SYS_getpid,
+    libc::SYS_getppid,
+    libc::SYS_getrandom,
+    libc::SYS_getrusage,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_getuid,
+    libc::SYS_lseek,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_ppoll,
+    libc::SYS_pwrite64,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    // A handler of signals runs in any thread, and wakes the loop through its socket.
+    libc::SYS_sendto,
+    libc::SYS_set_robust_list,
+    libc::SYS_sigaltstack,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+/// To read files.
+const READING: &[c_long] = &[
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_fadvise64,
+    libc::SYS_fstat,
+    libc::SYS_fstatfs,
+    libc::SYS_getdents64,
+    libc::SYS_newfstatat,
+    libc::SYS_pread64,
+    libc::SYS_read,
+    libc::SYS_readlinkat,
+    libc::SYS_readv,
+    libc::SYS_statfs,
+    libc::SYS_statx,
+];
+
+/// The loop.
+const LOOP: &[c_long] = &[
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_recvfrom,
+    // The command of `tracer run` has ended.
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+];
+
+/// To enter a namespace and to ask it.
+const ENTERING: &[c_long] = &[
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_setns,
+    libc::SYS_setsockopt,
+];
+
+/// The same under their older names, which other machines do not have.
+#[cfg(target_arch = "x86_64")]
+mod older {
+    use libc::c_long;
+
+    pub const EVERY: &[c_long] = &[libc::SYS_getpgrp, libc::SYS_poll, libc::SYS_time];
+    pub const READING: &[c_long] =
+        &[libc::SYS_access, libc::SYS_dup2, libc::SYS_getdents, libc::SYS_lstat, libc::SYS_readlink, libc::SYS_stat];
+    pub const LOOP: &[c_long] = &[libc::SYS_epoll_create, libc::SYS_epoll_wait];
+}
+#[cfg(not(target_arch = "x86_64"))]
+mod older {
+    use libc::c_long;
+
+    pub const EVERY: &[c_long] = &[];
+    pub const READING: &[c_long] = &[];
+    pub const LOOP: &[c_long] = &[];
+}
+
+/// Commands of bpf() that work on what is open: `enum bpf_cmd`. None of them loads or attaches.
+const MAP_COMMANDS: [u32; 9] = {
+    use aya_obj::generated::bpf_cmd::{
+        BPF_MAP_DELETE_ELEM, BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_AND_DELETE_BATCH, BPF_MAP_LOOKUP_AND_DELETE_ELEM,
+        BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_BATCH, BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET_INFO_BY_FD,
+    };
+    [
+        BPF_MAP_LOOKUP_ELEM as u32,
+        BPF_MAP_UPDATE_ELEM as u32,
+        BPF_MAP_DELETE_ELEM as u32,
+        BPF_MAP_GET_NEXT_KEY as u32,
+        BPF_MAP_LOOKUP_AND_DELETE_ELEM as u32,
+        BPF_MAP_LOOKUP_BATCH as u32,
+        BPF_MAP_LOOKUP_AND_DELETE_BATCH as u32,
+        BPF_MAP_UPDATE_BATCH as u32,
+        BPF_OBJ_GET_INFO_BY_FD as u32,
+    ]
+};
+
+/// `_IO('$', 1)` of `include/uapi/linux/perf_event.h`: how a tracepoint is detached.
+const PERF_EVENT_IOC_DISABLE: u32 = 0x2401;
+/// `struct termios2`: newer C libraries ask a terminal so.
+const TCGETS2: u32 = 0x802c_542a;
+/// `include/uapi/linux/prctl.h`: newer C libraries name their memory.
+const PR_SET_VMA: u32 = 0x5356_4d41;
+
+/// Of a terminal, a namespace, a probe.
+#[expect(clippy::cast_possible_truncation, reason = "requests have 32 bits; the C library's type is wider")]
+const REQUESTS: [u32; 8] = [
+    libc::TCGETS as u32,
+    TCGETS2,
+    libc::TIOCGWINSZ as u32,
+    libc::TIOCGPGRP as u32,
+    libc::FIONBIO as u32,
+    libc::FIOCLEX as u32,
+    libc::NS_GET_NSTYPE as u32,
+    PERF_EVENT_IOC_DISABLE,
+];
+
+/// The filter of a duty.
+///
+/// # Errors
+/// If there is none for this kind of machine.
+pub fn program(duty: Duty) -> Result<BpfProgram, BackendError> {
+    let refused = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let filter = SeccompFilter::new(rules(duty)?, refused, SeccompAction::Allow, ARCH.try_into()?)?;
+    filter.try_into()
+}
+
+type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
+
+fn rules(duty: Duty) -> Result<Rules, BackendError> {
+    let mut rules = Rules::new();
+    let mut allow = |calls: &[c_long]| rules.extend(calls.iter().map(|call| (*call, Vec::new())));
+    allow(EVERY);
+    allow(older::EVERY);
+    if duty != Duty::Output {
+        allow(READING);
+        allow(older::READING);
+    }
+    match duty {
+        Duty::Agent { .. } => {
+            allow(LOOP);
+            allow(older::LOOP);
+        }
+        Duty::Namespaces => allow(ENTERING),
+        Duty::Output => {}
+    }
+
+    // Memory that can be executed is there since the start.
+    let no_code = || bits(2, libc::PROT_EXEC, 0);
+    rules.insert(libc::SYS_mmap, vec![no_code()?]);
+    rules.insert(libc::SYS_mprotect, vec![no_code()?]);
+    let own = std::process::id();
+    // abort()
+    rules.insert(libc::SYS_tgkill, vec![is(0, own)?]);
+    rules.insert(libc::SYS_prctl, one_of(0, [libc::PR_SET_NAME.cast_unsigned(), PR_SET_VMA])?);
+    let get_limit = SeccompRule::new(vec![SeccompCondition::new(2, Qword, SeccompCmpOp::Eq, 0)?])?;
+    rules.insert(libc::SYS_prlimit64, vec![get_limit]);
+    rules.insert(
+        libc::SYS_fcntl,
+        one_of(
+            1,
+            [libc::F_DUPFD, libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL]
+                .map(c_int::cast_unsigned),
+        )?,
+    );
+    rules.insert(libc::SYS_ioctl, one_of(1, REQUESTS)?);
+    if duty == Duty::Output {
+        return Ok(rules);
+    }
+
+    // Threads, not processes, and in the same namespaces.
+    let thread = libc::CLONE_THREAD | libc::CLONE_VM;
+    let namespaces = libc::CLONE_NEWNS
+        | libc::CLONE_NEWCGROUP
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUSER
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNET;
+    rules.insert(libc::SYS_clone, vec![bits(0, thread | namespaces, thread)?]);
+    let to_write = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+    rules.insert(libc::SYS_openat, vec![bits(2, to_write, libc::O_RDONLY)?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, vec![bits(1, to_write, libc::O_RDONLY)?]);
+    match duty {
+        Duty::Agent { command } => {
+            rules.insert(libc::SYS_bpf, one_of(0, MAP_COMMANDS)?);
+            if let Some(pid) = command {
+                rules.insert(libc::SYS_kill, vec![is(0, pid)?]);
+            }
+        }
+        Duty::Namespaces => {
+            rules.insert(libc::SYS_socket, vec![is(0, libc::AF_NETLINK.cast_unsigned())?]);
+        }
+        Duty::Output => {}
+    }
+    Ok(rules)
+}
+
+/// Argument `index` is `value`.
+fn is(index: u8, value: u32) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(index, Dword, SeccompCmpOp::Eq, value.into())?])
+}
+
+/// Of the bits in `mask` argument `index` has those in `value`, and no others.
+fn bits(index: u8, mask: c_int, value: c_int) -> Result<SeccompRule, BackendError> {
+    let masked = SeccompCmpOp::MaskedEq(mask.cast_unsigned().into());
+    SeccompRule::new(vec![SeccompCondition::new(index, Dword, masked, value.cast_unsigned().into())?])
+}
+
+fn one_of<const N: usize>(index: u8, values: [u32; N]) -> Result<Vec<SeccompRule>, BackendError> {
+    values.into_iter().map(|value| is(index, value)).collect()
+}

@@ -1,0 +1,117 @@
+//! How a connection ended.
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// This side closed first.
+    ClosedLocal,
+    /// The peer closed first.
+    ClosedRemote,
+    /// FIN crossed FIN.
+    ClosedBoth,
+    /// This side sent RST.
+    ResetLocal,
+    /// The peer sent RST.
+    ResetRemote,
+    /// Nobody listens at the destination, or it was rejected.
+    Refused,
+    /// No answer.
+    TimedOut,
+    /// The network said that the destination cannot be reached.
+    Unreachable,
+    /// connect() itself failed.
+    FailedLocal,
+    /// Destroyed from outside (`ss -K`, its namespace went).
+    Aborted,
+    /// The listener closed before anybody accepted the connection.
+    ListenerClosed,
+    /// The trace ended first.
+    OpenAtEnd,
+    /// The evidence does not tell.
+    Unknown,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::ClosedLocal,
+        Self::ClosedRemote,
+        Self::ClosedBoth,
+        Self::ResetLocal,
+        Self::ResetRemote,
+        Self::Refused,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::FailedLocal,
+        Self::Aborted,
+        Self::ListenerClosed,
+        Self::OpenAtEnd,
+        Self::Unknown,
+    ];
+
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClosedLocal => "closed_local",
+            Self::ClosedRemote => "closed_remote",
+            Self::ClosedBoth => "closed_both",
+            Self::ResetLocal => "reset_local",
+            Self::ResetRemote => "reset_remote",
+            Self::Refused => "refused",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::FailedLocal => "failed_local",
+            Self::Aborted => "aborted",
+            Self::ListenerClosed => "listener_closed",
+            Self::OpenAtEnd => "open_at_end",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The connection did not do what its owner wanted: what `--failed` selects.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::ResetRemote
+                | Self::Refused
+                | Self::TimedOut
+                | Self::Unreachable
+                | Self::FailedLocal
+                | Self::Aborted
+                | Self::ListenerClosed
+        )
+    }
+}
+
+/// The end of a connection. Times in µs, counts from the kernel; `None` is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// From the first event of the connection (`None` for one that is older than the trace).
+    pub duration_us: Option<u64>,
+    /// SYN to ESTABLISHED, successful handshakes of clients only.
+    pub connect_us: Option<u64>,
+    /// ESTABLISHED to accept().
+    pub accept_wait_us: Option<u64>,
+    /// Payload bytes that the peer acknowledged.
+    pub tx_bytes: Option<u64>,
+    /// Payload bytes received in order.
+    pub rx_bytes: Option<u64>,
+    /// Segments sent again.
+    pub retransmits: Option<u32>,
+    /// Packets of this connection that this host dropped.
+    pub drops: Option<u64>,
+    /// Smoothed round-trip time.
+    pub srtt_us: Option<u32>,
+    /// Least round-trip time.
+    pub min_rtt_us: Option<u32>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The error behind the verdict, positive.
+    pub errno: Option<i32>,
+    /// Older than the trace.
+    pub preexisting: bool,
+    /// A transition was missed or the socket could not be followed: times may be unknown.
+    pub incomplete: bool,
+}
