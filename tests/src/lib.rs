@@ -6,14 +6,14 @@
 //! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
 //! - [`retold`] holds it against the stream of another run.
 //! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
-//! - [`drops`] waits for dropped packets; [`segment`] makes some by hand, and [`frame`] any nonsense.
 //! - [`audit`] reads the account that a tracer keeps of itself.
+//! - [`drops`] waits for dropped packets; [`segment`] makes some by hand, and [`frame`] any nonsense.
 //! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`churn`] makes many connections and knows how many events that are.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
+//! - [`capability`] asks what threads may do, and starts programs that may do less.
 //! - [`apart`] gives a tracer mounts of its own, [`memory`] a limit; [`machine`] knows what may be done to
 //!   the whole machine.
-//! - [`capability`] asks what threads may do, and starts programs that may do less.
 //! - [`skip`] and [`feature`] say what a kernel may lack, [`reason`] which reasons for drops it has,
 //!   [`scale`] what a slow machine is spared.
 

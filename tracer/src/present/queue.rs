@@ -18,9 +18,9 @@ use std::{
 };
 
 use rustix::thread::CapabilitySet;
-use tokio::sync::Notify;
 
 use crate::privilege::{Duty, Sandbox};
+use tokio::sync::Notify;
 
 /// Bytes that may wait.
 const BOUND: usize = 64 << 20;
@@ -145,8 +145,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `to`, and does nothing else in `sandbox`. What was written to a reader
-    /// that stops is counted exactly if `to` does not block.
+    /// Starts the thread that writes to `to`, and does nothing else in `sandbox`. What was written to a reader that stops is counted exactly if
+    /// `to` does not block.
     ///
     /// # Errors
     /// If it cannot be started.
