@@ -226,6 +226,10 @@ fn command_lines_that_repeat_somebody() {
             vec!["run", "--user", evil, "--", "true"],
             vec!["run", "--", evil],
         ] {
+            // Those that trace take their time, and are not about the length.
+            if evil.len() > EVIL.len() && args.contains(&"1ms") {
+                continue;
+            }
             let mut words: Vec<OsString> = args.iter().map(OsString::from).collect();
             for invalid in [false, true] {
                 if invalid {

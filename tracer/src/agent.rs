@@ -316,6 +316,8 @@ impl<'p> Agent<'p> {
         self.give_up_privileges(command.as_ref().map(|command| command.pid));
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let mut look = interval(Duration::from_secs(1));
+        // After a stop (SIGSTOP, a frozen control group) one look makes up for all that were missed.
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refresh = self.limits.refresh.map(interval);
         if let Some(refresh) = &mut refresh {
             refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);

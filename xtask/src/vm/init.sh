@@ -31,8 +31,11 @@ done
 # In hundredths of a second.
 now() { read -r up _ </proc/uptime; now=${up%.*}${up#*.}; }
 
-# What the kernel itself complains of since the last time.
-complaints() { dmesg -c | grep -E 'WARNING: |BUG: |Oops|general protection|Call Trace|refcount_t|hung task'; }
+# What the kernel itself complains of since the last time. The limit of a control group is a test's own doing.
+complaints() {
+    dmesg -c | sed '/invoked oom-killer/,/Memory cgroup out of memory/{/Out of memory: /!d}' |
+        grep -E 'WARNING: |BUG: |Oops|general protection|Call Trace|refcount_t|hung task|Out of memory: '
+}
 
 . /environment
 dmesg -c >/run/boot
