@@ -12,6 +12,7 @@ pub mod iterators;
 pub mod load;
 pub mod object;
 pub mod offsets;
+pub mod probes;
 pub mod reasons;
 pub mod ring;
 pub mod selection;
