@@ -159,11 +159,17 @@ impl Agent {
     /// # Panics
     /// If the tracer ends, or does not say it.
     pub fn await_ready(&self) {
+        assert!(self.gets_ready(), "tracer gets ready; it said:\n{}", self.log());
+    }
+
+    /// Waits for the ready line, or for its end; whether it came.
+    #[must_use]
+    pub fn gets_ready(&self) -> bool {
         let ready = self.ears.wait(|said| {
             let ready = said.log.lines().any(|line| line.trim_end() == READY);
             (ready || said.ended == 2).then_some(ready)
         });
-        assert_eq!(ready, Some(true), "tracer gets ready; it said:\n{}", self.log());
+        ready == Some(true)
     }
 
     /// Its process id.

@@ -52,6 +52,8 @@ use crate::{
 /// How long the connections of a command that has ended may take to close, and what explains the last
 /// drops to be read.
 const LINGER: Duration = Duration::from_millis(500);
+/// Records that are told between two looks at the ring, while there is a backlog.
+const TOLD_AT_ONCE: usize = 2048;
 /// How often, and after which time, the audit is looked at once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
@@ -503,7 +505,7 @@ impl<'p> Agent<'p> {
         for gap in &after.gaps {
             warn!("{gap}");
         }
-        let Self { core, presenter, shown, root, lost, attached_ns, feed, .. } = self;
+        let Self { ring, core, presenter, shown, root, lost, attached_ns, feed, .. } = self;
         let mut sink = shown.sink(*presenter);
         // The later picture of a process counts, unless it has executed something meanwhile: then the
         // earlier one does, and the records tell the rest. It also tells of those that are gone.
@@ -523,10 +525,16 @@ impl<'p> Agent<'p> {
             opened_since: backlog.opened(),
         };
         core.apply(Input::Seed(seed), &mut sink);
-        backlog.for_each(|bytes| {
+        let mut place = 0;
+        while backlog.hand_out(&mut place, TOLD_AT_ONCE, |bytes| {
             release_before(bytes, feed.as_mut(), core, root, &mut sink, &mut lost.undecoded);
             take(bytes, core, root, &mut sink, lost);
-        });
+        }) {
+            // On a busy host it is long: the ring must not fill up while it is told.
+            if backlog.has_room() {
+                ring.drain(|bytes| backlog.push(bytes));
+            }
+        }
         core.apply(Input::Reconciled, &mut sink);
         give_back_memory();
     }

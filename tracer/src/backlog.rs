@@ -34,15 +34,27 @@ impl Backlog {
     }
 
     /// Calls `take` with every record, in order.
-    pub fn for_each(&self, mut take: impl FnMut(&[u8])) {
-        let mut rest = self.words.as_slice();
-        while let Some((length, after)) = rest.split_first() {
+    pub fn for_each(&self, take: impl FnMut(&[u8])) {
+        self.hand_out(&mut 0, usize::MAX, take);
+    }
+
+    /// Calls `take` with the records that follow `place`, which is 0 for the first one, `most` of them at the
+    /// most, and moves it on. Whether there were any.
+    pub fn hand_out(&self, place: &mut usize, most: usize, mut take: impl FnMut(&[u8])) -> bool {
+        let mut rest = self.words.get(*place..).unwrap_or_default();
+        let mut count = 0;
+        while count < most
+            && let Some((length, after)) = rest.split_first()
+        {
             let length = usize::try_from(*length).unwrap_or(0);
             let (record, next) = after.split_at(length.div_ceil(8).min(after.len()));
             // SAFETY: `record` is at least `length` bytes of initialised memory; any byte is a `u8`.
             take(unsafe { std::slice::from_raw_parts(record.as_ptr().cast::<u8>(), length.min(record.len() * 8)) });
             rest = next;
+            count += 1;
         }
+        *place = self.words.len() - rest.len();
+        count > 0
     }
 
     /// Processes that have executed something since the hooks were attached: what /proc says of them
@@ -140,5 +152,13 @@ mod tests {
             back.push(record.to_vec());
         });
         assert_eq!(back, records);
+        // Some now, one that came meanwhile, and the others.
+        let (mut place, mut lengths) = (0, Vec::new());
+        while backlog.hand_out(&mut place, 2, |record| lengths.push(record.len())) {
+            if lengths.len() == 2 {
+                backlog.push(b"12");
+            }
+        }
+        assert_eq!(lengths, [8, 0, 9, 1, 2]);
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use std::process::Command;
 use std::time::Instant;
 
-/// Long enough for a leak of 16 bytes a socket to show.
+/// Long enough for 32 bytes that are kept of each socket to show.
 const SOAK_MINUTES: u64 = 3;
 
 #[derive(clap::Args)]

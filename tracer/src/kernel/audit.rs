@@ -11,7 +11,7 @@ use tracer_common::audit::{Audited, PLACES, RingTaken, TERMS, Term, place};
 use super::{
     KernelError,
     backend::{Attach, Backend, Choice, Hook, chain},
-    cost,
+    cost, probes,
 };
 
 /// A tracepoint whose calls are counted by a program of its own.
@@ -334,7 +334,7 @@ impl Watched {
 /// How often the kernel has not run a program that it might have interrupted.
 fn skipped(ebpf: &Ebpf, program: &str) -> u64 {
     let fd = ebpf.program(program).and_then(|program| program.fd().ok());
-    fd.and_then(|fd| cost::of(program, fd)).map_or(0, |cost| cost.missed)
+    fd.and_then(|fd| cost::of(program, fd, &probes::Missed::new())).map_or(0, |cost| cost.missed)
 }
 
 fn nothing_counts(backend: Backend) -> String {

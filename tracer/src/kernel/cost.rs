@@ -2,13 +2,13 @@
 
 use std::{
     mem,
-    os::fd::{AsFd as _, AsRawFd as _},
+    os::fd::{AsFd as _, AsRawFd as _, RawFd},
 };
 
 use aya::programs::ProgramFd;
 use aya_obj::generated::bpf_prog_info;
 
-use super::backend::SECOND_SET_STATE;
+use super::{backend::SECOND_SET_STATE, probes};
 
 /// What one program has cost since it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,8 @@ pub struct ProgramCost {
     pub run_ns: Option<u64>,
     /// Runs; as above.
     pub runs: Option<u64>,
-    /// Runs that the kernel skipped because the program was already running on that CPU.
+    /// Runs that the kernel skipped because the program was already running on that CPU, and calls that its
+    /// probes did not see.
     pub missed: u64,
 }
 
@@ -44,27 +45,33 @@ struct InfoRequest {
     info: u64,
 }
 
-/// The cost of the program with this descriptor; `None` if the kernel does not tell.
-#[must_use]
-pub fn of(name: &str, program: &ProgramFd) -> Option<ProgramCost> {
+/// What the kernel tells of the program, map or link with this descriptor; `None` if nothing. What an older
+/// kernel does not know is zero. `T` is one of its `bpf_*_info`.
+pub(super) fn info<T: Copy>(fd: RawFd) -> Option<T> {
     // SAFETY: a structure of integers: zero is a value.
-    let mut info: bpf_prog_info = unsafe { mem::zeroed() };
+    let mut info: T = unsafe { mem::zeroed() };
     let mut request = InfoRequest {
-        fd: u32::try_from(program.as_fd().as_raw_fd()).ok()?,
-        length: u32::try_from(size_of::<bpf_prog_info>()).ok()?,
+        fd: u32::try_from(fd).ok()?,
+        length: u32::try_from(size_of::<T>()).ok()?,
         info: (&raw mut info) as u64,
     };
-    // SAFETY: the request names a live descriptor and a writable structure of the length it says.
+    // SAFETY: the request names a writable structure of the length it says; a descriptor that is none of
+    // BPF's is refused.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut request, size_of::<InfoRequest>()) };
-    if result != 0 {
-        return None;
-    }
+    (result == 0).then_some(info)
+}
+
+/// The cost of the program with this descriptor, of whose probes `probes` tells; `None` if the kernel does not
+/// tell.
+#[must_use]
+pub fn of(name: &str, program: &ProgramFd, probes: &probes::Missed) -> Option<ProgramCost> {
+    let info: bpf_prog_info = info(program.as_fd().as_raw_fd())?;
     let counted = info.run_cnt != 0;
     Some(ProgramCost {
         name: name.to_owned(),
         run_ns: counted.then_some(info.run_time_ns),
         runs: counted.then_some(info.run_cnt),
-        missed: info.recursion_misses,
+        missed: info.recursion_misses + probes.get(&info.id).copied().unwrap_or(0),
     })
 }

@@ -24,6 +24,7 @@ use super::{
     debug_log::{self, DebugLog},
     folds::Folds,
     object::{MapForms, object},
+    probes,
     ring::Ring,
     selection::Selection,
     stacks::{self, Stacks},
@@ -297,6 +298,7 @@ impl Kernel {
         if let Some(Err(error)) = audit.as_mut().map(|audit| audit.close(ebpf)) {
             warn!("{error}");
         }
+        let probes = probes::missed();
         let mut ended = Vec::new();
         for choice in &self.choices {
             let packets = self.audit.is_some()
@@ -313,7 +315,7 @@ impl Kernel {
             for spec in attached.filter(|_| packets).into_iter().flat_map(|link| link.programs) {
                 let program = self.ebpf.program(spec.program).and_then(|program| program.fd().ok()?.try_clone().ok());
                 detach(&mut self.ebpf, spec);
-                ended.extend(program.and_then(|program| cost::of(spec.program, &program)));
+                ended.extend(program.and_then(|program| cost::of(spec.program, &program, &probes)));
             }
         }
         ended
@@ -382,7 +384,8 @@ impl Kernel {
     /// What each attached program has cost so far.
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {
-        self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program.fd().ok()?)).collect()
+        let probes = probes::missed();
+        self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program.fd().ok()?, &probes)).collect()
     }
 }
 
