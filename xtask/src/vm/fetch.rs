@@ -78,7 +78,9 @@ impl Suite {
         let name = about.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
         let name = name.context("/etc/os-release names no suite")?.trim_matches('"');
         let security = format!("{name}-security");
-        Self::open(name, arch, &[(mirror("/debian")?, name), (mirror("/debian-security")?, &security)], cache)
+        let sources = [(mirror("/debian")?, name), (mirror("/debian-security")?, security.as_str())];
+        // Not the suite of a kernel, which is without the updates.
+        Self::open(&format!("{name}+security"), arch, &sources, cache)
     }
 
     fn open(name: &str, arch: Arch, sources: &[(String, &str)], cache: &Path) -> Result<Self> {
