@@ -4,7 +4,7 @@
 
 use super::arch::Arch;
 use super::fetch::Suite;
-use crate::command;
+use crate::{command, rustc};
 use anyhow::{Context as _, Result, bail};
 use std::env;
 use std::ffi::OsString;
@@ -117,6 +117,8 @@ impl Foreign {
             flags.push::<OsString>(part);
         }
         let mut cargo = Command::new(CARGO);
+        // What started us may be another toolchain's cargo.
+        rustc::clean(&mut cargo);
         cargo
             .env("RUSTC", RUSTC)
             .env("RUSTFLAGS", flags)
