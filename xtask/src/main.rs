@@ -16,6 +16,7 @@ mod packages;
 mod privilege;
 mod run;
 mod rustc;
+mod sanitize;
 mod setup;
 mod soak;
 mod spdx;
@@ -46,6 +47,8 @@ enum Task {
     Run(run::Args),
     /// Run every test: the crates' own as you, the live ones as root
     Test(test::Args),
+    /// Run the crates' own tests under AddressSanitizer
+    Sanitize(sanitize::Args),
     /// Run the live tests on Debian's kernels, each in a virtual machine
     Vm(vm::Args),
     /// Everything that must hold before a change goes in
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf(args) => build_ebpf::main(&args),
         Task::Run(args) => run::main(&args),
         Task::Test(args) => test::main(&args),
+        Task::Sanitize(args) => sanitize::main(&args),
         Task::Vm(args) => vm::main(&args),
         Task::Ci(args) => ci::main(&args),
         Task::Bench(args) => bench::main(&args),

@@ -12,7 +12,7 @@
 
 pub mod capabilities;
 pub mod missing;
-mod system_calls;
+pub mod system_calls;
 
 use std::{io, sync::Once};
 

@@ -3,6 +3,7 @@
 //! apt is asked with a state of its own (lists, caches, sources), so that the system's is not touched and
 //! nobody has to be root; mirror, proxy and keys are the system's.
 
+use super::arch::Arch;
 use super::version::Version;
 use crate::command;
 use anyhow::{Context as _, Result, bail};
@@ -22,9 +23,8 @@ pub const NEWEST: &str = "newest";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// How old apt's lists may be before they are fetched again.
 const LISTS_AGE: Duration = Duration::from_secs(24 * 3600);
-/// The small kernels: what a virtual machine needs, and nothing else.
+/// The small kernels, `linux-image-6.1.0-50-cloud-amd64`: what a virtual machine needs, and nothing else.
 const PREFIX: &str = "linux-image-";
-const SUFFIX: &str = "-cloud-amd64";
 
 /// Where kernels are kept between runs.
 ///
@@ -47,7 +47,8 @@ pub struct Available {
 
 /// One suite, as apt sees it.
 pub struct Suite {
-    name: &'static str,
+    name: String,
+    arch: Arch,
     state: PathBuf,
     options: Vec<OsString>,
 }
@@ -63,17 +64,38 @@ impl Suite {
     ///
     /// # Errors
     /// When the system's apt knows no Debian mirror, or the lists cannot be fetched and there are none yet.
-    pub fn of(kernel: &str, cache: &Path) -> Result<Self> {
+    pub fn of(kernel: &str, arch: Arch, cache: &Path) -> Result<Self> {
+        let name = suite_of(kernel);
+        Self::open(name, arch, &[(mirror("/debian")?, name)], cache)
+    }
+
+    /// This system's own suite, with its security updates, for another kind of machine.
+    ///
+    /// # Errors
+    /// As [`Suite::of`].
+    pub fn of_this_system(arch: Arch, cache: &Path) -> Result<Self> {
+        let about = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+        let name = about.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        let name = name.context("/etc/os-release names no suite")?.trim_matches('"');
+        let security = format!("{name}-security");
+        let sources = [(mirror("/debian")?, name), (mirror("/debian-security")?, security.as_str())];
+        // Not the suite of a kernel, which is without the updates.
+        Self::open(&format!("{name}+security"), arch, &sources, cache)
+    }
+
+    fn open(name: &str, arch: Arch, sources: &[(String, &str)], cache: &Path) -> Result<Self> {
         if !Path::new(KEYS).is_file() {
             bail!("Debian's keys are not here: {KEYS} (package debian-archive-keyring)");
         }
-        let name = suite_of(kernel);
-        let state = cache.join("apt").join(name);
+        let own = if arch == Arch::default() { name.to_owned() } else { format!("{name}-{}", arch.debian()) };
+        let state = cache.join("apt").join(own);
         for dir in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(state.join(dir)).with_context(|| state.display().to_string())?;
         }
-        let source = format!("deb [arch=amd64 signed-by={KEYS}] {} {name} main\n", mirror()?);
-        fs::write(state.join("sources.list"), source)?;
+        let source = |(mirror, suite): &(String, &str)| {
+            format!("deb [arch={} signed-by={KEYS}] {mirror} {suite} main\n", arch.debian())
+        };
+        fs::write(state.join("sources.list"), sources.iter().map(source).collect::<String>())?;
         fs::write(state.join("status"), "")?;
         let mut options = Vec::new();
         for (key, value) in [
@@ -85,6 +107,8 @@ impl Suite {
             ("Dir::Cache", state.join("cache")),
             // apt's own user may not write below a home folder; it would say so and go on as us.
             ("APT::Sandbox::User", "root".into()),
+            ("APT::Architecture", arch.debian().into()),
+            ("APT::Architectures", arch.debian().into()),
             ("Acquire::Languages", "none".into()),
             // A suite that is no longer updated keeps its last date.
             ("Acquire::Check-Valid-Until", "false".into()),
@@ -94,7 +118,7 @@ impl Suite {
             option.push(value);
             options.extend(["-o".into(), option]);
         }
-        let suite = Self { name, state, options };
+        let suite = Self { name: name.to_owned(), arch, state, options };
         suite.update()?;
         Ok(suite)
     }
@@ -127,9 +151,10 @@ impl Suite {
     /// # Errors
     /// When the suite has none, with what it has.
     pub fn newest(&self, kernel: &str) -> Result<Available> {
+        let suffix = self.suffix();
         let names = command::output(&mut self.apt("apt-cache", &["pkgnames", PREFIX]))?;
         let mut versions: Vec<&str> =
-            names.lines().filter_map(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)).collect();
+            names.lines().filter_map(|name| name.strip_prefix(PREFIX)?.strip_suffix(suffix.as_str())).collect();
         versions.sort_by_key(|version| Version::of(version));
         let wanted = (kernel != NEWEST).then(|| Version::of(kernel));
         let found = versions.iter().rev().find(|version| {
@@ -138,15 +163,20 @@ impl Suite {
         let Some(version) = found else {
             bail!("{} has no kernel {kernel}; it has {}", self.name, versions.join(", "));
         };
-        let image = format!("{PREFIX}{version}{SUFFIX}");
+        let image = format!("{PREFIX}{version}{suffix}");
         let mut packages = vec![image.clone()];
         packages.extend(self.parts(&image)?.into_iter().filter(|part| !part.starts_with('<')));
-        Ok(Available { release: format!("{version}{SUFFIX}"), packages })
+        Ok(Available { release: format!("{version}{suffix}"), packages })
+    }
+
+    fn suffix(&self) -> String {
+        format!("-cloud-{}", self.arch.debian())
     }
 
     /// Since 6.19 the image's package is empty and depends on others; some of these are no longer there.
     fn is_whole(&self, version: &str) -> bool {
-        self.parts(&format!("{PREFIX}{version}{SUFFIX}")).is_ok_and(|parts| !parts.iter().any(|p| p.starts_with('<')))
+        self.parts(&format!("{PREFIX}{version}{}", self.suffix()))
+            .is_ok_and(|parts| !parts.iter().any(|p| p.starts_with('<')))
     }
 
     /// The packages with the kernel's files that `image` depends on; `<…>` are those that cannot be had.
@@ -170,15 +200,26 @@ impl Suite {
         let words: Vec<&str> = ["-qq", "download"].into_iter().chain(packages.iter().map(String::as_str)).collect();
         command::quietly(self.apt("apt-get", &words).current_dir(folder))
     }
+
+    /// Downloads packages and all that they depend on; gives the folder where they are.
+    ///
+    /// # Errors
+    /// When apt cannot.
+    pub fn download_with_all(&self, packages: &[&str]) -> Result<PathBuf> {
+        let mut words = vec!["-qq", "--yes", "--no-install-recommends", "--download-only", "install"];
+        words.extend(packages);
+        command::quietly(&mut self.apt("apt-get", &words))?;
+        Ok(self.state.join("cache/archives"))
+    }
 }
 
-/// The Debian mirror that the system's apt uses.
-fn mirror() -> Result<String> {
+/// The Debian mirror that the system's apt uses, of which the name ends so.
+fn mirror(end: &str) -> Result<String> {
     let words = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
     let sites = command::output(Command::new("apt-get").args(words)).context("the kernels come by apt")?;
-    let main = |site: &&str| site.trim_end_matches('/').ends_with("/debian");
+    let main = |site: &&str| site.trim_end_matches('/').ends_with(end);
     let site = sites.lines().map(str::trim).find(main);
-    Ok(site.context("apt knows no Debian mirror (a site that ends in /debian)")?.to_owned())
+    Ok(site.with_context(|| format!("apt knows no Debian mirror (a site that ends in {end})"))?.to_owned())
 }
 
 #[cfg(test)]

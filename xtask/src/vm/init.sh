@@ -20,8 +20,9 @@ ln -s fd/1 /dev/stdout
 ln -s fd/2 /dev/stderr
 ifconfig lo up
 hostname guest
-stty -F /dev/ttyS1 raw -echo
-exec 3>/dev/ttyS1
+. /environment
+stty -F "/dev/$TOLD" raw -echo
+exec 3>"/dev/$TOLD"
 
 echo "@@begin $(cat /proc/version)" >&3
 for module in $(cat /modules); do
@@ -37,7 +38,6 @@ complaints() {
         grep -E 'WARNING: |BUG: |Oops|general protection|Call Trace|refcount_t|hung task|Out of memory: '
 }
 
-. /environment
 dmesg -c >/run/boot
 grep -E 'WARNING: |BUG: |Oops' /run/boot | sed 's/^/@@boot /' >&3
 /tracer/tracer doctor --json 2>/run/doctor.err | sed 's/^/@@doctor /' >&3

@@ -1,6 +1,7 @@
 //! What the machine has to work with: the tests, the tracer, and the tools of this machine that they call.
 
 use super::archive::Archive;
+use super::foreign::Foreign;
 use super::plan::{Plan, Programs};
 use super::unpack::Kernel;
 use crate::tree::Tree;
@@ -127,7 +128,7 @@ fn libraries_in(ldd: &str) -> impl Iterator<Item = PathBuf> {
 ///
 /// # Errors
 /// When a tool is missing or a file cannot be read or written.
-pub fn write_common(to: &Path, tree: &Tree, programs: &Programs) -> Result<()> {
+pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option<&Foreign>) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(File::create(to)?));
     // Not mounted over: the repository, and so a test's script, may lie there.
     archive.folder("tmp", 0o1777)?;
@@ -143,24 +144,15 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs) -> Result<()> {
     archive.file("etc/group", 0o644, GROUP.as_bytes())?;
     archive.file("etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\nhosts: files\n")?;
     archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
-    let busybox = command::find("busybox").context("busybox is not here (package busybox-static)")?;
-    archive.copy(&busybox, "busybox/busybox")?;
-    let mut done = BTreeSet::new();
-    // Its libraries, if it is not the static one.
-    add(&mut archive, &busybox, &mut done)?;
-    for (tool, package) in TOOLS {
-        let Some(program) = command::find(tool) else { bail!("{tool} is not here (package {package})") };
-        add(&mut archive, &program, &mut done)?;
+    match foreign {
+        None => add_own(&mut archive, tree)?,
+        Some(Foreign { root, .. }) => {
+            archive.copy(&root.join("usr/bin/busybox"), "busybox/busybox")?;
+            archive.copy_all(&root.join("usr"), "usr", &NO_PYTHON)?;
+        }
     }
-    add_python(&mut archive, &mut done)?;
     // The shell of the guest. Not busybox's: that one prefers its own ip, tc and so on over the PATH.
     archive.link("usr/bin/sh", "dash")?;
-    let unpacked = nginx::folder(tree).join("nginx");
-    let program = if unpacked.is_file() { Some(unpacked) } else { command::find("nginx") };
-    let program = program.context("nginx is not here (cargo xtask setup --for vm)")?;
-    archive.copy(&program, "usr/sbin/nginx")?;
-    done.insert(merged(&program));
-    add(&mut archive, &program, &mut done)?;
     archive.copy(&programs.tracer, "tracer/tracer")?;
     archive.copy(&programs.traffic, "tracer/traffic")?;
     for binary in &programs.tests {
@@ -171,6 +163,26 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs) -> Result<()> {
     archive.copy_all(&beside, &beside.to_string_lossy(), &[])?;
     archive.end()?;
     Ok(())
+}
+
+/// The tools of this machine.
+fn add_own<W: Write>(archive: &mut Archive<W>, tree: &Tree) -> Result<()> {
+    let busybox = command::find("busybox").context("busybox is not here (package busybox-static)")?;
+    archive.copy(&busybox, "busybox/busybox")?;
+    let mut done = BTreeSet::new();
+    // Its libraries, if it is not the static one.
+    add(archive, &busybox, &mut done)?;
+    for (tool, package) in TOOLS {
+        let Some(program) = command::find(tool) else { bail!("{tool} is not here (package {package})") };
+        add(archive, &program, &mut done)?;
+    }
+    add_python(archive, &mut done)?;
+    let unpacked = nginx::folder(tree).join("nginx");
+    let program = if unpacked.is_file() { Some(unpacked) } else { command::find("nginx") };
+    let program = program.context("nginx is not here (cargo xtask setup --for vm)")?;
+    archive.copy(&program, "usr/sbin/nginx")?;
+    done.insert(merged(&program));
+    add(archive, &program, &mut done)
 }
 
 /// Writes a kernel's modules.

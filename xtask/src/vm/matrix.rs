@@ -41,7 +41,7 @@ pub fn run(tree: &Tree) -> Result<()> {
     }
     // Everything takes an hour and more; `cargo xtask vm` does that.
     let args = Args { brief: true, ..Args::default() };
-    let ready = setup::ensure(tree, &[Purpose::Vm], true).and_then(|()| fetch(&args.kernels));
+    let ready = setup::ensure(tree, &[Purpose::Vm], true).and_then(|()| fetch(&args.kernels, args.arch));
     let kernels = match ready {
         Ok(kernels) => kernels,
         Err(error) if test::in_ci() => {

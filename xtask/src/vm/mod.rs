@@ -1,10 +1,12 @@
 //! `cargo xtask vm`: the live tests on Debian's kernels, each in a virtual machine.
 
+mod arch;
 mod archive;
 mod boot;
 #[path = "../../../tests/src/feature.rs"]
 mod feature;
 mod fetch;
+mod foreign;
 mod initramfs;
 mod known;
 pub mod matrix;
@@ -18,7 +20,9 @@ use crate::command;
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
+use arch::Arch;
 use boot::{Accelerator, Machine};
+use foreign::Foreign;
 use plan::{Plan, Programs, Test};
 use report::{Outcome, Report, Verdict};
 use std::collections::VecDeque;
@@ -49,6 +53,9 @@ pub struct Args {
     /// Only the tests of who connects and accepts, and how it ends
     #[arg(long)]
     brief: bool,
+    /// The kind of machine
+    #[arg(long, value_enum, default_value_t)]
+    arch: Arch,
     /// How the processor is provided
     #[arg(long, value_enum, default_value_t)]
     accelerator: Accelerator,
@@ -81,6 +88,7 @@ impl Default for Args {
         Self {
             kernels: KERNELS.map(str::to_owned).into(),
             brief: false,
+            arch: Arch::default(),
             accelerator: Accelerator::default(),
             jobs: processors(),
             append: String::new(),
@@ -109,20 +117,24 @@ struct Job<'a> {
 pub fn main(args: &Args) -> Result<()> {
     let tree = Tree::find()?;
     if env::consts::ARCH != "x86_64" {
-        bail!("the virtual machines are x86_64 only so far");
+        bail!("virtual machines run on x86_64 only so far");
     }
-    if args.write && !args.filters.is_empty() {
-        bail!("KERNELS.md is about all tests: --write goes without a filter");
+    if args.write && (!args.filters.is_empty() || args.arch != Arch::default()) {
+        bail!("KERNELS.md is about all tests on x86_64: --write goes without a filter and --arch");
     }
     setup::ensure(&tree, &[Purpose::Vm], false)?;
-    matrix(args, &tree, &fetch(&args.kernels)?)
+    matrix(args, &tree, &fetch(&args.kernels, args.arch)?)
 }
 
 /// Builds, boots, judges.
 fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
-    let programs = Programs::build(tree)?;
+    let foreign = match args.arch {
+        Arch::X86 => None,
+        Arch::Arm => Some(Foreign::get(args.arch, &fetch::cache()?)?),
+    };
+    let programs = Programs::build(tree, args.arch, foreign.as_ref())?;
     let tests = programs.list(&args.filters)?;
-    let reports = run(args, tree, &programs, kernels, &tests)?;
+    let reports = run(args, tree, &programs, foreign.as_ref(), kernels, &tests)?;
     let results: Vec<(&Kernel, &Report)> = kernels.iter().zip(&reports).collect();
     for (kernel, report) in &results {
         show(kernel, report, args.verbose);
@@ -138,16 +150,23 @@ fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
     Ok(())
 }
 
-fn fetch(names: &[String]) -> Result<Vec<Kernel>> {
+fn fetch(names: &[String], arch: Arch) -> Result<Vec<Kernel>> {
     let cache = fetch::cache()?;
-    names.iter().map(|name| Kernel::get(name, &cache).with_context(|| format!("kernel {name}"))).collect()
+    names.iter().map(|name| Kernel::get(name, arch, &cache).with_context(|| format!("kernel {name}"))).collect()
 }
 
-fn run(args: &Args, tree: &Tree, programs: &Programs, kernels: &[Kernel], tests: &[Test]) -> Result<Vec<Report>> {
+fn run(
+    args: &Args,
+    tree: &Tree,
+    programs: &Programs,
+    foreign: Option<&Foreign>,
+    kernels: &[Kernel],
+    tests: &[Test],
+) -> Result<Vec<Report>> {
     let folder = tree.target.join("xtask/vm").join(std::process::id().to_string());
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let common = folder.join("common.cpio");
-    initramfs::write_common(&common, tree, programs)?;
+    initramfs::write_common(&common, tree, programs, foreign)?;
     let mut modules = Vec::new();
     for kernel in kernels {
         let archive = folder.join(format!("{}.modules.cpio", kernel.release));
@@ -160,7 +179,8 @@ fn run(args: &Args, tree: &Tree, programs: &Programs, kernels: &[Kernel], tests:
     for (kernel, modules) in modules.iter().enumerate() {
         let tests: Vec<Test> = tests.iter().filter(|test| wanted(args, test)).cloned().collect();
         for (i, tests) in plan::deal(&tests, machines).into_iter().enumerate() {
-            let plan = Plan { tests, test_limit: args.test_limit, scale: args.scale, links: args.write && i == 0 };
+            let links = args.write && i == 0;
+            let plan = Plan { tests, test_limit: args.test_limit, scale: args.scale, links, arch: args.arch };
             jobs.push_back(Job { kernel, modules, plan, folder: folder.join(format!("{kernel}-{i}")) });
         }
     }
@@ -196,6 +216,7 @@ fn boot(args: &Args, kernel: &Kernel, common: &Path, job: &Job<'_>) -> Result<Re
     initramfs::write(&initramfs, common, job.modules, &job.plan)?;
     let count = u32::try_from(job.plan.tests.len()).unwrap_or(u32::MAX);
     let machine = Machine {
+        arch: args.arch,
         kernel,
         initramfs: &initramfs,
         folder: &job.folder,

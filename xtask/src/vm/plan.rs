@@ -1,5 +1,7 @@
 //! What is to run: the programs, built for a machine without libraries, and the tests in them.
 
+use super::arch::Arch;
+use super::foreign::Foreign;
 use crate::command;
 use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
@@ -9,8 +11,6 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// The target that is built and booted.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// The package with the live tests.
 const LIVE: &str = "tracer-tests";
 
@@ -35,6 +35,8 @@ pub struct Programs {
     pub traffic: PathBuf,
     /// The live tests.
     pub tests: Vec<Binary>,
+    /// What they are built for.
+    pub arch: Arch,
 }
 
 /// One test.
@@ -63,6 +65,8 @@ pub struct Plan {
     pub scale: u32,
     /// Whether every link of every chain is tried by itself before the tests.
     pub links: bool,
+    /// The kind of machine.
+    pub arch: Arch,
 }
 
 impl Plan {
@@ -77,9 +81,10 @@ impl Plan {
     pub fn environment(&self) -> String {
         let limit = self.test_limit;
         format!(
-            "TEST_LIMIT={limit}\nLINKS={}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true \
+            "TOLD={}\nTEST_LIMIT={limit}\nLINKS={}\nexport TRACER_BIN=/tracer/tracer TRACER_TRAFFIC=/tracer/traffic CI=true \
              TRACER_TEST_MACHINE=own\n\
              export TRACER_TEST_PATIENCE={} TRACER_TEST_SCALE={}\n",
+            self.arch.ports()[1],
             if self.links { "yes" } else { "" },
             PATIENCE.min(limit),
             self.scale
@@ -87,15 +92,23 @@ impl Plan {
     }
 }
 
-/// Runs cargo with the C library linked in; gives the messages about what it built.
-fn build(tree: &Tree, words: &[&str]) -> Result<Vec<Value>> {
+/// cargo, set up to link the C library in.
+fn cargo(tree: &Tree, foreign: Option<&Foreign>) -> Command {
+    if let Some(foreign) = foreign {
+        return foreign.cargo(&tree.target);
+    }
     let mut flags = env::var_os("RUSTFLAGS").unwrap_or_default();
     flags.push(OsString::from(" -C target-feature=+crt-static"));
     let mut cargo = command::cargo();
+    cargo.env("RUSTFLAGS", flags);
+    cargo
+}
+
+/// Runs cargo; gives the messages about what it built.
+fn build(tree: &Tree, mut cargo: Command, arch: Arch, words: &[&str]) -> Result<Vec<Value>> {
     cargo
         .args(words)
-        .args(["--locked", "--target", TARGET, "--message-format=json-render-diagnostics"])
-        .env("RUSTFLAGS", flags)
+        .args(["--locked", "--target", arch.target(), "--message-format=json-render-diagnostics"])
         .current_dir(&tree.root)
         .stdin(Stdio::null());
     let messages = command::output(&mut cargo)?;
@@ -108,11 +121,12 @@ impl Programs {
     ///
     /// # Errors
     /// When the build fails.
-    pub fn build(tree: &Tree) -> Result<Self> {
+    pub fn build(tree: &Tree, arch: Arch, foreign: Option<&Foreign>) -> Result<Self> {
+        let build = |words: &[&str]| build(tree, cargo(tree, foreign), arch, words);
         let executable = |message: &Value| message["executable"].as_str().map(PathBuf::from);
-        let built = build(tree, &["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
+        let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
         let tracer = built.iter().filter(|message| message["target"]["name"] == "tracer").find_map(executable);
-        let built = build(tree, &["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"])?;
+        let built = build(&["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"])?;
         let is = |message: &Value, kind: &str| message["target"]["kind"][0] == kind;
         let traffic = built.iter().filter(|m| is(m, "bin") && m["profile"]["test"] == false).find_map(executable);
         let tests = built.iter().filter(|message| is(message, "test")).filter_map(|message| {
@@ -124,6 +138,7 @@ impl Programs {
             tracer: tracer.context("cargo built no tracer")?,
             traffic: traffic.context("cargo built no traffic generator")?,
             tests,
+            arch,
         })
     }
 
@@ -135,7 +150,11 @@ impl Programs {
         let mut tests = Vec::new();
         for binary in &self.tests {
             // They are static: they run on this machine, too.
-            let said = command::output(Command::new(&binary.path).args(["--list", "--format", "terse"]))?;
+            let mut program = match self.arch {
+                Arch::X86 => Command::new(&binary.path),
+                Arch::Arm => Foreign::run(&binary.path),
+            };
+            let said = command::output(program.args(["--list", "--format", "terse"]))?;
             let names = said.lines().filter_map(|line| line.strip_suffix(": test"));
             tests.extend(names.map(|name| Test { binary: binary.name.clone(), name: name.to_owned() }));
         }

@@ -229,6 +229,7 @@ fn excused(reason: &str, release: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arch::Arch;
     use super::*;
 
     fn ended(told: &str, end: End) -> Ended {
@@ -237,7 +238,7 @@ mod tests {
 
     fn plan(names: &[&str]) -> Plan {
         let test = |name: &&str| Test { binary: "a".into(), name: (*name).to_owned() };
-        Plan { tests: names.iter().map(test).collect(), test_limit: 1, scale: 1, links: false }
+        Plan { tests: names.iter().map(test).collect(), test_limit: 1, scale: 1, links: false, arch: Arch::X86 }
     }
 
     const KERNEL: &str = "5.10.0-32-cloud-amd64";

@@ -1,5 +1,6 @@
 //! A kernel on this machine: taken out of its packages, kept for the next run.
 
+use super::arch::Arch;
 use super::fetch::{Available, Suite};
 use super::version::Version;
 use crate::command;
@@ -23,12 +24,12 @@ impl Kernel {
     ///
     /// # Errors
     /// When it cannot be had.
-    pub fn get(name: &str, cache: &Path) -> Result<Self> {
+    pub fn get(name: &str, arch: Arch, cache: &Path) -> Result<Self> {
         fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
         // apt and the renaming below are for one process at a time.
         let lock = File::create(cache.join("lock"))?;
         lock.lock().context("lock of the cache")?;
-        let suite = Suite::of(name, cache)?;
+        let suite = Suite::of(name, arch, cache)?;
         let available = suite.newest(name)?;
         let kernel =
             Self { name: name.into(), folder: cache.join(&available.release), release: available.release.clone() };
