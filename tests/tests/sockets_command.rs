@@ -46,6 +46,44 @@ fn without_root_it_says_what_it_cannot_see() {
 }
 
 #[test]
+fn in_a_pid_namespace_of_its_own_owners_are_those_of_that_namespace() {
+    // Holds a listener as process 1 there and asks.
+    const INSIDE: &str = "import socket, subprocess, sys\n\
+        held = socket.socket()\n\
+        held.bind(('127.0.0.1', 0))\n\
+        held.listen()\n\
+        ports = '%d,%s' % (held.getsockname()[1], sys.argv[2])\n\
+        words = [sys.argv[1], 'sockets', '--json', '-l', '--lport', ports] + sys.argv[3:]\n\
+        sys.exit(subprocess.run(words).returncode)\n";
+    let outside = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let ask = |args: &[&str]| {
+        Command::new("unshare")
+            .args(["--pid", "--fork", "--mount-proc", "python3", "-c", INSIDE])
+            .arg(tracer_program())
+            .arg(port.to_string())
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    for via in ["auto", "netlink", "proc"] {
+        let out = ask(&["--via", via]);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{via}: {said}");
+        let rows = rows(&out);
+        assert_eq!(rows.len(), 2, "{via}: {rows:?}");
+        let owner = |own: bool| rows.iter().find(|row| (row["lport"] == port) != own).map(|row| &row["owner"]["pid"]);
+        assert_eq!(owner(true), Some(&Value::from(1)), "{via}: {rows:?}");
+        assert_eq!(owner(false), Some(&Value::Null), "{via}: {rows:?}");
+        assert!(said.contains("owners of 1 socket are hidden: no process that is visible here holds them"), "{said}");
+    }
+    let refused = ask(&["--via", "bpf"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("no BPF iterators: a pid namespace of our own"), "{said}");
+}
+
+#[test]
 fn what_comes_and_goes_is_told() {
     let ns = Netns::new();
     let netns = ns.inode().to_string();

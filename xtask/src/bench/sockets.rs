@@ -15,13 +15,13 @@ use crate::{command, run};
 #[derive(clap::Args)]
 pub struct Args {
     /// How many sockets, one measurement each
-    #[arg(long, value_delimiter = ',', default_values_t = [2_000, 20_000, 100_000])]
+    #[arg(long, value_delimiter = ',', default_values_t = [2_000, 20_000, 200_000])]
     sockets: Vec<usize>,
     /// Processes that hold them
     #[arg(long, default_value_t = 50)]
     processes: usize,
     /// Runs of each tool, in turn
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 11)]
     rounds: usize,
 }
 
