@@ -118,11 +118,11 @@ fn numbers_that_come_back_again_and_again() {
     }
     let ns = Netns::new();
     let agent = Agent::live(&[]);
-    let limit = PidMax::set(1024);
-    let made = swarm(&ns, 3000, 1);
+    let limit = PidMax::set(700);
+    let made = swarm(&ns, 1800, 1);
     drop(limit);
     let numbers: BTreeSet<u64> = made.iter().map(|one| one.pid).collect();
-    assert!(numbers.len() < 1024 && made.len() == 3000, "{} numbers of {} processes", numbers.len(), made.len());
+    assert!(numbers.len() < 700 && made.len() == 1800, "{} numbers of {} processes", numbers.len(), made.len());
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
     assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
@@ -150,11 +150,12 @@ fn killed_at_any_moment_it_leaves_nothing() {
         objects_of(agent.pid()).len()
     };
     println!("{whole} objects");
-    for round in 0..20 {
+    let rounds = scale::load(20, 8);
+    for round in 0..rounds {
         let mut command = Command::new(tracer_program());
         command.args(["live", "--json"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut tracer = Killed(command.spawn().expect("tracer starts"));
-        let wanted = whole * round / 16;
+        let wanted = whole * round * 5 / (rounds * 4);
         let come = until(|| Ok(objects_of(tracer.0.id()).len() >= wanted.min(whole)));
         assert_eq!(come, Ok(()), "it has {wanted} objects of {whole}");
         if wanted > whole {
