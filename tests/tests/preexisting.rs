@@ -9,9 +9,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::busy::Busy;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair, traffic_program};
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
+use tracer_tests::skip::skip;
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
 use tracer_tests::traffic::{churn, sys};
@@ -133,6 +135,19 @@ fn over_before() {
     let _ = listener.close();
     let trace = Trace::start();
     trace.expect(&[&ns], &[]);
+}
+
+/// A listener that only a thread with a file table of its own holds.
+#[test]
+fn what_one_thread_holds_has_its_owner() {
+    let busy = Busy::start();
+    if busy.apart == 0 {
+        return skip("kernel: unshare(CLONE_FILES) is refused");
+    }
+    let said = Trace::start().told(&[]);
+    let netns = busy.ns.inode();
+    let open = said.of_netns(netns).find(|e| e["event"] == "open" && e["lport"] == busy.apart).expect("it is told");
+    assert_eq!(open["owner"]["pid"], busy.holder.id(), "{open}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
         details: args.output.json || args.output.wide || args.sort.needs_details(),
         via: args.output.via,
         facts: needs_facts,
-        order: args.sort,
+        order: Some(args.sort),
     };
     let root = ProcRoot::default();
     let mut show = Show::new(args, &filter);

@@ -75,7 +75,7 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
         }
         picture.add_others(others.join()?);
         // The holders take longer, mostly.
-        picture.order = order::by_table(&picture, ask.order);
+        picture.order = ask.order.map_or_else(Vec::new, |key| order::by_table(&picture, key));
         holders.join()
     })
     .map_err(|_| "a thread that reads /proc ended in a panic; please report it".to_owned())?;
@@ -85,9 +85,11 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     picture.denied = scan.report.denied;
     picture.gaps.extend(scan.report.errors.iter().map(|error| sentence(error)));
     picture.owners = Owners::new(root, scan, &picture.rows, ask.facts);
-    let mut places = mem::take(&mut picture.order);
-    order::by_owner(&picture, &mut places, ask.order);
-    picture.order = places;
+    if let Some(key) = ask.order {
+        let mut places = mem::take(&mut picture.order);
+        order::by_owner(&picture, &mut places, key);
+        picture.order = places;
+    }
     Ok(picture)
 }
 

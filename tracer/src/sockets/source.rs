@@ -28,6 +28,6 @@ pub struct Ask {
     pub via: Via,
     /// With all that is known of the owners, not only their names.
     pub facts: bool,
-    /// In which order.
-    pub order: order::Key,
+    /// In which order; `None`: in none.
+    pub order: Option<order::Key>,
 }
