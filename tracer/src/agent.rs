@@ -222,7 +222,7 @@ impl Earlier {
         let thread = std::thread::Builder::new()
             .name("earlier".to_owned())
             .spawn(move || {
-                sandbox.confine(Duty::Namespaces, capabilities::ENTER);
+                sandbox.confine(Duty::Beginning, capabilities::BEGIN);
                 snapshot::take(&root, seeding == Seeding::Everything)
             })
             .context("cannot start a thread")?;
@@ -451,7 +451,7 @@ impl<'p> Agent<'p> {
         std::thread::Builder::new()
             .name("snapshot".to_owned())
             .spawn(move || {
-                earlier.sandbox.confine(Duty::Namespaces, capabilities::ENTER);
+                earlier.sandbox.confine(Duty::Beginning, capabilities::BEGIN);
                 let after = snapshot::take(&root, earlier.seeding == Seeding::Everything);
                 let before = earlier.thread.join().unwrap_or_default();
                 // The receiver is gone if the trace ended first.

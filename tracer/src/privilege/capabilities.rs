@@ -16,7 +16,9 @@ use crate::kernel::load::Kernel;
 pub const LOOK: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 /// And to enter the namespaces.
 pub const ENTER: CapabilitySet = LOOK.union(CapabilitySet::SYS_ADMIN);
-/// And to read the rules there.
+/// And to load iterators.
+pub const BEGIN: CapabilitySet = ENTER.union(CapabilitySet::BPF).union(CapabilitySet::PERFMON);
+/// To enter the namespaces and to read the rules there.
 pub const ENTER_AND_READ: CapabilitySet = ENTER.union(CapabilitySet::NET_ADMIN);
 
 /// What the agent keeps of what it has: to look into processes, to read the maps of `kernel`, and to pass signals

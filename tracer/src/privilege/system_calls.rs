@@ -21,6 +21,8 @@ pub enum Duty {
         /// Its process.
         command: Option<u32>,
     },
+    /// Reads what there is when the trace begins: as [`Duty::Namespaces`], and with BPF iterators.
+    Beginning,
     /// Reads /proc, and the tables of namespaces that it enters.
     Namespaces,
     /// Writes what is told to a file that is open.
@@ -82,6 +84,8 @@ const READING: &[c_long] = &[
     libc::SYS_fstat,
     libc::SYS_fstatfs,
     libc::SYS_getdents64,
+    // Whether a thread has a table of descriptors of its own.
+    libc::SYS_kcmp,
     libc::SYS_newfstatat,
     libc::SYS_pread64,
     libc::SYS_read,
@@ -201,6 +205,10 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
             allow(LOOP);
             allow(older::LOOP);
         }
+        Duty::Beginning => {
+            allow(ENTERING);
+            allow(&[libc::SYS_bpf]);
+        }
         Duty::Namespaces => allow(ENTERING),
         Duty::Output => {}
     }
@@ -249,7 +257,7 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
                 rules.insert(libc::SYS_kill, vec![is(0, pid)?]);
             }
         }
-        Duty::Namespaces => {
+        Duty::Beginning | Duty::Namespaces => {
             rules.insert(libc::SYS_socket, vec![is(0, libc::AF_NETLINK.cast_unsigned())?]);
         }
         Duty::Output => {}

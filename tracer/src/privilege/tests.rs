@@ -23,7 +23,7 @@ fn refused<T>(result: io::Result<T>) -> bool {
     result.is_err_and(|error| error.raw_os_error() == Some(libc::ENOSYS))
 }
 
-const DUTIES: [Duty; 3] = [Duty::Agent { command: None }, Duty::Namespaces, Duty::Output];
+const DUTIES: [Duty; 4] = [Duty::Agent { command: None }, Duty::Beginning, Duty::Namespaces, Duty::Output];
 
 #[test]
 fn what_no_duty_needs_is_refused_and_kills_nobody() {
