@@ -118,9 +118,12 @@ impl Agent<'_> {
             release_before(bytes, feed.as_mut(), core, root, &mut sink, &mut lost.undecoded);
             take(bytes, core, root, &mut sink, lost);
         }) {
-            // On a busy host it is long: the ring must not fill up while it is told.
+            // On a busy host it is long: the rings must not fill up while it is told.
             if backlog.has_room() {
                 ring.drain(|bytes| backlog.push(bytes));
+            }
+            if let Some(feed) = feed.as_mut().filter(|feed| feed.has_room()) {
+                feed.drain(&mut lost.undecoded);
             }
         }
         core.apply(Input::Reconciled, &mut sink);
