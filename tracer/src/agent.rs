@@ -22,7 +22,7 @@ mod tables;
 use self::{
     acceptors::Acceptors,
     namespaces::Namespaces,
-    records::{Nowhere, release_before, take},
+    records::{Nowhere, tell},
     tables::Reading,
 };
 pub use self::{
@@ -300,8 +300,7 @@ impl<'p> Agent<'p> {
                 Some(backlog) => backlog.push(bytes),
                 None => {
                     let sink = &mut shown.sink(*presenter);
-                    release_before(bytes, feed.as_mut(), core, root, sink, &mut lost.undecoded);
-                    take(bytes, core, root, sink, lost);
+                    tell(bytes, feed.as_mut(), core, root, sink, lost);
                 }
             });
             rest = Ring::is_full_batch(count);

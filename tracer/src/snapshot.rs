@@ -88,18 +88,11 @@ fn every_socket(root: &ProcRoot, snapshot: &mut Snapshot) {
         Ok(picture) => picture,
         Err(why) => return snapshot.gaps.push(why),
     };
-    if picture.malformed.count > 0 {
-        snapshot.gaps.push(format!("{} lines of /proc/net tables could not be understood", picture.malformed.count));
-    }
+    snapshot.gaps.extend(gap_of_lines(picture.malformed.count));
     snapshot.sockets = picture.rows.iter().filter_map(|row| seed(row, &picture.owners)).collect();
     let is_orphan = |socket: &&SeedSocket| socket.inode != 0 && socket.holders.is_empty();
     let orphans = snapshot.sockets.iter().filter(is_orphan).count();
-    if picture.denied > 0 && orphans > 0 {
-        snapshot.gaps.push(format!(
-            "{} processes may not be looked into: the owners of {orphans} connections stay unknown",
-            picture.denied
-        ));
-    }
+    snapshot.gaps.extend(gap_of_orphans(picture.denied, orphans));
     snapshot.gaps.extend(picture.gaps);
 }
 
@@ -160,22 +153,25 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple) -> 
     let wanted: HashSet<u64> = rows.iter().map(|row| row.2).filter(|inode| *inode != 0).collect();
     let (holders, report) = fd::SocketHolders::scan(root, Some(&wanted));
     let orphans = rows.iter().filter(|row| row.2 != 0 && holders.holders(row.2).is_empty()).count();
-    if report.denied > 0 && orphans > 0 {
-        snapshot.gaps.push(format!(
-            "{} processes may not be looked into: the owners of {orphans} connections stay unknown",
-            report.denied
-        ));
-    }
+    snapshot.gaps.extend(gap_of_orphans(report.denied, orphans));
     snapshot.sockets = rows
         .into_iter()
         .map(|(tuple, state, inode)| SeedSocket { tuple, state, inode, holders: holders.holders(inode).to_vec() })
         .collect();
 }
 
+fn gap_of_lines(malformed: u64) -> Option<String> {
+    (malformed > 0).then(|| format!("{malformed} lines of /proc/net tables could not be understood"))
+}
+
+/// `denied`: processes that may not be looked into.
+fn gap_of_orphans(denied: u32, orphans: usize) -> Option<String> {
+    (denied > 0 && orphans > 0)
+        .then(|| format!("{denied} processes may not be looked into: the owners of {orphans} connections stay unknown"))
+}
+
 fn gaps_of(report: &tables::Report, gaps: &mut Vec<String>) {
-    if report.malformed.count > 0 {
-        gaps.push(format!("{} lines of /proc/net tables could not be understood", report.malformed.count));
-    }
+    gaps.extend(gap_of_lines(report.malformed.count));
     for unreadable in &report.unreadable {
         gaps.push(format!("network namespace {} cannot be read: {}", unreadable.inode, unreadable.why));
     }

@@ -6,10 +6,7 @@ use anyhow::Context as _;
 use log::warn;
 use tokio::sync::oneshot;
 
-use super::{
-    Agent,
-    records::{release_before, take},
-};
+use super::{Agent, records::tell};
 use crate::{
     core::{Input, Seed},
     kernel::ring::Ring,
@@ -20,6 +17,7 @@ use crate::{
 
 /// Records that are told between two looks at the ring, while there is a backlog.
 const TOLD_AT_ONCE: usize = 2048;
+
 /// Whether the snapshot includes the sockets that exist already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seeding {
@@ -115,8 +113,7 @@ impl Agent<'_> {
         core.apply(Input::Seed(seed), &mut sink);
         let mut place = 0;
         while backlog.hand_out(&mut place, TOLD_AT_ONCE, |bytes| {
-            release_before(bytes, feed.as_mut(), core, root, &mut sink, &mut lost.undecoded);
-            take(bytes, core, root, &mut sink, lost);
+            tell(bytes, feed.as_mut(), core, root, &mut sink, lost);
         }) {
             // On a busy host it is long: the rings must not fill up while it is told.
             if backlog.has_room() {

@@ -7,10 +7,7 @@ use log::warn;
 use tokio::time::{Instant, sleep_until};
 use tracer_common::counter::Counter;
 
-use super::{
-    Agent, Outcome, Stop,
-    records::{release_before, take},
-};
+use super::{Agent, Outcome, Stop, records::tell};
 use crate::{
     clock,
     core::Input,
@@ -72,8 +69,7 @@ impl Agent<'_> {
         for _ in 0..64 {
             let count = ring.drain(|bytes| {
                 let sink = &mut shown.sink(*presenter);
-                release_before(bytes, feed.as_mut(), core, root, sink, &mut lost.undecoded);
-                take(bytes, core, root, sink, lost);
+                tell(bytes, feed.as_mut(), core, root, sink, lost);
             });
             if !Ring::is_full_batch(count) {
                 break;

@@ -17,9 +17,22 @@ use crate::{
     stream::{Event, Sink},
 };
 
+/// One record from the ring, after the packets of the time before it.
+pub fn tell(
+    bytes: &[u8],
+    feed: Option<&mut PacketFeed>,
+    core: &mut Core<Filter>,
+    root: &ProcRoot,
+    sink: &mut dyn Sink,
+    lost: &mut Lost,
+) {
+    release_before(bytes, feed, core, root, sink, &mut lost.undecoded);
+    take(bytes, core, root, sink, lost);
+}
+
 /// Packets that were told of before the record in `bytes`. Of a connection that closes all are there
 /// by then, in their own ring.
-pub fn release_before(
+fn release_before(
     bytes: &[u8],
     feed: Option<&mut PacketFeed>,
     core: &mut Core<Filter>,
@@ -48,7 +61,7 @@ pub fn release_before(
 }
 
 /// One record from the ring into the core, after what /proc can add.
-pub fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn Sink, lost: &mut Lost) {
+fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn Sink, lost: &mut Lost) {
     let record = match decode(bytes) {
         Ok(record) => record,
         Err(error) => {
