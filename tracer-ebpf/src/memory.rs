@@ -10,18 +10,24 @@ use tracer_common::settings::ABSENT;
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     // SAFETY: `T` is an integer or an array of integers wherever this is used: zero is a value.
     let mut value: T = unsafe { core::mem::zeroed() };
-    if offset == ABSENT || base == 0 {
-        return value;
+    if offset != ABSENT && base != 0 {
+        read_into(&mut value, base, offset);
     }
-    // SAFETY: the helper checks the address and writes `size_of::<T>()` bytes, zeros on a fault.
+    value
+}
+
+/// Reads the `T` at `base + offset` to a place of the caller's; zero where the address is bad.
+#[inline(always)]
+pub fn read_into<T: Copy>(place: &mut T, base: u64, offset: u32) {
+    // SAFETY: the helper checks the address and writes `size_of::<T>()` bytes, zeros on a fault; `T` is
+    // an integer or an array of integers wherever this is used: zero is a value.
     unsafe {
         bpf_probe_read_kernel(
-            (&raw mut value).cast(),
+            (&raw mut *place).cast(),
             size_of::<T>() as u32,
             (base + u64::from(offset)) as *const core::ffi::c_void,
         );
     }
-    value
 }
 
 /// The first `WORDS * 8` bytes of a structure, read at once: a call of the helper for each field was

@@ -118,7 +118,9 @@ impl<'a> Show<'a> {
     fn once(&mut self, mut picture: Picture) -> io::Result<()> {
         let shown = self.chosen(&mut picture);
 
-        let picture = &picture;
+        // The end of the process frees it faster than we could.
+        let picture = mem::ManuallyDrop::new(picture);
+        let picture: &Picture = &picture;
         if self.args.tree {
             write_tree(&mut self.out, picture, &shown, &TextRows::new(self.format.text));
         } else {

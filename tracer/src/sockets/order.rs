@@ -56,29 +56,34 @@ impl Key {
 pub fn by_table(picture: &Picture, key: Key) -> Vec<u32> {
     let ranks = Ranks::of(picture);
     // What decides nearly always is put into one number first: comparing rows is most of the time.
-    let mut keyed: Vec<(u128, u32)> =
+    let mut keyed: Vec<Keyed> =
         (0_u32..).zip(&picture.rows).map(|(at, row)| (packed(ranks.rank(row), row, key), at)).collect();
-    let compare = |(one, a): &(u128, u32), (two, b): &(u128, u32)| {
-        one.cmp(two).then_with(|| match (row(picture, *a), row(picture, *b)) {
-            (Some(one), Some(two)) => {
-                by_key(one, two, key).then_with(|| natural(one).cmp(&natural(two))).then(a.cmp(b))
-            }
-            _ => a.cmp(b),
-        })
+    sort(&mut keyed, Ord::cmp);
+    let compare = |(_, a): &Keyed, (_, b): &Keyed| match (row(picture, *a), row(picture, *b)) {
+        (Some(one), Some(two)) => by_key(one, two, key).then_with(|| natural(one).cmp(&natural(two))).then(a.cmp(b)),
+        _ => a.cmp(b),
     };
-    if keyed.len() < MANY {
-        keyed.sort_unstable_by(compare);
-    } else {
-        let middle = keyed.len() / 2;
-        let (left, right) = keyed.split_at_mut(middle);
-        thread::scope(|scope| {
-            scope.spawn(|| left.sort_unstable_by(compare));
-            right.sort_unstable_by(compare);
-        });
-        // This one finds the two runs and merges them.
-        keyed.sort_by(compare);
+    for same in keyed.chunk_by_mut(|(one, _), (other, _)| one == other).filter(|same| same.len() > 1) {
+        sort(same, compare);
     }
     keyed.into_iter().map(|(_, at)| at).collect()
+}
+
+/// What decides nearly always, and the place of a row.
+type Keyed = (u128, u32);
+
+fn sort(keyed: &mut [Keyed], compare: impl Fn(&Keyed, &Keyed) -> Ordering + Copy + Send + Sync) {
+    if keyed.len() < MANY {
+        keyed.sort_unstable_by(compare);
+        return;
+    }
+    let (left, right) = keyed.split_at_mut(keyed.len() / 2);
+    thread::scope(|scope| {
+        scope.spawn(|| left.sort_unstable_by(compare));
+        right.sort_unstable_by(compare);
+    });
+    // This one finds the two runs and merges them.
+    keyed.sort_by(compare);
 }
 
 /// Puts `places`, which are in the order of [`by_table`], in that of `key` if it is one of owners.

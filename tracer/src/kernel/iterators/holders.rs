@@ -14,6 +14,9 @@ use super::program::{Constants, Program};
 use super::{Pair, call, read};
 use crate::kernel::btf::Btf;
 
+/// Pairs that there is room for at once: what is not written to costs nothing.
+const ROOM: usize = 64 * 1024;
+
 /// The iterators over holders.
 #[derive(Debug)]
 pub(super) struct Holders {
@@ -117,7 +120,7 @@ struct Words {
 
 impl Default for Words {
     fn default() -> Self {
-        Self { pairs: Vec::new(), begins: false, pid: 0, certain: true }
+        Self { pairs: Vec::with_capacity(ROOM), begins: false, pid: 0, certain: true }
     }
 }
 

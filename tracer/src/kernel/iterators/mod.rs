@@ -27,8 +27,10 @@ use program::Constants;
 
 /// What the offsets of the iterators over holders and their own types are found by. They stand in the
 /// first half of a kernel's types.
-const HOLDERS: (&[&str], &[&str]) =
-    (&["file", "inode", "task_struct", "files_struct", "fdtable"], &["bpf_iter_task", "bpf_iter_task_file"]);
+const HOLDERS: (&[&str], &[&str]) = (
+    &["file", "inode", "socket_alloc", "task_struct", "files_struct", "fdtable"],
+    &["bpf_iter_task", "bpf_iter_task_file"],
+);
 /// What the offsets of the iterators and their own types are found by.
 const WANTED: &[&str] = &[
     "sock_common",
@@ -121,6 +123,8 @@ fn types(which: Which) -> Result<(Btf, Offsets), String> {
     let has_holders = |offsets: &Offsets| {
         [
             offsets.file_inode,
+            offsets.file_private_data,
+            offsets.socket_inode,
             offsets.inode_ino,
             offsets.inode_mode,
             offsets.task_tgid,

@@ -18,6 +18,10 @@ const ALONE: usize = 4;
 /// receives them helps.
 const WAITING: usize = 32;
 
+/// Rows that there is room for at once. Memory that is not written to costs nothing, but to move it
+/// to where there is more stops every processor of this process.
+const ROOM: usize = 64 * 1024;
+
 /// What became of a dump.
 #[derive(Debug, Default)]
 pub(super) struct Read {
@@ -63,7 +67,7 @@ pub(super) fn read<T>(
                 let (to, from) = mpsc::channel::<Datagram>();
                 let (back, spare) = mpsc::channel();
                 let reader = thread::Builder::new().name("rows".into()).spawn_scoped(scope, move || {
-                    let mut read = Read::default();
+                    let mut read = Read { rows: Vec::with_capacity(ROOM), malformed: 0 };
                     for datagram in from {
                         read.take(&datagram, parse);
                         // Nobody wants it any more: that was the last one.
