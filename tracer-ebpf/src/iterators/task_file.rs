@@ -5,7 +5,7 @@ use aya_ebpf::helpers::generated::bpf_sock_from_file;
 use tracer_common::{iterator::HolderRecord, settings::ABSENT};
 
 use super::{Meta, Record, load};
-use crate::{offset, store};
+use crate::{memory, offset, store};
 
 /// `S_IFMT` and `S_IFSOCK`
 pub(super) const FORMAT: u16 = 0o170_000;
@@ -28,14 +28,18 @@ pub unsafe extern "C" fn iter_task_file(ctx: *const Context) -> i32 {
     tell(ctx, |file| unsafe { !bpf_sock_from_file(file.cast_mut().cast()).is_null() })
 }
 
-/// Before 5.11 (4f19cab76136) there is no such helper: the inode's mode tells.
+/// Before 5.11 (4f19cab76136) there is no such helper: the inode's mode tells, where the inode is the
+/// one beside the socket that the file has. A path to a socket that was opened with `O_PATH` has one of a
+/// file system.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file_mode")]
 pub unsafe extern "C" fn iter_task_file_mode(ctx: *const Context) -> i32 {
     tell(ctx, |file| {
-        // SAFETY: the file is not null; the offsets are from this kernel's BTF.
-        let mode: u16 = unsafe { load(load(file, offset!(file_inode)), offset!(inode_mode)) };
-        mode & FORMAT == SOCKET
+        let file = file as u64;
+        let socket: u64 = memory::read(file, offset!(file_private_data));
+        let inode: u64 = memory::read(file, offset!(file_inode));
+        let mode: u16 = memory::read(inode, offset!(inode_mode));
+        mode & FORMAT == SOCKET && socket + u64::from(offset!(socket_inode)) == inode + u64::from(offset!(inode_ino))
     })
 }
 

@@ -139,7 +139,15 @@ impl Words {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::fs;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::net::UnixListener;
+
+    use super::super::{Iterators, Which, types};
     use super::*;
 
     fn taken(words: &[u32]) -> Option<Vec<Pair>> {
@@ -157,5 +165,35 @@ mod tests {
     #[test]
     fn what_is_not_certain_is_not_taken() {
         assert_eq!(taken(&[0, 7, 100, 0, 0, 0, 8, 101]), None);
+    }
+
+    /// A path to a socket has an inode of its file system, and is no socket.
+    #[test]
+    fn a_path_to_a_socket_is_none() {
+        let loaded = match Iterators::load(Which::Holders) {
+            Err(why) => return eprintln!("not here: {why}"),
+            Ok(loaded) => loaded,
+        };
+        let folder = std::env::temp_dir().join(format!("tracer-path-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("socket");
+        let held = UnixListener::bind(&path).unwrap();
+        let flags = rustix::fs::OFlags::PATH;
+        let opened = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = |fd: i32| fs::metadata(format!("/proc/self/fd/{fd}")).unwrap().ino();
+        let [path, bound, tcp] = [opened.as_raw_fd(), held.as_raw_fd(), other.as_raw_fd()].map(inode);
+        let (btf, offsets) = types(Which::Holders).unwrap();
+        let constants = Constants::new(&offsets).unwrap();
+        let mut ways = vec![loaded.holders().unwrap().0];
+        for section in ["iter/task_file", "iter/task_file_mode"] {
+            let link = link(section, btf.function("bpf_iter_task_file"), &constants).unwrap();
+            ways.push(files(&link).unwrap());
+        }
+        for pairs in ways {
+            let own = |number| pairs.contains(&(number, std::process::id()));
+            assert_eq!([own(path), own(bound), own(tcp)], [false, true, true]);
+        }
+        fs::remove_dir_all(&folder).unwrap();
     }
 }
