@@ -12,21 +12,21 @@ use tracer_common::{
     counter::{COUNTERS, Counter},
     drops::{FOLDS, STACKS},
     record::SocketState,
-    settings::{ABSENT, CALLS, Offsets, Settings, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_STACKS},
+    settings::{ABSENT, CALLS, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_STACKS},
 };
 
 use super::{
     KernelError,
     attach::{NO_BTF, attach_link, detach, load_in_advance},
     audit::{Accounts, Audit, Received},
-    backend::{Backend, Choice, Hook, Link, blind, chain, choose, needs_io_uring, needs_resets_for_nobody},
+    backend::{Backend, Choice, Hook, Link, blind, chain, choose, needs_io_uring},
     cost::{self, ProgramCost},
     debug_log::{self, DebugLog},
     folds::Folds,
     object::{MapForms, object},
+    plan::Plan,
     probes,
     ring::Ring,
-    selection::Selection,
     stacks::{self, Stacks},
     types::KernelTypes,
 };
@@ -37,58 +37,6 @@ const PREALLOCATED_SOCKETS: u32 = 1 << 16;
 
 /// Where the limit of a stack's depth is.
 const SYSCTLS: &str = "/proc/sys/kernel";
-
-/// How to load.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// From the running kernel.
-    pub offsets: Offsets,
-    /// What the user wants.
-    pub settings: Settings,
-    /// What the filter maps hold.
-    pub selection: Selection,
-    /// Hash maps may be allocated on demand.
-    pub maps_on_demand: bool,
-    /// Size of the ring in bytes.
-    pub ring_bytes: u32,
-    /// Sockets followed at the most; `None`: as many as are usual.
-    pub sockets: Option<u32>,
-    /// Restricts hooks to one backend.
-    pub forced: Vec<(Hook, Backend)>,
-    /// What of packets is wanted: hooks that nobody wants are not attached.
-    pub packets: Packets,
-}
-
-/// What of packets is wanted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Packets {
-    /// Drops.
-    pub drops: bool,
-    /// Segments that are sent again.
-    pub retransmits: bool,
-    /// Resets.
-    pub resets: bool,
-}
-
-impl Packets {
-    /// Whether anything is.
-    #[must_use]
-    pub const fn any(self) -> bool {
-        self.drops || self.retransmits || self.resets
-    }
-
-    /// Whether `hook` is needed, as far as packets are concerned.
-    #[must_use]
-    pub const fn want(self, hook: Hook, offsets: &Offsets) -> bool {
-        match hook {
-            Hook::Drop => self.drops,
-            Hook::Retransmit | Hook::RetransmitSynAck => self.retransmits,
-            Hook::SendReset | Hook::ReceiveReset => self.resets,
-            Hook::SendResetForNobody => self.resets && needs_resets_for_nobody(offsets),
-            _ => true,
-        }
-    }
-}
 
 /// Size of the ring of drops, retransmissions and resets; see `WAKE_BYTES` in the kernel side.
 const DROPS_RING_BYTES: u32 = 1 << 20;

@@ -14,6 +14,7 @@ pub mod memlock;
 pub mod memory;
 pub mod object;
 pub mod offsets;
+pub mod plan;
 pub mod probes;
 pub mod reasons;
 pub mod ring;

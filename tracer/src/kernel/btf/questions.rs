@@ -1,0 +1,206 @@
+//! What is asked of the types: members of structures, enumerators, parameters.
+
+use super::{
+    Btf, KIND_ARRAY, KIND_ENUM, KIND_ENUM64, KIND_FUNC_PROTO, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, KIND_UNION, text,
+    word,
+};
+
+/// Where a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// From the start of the outermost structure, in bits.
+    pub bit_offset: u32,
+    /// Bits, if it is a bit field.
+    pub bits: Option<u32>,
+    type_id: u32,
+}
+
+impl Member {
+    /// From the start of the outermost structure, in bytes.
+    #[must_use]
+    pub const fn byte_offset(self) -> u32 {
+        self.bit_offset / 8
+    }
+}
+
+impl Btf {
+    /// Whether there is a structure (or enumeration) of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.structs.contains_key(name)
+    }
+
+    /// The member that `path` names, such as `ns.inum` in `net` or `rtt_min.s[0].v` in `tcp_sock`.
+    /// Members of anonymous structures and unions count as the outer one's own, as in C.
+    #[must_use]
+    pub fn member(&self, structure: &str, path: &str) -> Option<Member> {
+        let mut id = *self.structs.get(structure)?;
+        let mut bit_offset = 0;
+        let mut found = None;
+        for step in path.split('.') {
+            let (name, index) = match step.split_once('[') {
+                Some((name, rest)) => (name, rest.trim_end_matches(']').parse::<u32>().ok()?),
+                None => (step, 0),
+            };
+            let mut member = self.member_of(self.plain(id), name, 0)?;
+            bit_offset += member.bit_offset;
+            if step.contains('[') {
+                let (KIND_ARRAY, _, _, _, at) = self.head(self.plain(member.type_id))? else { return None };
+                member.type_id = word(self.types(), at)?;
+                bit_offset += index * self.size(member.type_id)? * 8;
+            }
+            id = member.type_id;
+            found = Some(Member { bit_offset, ..member });
+        }
+        found
+    }
+
+    fn member_of(&self, id: u32, name: &str, depth: u32) -> Option<Member> {
+        let (KIND_STRUCT | KIND_UNION, bit_fields, count, _, at) = self.head(id)? else { return None };
+        for index in 0..count {
+            let at = at + index * 12;
+            let (member_name, type_id, offset) =
+                (word(self.types(), at)?, word(self.types(), at + 4)?, word(self.types(), at + 8)?);
+            let (bit_offset, bits) = if bit_fields {
+                (offset & 0x00ff_ffff, Some(offset >> 24).filter(|bits| *bits != 0))
+            } else {
+                (offset, None)
+            };
+            if member_name == 0 {
+                if depth < 8
+                    && let Some(inner) = self.member_of(self.plain(type_id), name, depth + 1)
+                {
+                    return Some(Member { bit_offset: bit_offset + inner.bit_offset, ..inner });
+                }
+            } else if text(self.strings(), member_name) == name {
+                return Some(Member { bit_offset, bits, type_id });
+            }
+        }
+        None
+    }
+
+    fn size(&self, id: u32) -> Option<u32> {
+        match self.head(self.plain(id))? {
+            (1 | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64, _, _, size, _) => Some(size),
+            (KIND_PTR, ..) => Some(8),
+            _ => None,
+        }
+    }
+
+    /// The value of an enumerator.
+    #[must_use]
+    pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<i32> {
+        let (KIND_ENUM, _, count, _, at) = self.head(*self.structs.get(enumeration)?)? else { return None };
+        (0..count)
+            .find(|index| word(self.types(), at + index * 8).is_some_and(|n| text(self.strings(), n) == name))
+            .and_then(|index| word(self.types(), at + index * 8 + 4))
+            .map(u32::cast_signed)
+    }
+
+    /// The enumerators of `enumeration` with their values, in the order of the source; `None` if
+    /// there is no such enumeration. Unsigned values of 64 bits beyond `i64::MAX` wrap.
+    #[must_use]
+    pub fn enum_values(&self, enumeration: &str) -> Option<impl Iterator<Item = (&str, i64)>> {
+        let (kind @ (KIND_ENUM | KIND_ENUM64), signed, count, _, at) = self.head(*self.structs.get(enumeration)?)?
+        else {
+            return None;
+        };
+        let width = if kind == KIND_ENUM { 8 } else { 12 };
+        Some((0..count).map_while(move |index| {
+            let at = at + index * width;
+            let name = text(self.strings(), word(self.types(), at)?);
+            let low = word(self.types(), at + 4)?;
+            let value = match kind {
+                KIND_ENUM64 => i64::from(low) | i64::from(word(self.types(), at + 8)?) << 32,
+                _ if signed => i64::from(low.cast_signed()),
+                _ => i64::from(low),
+            };
+            Some((name, value))
+        }))
+    }
+
+    /// The number of a function's type.
+    #[must_use]
+    pub fn function(&self, name: &str) -> Option<u32> {
+        self.functions.get(name).copied()
+    }
+
+    /// How many parameters a function has.
+    #[must_use]
+    pub fn parameters(&self, function: &str) -> Option<u32> {
+        let (_, _, _, proto, _) = self.head(*self.functions.get(function)?)?;
+        let (KIND_FUNC_PROTO, _, count, _, _) = self.head(proto)? else { return None };
+        u32::try_from(count).ok()
+    }
+
+    /// The arguments of a tracepoint, by the names of the structures they point to (`""` for what
+    /// is no pointer to a structure).
+    #[must_use]
+    pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<Vec<&str>> {
+        let mut id = *self.typedefs.get(format!("btf_trace_{tracepoint}").as_str())?;
+        while let Some((KIND_TYPEDEF | KIND_PTR, _, _, to, _)) = self.head(id) {
+            id = to;
+        }
+        let (KIND_FUNC_PROTO, _, count, _, at) = self.head(id)? else { return None };
+        // The first one is the `void *` that the tracepoint passes to every probe.
+        (1..count)
+            .map(|index| {
+                let argument = word(self.types(), at + index * 8 + 4)?;
+                let Some((KIND_PTR, _, _, to, _)) = self.head(self.plain(argument)) else { return Some("") };
+                let at = *self.starts.get(self.plain(to) as usize)? as usize;
+                Some(if to == 0 { "" } else { text(self.strings(), word(self.types(), at)?) })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// BTF with one type of each of the three kinds of enumeration.
+    fn enumerations() -> Vec<u8> {
+        let strings = b"\0plain\0signed\0wide\0A\0B\0";
+        let at = |name: &str| u32::try_from(strings.windows(name.len()).position(|w| w == name.as_bytes()).unwrap());
+        let (a, b) = (at("A\0").unwrap(), at("B\0").unwrap());
+        let head = |kind: u32, signed: bool| kind << 24 | 2 | u32::from(signed) << 31;
+        let mut types = vec![at("plain").unwrap(), head(KIND_ENUM, false), 4, a, 0, b, 0xffff_0000];
+        types.extend([at("signed").unwrap(), head(KIND_ENUM, true), 4, a, 0xffff_ffff, b, 7]);
+        types.extend([at("wide").unwrap(), head(KIND_ENUM64, false), 8, a, 1, 2, b, 3, 0]);
+        let mut bytes = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
+        let size = u32::try_from(types.len() * 4).unwrap();
+        for number in [24, 0, size, size, u32::try_from(strings.len()).unwrap()].into_iter().chain(types) {
+            bytes.extend(number.to_ne_bytes());
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    #[test]
+    fn enumerators_have_names_and_values() {
+        let btf = Btf::parse(&enumerations(), &["plain", "signed", "wide"]).unwrap();
+        let values = |name: &str| btf.enum_values(name).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(values("plain").unwrap(), [("A", 0), ("B", 0xffff_0000)]);
+        assert_eq!(values("signed").unwrap(), [("A", -1), ("B", 7)]);
+        assert_eq!(values("wide").unwrap(), [("A", 0x2_0000_0001), ("B", 3)]);
+        assert_eq!(values("absent"), None);
+        assert_eq!(btf.enumerator("plain", "A"), Some(0));
+    }
+
+    /// The running kernel's, where it can be read.
+    #[test]
+    fn the_running_kernel_has_congestion_states() {
+        let path = Path::new("/sys/kernel/btf/vmlinux");
+        if !path.exists() {
+            eprintln!("skipped: this kernel has no BTF");
+            return;
+        }
+        let btf = Btf::read(path, &["tcp_ca_state"]).unwrap();
+        let values: Vec<_> = btf.enum_values("tcp_ca_state").unwrap().collect();
+        assert_eq!(values.first(), Some(&("TCP_CA_Open", 0)));
+        assert_eq!(values.len(), 5);
+    }
+}
