@@ -49,6 +49,12 @@ impl Shown {
         self.findings.all()
     }
 
+    /// Events that speak for findings beyond those.
+    #[must_use]
+    pub fn findings_untold(&self) -> u64 {
+        self.findings.untold()
+    }
+
     /// What it all adds up to.
     #[must_use]
     pub fn into_tally(self) -> Tally {

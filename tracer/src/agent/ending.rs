@@ -135,6 +135,7 @@ impl Agent<'_> {
                 sockets_untracked: self.known.get(Counter::SocketsUntracked),
                 closes_recovered: self.known.get(Counter::ClosesRecovered),
                 stacks_missing: self.known.get(Counter::StacksMissing),
+                findings_untold: self.shown.findings_untold(),
             },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,

@@ -59,12 +59,14 @@ pub struct Incomplete {
     pub closes_recovered: u64,
     /// Kernel stacks of drops that could not be taken or kept.
     pub stacks_missing: u64,
+    /// Events that speak for a finding, of cases beyond those that are told apart.
+    pub findings_untold: u64,
 }
 
 impl Incomplete {
     /// By their names in the stream, each with what it means and what helps.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64, &'static str); 3] {
+    pub const fn named(&self) -> [(&'static str, u64, &'static str); 4] {
         [
             (
                 "sockets_untracked",
@@ -73,6 +75,11 @@ impl Incomplete {
             ),
             ("closes_recovered", self.closes_recovered, "ends were seen late, and not how they came about"),
             ("stacks_missing", self.stacks_missing, "kernel stacks of drops could not be taken, or not be kept"),
+            (
+                "findings_untold",
+                self.findings_untold,
+                "events spoke for findings that are not told: there are too many different ones",
+            ),
         ]
     }
 }

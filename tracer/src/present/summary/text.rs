@@ -264,8 +264,12 @@ without fentry: the kernel refused to load the program: EPERM
         summary.cost.programs[0].name = "p".repeat(100);
         summary.cost.programs[0].missed = Some(1_000_000);
         summary.lost = vec![("lifecycle", u64::MAX)];
-        summary.incomplete =
-            Incomplete { sockets_untracked: u64::MAX, closes_recovered: u64::MAX, stacks_missing: u64::MAX };
+        summary.incomplete = Incomplete {
+            sockets_untracked: u64::MAX,
+            closes_recovered: u64::MAX,
+            stacks_missing: u64::MAX,
+            findings_untold: u64::MAX,
+        };
         for line in summary.to_text().lines() {
             assert!(escape::width(line) <= COLUMNS, "{line}");
             assert!(!line.chars().any(char::is_control));
