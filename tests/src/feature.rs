@@ -6,7 +6,7 @@
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
-pub const FEATURES: [(&str, (u64, u64)); 16] = [
+pub const FEATURES: [(&str, (u64, u64)); 17] = [
     // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
     ("cgroup2", (4, 5)),
     ("cgroup/connect4", (4, 17)),
@@ -15,6 +15,7 @@ pub const FEATURES: [(&str, (u64, u64)); 16] = [
     ("memory controller", (4, 5)),
     // No matter of the kernel: the machines of `cargo xtask vm` are.
     ("machine of its own", (2, 4)),
+    ("suspend", (2, 6)),
     ("time namespace", (5, 6)),
     ("ring buffer", (5, 8)),
     // include/trace/events/sock.h: e6a3e4434000.

@@ -158,3 +158,59 @@ fn a_clock_that_is_set_moves_no_event() {
     assert!(boots.iter().is_sorted(), "{boots:?}");
     drop(clock);
 }
+
+/// ns on a clock of the kernel's.
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live local.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0, "the clock is read");
+    u64::try_from(i128::from(time.tv_sec) * SECOND + i128::from(time.tv_nsec)).expect("after the boot")
+}
+
+/// How long this machine has slept since it was booted.
+fn slept_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME) - clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// Suspends the machine for some seconds: its own clock wakes it.
+fn suspend(seconds: u32) {
+    let alarm = "/sys/class/rtc/rtc0/wakealarm";
+    std::fs::write(alarm, "0").expect("an alarm is taken back");
+    std::fs::write(alarm, format!("+{seconds}")).expect("an alarm is set");
+    std::fs::write("/sys/power/state", "mem").expect("it sleeps and wakes");
+}
+
+#[test]
+fn a_machine_that_slept() {
+    if let Err(reason) = machine::own() {
+        return skip(&reason);
+    }
+    let states = std::fs::read_to_string("/sys/power/state").unwrap_or_default();
+    if !states.split_whitespace().any(|state| state == "mem") {
+        return skip(&lacks("suspend", "/sys/power/state has no mem"));
+    }
+    let (begun, before) = (boot_ns(), slept_ns());
+    let scene = Scene::loopback();
+    let listener = scene.listen("127.0.0.1:0");
+    let pair = scene.pair(&listener);
+    let opened = boot_ns();
+    suspend(3);
+    let slept = slept_ns() - before;
+    assert!(slept > 1_000_000_000, "it slept for {slept} ns");
+    // What is pending now is told with the time after the sleep.
+    let woken = boot_ns();
+    let offset_ns = now() - i128::from(boot_ns());
+    let mut facts = pair.client_closes_first().to_vec();
+    facts.push(listener.close());
+    let netns = scene.client_ns.inode();
+    let stream = scene.expect(&facts);
+    let events: Vec<&Value> = stream.of_netns(netns).collect();
+    check_times(&events, begun, boot_ns(), offset_ns);
+    let at = |event: &Value| event["boot_ns"].as_u64().expect("a number");
+    assert!(events.iter().all(|event| at(event) <= opened || at(event) >= woken), "nothing happened meanwhile");
+    for close in events.iter().filter(|event| event["event"] == "close" && event["role"] != "listener") {
+        // How long a connection was open is how long people waited.
+        let micros = close["duration_us"].as_u64().expect("a duration");
+        assert!(micros * 1000 >= slept && micros * 1000 <= boot_ns() - begun, "{close}");
+    }
+}

@@ -5,6 +5,7 @@ use crate::tree::Tree;
 use crate::{build_ebpf, command, dependencies, soak, test, vm};
 use anyhow::{Context as _, Result};
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 /// Long enough for 32 bytes that are kept of each socket to show.
@@ -40,12 +41,24 @@ pub fn main(args: &Args) -> Result<()> {
         command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     step("dependencies", || dependencies::check(&tree))?;
-    step("other kernels", || vm::matrix::run(&tree))?;
-    step("soak", || soak::main(&soak::Args::of(SOAK_MINUTES)))?;
+    // A soak waits, mostly, and what it is about has to hold on a busy host, too.
+    step("other kernels, and a soak beside them", || {
+        both(|| vm::matrix::run(&tree), || soak::main(&soak::Args::of(SOAK_MINUTES)))
+    })?;
     println!("=== everything but this machine's tests: {:.0} s", start.elapsed().as_secs_f64());
     println!("=== tests");
     // The last lines of the whole run are cargo test's.
     test::main(&test::Args::default()).context("tests")
+}
+
+/// Both at the same time, to their ends.
+fn both(one: impl FnOnce() -> Result<()>, other: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+    thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let one = one();
+        let other = other.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
+        one.and(other)
+    })
 }
 
 fn step(name: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
