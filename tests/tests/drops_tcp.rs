@@ -70,6 +70,13 @@ fn segments_that_are_not_right() {
         }
         // Neither SYN nor ACK nor RST means nothing to a listener.
         raw.send(&Segment { flags: 0, ..syn });
+        if !reason::names_receivers() {
+            // The packet has lost its device by then (KNOWN_ISSUES.md).
+            let event =
+                wait(&agent, "TCP_FLAGS", |e| e["event"] == "drop" && e["dport"] == 4010 && e["reason"] == "TCP_FLAGS");
+            expect(&event, &[("owner", Value::Null), ("netns", Value::Null), ("tcp_flags", "none".into())]);
+            continue;
+        }
         let event = drop_in(&agent, &b, "TCP_FLAGS", 4010);
         assert_class(&event, "noise", "loss");
         expect(&event, &[("tcp_flags", "none".into()), ("role", "listener".into())]);

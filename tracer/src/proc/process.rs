@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufReader, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use procfs::process::Process;
 
@@ -94,18 +95,31 @@ pub fn start_of(root: &ProcRoot, pid: u32) -> Option<u64> {
     Some(stat::read(file).ok()??.start_ticks)
 }
 
-/// The process that started at `start_ns_exact` (`CLOCK_BOOTTIME` ns, from the kernel) may be the
-/// one that /proc says started at `stat_ticks`: it is in the same tick.
-#[must_use]
-pub const fn matches(start_ns_exact: u64, stat_ticks: u64) -> bool {
-    start_ns_exact / TICK_NS == stat_ticks
-}
-
 /// The beginning of a tick, `CLOCK_BOOTTIME` ns as the kernel's records have it. (In a time namespace whose
 /// offset is no whole number of ticks it is less exact than that.)
 #[must_use]
 pub fn start_ns(stat_ticks: u64) -> u64 {
-    stat_ticks.saturating_mul(TICK_NS).saturating_add_signed(clock::namespace_offset_ns().saturating_neg())
+    stat_ticks.saturating_mul(TICK_NS).saturating_add_signed(starts_ahead_ns().saturating_neg())
+}
+
+/// What starts in /proc are ahead of the kernel's own clock, ns: the offset of our time namespace, on kernels
+/// that add it there (from 5.11 on; 5.10 adds it to /proc/uptime only).
+fn starts_ahead_ns() -> i64 {
+    static AHEAD: OnceLock<i64> = OnceLock::new();
+    *AHEAD.get_or_init(|| {
+        let offset = clock::namespace_offset_ns();
+        let own = fs::File::open("/proc/self/stat").ok().and_then(|file| stat::read(file).ok()?);
+        let told = own.filter(|_| offset != 0).map(|own| own.start_ticks.saturating_mul(TICK_NS));
+        told.filter(|told| is_ahead(*told, clock::boot_ns(), offset)).map_or(0, |_| offset)
+    })
+}
+
+/// Whether the start of this process, `told` as /proc has it, is `offset` ahead of the clock that says `now`:
+/// a process has not started in the future, and this one has not run for long.
+fn is_ahead(told: u64, now: u64, offset: i64) -> bool {
+    let age = i128::from(now) - i128::from(told);
+    let age_if_ahead = age + i128::from(offset);
+    age < 0 || (0..age).contains(&age_if_ahead)
 }
 
 fn stat_of(process: &Process) -> Option<Stat> {
