@@ -1,6 +1,7 @@
 //! The agent of tracer: see ARCHITECTURE.md for the picture.
 
 pub mod agent;
+pub mod allocator;
 pub mod backlog;
 pub mod cli;
 pub mod clock;

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{Agent, records::tell};
 use crate::{
+    allocator,
     core::{Input, Seed},
     kernel::ring::Ring,
     privilege::{Duty, Sandbox, capabilities},
@@ -124,15 +125,7 @@ impl Agent<'_> {
             }
         }
         core.apply(Input::Reconciled, &mut sink);
-        give_back_memory();
-    }
-}
-
-/// Loading and the first look at /proc took memory that will not be needed again.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no pointers; it may be called at any time.
-    unsafe {
-        libc::malloc_trim(0);
+        // Loading and the first look at /proc took memory that will not be needed again.
+        allocator::give_back();
     }
 }

@@ -8,6 +8,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROCESSES, WANT_STACKS, WANT_STATES};
 
 use crate::{
+    allocator,
     cli::{KernelArgs, OutputArgs, Types},
     filter::{self, Filter, kernel::KernelFilter},
     kernel::{
@@ -54,6 +55,7 @@ impl Host {
     /// # Errors
     /// If no thread can be started, or the file is not this kernel's type information.
     pub fn look(from: Option<&Types>) -> anyhow::Result<Self> {
+        allocator::keep_to_few_places();
         let (types, found) = match from {
             Some(Types::None) => (KernelTypes::none().context("cannot start a thread")?, Err(BtfError::NotWanted)),
             None => {
