@@ -18,6 +18,7 @@ use crate::{
         KernelError,
         backend::{Choice, Degradation, Hook, chain, needs_io_uring},
         load::Kernel,
+        offsets,
     },
     present::escape::Escaped,
     privilege::{
@@ -70,7 +71,7 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
         Some(error) => Finding::missing("btf", error.to_string(), Degradation::NoBtf.cost()),
     });
     findings.extend(host.resolved.missing.iter().map(|member| {
-        Finding::missing(format!("member:{member}"), "this kernel has no such member", "what needs it is unknown")
+        Finding::missing(format!("member:{member}"), "this kernel has no such member", offsets::cost_of(member))
     }));
     findings.push(match &host.tracefs {
         Some(_) => Finding::fine("tracefs"),

@@ -70,6 +70,22 @@ pub struct Resolved {
     pub tracepoints_preemptible: bool,
 }
 
+/// What is lost where the kernel has no `member` (of [`Resolved::missing`]).
+#[must_use]
+pub fn cost_of(member: &str) -> &'static str {
+    match member {
+        // Before 5.6, and where it is not configured.
+        "mptcp_sock.first" | "tcp_sock.is_mptcp" => {
+            "nothing, if this kernel has no MPTCP: else its subflows are nobody's"
+        }
+        // Before 5.19.
+        "io_connect.in_progress" | "io_uring_complete(req)" => {
+            "who accepts through io_uring (the listener's owner is told), and why connect() through it fails without a SYN"
+        }
+        _ => "what is read there is told as unknown",
+    }
+}
+
 /// Looks everything up. Without BTF only what the `format` files tell is known.
 #[must_use]
 pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
