@@ -3,6 +3,7 @@
 mod arch;
 mod archive;
 mod boot;
+mod brief;
 #[path = "../../../tests/src/feature.rs"]
 mod feature;
 mod fetch;
@@ -38,8 +39,6 @@ pub use initramfs::TOOLS;
 /// The kernels of the matrix: the oldest that can be had, the long-term ones, the newest.
 pub const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", fetch::NEWEST];
 
-/// The files whose tests run when time is short: who connects and accepts, and how it ends.
-const ESSENTIAL: [&str; 3] = ["close", "connect", "owner"];
 /// Seconds: several times what the slowest test takes on a machine with other work.
 const TEST_LIMIT: u64 = 900;
 /// Makes 2,000 connections of 200,000.
@@ -50,7 +49,7 @@ pub struct Args {
     /// Kernels to boot: 5.10, 6.1, 6.12, newest, or any other series that Debian's backports have
     #[arg(long = "kernel", value_delimiter = ',', default_values = KERNELS)]
     kernels: Vec<String>,
-    /// Only the tests of who connects and accepts, and how it ends
+    /// Only some tests of each thing that kernels do differently
     #[arg(long)]
     brief: bool,
     /// The kind of machine
@@ -203,7 +202,7 @@ fn run(
 
 /// Whether a test is to run.
 fn wanted(args: &Args, test: &Test) -> bool {
-    !args.brief || ESSENTIAL.contains(&test.binary.as_str())
+    !args.brief || brief::has(test)
 }
 
 fn broken() -> anyhow::Error {

@@ -1,0 +1,67 @@
+//! The tests that run on other kernels when time is short: of each thing that kernels do differently one, or
+//! those that have failed on one kernel alone.
+
+use super::plan::Test;
+
+/// File and test.
+const TESTS: [(&str, &str); 33] = [
+    // Verdicts and bytes: states, errors and resets are read from different places.
+    ("close", "client_closes_first"),
+    ("close", "half_close"),
+    ("close", "client_resets_by_linger_zero"),
+    ("close", "unread_data_resets"),
+    ("close", "reset_before_accept"),
+    ("close", "established_times_out_by_user_timeout"),
+    ("close", "destroyed_while_connecting"),
+    ("close", "process_killed"),
+    ("close", "namespace_deleted_with_live_sockets"),
+    // Ways to connect, each by another function of the kernel's.
+    ("connect", "blocking_connect_v4"),
+    ("connect", "between_namespaces_v6"),
+    ("connect", "v4_mapped_client"),
+    ("connect", "nonblocking_connect_in_progress"),
+    ("connect", "disconnect_and_reconnect"),
+    ("connect", "fast_open_with_cookie"),
+    ("connect", "io_uring"),
+    ("connect", "io_uring_in_a_kernel_worker"),
+    ("connect", "simultaneous_open"),
+    ("connect", "mptcp"),
+    // Who: tasks, files, and what may be preempted.
+    ("owner", "prefork_server"),
+    ("owner", "worker_waits_in_accept"),
+    ("owner", "threads"),
+    ("owner", "exec_after_connect"),
+    ("owner", "short_lived_processes"),
+    ("preexisting", "opened_before_v4"),
+    ("sockets", "tcp_is_what_ss_shows"),
+    ("sockets_owners", "a_thread_with_files_of_its_own_is_looked_into"),
+    // Packets: reasons are numbered anew by nearly every version.
+    ("drops_policy", "a_rule_on_input_is_policy_and_the_listeners"),
+    ("drops_tcp", "a_closed_port_refuses"),
+    ("drops_tcp", "segments_that_are_not_right"),
+    ("audit", "connections"),
+    ("findings", "nobody_listens"),
+    // Which system calls are made differs, and which capabilities they take.
+    ("privileges", "these_capabilities_are_all_that_a_trace_uses"),
+];
+
+/// Whether it is one of them.
+pub fn has(test: &Test) -> bool {
+    TESTS.contains(&(test.binary.as_str(), test.name.as_str()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// One that is renamed would be left out, and nobody would know.
+    #[test]
+    fn they_exist() {
+        for (file, name) in TESTS {
+            let path = format!("{}/../tests/tests/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(path).unwrap();
+            assert!(text.contains(&format!("#[test]\nfn {name}()")), "{file}::{name}");
+        }
+    }
+}
