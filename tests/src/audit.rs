@@ -17,6 +17,32 @@ pub fn exact(summary: &Value) -> BTreeMap<String, Value> {
     accounts
 }
 
+/// As [`exact`], with traffic while the audit begins and ends: where programs at tracepoints may be preempted
+/// (from 7.0 on) it is not certain of some calls whether they are part of it. They are counted (`edges`), and no
+/// more than those may be missing.
+///
+/// # Panics
+/// As [`exact`].
+#[must_use]
+pub fn exact_but_for_the_edges(summary: &Value) -> BTreeMap<String, Value> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let major: u32 = release.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+    if major < 7 {
+        return exact(summary);
+    }
+    let accounts = accounts(summary);
+    for (hook, account) in &accounts {
+        let away = of(account, "happened").abs_diff(accounted(account));
+        assert!(away <= of(account, "edges"), "{hook} is not accounted for: {account}\n{summary}");
+    }
+    accounts
+}
+
+/// What became of calls, as far as that is known.
+fn accounted(account: &Value) -> u64 {
+    ["delivered", "filtered", "folded", "lost", "missed"].iter().map(|term| of(account, term)).sum()
+}
+
 /// Panics unless all that happened is accounted for.
 ///
 /// # Panics
@@ -35,8 +61,7 @@ pub fn accounts(summary: &Value) -> BTreeMap<String, Value> {
     let accounts: BTreeMap<String, Value> =
         list.iter().map(|account| (account["hook"].as_str().expect("a hook").to_owned(), account.clone())).collect();
     for account in accounts.values().filter(|account| account["exact"] == true) {
-        let sum: u64 = ["delivered", "filtered", "folded", "lost", "missed"].iter().map(|term| of(account, term)).sum();
-        assert_eq!(sum, of(account, "happened"), "{account}");
+        assert_eq!(accounted(account), of(account, "happened"), "{account}");
     }
     accounts
 }
