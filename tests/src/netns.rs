@@ -7,13 +7,15 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 const PREFIX: &str = "tracer-test";
 
 static SWEPT: Once = Once::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
+/// Namespaces of this process that have not been taken away yet.
+static ALIVE: Mutex<u32> = Mutex::new(0);
 
 /// A number that no other namespace, socket path or program copy of this process has.
 pub(crate) fn unique() -> u32 {
@@ -28,6 +30,7 @@ pub(crate) fn unique() -> u32 {
 pub fn scratch() -> PathBuf {
     SWEPT.call_once(sweep);
     let dir = scratch_path();
+    let _alive = alive();
     std::fs::create_dir_all(&dir).expect("the scratch directory is made");
     std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode is set");
     dir
@@ -37,9 +40,18 @@ fn scratch_path() -> PathBuf {
     std::env::temp_dir().join(format!("{PREFIX}-{}", std::process::id()))
 }
 
-/// Removes the scratch directory if nothing is in it any more: whoever leaves last does.
+/// Removes the scratch directory if nothing is in it any more and nobody has a namespace, who might be about to
+/// put something there: whoever leaves last does.
 pub fn leave_scratch() {
-    let _ = std::fs::remove_dir(scratch_path());
+    let alive = alive();
+    if *alive == 0 {
+        let _ = std::fs::remove_dir(scratch_path());
+    }
+}
+
+fn alive() -> MutexGuard<'static, u32> {
+    // A test that has failed has not left it in disorder.
+    ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes what killed runs have left: namespaces and directories whose process is dead.
@@ -92,6 +104,7 @@ impl Netns {
     pub fn new() -> Self {
         SWEPT.call_once(sweep);
         let name = format!("{PREFIX}-{}-{}", std::process::id(), unique());
+        *alive() += 1;
         command("ip", &["netns", "add", &name]);
         let file = File::open(format!("/run/netns/{name}")).expect("the namespace opens");
         let inode = file.metadata().expect("the namespace has an inode").ino();
@@ -242,6 +255,7 @@ impl Drop for Netns {
     fn drop(&mut self) {
         // A test may have deleted it already.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status();
+        *alive() -= 1;
         leave_scratch();
     }
 }

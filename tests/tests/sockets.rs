@@ -56,6 +56,10 @@ fn every_namespace_is_what_ss_shows_in_it() {
     }
 }
 
+fn is_unique<T: Ord>(list: &[T]) -> bool {
+    list.iter().collect::<BTreeSet<_>>().len() == list.len()
+}
+
 #[test]
 fn what_comes_and_goes_hides_nothing_else() {
     let busy = Busy::start();
@@ -79,8 +83,13 @@ fn what_comes_and_goes_hides_nothing_else() {
             let missing: Vec<&Line> = theirs.difference(&ours).collect();
             assert!(missing.is_empty(), "{via}: {missing:?}");
             met += ours.len() - theirs.len();
-            let cookies: BTreeSet<u64> = rows.iter().filter_map(|row| row["cookie"].as_u64()).collect();
-            assert!(cookies.is_empty() || cookies.len() == rows.len(), "{via}: a socket is there twice");
+            let cookies: Vec<u64> = rows.iter().filter_map(|row| row["cookie"].as_u64()).collect();
+            assert!(is_unique(&cookies), "{via}: a socket is there twice");
+            let connections = rows.iter().filter(|row| row["state"] != "LISTEN");
+            let ends: Vec<String> = connections
+                .map(|row| ["netns", "laddr", "lport", "raddr", "rport"].map(|key| row[key].to_string()).join(" "))
+                .collect();
+            assert!(is_unique(&ends), "{via}: a connection is there twice");
         }
     }
     drop(churn.stdin.take());
