@@ -3,11 +3,13 @@
 use std::{
     collections::HashMap,
     io::{self, Write as _},
+    pin::pin,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     cli::NetArgs,
@@ -22,6 +24,9 @@ use crate::{
     stderr,
 };
 
+/// How long a reader may take for the last page when it is to end.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// Shows it, once or again and again.
 ///
 /// # Errors
@@ -32,10 +37,16 @@ pub fn run(args: &NetArgs) -> anyhow::Result<ExitCode> {
         None => {
             let pictures = take(&root, args)?;
             let views: Vec<_> = pictures.iter().map(|picture| (picture, None)).collect();
-            show(args, &views)?;
+            write(&page(args, &views))?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(interval) => super::runtime()?.block_on(watch(&root, args, interval)),
+        Some(interval) => {
+            let runtime = super::runtime()?;
+            let ended = runtime.block_on(watch(&root, args, interval));
+            // What still writes to a reader that does not read is left behind.
+            runtime.shutdown_background();
+            ended
+        }
     }
 }
 
@@ -43,19 +54,20 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
     let mut before = take(root, args)?;
     let mut shown = 0;
     let mut next = Instant::now();
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
     while args.count.is_none_or(|count| shown < count) {
         next += interval;
         // After a stop (Ctrl-Z, a slow reader) the intervals that were missed are not made up for.
         next = next.max(Instant::now());
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
-            interrupted = tokio::signal::ctrl_c() => {
+            interrupted = &mut interrupted => {
                 interrupted.context("cannot wait for Ctrl-C")?;
                 return Ok(ExitCode::SUCCESS);
             }
         }
         let now = take(root, args)?;
-        {
+        let page = {
             let old: HashMap<u32, &Picture> = before.iter().map(|picture| (picture.netns.inode, picture)).collect();
             // A namespace that is new has nothing to be compared with before the next interval.
             let changes: Vec<_> = now
@@ -63,9 +75,20 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
                 .filter_map(|picture| Some((picture, change::changes(old.get(&picture.netns.inode)?, picture))))
                 .collect();
             let views: Vec<_> = changes.iter().map(|(picture, changes)| (*picture, Some(changes))).collect();
-            if !show(args, &views)? {
-                break;
+            page(args, &views)
+        };
+        let mut written = spawn_blocking(move || write(&page));
+        let is_read = tokio::select! {
+            written = &mut written => written.context("a thread that writes has panicked")??,
+            interrupted = &mut interrupted => {
+                interrupted.context("cannot wait for Ctrl-C")?;
+                // Who reads gets the rest of the page.
+                let _ = timeout(LINGER, written).await;
+                false
             }
+        };
+        if !is_read {
+            break;
         }
         shown += 1;
         before = now;
@@ -73,8 +96,8 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes everything at once; `false` if nobody reads any more.
-fn show(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>)]) -> anyhow::Result<bool> {
+/// The text for the pictures, all of it.
+fn page(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>)]) -> Vec<u8> {
     let mut out = Vec::new();
     let offset_ns = clock::wall_offset_ns();
     let options = Options {
@@ -97,8 +120,13 @@ fn show(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>)]) -> anyho
         }
         out.extend_from_slice(write_text(&view, options, wall_ns).as_bytes());
     }
+    out
+}
+
+/// Writes everything at once; `false` if nobody reads any more.
+fn write(page: &[u8]) -> anyhow::Result<bool> {
     let mut stdout = io::stdout();
-    match stdout.write_all(&out).and_then(|()| stdout.flush()) {
+    match stdout.write_all(page).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(super::unwritable("page", error)),
