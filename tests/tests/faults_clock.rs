@@ -169,7 +169,9 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
 
 /// How long this machine has slept since it was booted.
 fn slept_ns() -> u64 {
-    clock_ns(libc::CLOCK_BOOTTIME) - clock_ns(libc::CLOCK_MONOTONIC)
+    // The one that is never ahead first: time passes between the two.
+    let awake = clock_ns(libc::CLOCK_MONOTONIC);
+    clock_ns(libc::CLOCK_BOOTTIME) - awake
 }
 
 /// Suspends the machine for some seconds: its own clock wakes it.
