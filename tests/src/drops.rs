@@ -33,6 +33,9 @@ pub fn drop_in(agent: &Agent, netns: &Netns, name: &str, port: u16) -> Value {
     })
 }
 
+/// New drops that are told in a second at the most.
+pub const TOLD_AT_MOST: u64 = 20_000;
+
 /// What drops for a rule: nf_tables itself, or before it did (6.7) who asked it.
 pub const NETFILTER: [&str; 2] = ["nft_do_chain", "nf_hook_slow"];
 

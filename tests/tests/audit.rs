@@ -11,6 +11,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
 use tracer_tests::audit::{exact, exact_but_for_the_edges, of};
+use tracer_tests::drops::TOLD_AT_MOST;
 use tracer_tests::generator::traffic_program;
 use tracer_tests::netns::{Netns, command, scratch};
 use tracer_tests::scale;
@@ -152,8 +153,9 @@ fn drops_told_folded_and_lost() {
     let after = hits.count();
     let drops = of_hook(&accounts, "kfree_skb");
     println!("{drops}");
-    // Those of 20,000 flows are told, as far as that is allowed: on a slow machine that is most of them.
-    assert!(of(drops, "folded") > 0 && of(drops, "delivered") > 0, "{drops}");
+    // Those of 20,000 flows are told, as far as that is allowed: on an emulated machine that is most of them.
+    let is_fast = of(drops, "happened") > 3 * TOLD_AT_MOST * 4;
+    assert!(of(drops, "folded") > if is_fast { of(drops, "delivered") } else { 0 }, "{drops}");
     let (least, most, happened) = (during.1 - during.0, after - before, of(drops, "happened"));
     assert!((least..=most).contains(&happened), "{happened}, and {least} to {most} by the kernel");
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::audit;
+use tracer_tests::drops::TOLD_AT_MOST;
 use tracer_tests::generator::traffic_program;
 use tracer_tests::netns::{Netns, command, scratch};
 use tracer_tests::scale;
@@ -30,9 +31,6 @@ fn said(generator: Child) -> Value {
     assert!(out.status.success(), "the generator does what it should");
     serde_json::from_slice(&out.stdout).expect("the generator says what it did")
 }
-
-/// New drops that are told in a second at the most.
-const TOLD_AT_MOST: u64 = 20_000;
 
 /// What the stream accounts for.
 #[derive(Debug, Default)]

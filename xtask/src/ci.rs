@@ -3,7 +3,7 @@
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
 use crate::{build_ebpf, command, dependencies, soak, test, vm};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use std::process::Command;
 use std::thread;
 use std::time::Instant;
@@ -57,7 +57,10 @@ fn both(one: impl FnOnce() -> Result<()>, other: impl FnOnce() -> Result<()> + S
         let other = scope.spawn(other);
         let one = one();
         let other = other.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))?;
-        one.and(other)
+        match (one, other) {
+            (Err(one), Err(other)) => bail!("{one:#}\nxtask: {other:#}"),
+            (one, other) => one.and(other),
+        }
     })
 }
 

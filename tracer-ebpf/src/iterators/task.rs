@@ -7,7 +7,7 @@
 //! in its place afterwards, and the table still is the process's: else the reader is told.
 //!
 //! Files are looked at by eight, step by step: what one of them lacks in the caches is fetched while
-//! the next one is asked for. One after another they took three times as long.
+//! the next one is asked for.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;

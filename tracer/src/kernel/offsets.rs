@@ -80,7 +80,7 @@ pub fn cost_of(member: &str) -> &'static str {
         }
         // Before 5.19.
         "io_connect.in_progress" | "io_uring_complete(req)" => {
-            "who accepts through io_uring (the listener's owner is told), and why connect() through it fails without a SYN"
+            "who accepts through io_uring (the listener's owner stays), and why connect() through it fails without a SYN"
         }
         _ => "what is read there is told as unknown",
     }

@@ -108,8 +108,11 @@ fn starts_ahead_ns() -> i64 {
     static AHEAD: OnceLock<i64> = OnceLock::new();
     *AHEAD.get_or_init(|| {
         let offset = clock::namespace_offset_ns();
+        if offset == 0 {
+            return 0;
+        }
         let own = fs::File::open("/proc/self/stat").ok().and_then(|file| stat::read(file).ok()?);
-        let told = own.filter(|_| offset != 0).map(|own| own.start_ticks.saturating_mul(TICK_NS));
+        let told = own.map(|own| own.start_ticks.saturating_mul(TICK_NS));
         told.filter(|told| is_ahead(*told, clock::boot_ns(), offset)).map_or(0, |_| offset)
     })
 }
