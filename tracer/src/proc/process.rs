@@ -31,7 +31,7 @@ pub struct ProcessIdentity {
     pub pid: u32,
     /// Start, clock ticks (10 ms) since boot.
     pub start_ticks: u64,
-    /// Start, `CLOCK_BOOTTIME` ns, rounded down to a tick: [`matches()`] compares it with an exact one.
+    /// Start, `CLOCK_BOOTTIME` ns, rounded down to a tick.
     pub start_ns: u64,
     /// `comm`. Hostile bytes, replaced where they are not UTF-8.
     pub comm: String,
