@@ -31,9 +31,11 @@ pub enum Counter {
     LostSegment = 11,
     /// Kernel stacks of drops that could not be taken or kept.
     StacksMissing = 12,
-    /// Calls that the kernel kept from one program and that the other one took over.
+    /// Calls that the kernel kept from the first of several programs and that another one took over.
     TakenOver = 13,
+    /// Calls that the first of several programs left to the others.
+    Declined = 14,
 }
 
 /// How many counters there are.
-pub const COUNTERS: u32 = 14;
+pub const COUNTERS: u32 = 15;

@@ -350,7 +350,7 @@ pub struct Settings {
     pub drops_told: u32,
     /// Drawn at random: without it others could choose packets that are taken for equal.
     pub drops_seed: u64,
-    /// 1: a task may be preempted, and go to another CPU, between two programs of one tracepoint.
+    /// 1: a task may be preempted inside a program of a tracepoint, and go to another CPU between two of them.
     pub tracepoints_preemptible: u32,
     /// 1: what every call of a hook comes to is counted; see [`crate::audit`].
     pub audit: u32,
@@ -410,6 +410,9 @@ const _: () = {
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };
+
+/// Programs that do the same work where a task may be preempted inside one.
+pub const LANES: u32 = 3;
 
 /// Calls of tracepoints that can be under way, or of which a note was left: one for each kernel stack from
 /// which a tracepoint can be called, at the most.

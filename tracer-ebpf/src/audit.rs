@@ -17,6 +17,7 @@ use tracer_common::audit::{Audited, Outcome, RingTaken, Term, place};
 
 use crate::{
     identity,
+    lane::Lane,
     maps::{AUDIT_NOTES, AUDIT_OPEN, count_in_audit},
     memory, offset, setting,
 };
@@ -24,15 +25,17 @@ use crate::{
 /// The traced program has done with a call: it has come to `outcome`.
 #[inline(always)]
 pub fn settle(hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
-    if setting!(audit) != 0 {
-        count_if_part(context.as_ptr(), place(hook, outcome as u32));
-    }
+    settle_in(Lane::First, hook, context, outcome);
 }
 
-/// The same of a call that a second program took over.
+/// The same of a program that has lanes.
 #[inline(always)]
-pub fn settle_taken_over(hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
-    if setting!(audit) != 0 && count_if_part(context.as_ptr(), place(hook, outcome as u32)) != 0 {
+pub fn settle_in(lane: Lane, hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
+    if setting!(audit) == 0 {
+        return;
+    }
+    let counted = count_if_part(context.as_ptr(), place(hook, outcome as u32)) != 0;
+    if counted && !matches!(lane, Lane::First) {
         count_in_audit(place(hook, Term::TakenOver as u32));
     }
 }

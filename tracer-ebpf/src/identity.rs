@@ -4,8 +4,8 @@ use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_kern
 
 use crate::{lane::Lane, maps::IDENTITIES};
 
-/// Where a connection gets its number. Each site has its own per-CPU counter in each [`Lane`], and none
-/// can interrupt itself on one CPU: what runs in softirq is not nested, and of what runs in process
+/// Where a connection gets its number; fewer than eight. Each site has its own per-CPU counter in each [`Lane`],
+/// and none can interrupt itself on one CPU: what runs in softirq is not nested, and of what runs in process
 /// context the kernel runs one at a time on a CPU.
 #[derive(Clone, Copy)]
 #[repr(u32)]
@@ -19,15 +19,17 @@ pub enum Site {
     Drop = 5,
 }
 
-/// In the place of a [`Site`]: the number is made from an address.
-const OF_SOCKET: u64 = 15;
+/// Bits that say where a number comes from: a [`Site`] and a [`Lane`].
+const PLACE_BITS: u32 = 5;
+/// In the place of them: the number is made from an address.
+const OF_SOCKET: u64 = 31;
 
 /// The number of a socket that is not in `SOCKETS`, because it is older than the trace or because
 /// there was no room for it: all that happens to it has the same one. The bits of a kernel address
 /// that are cut off are all ones; the agent keeps the two highest ones for itself.
 #[inline(always)]
 pub fn of_socket(sk: u64) -> u64 {
-    (number(sk) << 4 | OF_SOCKET) & (u64::MAX >> 2)
+    (number(sk) << PLACE_BITS | OF_SOCKET) & (u64::MAX >> 2)
 }
 
 /// An address as a number. In a BTF tracepoint it is a pointer to the verifier, which says "pointer
@@ -40,10 +42,10 @@ pub fn number(sk: u64) -> u64 {
     address
 }
 
-/// A number that no other connection of this run has: counter, CPU (12 bits), site and lane (4 bits).
+/// A number that no other connection of this run has: counter, CPU (12 bits), site and lane.
 #[inline(always)]
 pub fn next(site: Site, lane: Lane) -> u64 {
-    let slot = site as u32 + lane as u32;
+    let slot = site as u32 + lane as u32 * 8;
     let Some(last) = IDENTITIES.get_ptr_mut(slot) else { return 0 };
     // SAFETY: a valid per-CPU slot, written by this site on this CPU only.
     let number = unsafe {
@@ -52,5 +54,5 @@ pub fn next(site: Site, lane: Lane) -> u64 {
     };
     // SAFETY: no arguments; always permitted.
     let cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
-    number << 16 | (cpu & 0xfff) << 4 | u64::from(slot)
+    number << (PLACE_BITS + 12) | (cpu & 0xfff) << PLACE_BITS | u64::from(slot)
 }

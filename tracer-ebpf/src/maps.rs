@@ -1,6 +1,9 @@
 //! Every map.
 
-use crate::{drops::Scratch, lane::Underway};
+use crate::{
+    drops::Scratch,
+    lane::{preempted::Subject, second::Underway},
+};
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
@@ -11,7 +14,7 @@ use tracer_common::{
     counter::{COUNTERS, Counter},
     drops::{FOLDS as PLACES, Fold},
     record::{Connecting, SocketState},
-    settings,
+    settings::{self, LANES},
 };
 
 /// Lifecycle and process records. The agent sets the size.
@@ -57,15 +60,6 @@ pub fn settled() -> bool {
     STARTED.get_ptr(0).is_some_and(|started| unsafe { core::ptr::read_volatile(started) } == 2)
 }
 
-/// From now on it is not known any more.
-#[inline(always)]
-pub fn unsettle() {
-    if let Some(started) = STARTED.get_ptr_mut(0) {
-        // SAFETY: as above.
-        unsafe { core::ptr::write_volatile(started, 1) };
-    }
-}
-
 /// The state of every socket that is followed, by the address of its `struct sock`.
 ///
 /// A hash and not socket storage: accept() returns through a program type that may not touch socket
@@ -85,16 +79,16 @@ pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0)
 /// The last connection number given out, one counter a [`crate::identity::Site`] and
 /// [`crate::lane::Lane`].
 #[map]
-pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(16, 0);
+pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LANES * 8, 0);
 
-/// Which sockets a CPU is at; see [`crate::lane`].
+/// Which sockets a CPU is at; see [`crate::lane::second`].
 #[map]
 pub static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
 
-/// Calls that the first of two programs was run for, by the address of their arguments; see
-/// [`crate::lane`]. The agent makes it as small as can be where tracepoints are not preempted.
+/// Calls that are under way and that a lane has taken, by the address of their arguments; see
+/// [`crate::lane::preempted`]. The agent makes it as small as can be where tasks are not preempted there.
 #[map]
-pub static CALLS: HashMap<u64, u8> = HashMap::with_max_entries(settings::CALLS, 0);
+pub static CALLS: HashMap<u64, Subject> = HashMap::with_max_entries(settings::CALLS, 0);
 
 /// Processes of `FILTER_PID`.
 #[map]

@@ -262,10 +262,14 @@ impl<'p> Agent<'p> {
             self.linger().await?;
         }
         // First: what is taken over after this counts as missed rather than not at all.
-        let taken_over = self.kernel.counters().map_or(0, |counters| counters.get(Counter::TakenOver));
+        let [declined, taken_over] = self
+            .kernel
+            .counters()
+            .map_or([0; 2], |counters| [Counter::Declined, Counter::TakenOver].map(|counter| counters.get(counter)));
         let mut programs = self.kernel.detach_packets();
         programs.extend(self.kernel.costs());
-        self.lost.missed = cost::missed(&programs, taken_over);
+        let programs = cost::by_first_lane(programs);
+        self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
         if !self.shown.is_full() && self.presenter.error().is_none() {
             self.explain_last_drops().await;
         }

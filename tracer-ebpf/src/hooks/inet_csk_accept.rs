@@ -7,7 +7,16 @@ use aya_ebpf::{
 
 use tracer_common::audit::{Audited, Outcome};
 
-use crate::{audit, fd, lifecycle::accepted, offset};
+use crate::{
+    audit, fd,
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+    },
+    lanes,
+    lifecycle::accepted,
+    offset,
+};
 
 /// match-proto:v6.10: struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)
 ///
@@ -16,11 +25,22 @@ use crate::{audit, fd, lifecycle::accepted, offset};
 /// `ctx + (args == 4 ? 32 : 16)`, and the verifier says "dereference of modified ctx ptr".
 #[fexit(function = "inet_csk_accept")]
 pub fn accept__fexit(ctx: FExitContext) -> i32 {
+    accept(&ctx, Lane::First);
+    0
+}
+
+lanes! {
+    fexit(function = "inet_csk_accept") FExitContext => accept: accept__lane2 accept__lane3
+}
+
+#[inline(always)]
+fn accept(ctx: &FExitContext, lane: Lane) {
     if offset!(accept_args) == 2 {
         let sk: *const core::ffi::c_void = ctx.arg(2);
-        accepted(sk as u64);
+        if !sk.is_null() && preempted::takes(ctx, Order::Unknown, Subject(sk as u64, 0), lane) {
+            accepted(sk as u64, lane);
+        }
     }
-    0
 }
 
 /// match-proto:v5.10: struct sock *inet_csk_accept(struct sock *sk, int flags, int *err, bool kern)
@@ -28,14 +48,14 @@ pub fn accept__fexit(ctx: FExitContext) -> i32 {
 pub fn accept_of_4__fexit(ctx: FExitContext) -> i32 {
     if offset!(accept_args) == 4 {
         let sk: *const core::ffi::c_void = ctx.arg(4);
-        accepted(sk as u64);
+        accepted(sk as u64, Lane::First);
     }
     0
 }
 
 #[kretprobe(function = "inet_csk_accept")]
 pub fn accept__kretprobe(ctx: RetProbeContext) -> u32 {
-    accepted(ctx.ret::<u64>());
+    accepted(ctx.ret::<u64>(), Lane::First);
     0
 }
 
@@ -56,7 +76,7 @@ fn from_result(ctx: &TracePointContext) -> Outcome {
         return Outcome::Aside;
     }
     match fd::socket(result as u32) {
-        Some(socket) => accepted(socket.tcp()),
+        Some(socket) => accepted(socket.tcp(), Lane::First),
         None => Outcome::Aside,
     }
 }

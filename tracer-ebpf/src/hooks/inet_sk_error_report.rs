@@ -9,20 +9,37 @@ use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
     audit,
-    lane::Lane,
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+    },
+    lanes,
     lifecycle::error,
     sock::{Raw, Trusted},
 };
 
 #[btf_tracepoint(function = "inet_sk_error_report")]
 pub fn error_report__btf(ctx: BtfTracePointContext) -> i32 {
+    error_report(&ctx, Lane::First);
+    0
+}
+
+lanes! {
+    btf_tracepoint(function = "inet_sk_error_report") BtfTracePointContext => error_report: error_report__lane2 error_report__lane3
+}
+
+#[inline(always)]
+fn error_report(ctx: &BtfTracePointContext, lane: Lane) {
+    let sk: *const u8 = ctx.arg(0);
+    if !preempted::takes(ctx, Order::Known, Subject(sk as u64, 0), lane) {
+        return;
+    }
     // SAFETY: the first argument is a `struct sock *`.
-    let outcome = match unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
+    let outcome = match unsafe { Trusted::new(ctx.arg(0), lane) } {
         Some(sock) => error(sock),
         None => Outcome::Aside,
     };
-    audit::settle(Audited::ErrorReport, &ctx, outcome);
-    0
+    audit::settle_in(lane, Audited::ErrorReport, ctx, outcome);
 }
 
 #[raw_tracepoint(tracepoint = "inet_sk_error_report")]

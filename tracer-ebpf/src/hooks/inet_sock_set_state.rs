@@ -15,7 +15,12 @@ use tracer_common::{
 
 use crate::{
     audit,
-    lane::{self, Lane},
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+        second,
+    },
+    lanes,
     lifecycle::transition,
     offset,
     sock::{AF_INET6, IPPROTO_TCP, Raw, Sock, Trusted},
@@ -23,31 +28,44 @@ use crate::{
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
-    lane::begin(&ctx);
-    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    // SAFETY: the first argument is a `struct sock *`.
-    let outcome = match unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
-        Some(sock) => transition(sock, old as u8, new as u8),
-        None => Outcome::Aside,
-    };
-    audit::settle(Audited::SetState, &ctx, outcome);
+    second::begin(&ctx);
+    set_state(&ctx, Lane::First);
     0
 }
 
-/// The same once more; see [`lane`].
+lanes! {
+    btf_tracepoint(function = "inet_sock_set_state") BtfTracePointContext => set_state:
+    set_state__lane2 set_state__lane3
+}
+
+#[inline(always)]
+fn set_state(ctx: &BtfTracePointContext, lane: Lane) {
+    let sk: *const u8 = ctx.arg(0);
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    let subject = Subject(sk as u64, u64::from(old as u8) << 8 | u64::from(new as u8));
+    if preempted::takes(ctx, Order::Known, subject, lane) {
+        settle(ctx, lane);
+    }
+}
+
+/// See [`second`].
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state_again__btf(ctx: BtfTracePointContext) -> i32 {
-    if !lane::takes_over(&ctx) {
-        return 0;
+    if second::takes_over(&ctx) {
+        settle(&ctx, Lane::Second);
     }
+    0
+}
+
+#[inline(always)]
+fn settle(ctx: &BtfTracePointContext, lane: Lane) {
     let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    // SAFETY: as above.
-    let outcome = match unsafe { Trusted::new(ctx.arg(0), Lane::Second) } {
+    // SAFETY: the first argument is a `struct sock *`.
+    let outcome = match unsafe { Trusted::new(ctx.arg(0), lane) } {
         Some(sock) => transition(sock, old as u8, new as u8),
         None => Outcome::Aside,
     };
-    audit::settle_taken_over(Audited::SetState, &ctx, outcome);
-    0
+    audit::settle_in(lane, Audited::SetState, ctx, outcome);
 }
 
 // What aya makes of it is a function that calls this one: as two they have more stack than there is (5.10:

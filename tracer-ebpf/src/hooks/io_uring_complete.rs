@@ -9,6 +9,7 @@ use tracer_common::{
 
 use crate::{
     audit, fd,
+    lane::Lane,
     lifecycle::{accepted, connect_failed_by_address},
     memory, offset,
 };
@@ -38,7 +39,7 @@ fn completed(ctx: &RawTracePointContext) -> Outcome {
         if result >= 0
             && let Some(socket) = fd::socket(result as u32)
         {
-            return accepted(socket.tcp());
+            return accepted(socket.tcp(), Lane::First);
         }
     } else if result < 0 && offset!(io_connect_addr) != ABSENT {
         // A request that got as far as EINPROGRESS has sent its SYN: the transitions tell the rest.

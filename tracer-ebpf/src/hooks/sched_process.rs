@@ -17,6 +17,11 @@ use tracer_common::{
 use crate::{
     audit, emit,
     globals::{filters, wants},
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+    },
+    lanes,
     maps::PIDS,
     memory, offset, task,
 };
@@ -24,8 +29,19 @@ use crate::{
 /// sched_process_fork(struct task_struct *parent, struct task_struct *child)
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn fork__raw(ctx: RawTracePointContext) -> i32 {
-    audit::settle(Audited::Fork, &ctx, fork(&ctx));
+    fork_in(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    raw_tracepoint(tracepoint = "sched_process_fork") RawTracePointContext => fork_in: fork__lane2 fork__lane3
+}
+
+#[inline(always)]
+fn fork_in(ctx: &RawTracePointContext, lane: Lane) {
+    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(1), ctx.arg(0)), lane) {
+        audit::settle_in(lane, Audited::Fork, ctx, fork(ctx));
+    }
 }
 
 #[inline(always)]
@@ -70,8 +86,19 @@ fn fork(ctx: &RawTracePointContext) -> Outcome {
 /// sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn exec__raw(ctx: RawTracePointContext) -> i32 {
-    audit::settle(Audited::Exec, &ctx, exec(&ctx));
+    exec_in(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    raw_tracepoint(tracepoint = "sched_process_exec") RawTracePointContext => exec_in: exec__lane2 exec__lane3
+}
+
+#[inline(always)]
+fn exec_in(ctx: &RawTracePointContext, lane: Lane) {
+    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), ctx.arg(2)), lane) {
+        audit::settle_in(lane, Audited::Exec, ctx, exec(ctx));
+    }
 }
 
 #[inline(always)]
@@ -118,8 +145,19 @@ fn exec(ctx: &RawTracePointContext) -> Outcome {
 /// sched_process_exit(struct task_struct *p): of every thread; the process ends with the last one.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn exit__raw(ctx: RawTracePointContext) -> i32 {
-    audit::settle(Audited::Exit, &ctx, exit(&ctx));
+    exit_in(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    raw_tracepoint(tracepoint = "sched_process_exit") RawTracePointContext => exit_in: exit__lane2 exit__lane3
+}
+
+#[inline(always)]
+fn exit_in(ctx: &RawTracePointContext, lane: Lane) {
+    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), 0), lane) {
+        audit::settle_in(lane, Audited::Exit, ctx, exit(ctx));
+    }
 }
 
 #[inline(always)]

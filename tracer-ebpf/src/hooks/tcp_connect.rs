@@ -13,6 +13,11 @@ use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
     audit, fd, filter,
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+    },
+    lanes,
     lifecycle::{connect_entered, connect_returned, enter, user_address},
     memory, offset,
     sock::{IPPROTO_TCP, Raw},
@@ -28,28 +33,58 @@ fn entered(sk: u64, addr: u64) {
 
 #[fentry(function = "tcp_v4_connect")]
 pub fn connect4__fentry(ctx: FEntryContext) -> i32 {
-    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    entered(sk as u64, addr as u64);
+    entry(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    fentry(function = "tcp_v4_connect") FEntryContext => entry: connect4_entry__lane2 connect4_entry__lane3
 }
 
 #[fexit(function = "tcp_v4_connect")]
 pub fn connect4__fexit(ctx: FExitContext) -> i32 {
-    connect_returned(ctx.arg(3));
+    result(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    fexit(function = "tcp_v4_connect") FExitContext => result: connect4_return__lane2 connect4_return__lane3
 }
 
 #[fentry(function = "tcp_v6_connect")]
 pub fn connect6__fentry(ctx: FEntryContext) -> i32 {
-    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    entered(sk as u64, addr as u64);
+    entry(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    fentry(function = "tcp_v6_connect") FEntryContext => entry: connect6_entry__lane2 connect6_entry__lane3
 }
 
 #[fexit(function = "tcp_v6_connect")]
 pub fn connect6__fexit(ctx: FExitContext) -> i32 {
-    connect_returned(ctx.arg(3));
+    result(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    fexit(function = "tcp_v6_connect") FExitContext => result: connect6_return__lane2 connect6_return__lane3
+}
+
+#[inline(always)]
+fn entry(ctx: &FEntryContext, lane: Lane) {
+    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, addr as u64), lane) {
+        entered(sk as u64, addr as u64);
+    }
+}
+
+#[inline(always)]
+fn result(ctx: &FExitContext, lane: Lane) {
+    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
+    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, addr as u64), lane) {
+        connect_returned(ctx.arg(3), lane);
+    }
 }
 
 #[kprobe(function = "tcp_v4_connect")]
@@ -60,7 +95,7 @@ pub fn connect4__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v4_connect")]
 pub fn connect4__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret());
+    connect_returned(ctx.ret(), Lane::First);
     0
 }
 
@@ -72,7 +107,7 @@ pub fn connect6__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v6_connect")]
 pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret());
+    connect_returned(ctx.ret(), Lane::First);
     0
 }
 
@@ -84,7 +119,7 @@ pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
 fn forbidden(sk: u64, addr: u64, result: i32) {
     if result != 0 {
         entered(sk, addr);
-        connect_returned(result);
+        connect_returned(result, Lane::First);
     }
 }
 
@@ -110,7 +145,7 @@ pub fn pre_connect4__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v4_pre_connect")]
 pub fn pre_connect4__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret());
+    connect_returned(ctx.ret(), Lane::First);
     0
 }
 
@@ -122,7 +157,7 @@ pub fn pre_connect6__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v6_pre_connect")]
 pub fn pre_connect6__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret());
+    connect_returned(ctx.ret(), Lane::First);
     0
 }
 
@@ -158,7 +193,7 @@ pub fn connect__syscall_enter(ctx: TracePointContext) -> u32 {
 pub fn connect__syscall_exit(ctx: TracePointContext) -> u32 {
     // SAFETY: the offset comes from the tracepoint's `format` file.
     let outcome = match unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
-        Ok(result) => connect_returned(result as i32),
+        Ok(result) => connect_returned(result as i32, Lane::First),
         Err(_) => Outcome::Aside,
     };
     audit::settle_classic(Audited::ConnectReturn, outcome);

@@ -9,7 +9,11 @@ use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
     audit,
-    lane::Lane,
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+    },
+    lanes,
     lifecycle::destroyed,
     offset,
     sock::{Raw, Trusted},
@@ -17,13 +21,26 @@ use crate::{
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub fn destroy__btf(ctx: BtfTracePointContext) -> i32 {
+    destroy(&ctx, Lane::First);
+    0
+}
+
+lanes! {
+    btf_tracepoint(function = "tcp_destroy_sock") BtfTracePointContext => destroy: destroy__lane2 destroy__lane3
+}
+
+#[inline(always)]
+fn destroy(ctx: &BtfTracePointContext, lane: Lane) {
+    let sk: *const u8 = ctx.arg(0);
+    if !preempted::takes(ctx, Order::Known, Subject(sk as u64, 0), lane) {
+        return;
+    }
     // SAFETY: the first argument is a `struct sock *`.
-    let outcome = match unsafe { Trusted::new(ctx.arg(0), Lane::First) } {
+    let outcome = match unsafe { Trusted::new(ctx.arg(0), lane) } {
         Some(sock) => destroyed(sock),
         None => Outcome::Aside,
     };
-    audit::settle(Audited::Destroy, &ctx, outcome);
-    0
+    audit::settle_in(lane, Audited::Destroy, ctx, outcome);
 }
 
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]

@@ -7,12 +7,32 @@ use aya_ebpf::{
 
 use tracer_common::audit::{Audited, Outcome};
 
-use crate::{audit, drops::reset_received, offset};
+use crate::{
+    audit,
+    drops::reset_received,
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+    },
+    lanes, offset,
+};
 
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 pub fn receive_reset__raw(ctx: RawTracePointContext) -> i32 {
-    audit::settle(Audited::ReceiveReset, &ctx, reset_received(ctx.arg(0)));
+    receive_reset(&ctx, Lane::First);
     0
+}
+
+lanes! {
+    raw_tracepoint(tracepoint = "tcp_receive_reset") RawTracePointContext => receive_reset:
+    receive_reset__lane2 receive_reset__lane3
+}
+
+#[inline(always)]
+fn receive_reset(ctx: &RawTracePointContext, lane: Lane) {
+    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), 0), lane) {
+        audit::settle_in(lane, Audited::ReceiveReset, ctx, reset_received(ctx.arg(0)));
+    }
 }
 
 #[tracepoint(category = "tcp", name = "tcp_receive_reset")]

@@ -17,17 +17,34 @@ use tracer_common::{
 use crate::{
     audit,
     drops::{RawSkb, reset_sent, reset_sent_for_nobody},
-    offset,
+    lane::{
+        Lane,
+        preempted::{self, Order, Subject},
+    },
+    lanes, offset,
 };
 
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]
 pub fn send_reset__raw(ctx: RawTracePointContext) -> i32 {
+    send_reset(&ctx, Lane::First);
+    0
+}
+
+lanes! {
+    raw_tracepoint(tracepoint = "tcp_send_reset") RawTracePointContext => send_reset:
+    send_reset__lane2 send_reset__lane3
+}
+
+#[inline(always)]
+fn send_reset(ctx: &RawTracePointContext, lane: Lane) {
+    if !preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), ctx.arg(1)), lane) {
+        return;
+    }
     let mut reason = NO_REASON;
     if offset!(send_reset_args) != ABSENT && offset!(send_reset_args) >= 3 {
         reason = ctx.arg(2);
     }
-    audit::settle(Audited::SendReset, &ctx, reset_sent(ctx.arg(0), RawSkb(ctx.arg(1)), reason));
-    0
+    audit::settle_in(lane, Audited::SendReset, ctx, reset_sent(ctx.arg(0), RawSkb(ctx.arg(1)), reason));
 }
 
 #[tracepoint(category = "tcp", name = "tcp_send_reset")]

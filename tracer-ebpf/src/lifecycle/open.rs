@@ -120,7 +120,7 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
 
 /// accept() is about to hand the socket at `sk` to the current task.
 #[inline(always)]
-pub fn accepted(sk: u64) -> Outcome {
+pub fn accepted(sk: u64, lane: Lane) -> Outcome {
     if !started() {
         return Outcome::Aside;
     }
@@ -149,7 +149,7 @@ pub fn accepted(sk: u64) -> Outcome {
         // SYN_RECV (TCP Fast Open).
         begin(&mut state, sock, identity::of_socket(sk), RecordRole::Server);
         if sock.u8(offset!(skc_state)) == SYN_RECV {
-            state.id = identity::next(Site::Accept, Lane::First);
+            state.id = identity::next(Site::Accept, lane);
         } else {
             state.flags |= FLAG_PREEXISTING;
         }

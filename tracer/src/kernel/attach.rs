@@ -9,7 +9,7 @@ use std::{
 use aya::{Btf, Ebpf, programs::Program};
 use log::debug;
 
-use super::backend::{Attach, Link, ProgramSpec};
+use super::backend::{Attach, Lanes, Link, ProgramSpec, SECOND_SET_STATE};
 
 /// What needs the kernel's types and does not have them.
 pub const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
@@ -23,7 +23,10 @@ pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
     let specs: Vec<&ProgramSpec> = links.iter().flat_map(|link| link.programs).collect();
     let mut programs: Vec<(&ProgramSpec, &mut Program)> = ebpf
         .programs_mut()
-        .filter_map(|(name, program)| Some((*specs.iter().find(|spec| spec.program == name)?, program)))
+        .filter_map(|(name, program)| {
+            let first = Lanes::with(name).map_or(name, |lanes| lanes.first);
+            Some((*specs.iter().find(|spec| spec.program == first)?, program))
+        })
         .collect();
     // The links come in the order of their weight, and the last one is taken first.
     programs.sort_by_key(|(spec, _)| std::cmp::Reverse(specs.iter().position(|other| other.program == spec.program)));
@@ -47,9 +50,17 @@ pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
 }
 
 /// Attaches all programs of a link, or none.
-pub fn attach_link(ebpf: &mut Ebpf, link: &'static Link, btf: Option<&Btf>) -> Result<(), String> {
+pub fn attach_link(
+    ebpf: &mut Ebpf,
+    link: &'static Link,
+    btf: Option<&Btf>,
+    preemption: Preemption,
+) -> Result<(), String> {
     for (index, spec) in link.programs.iter().enumerate() {
-        let Err(why) = attach_program(ebpf, spec, btf) else { continue };
+        if !preemption.wants(spec.program) {
+            continue;
+        }
+        let Err(why) = attach_in_lanes(ebpf, spec, btf, preemption) else { continue };
         if spec.optional {
             debug!("{}: {why}", spec.program);
             continue;
@@ -62,9 +73,55 @@ pub fn attach_link(ebpf: &mut Ebpf, link: &'static Link, btf: Option<&Btf>) -> R
     Ok(())
 }
 
+/// Whether a task may be preempted inside a program, so that it has lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preemption {
+    Never,
+    Possible,
+}
+
+impl Preemption {
+    /// The lanes that are attached beside a program.
+    fn lanes_of(self, program: &str) -> Option<&'static Lanes> {
+        if self == Self::Possible { Lanes::of(program) } else { None }
+    }
+
+    /// Whether a program is of use: a second one only where there are no lanes.
+    pub fn wants(self, program: &str) -> bool {
+        match self {
+            Self::Never => Lanes::with(program).is_none(),
+            Self::Possible => program != SECOND_SET_STATE,
+        }
+    }
+}
+
+/// Attaches a program, and its lanes: in the order in which they are to be called.
+fn attach_in_lanes(
+    ebpf: &mut Ebpf,
+    spec: &ProgramSpec,
+    btf: Option<&Btf>,
+    preemption: Preemption,
+) -> Result<(), String> {
+    let others = preemption.lanes_of(spec.program).into_iter().flat_map(|lanes| lanes.others);
+    let mut programs: Vec<&str> = std::iter::once(spec.program).chain(others).collect();
+    // The programs of a function are called in the order that is opposite to that of their attachment.
+    if matches!(spec.attach, Attach::Fentry(_) | Attach::Fexit(_)) {
+        programs.reverse();
+    }
+    programs.into_iter().try_for_each(|program| attach_program(ebpf, program, spec, btf))
+}
+
+/// Detaches and unloads a program, and the lanes in its place.
 pub fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
+    for lane in Lanes::of(spec.program).into_iter().flat_map(|lanes| lanes.others) {
+        unload(ebpf, lane);
+    }
+    unload(ebpf, spec.program);
+}
+
+fn unload(ebpf: &mut Ebpf, name: &str) {
     // One that was never loaded says so; there is nothing to undo then.
-    let result = match ebpf.program_mut(spec.program) {
+    let result = match ebpf.program_mut(name) {
         Some(Program::BtfTracePoint(program)) => program.unload(),
         Some(Program::FEntry(program)) => program.unload(),
         Some(Program::FExit(program)) => program.unload(),
@@ -74,12 +131,13 @@ pub fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
         _ => Ok(()),
     };
     if let Err(error) = result {
-        debug!("{}: {error}", spec.program);
+        debug!("{name}: {error}");
     }
 }
 
-fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&Btf>) -> Result<(), String> {
-    let program = ebpf.program_mut(spec.program).ok_or_else(|| format!("no program {} in the object", spec.program))?;
+/// Attaches the program `name` where `spec` is attached: that one, or one of its lanes.
+fn attach_program(ebpf: &mut Ebpf, name: &str, spec: &ProgramSpec, btf: Option<&Btf>) -> Result<(), String> {
+    let program = program_named(ebpf, name)?;
     load_program(program, spec, btf)?;
     let result = match (program, spec.attach) {
         (Program::BtfTracePoint(program), Attach::TpBtf(_)) => program.attach().map(drop),
@@ -91,6 +149,10 @@ fn attach_program(ebpf: &mut Ebpf, spec: &ProgramSpec, btf: Option<&Btf>) -> Res
         _ => return Err(of_another_type(spec)),
     };
     result.map_err(|error| super::reason(&error))
+}
+
+fn program_named<'e>(ebpf: &'e mut Ebpf, name: &str) -> Result<&'e mut Program, String> {
+    ebpf.program_mut(name).ok_or_else(|| format!("no program {name} in the object"))
 }
 
 /// Loads a program, unless it is loaded: one may serve two tracepoints, and some are loaded in advance.

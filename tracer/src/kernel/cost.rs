@@ -8,7 +8,10 @@ use std::{
 use aya::programs::ProgramFd;
 use aya_obj::generated::bpf_prog_info;
 
-use super::{backend::SECOND_SET_STATE, probes};
+use super::{
+    backend::{Lanes, SECOND_SET_STATE},
+    probes,
+};
 
 /// What one program has cost since it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,14 +28,29 @@ pub struct ProgramCost {
 }
 
 /// How the names of those programs begin that only count, for the audit: what they miss nobody misses.
-const AUDIT: &str = "audit_";
+pub const AUDIT: &str = "audit_";
 
-/// Calls that the kernel kept from these programs, less those that a second program took over.
+/// The cost of lanes as that of the first of them. What the kernel kept from another one is no call that nobody
+/// saw.
 #[must_use]
-pub fn missed(programs: &[ProgramCost], taken_over: u64) -> u64 {
+pub fn by_first_lane(programs: Vec<ProgramCost>) -> Vec<ProgramCost> {
+    let (others, mut firsts): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|program| Lanes::with(&program.name).is_some());
+    for other in others {
+        let first = Lanes::with(&other.name).map(|lanes| lanes.first);
+        if let Some(first) = firsts.iter_mut().find(|program| Some(program.name.as_str()) == first) {
+            first.run_ns = first.run_ns.map(|run_ns| run_ns + other.run_ns.unwrap_or(0));
+        }
+    }
+    firsts
+}
+
+/// Calls that the kernel kept from these programs or that were `declined`, less those that another one took over.
+#[must_use]
+pub fn missed(programs: &[ProgramCost], declined: u64, taken_over: u64) -> u64 {
     let traced = |program: &&ProgramCost| program.name != SECOND_SET_STATE && !program.name.starts_with(AUDIT);
     let missed = programs.iter().filter(traced).map(|program| program.missed);
-    missed.sum::<u64>().saturating_sub(taken_over)
+    (missed.sum::<u64>() + declined).saturating_sub(taken_over)
 }
 
 /// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.

@@ -5,6 +5,7 @@ use std::{collections::HashSet, path::Path};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, StackTraceMap},
+    programs::ProgramFd,
 };
 use log::{debug, warn};
 use tracer_common::{
@@ -17,10 +18,10 @@ use tracer_common::{
 
 use super::{
     KernelError,
-    attach::{NO_BTF, attach_link, detach, load_in_advance},
+    attach::{NO_BTF, Preemption, attach_link, detach, load_in_advance},
     audit::{Accounts, Audit, Received},
-    backend::{Backend, Choice, Hook, Link, blind, chain, choose, needs_io_uring},
-    cost::{self, ProgramCost},
+    backend::{ACCEPT_OF_4, Backend, Choice, Hook, Lanes, Link, blind, chain, choose, needs_io_uring},
+    cost::{self, AUDIT, ProgramCost},
     debug_log::{self, DebugLog},
     folds::Folds,
     object::{MapForms, object},
@@ -54,6 +55,8 @@ pub struct Kernel {
     pub choices: Vec<Choice>,
     /// When the last hook was attached, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
+    /// Calls that the kernel had kept from the programs by then, when there was nothing to see yet.
+    pub missed_before: u64,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -93,8 +96,15 @@ impl Kernel {
     fn load_once(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
         let stacks = plan.settings.wants & WANT_STACKS != 0;
         let frames = stacks.then(|| stacks::frames(Path::new(SYSCTLS)));
-        let object = object(MapForms { on_demand: plan.maps_on_demand, frames })?;
         let audited = plan.settings.audit != 0;
+        let preemption =
+            if plan.settings.tracepoints_preemptible != 0 { Preemption::Possible } else { Preemption::Never };
+        let wants = |program: &str| {
+            preemption.wants(program)
+                && (audited || !program.starts_with(AUDIT))
+                && (plan.offsets.accept_args == 4 || program != ACCEPT_OF_4)
+        };
+        let object = object(MapForms { on_demand: plan.maps_on_demand, frames }, wants)?;
         let ring_bytes = [plan.ring_bytes, if plan.packets.any() { DROPS_RING_BYTES } else { LEAST_RING_BYTES }];
         let mut loader: EbpfLoader<'_> = types.loader();
         if !plan.maps_on_demand {
@@ -142,7 +152,7 @@ impl Kernel {
                 if let (Backend::Fentry, Some(why)) = (link.backend, &trampolines) {
                     return Err(String::clone(why));
                 }
-                let attached = attach_link(&mut ebpf, link, btf);
+                let attached = attach_link(&mut ebpf, link, btf, preemption);
                 if link.backend == Backend::Fentry {
                     trampolines = attached.clone().err().filter(|why| why.contains("Operation not permitted"));
                 }
@@ -160,7 +170,7 @@ impl Kernel {
         if let Some(audit) = &mut audit {
             audit.open(&mut ebpf, &choices, plan.offsets.regs_syscall != ABSENT)?;
         }
-        let mut kernel = Self { ebpf, audit, ring_bytes, choices, started_ns: 0 };
+        let mut kernel = Self { ebpf, audit, ring_bytes, choices, started_ns: 0, missed_before: 0 };
         kernel.start()?;
         Ok(kernel)
     }
@@ -168,7 +178,10 @@ impl Kernel {
     /// Every hook is attached: from now on all of them record.
     fn start(&mut self) -> Result<(), KernelError> {
         self.started_ns = clock::boot_ns();
-        self.set_started(1)
+        self.set_started(1)?;
+        // Probes miss what they have no place for, which takes longer than the start.
+        self.missed_before = cost::missed(&cost::by_first_lane(self.costs_beside(&probes::Missed::new())), 0, 0);
+        Ok(())
     }
 
     /// What was under way when the hooks were attached is over. To be called some time after that.
@@ -261,9 +274,13 @@ impl Kernel {
                 );
             let attached = chain(choice.hook).iter().find(|link| Some(link.backend) == choice.backend);
             for spec in attached.filter(|_| packets).into_iter().flat_map(|link| link.programs) {
-                let program = self.ebpf.program(spec.program).and_then(|program| program.fd().ok()?.try_clone().ok());
+                let lanes = Lanes::of(spec.program).into_iter().flat_map(|lanes| lanes.others);
+                let programs: Vec<(&str, ProgramFd)> = std::iter::once(spec.program)
+                    .chain(lanes)
+                    .filter_map(|name| Some((name, self.ebpf.program(name)?.fd().ok()?.try_clone().ok()?)))
+                    .collect();
                 detach(&mut self.ebpf, spec);
-                ended.extend(program.and_then(|program| cost::of(spec.program, &program, &probes)));
+                ended.extend(programs.iter().filter_map(|(name, program)| cost::of(name, program, &probes)));
             }
         }
         ended
@@ -332,8 +349,12 @@ impl Kernel {
     /// What each attached program has cost so far.
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {
-        let probes = probes::missed();
-        self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program.fd().ok()?, &probes)).collect()
+        self.costs_beside(&probes::missed())
+    }
+
+    /// As [`Kernel::costs`], with what is known of `probes`.
+    fn costs_beside(&self, probes: &probes::Missed) -> Vec<ProgramCost> {
+        self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program.fd().ok()?, probes)).collect()
     }
 }
 

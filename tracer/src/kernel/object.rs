@@ -23,6 +23,11 @@ const ARRAY: u32 = 2;
 /// Bytes of an address in a stack.
 const FRAME: u32 = 8;
 
+/// `sizeof(Elf64_Sym)`, `offsetof(Elf64_Sym, st_info)`, and the type in that.
+const SYMBOL: usize = 24;
+const INFO: usize = 4;
+const TYPE: u8 = 0xf;
+
 /// What of the maps cannot be said while they are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapForms {
@@ -39,13 +44,23 @@ pub const fn as_compiled() -> &'static [u8] {
     OBJECT
 }
 
-/// The object, with its maps in these forms.
+/// The object, with its maps in these forms, and with those programs only of which `wants` says so: each other
+/// one would cost the loader time and memory, load it or not.
 ///
 /// # Errors
 /// If the object is not what this program embeds.
-pub fn object(forms: MapForms) -> Result<Vec<u8>, KernelError> {
+pub fn object(forms: MapForms, wants: impl Fn(&str) -> bool) -> Result<Vec<u8>, KernelError> {
     let mut bytes = OBJECT.to_vec();
     let file = object::File::parse(OBJECT).map_err(|_| KernelError::Object("an ELF header"))?;
+    let symbols = file.section_by_name(".symtab").and_then(|section| section.file_range());
+    let (symbols, _) = symbols.ok_or(KernelError::Object("a table of symbols"))?;
+    for symbol in file.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text) {
+        if symbol.name().is_ok_and(|name| !wants(name)) {
+            let at = usize::try_from(symbols).unwrap_or(usize::MAX).saturating_add(symbol.index().0 * SYMBOL + INFO);
+            // What is no function is no program.
+            *bytes.get_mut(at).ok_or(KernelError::Object("a symbol"))? &= !TYPE;
+        }
+    }
     let mut set = |name: &'static str, field: usize, value: u32| {
         let at = file
             .symbol_by_name(name)
@@ -98,8 +113,22 @@ mod tests {
 
     /// The bytes of `to` that are others in `from`.
     fn changed(from: MapForms, to: MapForms) -> Vec<u8> {
-        let (from, to) = (object(from).unwrap(), object(to).unwrap());
+        let (from, to) = (object(from, |_| true).unwrap(), object(to, |_| true).unwrap());
         from.iter().zip(to).filter(|(old, new)| *old != new).map(|(_, new)| new).collect()
+    }
+
+    #[test]
+    fn a_program_that_is_not_wanted_is_not_there() {
+        let functions = |bytes: &[u8]| -> Vec<String> {
+            let file = object::File::parse(bytes).unwrap();
+            let functions = file.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text);
+            functions.filter_map(|symbol| symbol.name().ok().map(str::to_owned)).collect()
+        };
+        let all = functions(&object(USUAL, |_| true).unwrap());
+        let some = functions(&object(USUAL, |name| name != "exit__lane2").unwrap());
+        let absent: Vec<&String> = all.iter().filter(|name| !some.contains(name)).collect();
+        assert_eq!(absent, ["exit__lane2"]);
+        assert_eq!(some.len(), all.len() - 1);
     }
 
     #[test]

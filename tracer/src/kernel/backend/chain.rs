@@ -50,6 +50,9 @@ const fn optional(program: &'static str, attach: Attach) -> ProgramSpec {
 /// Does what the kernel keeps from `set_state__btf`; attached after it, and so called after it.
 pub const SECOND_SET_STATE: &str = "set_state_again__btf";
 
+/// Beside `accept__fexit`, for kernels that pass four arguments.
+pub const ACCEPT_OF_4: &str = "accept_of_4__fexit";
+
 /// The chain of a hook, best link first.
 #[must_use]
 pub const fn chain(hook: Hook) -> &'static [Link] {
@@ -151,7 +154,7 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                         backend: Backend::Fentry,
                         programs: &[
                             needed("accept__fexit", Attach::Fexit("inet_csk_accept")),
-                            needed("accept_of_4__fexit", Attach::Fexit("inet_csk_accept")),
+                            optional(ACCEPT_OF_4, Attach::Fexit("inet_csk_accept")),
                         ],
                     },
                     Link {

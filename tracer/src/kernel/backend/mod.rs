@@ -4,6 +4,7 @@
 mod chain;
 mod choice;
 mod degradation;
+mod lanes;
 mod needs;
 #[cfg(test)]
 mod tests;
@@ -11,9 +12,10 @@ mod tests;
 use std::fmt;
 
 pub use self::{
-    chain::{Attach, Link, ProgramSpec, SECOND_SET_STATE, chain},
+    chain::{ACCEPT_OF_4, Attach, Link, ProgramSpec, SECOND_SET_STATE, chain},
     choice::{Choice, choose, needs_io_uring, needs_resets_for_nobody},
     degradation::{Degradation, cost_of, degradations, gives_drop_reasons, gives_reset_reasons},
+    lanes::Lanes,
     needs::blind,
 };
 

@@ -24,10 +24,10 @@ impl Member {
 }
 
 impl Btf {
-    /// Whether there is a structure (or enumeration) of this name.
+    /// Whether there is a structure (or enumeration), or another name for a type, of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.structs.contains_key(name)
+        self.structs.contains_key(name) || self.typedefs.contains_key(name)
     }
 
     /// The member that `path` names, such as `ns.inum` in `net` or `rtt_min.s[0].v` in `tcp_sock`.
@@ -161,15 +161,16 @@ mod tests {
 
     use super::*;
 
-    /// BTF with one type of each of the three kinds of enumeration.
+    /// BTF with one type of each of the three kinds of enumeration, and another name for one of them.
     fn enumerations() -> Vec<u8> {
-        let strings = b"\0plain\0signed\0wide\0A\0B\0";
+        let strings = b"\0plain\0signed\0wide\0A\0B\0other\0";
         let at = |name: &str| u32::try_from(strings.windows(name.len()).position(|w| w == name.as_bytes()).unwrap());
         let (a, b) = (at("A\0").unwrap(), at("B\0").unwrap());
         let head = |kind: u32, signed: bool| kind << 24 | 2 | u32::from(signed) << 31;
         let mut types = vec![at("plain").unwrap(), head(KIND_ENUM, false), 4, a, 0, b, 0xffff_0000];
         types.extend([at("signed").unwrap(), head(KIND_ENUM, true), 4, a, 0xffff_ffff, b, 7]);
         types.extend([at("wide").unwrap(), head(KIND_ENUM64, false), 8, a, 1, 2, b, 3, 0]);
+        types.extend([at("other").unwrap(), KIND_TYPEDEF << 24, 1]);
         let mut bytes = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
         let size = u32::try_from(types.len() * 4).unwrap();
         for number in [24, 0, size, size, u32::try_from(strings.len()).unwrap()].into_iter().chain(types) {
@@ -188,6 +189,12 @@ mod tests {
         assert_eq!(values("wide").unwrap(), [("A", 0x2_0000_0001), ("B", 3)]);
         assert_eq!(values("absent"), None);
         assert_eq!(btf.enumerator("plain", "A"), Some(0));
+    }
+
+    #[test]
+    fn what_has_another_name_is_there_by_that_name() {
+        let btf = Btf::parse(&enumerations(), &["wide", "other", "absent"]).unwrap();
+        assert_eq!(["wide", "other", "absent", "plain"].map(|name| btf.has(name)), [true, true, false, false]);
     }
 
     /// The running kernel's, where it can be read.

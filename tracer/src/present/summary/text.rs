@@ -76,7 +76,13 @@ impl Summary {
         }
         wrapped(out, "", &text);
         for (class, count) in self.lost.iter().filter(|(_, count)| *count > 0) {
-            wrapped(out, "LOST ", &format!("{} {class} events: use a larger --buffer, or filters", Count(*count)));
+            let remedy = match *class {
+                "missed" => {
+                    "the kernel does not call a program again where it was interrupted; filters make that rarer"
+                }
+                _ => "use a larger --buffer, or filters",
+            };
+            wrapped(out, "LOST ", &format!("{} {class} events: {remedy}", Count(*count)));
         }
         for (_, count, what) in self.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
             wrapped(out, "INCOMPLETE ", &format!("{} {what}", Count(count)));
@@ -241,6 +247,11 @@ without fentry: the kernel refused to load the program: EPERM
         let text = summary.to_text();
         assert!(text.contains("\nLOST 1,234 lifecycle events: use a larger --buffer, or filters\n"), "{text}");
         assert!(!text.contains("nothing lost") && !text.contains("process events"));
+        let text = Summary { lost: vec![("missed", 7)], ..sample() }.to_text();
+        assert!(
+            text.contains("\nLOST 7 missed events: the kernel does not call") && !text.contains("--buffer"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,35 +1,21 @@
-//! A second program for the calls that the kernel keeps from the first one.
+//! A second program for the calls that the kernel keeps from the first one, where only a softirq comes in
+//! between.
 //!
-//! From 6.2 on (05b24ff9b2cf) a program of a tracepoint that is at work on a CPU is not run once more
-//! on that CPU, when a softirq comes in between. Both programs are attached to the same tracepoint, the
-//! first one first. It notes what it was called for; the second one does what is to be done if there is no
-//! such note, and else takes the note away.
+//! Both programs are attached to the same tracepoint, the first one first. It notes what it was called for; the
+//! second one does what is to be done if there is no such note, and else takes the note away.
 //!
 //! A note is the socket, in a place of the CPU. Neither program interrupts itself, so that a note has one
 //! writer at a time. One that is left (of a call that came while the second program was at work) is
 //! found again when the first one is next called for a socket at that address.
-//!
-//! From 7.0 on tracepoints may be preempted: a task may go to another CPU between the two. There a note is
-//! the address of the call's arguments, in a map that all CPUs share. They lie on the kernel's stack, in the
-//! same place for all programs of one call, and no other call has that place meanwhile (`audit` says more).
-//! That costs more than a place of the CPU.
 
-use aya_ebpf::{EbpfContext as _, programs::BtfTracePointContext};
+use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::counter::Counter;
 
+use super::Lane;
 use crate::{
-    identity,
-    maps::{CALLS, UNDERWAY, count, settled, started, unsettle},
+    maps::{UNDERWAY, count, settled, started},
     setting,
 };
-
-/// Which of the two it is; added to a [`Site`](crate::identity::Site).
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub enum Lane {
-    First = 0,
-    Second = 8,
-}
 
 /// Notes of one CPU.
 const NOTES: usize = 1024;
@@ -50,15 +36,10 @@ pub struct Underway {
 #[inline(always)]
 pub fn begin(call: &BtfTracePointContext) {
     // Both programs are attached from then on.
-    if !started() {
+    if setting!(tracepoints_preemptible) != 0 || !started() {
         return;
     }
-    if setting!(tracepoints_preemptible) != 0 {
-        // Without the note the second one would do it again.
-        if CALLS.insert(address(call), 0, 0).is_err() {
-            unsettle();
-        }
-    } else if let Some(underway) = UNDERWAY.get_ptr_mut(0) {
+    if let Some(underway) = UNDERWAY.get_ptr_mut(0) {
         // SAFETY: this CPU's own place.
         unsafe { note(underway, call.arg(0)) };
     }
@@ -67,24 +48,14 @@ pub fn begin(call: &BtfTracePointContext) {
 /// Whether the second program has to do it.
 #[inline(always)]
 pub fn takes_over(call: &BtfTracePointContext) -> bool {
-    let noted = if setting!(tracepoints_preemptible) != 0 {
-        CALLS.remove(address(call)).is_ok()
-    } else {
-        let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
-        // SAFETY: this CPU's own place.
-        unsafe { take_note(underway, call.arg(0)) }
-    };
+    let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
+    // SAFETY: this CPU's own place.
+    let noted = unsafe { take_note(underway, call.arg(0)) };
     let takes_over = !noted && settled();
     if takes_over {
         count(Counter::TakenOver);
     }
     takes_over
-}
-
-/// Where the arguments of a call lie, as a number.
-#[inline(always)]
-fn address(call: &BtfTracePointContext) -> u64 {
-    identity::number(call.as_ptr() as u64)
 }
 
 /// Notes `sk`: where it is noted already, else where there is room.
@@ -140,7 +111,7 @@ unsafe fn take_note(underway: *mut Underway, sk: u64) -> bool {
 unsafe fn first_place(underway: *mut Underway, sk: u64, lane: Lane) -> usize {
     // SAFETY: by the caller's promise.
     let address = unsafe {
-        let place = &raw mut (*underway).address[lane as usize / Lane::Second as usize];
+        let place = &raw mut (*underway).address[lane as usize % 2];
         core::ptr::write_volatile(place, sk);
         core::ptr::read_volatile(place)
     };
