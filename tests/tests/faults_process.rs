@@ -233,8 +233,16 @@ fn at_once(tracers: usize) {
     assert!(!first.is_empty(), "of {}", ns.inode());
     for (number, other) in streams.iter().enumerate() {
         let same = told(other, &ns);
-        let differs = first.iter().zip(&same).find(|(a, b)| a != b);
-        assert!(first.len() == same.len() && differs.is_none(), "tracer {number}: {differs:?}");
+        let only = |these: &[String], those: &[String]| -> Vec<String> {
+            these.iter().filter(|line| !those.contains(line)).take(5).cloned().collect()
+        };
+        let (here, there) = (only(&first, &same), only(&same, &first));
+        assert!(
+            first == same,
+            "tracer {number} has {} of {}; only here {here:#?}, only there {there:#?}",
+            same.len(),
+            first.len()
+        );
     }
 }
 

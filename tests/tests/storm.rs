@@ -195,9 +195,9 @@ fn more_flows_than_there_are_places() {
         connections: scale::load(20_000, 500),
         args: &[],
     });
-    // An emulated machine offers less than what is told of the flows that have no place.
+    // An emulated machine may offer less than what is told one by one.
     let is_fast = account.hits > 3 * TOLD_AT_MOST * 4;
-    assert!(account.mixed > if is_fast { account.told } else { 0 }, "{account:?}");
+    assert!(!is_fast || account.mixed > account.told, "{account:?}");
     assert_eq!(account.accounted(), account.hits, "{account:?}");
 }
 
