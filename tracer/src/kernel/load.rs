@@ -24,6 +24,7 @@ use super::{
     cost::{self, AUDIT, ProgramCost},
     debug_log::{self, DebugLog},
     folds::Folds,
+    grace,
     object::{MapForms, object},
     plan::Plan,
     probes,
@@ -55,6 +56,7 @@ pub struct Kernel {
     pub choices: Vec<Choice>,
     /// When the last hook was attached, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
+    preemption: Preemption,
     /// Calls that the kernel had kept from the programs by then, when there was nothing to see yet.
     pub missed_before: u64,
 }
@@ -170,7 +172,7 @@ impl Kernel {
         if let Some(audit) = &mut audit {
             audit.open(&mut ebpf, &choices, plan.offsets.regs_syscall != ABSENT)?;
         }
-        let mut kernel = Self { ebpf, audit, ring_bytes, choices, started_ns: 0, missed_before: 0 };
+        let mut kernel = Self { ebpf, audit, ring_bytes, choices, started_ns: 0, preemption, missed_before: 0 };
         kernel.start()?;
         Ok(kernel)
     }
@@ -282,6 +284,11 @@ impl Kernel {
                 detach(&mut self.ebpf, spec);
                 ended.extend(programs.iter().filter_map(|(name, program)| cost::of(name, program, &probes)));
             }
+        }
+        // A record that is not whole yet would keep those behind it in the ring, and a call that has not come to
+        // anything would be missing in the audit. Where nothing is preempted that takes no longer than this.
+        if self.audit.is_some() || self.preemption == Preemption::Possible {
+            grace::wait();
         }
         ended
     }

@@ -8,6 +8,7 @@ pub mod cost;
 pub mod debug_log;
 pub mod folds;
 pub mod format;
+pub mod grace;
 pub mod iterators;
 pub mod load;
 pub mod memlock;

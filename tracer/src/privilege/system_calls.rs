@@ -13,6 +13,8 @@ use seccompiler::{
     SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
+use crate::kernel::grace;
+
 /// What a thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
@@ -253,6 +255,7 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
     match duty {
         Duty::Agent { command } => {
             rules.insert(libc::SYS_bpf, one_of(0, MAP_COMMANDS)?);
+            rules.insert(libc::SYS_membarrier, vec![is(0, grace::GLOBAL.cast_unsigned())?]);
             if let Some(pid) = command {
                 rules.insert(libc::SYS_kill, vec![is(0, pid)?]);
             }

@@ -1,0 +1,27 @@
+//! Programs that are under way.
+
+use log::debug;
+
+/// `MEMBARRIER_CMD_GLOBAL` of `include/uapi/linux/membarrier.h`.
+pub const GLOBAL: libc::c_int = 1;
+
+/// Waits until every program that is under way has ended; how long that takes is the kernel's affair (some ten
+/// milliseconds). Programs run inside RCU, whose readers this call waits for (`sys_membarrier`: `synchronize_rcu`),
+/// those also that are preempted. Where the call is not to be had nothing is waited for.
+pub fn wait() {
+    // SAFETY: three numbers.
+    if unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) } < 0 {
+        debug!("programs that are under way are not waited for: {}", std::io::Error::last_os_error());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_kernel_knows_the_call() {
+        // SAFETY: as above; `MEMBARRIER_CMD_QUERY` gives a bit for each command.
+        let known = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
+        assert!(known < 0 || known & libc::c_long::from(super::GLOBAL) != 0);
+        super::wait();
+    }
+}
