@@ -73,6 +73,10 @@ pub struct Args {
     /// Write what was found to KERNELS.md
     #[arg(long)]
     write: bool,
+    /// Boot nothing: judge what the machines of earlier runs have told, which are files RELEASE-N of this folder
+    /// (each run leaves its own in target/xtask/vm/told)
+    #[arg(long, value_name = "FOLDER")]
+    told: Option<PathBuf>,
     /// Show every test, not only those that failed or were skipped
     #[arg(long, short)]
     verbose: bool,
@@ -94,6 +98,7 @@ impl Default for Args {
             test_limit: TEST_LIMIT,
             scale: SCALE,
             write: false,
+            told: None,
             verbose: false,
             filters: Vec::new(),
         }
@@ -111,6 +116,8 @@ struct Job<'a> {
     modules: &'a Path,
     plan: Plan,
     folder: PathBuf,
+    /// Which of the kernel's machines it is.
+    number: usize,
 }
 
 pub fn main(args: &Args) -> Result<()> {
@@ -127,6 +134,11 @@ pub fn main(args: &Args) -> Result<()> {
 
 /// Builds, boots, judges.
 fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
+    if let Some(folder) = &args.told {
+        let reports = kernels.iter().map(|kernel| retold(folder, kernel)).collect::<Result<Vec<_>>>()?;
+        let tests = reports.iter().map(|report| report.verdicts.len()).max().unwrap_or_default();
+        return judge(args, tree, kernels, &reports, tests);
+    }
     let foreign = match args.arch {
         Arch::X86 => None,
         Arch::Arm => Some(Foreign::get(args.arch, &fetch::cache()?)?),
@@ -134,13 +146,32 @@ fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
     let programs = Programs::build(tree, args.arch, foreign.as_ref())?;
     let tests = programs.list(&args.filters)?;
     let reports = run(args, tree, &programs, foreign.as_ref(), kernels, &tests)?;
-    let results: Vec<(&Kernel, &Report)> = kernels.iter().zip(&reports).collect();
+    judge(args, tree, kernels, &reports, tests.len())
+}
+
+/// What the machines of a kernel have told in an earlier run, as far as they came.
+fn retold(folder: &Path, kernel: &Kernel) -> Result<Report> {
+    let mut report = Report::default();
+    for number in 0.. {
+        let path = folder.join(format!("{}-{number}", kernel.release));
+        if !path.exists() {
+            break;
+        }
+        let told = fs::read_to_string(&path).with_context(|| path.display().to_string())?.replace('\0', "");
+        report.join(Report::of_told(&told, &kernel.release));
+    }
+    Ok(report)
+}
+
+/// Shows what was found, writes it down, fails if a test has.
+fn judge(args: &Args, tree: &Tree, kernels: &[Kernel], reports: &[Report], tests: usize) -> Result<()> {
+    let results: Vec<(&Kernel, &Report)> = kernels.iter().zip(reports).collect();
     for (kernel, report) in &results {
         show(kernel, report, args.verbose);
     }
     if args.write {
         let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
-        fs::write(tree.root.join("KERNELS.md"), page::of(&results, tests.len(), date.trim()))?;
+        fs::write(tree.root.join("KERNELS.md"), page::of(&results, tests, date.trim()))?;
     }
     let failed: usize = reports.iter().map(|report| report.counts().failed).sum();
     if failed > 0 {
@@ -180,7 +211,7 @@ fn run(
         for (i, tests) in plan::deal(&tests, machines).into_iter().enumerate() {
             let links = args.write && i == 0;
             let plan = Plan { tests, test_limit: args.test_limit, scale: args.scale, links, arch: args.arch };
-            jobs.push_back(Job { kernel, modules, plan, folder: folder.join(format!("{kernel}-{i}")) });
+            jobs.push_back(Job { kernel, modules, plan, folder: folder.join(format!("{kernel}-{i}")), number: i });
         }
     }
     let jobs = Mutex::new(jobs);
@@ -189,7 +220,7 @@ fn run(
         let work = || -> Result<()> {
             loop {
                 let Some(job) = jobs.lock().map_err(|_| broken())?.pop_front() else { return Ok(()) };
-                let report = boot(args, &kernels[job.kernel], &common, &job)?;
+                let report = boot(args, tree, &kernels[job.kernel], &common, &job)?;
                 reports.lock().map_err(|_| broken())?[job.kernel].join(report);
             }
         };
@@ -209,7 +240,7 @@ fn broken() -> anyhow::Error {
     anyhow::anyhow!("a thread that ran a machine has panicked")
 }
 
-fn boot(args: &Args, kernel: &Kernel, common: &Path, job: &Job<'_>) -> Result<Report> {
+fn boot(args: &Args, tree: &Tree, kernel: &Kernel, common: &Path, job: &Job<'_>) -> Result<Report> {
     fs::create_dir_all(&job.folder)?;
     let initramfs = job.folder.join("initramfs");
     initramfs::write(&initramfs, common, job.modules, &job.plan)?;
@@ -226,6 +257,9 @@ fn boot(args: &Args, kernel: &Kernel, common: &Path, job: &Job<'_>) -> Result<Re
     };
     let start = Instant::now();
     let ended = machine.run()?;
+    let kept = tree.target.join("xtask/vm/told");
+    fs::create_dir_all(&kept)?;
+    fs::write(kept.join(format!("{}-{}", kernel.release, job.number)), &ended.told)?;
     let report = Report::of(&ended, &job.plan, &kernel.release);
     let counts = report.counts();
     println!(
