@@ -262,7 +262,9 @@ fn a_source_that_is_not_believed() {
 #[test]
 fn a_neighbour_or_a_next_hop_that_does_not_answer() {
     let (a, _b) = Netns::pair();
-    for (key, value) in [("mcast_solicit", "1"), ("retrans_time_ms", "20")] {
+    // Long enough for three datagrams on a slow machine: one that comes after the others were dropped asks again,
+    // and whoever asks has not failed yet.
+    for (key, value) in [("mcast_solicit", "1"), ("retrans_time_ms", "300")] {
         a.sysctl(&format!("net/ipv4/neigh/wire/{key}"), value);
         a.sysctl(&format!("net/ipv6/neigh/wire/{key}"), value);
     }
