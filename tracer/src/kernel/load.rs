@@ -179,11 +179,11 @@ impl Kernel {
 
     /// Every hook is attached: from now on all of them record.
     fn start(&mut self) -> Result<(), KernelError> {
-        self.started_ns = clock::boot_ns();
-        self.set_started(1)?;
-        // Probes miss what they have no place for, which takes longer than the start.
+        // First: what is missed between the two is counted rather than not at all. Probes miss what they have no
+        // place for, which takes longer than the start.
         self.missed_before = cost::missed(&cost::by_first_lane(self.costs_beside(&probes::Missed::new())), 0, 0);
-        Ok(())
+        self.started_ns = clock::boot_ns();
+        self.set_started(1)
     }
 
     /// What was under way when the hooks were attached is over. To be called some time after that.
