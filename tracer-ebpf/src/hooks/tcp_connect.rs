@@ -31,6 +31,10 @@ fn entered(sk: u64, addr: u64) {
     }
 }
 
+/// Entry and return of one call have their arguments in the same place: a note of the one is none of the other.
+const ENTRY: u64 = 1;
+const RETURN: u64 = 2;
+
 #[fentry(function = "tcp_v4_connect")]
 pub fn connect4__fentry(ctx: FEntryContext) -> i32 {
     entry(&ctx, Lane::First);
@@ -74,15 +78,15 @@ lanes! {
 #[inline(always)]
 fn entry(ctx: &FEntryContext, lane: Lane) {
     let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, addr as u64), lane) {
+    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, ENTRY), lane) {
         entered(sk as u64, addr as u64);
     }
 }
 
 #[inline(always)]
 fn result(ctx: &FExitContext, lane: Lane) {
-    let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, addr as u64), lane) {
+    let sk: *const u8 = ctx.arg(0);
+    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, RETURN), lane) {
         connect_returned(ctx.arg(3), lane);
     }
 }
