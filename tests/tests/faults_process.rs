@@ -181,7 +181,11 @@ fn told(stream: &Stream, ns: &Netns) -> Vec<String> {
     let line = |event: &Value| {
         // Before the accept it is the listener's, who is another process here; accept() may overtake it.
         let is_early = event["event"] == "established" && event["role"] == "server";
-        let keys = KEYS.iter().filter(|key| !(is_early && **key == "owner"));
+        // A reset is told by another program than the connection's steps, at the same moment as some of them: before
+        // the accept it is the listener's, before the port is told nobody's.
+        let is_reset = event["event"] == "reset";
+        let differs = |key: &str| (is_early || is_reset) && key == "owner" || is_reset && key == "role";
+        let keys = KEYS.iter().filter(|key| !differs(key));
         keys.map(|key| format!("{key}={} ", event[*key])).collect()
     };
     let mut lines: Vec<String> = stream.of_netns(ns.inode()).map(line).collect();
