@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::machine;
+
 /// The accounts by hook.
 ///
 /// # Panics
@@ -25,9 +27,7 @@ pub fn exact(summary: &Value) -> BTreeMap<String, Value> {
 /// As [`exact`].
 #[must_use]
 pub fn exact_but_for_the_edges(summary: &Value) -> BTreeMap<String, Value> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let major: u32 = release.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
-    if major < 7 {
+    if !machine::preempts_programs() {
         return exact(summary);
     }
     let accounts = accounts(summary);

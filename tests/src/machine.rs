@@ -2,6 +2,18 @@
 
 use crate::skip::lacks;
 
+/// Whether a task may be preempted in the middle of a tracepoint's program: from 7.0 on
+/// (`include/linux/tracepoint.h`).
+///
+/// # Panics
+/// If the kernel does not say its version.
+#[must_use]
+pub fn preempts_programs() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a name");
+    let major = release.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    major.expect("a number") >= 7
+}
+
 /// Whether this is one, as the variable `TRACER_TEST_MACHINE` says (`cargo xtask vm` sets it to `own`).
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use tracer_tests::agent::{Agent, Ended, READY, tracer_program};
 use tracer_tests::apart::Apart;
 use tracer_tests::churn::{churn, delivered, happened};
+use tracer_tests::machine;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
 use tracer_tests::stream::Stream;
@@ -108,7 +109,8 @@ fn nobody_who_does_not_read_keeps_it_from_ending() {
         let missed = ended.log.lines().find(|line| line.contains(" missed events: "));
         let missed =
             missed.and_then(|line| line.split_whitespace().find_map(|word| word.replace(',', "").parse::<u64>().ok()));
-        assert!(missed.is_some() || summary.contains("nothing lost"), "{}", ended.log);
+        let may_miss = machine::preempts_programs() && missed.is_some();
+        assert!(may_miss || summary.contains("nothing lost"), "{}", ended.log);
         assert!(events + missed.unwrap_or_default() >= happened(connections), "{}", ended.log);
         let mut rest = String::new();
         reader.read_to_string(&mut rest).expect("what is in the pipe is read");

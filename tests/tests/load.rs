@@ -12,6 +12,7 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::audit;
 use tracer_tests::generator::traffic_program;
+use tracer_tests::machine;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
 use tracer_tests::stream::{Stream, parse};
@@ -166,13 +167,6 @@ fn odd(closes: &[Value]) -> Vec<&Value> {
     closes.iter().filter(|close| close["incomplete"] == true || !whole(close)).take(20).collect()
 }
 
-/// From 7.0 on a task may be preempted in the middle of a tracepoint's program (`include/linux/tracepoint.h`).
-fn may_be_preempted() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a name");
-    let series = release.split('.').next().and_then(|series| series.parse::<u32>().ok());
-    series.expect("a number") >= 7
-}
-
 /// With packets steered to the other CPU (RPS) its softirq comes in between whatever runs there, the tracer's
 /// own programs too: the kernel does not run a program that it would interrupt with itself.
 #[test]
@@ -195,7 +189,7 @@ fn what_one_program_misses_the_other_takes_over() {
         .collect();
     let has_second = programs.clone().any(|program| program["name"] == "set_state_again__btf");
     if said.summary["backends"]["inet_sock_set_state"] == "tp_btf" {
-        assert_eq!(has_second, !may_be_preempted(), "a second program, or lanes for the first");
+        assert_eq!(has_second, !machine::preempts_programs(), "a second program, or lanes for the first");
     }
     let all: u64 = missed.values().sum();
     let lost = said.summary["lost"]["missed"].as_u64().unwrap_or_default();

@@ -286,7 +286,8 @@ impl Kernel {
             }
         }
         // A record that is not whole yet would keep those behind it in the ring, and a call that has not come to
-        // anything would be missing in the audit. Where nothing is preempted that takes no longer than this.
+        // anything would be missing in the audit. Where programs are not preempted they have ended long before the
+        // rings are read.
         if self.audit.is_some() || self.preemption == Preemption::Possible {
             grace::wait();
         }
