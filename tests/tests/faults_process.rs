@@ -193,6 +193,24 @@ fn told(stream: &Stream, ns: &Netns) -> Vec<String> {
     lines
 }
 
+/// Whose a reset is depends on the order in which a tracer meets it, but it is always one of those who have to do
+/// with the connection: an end's, or the listener's.
+fn check_owners_of_resets(stream: &Stream, ns: &Netns) {
+    let ports = |event: &Value| [event["lport"].as_u64(), event["rport"].as_u64()];
+    let known = |event: &&Value| event["event"] != "reset" && event["owner"]["pid"].is_u64();
+    let others: Vec<&Value> = stream.of_netns(ns.inode()).filter(known).collect();
+    for reset in stream.of_netns(ns.inode()).filter(|event| event["event"] == "reset") {
+        let Some(owner) = reset["owner"]["pid"].as_u64() else { continue };
+        let [lport, rport] = ports(reset);
+        let concerns = |event: &Value| match event["event"].as_str() {
+            Some("listen") => [lport, rport].contains(&event["lport"].as_u64()),
+            _ => ports(event) == [lport, rport] || ports(event) == [rport, lport],
+        };
+        let is_one = others.iter().any(|event| concerns(event) && event["owner"]["pid"] == owner);
+        assert!(is_one, "{reset} is of a process that has nothing to do with it");
+    }
+}
+
 fn at_once(tracers: usize) {
     let ns = Netns::new();
     let scene = Scene::loopback();
@@ -234,9 +252,11 @@ fn at_once(tracers: usize) {
         .collect();
     let stream = scene.expect(&facts);
     let first = told(&stream, &ns);
+    check_owners_of_resets(&stream, &ns);
     assert!(!first.is_empty(), "of {}", ns.inode());
     for (number, other) in streams.iter().enumerate() {
         let same = told(other, &ns);
+        check_owners_of_resets(other, &ns);
         let only = |these: &[String], those: &[String]| -> Vec<String> {
             these.iter().filter(|line| !those.contains(line)).take(5).cloned().collect()
         };

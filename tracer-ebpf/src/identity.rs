@@ -2,27 +2,39 @@
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_kernel};
 
+use tracer_common::settings::LANES;
+
 use crate::{lane::Lane, maps::IDENTITIES};
 
-/// Where a connection gets its number; fewer than eight. Each site has its own per-CPU counter in each [`Lane`],
-/// and none can interrupt itself on one CPU: what runs in softirq is not nested, and of what runs in process
-/// context the kernel runs one at a time on a CPU.
+/// Where a connection gets its number. Each site has its own per-CPU counter in each [`Lane`], and only programs use
+/// it of which no two are under way on one CPU: one program, which the kernel does not let interrupt itself (a task
+/// may be preempted inside of it, but then the next call is kept from it), or two that are never attached beside
+/// each other.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Site {
     Connect = 0,
-    ConnectFailed = 1,
-    Listen = 2,
-    Established = 3,
-    Accept = 4,
+    Listen = 1,
+    Established = 2,
+    Accept = 3,
+    AcceptByIoUring = 4,
+    Connect4Failed = 5,
+    Connect6Failed = 6,
+    Connect4Forbidden = 7,
+    Connect6Forbidden = 8,
+    ConnectByIoUringFailed = 9,
     /// Any context; guarded by `drops::Scratch::busy`.
-    Drop = 5,
+    Drop = 10,
 }
 
+/// Room for sites in a lane.
+pub const SITES: u32 = 16;
+const _: () = assert!((Site::Drop as u32) < SITES && LANES < 4);
+
 /// Bits that say where a number comes from: a [`Site`] and a [`Lane`].
-const PLACE_BITS: u32 = 5;
+const PLACE_BITS: u32 = 6;
 /// In the place of them: the number is made from an address.
-const OF_SOCKET: u64 = 31;
+const OF_SOCKET: u64 = 63;
 
 /// The number of a socket that is not in `SOCKETS`, because it is older than the trace or because
 /// there was no room for it: all that happens to it has the same one. The bits of a kernel address
@@ -45,7 +57,7 @@ pub fn number(sk: u64) -> u64 {
 /// A number that no other connection of this run has: counter, CPU (12 bits), site and lane.
 #[inline(always)]
 pub fn next(site: Site, lane: Lane) -> u64 {
-    let slot = site as u32 + lane as u32 * 8;
+    let slot = site as u32 + lane as u32 * SITES;
     let Some(last) = IDENTITIES.get_ptr_mut(slot) else { return 0 };
     // SAFETY: a valid per-CPU slot, written by this site on this CPU only.
     let number = unsafe {

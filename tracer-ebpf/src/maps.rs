@@ -2,6 +2,7 @@
 
 use crate::{
     drops::Scratch,
+    identity,
     lane::{preempted::Subject, second::Underway},
 };
 use aya_ebpf::{
@@ -79,7 +80,7 @@ pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0)
 /// The last connection number given out, one counter a [`crate::identity::Site`] and
 /// [`crate::lane::Lane`].
 #[map]
-pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LANES * 8, 0);
+pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LANES * identity::SITES, 0);
 
 /// Which sockets a CPU is at; see [`crate::lane::second`].
 #[map]

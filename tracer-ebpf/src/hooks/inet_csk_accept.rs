@@ -9,6 +9,7 @@ use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
     audit, fd,
+    identity::Site,
     lane::{
         Lane,
         preempted::{self, Order, Subject},
@@ -38,7 +39,7 @@ fn accept(ctx: &FExitContext, lane: Lane) {
     if offset!(accept_args) == 2 {
         let sk: *const core::ffi::c_void = ctx.arg(2);
         if !sk.is_null() && preempted::takes(ctx, Order::Unknown, Subject(sk as u64, 0), lane) {
-            accepted(sk as u64, lane);
+            accepted(sk as u64, Site::Accept, lane);
         }
     }
 }
@@ -48,14 +49,14 @@ fn accept(ctx: &FExitContext, lane: Lane) {
 pub fn accept_of_4__fexit(ctx: FExitContext) -> i32 {
     if offset!(accept_args) == 4 {
         let sk: *const core::ffi::c_void = ctx.arg(4);
-        accepted(sk as u64, Lane::First);
+        accepted(sk as u64, Site::Accept, Lane::First);
     }
     0
 }
 
 #[kretprobe(function = "inet_csk_accept")]
 pub fn accept__kretprobe(ctx: RetProbeContext) -> u32 {
-    accepted(ctx.ret::<u64>(), Lane::First);
+    accepted(ctx.ret::<u64>(), Site::Accept, Lane::First);
     0
 }
 
@@ -76,7 +77,7 @@ fn from_result(ctx: &TracePointContext) -> Outcome {
         return Outcome::Aside;
     }
     match fd::socket(result as u32) {
-        Some(socket) => accepted(socket.tcp(), Lane::First),
+        Some(socket) => accepted(socket.tcp(), Site::Accept, Lane::First),
         None => Outcome::Aside,
     }
 }

@@ -9,6 +9,7 @@ use tracer_common::{
 
 use crate::{
     audit, fd,
+    identity::Site,
     lane::Lane,
     lifecycle::{accepted, connect_failed_by_address},
     memory, offset,
@@ -39,7 +40,7 @@ fn completed(ctx: &RawTracePointContext) -> Outcome {
         if result >= 0
             && let Some(socket) = fd::socket(result as u32)
         {
-            return accepted(socket.tcp(), Lane::First);
+            return accepted(socket.tcp(), Site::AcceptByIoUring, Lane::First);
         }
     } else if result < 0 && offset!(io_connect_addr) != ABSENT {
         // A request that got as far as EINPROGRESS has sent its SYN: the transitions tell the rest.

@@ -13,6 +13,7 @@ use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
     audit, fd, filter,
+    identity::Site,
     lane::{
         Lane,
         preempted::{self, Order, Subject},
@@ -47,12 +48,12 @@ lanes! {
 
 #[fexit(function = "tcp_v4_connect")]
 pub fn connect4__fexit(ctx: FExitContext) -> i32 {
-    result(&ctx, Lane::First);
+    result4(&ctx, Lane::First);
     0
 }
 
 lanes! {
-    fexit(function = "tcp_v4_connect") FExitContext => result: connect4_return__lane2 connect4_return__lane3
+    fexit(function = "tcp_v4_connect") FExitContext => result4: connect4_return__lane2 connect4_return__lane3
 }
 
 #[fentry(function = "tcp_v6_connect")]
@@ -67,12 +68,12 @@ lanes! {
 
 #[fexit(function = "tcp_v6_connect")]
 pub fn connect6__fexit(ctx: FExitContext) -> i32 {
-    result(&ctx, Lane::First);
+    result6(&ctx, Lane::First);
     0
 }
 
 lanes! {
-    fexit(function = "tcp_v6_connect") FExitContext => result: connect6_return__lane2 connect6_return__lane3
+    fexit(function = "tcp_v6_connect") FExitContext => result6: connect6_return__lane2 connect6_return__lane3
 }
 
 #[inline(always)]
@@ -84,10 +85,20 @@ fn entry(ctx: &FEntryContext, lane: Lane) {
 }
 
 #[inline(always)]
-fn result(ctx: &FExitContext, lane: Lane) {
+fn result4(ctx: &FExitContext, lane: Lane) {
+    result(ctx, Site::Connect4Failed, lane);
+}
+
+#[inline(always)]
+fn result6(ctx: &FExitContext, lane: Lane) {
+    result(ctx, Site::Connect6Failed, lane);
+}
+
+#[inline(always)]
+fn result(ctx: &FExitContext, site: Site, lane: Lane) {
     let sk: *const u8 = ctx.arg(0);
     if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, RETURN), lane) {
-        connect_returned(ctx.arg(3), lane);
+        connect_returned(ctx.arg(3), site, lane);
     }
 }
 
@@ -99,7 +110,7 @@ pub fn connect4__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v4_connect")]
 pub fn connect4__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret(), Lane::First);
+    connect_returned(ctx.ret(), Site::Connect4Failed, Lane::First);
     0
 }
 
@@ -111,7 +122,7 @@ pub fn connect6__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v6_connect")]
 pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret(), Lane::First);
+    connect_returned(ctx.ret(), Site::Connect6Failed, Lane::First);
     0
 }
 
@@ -120,24 +131,24 @@ pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
 /// A control group's BPF programs may forbid a connect() there, before `tcp_v4_connect`. It is not
 /// called where there are no such programs.
 #[inline(always)]
-fn forbidden(sk: u64, addr: u64, result: i32) {
+fn forbidden(sk: u64, addr: u64, result: i32, site: Site) {
     if result != 0 {
         entered(sk, addr);
-        connect_returned(result, Lane::First);
+        connect_returned(result, site, Lane::First);
     }
 }
 
 #[fexit(function = "tcp_v4_pre_connect")]
 pub fn pre_connect4__fexit(ctx: FExitContext) -> i32 {
     let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    forbidden(sk as u64, addr as u64, ctx.arg(3));
+    forbidden(sk as u64, addr as u64, ctx.arg(3), Site::Connect4Forbidden);
     0
 }
 
 #[fexit(function = "tcp_v6_pre_connect")]
 pub fn pre_connect6__fexit(ctx: FExitContext) -> i32 {
     let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    forbidden(sk as u64, addr as u64, ctx.arg(3));
+    forbidden(sk as u64, addr as u64, ctx.arg(3), Site::Connect6Forbidden);
     0
 }
 
@@ -149,7 +160,7 @@ pub fn pre_connect4__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v4_pre_connect")]
 pub fn pre_connect4__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret(), Lane::First);
+    connect_returned(ctx.ret(), Site::Connect4Forbidden, Lane::First);
     0
 }
 
@@ -161,7 +172,7 @@ pub fn pre_connect6__kprobe(ctx: ProbeContext) -> u32 {
 
 #[kretprobe(function = "tcp_v6_pre_connect")]
 pub fn pre_connect6__kretprobe(ctx: RetProbeContext) -> u32 {
-    connect_returned(ctx.ret(), Lane::First);
+    connect_returned(ctx.ret(), Site::Connect6Forbidden, Lane::First);
     0
 }
 
@@ -197,7 +208,8 @@ pub fn connect__syscall_enter(ctx: TracePointContext) -> u32 {
 pub fn connect__syscall_exit(ctx: TracePointContext) -> u32 {
     // SAFETY: the offset comes from the tracepoint's `format` file.
     let outcome = match unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
-        Ok(result) => connect_returned(result as i32, Lane::First),
+        // No other program sees a connect() return where this one is attached.
+        Ok(result) => connect_returned(result as i32, Site::Connect4Failed, Lane::First),
         Err(_) => Outcome::Aside,
     };
     audit::settle_classic(Audited::ConnectReturn, outcome);

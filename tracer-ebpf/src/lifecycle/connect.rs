@@ -93,9 +93,9 @@ fn destination(sk: u64, addr: &SockAddr) -> Tuple {
     tuple
 }
 
-/// connect() returns `result` (0 or a negative errno) in the current task.
+/// connect() returns `result` (0 or a negative errno) in the current task, as `site` has seen.
 #[inline(always)]
-pub fn connect_returned(result: i32, lane: Lane) -> Outcome {
+pub fn connect_returned(result: i32, site: Site, lane: Lane) -> Outcome {
     let task = bpf_get_current_pid_tgid();
     let Some(attempt) = CONNECTING.get_ptr(task) else { return Outcome::Aside };
     // SAFETY: this task's own entry.
@@ -104,7 +104,7 @@ pub fn connect_returned(result: i32, lane: Lane) -> Outcome {
     if attempt.progress == CONNECTING_FAILED {
         failed_after_start(&attempt, -result)
     } else if attempt.progress == CONNECTING_ENTERED && is_failure(-result) {
-        connect_failed(attempt.sk, &destination(attempt.sk, &attempt.addr), -result, lane)
+        connect_failed(attempt.sk, &destination(attempt.sk, &attempt.addr), -result, site, lane)
     } else {
         Outcome::Aside
     }
@@ -129,7 +129,7 @@ fn failed_after_start(attempt: &Connecting, errno: i32) -> Outcome {
 
 /// connect() on the socket at `sk` failed before the socket left `CLOSE`.
 #[inline(always)]
-pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32, lane: Lane) -> Outcome {
+fn connect_failed(sk: u64, tuple: &Tuple, errno: i32, site: Site, lane: Lane) -> Outcome {
     if !started() {
         return Outcome::Aside;
     }
@@ -137,7 +137,7 @@ pub fn connect_failed(sk: u64, tuple: &Tuple, errno: i32, lane: Lane) -> Outcome
         return filtered();
     }
     let mut state = UNKNOWN;
-    begin(&mut state, Raw(sk), identity::next(Site::ConnectFailed, lane), RecordRole::Client);
+    begin(&mut state, Raw(sk), identity::next(site, lane), RecordRole::Client);
     state.flags |= FLAG_CONNECT_FAILED;
     set_opener(&mut state);
     send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0)
@@ -163,7 +163,7 @@ pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) -> Outcome {
         return outcome;
     }
     match user_address(addr) {
-        Some(addr) => connect_failed(sk, &destination(sk, &addr), errno, Lane::First),
+        Some(addr) => connect_failed(sk, &destination(sk, &addr), errno, Site::ConnectByIoUringFailed, Lane::First),
         None => Outcome::Aside,
     }
 }

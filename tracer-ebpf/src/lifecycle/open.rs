@@ -118,9 +118,9 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
     send(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, detail)
 }
 
-/// accept() is about to hand the socket at `sk` to the current task.
+/// accept() is about to hand the socket at `sk` to the current task, as `site` has seen.
 #[inline(always)]
-pub fn accepted(sk: u64, lane: Lane) -> Outcome {
+pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {
     if !started() {
         return Outcome::Aside;
     }
@@ -149,7 +149,7 @@ pub fn accepted(sk: u64, lane: Lane) -> Outcome {
         // SYN_RECV (TCP Fast Open).
         begin(&mut state, sock, identity::of_socket(sk), RecordRole::Server);
         if sock.u8(offset!(skc_state)) == SYN_RECV {
-            state.id = identity::next(Site::Accept, lane);
+            state.id = identity::next(site, lane);
         } else {
             state.flags |= FLAG_PREEXISTING;
         }
