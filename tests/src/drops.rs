@@ -2,16 +2,41 @@
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Ended, tracer_program};
 use crate::netns::Netns;
 use crate::reason;
 
 /// Longer than any packet needs; the connection attempts of these tests get no answer.
 pub const ATTEMPT: Duration = Duration::from_millis(50);
+
+/// `tracer drops --json ARGS`, once it is ready.
+#[must_use]
+pub fn start(args: &[&str]) -> Agent {
+    let mut command = Command::new(tracer_program());
+    let agent = Agent::start(command.args(["drops", "--json"]).args(args), None);
+    agent.await_ready();
+    agent
+}
+
+/// The rows of a run of it.
+#[must_use]
+pub fn rows(ended: &Ended) -> Vec<&Value> {
+    ended.stream.kind("drop").collect()
+}
+
+/// How many packets a row stands for.
+///
+/// # Panics
+/// If it does not say.
+#[must_use]
+pub fn count(row: &Value) -> u64 {
+    row["count"].as_u64().unwrap_or_else(|| panic!("no count: {row}"))
+}
 
 /// The first event that `ask` wants.
 pub fn wait(agent: &Agent, what: &str, mut ask: impl FnMut(&Value) -> bool) -> Value {
@@ -38,6 +63,13 @@ pub const TOLD_AT_MOST: u64 = 20_000;
 
 /// What drops for a rule: nf_tables itself, or before it did (6.7) who asked it.
 pub const NETFILTER: [&str; 2] = ["nft_do_chain", "nf_hook_slow"];
+
+/// Where a rule's verdict is carried out: in the rules' own code, or by who has asked it.
+#[must_use]
+pub fn is_of_a_rule(symbol: &Value) -> bool {
+    let function = symbol.as_str().and_then(|symbol| symbol.split_once("+0x"));
+    function.is_some_and(|(function, _)| NETFILTER.contains(&function))
+}
 
 /// Each key of `event` has this value.
 ///

@@ -1,4 +1,4 @@
-//! `tracer drops`: dropped packets, added up. And `--stack`, there and in `live`.
+//! `tracer drops`: dropped packets, added up.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -11,21 +11,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tracer_tests::agent::{Agent, Ended, run_to_end, tracer_program};
+use tracer_tests::agent::{run_to_end, tracer_program};
+use tracer_tests::drops::{ATTEMPT, count, expect, is_of_a_rule, rows, start};
 use tracer_tests::netns::{Netns, command};
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::traffic::sys::patience;
-
-/// Longer than any packet needs; the connection attempts of these tests get no answer.
-const ATTEMPT: Duration = Duration::from_millis(50);
-
-/// `tracer drops --json ARGS`, once it is ready.
-fn drops(args: &[&str]) -> Agent {
-    let mut command = Command::new(tracer_program());
-    let agent = Agent::start(command.args(["drops", "--json"]).args(args), None);
-    agent.await_ready();
-    agent
-}
 
 /// The reason to skip where the kernel gives no reasons for drops.
 fn no_reasons() -> Option<String> {
@@ -37,12 +27,6 @@ fn no_reasons() -> Option<String> {
         .find_map(|dir| std::fs::read_to_string(format!("{dir}/events/skb/kfree_skb/format")).ok())
         .expect("the tracepoint has a format");
     (!format.contains("reason")).then(|| lacks("drop reasons", "kfree_skb has none"))
-}
-
-/// Where a rule's verdict is carried out: in the rules' own code, or by who has asked it.
-fn is_of_a_rule(symbol: &Value) -> bool {
-    let symbol = symbol.as_str().unwrap_or_default();
-    ["nft_do_chain+0x", "nf_hook_slow+0x"].iter().any(|function| symbol.starts_with(function))
 }
 
 /// Sends so many equal datagrams.
@@ -76,21 +60,6 @@ fn counted(netns: &Netns) -> u64 {
     words.windows(2).filter(|pair| pair[0] == "packets").filter_map(|pair| pair[1].parse::<u64>().ok()).sum()
 }
 
-/// The rows of a run.
-fn rows(ended: &Ended) -> Vec<&Value> {
-    ended.stream.kind("drop").collect()
-}
-
-fn count(row: &Value) -> u64 {
-    row["count"].as_u64().unwrap_or_else(|| panic!("no count: {row}"))
-}
-
-fn expect(row: &Value, keys: &[(&str, Value)]) {
-    for (key, value) in keys {
-        assert_eq!(&row[*key], value, "{key} of {row}");
-    }
-}
-
 #[test]
 fn every_packet_is_counted_in_its_row() {
     if let Some(reason) = no_reasons() {
@@ -99,7 +68,7 @@ fn every_packet_is_counted_in_its_row() {
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4020-4021 counter drop");
     let netns = b.inode().to_string();
-    let agent = drops(&["--netns", &netns, "--proto", "udp"]);
+    let agent = start(&["--netns", &netns, "--proto", "udp"]);
     // More than are told one by one: the rest is folded in the kernel.
     let many = datagrams(&a, "10.7.0.2:4020", 500);
     let few = datagrams(&a, "10.7.0.2:4021", 3);
@@ -144,7 +113,7 @@ fn rows_are_told_apart_by_what_is_asked_for() {
     let netns = b.inode().to_string();
     for (by, expected) in [("reason,location,owner,flow", 3), ("owner", 1), ("reason,owner", 1), ("flow", 3)] {
         let before = counted(&b);
-        let agent = drops(&["--netns", &netns, "--proto", "tcp", "--by", by]);
+        let agent = start(&["--netns", &netns, "--proto", "tcp", "--by", by]);
         for _ in 0..3 {
             // The second SYN would come after a second.
             let _ = a.within(|| TcpStream::connect_timeout(&to, ATTEMPT));
@@ -152,7 +121,12 @@ fn rows_are_told_apart_by_what_is_asked_for() {
         await_counted(&b, before + 3);
         let ended = agent.stop();
         let rows = rows(&ended);
-        assert_eq!((rows.len(), rows.iter().map(|row| count(row)).sum::<u64>()), (expected, 3), "{by}: {rows:?}");
+        assert_eq!(
+            (rows.len(), rows.iter().map(|row| count(row)).sum::<u64>()),
+            (expected, 3),
+            "{by}: {rows:?} {}",
+            ended.stream.summary()
+        );
         for row in rows {
             assert_eq!(row["role"], "listener", "{row}");
             if by.contains("owner") {
@@ -171,7 +145,10 @@ fn a_process_sees_its_own() {
     let (a, b) = Netns::pair();
     a.nft_rule("output", "tcp dport 4023 counter drop");
     b.nft_rule("input", "udp dport 4023 counter drop");
-    let agent = drops(&["-p", &std::process::id().to_string(), "--rport", "4023"]);
+    // A flood elsewhere would take the room of what only a process decides.
+    let (here, there) = (a.inode().to_string(), b.inode().to_string());
+    let own = std::process::id().to_string();
+    let agent = start(&["-p", &own, "--rport", "4023", "--netns", &here, "--netns", &there]);
     let _ = a.within(|| TcpStream::connect_timeout(&"10.7.0.2:4023".parse().expect("an address"), ATTEMPT));
     datagrams(&a, "10.7.0.2:4023", 2);
     await_counted(&a, 1);
@@ -184,77 +161,12 @@ fn a_process_sees_its_own() {
     assert!(rows[0]["conn"].is_string(), "{}", rows[0]);
 }
 
-/// Whether frames of these functions follow one another in this order, others between them.
-fn has_in_order(stack: &Value, functions: &[&str]) -> bool {
-    let frames = stack.as_array().map_or(&[][..], Vec::as_slice);
-    let mut frames = frames.iter().filter_map(Value::as_str);
-    functions.iter().all(|function| frames.any(|frame| frame.split('+').next() == Some(function)))
-}
-
-/// From the rule outwards to the system call, on every kernel.
-const WAY: [&str; 2] = ["nf_hook_slow", "udp_sendmsg"];
-
-#[test]
-fn the_calls_that_led_to_a_drop() {
-    let netns = Netns::new();
-    netns.nft_rule("output", "udp dport 4024 counter drop");
-    let inode = netns.inode().to_string();
-    let send = || {
-        netns.within(|| {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
-            // Refused with EPERM.
-            assert!((0..20).all(|_| socket.send_to(b"x", "127.0.0.1:4024").is_err()));
-        });
-    };
-    let agent = drops(&["--netns", &inode, "--stack"]);
-    send();
-    let ended = agent.stop();
-    let rows = rows(&ended);
-    assert_eq!((rows.len(), count(rows[0])), (1, 20), "{rows:?}");
-    assert!(has_in_order(&rows[0]["stack"], &WAY), "{}", rows[0]);
-    assert_eq!(rows[0]["stack"][0], rows[0]["symbol"], "it begins where the packet was dropped");
-    assert!(is_of_a_rule(&rows[0]["stack"][0]), "{}", rows[0]);
-    assert_eq!(ended.stream.summary()["incomplete"]["stacks_missing"], 0);
-
-    let agent = Agent::live(&["--event", "drop", "--netns", &inode, "--stack"]);
-    send();
-    let ended = agent.stop();
-    let events: Vec<&Value> = ended.stream.kind("drop").collect();
-    assert_eq!(events.iter().map(|event| event["count"].as_u64().unwrap_or(1)).sum::<u64>(), 20);
-    assert!(events.iter().any(|event| event["count"].is_u64()), "some were folded");
-    assert!(events.iter().all(|event| has_in_order(&event["stack"], &WAY)), "{events:?}");
-
-    let agent = Agent::live(&["--event", "drop", "--netns", &inode]);
-    send();
-    let ended = agent.stop();
-    assert!(ended.stream.kind("drop").count() > 0 && ended.stream.kind("drop").all(|e| e.get("stack").is_none()));
-}
-
-/// The classic tracepoint and the raw one take the same stack.
-#[test]
-fn every_backend_takes_the_stack() {
-    let netns = Netns::new();
-    netns.nft_rule("output", "udp dport 4025 counter drop");
-    let inode = netns.inode().to_string();
-    for link in ["raw_tp", "tracepoint"] {
-        let agent = drops(&["--netns", &inode, "--stack", "--backend", &format!("kfree_skb={link}")]);
-        netns.within(|| {
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
-            assert!(socket.send_to(b"x", "127.0.0.1:4025").is_err());
-        });
-        let ended = agent.stop();
-        let rows = rows(&ended);
-        assert_eq!(rows.len(), 1, "{link}: {rows:?}");
-        assert!(has_in_order(&rows[0]["stack"], &WAY), "{link}: {}", rows[0]);
-    }
-}
-
 #[test]
 fn it_stops_when_it_is_told_to() {
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4026 counter drop");
     let netns = b.inode().to_string();
-    let agent = drops(&["--netns", &netns, "--proto", "udp", "--count", "5"]);
+    let agent = start(&["--netns", &netns, "--proto", "udp", "--count", "5"]);
     datagrams(&a, "10.7.0.2:4026", 5);
     let ended = agent.end();
     assert!(ended.status.success(), "{}", ended.log);
@@ -380,16 +292,9 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
     assert!(last.contains("\x1b[33mNETFILTER_DROP\x1b[0m"), "{last:?}");
 }
 
-#[test]
-fn what_is_lost_is_counted() {
-    if let Some(reason) = no_reasons() {
-        return skip(&reason);
-    }
-    let netns = Netns::new();
+/// For a second datagrams of ten thousand flows, which a rule drops.
+fn flood(netns: &Netns) {
     netns.nft_rule("output", "udp dport 10000-19999 counter drop");
-    let agent = drops(&["--strict", "--reason", "NETFILTER_DROP"]);
-    // While it stands still the ring has room for some three thousand records.
-    agent.signal(libc::SIGSTOP);
     netns.within(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
         let begin = Instant::now();
@@ -399,6 +304,38 @@ fn what_is_lost_is_counted() {
             port += 1;
         }
     });
+}
+
+/// It takes no room in the ring, and nothing of what may be told in a second.
+#[test]
+fn a_flood_elsewhere_takes_nothing_from_the_namespace_that_is_asked_for() {
+    let (own, other) = (Netns::new(), Netns::new());
+    own.nft_rule("input", "udp dport 4028 counter drop");
+    let agent = start(&["--strict", "--netns", &own.inode().to_string()]);
+    // As with what is lost, below.
+    agent.signal(libc::SIGSTOP);
+    flood(&other);
+    datagrams(&own, "127.0.0.1:4028", 3);
+    agent.signal(libc::SIGCONT);
+    let ended = agent.stop();
+    let summary = ended.stream.summary();
+    let told: u64 = rows(&ended).into_iter().map(count).sum();
+    assert_eq!((told, counted(&own)), (3, 3), "{summary}");
+    // Only drops of which nothing says where they were could be told beside them.
+    assert!(summary["filtered"].as_u64() >= Some(counted(&other)), "{summary}");
+    assert_eq!((ended.status.code(), ended.stream.lost()), (Some(0), 0), "{summary}");
+}
+
+#[test]
+fn what_is_lost_is_counted() {
+    if let Some(reason) = no_reasons() {
+        return skip(&reason);
+    }
+    let netns = Netns::new();
+    let agent = start(&["--strict", "--reason", "NETFILTER_DROP"]);
+    // While it stands still the ring has room for some three thousand records.
+    agent.signal(libc::SIGSTOP);
+    flood(&netns);
     let happened = counted(&netns);
     agent.signal(libc::SIGCONT);
     let ended = agent.stop();
@@ -418,7 +355,7 @@ fn a_file_gets_the_rows() {
     b.nft_rule("input", "udp dport 4029 counter drop");
     let path = tracer_tests::netns::scratch().join("drops.json");
     let netns = b.inode().to_string();
-    let agent = drops(&["--netns", &netns, "--proto", "udp", "-o", path.to_str().expect("a path")]);
+    let agent = start(&["--netns", &netns, "--proto", "udp", "-o", path.to_str().expect("a path")]);
     datagrams(&a, "10.7.0.2:4029", 4);
     await_counted(&b, 4);
     let ended = agent.stop();

@@ -131,6 +131,11 @@ fn seen(run: &Run, ns: &Netns, ports: &BTreeMap<u64, Vec<(u64, Made)>>, own: &st
     seen
 }
 
+/// All that was told of a port.
+fn told_of<'a>(run: &'a Run, ns: &Netns, port: u64) -> Vec<&'a Value> {
+    run.said.of_netns(ns.inode()).filter(|event| event["lport"] == port || event["rport"] == port).collect()
+}
+
 #[derive(Default)]
 struct Seen {
     made: Vec<Made>,
@@ -161,7 +166,10 @@ fn each_connection_once() {
                 let what = format!("start {start}, thread {tid}, by {own}: {places:?}");
                 let (first, last) = (*places.first().expect(&what), *places.last().expect(&what));
                 // From the first one on that it has seen, every one, and each once.
-                assert!(places.iter().copied().eq(first..=last), "{what}");
+                let count = |place: usize| places.iter().filter(|at| **at == place).count();
+                let wrong: Vec<usize> = (first..=last).filter(|place| count(*place) != 1).collect();
+                let told: Vec<_> = wrong.iter().map(|at| (at, made[*at], told_of(&run, &ns, made[*at].0))).collect();
+                assert!(wrong.is_empty(), "{what}: not once (port, begin; what was told of that port): {told:#?}");
                 // What began when it was ready is there, up to the one that began last.
                 let begun = |at: u64| made.partition_point(|(_, began)| *began <= at);
                 assert!(first <= begun(run.ready), "{what}: {} had begun", begun(run.ready));

@@ -12,7 +12,7 @@ pub enum Counter {
     SentLifecycle = 2,
     /// Process records handed to the ring.
     SentProcess = 3,
-    /// Lifecycle events that a filter kept out.
+    /// Events that a filter kept out; of dropped packets each one.
     Filtered = 4,
     /// Sockets that could not be followed from their beginning because the socket map was full (or
     /// out of memory). Those that are older than the trace are not counted.

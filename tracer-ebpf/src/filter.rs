@@ -62,10 +62,16 @@ fn socket_passes_filters(role: u32, tuple: &Tuple) -> u32 {
     if filters(FILTER_FAMILY) && u32::from(tuple.family) != setting!(family) {
         return 0;
     }
-    if filters(FILTER_NETNS) && NETNS.get_ptr(tuple.netns).is_none() {
+    if !netns_passes(tuple.netns) {
         return 0;
     }
     u32::from(ports_pass(tuple) && addresses_pass(tuple))
+}
+
+/// Whether what belongs to this network namespace may be shown; 0 is one that is not known.
+#[inline(always)]
+pub fn netns_passes(netns: u32) -> bool {
+    !filters(FILTER_NETNS) || NETNS.get_ptr(netns).is_some()
 }
 
 #[inline(always)]

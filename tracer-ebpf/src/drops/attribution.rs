@@ -12,6 +12,7 @@ use tracer_common::{
 };
 
 use crate::{
+    filter,
     maps::{FOLDS, SCRATCH, SOCKETS},
     memory, offset,
     sock::{AF_INET, AF_INET6, Raw, Sock},
@@ -55,20 +56,39 @@ pub extern "C" fn attribute_packet(place: u32, dev: u64, owner: u64, iif: u32, r
     0
 }
 
-/// Interface and namespace. `skb->dev` shares its place with other things while a packet is queued
-/// (`dev_scratch`, `rbnode`): it is a device only if it leads to a namespace.
+/// Whether a packet at the device `dev`, of the socket `owner`, may be of a network namespace that is asked for:
+/// the device's or the socket's is, or neither is known. They differ where a packet leaves by a device that stands
+/// in another namespace than its socket (macvlan, ipvlan).
+///
+/// A global function as [`attribute_packet`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn netns_of_packet_passes(dev: u64, owner: u64) -> u32 {
+    let of_device = netns_of_device(dev);
+    let of_socket = if owner == 0 { 0 } else { Raw(owner).netns() };
+    let is_wanted = |netns| netns != 0 && filter::netns_passes(netns);
+    u32::from(of_device | of_socket == 0 || is_wanted(of_device) || is_wanted(of_socket))
+}
+
+/// 0 if it is not known. `skb->dev` shares its place with other things while a packet is queued (`dev_scratch`,
+/// `rbnode`): it is a device only if it leads to a namespace.
 #[inline(always)]
-fn device(record: &mut DropRecord, dev: u64) {
-    record.ifindex = 0;
-    record.netns = 0;
-    record.iface = [0; 16];
+fn netns_of_device(dev: u64) -> u32 {
     if dev == 0 {
-        return;
+        return 0;
     }
     let net: u64 = memory::read(dev, offset!(dev_net));
     let netns: u32 = memory::read(net, offset!(net_inum));
-    if netns >= FIRST_NAMESPACE {
-        record.netns = netns;
+    if netns >= FIRST_NAMESPACE { netns } else { 0 }
+}
+
+/// Interface and namespace.
+#[inline(always)]
+fn device(record: &mut DropRecord, dev: u64) {
+    record.ifindex = 0;
+    record.netns = netns_of_device(dev);
+    record.iface = [0; 16];
+    if record.netns != 0 {
         record.ifindex = memory::read(dev, offset!(dev_ifindex));
         if offset!(dev_name) != ABSENT {
             // SAFETY: the helper checks the address and writes sixteen bytes.

@@ -9,7 +9,7 @@ use tracer_common::{
     drops::{DROP_MIXED, DROP_STACK, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS, TOLD_OF_A_KIND},
     packet::Packet,
     record::RecordKind,
-    settings::WANT_STACKS,
+    settings::{FILTER_NETNS, WANT_STACKS},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     emit,
-    globals::wants,
+    globals::{filters, wants},
     identity::{self, Site},
     lane::Lane,
     maps::{FOLDS, count},
@@ -43,8 +43,17 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
     let dev = drop.skb.pointer(offset!(skb_dev), scratch);
     let sk = drop.skb.pointer(offset!(skb_sk), scratch);
     let rx_sk = number(drop.rx_sk, scratch);
-    drop.skb.read_packet(scratch);
     let (dev, sk) = (checked(dev), checked(sk));
+    // Before there is a place for it: what is dropped in other namespaces, however much, takes none from those that
+    // are asked for.
+    if filters(FILTER_NETNS) {
+        let owner = if rx_sk != 0 { rx_sk } else { sk };
+        if attribution::netns_of_packet_passes(dev, owner) == 0 {
+            count(Counter::Filtered);
+            return Outcome::Filtered;
+        }
+    }
+    drop.skb.read_packet(scratch);
     if scratch.packet.flow.family == 0 && sk != 0 {
         drop.skb.read_tcp(scratch);
     }

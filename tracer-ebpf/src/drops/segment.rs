@@ -15,7 +15,7 @@ use tracer_common::{
 
 use super::{attribution::common_tuple, now, ring, skb::RawSkb, skb::Skb};
 use crate::{
-    emit,
+    emit, filter,
     maps::{SOCKETS, count, started},
     memory, offset,
     sock::{AF_INET, AF_INET6, Raw, Sock},
@@ -50,7 +50,7 @@ const NOTHING: SegmentRecord = SegmentRecord {
 
 #[inline(always)]
 fn send(mut record: SegmentRecord, kind: RecordKind) -> Outcome {
-    if record.followed & FLAG_FILTERED != 0 {
+    if record.followed & FLAG_FILTERED != 0 || !filter::netns_passes(record.tuple.netns) {
         count(Counter::Filtered);
         return Outcome::Filtered;
     }

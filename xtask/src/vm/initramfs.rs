@@ -38,7 +38,7 @@ const LOADED: [&str; 8] =
     ["veth", "tun", "nf_tables", "nf_conntrack", "inet_diag", "tcp_diag", "udp_diag", "sch_netem"];
 
 /// Modules that the kernel asks for when somebody uses them.
-const ON_DEMAND: [&str; 15] = [
+const ON_DEMAND: [&str; 16] = [
     "nft_*",
     "nf_*",
     "nfnetlink*",
@@ -51,6 +51,7 @@ const ON_DEMAND: [&str; 15] = [
     "af_packet_diag",
     "mptcp_diag",
     "dummy",
+    "macvlan",
     "tls",
     "sch_*",
     "tap",
