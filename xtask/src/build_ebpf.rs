@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::{env, fs, thread};
 
 /// Rust's names of the processor architectures that there is an object for: the context of a kprobe
 /// is the processor's registers.
@@ -40,9 +40,7 @@ pub fn main(args: &Args) -> Result<()> {
     let toolchain = choose(&tree, args.toolchain)?;
     if args.log {
         let folder = tree.target.join("bpf/log");
-        for arch in ARCHITECTURES {
-            let object = folder.join(stamp::object_name(arch));
-            build(&tree, &toolchain, arch, Some("log"), &tree.target.join("bpf"), &object)?;
+        for (_, object) in build_each(&tree, &toolchain, Some("log"), &tree.target.join("bpf"), &folder)? {
             println!("{}", object.display());
         }
         println!("embed one of them with: TRACER_BPF_OBJECT=PATH cargo build --release -p tracer");
@@ -56,10 +54,7 @@ pub fn main(args: &Args) -> Result<()> {
     writeln!(text, "sources {}", stamp::hash_sources(&tree.root)?)?;
     writeln!(text, "toolchain {}\nrustc {}", toolchain.kind, toolchain.rustc)?;
     writeln!(text, "llvm {}\nlinker {}", toolchain.llvm, toolchain.linker_version)?;
-    for arch in ARCHITECTURES {
-        let name = stamp::object_name(arch);
-        let object = folder.join(&name);
-        build(&tree, &toolchain, arch, None, &tree.target.join("bpf"), &object)?;
+    for (name, object) in build_each(&tree, &toolchain, None, &tree.target.join("bpf"), &folder)? {
         let bytes = fs::read(&object)?;
         writeln!(text, "{name} {}", stamp::sha256(&bytes))?;
         println!("{}: {} bytes", object.display(), bytes.len());
@@ -102,6 +97,28 @@ fn read_stamp(tree: &Tree) -> Result<String> {
 
 fn recorded_kind(text: &str) -> Option<Kind> {
     [Kind::Debian, Kind::Nightly].into_iter().find(|kind| stamp::value(text, "toolchain") == Some(&kind.to_string()))
+}
+
+/// Builds the objects into `folder`, beside each other: the linker works on one processor and is most of the time.
+/// Their names and where they are.
+fn build_each(
+    tree: &Tree,
+    toolchain: &Toolchain,
+    feature: Option<&str>,
+    target: &Path,
+    folder: &Path,
+) -> Result<Vec<(String, PathBuf)>> {
+    let one = |arch| {
+        let name = stamp::object_name(arch);
+        let object = folder.join(&name);
+        // A folder of its own: cargo builds in one folder one thing at a time.
+        build(tree, toolchain, arch, feature, &target.join(arch), &object).map(|()| (name, object))
+    };
+    thread::scope(|scope| {
+        let started: Vec<_> = ARCHITECTURES.into_iter().map(|arch| scope.spawn(move || one(arch))).collect();
+        let panicked = |_| anyhow::anyhow!("a thread has panicked");
+        started.into_iter().map(|one| one.join().map_err(panicked)?).collect()
+    })
 }
 
 /// Builds one object: compiled, linked and stripped of debug information, with its BTF kept.
@@ -228,11 +245,8 @@ pub fn check(tree: &Tree, asked: Option<Kind>, allow_other: bool) -> Result<()> 
     if target.exists() {
         fs::remove_dir_all(&target)?;
     }
-    for arch in ARCHITECTURES {
-        let name = stamp::object_name(arch);
+    for (name, object) in build_each(tree, &toolchain, None, &target, &target)? {
         let kept = fs::read(tree.root.join(stamp::OBJECT_DIR).join(&name)).with_context(|| name.clone())?;
-        let object = target.join(&name);
-        build(tree, &toolchain, arch, None, &target, &object)?;
         let rebuilt = fs::read(&object)?;
         if kept != rebuilt {
             bail!(

@@ -209,7 +209,8 @@ fn run(
     // Fewer kernels than machines: several share a kernel's tests.
     let machines = args.jobs.div_ceil(kernels.len()).max(1);
     let mut jobs = VecDeque::new();
-    for (kernel, modules) in modules.iter().enumerate() {
+    // The newest takes longest: nobody waits for it at the end.
+    for (kernel, modules) in modules.iter().enumerate().rev() {
         let tests: Vec<Test> = tests.iter().filter(|test| wanted(args, test)).cloned().collect();
         for (i, tests) in plan::deal(&tests, machines).into_iter().enumerate() {
             let links = args.write && i == 0;
