@@ -18,6 +18,10 @@ const ALONE: usize = 4;
 /// receives them helps.
 const WAITING: usize = 32;
 
+/// Datagrams that are passed on together: to wake the thread that waits for them costs as much time as the kernel needs
+/// to fill half of one.
+const TOGETHER: usize = 4;
+
 /// Rows that there is room for at once. Memory that is not written to costs nothing, but to move it
 /// to where there is more stops every processor of this process.
 const ROOM: usize = 64 * 1024;
@@ -64,53 +68,79 @@ pub(super) fn read<T>(
         let done = dump(&mut |datagram| {
             received += 1;
             if received > ALONE && other.is_none() {
-                let (to, from) = mpsc::channel::<Datagram>();
+                let (to, from) = mpsc::channel::<Vec<Datagram>>();
                 let (back, spare) = mpsc::channel();
                 let reader = thread::Builder::new().name("rows".into()).spawn_scoped(scope, move || {
                     let mut read = Read { rows: Vec::with_capacity(ROOM), malformed: 0 };
-                    for datagram in from {
-                        read.take(&datagram, parse);
-                        // Nobody wants it any more: that was the last one.
-                        let _ = back.send(datagram);
+                    for datagrams in from {
+                        datagrams.iter().for_each(|datagram| read.take(datagram, parse));
+                        // Nobody wants them any more: those were the last ones.
+                        let _ = back.send(datagrams);
                     }
                     read
                 });
-                other = reader.ok().map(|reader| Other { to, spare, made: 0, reader });
+                other = reader.ok().map(|reader| Other::new(to, spare, reader));
             }
             if !other.as_mut().is_some_and(|other| other.pass(datagram)) {
                 own.take(datagram, parse);
             }
         })?;
-        let Some(Other { to, reader, .. }) = other else { return Ok((own, done)) };
-        drop(to);
-        let theirs = reader.join().map_err(|_| io::Error::other("the thread that reads the answer panicked"))?;
+        let Some(other) = other else { return Ok((own, done)) };
+        let theirs = other.end().join();
+        let theirs = theirs.map_err(|_| io::Error::other("the thread that reads the answer panicked"))?;
         Ok((theirs.and(own), done))
     })
 }
 
 /// The other thread.
 struct Other<'s> {
-    to: Sender<Datagram>,
+    to: Sender<Vec<Datagram>>,
+    /// What is to be passed on with the next ones.
+    filled: Vec<Datagram>,
     /// What it has done with.
-    spare: Receiver<Datagram>,
+    spare: Receiver<Vec<Datagram>>,
+    /// Of these, what has not been taken yet.
+    empty: Vec<Datagram>,
     /// How many it has been given beside those.
     made: usize,
     reader: ScopedJoinHandle<'s, Read>,
 }
 
-impl Other<'_> {
+impl<'s> Other<'s> {
+    const fn new(
+        to: Sender<Vec<Datagram>>,
+        spare: Receiver<Vec<Datagram>>,
+        reader: ScopedJoinHandle<'s, Read>,
+    ) -> Self {
+        Self { to, filled: Vec::new(), spare, empty: Vec::new(), made: 0, reader }
+    }
+
     /// Passes `datagram` on and leaves another one; `false` if too many wait.
     fn pass(&mut self, datagram: &mut Datagram) -> bool {
-        let empty = match self.spare.try_recv() {
-            Ok(spare) => spare,
-            Err(_) if self.made < WAITING => {
+        if self.empty.is_empty()
+            && let Ok(spare) = self.spare.try_recv()
+        {
+            self.empty = spare;
+        }
+        let empty = match self.empty.pop() {
+            Some(empty) => empty,
+            None if self.made < WAITING => {
                 self.made += 1;
                 Datagram::new()
             }
-            Err(_) => return false,
+            None => return false,
         };
-        let _ = self.to.send(mem::replace(datagram, empty));
+        self.filled.push(mem::replace(datagram, empty));
+        if self.filled.len() == TOGETHER {
+            let _ = self.to.send(mem::replace(&mut self.filled, Vec::with_capacity(TOGETHER)));
+        }
         true
+    }
+
+    /// There will be no more.
+    fn end(self) -> ScopedJoinHandle<'s, Read> {
+        let _ = self.to.send(self.filled);
+        self.reader
     }
 }
 
