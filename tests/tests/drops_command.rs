@@ -292,9 +292,9 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
     assert!(last.contains("\x1b[33mNETFILTER_DROP\x1b[0m"), "{last:?}");
 }
 
-/// For a second datagrams of ten thousand flows, which a rule drops.
-fn flood(netns: &Netns) {
-    netns.nft_rule("output", "udp dport 10000-19999 counter drop");
+/// For a second datagrams of ten thousand flows, which a rule in `chain` drops.
+fn flood(netns: &Netns, chain: &str) {
+    netns.nft_rule(chain, "udp dport 10000-19999 counter drop");
     netns.within(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
         let begin = Instant::now();
@@ -306,24 +306,40 @@ fn flood(netns: &Netns) {
     });
 }
 
-/// It takes no room in the ring, and nothing of what may be told in a second.
-#[test]
-fn a_flood_elsewhere_takes_nothing_from_the_namespace_that_is_asked_for() {
-    let (own, other) = (Netns::new(), Netns::new());
-    own.nft_rule("input", "udp dport 4028 counter drop");
-    let agent = start(&["--strict", "--netns", &own.inode().to_string()]);
+/// Three datagrams to `127.0.0.5`, `port`, in a namespace of their own while `flooded`, or that namespace, is flooded. It
+/// takes no room in the ring, and nothing of what may be told in a second.
+fn beside_a_flood(filter: &[&str], port: u16, own: &Netns, flooded: &Netns) {
+    let agent = start(&[&["--strict"], filter].concat());
     // As with what is lost, below.
     agent.signal(libc::SIGSTOP);
-    flood(&other);
-    datagrams(&own, "127.0.0.1:4028", 3);
+    flood(flooded, "input");
+    let happened = counted(flooded);
+    own.nft_rule("input", &format!("udp dport {port} counter drop"));
+    let before = counted(own);
+    datagrams(own, &format!("127.0.0.5:{port}"), 3);
     agent.signal(libc::SIGCONT);
     let ended = agent.stop();
     let summary = ended.stream.summary();
-    let told: u64 = rows(&ended).into_iter().map(count).sum();
-    assert_eq!((told, counted(&own)), (3, 3), "{summary}");
-    // Only drops of which nothing says where they were could be told beside them.
-    assert!(summary["filtered"].as_u64() >= Some(counted(&other)), "{summary}");
-    assert_eq!((ended.status.code(), ended.stream.lost()), (Some(0), 0), "{summary}");
+    let rows = rows(&ended);
+    let told: u64 = rows.iter().map(|row| count(row)).sum();
+    assert_eq!((told, counted(own) - before), (3, 3), "{filter:?}: {rows:?} {summary}");
+    assert!(summary["filtered"].as_u64() >= Some(happened), "{filter:?}: {summary}");
+    assert_eq!((ended.status.code(), ended.stream.lost()), (Some(0), 0), "{filter:?}: {summary}");
+}
+
+#[test]
+fn a_flood_elsewhere_takes_nothing_from_the_namespace_that_is_asked_for() {
+    let (own, other) = (Netns::new(), Netns::new());
+    beside_a_flood(&["--netns", &own.inode().to_string()], 4028, &own, &other);
+}
+
+#[test]
+fn a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for() {
+    // Other tests' drops are seen by these, too: the ports are nobody else's.
+    for (filter, port) in [(["--port", "4029"], 4029), (["--lport", "4030"], 4030), (["--laddr", "127.0.0.5"], 4031)] {
+        let own = Netns::new();
+        beside_a_flood(&filter, port, &own, &own);
+    }
 }
 
 #[test]
@@ -335,7 +351,7 @@ fn what_is_lost_is_counted() {
     let agent = start(&["--strict", "--reason", "NETFILTER_DROP"]);
     // While it stands still the ring has room for some three thousand records.
     agent.signal(libc::SIGSTOP);
-    flood(&netns);
+    flood(&netns, "output");
     let happened = counted(&netns);
     agent.signal(libc::SIGCONT);
     let ended = agent.stop();

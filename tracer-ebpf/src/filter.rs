@@ -5,6 +5,7 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use tracer_common::{
+    packet::{Flow, HAS_PORTS},
     record::{RecordRole, Tuple},
     settings::{
         FILTER_ADDR, FILTER_CGROUP, FILTER_FAMILY, FILTER_LADDR, FILTER_LPORT, FILTER_NETNS, FILTER_NO_LOOPBACK,
@@ -18,6 +19,9 @@ use crate::{
     maps::{NETNS, PIDS, PORTS, PREFIXES4, PREFIXES6, UIDS},
     setting, task,
 };
+
+const FILTERS_OF_PORTS: u32 = FILTER_PORT | FILTER_LPORT | FILTER_RPORT;
+const FILTERS_OF_ADDRESSES: u32 = FILTER_ADDR | FILTER_LADDR | FILTER_RADDR;
 
 /// Whether the current task may open sockets that we show. Only in process context.
 #[inline(always)]
@@ -50,22 +54,45 @@ pub fn judges_sockets() -> bool {
 /// Whether a socket of this role and tuple may be shown.
 #[inline(always)]
 pub fn socket_passes(role: RecordRole, tuple: &Tuple) -> bool {
-    !judges_sockets() || socket_passes_filters(role as u32, tuple) != 0
+    (!filters(FILTER_ROLE) || role as u32 == setting!(role))
+        && (!filters(FILTER_FAMILY) || u32::from(tuple.family) == setting!(family))
+        && ends_pass(tuple)
+}
+
+/// Whether what has this tuple may be shown, as far as its ends tell.
+#[inline(always)]
+pub fn ends_pass(tuple: &Tuple) -> bool {
+    !judges_sockets() || ends_pass_filters(tuple) != 0
 }
 
 /// A function of its own: inlined wherever a socket is judged, it was most of every program.
 #[inline(never)]
-fn socket_passes_filters(role: u32, tuple: &Tuple) -> u32 {
-    if filters(FILTER_ROLE) && role != setting!(role) {
-        return 0;
+fn ends_pass_filters(tuple: &Tuple) -> u32 {
+    u32::from(netns_passes(tuple.netns) && ports_pass(tuple) && addresses_pass(tuple))
+}
+
+/// Whether [`flow_passes`] has anything to judge by.
+#[inline(always)]
+pub fn judges_flows() -> bool {
+    filters(FILTERS_OF_PORTS | FILTERS_OF_ADDRESSES)
+}
+
+/// Whether a packet of which nothing but its headers is known may be shown. Which of its ends is the local one is found
+/// out later: either one may be. (`--raddr !A`: from A to A nothing passes, to a listener neither, which has no remote
+/// end.)
+#[inline(always)]
+pub fn flow_passes(flow: &Flow) -> bool {
+    if filters(FILTERS_OF_PORTS) && flow.flags & HAS_PORTS != 0 {
+        let bits = port_bits(flow.sport) | port_bits(flow.dport);
+        if !ports_allow(bits, bits) {
+            return false;
+        }
     }
-    if filters(FILTER_FAMILY) && u32::from(tuple.family) != setting!(family) {
-        return 0;
+    if filters(FILTERS_OF_ADDRESSES) && flow.family != 0 {
+        let bits = prefix_bits(flow.family, flow.src) | prefix_bits(flow.family, flow.dst);
+        return addresses_allow(bits, bits);
     }
-    if !netns_passes(tuple.netns) {
-        return 0;
-    }
-    u32::from(ports_pass(tuple) && addresses_pass(tuple))
+    true
 }
 
 /// Whether what belongs to this network namespace may be shown; 0 is one that is not known.
@@ -88,10 +115,11 @@ fn port_bits(port: u16) -> u8 {
 
 #[inline(always)]
 fn ports_pass(tuple: &Tuple) -> bool {
-    if !filters(FILTER_PORT | FILTER_LPORT | FILTER_RPORT) {
-        return true;
-    }
-    let (local, remote) = (port_bits(tuple.lport), port_bits(tuple.rport));
+    !filters(FILTERS_OF_PORTS) || ports_allow(port_bits(tuple.lport), port_bits(tuple.rport))
+}
+
+#[inline(always)]
+fn ports_allow(local: u8, remote: u8) -> bool {
     (!filters(FILTER_PORT) || (local | remote) & PORT_ANY != 0)
         && (!filters(FILTER_LPORT) || local & PORT_LOCAL != 0)
         && (!filters(FILTER_RPORT) || remote & PORT_REMOTE != 0)
@@ -127,11 +155,12 @@ fn addresses_pass(tuple: &Tuple) -> bool {
     if filters(FILTER_NO_LOOPBACK) && is_loopback(tuple.family, tuple.raddr) {
         return false;
     }
-    if !filters(FILTER_ADDR | FILTER_LADDR | FILTER_RADDR) {
-        return true;
-    }
-    let local = prefix_bits(tuple.family, tuple.laddr);
-    let remote = prefix_bits(tuple.family, tuple.raddr);
+    !filters(FILTERS_OF_ADDRESSES)
+        || addresses_allow(prefix_bits(tuple.family, tuple.laddr), prefix_bits(tuple.family, tuple.raddr))
+}
+
+#[inline(always)]
+fn addresses_allow(local: u32, remote: u32) -> bool {
     (!filters(FILTER_ADDR) || (local | remote) & PREFIX_ANY != 0)
         && (!filters(FILTER_LADDR) || local & PREFIX_LOCAL != 0)
         && (!filters(FILTER_RADDR) || remote & PREFIX_REMOTE != 0)

@@ -1,6 +1,6 @@
 //! Random inputs for the tests of parsers: noise, and mutations of what is real.
 //!
-//! `TRACER_FUZZ_INPUTS` is the number of inputs for each parser, `TRACER_FUZZ_SEED` where they begin.
+//! `TRACER_FUZZ` is the number of inputs for each parser, `TRACER_FUZZ_SEED` where they begin.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// Inputs for each parser, unless the environment says another number.
@@ -41,7 +41,7 @@ fn setting(name: &str) -> Option<u64> {
 
 /// How many inputs a parser gets.
 pub(crate) fn inputs() -> u64 {
-    setting("TRACER_FUZZ_INPUTS").unwrap_or(INPUTS)
+    setting("TRACER_FUZZ").unwrap_or(INPUTS)
 }
 
 /// Calls `parse` with mutations of `seeds` and with noise.

@@ -70,6 +70,20 @@ pub extern "C" fn netns_of_packet_passes(dev: u64, owner: u64) -> u32 {
     u32::from(of_device | of_socket == 0 || is_wanted(of_device) || is_wanted(of_socket))
 }
 
+/// Whether the packet in this CPU's scratch, of the socket `owner`, may have ends that are asked for. Of a socket the
+/// agent decides: address translation may have given the packet others than the socket has. So it does of what is
+/// about another packet (ICMP errors).
+///
+/// A global function as [`attribute_packet`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn packet_passes(owner: u64) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr(0) else { return 1 };
+    // SAFETY: this CPU's own place, in which our caller works.
+    let packet = unsafe { &(*scratch).packet };
+    u32::from(owner != 0 || packet.inner.family != 0 || filter::flow_passes(&packet.flow))
+}
+
 /// 0 if it is not known. `skb->dev` shares its place with other things while a packet is queued (`dev_scratch`,
 /// `rbnode`): it is a device only if it leads to a namespace.
 #[inline(always)]

@@ -18,7 +18,7 @@ use super::{
     stack,
 };
 use crate::{
-    emit,
+    emit, filter,
     globals::{filters, wants},
     identity::{self, Site},
     lane::Lane,
@@ -44,16 +44,15 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
     let sk = drop.skb.pointer(offset!(skb_sk), scratch);
     let rx_sk = number(drop.rx_sk, scratch);
     let (dev, sk) = (checked(dev), checked(sk));
-    // Before there is a place for it: what is dropped in other namespaces, however much, takes none from those that
-    // are asked for.
-    if filters(FILTER_NETNS) {
-        let owner = if rx_sk != 0 { rx_sk } else { sk };
-        if attribution::netns_of_packet_passes(dev, owner) == 0 {
-            count(Counter::Filtered);
-            return Outcome::Filtered;
-        }
+    // Before there is a place for it: what nobody has asked for, however much, takes none from what is asked for.
+    let owner = if rx_sk != 0 { rx_sk } else { sk };
+    if filters(FILTER_NETNS) && attribution::netns_of_packet_passes(dev, owner) == 0 {
+        return filtered();
     }
     drop.skb.read_packet(scratch);
+    if filter::judges_flows() && attribution::packet_passes(owner) == 0 {
+        return filtered();
+    }
     if scratch.packet.flow.family == 0 && sk != 0 {
         drop.skb.read_tcp(scratch);
     }
@@ -90,6 +89,13 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
         fold.hash = 0;
         lost()
     }
+}
+
+/// A filter keeps it out.
+#[inline(always)]
+fn filtered() -> Outcome {
+    count(Counter::Filtered);
+    Outcome::Filtered
 }
 
 /// One more of the same.

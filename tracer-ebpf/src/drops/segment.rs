@@ -50,7 +50,7 @@ const NOTHING: SegmentRecord = SegmentRecord {
 
 #[inline(always)]
 fn send(mut record: SegmentRecord, kind: RecordKind) -> Outcome {
-    if record.followed & FLAG_FILTERED != 0 || !filter::netns_passes(record.tuple.netns) {
+    if record.followed & FLAG_FILTERED != 0 || !filter::ends_pass(&record.tuple) {
         count(Counter::Filtered);
         return Outcome::Filtered;
     }

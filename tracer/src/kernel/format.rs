@@ -79,6 +79,7 @@ pub fn mount_tracefs() -> io::Result<()> {
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use crate::fuzz::fuzz;
 
     const ENTER: &str = "name: sys_enter_connect\nID: 2230\nformat:\n\
         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
@@ -95,6 +96,14 @@ mod tests {
         assert_eq!(format.offset("uservaddr"), Some(24));
         assert_eq!(format.offset("saddr_v6"), Some(40));
         assert_eq!(format.offset("nothing"), None);
+    }
+
+    #[test]
+    fn garbage_has_no_more_fields_than_lines() {
+        fuzz(&[ENTER.as_bytes().to_vec()], |input| {
+            let text = String::from_utf8_lossy(input);
+            assert!(Format::parse(&text).0.len() <= text.lines().count(), "{input:?}");
+        });
     }
 
     #[test]

@@ -131,6 +131,7 @@ fn read(file: File) -> Symbols {
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
+    use crate::fuzz::fuzz;
 
     const TEXT: &str = "ffffffff81000000 T _text\nffffffff81000100 t tcp_v4_rcv\nffffffff81000100 t alias\n\
         ffffffff81000200 D data\nffffffff81000300 T next_one\nffffffffc0000000 t nft_do_chain\t[nf_tables]\n";
@@ -145,6 +146,19 @@ mod tests {
         assert_eq!((symbols.name(0x1000), symbols.function(0x1000)), (None, None));
         assert_eq!(symbols.name(0xffff_ffff_f000_0000), None, "far behind the last one");
         assert!(!symbols.are_hidden());
+    }
+
+    #[test]
+    fn garbage_is_no_function_that_has_another_name() {
+        fuzz(&[TEXT.as_bytes().to_vec()], |input| {
+            let symbols = Symbols::read(input).unwrap();
+            for (address, ..) in &symbols.functions {
+                let name = symbols.name(*address).unwrap();
+                let name = name.strip_suffix("+0x0").unwrap();
+                assert!(String::from_utf8_lossy(input).contains(name), "{input:?}");
+                assert_eq!(symbols.function(*address), Some(*address), "{input:?}");
+            }
+        });
     }
 
     #[test]

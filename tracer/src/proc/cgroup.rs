@@ -55,6 +55,7 @@ fn weight(controllers: &str) -> u8 {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::fuzz::fuzz;
 
     const ID: &str = "3f5c8a2be7d1904c6ab8f0e2d4c6b8a0918273645afbecd0123456789abcdef0";
 
@@ -111,6 +112,21 @@ mod tests {
             assert_eq!(path(text), None, "{text:?}");
         }
         assert_eq!(path("0::/unended").unwrap(), "/unended");
+    }
+
+    #[test]
+    fn garbage_is_a_path_or_none() {
+        let seeds = [
+            format!("11:pids:/docker/{ID}\n4:memory:/lxc/x\n1:name=systemd:/\n0::/a.service (deleted)\n"),
+            format!("0::/kubepods.slice/cri-containerd-{ID}.scope\n"),
+            "0::/machine.slice/machine-lxc\\x2d7\\x2dweb.scope\n1:cpu:/lxc.payload.web\n".to_owned(),
+        ];
+        fuzz(&seeds.map(String::into_bytes), |input| {
+            if let Some(path) = cgroup_path(input).unwrap() {
+                assert!(path.starts_with('/'), "{input:?}");
+                assert!(container(&path).is_none_or(|container| !container.id.is_empty()), "{input:?}");
+            }
+        });
     }
 
     #[test]

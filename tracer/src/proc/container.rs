@@ -109,7 +109,9 @@ fn machine(parent: &str, name: &str, child: &str) -> Option<(&'static str, Strin
     let mut parts = machine.splitn(3, '-');
     match (parts.next(), parts.next(), parts.next()) {
         (Some("qemu" | "xen" | "ch" | "bhyve"), Some(number), Some(_)) if is_number(number) => None,
-        (Some("lxc"), Some(number), Some(name)) if is_number(number) => Some((LXC, name.to_owned())),
+        (Some("lxc"), Some(number), Some(name)) if is_number(number) && !name.is_empty() => {
+            Some((LXC, name.to_owned()))
+        }
         _ => Some((NSPAWN, machine)),
     }
 }

@@ -54,19 +54,21 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
+    use crate::fuzz::fuzz;
+
+    const TEXT: &[u8] = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n\
+        212 24 0:4 net:[4026532201] /run/netns/red rw shared:118 - nsfs nsfs rw\n\
+        213 24 0:4 net:[4026532202] /run/netns/with\\040blank\\134 rw - nsfs nsfs rw\n\
+        214 24 0:4 mnt:[4026532203] /run/snapd/ns/x.mnt rw - nsfs nsfs rw\n\
+        215 24 0:4 net:[4026532204] /looks/like rw - tmpfs nsfs rw\n\
+        216 24 0:4 net:[4294967296] /too/large rw - nsfs nsfs rw\n\
+        217 24 0:4 net:[4026532205]\n\
+        \n\
+        218 24 0:4 net:[4294967295] /run/docker/netns/\xff rw shared:1 master:2 - nsfs nsfs rw";
 
     #[test]
     fn network_namespaces_and_nothing_else() {
-        let text = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n\
-            212 24 0:4 net:[4026532201] /run/netns/red rw shared:118 - nsfs nsfs rw\n\
-            213 24 0:4 net:[4026532202] /run/netns/with\\040blank\\134 rw - nsfs nsfs rw\n\
-            214 24 0:4 mnt:[4026532203] /run/snapd/ns/x.mnt rw - nsfs nsfs rw\n\
-            215 24 0:4 net:[4026532204] /looks/like rw - tmpfs nsfs rw\n\
-            216 24 0:4 net:[4294967296] /too/large rw - nsfs nsfs rw\n\
-            217 24 0:4 net:[4026532205]\n\
-            \n\
-            218 24 0:4 net:[4294967295] /run/docker/netns/\xff rw shared:1 master:2 - nsfs nsfs rw";
-        let found = network_namespaces(&text[..]).unwrap();
+        let found = network_namespaces(TEXT).unwrap();
         let found: Vec<_> = found.iter().map(|(inode, path)| (*inode, path.as_os_str().as_bytes())).collect();
         let expected: [(u32, &[u8]); 3] = [
             (4_026_532_201, b"/run/netns/red"),
@@ -74,6 +76,15 @@ mod tests {
             (u32::MAX, b"/run/docker/netns/\xff"),
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn garbage_is_no_more_namespaces_than_lines() {
+        let seeds: Vec<Vec<u8>> = TEXT.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        fuzz(&seeds, |input| {
+            let lines = input.split(|byte| *byte == b'\n').count();
+            assert!(network_namespaces(input).unwrap().len() <= lines, "{input:?}");
+        });
     }
 
     #[test]

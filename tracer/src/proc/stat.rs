@@ -64,6 +64,7 @@ fn parse(text: &[u8]) -> Option<((usize, usize), u64)> {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::fuzz::fuzz;
     use crate::proc::tree;
 
     #[test]
@@ -79,6 +80,19 @@ mod tests {
         let text = tree::stat(7, "XX", 5).replace("XX", "\u{1}\u{2}");
         let bytes: Vec<u8> = text.bytes().map(|b| if b < 3 { b + 0xfd } else { b }).collect();
         assert_eq!(read(&bytes[..]).unwrap().unwrap().comm(), b"\xfe\xff");
+    }
+
+    #[test]
+    fn garbage_has_no_start_that_is_not_there() {
+        let seeds = ["bash", "a) S 1 (2", "kworker/u8:3"].map(|comm| tree::stat(7, comm, 123_456).into_bytes());
+        fuzz(&seeds, |input| {
+            if let Some(stat) = read(input).unwrap() {
+                let text = [b"(", stat.comm(), b") "].concat();
+                assert!(input.windows(text.len()).any(|window| window == text), "{input:?}");
+                let start = stat.start_ticks.to_string();
+                assert!(input.windows(start.len()).any(|window| window == start.as_bytes()), "{input:?}");
+            }
+        });
     }
 
     #[test]

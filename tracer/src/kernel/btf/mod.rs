@@ -240,7 +240,7 @@ impl Btf {
 
     /// Behind typedefs, qualifiers and tags.
     fn plain(&self, mut id: u32) -> u32 {
-        for _ in 0..32 {
+        for _ in 0..questions::MOST_STEPS {
             match self.head(id) {
                 Some((KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG, _, _, to, _)) => {
                     id = to

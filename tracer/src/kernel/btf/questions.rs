@@ -23,6 +23,12 @@ impl Member {
     }
 }
 
+/// Names and qualifiers of a type that are followed.
+pub(super) const MOST_STEPS: u32 = 32;
+/// Members that are looked at for one question. The largest structures of a kernel have some hundred; one in a file
+/// that somebody has made may contain itself, many times.
+const MOST_MEMBERS: u32 = 1 << 16;
+
 impl Btf {
     /// Whether there is a structure (or enumeration), or another name for a type, of this name.
     #[must_use]
@@ -42,12 +48,14 @@ impl Btf {
                 Some((name, rest)) => (name, rest.trim_end_matches(']').parse::<u32>().ok()?),
                 None => (step, 0),
             };
-            let mut member = self.member_of(self.plain(id), name, 0)?;
-            bit_offset += member.bit_offset;
+            let mut left = MOST_MEMBERS;
+            let mut member = self.member_of(self.plain(id), name, 0, &mut left)?;
+            bit_offset = member.bit_offset.checked_add(bit_offset)?;
             if step.contains('[') {
                 let (KIND_ARRAY, _, _, _, at) = self.head(self.plain(member.type_id))? else { return None };
                 member.type_id = word(self.types(), at)?;
-                bit_offset += index * self.size(member.type_id)? * 8;
+                let bits = index.checked_mul(self.size(member.type_id)?)?.checked_mul(8)?;
+                bit_offset = bits.checked_add(bit_offset)?;
             }
             id = member.type_id;
             found = Some(Member { bit_offset, ..member });
@@ -55,9 +63,11 @@ impl Btf {
         found
     }
 
-    fn member_of(&self, id: u32, name: &str, depth: u32) -> Option<Member> {
+    /// `left`: members that may still be looked at.
+    fn member_of(&self, id: u32, name: &str, depth: u32, left: &mut u32) -> Option<Member> {
         let (KIND_STRUCT | KIND_UNION, bit_fields, count, _, at) = self.head(id)? else { return None };
         for index in 0..count {
+            *left = left.checked_sub(1)?;
             let at = at + index * 12;
             let (member_name, type_id, offset) =
                 (word(self.types(), at)?, word(self.types(), at + 4)?, word(self.types(), at + 8)?);
@@ -68,9 +78,9 @@ impl Btf {
             };
             if member_name == 0 {
                 if depth < 8
-                    && let Some(inner) = self.member_of(self.plain(type_id), name, depth + 1)
+                    && let Some(inner) = self.member_of(self.plain(type_id), name, depth + 1, left)
                 {
-                    return Some(Member { bit_offset: bit_offset + inner.bit_offset, ..inner });
+                    return Some(Member { bit_offset: bit_offset.checked_add(inner.bit_offset)?, ..inner });
                 }
             } else if text(self.strings(), member_name) == name {
                 return Some(Member { bit_offset, bits, type_id });
@@ -138,7 +148,9 @@ impl Btf {
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<Vec<&str>> {
         let mut id = *self.typedefs.get(format!("btf_trace_{tracepoint}").as_str())?;
-        while let Some((KIND_TYPEDEF | KIND_PTR, _, _, to, _)) = self.head(id) {
+        // Not for ever: a file that somebody has made (`--btf`) may lead in a circle.
+        for _ in 0..MOST_STEPS {
+            let Some((KIND_TYPEDEF | KIND_PTR, _, _, to, _)) = self.head(id) else { break };
             id = to;
         }
         let (KIND_FUNC_PROTO, _, count, _, at) = self.head(id)? else { return None };
@@ -159,7 +171,9 @@ impl Btf {
 mod tests {
     use std::path::Path;
 
+    use super::super::KIND_FUNC;
     use super::*;
+    use crate::fuzz::fuzz;
 
     /// BTF with one type of each of the three kinds of enumeration, and another name for one of them.
     fn enumerations() -> Vec<u8> {
@@ -178,6 +192,79 @@ mod tests {
         }
         bytes.extend(strings);
         bytes
+    }
+
+    /// BTF with a structure of each thing that a member can be, a function and a tracepoint.
+    fn structures() -> Vec<u8> {
+        let strings = b"\0int\0outer\0a\0b\0c\0btf_trace_x\0f\0";
+        let at = |name: &str| {
+            let name = format!("\0{name}\0");
+            u32::try_from(strings.windows(name.len()).position(|w| w == name.as_bytes()).unwrap() + 1).unwrap()
+        };
+        let head = |kind: u32, count: u32| kind << 24 | count;
+        let types = [
+            // 1 to 3: a number, an array of two, a structure without a name.
+            vec![at("int"), head(1, 0), 4, 32],
+            vec![0, head(KIND_ARRAY, 0), 0, 1, 1, 2],
+            vec![0, head(KIND_STRUCT, 1), 4, at("c"), 1, 0],
+            // 4 and 5: what has all of them, and a pointer to it.
+            vec![at("outer"), head(KIND_STRUCT, 3), 16, at("a"), 1, 0, at("b"), 2, 32, 0, 3, 96],
+            vec![0, head(KIND_PTR, 0), 4],
+            // 6 to 9.
+            vec![0, head(KIND_FUNC_PROTO, 2), 0, 0, 5, 0, 5],
+            vec![0, head(KIND_PTR, 0), 6],
+            vec![at("btf_trace_x"), head(KIND_TYPEDEF, 0), 7],
+            vec![at("f"), head(KIND_FUNC, 0), 6],
+        ]
+        .concat();
+        let mut bytes = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
+        let size = u32::try_from(types.len() * 4).unwrap();
+        for number in [24, 0, size, size, u32::try_from(strings.len()).unwrap()].into_iter().chain(types) {
+            bytes.extend(number.to_ne_bytes());
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    const WANTED: [&str; 8] = ["int", "outer", "btf_trace_x", "f", "plain", "signed", "wide", "other"];
+
+    #[test]
+    fn members_are_where_they_are() {
+        let btf = Btf::parse(&structures(), &WANTED).unwrap();
+        let bits = |path: &str| btf.member("outer", path).map(|member| member.bit_offset);
+        assert_eq!([bits("a"), bits("b"), bits("c"), bits("d")], [Some(0), Some(32), Some(96), None]);
+        assert_eq!([bits("b[1]"), bits("b[1073741824]"), bits("a[1]")], [Some(64), None, None]);
+        assert_eq!((btf.parameters("f"), btf.tracepoint_arguments("x").unwrap()), (Some(2), vec!["outer"]));
+    }
+
+    #[test]
+    fn types_that_lead_in_a_circle_have_an_end() {
+        let mut bytes = structures();
+        let place = |words: &[u32]| -> usize {
+            let words: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            structures().windows(words.len()).position(|window| window == words).unwrap()
+        };
+        // The tracepoint's pointer is one to itself, and what has no name is in itself.
+        let (pointer, member) = (place(&[KIND_PTR << 24, 6]) + 4, place(&[0, 3, 96]));
+        bytes[pointer] = 7;
+        let inner = place(&[KIND_STRUCT << 24 | 1, 4]) + 8;
+        bytes.copy_within(member..member + 12, inner);
+        let btf = Btf::parse(&bytes, &WANTED).unwrap();
+        assert_eq!((btf.tracepoint_arguments("x"), btf.member("outer", "c")), (None, None));
+    }
+
+    #[test]
+    fn garbage_is_no_type_and_no_panic() {
+        let seeds = [enumerations(), structures()];
+        fuzz(&seeds, |input| {
+            let Ok(btf) = Btf::parse(input, &WANTED) else { return };
+            for name in WANTED {
+                let _ = (btf.function(name), btf.parameters(name), btf.has(name), btf.enumerator(name, "A"));
+                let _ = btf.enum_values(name).map(Iterator::count);
+                let _ = ["a", "b[1]", "c", "b.a[7].c"].map(|path| btf.member(name, path));
+            }
+            let _ = btf.tracepoint_arguments("x");
+        });
     }
 
     #[test]
