@@ -3,11 +3,6 @@
 
 use super::version::Version;
 
-/// A test, the first kernel (major, minor) on which it may fail, and why. They need not fail each time.
-const KNOWN: [(&str, (u64, u64), &str); 1] =
-    // Others, too, are lost there on purpose.
-    [("load::tiny_ring_counts_exactly", PREEMPTIBLE, PREEMPTED)];
-
 /// The first series of Debian's in which programs at tracepoints were seen to be preempted.
 const PREEMPTIBLE: (u64, u64) = (7, 0);
 const PREEMPTED: &str = "KNOWN_ISSUES.md, programs that are interrupted: the kernel leaves out (`missed`) what happens \
@@ -21,11 +16,11 @@ const INEXACT: &str = " is not accounted for: ";
 
 /// Why a test may fail on a kernel with this output, if that is known.
 #[must_use]
-pub fn reason(test: &str, release: &str, output: &str) -> Option<&'static str> {
-    let series = Version::of(release).series();
-    let known = KNOWN.iter().find(|(name, since, _)| *name == test && series >= *since);
-    let is_missed = series >= PREEMPTIBLE && !output.contains(INEXACT) && has_lost_to_the_kernel_alone(output);
-    known.map(|(_, _, why)| *why).or(is_missed.then_some(PREEMPTED))
+pub fn reason(release: &str, output: &str) -> Option<&'static str> {
+    let is_missed = Version::of(release).series() >= PREEMPTIBLE
+        && !output.contains(INEXACT)
+        && has_lost_to_the_kernel_alone(output);
+    is_missed.then_some(PREEMPTED)
 }
 
 /// Whether something was lost, and nothing but what the kernel kept from the programs, by the summaries in the
@@ -46,16 +41,14 @@ mod tests {
     #[test]
     fn a_failure_is_known_on_its_kernels_alone() {
         let [new, old] = ["7.3.4+deb13-cloud-amd64", "6.12.107+deb13-cloud-amd64"];
-        assert!(reason("load::tiny_ring_counts_exactly", new, "").is_some());
-        assert!(reason("load::tiny_ring_counts_exactly", old, "").is_none());
-        assert!(reason("close::zero_bytes", new, "").is_none());
+        assert!(reason(new, "").is_none());
         let lost = |what: &str| format!("assertion failed: {{\"filtered\":0,\"lost\":{{{what}}},\"v\":1}}\n");
-        let known = |release, what| reason("close::zero_bytes", release, &lost(what)).is_some();
+        let known = |release, what| reason(release, &lost(what)).is_some();
         let inexact = format!("kfree_skb is not accounted for: {{}}\n{}", lost("\"missed\":12"));
-        assert!(reason("audit::connections", new, &inexact).is_none());
+        assert!(reason(new, &inexact).is_none());
         assert!(known(new, "\"missed\":12") && !known(old, "\"missed\":12") && !known(new, ""));
         assert!(!known(new, "\"drop\":1,\"missed\":12") && !known(new, "\"missed\":12,\"segment\":3"));
-        let two = |what: &str| reason("close::zero_bytes", new, &(lost("\"missed\":1") + &lost(what))).is_some();
+        let two = |what: &str| reason(new, &(lost("\"missed\":1") + &lost(what))).is_some();
         assert!(two("") && two("\"missed\":2") && !two("\"drop\":2"));
     }
 }

@@ -217,7 +217,7 @@ impl Running {
                 }
             }
             // libtest's status of a failed test; anything else is no failed assertion.
-            ("101", _) => match known::reason(&self.test.to_string(), release, &self.output) {
+            ("101", _) => match known::reason(release, &self.output) {
                 Some(why) => Outcome::Known { why, output: self.output.clone() },
                 None => failed("it failed".into()),
             },
