@@ -154,13 +154,13 @@ fn what_one_thread_holds_has_its_owner() {
 fn start_race() {
     let ns = Netns::new();
     let path = scratch().join("start-race");
-    let connections = scale::load(40_000, 4000);
-    // Some seconds of churn; the tracer starts in the middle of it.
-    let churn = Command::new("ip")
+    // Until it is told to end; the tracer starts in the middle of it.
+    let mut churn = Command::new("ip")
         .args(["netns", "exec", ns.name()])
         .arg(traffic_program())
-        .args(["churn", "--connections", &connections.to_string(), "--threads", "2", "--facts"])
+        .args(["churn", "--threads", "2", "--facts"])
         .arg(&path)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the churn starts");
@@ -168,6 +168,10 @@ fn start_race() {
     let stream = scratch().join("start-race-stream");
     let agent = Agent::live_into(File::create(&stream).expect("the stream's file is made"), &[]);
     let ready = sys::boot_ns();
+    // Some thousand bytes are told of each connection.
+    let enough = scale::load(40_000, 2000) as u64 * 2000;
+    sys::until(|| Ok(stream.metadata().is_ok_and(|file| file.len() > enough))).expect("connections go on");
+    drop(churn.stdin.take());
     let out = churn.wait_with_output().expect("the churn ends");
     let did: Value = serde_json::from_slice(&out.stdout).expect("the churn says what it did");
     let ended = agent.stop();
@@ -198,6 +202,7 @@ fn start_race() {
         }
     }
     assert_eq!(facts.len(), 2);
+    let connections: usize = facts.values().map(Vec::len).sum();
     assert_eq!(did["connections"], connections);
     let mut after_ready = 0;
     for (tid, did) in &facts {
