@@ -105,8 +105,8 @@ impl<W: Write> Archive<W> {
     }
 
     /// Everything below a folder of this machine, under `path`, `but` for files and folders of these names
-    /// (or of names that begin so, with a `*`). Links become what they lead to; those that
-    /// lead nowhere are left out.
+    /// (or of names that begin so, with a `*`). Links within it become what they lead to, those that lead nowhere are left
+    /// out, and those from the root stay links.
     ///
     /// # Errors
     /// As [`Archive::copy`].
@@ -118,7 +118,11 @@ impl<W: Write> Archive<W> {
             if but.iter().any(|but| but.strip_suffix('*').map_or(name == *but, |prefix| name.starts_with(prefix))) {
                 continue;
             }
-            if entry.path().is_dir() {
+            // It is meant from the root of the file system that this becomes part of: here it would lead into this
+            // machine's own.
+            if let Some(to) = fs::read_link(entry.path()).ok().filter(|to| to.is_absolute()) {
+                self.link(&below, &to.to_string_lossy())?;
+            } else if entry.path().is_dir() {
                 self.copy_all(&entry.path(), &below, but)?;
             } else if entry.path().is_file() {
                 self.copy(&entry.path(), &below)?;
