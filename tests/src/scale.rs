@@ -8,6 +8,12 @@ fn divisor() -> usize {
     text.and_then(|text| text.parse().ok()).filter(|divisor| *divisor > 0).unwrap_or(1)
 }
 
+/// Whether this machine is emulated.
+#[must_use]
+pub fn is_slow() -> bool {
+    divisor() > 1
+}
+
 /// `count` of something, or fewer where `TRACER_TEST_SCALE` says so, but at least `least`: below that the
 /// test would show nothing.
 #[must_use]
@@ -18,5 +24,5 @@ pub fn load(count: usize, least: usize) -> usize {
 /// A time in which something must be done: ten times as long where loads are smaller.
 #[must_use]
 pub fn time(full_speed: Duration) -> Duration {
-    if divisor() > 1 { full_speed * 10 } else { full_speed }
+    if is_slow() { full_speed * 10 } else { full_speed }
 }

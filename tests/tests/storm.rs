@@ -153,9 +153,11 @@ fn blow(storm: &Storm) -> Option<Account> {
         summary["cost"]["cpu_seconds"],
         summary["cost"]["peak_rss_bytes"].as_u64().unwrap_or_default() >> 20,
     );
-    for class in ["lifecycle", "process", "segment", "undecoded"] {
+    for class in ["lifecycle", "process", "undecoded"] {
         assert_eq!(summary["lost"][class], Value::Null, "{summary}");
     }
+    // Resets share their ring with drops: a machine that is too slow for the storm may have no room for one.
+    assert!(scale::is_slow() || summary["lost"]["segment"].is_null(), "{summary}");
     // Both ends of every connection, and the listener.
     assert_eq!(closed.len(), 2 * storm.connections + 1, "every connection is closed once");
     assert!((over - ready) as f64 >= sum("offered"), "every datagram is dropped");

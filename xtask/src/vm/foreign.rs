@@ -34,7 +34,7 @@ const PROGRAMS: [(&str, &str); 6] = [
 ];
 
 /// Packages with what init and the tests call.
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 13] = [
     "busybox-static",
     "conntrack",
     "curl",
@@ -42,6 +42,7 @@ const TOOLS: [&str; 12] = [
     "iproute2",
     "kmod",
     "libc-bin",
+    "libpython3-stdlib",
     "lsof",
     "nftables",
     "nginx-light",
