@@ -35,10 +35,10 @@ const TESTS: [(&str, &str); 35] = [
     ("preexisting", "opened_before_v4"),
     ("sockets", "tcp_is_what_ss_shows"),
     ("sockets_owners", "a_thread_with_files_of_its_own_is_looked_into"),
-    // Packets: reasons are numbered anew by nearly every version.
     // What is left out in the kernel: programs that are different ones with each filter.
     ("drops_command", "a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for"),
     ("drops_owner", "what_leaves_by_a_device_of_another_namespace_is_its_sockets"),
+    // Packets: reasons are numbered anew by nearly every version.
     ("drops_policy", "a_rule_on_input_is_policy_and_the_listeners"),
     ("drops_tcp", "a_closed_port_refuses"),
     ("drops_tcp", "segments_that_are_not_right"),

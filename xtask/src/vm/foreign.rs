@@ -4,7 +4,7 @@
 
 use super::arch::Arch;
 use super::fetch::Suite;
-use crate::{command, rustc};
+use crate::{command, rustc, stamp};
 use anyhow::{Context as _, Result, bail};
 use std::env;
 use std::ffi::OsString;
@@ -54,6 +54,11 @@ const TOOLS: [&str; 13] = [
 const NOT_NEEDED: [&str; 6] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/perl", "usr/share/zoneinfo"];
 
+/// Names what is made of these packages: a list that has changed is another one.
+fn made_of(packages: &[&str]) -> String {
+    stamp::sha256(packages.join(" ").as_bytes()).chars().take(12).collect()
+}
+
 /// For machines of one other kind.
 #[derive(Debug)]
 pub struct Foreign {
@@ -82,7 +87,7 @@ impl Foreign {
         lock.lock().context("lock of the cache")?;
         let version = command::output(Command::new("dpkg-query").args(["--show", "--showformat=${Version}", LIBRARY]))?;
         let folder = cache.join(arch.debian());
-        let (library, root) = (folder.join(format!("std-{version}")), folder.join("root"));
+        let (library, root) = (folder.join(format!("std-{version}")), folder.join(format!("root-{}", made_of(&TOOLS))));
         let suite = Suite::of_this_system(arch, cache)?;
         if !library.is_dir() {
             println!("vm: fetching {LIBRARY} {version} for {}", arch.debian());

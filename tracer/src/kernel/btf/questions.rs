@@ -175,6 +175,16 @@ mod tests {
     use super::*;
     use crate::fuzz::fuzz;
 
+    /// A file of these types and names.
+    fn file(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let mut bytes = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
+        let size = u32::try_from(types.len() * 4).unwrap();
+        let head = [24, 0, size, size, u32::try_from(strings.len()).unwrap()];
+        bytes.extend(head.iter().chain(types).flat_map(|number| number.to_ne_bytes()));
+        bytes.extend(strings);
+        bytes
+    }
+
     /// BTF with one type of each of the three kinds of enumeration, and another name for one of them.
     fn enumerations() -> Vec<u8> {
         let strings = b"\0plain\0signed\0wide\0A\0B\0other\0";
@@ -185,13 +195,7 @@ mod tests {
         types.extend([at("signed").unwrap(), head(KIND_ENUM, true), 4, a, 0xffff_ffff, b, 7]);
         types.extend([at("wide").unwrap(), head(KIND_ENUM64, false), 8, a, 1, 2, b, 3, 0]);
         types.extend([at("other").unwrap(), KIND_TYPEDEF << 24, 1]);
-        let mut bytes = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
-        let size = u32::try_from(types.len() * 4).unwrap();
-        for number in [24, 0, size, size, u32::try_from(strings.len()).unwrap()].into_iter().chain(types) {
-            bytes.extend(number.to_ne_bytes());
-        }
-        bytes.extend(strings);
-        bytes
+        file(&types, strings)
     }
 
     /// BTF with a structure of each thing that a member can be, a function and a tracepoint.
@@ -217,13 +221,7 @@ mod tests {
             vec![at("f"), head(KIND_FUNC, 0), 6],
         ]
         .concat();
-        let mut bytes = [0xeb9f_u16.to_ne_bytes(), [1, 0]].concat();
-        let size = u32::try_from(types.len() * 4).unwrap();
-        for number in [24, 0, size, size, u32::try_from(strings.len()).unwrap()].into_iter().chain(types) {
-            bytes.extend(number.to_ne_bytes());
-        }
-        bytes.extend(strings);
-        bytes
+        file(&types, strings)
     }
 
     const WANTED: [&str; 8] = ["int", "outer", "btf_trace_x", "f", "plain", "signed", "wide", "other"];
