@@ -74,6 +74,18 @@ pub fn keep(kept: CapabilitySet) -> io::Result<()> {
     Ok(set_capabilities(None, sets)?)
 }
 
+/// Does `work` without `set`, which the calling thread may use again afterwards.
+pub fn without<T>(set: CapabilitySet, work: impl FnOnce() -> T) -> T {
+    let Ok(own) = capabilities(None) else { return work() };
+    let given_up = set_capabilities(None, CapabilitySets { effective: own.effective - set, ..own });
+    let done = work();
+    if given_up.is_ok() {
+        // What was permitted before still is.
+        let _ = set_capabilities(None, own);
+    }
+    done
+}
+
 /// What is to be kept beside `kept` so that `works` still says yes: nothing if that will do, else the first
 /// of `others` that will, else all of them. The calling thread is left ready for [`keep`].
 pub fn least(kept: CapabilitySet, others: &[CapabilitySet], mut works: impl FnMut() -> bool) -> CapabilitySet {

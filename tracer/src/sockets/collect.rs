@@ -3,23 +3,21 @@
 use std::collections::HashMap;
 use std::mem;
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::diag::{Diag, DiagError};
+use super::namespace::Part;
 use super::order;
 use super::owners::Owners;
 use super::proto::{Proto, State};
 use super::row::Row;
 use super::source::{Ask, Via};
-use super::table;
 use crate::kernel::iterators::{Iterators, Which};
 use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd_scan::{self, Scan};
 use crate::proc::net::Malformed;
 use crate::proc::netns::{self, Found, Netns, NetnsError};
-use crate::proc::root::{ProcRoot, ReadError};
+use crate::proc::root::ProcRoot;
 
 /// Threads that read the holders at the most: more only get into each other's way.
 const WORKERS: usize = 8;
@@ -63,6 +61,7 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
         }
         Via::Auto | Via::Netlink | Via::Proc => None,
     };
+    let mut parts = Vec::new();
     // All at once: what is opened or closed between the holders and the tables has no holder or is not
     // in the table, as it would be in any order.
     let tables = Tables { root, ask, iterators: iterators.as_ref(), own: picture.own_netns };
@@ -71,11 +70,9 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
         let holders = scope.spawn(|| holders(root, ask.via, iterators.as_ref(), workers));
         if let Some(inode) = picture.own_netns {
             // Nobody has to find it.
-            picture.add(tables.of(Netns { inode, name: None, pid: None, path: None }));
+            parts.extend(picture.add(tables.of(Netns { inode, name: None, pid: None, path: None })));
         }
-        picture.add_others(others.join()?);
-        // The holders take longer, mostly.
-        picture.order = ask.order.map_or_else(Vec::new, |key| order::by_table(&picture, key));
+        parts.extend(picture.add_others(others.join()?));
         holders.join()
     })
     .map_err(|_| "a thread that reads /proc ended in a panic; please report it".to_owned())?;
@@ -86,7 +83,7 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     picture.gaps.extend(scan.report.errors.iter().map(|error| sentence(error)));
     picture.owners = Owners::new(root, scan, &picture.rows, ask.facts);
     if let Some(key) = ask.order {
-        let mut places = mem::take(&mut picture.order);
+        let mut places = order::by_namespace(&picture, parts);
         order::by_owner(&picture, &mut places, key);
         picture.order = places;
     }
@@ -119,30 +116,28 @@ struct Tables<'a> {
 }
 
 /// What was read of a namespace; `None` if it is gone.
-type Read<'a> = (Netns, Result<Option<Part<'a>>, NetnsError>);
+type Read = (Netns, Result<Option<Part>, NetnsError>);
+/// A namespace and the places of its rows, in order.
+type InOrder = (u32, Vec<u32>);
 
 /// What was read of all namespaces but the own one.
-struct Others<'a> {
+struct Others {
     found: Found,
     /// In the order of `found`, from which they are taken.
-    read: Vec<Read<'a>>,
+    read: Vec<Read>,
 }
 
-impl<'a> Tables<'a> {
-    fn of(&self, netns: Netns) -> Read<'a> {
+impl Tables<'_> {
+    fn of(&self, netns: Netns) -> Read {
         let prefer = if self.ask.via == Via::Proc { Prefer::Files } else { Prefer::Entering };
-        let work = |place: &Place| {
-            let mut part = Part::new(self.ask, self.iterators, netns.inode);
-            part.read(place);
-            part
-        };
+        let work = |place: &Place| Part::read(self.ask, self.iterators, netns.inode, place);
         let read = enter::with(self.root, &netns, prefer, work);
         (netns, read)
     }
 
     /// Of all namespaces but the own one, by as many as `workers` threads: in each of them the kernel
     /// walks through the sockets of all.
-    fn others(&self, workers: usize) -> Others<'a> {
+    fn others(&self, workers: usize) -> Others {
         let mut found = netns::find(self.root);
         let (own, others): (Vec<_>, Vec<_>) =
             mem::take(&mut found.namespaces).into_iter().partition(|netns| Some(netns.inode) == self.own);
@@ -156,7 +151,7 @@ impl<'a> Tables<'a> {
                 read.push((place, self.of(netns.clone())));
             }
         };
-        let mut read: Vec<(usize, Read<'a>)> = thread::scope(|scope| {
+        let mut read: Vec<(usize, Read)> = thread::scope(|scope| {
             // Fewer threads than asked for are slower and nothing else.
             let threads: Vec<_> = (1..workers.min(others.len()))
                 .filter_map(|_| thread::Builder::new().name("tables".into()).spawn_scoped(scope, work).ok())
@@ -174,34 +169,38 @@ impl<'a> Tables<'a> {
 }
 
 impl Picture {
-    fn add_others(&mut self, others: Others<'_>) {
+    fn add_others(&mut self, others: Others) -> Vec<InOrder> {
         self.denied_netns = others.found.denied;
         self.gaps.extend(others.found.errors.iter().map(|error| sentence(error)));
         // The own one has been read and gets its name.
         self.namespaces.extend(others.found.namespaces.into_iter().map(|netns| (netns.inode, netns)));
-        others.read.into_iter().for_each(|read| self.add(read));
+        others.read.into_iter().filter_map(|read| self.add(read)).collect()
     }
 
-    fn add(&mut self, (netns, read): Read<'_>) {
-        let label = label(&netns);
+    /// Gives where the rows of a namespace are now.
+    fn add(&mut self, (netns, read): Read) -> Option<InOrder> {
+        let (label, inode) = (label(&netns), netns.inode);
         self.namespaces.insert(netns.inode, netns);
         let mut part = match read {
             Ok(Some(part)) => part,
-            Ok(None) => return,
+            Ok(None) => return None,
             Err(error) => {
                 self.gaps.push(format!("network namespace {label}: {}", sentence(&error)));
-                return;
+                return None;
             }
         };
         if self.rows.is_empty() {
             self.rows = part.rows;
         } else {
+            let before = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+            part.places.iter_mut().for_each(|at| *at += before);
             self.rows.append(&mut part.rows);
         }
         self.gaps.append(&mut part.gaps);
         self.malformed.count += part.malformed.count;
         self.malformed.places.append(&mut part.malformed.places);
         self.ways.extend(part.ways);
+        Some((inode, part.places))
     }
 }
 
@@ -210,7 +209,7 @@ fn label(netns: &Netns) -> String {
     netns.name.clone().unwrap_or_else(|| netns.inode.to_string())
 }
 
-fn sentence(error: &dyn std::error::Error) -> String {
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -218,93 +217,6 @@ fn sentence(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
-}
-
-/// What is read of one namespace.
-struct Part<'a> {
-    ask: &'a Ask,
-    iterators: Option<&'a Iterators>,
-    netns: u32,
-    rows: Vec<Row>,
-    malformed: Malformed,
-    gaps: Vec<String>,
-    ways: Vec<&'static str>,
-}
-
-impl<'a> Part<'a> {
-    fn new(ask: &'a Ask, iterators: Option<&'a Iterators>, netns: u32) -> Self {
-        Self {
-            ask,
-            iterators,
-            netns,
-            rows: Vec::new(),
-            malformed: Malformed::default(),
-            gaps: Vec::new(),
-            ways: Vec::new(),
-        }
-    }
-
-    fn read(&mut self, place: &Place) {
-        let mut diag = if self.ask.via == Via::Proc || !place.inside { None } else { Diag::open().ok() };
-        for proto in Proto::ALL.into_iter().filter(|proto| self.ask.protos.has(*proto)) {
-            let done =
-                place.inside && self.by_iterator(proto) || diag.as_mut().is_some_and(|diag| self.by_diag(diag, proto));
-            if !done {
-                self.by_proc(&place.net, proto);
-            }
-        }
-    }
-
-    fn by_iterator(&mut self, proto: Proto) -> bool {
-        let Some(iterators) = self.iterators else { return false };
-        let before = self.rows.len();
-        match iterators.table(proto, self.netns, &mut self.rows) {
-            Ok(true) => {
-                self.ways.push("tables by BPF iterators");
-                true
-            }
-            Ok(false) => false,
-            Err(error) => {
-                log::debug!("iterator over {} sockets: {error}", proto.name());
-                self.rows.truncate(before);
-                false
-            }
-        }
-    }
-
-    fn by_diag(&mut self, diag: &mut Diag, proto: Proto) -> bool {
-        let before = self.rows.len();
-        match diag.dump(proto, self.ask.details, self.netns, &mut self.rows) {
-            Ok(dumped) => {
-                if dumped.malformed > 0 {
-                    let count = dumped.malformed;
-                    self.gaps.push(format!("{count} sock_diag messages on {} sockets were cut short", proto.name()));
-                }
-                if dumped.changed {
-                    let name = proto.name();
-                    self.gaps.push(format!("the {name} sockets changed while they were read, and may not be complete"));
-                }
-                self.ways.push("tables by sock_diag");
-                true
-            }
-            Err(error) => {
-                if let DiagError::Io(_) = &error {
-                    log::debug!("{}: {}", proto.name(), sentence(&error));
-                }
-                self.rows.truncate(before);
-                false
-            }
-        }
-    }
-
-    fn by_proc(&mut self, net: &Path, proto: Proto) {
-        let read: Result<(), ReadError> =
-            table::read(net, self.netns, proto, &mut self.malformed, |row| self.rows.push(row));
-        self.ways.push("tables by /proc/net");
-        if let Err(error) = read {
-            self.gaps.push(sentence(&error));
-        }
-    }
 }
 
 /// A socket that has no file because nobody has accepted it yet, or because its handshake is not

@@ -5,6 +5,8 @@
 
 pub mod collect;
 pub mod diag;
+pub mod gathered;
+mod namespace;
 pub mod order;
 pub mod owners;
 pub mod proto;

@@ -50,17 +50,21 @@ impl Key {
     }
 }
 
-/// The places of `picture.rows`, in the order of `key` as far as it is none of their owners' (these
-/// need not be known yet), namespace by namespace: the own one first, then by name and number.
-#[must_use]
-pub fn by_table(picture: &Picture, key: Key) -> Vec<u32> {
-    let ranks = Ranks::of(picture);
-    // What decides nearly always is put into one number first: comparing rows is most of the time.
-    let mut keyed: Vec<Keyed> =
-        (0_u32..).zip(&picture.rows).map(|(at, row)| (packed(ranks.rank(row), row, key), at)).collect();
-    sort(&mut keyed, Ord::cmp);
-    let compare = |(_, a): &Keyed, (_, b): &Keyed| match (row(picture, *a), row(picture, *b)) {
-        (Some(one), Some(two)) => by_key(one, two, key).then_with(|| natural(one).cmp(&natural(two))).then(a.cmp(b)),
+/// What decides nearly always, as one number, and the place of a row: to compare rows is most of the time.
+pub(super) type Keyed = (u128, u32);
+
+/// What puts the row at `at` in its place nearly always, in a namespace of its own.
+pub(super) fn keyed(at: u32, row: &Row, key: Key) -> Keyed {
+    (packed(row, key), at)
+}
+
+/// The places of `rows` in the order of `key` as far as it is none of their owners' (these need not be known
+/// yet). `keyed` has all of them, mostly in runs that are in order.
+pub(super) fn places(rows: &[Row], mut keyed: Vec<Keyed>, key: Key) -> Vec<u32> {
+    // It finds the runs and merges them.
+    keyed.sort();
+    let compare = |(_, a): &Keyed, (_, b): &Keyed| match (row(rows, *a), row(rows, *b)) {
+        (Some(one), Some(two)) => compare_rows(one, two, key).then(a.cmp(b)),
         _ => a.cmp(b),
     };
     for same in keyed.chunk_by_mut(|(one, _), (other, _)| one == other).filter(|same| same.len() > 1) {
@@ -68,9 +72,6 @@ pub fn by_table(picture: &Picture, key: Key) -> Vec<u32> {
     }
     keyed.into_iter().map(|(_, at)| at).collect()
 }
-
-/// What decides nearly always, and the place of a row.
-type Keyed = (u128, u32);
 
 fn sort(keyed: &mut [Keyed], compare: impl Fn(&Keyed, &Keyed) -> Ordering + Copy + Send + Sync) {
     if keyed.len() < MANY {
@@ -86,18 +87,30 @@ fn sort(keyed: &mut [Keyed], compare: impl Fn(&Keyed, &Keyed) -> Ordering + Copy
     keyed.sort_by(compare);
 }
 
-/// Puts `places`, which are in the order of [`by_table`], in that of `key` if it is one of owners.
+/// The places of all rows, of which each namespace's are in order, namespace by namespace: the own one first, then by
+/// name and number.
+#[must_use]
+pub fn by_namespace(picture: &Picture, mut parts: Vec<(u32, Vec<u32>)>) -> Vec<u32> {
+    let ranks = Ranks::of(picture);
+    parts.sort_by_cached_key(|(netns, _)| ranks.of_netns(*netns));
+    let mut parts = parts.into_iter().map(|(_, places)| places);
+    let mut places = parts.next().unwrap_or_default();
+    parts.for_each(|part| places.extend(part));
+    places
+}
+
+/// Puts `places`, which are in the order of [`by_namespace`], in that of `key` if it is one of owners.
 pub fn by_owner(picture: &Picture, places: &mut [u32], key: Key) {
     if !matches!(key, Key::Pid | Key::Comm) {
         return;
     }
     let ranks = Ranks::of(picture);
     places.sort_by_cached_key(|at| {
-        let row = row(picture, *at);
+        let row = row(&picture.rows, *at);
         let pid = row.and_then(|row| picture.owners.of(row).pids.first().copied());
         let comm = pid.filter(|_| key == Key::Comm).and_then(|pid| picture.owners.process(pid));
         // Those that nobody is known to hold last.
-        (row.map_or(0, |row| ranks.rank(row)), pid.is_none(), comm.map(|owner| owner.comm.as_str()), pid)
+        (row.map_or(0, |row| ranks.of_netns(row.netns)), pid.is_none(), comm.map(|owner| owner.comm.as_str()), pid)
     });
 }
 
@@ -114,29 +127,34 @@ impl Ranks {
         Self(names)
     }
 
-    fn rank(&self, row: &Row) -> usize {
+    fn of_netns(&self, netns: u32) -> usize {
         // Nearly always one: no search for each socket.
-        if self.0.len() < 2 { 0 } else { self.0.iter().position(|inode| *inode == row.netns).unwrap_or(self.0.len()) }
+        if self.0.len() < 2 { 0 } else { self.0.iter().position(|inode| *inode == netns).unwrap_or(self.0.len()) }
     }
 }
 
-/// The namespace's rank, and in the natural order what comes first of [`natural`].
-fn packed(rank: usize, row: &Row, key: Key) -> u128 {
-    let mut packed = u128::try_from(rank).unwrap_or(u128::MAX) << 112;
+/// In the natural order what comes first of [`natural`].
+fn packed(row: &Row, key: Key) -> u128 {
+    let mut packed = 0;
     if key == Key::Proto {
-        let ((port, [laddr, ..]), ([raddr, ..], rport)) = (local(row), remote(row));
-        packed |= u128::from(row.proto as u8) << 104 | u128::from(row.state != State::Listen) << 96;
-        packed |= u128::from(port) << 80 | u128::from(laddr) << 48;
+        let ((port, is_v6, [laddr, ..]), ([raddr, ..], rport)) = (local(row), remote(row));
+        packed |= u128::from(row.proto as u8) << 112 | u128::from(row.state != State::Listen) << 104;
+        packed |= u128::from(port) << 88 | u128::from(is_v6) << 80 | u128::from(laddr) << 48;
         // Beyond the first word of the local address nothing may be compared yet.
-        if row.inet().is_some_and(|inet| inet.family == 4) {
+        if !is_v6 {
             packed |= u128::from(raddr) << 16 | u128::from(rport);
         }
     }
     packed
 }
 
-fn row(picture: &Picture, at: u32) -> Option<&Row> {
-    picture.rows.get(usize::try_from(at).ok()?)
+fn row(rows: &[Row], at: u32) -> Option<&Row> {
+    rows.get(usize::try_from(at).ok()?)
+}
+
+/// Which of two sockets of one namespace comes first.
+pub(super) fn compare_rows(a: &Row, b: &Row, key: Key) -> Ordering {
+    by_key(a, b, key).then_with(|| natural(a).cmp(&natural(b)))
 }
 
 fn by_key(a: &Row, b: &Row, key: Key) -> Ordering {
@@ -162,17 +180,17 @@ fn natural(row: &Row) -> (u8, bool, Local, Remote) {
     (row.proto as u8, row.state != State::Listen, local(row), remote(row))
 }
 
-/// Port and address.
-type Local = (u16, [u32; 4]);
+/// Port, whether it is IPv6's, and address.
+type Local = (u16, bool, [u32; 4]);
 /// Address and port.
 type Remote = ([u32; 4], u16);
 
 fn local(row: &Row) -> Local {
     match &row.kind {
-        Kind::Inet(inet) => (inet.lport, inet.laddr.map(u32::from_be)),
-        Kind::Netlink(netlink) => (netlink.protocol.into(), [netlink.portid, 0, 0, 0]),
-        Kind::Packet(packet) => (0, [packet.ifindex, 0, 0, 0]),
-        Kind::Unix(_) => (0, [0, 0, 0, u32::try_from(row.inode).unwrap_or(u32::MAX)]),
+        Kind::Inet(inet) => (inet.lport, inet.family == 6, inet.laddr.map(u32::from_be)),
+        Kind::Netlink(netlink) => (netlink.protocol.into(), false, [netlink.portid, 0, 0, 0]),
+        Kind::Packet(packet) => (0, false, [packet.ifindex, 0, 0, 0]),
+        Kind::Unix(_) => (0, false, [0, 0, 0, u32::try_from(row.inode).unwrap_or(u32::MAX)]),
     }
 }
 

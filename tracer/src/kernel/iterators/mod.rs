@@ -100,14 +100,14 @@ impl Iterators {
         self.holders.pairs()
     }
 
-    /// Appends the sockets of `proto` in the namespace that this thread is in; `false` if there is no
+    /// Gives the sockets of `proto` in the namespace that this thread is in to `each`; `false` if there is no
     /// iterator for them.
     ///
     /// # Errors
-    /// Those of reading; rows may have been appended.
-    pub fn table(&self, proto: Proto, netns: u32, rows: &mut Vec<Row>) -> io::Result<bool> {
+    /// Those of reading; rows may have been given.
+    pub fn table(&self, proto: Proto, netns: u32, mut each: impl FnMut(Row)) -> io::Result<bool> {
         let Some(tcp) = self.tcp.as_ref().filter(|_| proto == Proto::Tcp) else { return Ok(false) };
-        read(tcp, |bytes| rows.push(row(&TcpRecord::decode(bytes), netns)))?;
+        read(tcp, |bytes| each(row(&TcpRecord::decode(bytes), netns)))?;
         Ok(true)
     }
 }

@@ -3,8 +3,12 @@
 use std::collections::HashSet;
 use std::io;
 
+use rustix::thread::CapabilitySet;
+
 use super::{DiagError, inet, is_unsupported, local, tcp};
 use crate::netlink::Socket;
+use crate::privilege::capabilities;
+use crate::sockets::gathered::Gathered;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
 
@@ -36,7 +40,10 @@ impl Diag {
     /// # Errors
     /// If this kernel has none.
     pub fn open() -> Result<Self, DiagError> {
-        let socket = Socket::open(libc::NETLINK_SOCK_DIAG).map_err(DiagError::of)?;
+        // Who may administer the network is told more of each socket, its MD5 keys among it (`tcp_diag_get_aux`), for
+        // which the kernel looks at one more cache line. It asks what the opener of this socket could do.
+        let open = || Socket::open(libc::NETLINK_SOCK_DIAG);
+        let socket = capabilities::without(CapabilitySet::NET_ADMIN, open).map_err(DiagError::of)?;
         let inode = socket.inode().map_err(DiagError::Io)?;
         Ok(Self { socket, inode })
     }
@@ -46,16 +53,12 @@ impl Diag {
     ///
     /// # Errors
     /// If this kernel cannot tell; nothing was appended then, unless it failed in the middle.
-    pub fn dump(&mut self, proto: Proto, details: bool, netns: u32, rows: &mut Vec<Row>) -> Result<Dumped, DiagError> {
+    pub fn dump(&mut self, proto: Proto, details: bool, netns: u32, rows: &mut Gathered) -> Result<Dumped, DiagError> {
         let before = rows.len();
         let mut malformed = 0;
         if proto == Proto::Tcp {
-            let (mut read, changed) = tcp::rows(&mut self.socket, details, netns).map_err(DiagError::of)?;
-            if rows.is_empty() {
-                *rows = read.rows;
-            } else {
-                rows.append(&mut read.rows);
-            }
+            let (read, changed) = tcp::rows(&mut self.socket, details, netns, rows.key()).map_err(DiagError::of)?;
+            rows.append(read.rows);
             return Ok(Dumped { rows: rows.len() - before, malformed: read.malformed, changed });
         }
         let mut take = |row: Option<Row>| match row {

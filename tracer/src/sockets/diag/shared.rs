@@ -10,6 +10,8 @@ use std::thread::{self, ScopedJoinHandle};
 
 use crate::netlink::Datagram;
 use crate::netlink::message::Answer;
+use crate::sockets::gathered::Gathered;
+use crate::sockets::order::Key;
 use crate::sockets::row::Row;
 
 /// Datagrams that are read by the thread that receives them: most tables are no larger.
@@ -27,9 +29,9 @@ const TOGETHER: usize = 4;
 const ROOM: usize = 64 * 1024;
 
 /// What became of a dump.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Read {
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Gathered,
     /// Messages that are no rows.
     pub(super) malformed: u64,
 }
@@ -43,26 +45,27 @@ impl Read {
         });
     }
 
-    /// Both, in no order.
-    fn and(mut self, mut other: Self) -> Self {
-        if self.rows.len() < other.rows.len() {
-            mem::swap(&mut self.rows, &mut other.rows);
-        }
-        self.rows.append(&mut other.rows);
-        self.malformed += other.malformed;
-        self
+    /// Both.
+    fn and(self, other: Self) -> Self {
+        let malformed = self.malformed + other.malformed;
+        let (mut most, least) =
+            if self.rows.len() < other.rows.len() { (other.rows, self.rows) } else { (self.rows, other.rows) };
+        most.append(least);
+        Self { rows: most, malformed }
     }
 }
 
 /// Makes rows of the datagrams of `dump`, which is given what to do with each: it may take the
-/// datagram and leave another one to be filled. Also gives what `dump` gives.
+/// datagram and leave another one to be filled. Also gives what `dump` gives. The rows are to be put in the order of
+/// `key`.
 pub(super) fn read<T>(
+    key: Option<Key>,
     parse: impl Fn(&[u8]) -> Option<Row> + Sync,
     dump: impl FnOnce(&mut dyn FnMut(&mut Datagram)) -> io::Result<T>,
 ) -> io::Result<(Read, T)> {
     let parse = &parse;
     thread::scope(|scope| {
-        let mut own = Read::default();
+        let mut own = Read { rows: Gathered::new(key), malformed: 0 };
         let mut received = 0;
         let mut other: Option<Other<'_>> = None;
         let done = dump(&mut |datagram| {
@@ -71,7 +74,7 @@ pub(super) fn read<T>(
                 let (to, from) = mpsc::channel::<Vec<Datagram>>();
                 let (back, spare) = mpsc::channel();
                 let reader = thread::Builder::new().name("rows".into()).spawn_scoped(scope, move || {
-                    let mut read = Read { rows: Vec::with_capacity(ROOM), malformed: 0 };
+                    let mut read = Read { rows: Gathered::with_room(key, ROOM), malformed: 0 };
                     for datagrams in from {
                         datagrams.iter().for_each(|datagram| read.take(datagram, parse));
                         // Nobody wants them any more: those were the last ones.
@@ -172,7 +175,7 @@ mod tests {
     /// Reads `count` datagrams of three numbers each.
     fn numbers(count: u32) -> (Vec<u64>, u64) {
         let mut filled = Datagram::new();
-        let (read, ()) = read(parse, |each| {
+        let (read, ()) = read(Some(Key::Proto), parse, |each| {
             for n in 0..count {
                 let message = |number: u32| request(20, 9, &number.to_ne_bytes());
                 filled.fill([message(3 * n), message(3 * n + 1), message(3 * n + 2)].concat(), 20, 9);
@@ -181,9 +184,9 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        let mut inodes: Vec<u64> = read.rows.iter().map(|row| row.inode).collect();
-        inodes.sort_unstable();
-        (inodes, read.malformed)
+        // In order, as the numbers are.
+        let (rows, places) = read.rows.in_order();
+        (places.iter().map(|at| rows[*at as usize].inode).collect(), read.malformed)
     }
 
     #[test]
@@ -198,7 +201,7 @@ mod tests {
     #[test]
     fn a_dump_that_fails_has_no_rows() {
         let mut filled = Datagram::new();
-        let failed = read(parse, |each| {
+        let failed = read(None, parse, |each| {
             (0..20).for_each(|_| {
                 filled.fill(request(20, 9, &[0; 4]), 20, 9);
                 each(&mut filled);

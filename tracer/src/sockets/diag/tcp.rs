@@ -8,6 +8,7 @@ use std::io;
 
 use super::{inet, is_unsupported, shared};
 use crate::netlink::Socket;
+use crate::sockets::order::Key;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
 
@@ -28,10 +29,11 @@ pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl 
     }
 }
 
-/// The rows of all TCP sockets, marked with `netns`, by two threads if there are many. `true`: the
-/// table changed meanwhile.
-pub(super) fn rows(diag: &mut Socket, details: bool, netns: u32) -> io::Result<(shared::Read, bool)> {
+/// The rows of all TCP sockets, marked with `netns` and to be put in the order of `key`, by two threads if there are
+/// many. `true`: the table changed meanwhile.
+pub(super) fn rows(diag: &mut Socket, details: bool, netns: u32, key: Option<Key>) -> io::Result<(shared::Read, bool)> {
     shared::read(
+        key,
         |payload| inet::parse(payload, Proto::Tcp).map(|row| Row { netns, ..row }),
         |each| {
             let body = inet::old_request(inet::STATES, details);
@@ -84,9 +86,9 @@ mod tests {
         .unwrap();
         assert_eq!(one, two);
         assert_eq!(one.len(), 4, "two listeners and the accepting ends");
-        let (read, _) = rows(&mut diag, true, 0).unwrap();
-        let shared: BTreeSet<_> =
-            read.rows.into_iter().filter_map(|row| own(Some(row))).map(|row| shown(&row)).collect();
+        let (read, _) = rows(&mut diag, true, 0, None).unwrap();
+        let (rows, _) = read.rows.in_order();
+        let shared: BTreeSet<_> = rows.into_iter().filter_map(|row| own(Some(row))).map(|row| shown(&row)).collect();
         assert_eq!(one, shared);
         let mut listening = 0;
         ask(&mut diag, 1 << 10, false, |bytes| {

@@ -1,0 +1,127 @@
+//! The tables of one network namespace, each by the best way that it has here.
+
+use std::path::Path;
+
+use super::collect::sentence;
+use super::diag::{Diag, DiagError};
+use super::gathered::Gathered;
+use super::proto::Proto;
+use super::row::Row;
+use super::source::{Ask, Via};
+use super::table;
+use crate::kernel::iterators::Iterators;
+use crate::proc::enter::Place;
+use crate::proc::net::Malformed;
+use crate::proc::root::ReadError;
+
+/// What is in the tables of one namespace.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The sockets.
+    pub(super) rows: Vec<Row>,
+    /// Their places in `rows`, in the order that was asked for.
+    pub(super) places: Vec<u32>,
+    /// Lines of /proc that were no rows.
+    pub(super) malformed: Malformed,
+    /// What could not be had, one sentence each.
+    pub(super) gaps: Vec<String>,
+    /// The ways that were used.
+    pub(super) ways: Vec<&'static str>,
+}
+
+impl Part {
+    /// Reads them, in the namespace that this thread is in or by /proc.
+    pub(super) fn read(ask: &Ask, iterators: Option<&Iterators>, netns: u32, place: &Place) -> Self {
+        let mut reader = Reader::new(ask, iterators, netns);
+        reader.read(place);
+        let (rows, places) = reader.rows.in_order();
+        Self { rows, places, malformed: reader.malformed, gaps: reader.gaps, ways: reader.ways }
+    }
+}
+
+/// Reads one table after another.
+struct Reader<'a> {
+    ask: &'a Ask,
+    iterators: Option<&'a Iterators>,
+    netns: u32,
+    rows: Gathered,
+    malformed: Malformed,
+    gaps: Vec<String>,
+    ways: Vec<&'static str>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(ask: &'a Ask, iterators: Option<&'a Iterators>, netns: u32) -> Self {
+        Self {
+            ask,
+            iterators,
+            netns,
+            rows: Gathered::new(ask.order),
+            malformed: Malformed::default(),
+            gaps: Vec::new(),
+            ways: Vec::new(),
+        }
+    }
+
+    fn read(&mut self, place: &Place) {
+        let mut diag = if self.ask.via == Via::Proc || !place.inside { None } else { Diag::open().ok() };
+        for proto in Proto::ALL.into_iter().filter(|proto| self.ask.protos.has(*proto)) {
+            let done =
+                place.inside && self.by_iterator(proto) || diag.as_mut().is_some_and(|diag| self.by_diag(diag, proto));
+            if !done {
+                self.by_proc(&place.net, proto);
+            }
+        }
+    }
+
+    fn by_iterator(&mut self, proto: Proto) -> bool {
+        let Some(iterators) = self.iterators else { return false };
+        let before = self.rows.len();
+        match iterators.table(proto, self.netns, |row| self.rows.push(row)) {
+            Ok(true) => {
+                self.ways.push("tables by BPF iterators");
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                log::debug!("iterator over {} sockets: {error}", proto.name());
+                self.rows.truncate(before);
+                false
+            }
+        }
+    }
+
+    fn by_diag(&mut self, diag: &mut Diag, proto: Proto) -> bool {
+        let before = self.rows.len();
+        match diag.dump(proto, self.ask.details, self.netns, &mut self.rows) {
+            Ok(dumped) => {
+                if dumped.malformed > 0 {
+                    let count = dumped.malformed;
+                    self.gaps.push(format!("{count} sock_diag messages on {} sockets were cut short", proto.name()));
+                }
+                if dumped.changed {
+                    let name = proto.name();
+                    self.gaps.push(format!("the {name} sockets changed while they were read, and may not be complete"));
+                }
+                self.ways.push("tables by sock_diag");
+                true
+            }
+            Err(error) => {
+                if let DiagError::Io(_) = &error {
+                    log::debug!("{}: {}", proto.name(), sentence(&error));
+                }
+                self.rows.truncate(before);
+                false
+            }
+        }
+    }
+
+    fn by_proc(&mut self, net: &Path, proto: Proto) {
+        let read: Result<(), ReadError> =
+            table::read(net, self.netns, proto, &mut self.malformed, |row| self.rows.push(row));
+        self.ways.push("tables by /proc/net");
+        if let Err(error) = read {
+            self.gaps.push(sentence(&error));
+        }
+    }
+}
