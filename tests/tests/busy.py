@@ -127,7 +127,8 @@ apart, done = [], threading.Event()
 def thread():
     if ctypes.CDLL(None, use_errno=True).unshare(0x400) == 0:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.bind(("127.0.0.1", 0))
+        # Not one that the kernel may choose: it may choose the same for the other family.
+        sock.bind(("127.0.0.1", 999))
         sock.listen(1)
         apart.append(sock.getsockname()[1])
     done.set()
