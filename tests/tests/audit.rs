@@ -229,6 +229,31 @@ fn by_every_link_of_a_tracepoint() {
     }
 }
 
+/// A program at a classic tracepoint decides whether perf shows the event to anybody. Ours say yes, on each CPU.
+#[test]
+fn nothing_is_kept_from_perf() {
+    let (netns, n) = (Netns::new(), scale::load(2_000, 200));
+    let state = ["inet_sock_set_state=tracepoint", "tcp_destroy_sock=tracepoint"];
+    let links = state.into_iter().chain(["tcp_connect=syscall", "inet_csk_accept=syscall"]);
+    let links: Vec<String> = links.map(|link| format!("--backend={link}")).collect();
+    let places = [
+        ("sock", "inet_sock_set_state", 6),
+        ("tcp", "tcp_destroy_sock", 2),
+        ("syscalls", "sys_enter_connect", 1),
+        ("syscalls", "sys_exit_connect", 1),
+        ("syscalls", "sys_exit_accept4", 1),
+    ];
+    for links in [&links[..], &[]] {
+        let hits = places.map(|(category, name, _)| Hits::of(category, name));
+        let links: Vec<&str> = links.iter().map(String::as_str).collect();
+        audited(&links, || churn(&netns, n));
+        for ((_, name, each), hits) in places.iter().zip(hits) {
+            let count = hits.count();
+            assert!(count >= each * n as u64, "{name}: {count} hits of {n} connections, {links:?}");
+        }
+    }
+}
+
 /// A kretprobe has so many places for calls that are under way: with more threads in accept() some return
 /// unseen. They are counted.
 #[test]

@@ -105,10 +105,12 @@ pub enum Term {
     TakenOver = 6,
     /// Calls outside the audit of which the traced program could not be told that they are.
     Unnoted = 7,
+    /// Calls that the traced program left to another one, which had taken them over before.
+    Declined = 8,
 }
 
 /// How many terms there are.
-pub const TERMS: u32 = 8;
+pub const TERMS: u32 = 9;
 
 /// Records that a ring took, each ring in a place of its own behind those of the hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,7 +40,15 @@ pub fn settle_in(lane: Lane, hook: Audited, context: &impl EbpfContext, outcome:
     }
 }
 
-/// Whether the call is part of the audit. A function of its own, with a stack of its own: that of the
+/// The traced program has left a call to another one, which had taken it over before.
+#[inline(always)]
+pub fn declined(hook: Audited, context: &impl EbpfContext) {
+    if setting!(audit) != 0 {
+        count_if_part(context.as_ptr(), place(hook, Term::Declined as u32));
+    }
+}
+
+/// Counts the call, if it is part of the audit. A function of its own, with a stack of its own: that of the
 /// traced programs is full.
 #[inline(never)]
 fn count_if_part(context: *mut core::ffi::c_void, place: u32) -> u32 {
@@ -54,8 +62,18 @@ fn count_if_part(context: *mut core::ffi::c_void, place: u32) -> u32 {
 /// The same of a call of a classic tracepoint.
 #[inline(always)]
 pub fn settle_classic(hook: Audited, outcome: Outcome) {
-    if setting!(audit) != 0 && is_open() {
-        count_in_audit(place(hook, outcome as u32));
+    settle_classic_in(Lane::First, hook, outcome);
+}
+
+/// The same of a program that stands beside lanes.
+#[inline(always)]
+pub fn settle_classic_in(lane: Lane, hook: Audited, outcome: Outcome) {
+    if setting!(audit) == 0 || !is_open() {
+        return;
+    }
+    count_in_audit(place(hook, outcome as u32));
+    if !matches!(lane, Lane::First) {
+        count_in_audit(place(hook, Term::TakenOver as u32));
     }
 }
 

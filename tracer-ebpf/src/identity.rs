@@ -2,9 +2,10 @@
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_kernel};
 
-use tracer_common::settings::LANES;
-
-use crate::{lane::Lane, maps::IDENTITIES};
+use crate::{
+    lane::{self, Lane},
+    maps::IDENTITIES,
+};
 
 /// Where a connection gets its number. Each site has its own per-CPU counter in each [`Lane`], and only programs use
 /// it of which no two are under way on one CPU: one program, which the kernel does not let interrupt itself (a task
@@ -29,7 +30,8 @@ pub enum Site {
 
 /// Room for sites in a lane.
 pub const SITES: u32 = 16;
-const _: () = assert!((Site::Drop as u32) < SITES && LANES < 4);
+const _: () =
+    assert!((Site::Drop as u32) < SITES && SITES * (lane::PROGRAMS - 1) + (Site::Drop as u32) < OF_SOCKET as u32);
 
 /// Bits that say where a number comes from: a [`Site`] and a [`Lane`].
 const PLACE_BITS: u32 = 6;

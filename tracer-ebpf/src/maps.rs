@@ -3,7 +3,7 @@
 use crate::{
     drops::Scratch,
     identity,
-    lane::{preempted::Subject, second::Underway},
+    lane::{self, preempted::Note, second::Underway},
 };
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -15,7 +15,7 @@ use tracer_common::{
     counter::{COUNTERS, Counter},
     drops::{FOLDS as PLACES, Fold},
     record::{Connecting, SocketState},
-    settings::{self, LANES},
+    settings,
 };
 
 /// Lifecycle and process records. The agent sets the size.
@@ -80,16 +80,20 @@ pub static COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(COUNTERS, 0)
 /// The last connection number given out, one counter a [`crate::identity::Site`] and
 /// [`crate::lane::Lane`].
 #[map]
-pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(LANES * identity::SITES, 0);
+pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(lane::PROGRAMS * identity::SITES, 0);
 
 /// Which sockets a CPU is at; see [`crate::lane::second`].
 #[map]
 pub static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
 
-/// Calls that are under way and that a lane has taken, by the address of their arguments; see
+/// Calls that are under way and that a lane has taken, by the address of their arguments or socket; see
 /// [`crate::lane::preempted`]. The agent makes it as small as can be where tasks are not preempted there.
 #[map]
-pub static CALLS: HashMap<u64, Subject> = HashMap::with_max_entries(settings::CALLS, 0);
+pub static CALLS: HashMap<u64, Note> = HashMap::with_max_entries(settings::CALLS, 0);
+
+/// Whether the first lane is at work on a CPU; see [`crate::lane::ahead`].
+#[map]
+pub static AT_WORK: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// Processes of `FILTER_PID`.
 #[map]

@@ -1,7 +1,7 @@
 //! accept(): the return of `inet_csk_accept`, or the return of the system calls.
 
 use aya_ebpf::{
-    macros::{fexit, kretprobe, tracepoint},
+    macros::{fexit, kretprobe},
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     identity::Site,
     lane::{
         Lane,
-        preempted::{self, Order, Subject},
+        preempted::{self, Before, Subject, address},
     },
     lanes,
     lifecycle::accepted,
@@ -38,7 +38,7 @@ lanes! {
 fn accept(ctx: &FExitContext, lane: Lane) {
     if offset!(accept_args) == 2 {
         let sk: *const core::ffi::c_void = ctx.arg(2);
-        if !sk.is_null() && preempted::takes(ctx, Order::Unknown, Subject(sk as u64, 0), lane) {
+        if !sk.is_null() && preempted::takes(address(ctx), Before::Lanes, Subject(sk as u64, 0), lane) {
             accepted(sk as u64, Site::Accept, lane);
         }
     }
@@ -60,11 +60,12 @@ pub fn accept__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
+tracepoint! { "tracepoint/syscalls/sys_exit_accept" accept__syscall => syscall }
+
 /// Attached to the exit of accept4 as well.
-#[tracepoint(category = "syscalls", name = "sys_exit_accept")]
-pub fn accept__syscall(ctx: TracePointContext) -> u32 {
-    audit::settle_classic(Audited::AcceptReturn, from_result(&ctx));
-    0
+#[inline(always)]
+fn syscall(ctx: &TracePointContext) {
+    audit::settle_classic(Audited::AcceptReturn, from_result(ctx));
 }
 
 #[inline(always)]

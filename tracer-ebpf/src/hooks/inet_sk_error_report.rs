@@ -11,7 +11,7 @@ use crate::{
     audit,
     lane::{
         Lane,
-        preempted::{self, Order, Subject},
+        preempted::{self, Before, Subject, address},
     },
     lanes,
     lifecycle::error,
@@ -31,7 +31,7 @@ lanes! {
 #[inline(always)]
 fn error_report(ctx: &BtfTracePointContext, lane: Lane) {
     let sk: *const u8 = ctx.arg(0);
-    if !preempted::takes(ctx, Order::Known, Subject(sk as u64, 0), lane) {
+    if !preempted::takes(address(ctx), Before::Nothing, Subject(sk as u64, 0), lane) {
         return;
     }
     // SAFETY: the first argument is a `struct sock *`.

@@ -4,7 +4,7 @@
 use aya_ebpf::{
     EbpfContext as _,
     helpers::generated::bpf_probe_read_kernel,
-    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use tracer_common::{
@@ -16,8 +16,8 @@ use tracer_common::{
 use crate::{
     audit,
     lane::{
-        Lane,
-        preempted::{self, Order, Subject},
+        Lane, ahead,
+        preempted::{self, Before, Subject},
         second,
     },
     lanes,
@@ -29,7 +29,9 @@ use crate::{
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {
     second::begin(&ctx);
+    ahead::first_lane_is_at_work(1);
     set_state(&ctx, Lane::First);
+    ahead::first_lane_is_at_work(0);
     0
 }
 
@@ -41,11 +43,16 @@ lanes! {
 #[inline(always)]
 fn set_state(ctx: &BtfTracePointContext, lane: Lane) {
     let sk: *const u8 = ctx.arg(0);
-    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
-    let subject = Subject(sk as u64, u64::from(old as u8) << 8 | u64::from(new as u8));
-    if preempted::takes(ctx, Order::Known, subject, lane) {
+    if preempted::takes(sk as u64, Before::Ahead, subject(sk as u64, ctx.arg(1), ctx.arg(2)), lane) {
         settle(ctx, lane);
+    } else if matches!(lane, Lane::First) {
+        audit::declined(Audited::SetState, ctx);
     }
+}
+
+#[inline(always)]
+fn subject(sk: u64, old: i32, new: i32) -> Subject {
+    Subject(sk, u64::from(old as u8) << 8 | u64::from(new as u8))
 }
 
 /// See [`second`].
@@ -82,20 +89,48 @@ pub fn set_state__raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[tracepoint(category = "sock", name = "inet_sock_set_state")]
-pub fn set_state__classic(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/sock/inet_sock_set_state" set_state__classic => classic }
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext) {
+    let record = record(ctx);
+    let mut outcome = Outcome::Aside;
+    if field::<u16>(&record, offset!(state_format_protocol)) == IPPROTO_TCP {
+        let (old, new) = states(&record);
+        outcome = transition(Formatted::new(&record, Lane::First), old as u8, new as u8);
+    }
+    audit::settle_classic(Audited::SetState, outcome);
+}
+
+tracepoint! { "tracepoint/sock/inet_sock_set_state" set_state__ahead => ahead }
+
+/// See [`ahead`].
+#[inline(always)]
+fn ahead(ctx: &TracePointContext) {
+    let record = record(ctx);
+    let sock = Formatted::new(&record, Lane::Ahead);
+    let (old, new) = states(&record);
+    if sock.address() != 0
+        && field::<u16>(&record, offset!(state_format_protocol)) == IPPROTO_TCP
+        && ahead::takes(sock.address(), subject(sock.address(), old, new))
+    {
+        let outcome = transition(sock, old as u8, new as u8);
+        audit::settle_classic_in(Lane::Ahead, Audited::SetState, outcome);
+    }
+}
+
+#[inline(always)]
+fn record(ctx: &TracePointContext) -> Record {
     let mut record: Record = [0; RECORD];
     // SAFETY: the helper checks the address; `record` is as many writable bytes.
     unsafe { bpf_probe_read_kernel((&raw mut record).cast(), size_of::<Record>() as u32, ctx.as_ptr()) };
-    let sock = Formatted { record: &record, raw: Raw(field(&record, offset!(state_format_skaddr))) };
-    let mut outcome = Outcome::Aside;
-    if field::<u16>(&record, offset!(state_format_protocol)) == IPPROTO_TCP {
-        let old: i32 = field(&record, offset!(state_format_oldstate));
-        let new: i32 = field(&record, offset!(state_format_newstate));
-        outcome = transition(sock, old as u8, new as u8);
-    }
-    audit::settle_classic(Audited::SetState, outcome);
-    0
+    record
+}
+
+/// The old and the new one.
+#[inline(always)]
+fn states(record: &Record) -> (i32, i32) {
+    (field(record, offset!(state_format_oldstate)), field(record, offset!(state_format_newstate)))
 }
 
 /// Words of the tracepoint's record that are copied: it has nine, and room to grow.
@@ -110,6 +145,14 @@ type Record = [u64; RECORD];
 struct Formatted<'r> {
     record: &'r Record,
     raw: Raw,
+    lane: Lane,
+}
+
+impl<'r> Formatted<'r> {
+    #[inline(always)]
+    fn new(record: &'r Record, lane: Lane) -> Self {
+        Self { record, raw: Raw(field(record, offset!(state_format_skaddr))), lane }
+    }
 }
 
 #[inline(always)]
@@ -126,6 +169,10 @@ impl Sock for Formatted<'_> {
     #[inline(always)]
     fn address(self) -> u64 {
         self.raw.address()
+    }
+    #[inline(always)]
+    fn lane(self) -> Lane {
+        self.lane
     }
     #[inline(always)]
     fn u8(self, offset: u32) -> u8 {

@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 use tracer_common::{audit::Audited, drops::NO_REASON, settings::ABSENT};
@@ -50,8 +50,10 @@ pub fn kfree_skb__raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[tracepoint(category = "skb", name = "kfree_skb")]
-pub fn kfree_skb__classic(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/skb/kfree_skb" kfree_skb__classic => classic }
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext) {
     let word = |offset: u32| {
         if offset == ABSENT {
             return 0;
@@ -71,5 +73,4 @@ pub fn kfree_skb__classic(ctx: TracePointContext) -> u32 {
         drop.reason = unsafe { ctx.read_at::<u32>(offset!(kfree_format_reason) as usize) }.unwrap_or(NO_REASON);
     }
     audit::settle_classic(Audited::Drop, dropped(drop));
-    0
 }

@@ -1,5 +1,18 @@
 //! One file a hook; in it one program a backend. Names are `hook` or `hook__backend`.
 
+/// A program at a classic tracepoint, in `$section`, that does `$work`. It returns 1: for 0, which is what aya's own
+/// attribute makes of anything, the kernel keeps the event from everybody else's perf, too (`trace_call_bpf`).
+macro_rules! tracepoint {
+    ($section:literal $program:ident => $work:ident) => {
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = $section)]
+        pub fn $program(ctx: *mut core::ffi::c_void) -> u32 {
+            $work(&TracePointContext::new(ctx));
+            1
+        }
+    };
+}
+
 mod inet_csk_accept;
 mod inet_sk_error_report;
 mod inet_sock_set_state;

@@ -19,7 +19,7 @@ use crate::{
     globals::{filters, wants},
     lane::{
         Lane,
-        preempted::{self, Order, Subject},
+        preempted::{self, Before, Subject, address},
     },
     lanes,
     maps::PIDS,
@@ -39,7 +39,7 @@ lanes! {
 
 #[inline(always)]
 fn fork_in(ctx: &RawTracePointContext, lane: Lane) {
-    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(1), ctx.arg(0)), lane) {
+    if preempted::takes(address(ctx), Before::Nothing, Subject(ctx.arg(1), ctx.arg(0)), lane) {
         audit::settle_in(lane, Audited::Fork, ctx, fork(ctx));
     }
 }
@@ -96,7 +96,7 @@ lanes! {
 
 #[inline(always)]
 fn exec_in(ctx: &RawTracePointContext, lane: Lane) {
-    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), ctx.arg(2)), lane) {
+    if preempted::takes(address(ctx), Before::Nothing, Subject(ctx.arg(0), ctx.arg(2)), lane) {
         audit::settle_in(lane, Audited::Exec, ctx, exec(ctx));
     }
 }
@@ -155,7 +155,7 @@ lanes! {
 
 #[inline(always)]
 fn exit_in(ctx: &RawTracePointContext, lane: Lane) {
-    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), 0), lane) {
+    if preempted::takes(address(ctx), Before::Nothing, Subject(ctx.arg(0), 0), lane) {
         audit::settle_in(lane, Audited::Exit, ctx, exit(ctx));
     }
 }

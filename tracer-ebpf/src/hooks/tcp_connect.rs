@@ -5,7 +5,7 @@
 //! that never get there, and why.
 
 use aya_ebpf::{
-    macros::{fentry, fexit, kprobe, kretprobe, tracepoint},
+    macros::{fentry, fexit, kprobe, kretprobe},
     programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
 };
 
@@ -16,7 +16,7 @@ use crate::{
     identity::Site,
     lane::{
         Lane,
-        preempted::{self, Order, Subject},
+        preempted::{self, Before, Subject, address},
     },
     lanes,
     lifecycle::{connect_entered, connect_returned, enter, user_address},
@@ -79,7 +79,7 @@ lanes! {
 #[inline(always)]
 fn entry(ctx: &FEntryContext, lane: Lane) {
     let (sk, addr): (*const u8, *const u8) = (ctx.arg(0), ctx.arg(1));
-    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, ENTRY), lane) {
+    if preempted::takes(address(ctx), Before::Lanes, Subject(sk as u64, ENTRY), lane) {
         entered(sk as u64, addr as u64);
     }
 }
@@ -97,7 +97,7 @@ fn result6(ctx: &FExitContext, lane: Lane) {
 #[inline(always)]
 fn result(ctx: &FExitContext, site: Site, lane: Lane) {
     let sk: *const u8 = ctx.arg(0);
-    if preempted::takes(ctx, Order::Unknown, Subject(sk as u64, RETURN), lane) {
+    if preempted::takes(address(ctx), Before::Lanes, Subject(sk as u64, RETURN), lane) {
         connect_returned(ctx.arg(3), site, lane);
     }
 }
@@ -185,27 +185,30 @@ fn is_tcp(sk: u64) -> bool {
 /// `SS_UNCONNECTED`: a second connect() only asks how the first one is doing.
 const SS_UNCONNECTED: u32 = 1;
 
-#[tracepoint(category = "syscalls", name = "sys_enter_connect")]
-pub fn connect__syscall_enter(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/syscalls/sys_enter_connect" connect__syscall_enter => syscall_enter }
+
+#[inline(always)]
+fn syscall_enter(ctx: &TracePointContext) {
     let args = offset!(sys_enter_args) as usize;
     // SAFETY: the offsets come from the tracepoint's `format` file; each argument takes eight bytes.
     let (fd, addr) = unsafe { (ctx.read_at::<u64>(args), ctx.read_at::<u64>(args + 8)) };
-    let (Ok(fd), Ok(addr)) = (fd, addr) else { return 0 };
+    let (Ok(fd), Ok(addr)) = (fd, addr) else { return };
     // Cheapest first: whose it is, then what it is (a host connects many Unix sockets), then which.
     if !filter::process_passes() {
-        return 0;
+        return;
     }
-    let Some(addr) = user_address(addr) else { return 0 };
-    let Some(socket) = fd::socket(fd as u32) else { return 0 };
+    let Some(addr) = user_address(addr) else { return };
+    let Some(socket) = fd::socket(fd as u32) else { return };
     let sk = socket.tcp();
     if socket.state() == SS_UNCONNECTED && is_tcp(sk) {
         enter(sk, addr);
     }
-    0
 }
 
-#[tracepoint(category = "syscalls", name = "sys_exit_connect")]
-pub fn connect__syscall_exit(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/syscalls/sys_exit_connect" connect__syscall_exit => syscall_exit }
+
+#[inline(always)]
+fn syscall_exit(ctx: &TracePointContext) {
     // SAFETY: the offset comes from the tracepoint's `format` file.
     let outcome = match unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
         // No other program sees a connect() return where this one is attached.
@@ -213,5 +216,4 @@ pub fn connect__syscall_exit(ctx: TracePointContext) -> u32 {
         Err(_) => Outcome::Aside,
     };
     audit::settle_classic(Audited::ConnectReturn, outcome);
-    0
 }

@@ -1,7 +1,7 @@
 //! `tcp_destroy_sock(struct sock *sk)`: called for every TCP socket, before its memory is freed.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, raw_tracepoint, tracepoint},
+    macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext, TracePointContext},
 };
 
@@ -11,7 +11,7 @@ use crate::{
     audit,
     lane::{
         Lane,
-        preempted::{self, Order, Subject},
+        preempted::{self, Before, Subject, address},
     },
     lanes,
     lifecycle::destroyed,
@@ -32,7 +32,7 @@ lanes! {
 #[inline(always)]
 fn destroy(ctx: &BtfTracePointContext, lane: Lane) {
     let sk: *const u8 = ctx.arg(0);
-    if !preempted::takes(ctx, Order::Known, Subject(sk as u64, 0), lane) {
+    if !preempted::takes(address(ctx), Before::Nothing, Subject(sk as u64, 0), lane) {
         return;
     }
     // SAFETY: the first argument is a `struct sock *`.
@@ -49,13 +49,14 @@ pub fn destroy__raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[tracepoint(category = "tcp", name = "tcp_destroy_sock")]
-pub fn destroy__classic(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/tcp/tcp_destroy_sock" destroy__classic => classic }
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext) {
     // SAFETY: the offset comes from the tracepoint's `format` file; the helper checks the address.
     let outcome = match unsafe { ctx.read_at::<u64>(offset!(destroy_format_skaddr) as usize) } {
         Ok(sk) => destroyed(Raw(sk)),
         Err(_) => Outcome::Aside,
     };
     audit::settle_classic(Audited::Destroy, outcome);
-    0
 }

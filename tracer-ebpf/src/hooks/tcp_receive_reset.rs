@@ -1,7 +1,7 @@
 //! `tcp_receive_reset(struct sock *sk)`: a valid RST came for a full socket.
 
 use aya_ebpf::{
-    macros::{raw_tracepoint, tracepoint},
+    macros::raw_tracepoint,
     programs::{RawTracePointContext, TracePointContext},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     drops::reset_received,
     lane::{
         Lane,
-        preempted::{self, Order, Subject},
+        preempted::{self, Before, Subject, address},
     },
     lanes, offset,
 };
@@ -30,18 +30,19 @@ lanes! {
 
 #[inline(always)]
 fn receive_reset(ctx: &RawTracePointContext, lane: Lane) {
-    if preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), 0), lane) {
+    if preempted::takes(address(ctx), Before::Nothing, Subject(ctx.arg(0), 0), lane) {
         audit::settle_in(lane, Audited::ReceiveReset, ctx, reset_received(ctx.arg(0)));
     }
 }
 
-#[tracepoint(category = "tcp", name = "tcp_receive_reset")]
-pub fn receive_reset__classic(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/tcp/tcp_receive_reset" receive_reset__classic => classic }
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext) {
     // SAFETY: the offset comes from the tracepoint's `format` file; the helper checks the address.
     let outcome = match unsafe { ctx.read_at::<u64>(offset!(receive_reset_format_skaddr) as usize) } {
         Ok(sk) => reset_received(sk),
         Err(_) => Outcome::Aside,
     };
     audit::settle_classic(Audited::ReceiveReset, outcome);
-    0
 }

@@ -3,7 +3,7 @@
 //! No BTF tracepoint: everything is read by address, for which a raw tracepoint does as well.
 
 use aya_ebpf::{
-    macros::{raw_tracepoint, tracepoint},
+    macros::raw_tracepoint,
     programs::{RawTracePointContext, TracePointContext},
 };
 
@@ -21,8 +21,10 @@ pub fn retransmit__raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[tracepoint(category = "tcp", name = "tcp_retransmit_skb")]
-pub fn retransmit__classic(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/tcp/tcp_retransmit_skb" retransmit__classic => classic }
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext) {
     // SAFETY: the offsets come from the tracepoint's `format` file; the helper checks the address.
     let (sk, skb) = unsafe {
         (
@@ -35,5 +37,4 @@ pub fn retransmit__classic(ctx: TracePointContext) -> u32 {
         _ => Outcome::Aside,
     };
     audit::settle_classic(Audited::Retransmit, outcome);
-    0
 }

@@ -1,7 +1,7 @@
 //! `tcp_retransmit_synack(const struct sock *sk, const struct request_sock *req)`.
 
 use aya_ebpf::{
-    macros::{raw_tracepoint, tracepoint},
+    macros::raw_tracepoint,
     programs::{RawTracePointContext, TracePointContext},
 };
 
@@ -15,13 +15,14 @@ pub fn synack__raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-#[tracepoint(category = "tcp", name = "tcp_retransmit_synack")]
-pub fn synack__classic(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/tcp/tcp_retransmit_synack" synack__classic => classic }
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext) {
     // SAFETY: the offset comes from the tracepoint's `format` file; the helper checks the address.
     let outcome = match unsafe { ctx.read_at::<u64>(offset!(synack_format_req) as usize) } {
         Ok(request) => synack_retransmitted(request),
         Err(_) => Outcome::Aside,
     };
     audit::settle_classic(Audited::RetransmitSynAck, outcome);
-    0
 }

@@ -5,7 +5,7 @@
 //! that answer for closed ports and for what is left of closed connections tell of the others.
 
 use aya_ebpf::{
-    macros::{fentry, kprobe, raw_tracepoint, tracepoint},
+    macros::{fentry, kprobe, raw_tracepoint},
     programs::{FEntryContext, ProbeContext, RawTracePointContext, TracePointContext},
 };
 use tracer_common::{
@@ -19,7 +19,7 @@ use crate::{
     drops::{RawSkb, reset_sent, reset_sent_for_nobody},
     lane::{
         Lane,
-        preempted::{self, Order, Subject},
+        preempted::{self, Before, Subject, address},
     },
     lanes, offset,
 };
@@ -37,7 +37,7 @@ lanes! {
 
 #[inline(always)]
 fn send_reset(ctx: &RawTracePointContext, lane: Lane) {
-    if !preempted::takes(ctx, Order::Known, Subject(ctx.arg(0), ctx.arg(1)), lane) {
+    if !preempted::takes(address(ctx), Before::Nothing, Subject(ctx.arg(0), ctx.arg(1)), lane) {
         return;
     }
     let mut reason = NO_REASON;
@@ -47,8 +47,10 @@ fn send_reset(ctx: &RawTracePointContext, lane: Lane) {
     audit::settle_in(lane, Audited::SendReset, ctx, reset_sent(ctx.arg(0), RawSkb(ctx.arg(1)), reason));
 }
 
-#[tracepoint(category = "tcp", name = "tcp_send_reset")]
-pub fn send_reset__classic(ctx: TracePointContext) -> u32 {
+tracepoint! { "tracepoint/tcp/tcp_send_reset" send_reset__classic => classic }
+
+#[inline(always)]
+fn classic(ctx: &TracePointContext) {
     // SAFETY: the offsets come from the tracepoint's `format` file; the helper checks the address.
     let (sk, skb) = unsafe {
         (
@@ -66,7 +68,6 @@ pub fn send_reset__classic(ctx: TracePointContext) -> u32 {
         _ => Outcome::Aside,
     };
     audit::settle_classic(Audited::SendReset, outcome);
-    0
 }
 
 /// match-proto: void tcp_v4_send_reset(const struct sock *sk, struct sk_buff *skb)

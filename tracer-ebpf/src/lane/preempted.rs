@@ -1,15 +1,15 @@
 //! Lanes where a task may be preempted inside a program, and go to another CPU between two programs of one
 //! call (from 7.0 on).
 //!
-//! The lane that takes a call leaves a note of it: the address of the call's arguments. They lie on the kernel's
-//! stack, in the same place for all programs of one call, and no other call has that place meanwhile
-//! ([`crate::audit`] says more). The others find the note, and the last one takes it away. If the kernel keeps
-//! the call from that one, the note stays; of a later call in the same place it is told by what the call is
-//! about, the [`Subject`].
+//! The lane that takes a call leaves a note of it, under an address that no other call has meanwhile: that of its
+//! arguments ([`address`]), or of the socket where a program stands [`ahead`](super::ahead). The others find the note,
+//! and the last one takes it away. If the kernel keeps the call from that one, the note stays; of a later call at the
+//! same address it is told by what the call is about, the [`Subject`].
 //!
 //! The programs of a tracepoint are called in the order in which they were attached, so that the first lane
-//! takes every call that it sees. In which order those of a function are called is the kernel's own affair (the
-//! last one first, so far): there the first lane, too, leaves a call alone that has its note.
+//! takes every call that it sees, unless the program ahead of it has. In which order those of a function are called is
+//! the kernel's own affair (the last one first, so far): there the first lane, too, leaves a call alone that has its
+//! note.
 //!
 //! Each lane is a whole program. One that did the work for all of them, by tail calls, would be interrupted by
 //! itself behind the kernel's back: from 6.13 on it may have its stack in a place of the CPU
@@ -29,26 +29,48 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Subject(pub u64, pub u64);
 
-/// In which order the lanes are called.
+/// What the lane that takes a call leaves for the others.
+#[repr(C)]
 #[derive(Clone, Copy)]
-pub enum Order {
-    /// The first one first.
-    Known,
-    /// Any.
-    Unknown,
+pub struct Note {
+    pub subject: Subject,
+    /// [`Lane`]
+    pub lane: u64,
 }
 
-/// Whether the work for a call is to be done in `lane`.
+/// What may be called before the first lane.
+#[derive(Clone, Copy)]
+pub enum Before {
+    Nothing,
+    /// The program [`ahead`](super::ahead).
+    Ahead,
+    /// The other lanes.
+    Lanes,
+}
+
+/// The address of a call's arguments. They lie on the kernel's stack, in the same place for all programs of one call
+/// ([`crate::audit`] says more).
 #[inline(always)]
-pub fn takes(call: &impl EbpfContext, order: Order, subject: Subject, lane: Lane) -> bool {
+pub fn address(call: &impl EbpfContext) -> u64 {
+    call.as_ptr() as u64
+}
+
+/// Whether the work for the call at `call` is to be done in `lane`.
+#[inline(always)]
+pub fn takes(call: u64, before: Before, subject: Subject, lane: Lane) -> bool {
     let is_first = matches!(lane, Lane::First);
     if setting!(tracepoints_preemptible) == 0 {
         return is_first;
     }
-    let call = call.as_ptr() as u64;
-    let asks = !is_first || matches!(order, Order::Unknown);
-    // SAFETY: a live map value.
-    let taken = asks && CALLS.get_ptr(call).is_some_and(|taken| unsafe { *taken } == subject);
+    // What another lane noted for an earlier call may be left where the program ahead was not called either.
+    let only_ahead = is_first && matches!(before, Before::Ahead);
+    let is_of_this = |note: *const Note| {
+        // SAFETY: a live map value.
+        let note = unsafe { *note };
+        note.subject == subject && (!only_ahead || note.lane == Lane::Ahead as u64)
+    };
+    let asks = !is_first || !matches!(before, Before::Nothing);
+    let taken = asks && CALLS.get_ptr(call).is_some_and(is_of_this);
     if matches!(lane, Lane::Third) {
         let _ = CALLS.remove(call);
     }
@@ -59,7 +81,7 @@ pub fn takes(call: &impl EbpfContext, order: Order, subject: Subject, lane: Lane
         return false;
     }
     // Without a note it would be done again by the next lane: so it is left to that one.
-    if taken || CALLS.insert(call, subject, 0).is_err() {
+    if taken || CALLS.insert(call, Note { subject, lane: lane as u64 }, 0).is_err() {
         count(Counter::Declined);
         return false;
     }

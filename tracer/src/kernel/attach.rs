@@ -9,7 +9,7 @@ use std::{
 use aya::{Btf, Ebpf, programs::Program};
 use log::debug;
 
-use super::backend::{Attach, Lanes, Link, ProgramSpec, SECOND_SET_STATE};
+use super::backend::{Attach, Lanes, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD};
 
 /// What needs the kernel's types and does not have them.
 pub const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
@@ -86,10 +86,10 @@ impl Preemption {
         if self == Self::Possible { Lanes::of(program) } else { None }
     }
 
-    /// Whether a program is of use: a second one only where there are no lanes.
+    /// Whether a program is of use: a second one only where there are no lanes, one ahead of them only where there are.
     pub fn wants(self, program: &str) -> bool {
         match self {
-            Self::Never => Lanes::with(program).is_none(),
+            Self::Never => program != SET_STATE_AHEAD && Lanes::with(program).is_none(),
             Self::Possible => program != SECOND_SET_STATE,
         }
     }

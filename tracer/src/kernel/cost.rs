@@ -9,7 +9,7 @@ use aya::programs::ProgramFd;
 use aya_obj::generated::bpf_prog_info;
 
 use super::{
-    backend::{Lanes, SECOND_SET_STATE},
+    backend::{Lanes, SECOND_SET_STATE, SET_STATE_AHEAD},
     probes,
 };
 
@@ -48,7 +48,9 @@ pub fn by_first_lane(programs: Vec<ProgramCost>) -> Vec<ProgramCost> {
 /// Calls that the kernel kept from these programs or that were `declined`, less those that another one took over.
 #[must_use]
 pub fn missed(programs: &[ProgramCost], declined: u64, taken_over: u64) -> u64 {
-    let traced = |program: &&ProgramCost| program.name != SECOND_SET_STATE && !program.name.starts_with(AUDIT);
+    let traced = |program: &&ProgramCost| {
+        ![SECOND_SET_STATE, SET_STATE_AHEAD].contains(&program.name.as_str()) && !program.name.starts_with(AUDIT)
+    };
     let missed = programs.iter().filter(traced).map(|program| program.missed);
     (missed.sum::<u64>() + declined).saturating_sub(taken_over)
 }

@@ -79,6 +79,8 @@ pub(super) fn reconcile(
 ) -> Account {
     let term = |term: Term| terms[term as usize];
     let aside = term(Term::Aside);
+    // What the traced program did not do.
+    let undone = traced.within + term(Term::Declined);
     let mut account = Account {
         hook,
         // What the counting program was not run for the traced one takes for a part of the audit.
@@ -88,13 +90,12 @@ pub(super) fn reconcile(
         aside,
         folded: term(Term::Folded),
         lost: term(Term::Lost),
-        missed: traced.within.saturating_sub(term(Term::TakenOver)),
+        missed: undone.saturating_sub(term(Term::TakenOver)),
         edges: traced.edges + counter.edges + term(Term::Unnoted),
         exact: false,
     };
     let accounted = account.delivered + account.filtered + account.folded + account.lost + account.missed;
-    account.exact =
-        complete && account.edges == 0 && term(Term::TakenOver) <= traced.within && account.happened == accounted;
+    account.exact = complete && account.edges == 0 && term(Term::TakenOver) <= undone && account.happened == accounted;
     account
 }
 
@@ -105,7 +106,7 @@ mod tests {
     const NONE: Missed = Missed { within: 0, edges: 0 };
 
     /// In the order of [`Term`].
-    const TERMS_OF_A_STORM: [u64; TERMS as usize] = [1000, 300, 500, 100, 60, 30, 0, 0];
+    const TERMS_OF_A_STORM: [u64; TERMS as usize] = [1000, 300, 500, 100, 60, 30, 0, 0, 0];
 
     fn storm(traced: Missed, counter: Missed) -> Account {
         reconcile("kfree_skb", &TERMS_OF_A_STORM, traced, counter, true)
@@ -150,11 +151,15 @@ mod tests {
     #[test]
     fn what_the_second_program_took_over_was_not_missed() {
         // Of 20 calls that the first one was not run for, 7 are among the outcomes.
-        let terms = [1000, 900, 0, 80, 0, 7, 7, 0];
+        let terms = [1000, 900, 0, 80, 0, 7, 7, 0, 0];
         let account = reconcile("x", &terms, Missed { within: 20, edges: 0 }, NONE, true);
         assert_eq!((account.missed, account.exact), (13, true));
+        // Two more were taken over before it was asked, and it left them alone.
+        let terms = [1000, 902, 0, 80, 0, 7, 9, 0, 2];
+        let account = reconcile("x", &terms, Missed { within: 18, edges: 0 }, NONE, true);
+        assert_eq!((account.missed, account.exact), (11, true));
         // Nobody can take over more than there was.
-        let terms = [1000, 900, 0, 100, 0, 0, 7, 0];
+        let terms = [1000, 900, 0, 100, 0, 0, 7, 0, 0];
         assert!(!reconcile("x", &terms, NONE, NONE, true).exact);
     }
 
@@ -162,7 +167,7 @@ mod tests {
     fn what_is_uncertain_is_said_and_not_exact() {
         let account = storm(Missed { within: 10, edges: 1 }, Missed { within: 0, edges: 2 });
         assert_eq!((account.edges, account.exact), (3, false));
-        let unnoted = [1000, 300, 500, 100, 60, 40, 0, 4];
+        let unnoted = [1000, 300, 500, 100, 60, 40, 0, 4, 0];
         let account = reconcile("x", &unnoted, NONE, NONE, true);
         assert_eq!((account.edges, account.exact), (4, false));
     }

@@ -47,7 +47,10 @@ const fn optional(program: &'static str, attach: Attach) -> ProgramSpec {
     ProgramSpec { program, attach, optional: true }
 }
 
-/// Does what the kernel keeps from `set_state__btf`; attached after it, and so called after it.
+/// Does what the kernel keeps from `set_state__btf` and its lanes, where a task may be preempted inside them: none is in
+/// this one. Attached before them, and so called before them.
+pub const SET_STATE_AHEAD: &str = "set_state__ahead";
+/// Does what the kernel keeps from `set_state__btf` elsewhere; attached after it, and so called after it.
 pub const SECOND_SET_STATE: &str = "set_state_again__btf";
 
 /// Beside `accept__fexit`, for kernels that pass four arguments.
@@ -63,6 +66,7 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                     Link {
                         backend: Backend::TpBtf,
                         programs: &[
+                            optional(SET_STATE_AHEAD, Attach::Tracepoint("sock", "inet_sock_set_state")),
                             needed("set_state__btf", Attach::TpBtf("inet_sock_set_state")),
                             optional(SECOND_SET_STATE, Attach::TpBtf("inet_sock_set_state")),
                         ],

@@ -12,7 +12,7 @@ mod tests;
 use std::fmt;
 
 pub use self::{
-    chain::{ACCEPT_OF_4, Attach, Link, ProgramSpec, SECOND_SET_STATE, chain},
+    chain::{ACCEPT_OF_4, Attach, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD, chain},
     choice::{Choice, choose, needs_io_uring, needs_resets_for_nobody},
     degradation::{Degradation, cost_of, degradations, gives_drop_reasons, gives_reset_reasons},
     lanes::Lanes,
