@@ -48,10 +48,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// For so long, as gently as by default.
+    /// For so long, as gently as by default, with these programs.
     #[must_use]
-    pub const fn of(minutes: u64) -> Self {
-        Self { minutes, connections: 500, drops: 2000, snapshots: 2, tracer: None, traffic: None }
+    pub const fn of(minutes: u64, tracer: PathBuf, traffic: PathBuf) -> Self {
+        Self { minutes, connections: 500, drops: 2000, snapshots: 2, tracer: Some(tracer), traffic: Some(traffic) }
     }
 }
 

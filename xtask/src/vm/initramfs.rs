@@ -92,11 +92,16 @@ fn merged(path: &Path) -> String {
 
 /// A program with the libraries that `ldd` names, each once.
 fn add<W: Write>(archive: &mut Archive<W>, program: &Path, done: &mut BTreeSet<String>) -> Result<()> {
-    let mut files = vec![program.to_owned()];
+    if done.insert(merged(program)) {
+        archive.copy(program, &merged(program)).with_context(|| program.display().to_string())?;
+    }
+    add_libraries(archive, program, done)
+}
+
+fn add_libraries<W: Write>(archive: &mut Archive<W>, program: &Path, done: &mut BTreeSet<String>) -> Result<()> {
     // ldd fails on what is static.
     let libraries = Command::new("ldd").arg(program).output().context("ldd")?;
-    files.extend(libraries_in(&String::from_utf8_lossy(&libraries.stdout)));
-    for file in files {
+    for file in libraries_in(&String::from_utf8_lossy(&libraries.stdout)) {
         let path = merged(&file);
         if done.insert(path.clone()) {
             archive.copy(&file, &path).with_context(|| file.display().to_string())?;
@@ -146,7 +151,7 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option
     archive.file("etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\nhosts: files\n")?;
     archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
     match foreign {
-        None => add_own(&mut archive, tree)?,
+        None => add_own(&mut archive, tree, &programs.tracer)?,
         Some(Foreign { root, .. }) => {
             archive.copy(&root.join("usr/bin/busybox"), "busybox/busybox")?;
             archive.copy_all(&root.join("usr"), "usr", &NO_PYTHON)?;
@@ -166,13 +171,14 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option
     Ok(())
 }
 
-/// The tools of this machine.
-fn add_own<W: Write>(archive: &mut Archive<W>, tree: &Tree) -> Result<()> {
+/// The tools of this machine, and the libraries of the tracer.
+fn add_own<W: Write>(archive: &mut Archive<W>, tree: &Tree, tracer: &Path) -> Result<()> {
     let busybox = command::find("busybox").context("busybox is not here (package busybox-static)")?;
     archive.copy(&busybox, "busybox/busybox")?;
     let mut done = BTreeSet::new();
     // Its libraries, if it is not the static one.
     add(archive, &busybox, &mut done)?;
+    add_libraries(archive, tracer, &mut done)?;
     for (tool, package) in TOOLS {
         let Some(program) = command::find(tool) else { bail!("{tool} is not here (package {package})") };
         add(archive, &program, &mut done)?;

@@ -21,10 +21,9 @@ use crate::command;
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
-use arch::Arch;
 use boot::{Accelerator, Machine};
 use foreign::Foreign;
-use plan::{Plan, Programs, Test};
+use plan::{Plan, Test};
 use report::{Outcome, Report, Verdict};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -34,7 +33,9 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 use unpack::Kernel;
 
+pub use arch::Arch;
 pub use initramfs::TOOLS;
+pub use plan::Programs;
 
 /// The kernels of the matrix: the oldest that can be had, the long-term ones, the newest.
 pub const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", fetch::NEWEST];

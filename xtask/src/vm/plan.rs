@@ -1,9 +1,10 @@
-//! What is to run: the programs, built for a machine without libraries, and the tests in them.
+//! What is to run: the tracer as it is built for this machine, or for a foreign one, and the tests, which need no
+//! libraries.
 
 use super::arch::Arch;
 use super::foreign::Foreign;
-use crate::command;
 use crate::tree::Tree;
+use crate::{command, run};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::env;
@@ -29,7 +30,7 @@ pub struct Binary {
 /// Everything that cargo builds for the guest.
 #[derive(Debug)]
 pub struct Programs {
-    /// The program under test, in release.
+    /// The program under test, in release; with the C library in it on foreign machines only.
     pub tracer: PathBuf,
     /// The generator of traffic.
     pub traffic: PathBuf,
@@ -124,8 +125,14 @@ impl Programs {
     pub fn build(tree: &Tree, arch: Arch, foreign: Option<&Foreign>) -> Result<Self> {
         let build = |words: &[&str]| build(tree, cargo(tree, foreign), arch, words);
         let executable = |message: &Value| message["executable"].as_str().map(PathBuf::from);
-        let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
-        let tracer = built.iter().filter(|message| message["target"]["name"] == "tracer").find_map(executable);
+        let tracer = if foreign.is_none() {
+            // What everything else is tried with, too.
+            run::build_tracer(tree)?
+        } else {
+            let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
+            let mut tracers = built.iter().filter(|message| message["target"]["name"] == "tracer");
+            tracers.find_map(executable).context("cargo built no tracer")?
+        };
         let built = build(&["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"])?;
         let is = |message: &Value, kind: &str| message["target"]["kind"][0] == kind;
         let traffic = built.iter().filter(|m| is(m, "bin") && m["profile"]["test"] == false).find_map(executable);
@@ -134,12 +141,7 @@ impl Programs {
         });
         let mut tests: Vec<Binary> = tests.collect();
         tests.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self {
-            tracer: tracer.context("cargo built no tracer")?,
-            traffic: traffic.context("cargo built no traffic generator")?,
-            tests,
-            arch,
-        })
+        Ok(Self { tracer, traffic: traffic.context("cargo built no traffic generator")?, tests, arch })
     }
 
     /// The tests whose `binary::name` contains one of `filters`; all if there are none.
