@@ -9,9 +9,25 @@ use crate::skip::lacks;
 /// If the kernel does not say its version.
 #[must_use]
 pub fn preempts_programs() -> bool {
+    version() >= (7, 0)
+}
+
+/// Whether `iter/tcp` shows the sockets of a whole bucket at a time (commit 04c7820b776f). Before, it went on by the
+/// number of those that it had shown, and one could be shown twice while others came and went.
+///
+/// # Panics
+/// If the kernel does not say what it is.
+#[must_use]
+pub fn iterates_by_buckets() -> bool {
+    version() >= (5, 15)
+}
+
+/// Major and minor.
+fn version() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a name");
-    let major = release.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    major.expect("a number") >= 7
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().ok());
+    let mut next = || numbers.next().flatten().expect("a number");
+    (next(), next())
 }
 
 /// Whether this is one, as the variable `TRACER_TEST_MACHINE` says (`cargo xtask vm` sets it to `own`).

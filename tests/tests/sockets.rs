@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use tracer_tests::busy::{Busy, Line, after, our_lines, our_pids, pids_of_ss, rows, same, ss_lines, tracer};
 use tracer_tests::generator::traffic_program;
+use tracer_tests::machine;
 use tracer_tests::netns::command;
 
 #[test]
@@ -89,7 +90,8 @@ fn what_comes_and_goes_hides_nothing_else() {
             let ends: Vec<String> = connections
                 .map(|row| ["netns", "laddr", "lport", "raddr", "rport"].map(|key| row[key].to_string()).join(" "))
                 .collect();
-            assert!(is_unique(&ends), "{via}: a connection is there twice");
+            let may_be_twice = via == "bpf" && !machine::iterates_by_buckets();
+            assert!(may_be_twice || is_unique(&ends), "{via}: a connection is there twice");
         }
     }
     drop(churn.stdin.take());
