@@ -43,9 +43,11 @@ pub fn main(args: &Args) -> Result<()> {
     step("dependencies", || dependencies::check(&tree))?;
     // A soak waits, mostly, and what it is about has to hold on a busy host, too.
     step("other kernels, and a soak beside them", || {
-        // Built once: the machines work with the same.
-        let vm::Programs { tracer, traffic, .. } = vm::Programs::build(&tree, vm::Arch::X86, None)?;
-        both(|| vm::matrix::run(&tree), || soak::main(&soak::Args::of(SOAK_MINUTES, tracer, traffic)))
+        // Built once: the machines work with the same. Without them there may be no C library to link in.
+        let build = || vm::Programs::build(&tree, vm::Arch::X86, None);
+        let programs = vm::matrix::is_wanted()?.then(build).transpose()?;
+        let programs = programs.map(|programs| (programs.tracer, programs.traffic));
+        both(|| vm::matrix::run(&tree), || soak::main(&soak::Args::of(SOAK_MINUTES, programs)))
     })?;
     println!("=== everything but this machine's tests: {:.0} s", start.elapsed().as_secs_f64());
     println!("=== tests");

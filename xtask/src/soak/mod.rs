@@ -48,10 +48,12 @@ pub struct Args {
 }
 
 impl Args {
-    /// For so long, as gently as by default, with these programs.
+    /// For so long, as gently as by default, with these programs (the tracer and the generator of traffic) or with
+    /// ones that are built for it.
     #[must_use]
-    pub const fn of(minutes: u64, tracer: PathBuf, traffic: PathBuf) -> Self {
-        Self { minutes, connections: 500, drops: 2000, snapshots: 2, tracer: Some(tracer), traffic: Some(traffic) }
+    pub fn of(minutes: u64, programs: Option<(PathBuf, PathBuf)>) -> Self {
+        let (tracer, traffic) = programs.unzip();
+        Self { minutes, connections: 500, drops: 2000, snapshots: 2, tracer, traffic }
     }
 }
 

@@ -28,6 +28,14 @@ fn decide(variable: Option<&str>) -> Result<Decision> {
     }
 }
 
+/// Whether it is to run here.
+///
+/// # Errors
+/// When the variable is something else than it may be.
+pub fn is_wanted() -> Result<bool> {
+    Ok(decide(env::var(VARIABLE).ok().as_deref())? == Decision::Run)
+}
+
 /// Runs the matrix. Where the kernels cannot be fetched, that is a failure under continuous integration;
 /// elsewhere it is said and no more. `TRACER_VM='skip: REASON'` leaves the matrix out.
 ///
