@@ -6,7 +6,7 @@
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
-pub const FEATURES: [(&str, (u64, u64)); 17] = [
+pub const FEATURES: [(&str, (u64, u64)); 18] = [
     // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
     ("cgroup2", (4, 5)),
     ("cgroup/connect4", (4, 17)),
@@ -26,6 +26,8 @@ pub const FEATURES: [(&str, (u64, u64)); 17] = [
     ("drop reasons", (5, 17)),
     // kernel/trace/fprobe.c and BPF's kprobe.multi.
     ("kprobe.multi", (5, 18)),
+    // kernel/bpf/helpers.c, bpf_rdonly_cast; on x86_64.
+    ("connections by BPF", (6, 2)),
     // include/uapi/linux/bpf.h, bpf_link_info's perf_event.kprobe.missed.
     ("kprobe misses", (6, 7)),
     // include/trace/events/tcp.h, tcp_send_reset's `reason`: b533fb9cf4f7, and the RST of a closed port:

@@ -40,3 +40,19 @@ pub fn own() -> Result<(), String> {
     }
     Err(lacks("machine of its own", "this machine's clock and limits are not the test's to change (cargo xtask vm)"))
 }
+
+/// Lets this process have so many open files.
+///
+/// # Panics
+/// If the kernel refuses.
+pub fn raise_files(files: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is readable and writable.
+    let set = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_cur.max(files);
+        limit.rlim_max = limit.rlim_max.max(files);
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+    };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+}

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 use tracer_tests::busy::{Busy, end, our_line, our_pids, rows, same, tracer};
+use tracer_tests::machine;
 use tracer_tests::netns::command;
 use tracer_tests::skip::{missing_tool, skip};
 
@@ -77,7 +78,7 @@ fn a_connection_that_waits_for_accept_is_its_listeners() {
 fn a_process_with_very_many_sockets_is_their_owner() {
     // More than `iter/task` can tell of one process (32 KiB of them).
     const PAIRS: usize = 4500;
-    raise_limit(2 * PAIRS as u64 + 100);
+    machine::raise_files(2 * PAIRS as u64 + 100);
     let held: Vec<_> = (0..PAIRS).map(|_| UnixStream::pair().unwrap()).collect();
     let pid = std::process::id().to_string();
     for via in ["auto", "bpf", "netlink"] {
@@ -88,17 +89,4 @@ fn a_process_with_very_many_sockets_is_their_owner() {
         assert!(!said.contains("holders by iter/task\n"), "{via}: {said}");
     }
     drop(held);
-}
-
-/// Of open files.
-fn raise_limit(files: u64) {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is readable and writable.
-    let set = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        limit.rlim_cur = limit.rlim_cur.max(files);
-        limit.rlim_max = limit.rlim_max.max(files);
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
-    };
-    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
 }

@@ -44,7 +44,102 @@ pub struct TcpRecord {
     pub reserved: [u8; 2],
 }
 
+/// A TCP connection in the kernel's table, its fields as they lie there; all zero where the table changed meanwhile,
+/// so that what was told is not certain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectionRecord {
+    /// Inode of the socket's file; 0 if it has none.
+    pub inode: u64,
+    /// The first and the last eight bytes of the local IPv6 address.
+    pub laddr_v6: [u64; 2],
+    /// Those of the remote one.
+    pub raddr_v6: [u64; 2],
+    /// Local IPv4 address.
+    pub laddr: u32,
+    /// Remote IPv4 address.
+    pub raddr: u32,
+    /// The device that it is bound to; 0 for none.
+    pub ifindex: u32,
+    /// The user that made it.
+    pub uid: u32,
+    /// The next byte to be received.
+    pub rcv_nxt: u32,
+    /// The next byte to be read.
+    pub copied_seq: u32,
+    /// The end of what was written.
+    pub write_seq: u32,
+    /// The first byte that is not acknowledged.
+    pub snd_una: u32,
+    /// Remote port, in the order of the network.
+    pub rport: u16,
+    /// Local port.
+    pub lport: u16,
+    /// `AF_INET` or `AF_INET6`.
+    pub family: u8,
+    /// The state's number; [`CHANGED`] is none.
+    pub state: u8,
+    /// The state's number in which what is left of a connection waits.
+    pub substate: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+/// In the place of a state: the table changed.
+pub const CHANGED: u8 = 0;
+/// `TCP_TIME_WAIT`
+pub const TIME_WAIT: u8 = 6;
+/// `TCP_NEW_SYN_RECV`
+pub const NEW_SYN_RECV: u8 = 12;
+/// Stands in the place of a helper's number where `bpf_rdonly_cast` is called, whose own number differs from kernel to
+/// kernel.
+pub const RDONLY_CAST: i32 = 0x7fff_fff0;
+
+/// What the program that reads the table of connections has to know beside [`crate::settings::Offsets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Connections {
+    /// Parts that the table is read in: as many as the map that is iterated over has elements.
+    pub parts: u32,
+    /// `task_struct.nsproxy`
+    pub task_nsproxy: u32,
+    /// `nsproxy.net_ns`
+    pub nsproxy_net_ns: u32,
+    /// `net.ipv4.tcp_death_row.hashinfo`
+    pub net_hashinfo: u32,
+    /// `inet_hashinfo.ehash`
+    pub hashinfo_ehash: u32,
+    /// `inet_hashinfo.ehash_mask`
+    pub hashinfo_ehash_mask: u32,
+    /// `sock_common.skc_hash`
+    pub skc_hash: u32,
+    /// `sock_common.skc_nulls_node`
+    pub skc_nulls_node: u32,
+    /// `sock_common.skc_refcnt`
+    pub skc_refcnt: u32,
+    /// `sock.sk_uid`
+    pub sk_uid: u32,
+}
+
+impl Connections {
+    /// Nothing is known.
+    pub const NONE: Self = Self {
+        parts: 0,
+        task_nsproxy: 0,
+        nsproxy_net_ns: 0,
+        net_hashinfo: 0,
+        hashinfo_ehash: 0,
+        hashinfo_ehash_mask: 0,
+        skc_hash: 0,
+        skc_nulls_node: 0,
+        skc_refcnt: 0,
+        sk_uid: 0,
+    };
+}
+
 const _: () = assert!(size_of::<HolderRecord>() == 16);
+const _: () = assert!(size_of::<ConnectionRecord>() == 80);
+const _: () = assert!(size_of::<Connections>() == 40);
 const _: () = assert!(size_of::<TcpRecord>() == 64);
 
 /// A number at a place in a record, which has it.
@@ -61,6 +156,34 @@ impl HolderRecord {
     #[must_use]
     pub fn decode(bytes: &[u8; size_of::<Self>()]) -> Self {
         Self { inode: u64::from_ne_bytes(at(bytes, 0)), pid: u32::from_ne_bytes(at(bytes, 8)), reserved: 0 }
+    }
+}
+
+impl ConnectionRecord {
+    /// The record in `bytes`.
+    #[must_use]
+    pub fn decode(bytes: &[u8; size_of::<Self>()]) -> Self {
+        let word = |place| u32::from_ne_bytes(at(bytes, place));
+        let double = |place| u64::from_ne_bytes(at(bytes, place));
+        Self {
+            inode: double(0),
+            laddr_v6: [double(8), double(16)],
+            raddr_v6: [double(24), double(32)],
+            laddr: word(40),
+            raddr: word(44),
+            ifindex: word(48),
+            uid: word(52),
+            rcv_nxt: word(56),
+            copied_seq: word(60),
+            write_seq: word(64),
+            snd_una: word(68),
+            rport: u16::from_ne_bytes(at(bytes, 72)),
+            lport: u16::from_ne_bytes(at(bytes, 74)),
+            family: bytes[76],
+            state: bytes[77],
+            substate: bytes[78],
+            reserved: 0,
+        }
     }
 }
 

@@ -1,18 +1,21 @@
 //! BPF iterators, for `tracer sockets`: one file an iterator. Their programs are called by whoever
 //! reads the iterator's file, and never else; `live` does not load them.
 
+mod connections;
 mod task;
 mod task_file;
 mod tcp;
+mod window;
 
 use core::mem::MaybeUninit;
 
+use aya_ebpf::bindings::seq_file;
 use aya_ebpf::helpers::generated::bpf_seq_write;
 
 /// `struct bpf_iter_meta`, the beginning of it.
 #[repr(C)]
 pub struct Meta {
-    seq: *mut aya_ebpf::bindings::seq_file,
+    seq: *mut seq_file,
 }
 
 /// The `T` at `base + offset`, where `base` is a pointer to a kernel structure for the verifier.
@@ -41,13 +44,13 @@ impl<T> Record<T> {
     /// Writes the record to the reader.
     ///
     /// # Safety
-    /// Every byte is stored, and `meta` is the first member of an iterator's context.
+    /// Every byte is stored, and `seq` is the reader's file, from an iterator's context.
     #[inline(always)]
-    pub unsafe fn write(&self, meta: *const Meta) {
+    pub unsafe fn write(&self, seq: *mut seq_file) {
         // SAFETY: by the caller's promise. When the reader's buffer is full the kernel calls the
         // program again for the same object.
         unsafe {
-            bpf_seq_write((*meta).seq, self.0.as_ptr().cast(), size_of::<T>() as u32);
+            bpf_seq_write(seq, self.0.as_ptr().cast(), size_of::<T>() as u32);
         }
     }
 }
@@ -55,12 +58,12 @@ impl<T> Record<T> {
 /// Stores one field of a record.
 #[macro_export]
 macro_rules! store {
-    ($place:expr, $field:ident, $value:expr) => {{
+    ($place:expr, $field:ident $([$at:literal])?, $value:expr) => {{
         let value = $value;
         // SAFETY: a place on the stack, of this type.
         #[allow(unused_unsafe, reason = "some users stand in an unsafe block already")]
         unsafe {
-            core::ptr::write_volatile(&raw mut (*$place).$field, value)
+            core::ptr::write_volatile(&raw mut (*$place).$field $([$at])?, value)
         }
     }};
 }

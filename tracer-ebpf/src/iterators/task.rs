@@ -16,8 +16,8 @@ use aya_ebpf::bindings::seq_file;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_seq_write};
 use tracer_common::settings::ABSENT;
 
-use super::Meta;
 use super::task_file::{FORMAT, SOCKET};
+use super::{Meta, window};
 use crate::{memory, offset, store};
 
 #[repr(C)]
@@ -34,9 +34,89 @@ struct Walk {
     slots: u64,
 }
 
+/// With helpers.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub unsafe extern "C" fn iter_task(ctx: *const Context) -> i32 {
+    sockets::<Helper>(ctx)
+}
+
+/// With plain loads, from 6.2 on: half of the time.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_plain")]
+pub unsafe extern "C" fn iter_task_plain(ctx: *const Context) -> i32 {
+    sockets::<Plain>(ctx)
+}
+
+/// How the files are looked at. To places in memory: what stood in variables, too, would not fit on the stack.
+trait Loads {
+    fn word(place: &mut u64, base: u64, offset: u32);
+    fn half(place: &mut u16, base: u64, offset: u32);
+    fn slots(place: &mut [u64; SLOTS], base: u64);
+    /// Makes `wrong` not 0 where `files` are no longer those in the slots at `base`: closed, a file may have become one of
+    /// another process.
+    fn differences(wrong: &mut [u64; SLOTS], files: &[u64; SLOTS], base: u64);
+}
+
+struct Helper;
+
+impl Loads for Helper {
+    #[inline(always)]
+    fn word(place: &mut u64, base: u64, offset: u32) {
+        memory::read_into(place, base, offset);
+    }
+
+    #[inline(always)]
+    fn half(place: &mut u16, base: u64, offset: u32) {
+        memory::read_into(place, base, offset);
+    }
+
+    #[inline(always)]
+    fn slots(place: &mut [u64; SLOTS], base: u64) {
+        memory::read_into(place, base, 0);
+    }
+
+    #[inline(always)]
+    fn differences(wrong: &mut [u64; SLOTS], files: &[u64; SLOTS], base: u64) {
+        let mut still = [0_u64; SLOTS];
+        memory::read_into(&mut still, base, 0);
+        for at in 0..SLOTS {
+            wrong[at] |= files[at] ^ still[at];
+        }
+    }
+}
+
+struct Plain;
+
+impl Loads for Plain {
+    #[inline(always)]
+    fn word(place: &mut u64, base: u64, offset: u32) {
+        // SAFETY: a place of the caller's.
+        unsafe { core::ptr::write_volatile(place, window::word(base, offset)) };
+    }
+
+    #[inline(always)]
+    fn half(place: &mut u16, base: u64, offset: u32) {
+        *place = window::word(base, offset) as u16;
+    }
+
+    #[inline(always)]
+    fn slots(place: &mut [u64; SLOTS], base: u64) {
+        for (at, slot) in place.iter_mut().enumerate() {
+            Self::word(slot, base, at as u32 * 8);
+        }
+    }
+
+    #[inline(always)]
+    fn differences(wrong: &mut [u64; SLOTS], files: &[u64; SLOTS], base: u64) {
+        for at in 0..SLOTS {
+            wrong[at] |= files[at] ^ window::word(base, at as u32 * 8);
+        }
+    }
+}
+
+#[inline(always)]
+fn sockets<L: Loads>(ctx: *const Context) -> i32 {
     // SAFETY: the context that the kernel gives; the task is null at the end.
     let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
     if task.is_null()
@@ -77,7 +157,7 @@ pub unsafe extern "C" fn iter_task(ctx: *const Context) -> i32 {
         store!(place, seq, seq);
         store!(place, slots, memory::read(table, offset!(fdt_fd)));
         let groups = count / SLOTS as u32;
-        let looked_at = bpf_loop(groups, group as *mut c_void, place.cast(), 0);
+        let looked_at = bpf_loop(groups, group::<L> as *mut c_void, place.cast(), 0);
         // The process ended, or its table grew, while it was read. A table is as large as a number of
         // words of 64 bits have bits (`alloc_fdtable`).
         let is_same = memory::read::<u64>(task, offset!(task_files)) == files
@@ -95,7 +175,7 @@ pub unsafe extern "C" fn iter_task(ctx: *const Context) -> i32 {
 const SLOTS: usize = 8;
 
 /// Tells the sockets in the slots of group `index`.
-extern "C" fn group(index: u64, walk: *mut Walk) -> i64 {
+extern "C" fn group<L: Loads>(index: u64, walk: *mut Walk) -> i64 {
     // SAFETY: what `iter_task` has stored.
     let (seq, place) = unsafe {
         (
@@ -106,10 +186,10 @@ extern "C" fn group(index: u64, walk: *mut Walk) -> i64 {
     // Without a branch until the end: the verifier would follow each of the eight both ways. And in
     // memory, to which the helper writes: what stood in variables, too, would not fit on the stack.
     let (mut files, mut inodes, mut wrong) = ([0_u64; SLOTS], [0_u64; SLOTS], [0_u64; SLOTS]);
-    memory::read_into(&mut files, place, 0);
+    L::slots(&mut files, place);
     for at in 0..SLOTS {
-        memory::read_into(&mut wrong[at], files[at], offset!(file_private_data));
-        memory::read_into(&mut inodes[at], files[at], offset!(file_inode));
+        L::word(&mut wrong[at], files[at], offset!(file_private_data));
+        L::word(&mut inodes[at], files[at], offset!(file_inode));
         // Not 0 unless the inode is the one beside the socket (`socket_inode` is the way from this to the
         // inode's number): a path to a socket that was opened with `O_PATH` has one of a file system,
         // whose numbers are others.
@@ -117,17 +197,15 @@ extern "C" fn group(index: u64, walk: *mut Walk) -> i64 {
     }
     for at in 0..SLOTS {
         let mut mode = 0_u16;
-        memory::read_into(&mut mode, inodes[at], offset!(inode_mode));
+        L::half(&mut mode, inodes[at], offset!(inode_mode));
         wrong[at] |= u64::from(mode & FORMAT ^ SOCKET);
         // The number, in the inode's own place: this was all that it was wanted for.
         let inode = inodes[at];
-        memory::read_into(&mut inodes[at], inode, offset!(inode_ino));
+        L::word(&mut inodes[at], inode, offset!(inode_ino));
     }
-    let mut still = [0_u64; SLOTS];
-    memory::read_into(&mut still, place, 0);
+    L::differences(&mut wrong, &files, place);
     for at in 0..SLOTS {
-        // Closed, it may have become the file of another process.
-        if wrong[at] | (files[at] ^ still[at]) == 0 && inodes[at] != 0 {
+        if wrong[at] == 0 && inodes[at] != 0 {
             tell(seq, inodes[at] as u32);
         }
     }

@@ -61,7 +61,7 @@ fn tell(ctx: *const Context, is_socket: impl Fn(*const u8) -> bool) -> i32 {
         store!(place, inode, load(inode, offset!(inode_ino)));
         store!(place, pid, load(task, offset!(task_tgid)));
         store!(place, reserved, 0);
-        record.write(meta);
+        record.write((*meta).seq);
     }
     0
 }

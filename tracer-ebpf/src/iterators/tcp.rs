@@ -66,7 +66,7 @@ pub unsafe extern "C" fn iter_tcp(ctx: *const Context) -> i32 {
     store!(place, recv_q, full.recv_q);
     store!(place, send_q, full.send_q);
     // SAFETY: every field is stored; the first member of the context.
-    unsafe { record.write(meta) };
+    unsafe { record.write((*meta).seq) };
     0
 }
 

@@ -12,7 +12,7 @@ use super::owners::Owners;
 use super::proto::{Proto, State};
 use super::row::Row;
 use super::source::{Ask, Via};
-use crate::kernel::iterators::{Iterators, Which};
+use crate::kernel::iterators::Iterators;
 use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd_scan::{self, Scan};
 use crate::proc::net::Malformed;
@@ -54,20 +54,19 @@ pub struct Picture {
 pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
     let mut picture = Picture { own_netns: netns::current(root), ..Picture::default() };
+    let iterators = Iterators::default();
     let iterators = match ask.via {
-        Via::Bpf => {
-            let loaded = Iterators::load(Which::HoldersAndTables);
-            Some(loaded.map_err(|why| format!("no BPF iterators: {why}"))?)
-        }
-        Via::Auto | Via::Netlink | Via::Proc => None,
+        Via::Auto => Some(&iterators),
+        Via::Bpf => iterators.holders().map(|_| Some(&iterators)).map_err(|why| format!("no BPF iterators: {why}"))?,
+        Via::Netlink | Via::Proc => None,
     };
     let mut parts = Vec::new();
     // All at once: what is opened or closed between the holders and the tables has no holder or is not
     // in the table, as it would be in any order.
-    let tables = Tables { root, ask, iterators: iterators.as_ref(), own: picture.own_netns };
+    let tables = Tables { root, ask, iterators, own: picture.own_netns };
     let (scan, way) = thread::scope(|scope| {
         let others = scope.spawn(|| tables.others(workers));
-        let holders = scope.spawn(|| holders(root, ask.via, iterators.as_ref(), workers));
+        let holders = scope.spawn(|| holders(root, iterators, workers));
         if let Some(inode) = picture.own_netns {
             // Nobody has to find it.
             parts.extend(picture.add(tables.of(Netns { inode, name: None, pid: None, path: None })));
@@ -91,18 +90,11 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
 }
 
 /// Who holds what, and how that was found out.
-fn holders(root: &ProcRoot, via: Via, loaded: Option<&Iterators>, workers: usize) -> (Scan, &'static str) {
-    let own = match (via, loaded) {
-        (Via::Auto, None) => {
-            Iterators::load(Which::Holders).inspect_err(|why| log::debug!("no BPF iterators: {why}")).ok()
-        }
-        _ => None,
-    };
-    if let Some(iterators) = loaded.or(own.as_ref()) {
-        match iterators.holders() {
-            Ok((pairs, way)) => return (fd_scan::of_pairs(root, &pairs), way),
-            Err(error) => log::warn!("{error}: reading /proc/PID/fd instead"),
-        }
+fn holders(root: &ProcRoot, iterators: Option<&Iterators>, workers: usize) -> (Scan, &'static str) {
+    match iterators.map(Iterators::holders) {
+        Some(Ok((pairs, way))) => return (fd_scan::of_pairs(root, &pairs), way),
+        Some(Err(why)) => log::debug!("no BPF iterators: {why}"),
+        None => {}
     }
     (fd_scan::scan(root, workers), "holders by /proc/PID/fd")
 }

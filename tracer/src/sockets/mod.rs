@@ -4,6 +4,7 @@
 //! namespace (`proc::enter`), joined with the holders (`proc::fd` or `kernel::iterators`).
 
 pub mod collect;
+mod connections;
 pub mod diag;
 pub mod gathered;
 mod namespace;
@@ -11,6 +12,7 @@ pub mod order;
 pub mod owners;
 pub mod proto;
 pub mod row;
+mod shared;
 pub mod source;
 pub mod table;
 pub mod watch;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::collect::sentence;
-use super::diag::{Diag, DiagError};
+use super::connections;
+use super::diag::{Diag, DiagError, Dumped};
 use super::gathered::Gathered;
 use super::proto::Proto;
 use super::row::Row;
@@ -66,25 +67,50 @@ impl<'a> Reader<'a> {
     fn read(&mut self, place: &Place) {
         let mut diag = if self.ask.via == Via::Proc || !place.inside { None } else { Diag::open().ok() };
         for proto in Proto::ALL.into_iter().filter(|proto| self.ask.protos.has(*proto)) {
-            let done =
-                place.inside && self.by_iterator(proto) || diag.as_mut().is_some_and(|diag| self.by_diag(diag, proto));
+            let done = place.inside && proto == Proto::Tcp && self.by_iterator(diag.as_mut(), place)
+                || diag.as_mut().is_some_and(|diag| self.by_diag(diag, proto));
             if !done {
                 self.by_proc(&place.net, proto);
             }
         }
     }
 
-    fn by_iterator(&mut self, proto: Proto) -> bool {
+    /// TCP sockets, where there are many or this way was asked for.
+    fn by_iterator(&mut self, diag: Option<&mut Diag>, place: &Place) -> bool {
         let Some(iterators) = self.iterators else { return false };
+        let is_forced = self.ask.via == Via::Bpf;
+        let count = connections::count(&place.net);
+        if !is_forced && (self.ask.details || count < connections::MANY) {
+            return false;
+        }
+        diag.is_some_and(|diag| self.by_table(iterators, count, diag)) || is_forced && self.by_sockets(iterators)
+    }
+
+    /// The kernel's table of connections, and sock_diag for what listens; `false`: not all was read.
+    fn by_table(&mut self, iterators: &Iterators, count: u64, diag: &mut Diag) -> bool {
+        let Some(rows) = connections::read(iterators, count, self.netns, self.rows.key()) else { return false };
         let before = self.rows.len();
-        match iterators.table(proto, self.netns, |row| self.rows.push(row)) {
-            Ok(true) => {
+        self.rows.append(rows);
+        let listeners = diag.listeners(self.netns, &mut self.rows);
+        let done = self.take(listeners, Proto::Tcp);
+        if done {
+            self.ways.push("connections by BPF");
+        } else {
+            self.rows.truncate(before);
+        }
+        done
+    }
+
+    /// One socket after another.
+    fn by_sockets(&mut self, iterators: &Iterators) -> bool {
+        let before = self.rows.len();
+        match iterators.tcp(self.netns, |row| self.rows.push(row)) {
+            Ok(()) => {
                 self.ways.push("tables by BPF iterators");
                 true
             }
-            Ok(false) => false,
-            Err(error) => {
-                log::debug!("iterator over {} sockets: {error}", proto.name());
+            Err(why) => {
+                log::debug!("{why}");
                 self.rows.truncate(before);
                 false
             }
@@ -93,14 +119,24 @@ impl<'a> Reader<'a> {
 
     fn by_diag(&mut self, diag: &mut Diag, proto: Proto) -> bool {
         let before = self.rows.len();
-        match diag.dump(proto, self.ask.details, self.netns, &mut self.rows) {
+        let dumped = diag.dump(proto, self.ask.details, self.netns, &mut self.rows);
+        let done = self.take(dumped, proto);
+        if !done {
+            self.rows.truncate(before);
+        }
+        done
+    }
+
+    /// What sock_diag said beside rows; `false` if it failed.
+    fn take(&mut self, dumped: Result<Dumped, DiagError>, proto: Proto) -> bool {
+        let name = proto.name();
+        match dumped {
             Ok(dumped) => {
                 if dumped.malformed > 0 {
                     let count = dumped.malformed;
-                    self.gaps.push(format!("{count} sock_diag messages on {} sockets were cut short", proto.name()));
+                    self.gaps.push(format!("{count} sock_diag messages on {name} sockets were cut short"));
                 }
                 if dumped.changed {
-                    let name = proto.name();
                     self.gaps.push(format!("the {name} sockets changed while they were read, and may not be complete"));
                 }
                 self.ways.push("tables by sock_diag");
@@ -108,9 +144,8 @@ impl<'a> Reader<'a> {
             }
             Err(error) => {
                 if let DiagError::Io(_) = &error {
-                    log::debug!("{}: {}", proto.name(), sentence(&error));
+                    log::debug!("{name}: {}", sentence(&error));
                 }
-                self.rows.truncate(before);
                 false
             }
         }

@@ -36,6 +36,12 @@ impl Btf {
         self.structs.contains_key(name) || self.typedefs.contains_key(name)
     }
 
+    /// The number of a structure's type.
+    #[must_use]
+    pub fn structure(&self, name: &str) -> Option<u32> {
+        self.structs.get(name).copied()
+    }
+
     /// The member that `path` names, such as `ns.inum` in `net` or `rtt_min.s[0].v` in `tcp_sock`.
     /// Members of anonymous structures and unions count as the outer one's own, as in C.
     #[must_use]

@@ -74,6 +74,9 @@ struct LinkCreate {
     target_fd: u32,
     attach_type: u32,
     flags: u32,
+    /// `union bpf_iter_link_info`, of which the only member that is needed is a map's descriptor.
+    iter_info: u64,
+    iter_info_len: u32,
 }
 
 #[repr(C)]
@@ -83,6 +86,7 @@ struct IterCreate {
 }
 
 const _: () = assert!(size_of::<ProgLoad>() == 112);
+const _: () = assert!(size_of::<LinkCreate>() == 32);
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
@@ -114,6 +118,12 @@ pub(super) fn frozen_map(value: &[u8]) -> io::Result<OwnedFd> {
     bpf(BPF_MAP_UPDATE_ELEM, &MapUpdate { map_fd: fd, reserved: 0, key, value, flags: 0 })?;
     bpf(BPF_MAP_FREEZE, &fd)?;
     Ok(map)
+}
+
+/// A map of so many numbers that nobody looks at.
+pub(super) fn map_of(max_entries: u32) -> io::Result<OwnedFd> {
+    let map_type = BPF_MAP_TYPE_ARRAY as u32;
+    descriptor(bpf(BPF_MAP_CREATE, &MapCreate { map_type, key_size: 4, value_size: 8, max_entries, map_flags: 0 }))
 }
 
 /// Gives type information to the kernel.
@@ -154,10 +164,16 @@ pub(super) fn prog_load(
     descriptor(bpf(BPF_PROG_LOAD, &attr))
 }
 
-/// Attaches an iterator program.
-pub(super) fn link_create(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// Attaches an iterator program; `map`: what it iterates over, where that is a map.
+pub(super) fn link_create(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+    let info = map.map(number);
+    let (iter_info, iter_info_len) = match &info {
+        Some(info) => (std::ptr::from_ref(info) as u64, 4),
+        None => (0, 0),
+    };
     let attach_type = BPF_TRACE_ITER as u32;
-    descriptor(bpf(BPF_LINK_CREATE, &LinkCreate { prog_fd: number(program), target_fd: 0, attach_type, flags: 0 }))
+    let create = LinkCreate { prog_fd: number(program), target_fd: 0, attach_type, flags: 0, iter_info, iter_info_len };
+    descriptor(bpf(BPF_LINK_CREATE, &create))
 }
 
 /// A file whose reading runs the iterator once, over the namespace of this thread.

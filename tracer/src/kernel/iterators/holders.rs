@@ -2,7 +2,8 @@
 //!
 //! | | | from |
 //! | --- | --- | --- |
-//! | `iter/task` | reads the file tables without a lock | 5.17 (`bpf_loop`) |
+//! | `iter/task`, plain | reads the file tables without a lock | 6.2 (`bpf_rdonly_cast`) |
+//! | `iter/task` | the same with helpers | 5.17 (`bpf_loop`) |
 //! | `iter/task_file` | the kernel goes from file to file | 5.8 |
 
 use std::io;
@@ -11,8 +12,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use tracer_common::iterator::HolderRecord;
 
 use super::program::{Constants, Program};
+use super::types::Types;
 use super::{Pair, call, read};
-use crate::kernel::btf::Btf;
 
 /// Pairs that there is room for at once: what is not written to costs nothing.
 const ROOM: usize = 64 * 1024;
@@ -34,11 +35,12 @@ enum Loaded {
 
 impl Holders {
     /// Loads the best one.
-    pub(super) fn load(btf: &Btf, constants: Constants) -> Result<Self, String> {
-        let (task, task_file) = (btf.function("bpf_iter_task"), btf.function("bpf_iter_task_file"));
+    pub(super) fn load(types: &Types) -> Result<Self, String> {
+        let (task, task_file) = (types.btf.function("bpf_iter_task"), types.btf.function("bpf_iter_task_file"));
+        let constants = types.constants(None)?;
         // On other processors what is read last may have been read first.
         let loaded = if cfg!(target_arch = "x86_64") {
-            link("iter/task", task, &constants).map(Loaded::Task)
+            by_table(task, types.plain().is_some(), &constants).map(Loaded::Task)
         } else {
             Err("iter/task: not on this processor".to_owned())
         };
@@ -71,11 +73,14 @@ impl Holders {
         let pairs = files(link).map_err(|error| format!("iter/task_file: {error}"))?;
         Ok((pairs, "holders by iter/task_file"))
     }
+}
 
-    /// The program's constants, for other iterators.
-    pub(super) const fn constants(&self) -> &Constants {
-        &self.constants
-    }
+fn by_table(target: Option<u32>, is_plain: bool, constants: &Constants) -> Result<OwnedFd, String> {
+    let plain = if is_plain { link("iter/task_plain", target, constants) } else { Err("no plain loads".to_owned()) };
+    plain.or_else(|why| {
+        log::debug!("{why}");
+        link("iter/task", target, constants)
+    })
 }
 
 fn by_file(target: Option<u32>, constants: &Constants) -> Result<OwnedFd, String> {
@@ -89,7 +94,7 @@ fn by_file(target: Option<u32>, constants: &Constants) -> Result<OwnedFd, String
 pub(super) fn link(section: &str, target: Option<u32>, constants: &Constants) -> Result<OwnedFd, String> {
     let target = target.ok_or_else(|| format!("this kernel has no {section}"))?;
     let program = Program::load(section, target, constants)?;
-    call::link_create(program.as_fd()).map_err(|error| format!("{section}: {error}"))
+    call::link_create(program.as_fd(), None).map_err(|error| format!("{section}: {error}"))
 }
 
 fn files(link: &OwnedFd) -> io::Result<Vec<Pair>> {
@@ -147,7 +152,6 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::net::UnixListener;
 
-    use super::super::{Iterators, Which, types};
     use super::*;
 
     fn taken(words: &[u32]) -> Option<Vec<Pair>> {
@@ -167,13 +171,16 @@ mod tests {
         assert_eq!(taken(&[0, 7, 100, 0, 0, 0, 8, 101]), None);
     }
 
-    /// A path to a socket has an inode of its file system, and is no socket.
+    /// A path to a socket has an inode of its file system, and is no socket. All ways tell the same.
     #[test]
     fn a_path_to_a_socket_is_none() {
-        let loaded = match Iterators::load(Which::Holders) {
+        let types = match Types::read() {
             Err(why) => return eprintln!("not here: {why}"),
-            Ok(loaded) => loaded,
+            Ok(types) => types,
         };
+        if let Err(why) = Holders::load(&types) {
+            return eprintln!("not here: {why}");
+        }
         let folder = std::env::temp_dir().join(format!("tracer-path-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("socket");
@@ -183,12 +190,17 @@ mod tests {
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let inode = |fd: i32| fs::metadata(format!("/proc/self/fd/{fd}")).unwrap().ino();
         let [path, bound, tcp] = [opened.as_raw_fd(), held.as_raw_fd(), other.as_raw_fd()].map(inode);
-        let (btf, offsets) = types(Which::Holders).unwrap();
-        let constants = Constants::new(&offsets).unwrap();
-        let mut ways = vec![loaded.holders().unwrap().0];
+        let constants = types.constants(None).unwrap();
+        let link = |section, target| link(section, types.btf.function(target), &constants);
+        let mut ways = vec![Holders::load(&types).unwrap().pairs().unwrap().0];
         for section in ["iter/task_file", "iter/task_file_mode"] {
-            let link = link(section, btf.function("bpf_iter_task_file"), &constants).unwrap();
-            ways.push(files(&link).unwrap());
+            ways.push(files(&link(section, "bpf_iter_task_file").unwrap()).unwrap());
+        }
+        // From 5.17, from 6.2 on.
+        for section in ["iter/task", "iter/task_plain"] {
+            // A table that changed meanwhile, of whatever process, is read again.
+            let read = |link| (0..10).find_map(|_| tables(&link).unwrap()).unwrap();
+            ways.extend(link(section, "bpf_iter_task").map(read));
         }
         for pairs in ways {
             let own = |number| pairs.contains(&(number, std::process::id()));

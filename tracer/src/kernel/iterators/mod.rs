@@ -5,48 +5,29 @@
 //! of the command.
 
 mod call;
+pub mod connections;
 mod description;
 mod holders;
 mod program;
+mod types;
 
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::sync::OnceLock;
 
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use tracer_common::iterator::TcpRecord;
-use tracer_common::settings::{ABSENT, Offsets};
 
-use super::btf::{Btf, BtfError};
-use super::{memlock, offsets};
+use super::memlock;
 use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Inet, Kind, Row};
+use connections::{Chunk, Connections};
 use holders::Holders;
-use program::Constants;
-
-/// What the offsets of the iterators over holders and their own types are found by. They stand in the
-/// first half of a kernel's types.
-const HOLDERS: (&[&str], &[&str]) = (
-    &["file", "inode", "socket_alloc", "task_struct", "files_struct", "fdtable"],
-    &["bpf_iter_task", "bpf_iter_task_file"],
-);
-/// What the offsets of the iterators and their own types are found by.
-const WANTED: &[&str] = &[
-    "sock_common",
-    "sock",
-    "tcp_sock",
-    "inet_timewait_sock",
-    "socket_alloc",
-    "inode",
-    "file",
-    "task_struct",
-    "files_struct",
-    "fdtable",
-    "bpf_iter_tcp",
-    "bpf_iter_task",
-    "bpf_iter_task_file",
-];
+use types::Types;
 
 /// Room for a read: as much as the kernel gathers at a time (`bpf_seq_read`: 8 pages).
 const BUFFER: usize = 32 * 1024;
@@ -54,149 +35,90 @@ const BUFFER: usize = 32 * 1024;
 /// A socket's inode and a process that holds it.
 pub type Pair = (u64, u32);
 
-/// What is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The holders only.
-    Holders,
-    /// The tables that have an iterator, too.
-    HoldersAndTables,
-}
-
-/// The loaded iterators.
-#[derive(Debug)]
+/// The iterators, each loaded when it is needed for the first time.
+#[derive(Debug, Default)]
 pub struct Iterators {
-    holders: Holders,
-    /// Its absence is no failure: sock_diag tells as much.
-    tcp: Option<OwnedFd>,
+    types: OnceLock<Result<Types, String>>,
+    holders: OnceLock<Result<Holders, String>>,
+    connections: OnceLock<Result<Connections, String>>,
+    tcp: OnceLock<Result<OwnedFd, String>>,
 }
 
 impl Iterators {
-    /// Loads them.
-    ///
-    /// # Errors
-    /// Why the kernel does not let us, in a few words.
-    pub fn load(which: Which) -> Result<Self, String> {
-        if !pidns::is_initial(&ProcRoot::default()) {
-            return Err("a pid namespace of our own: the kernel's process ids are not the ones here".to_owned());
-        }
-        let (btf, offsets) = types(which)?;
-        memlock::lift();
-        let holders = Holders::load(&btf, Constants::new(&offsets)?)?;
-        let tcp = if which == Which::HoldersAndTables && has_tcp(&offsets) {
-            let tcp = holders::link("iter/tcp", btf.function("bpf_iter_tcp"), holders.constants());
-            tcp.inspect_err(|why| log::debug!("{why}")).ok()
-        } else {
-            None
-        };
-        Ok(Self { holders, tcp })
-    }
-
     /// Who holds which socket: inode and process, with repetitions, and how that was found out.
     ///
     /// # Errors
-    /// Those of reading, in a few words.
+    /// Why the kernel does not let us, in a few words.
     pub fn holders(&self) -> Result<(Vec<Pair>, &'static str), String> {
-        self.holders.pairs()
+        let loaded = self.holders.get_or_init(|| {
+            if !pidns::is_initial(&ProcRoot::default()) {
+                return Err("a pid namespace of our own: the kernel's process ids are not the ones here".to_owned());
+            }
+            Holders::load(self.types()?)
+        });
+        loaded.as_ref().map_err(Clone::clone)?.pairs()
     }
 
-    /// Gives the sockets of `proto` in the namespace that this thread is in to `each`; `false` if there is no
-    /// iterator for them.
+    /// Gives the connections in the namespace that this thread is in to `each`, a chunk at a time: all TCP sockets but those
+    /// that listen. `of`: about how many there are on the host.
     ///
     /// # Errors
-    /// Those of reading; rows may have been given.
-    pub fn table(&self, proto: Proto, netns: u32, mut each: impl FnMut(Row)) -> io::Result<bool> {
-        let Some(tcp) = self.tcp.as_ref().filter(|_| proto == Proto::Tcp) else { return Ok(false) };
-        read(tcp, |bytes| each(row(&TcpRecord::decode(bytes), netns)))?;
-        Ok(true)
+    /// Why this kernel does not let us, in a few words.
+    pub fn connections(&self, of: u64, each: &mut dyn FnMut(&mut Chunk)) -> Result<(), String> {
+        let loaded = self.connections.get_or_init(|| Connections::load(self.types()?, of));
+        let loaded = loaded.as_ref().map_err(Clone::clone)?;
+        loaded.chunks(each).map_err(|error| format!("iter/bpf_map_elem: {error}"))
     }
-}
 
-/// The kernel's types, as far as they are needed, and the offsets in them.
-fn types(which: Which) -> Result<(Btf, Offsets), String> {
-    let path = Path::new("/sys/kernel/btf/vmlinux");
-    let resolved = |btf: Result<Btf, BtfError>| {
-        let btf = btf.map_err(|error| error.to_string())?;
-        let offsets = offsets::resolve(Some(&btf), None).offsets;
-        Ok::<_, String>((btf, offsets))
-    };
-    let has_holders = |offsets: &Offsets| {
-        [
-            offsets.file_inode,
-            offsets.file_private_data,
-            offsets.socket_inode,
-            offsets.inode_ino,
-            offsets.inode_mode,
-            offsets.task_tgid,
-            offsets.task_pid,
-            offsets.task_group_leader,
-            offsets.task_files,
-            offsets.files_fdt,
-            offsets.fdt_fd,
-            offsets.fdt_max_fds,
-        ]
-        .into_iter()
-        .all(|offset| offset != ABSENT)
-    };
-    if which == Which::Holders {
-        let (structs, functions) = HOLDERS;
-        let early = resolved(Btf::read_until(path, structs, functions))?;
-        if has_holders(&early.1) {
-            return Ok(early);
-        }
-        // A member may be in a structure without a name, which stands anywhere.
+    /// Gives the TCP sockets in the namespace that this thread is in, `netns`, to `each`, by `iter/tcp`.
+    ///
+    /// # Errors
+    /// Why this kernel does not let us, in a few words; rows may have been given.
+    pub fn tcp(&self, netns: u32, mut each: impl FnMut(Row)) -> Result<(), String> {
+        let loaded = self.tcp.get_or_init(|| {
+            let types = self.types()?;
+            if !types.has_tcp() {
+                return Err("the kernel's type information lacks something of TCP sockets".to_owned());
+            }
+            holders::link("iter/tcp", types.btf.function("bpf_iter_tcp"), &types.constants(None)?)
+        });
+        read(loaded.as_ref().map_err(Clone::clone)?, |bytes| each(row(&TcpRecord::decode(bytes), netns)))
+            .map_err(|error| error.to_string())
     }
-    let whole = resolved(Btf::read(path, WANTED))?;
-    if has_holders(&whole.1) {
-        Ok(whole)
-    } else {
-        Err("the kernel's type information lacks files and inodes".to_owned())
-    }
-}
 
-fn has_tcp(offsets: &Offsets) -> bool {
-    [
-        offsets.skc_daddr,
-        offsets.skc_rcv_saddr,
-        offsets.skc_dport,
-        offsets.skc_num,
-        offsets.skc_family,
-        offsets.skc_state,
-        offsets.skc_bound_dev_if,
-        offsets.sk_socket,
-        offsets.socket_inode,
-        offsets.sk_ack_backlog,
-        offsets.sk_max_ack_backlog,
-        offsets.rcv_nxt,
-        offsets.copied_seq,
-        offsets.write_seq,
-        offsets.snd_una,
-        offsets.tw_substate,
-    ]
-    .into_iter()
-    .all(|offset| offset != ABSENT)
+    fn types(&self) -> Result<&Types, String> {
+        let types = self.types.get_or_init(|| {
+            memlock::lift();
+            Types::read()
+        });
+        types.as_ref().map_err(Clone::clone)
+    }
 }
 
 /// Runs the iterator behind `link` in this thread's namespace.
 fn read<const N: usize>(link: &OwnedFd, mut record: impl FnMut(&[u8; N])) -> io::Result<()> {
-    let mut file = std::fs::File::from(call::iter_create(link.as_fd())?);
-    let mut buffer = vec![0; BUFFER];
-    let mut kept = 0;
-    loop {
-        let room = buffer.get_mut(kept..).unwrap_or_default();
-        let n = match file.read(room) {
-            Ok(0) => break,
-            Ok(n) => kept + n,
-            // The kernel stops after a million objects without a record, to let others run.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => continue,
-            Err(error) => return Err(error),
-        };
-        let (whole, rest) = buffer.get(..n).unwrap_or_default().as_chunks::<N>();
+    let file = File::from(call::iter_create(link.as_fd())?);
+    let mut bytes = Vec::with_capacity(2 * BUFFER);
+    while read_on(&file, &mut bytes)? {
+        let (whole, rest) = bytes.as_chunks::<N>();
         whole.iter().for_each(&mut record);
-        kept = rest.len();
-        buffer.copy_within(n - kept..n, 0);
+        let rest = bytes.len() - rest.len();
+        bytes.drain(..rest);
     }
-    if kept == 0 { Ok(()) } else { Err(io::Error::other("the last record is cut")) }
+    if bytes.is_empty() { Ok(()) } else { Err(io::Error::other("the last record is cut")) }
+}
+
+/// Appends what an iterator tells next; `false`: that was all.
+fn read_on(file: &File, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    bytes.reserve(BUFFER);
+    loop {
+        match rustix::io::read(file, spare_capacity(bytes)) {
+            Ok(count) => return Ok(count > 0),
+            // The kernel stops after a million objects without a record, to let others run.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn row(record: &TcpRecord, netns: u32) -> Row {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget, SectionIndex, SymbolKind};
+use tracer_common::iterator::{Connections, RDONLY_CAST};
 use tracer_common::settings::Offsets;
 
 use super::call;
@@ -19,8 +20,12 @@ const PSEUDO_MAP_VALUE: u8 = 2;
 const PSEUDO_FUNC: u8 = 4;
 /// Where the functions are that are no programs.
 const FUNCTIONS: &str = ".text";
+/// `BPF_PSEUDO_KFUNC_CALL`: the immediate is the number of a kernel function's type.
+const PSEUDO_KFUNC_CALL: u8 = 2;
 /// `BPF_LD | BPF_IMM | BPF_DW`
 const LD_IMM64: u8 = 0x18;
+/// `BPF_JMP | BPF_CALL`
+const CALL: u8 = 0x85;
 const LOG: usize = 64 * 1024;
 
 /// The read-only data, frozen, so that the verifier knows every value.
@@ -28,26 +33,56 @@ const LOG: usize = 64 * 1024;
 pub(super) struct Constants {
     map: OwnedFd,
     section: SectionIndex,
+    plain: Option<Plain>,
+}
+
+/// What plain loads of any address need, from 6.2 on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plain {
+    /// The type of a structure that begins with a number of eight bytes.
+    pub(super) window: u32,
+    /// The type of `bpf_rdonly_cast`.
+    pub(super) rdonly_cast: u32,
 }
 
 const BROKEN: &str = "the embedded BPF object does not belong to this program";
 
 impl Constants {
-    /// With `offsets` in the place of `OFFSETS`.
-    pub(super) fn new(offsets: &Offsets) -> Result<Self, String> {
+    /// With all these in their places.
+    pub(super) fn new(
+        offsets: &Offsets,
+        plain: Option<Plain>,
+        connections: Option<&Connections>,
+    ) -> Result<Self, String> {
         let file = object::File::parse(as_compiled()).map_err(|_| BROKEN)?;
-        let symbol = file.symbol_by_name("OFFSETS").ok_or(BROKEN)?;
-        let index = symbol.section_index().ok_or(BROKEN)?;
-        let mut data = file.section_by_index(index).and_then(|section| section.data()).map_err(|_| BROKEN)?.to_vec();
-        let start = usize::try_from(symbol.address()).map_err(|_| BROKEN)?;
-        let place = data.get_mut(start..start + size_of::<Offsets>()).ok_or(BROKEN)?;
+        let section = file.symbol_by_name("OFFSETS").and_then(|symbol| symbol.section_index()).ok_or(BROKEN)?;
+        let mut data = file.section_by_index(section).and_then(|section| section.data()).map_err(|_| BROKEN)?.to_vec();
+        let mut put = |name, value: &[u8]| put(&mut data, &file, section, name, value).ok_or(BROKEN);
         // SAFETY: `Offsets` is `repr(C)` and made of `u32` only, without padding.
         let value =
             unsafe { std::slice::from_raw_parts(std::ptr::from_ref(offsets).cast::<u8>(), size_of::<Offsets>()) };
-        place.copy_from_slice(value);
+        put("OFFSETS", value)?;
+        if let Some(plain) = plain {
+            put("WINDOW", &plain.window.to_ne_bytes())?;
+        }
+        if let Some(connections) = connections {
+            // SAFETY: so is `Connections`.
+            let value = unsafe {
+                std::slice::from_raw_parts(std::ptr::from_ref(connections).cast::<u8>(), size_of::<Connections>())
+            };
+            put("CONNECTIONS", value)?;
+        }
         let map = call::frozen_map(&data).map_err(|error| format!("a BPF map: {}", permission(&error)))?;
-        Ok(Self { map, section: index })
+        Ok(Self { map, section, plain })
     }
+}
+
+/// Writes `value` to where `name` stands in `data`, the contents of `section`.
+fn put(data: &mut [u8], file: &object::File<'_>, section: SectionIndex, name: &str, value: &[u8]) -> Option<()> {
+    let symbol = file.symbol_by_name(name).filter(|symbol| symbol.section_index() == Some(section))?;
+    let start = usize::try_from(symbol.address()).ok()?;
+    data.get_mut(start..start + value.len())?.copy_from_slice(value);
+    Some(())
 }
 
 /// A loaded program.
@@ -104,7 +139,22 @@ impl Code {
             pair[4..8].copy_from_slice(&distance.to_le_bytes());
             code.callbacks.push(start);
         }
+        code.cast(constants)?;
         Some(code)
+    }
+
+    /// Puts the number of `bpf_rdonly_cast` where it is called; `None` if this kernel has none.
+    fn cast(&mut self, constants: &Constants) -> Option<()> {
+        let mut is_second_half = false;
+        for instruction in self.bytes.as_chunks_mut::<INSTRUCTION>().0 {
+            let is_call = !is_second_half && instruction[0] == CALL && instruction[4..] == RDONLY_CAST.to_le_bytes();
+            is_second_half = instruction[0] == LD_IMM64 && !is_second_half;
+            if is_call {
+                instruction[1] = instruction[1] & 0x0f | PSEUDO_KFUNC_CALL << 4;
+                instruction[4..].copy_from_slice(&constants.plain?.rdonly_cast.to_le_bytes());
+            }
+        }
+        Some(())
     }
 
     /// Appends the function at `address` among those that are no programs. It has none of its own.

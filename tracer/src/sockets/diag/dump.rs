@@ -89,6 +89,20 @@ impl Diag {
         let changed = changed.map_err(DiagError::of)?;
         Ok(Dumped { rows: rows.len() - before, malformed, changed })
     }
+
+    /// Appends every TCP socket that listens to `rows`.
+    ///
+    /// # Errors
+    /// If this kernel cannot tell.
+    pub fn listeners(&mut self, netns: u32, rows: &mut Gathered) -> Result<Dumped, DiagError> {
+        let (before, mut malformed) = (rows.len(), 0);
+        let changed = tcp::ask(&mut self.socket, inet::LISTEN, false, |bytes| match inet::parse(bytes, Proto::Tcp) {
+            Some(row) => rows.push(Row { netns, ..row }),
+            None => malformed += 1,
+        });
+        let changed = changed.map_err(DiagError::of)?;
+        Ok(Dumped { rows: rows.len() - before, malformed, changed })
+    }
 }
 
 /// Asks for IPv4 and for IPv6, which a kernel may not have; `true` if a table changed meanwhile.

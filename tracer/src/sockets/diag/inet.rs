@@ -13,6 +13,8 @@ const CONG: u16 = 4;
 const CGROUP_ID: u16 = 21;
 /// Every state but `BOUND_INACTIVE`, which /proc and `ss` do not show either.
 pub(super) const STATES: u32 = 0x1fff;
+/// `LISTEN` alone.
+pub(super) const LISTEN: u32 = 1 << 10;
 /// What `tcpi_snd_ssthresh` is while there is no threshold (`TCP_INFINITE_SSTHRESH`).
 const INFINITE_SSTHRESH: u32 = 0x7fff_ffff;
 

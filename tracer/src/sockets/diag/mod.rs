@@ -6,10 +6,9 @@ mod dump;
 mod inet;
 pub mod listen;
 mod local;
-mod shared;
 mod tcp;
 
-pub use dump::Diag;
+pub use dump::{Diag, Dumped};
 
 use std::io;
 

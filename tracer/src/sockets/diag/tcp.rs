@@ -6,16 +6,29 @@
 
 use std::io;
 
-use super::{inet, is_unsupported, shared};
-use crate::netlink::Socket;
+use super::{inet, is_unsupported};
+use crate::netlink::message::Answer;
+use crate::netlink::{Datagram, Socket};
 use crate::sockets::order::Key;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
+use crate::sockets::shared::{self, Batch};
 
 /// Requests and answers alike (`include/uapi/linux/inet_diag.h`).
 const TCPDIAG_GETSOCK: u16 = 18;
 /// `IPPROTO_TCP`
 const TCP: u8 = 6;
+
+impl Batch for Datagram {
+    fn new() -> Self {
+        Self::new()
+    }
+
+    fn each(&self, record: impl FnMut(&[u8])) {
+        // What the kernel says beside rows the receiver has heard.
+        let _ = Answer::new(self.sequence, self.kind).take(self.bytes(), record);
+    }
+}
 
 /// Gives the `struct inet_diag_msg` of every TCP socket in one of `states`, a bit each, to `each`;
 /// `true` if the table changed meanwhile.

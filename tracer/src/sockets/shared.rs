@@ -1,26 +1,33 @@
-//! A large dump read by two threads: one receives, the other one makes rows of what was received.
+//! A large table read by two threads: one receives, the other one makes rows of what was received.
 //!
-//! The kernel fills a datagram in the receiver's system call, and what is made of it takes a fifth of
-//! that time: time in which the next one could be filled.
+//! The kernel fills a batch in the receiver's system call, and to make rows of it takes a good part of that time: time
+//! in which the next one could be filled.
 
-use std::io;
 use std::mem;
+use std::panic::resume_unwind;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, ScopedJoinHandle};
 
-use crate::netlink::Datagram;
-use crate::netlink::message::Answer;
-use crate::sockets::gathered::Gathered;
-use crate::sockets::order::Key;
-use crate::sockets::row::Row;
+use super::gathered::Gathered;
+use super::order::Key;
+use super::row::Row;
 
-/// Datagrams that are read by the thread that receives them: most tables are no larger.
+/// What is received at a time.
+pub(super) trait Batch: Send {
+    /// Room for one.
+    fn new() -> Self;
+
+    /// Gives each record in it to `record`.
+    fn each(&self, record: impl FnMut(&[u8]));
+}
+
+/// Batches that are read by the thread that receives them: most tables are no larger.
 const ALONE: usize = 4;
-/// Datagrams that wait to be read at the most, 32 KiB each. If there are more, the thread that
+/// Batches that wait to be read at the most, 32 KiB each. If there are more, the thread that
 /// receives them helps.
 const WAITING: usize = 32;
 
-/// Datagrams that are passed on together: to wake the thread that waits for them costs as much time as the kernel needs
+/// Batches that are passed on together: to wake the thread that waits for them costs as much time as the kernel needs
 /// to fill half of one.
 const TOGETHER: usize = 4;
 
@@ -32,14 +39,13 @@ const ROOM: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) rows: Gathered,
-    /// Messages that are no rows.
+    /// Records that are no rows.
     pub(super) malformed: u64,
 }
 
 impl Read {
-    fn take(&mut self, datagram: &Datagram, parse: &impl Fn(&[u8]) -> Option<Row>) {
-        // What the kernel says beside rows the receiver has heard.
-        let _ = Answer::new(datagram.sequence, datagram.kind).take(datagram.bytes(), |payload| match parse(payload) {
+    fn take(&mut self, batch: &impl Batch, parse: &impl Fn(&[u8]) -> Option<Row>) {
+        batch.each(|record| match parse(record) {
             Some(row) => self.rows.push(row),
             None => self.malformed += 1,
         });
@@ -55,71 +61,66 @@ impl Read {
     }
 }
 
-/// Makes rows of the datagrams of `dump`, which is given what to do with each: it may take the
-/// datagram and leave another one to be filled. Also gives what `dump` gives. The rows are to be put in the order of
+/// Makes rows of the batches of `dump`, which is given what to do with each: it may take the
+/// batch and leave another one to be filled. Also gives what `dump` gives. The rows are to be put in the order of
 /// `key`.
-pub(super) fn read<T>(
+pub(super) fn read<B: Batch, T, E>(
     key: Option<Key>,
     parse: impl Fn(&[u8]) -> Option<Row> + Sync,
-    dump: impl FnOnce(&mut dyn FnMut(&mut Datagram)) -> io::Result<T>,
-) -> io::Result<(Read, T)> {
+    dump: impl FnOnce(&mut dyn FnMut(&mut B)) -> Result<T, E>,
+) -> Result<(Read, T), E> {
     let parse = &parse;
     thread::scope(|scope| {
         let mut own = Read { rows: Gathered::new(key), malformed: 0 };
         let mut received = 0;
-        let mut other: Option<Other<'_>> = None;
-        let done = dump(&mut |datagram| {
+        let mut other: Option<Other<'_, B>> = None;
+        let done = dump(&mut |batch| {
             received += 1;
             if received > ALONE && other.is_none() {
-                let (to, from) = mpsc::channel::<Vec<Datagram>>();
+                let (to, from) = mpsc::channel::<Vec<B>>();
                 let (back, spare) = mpsc::channel();
                 let reader = thread::Builder::new().name("rows".into()).spawn_scoped(scope, move || {
                     let mut read = Read { rows: Gathered::with_room(key, ROOM), malformed: 0 };
-                    for datagrams in from {
-                        datagrams.iter().for_each(|datagram| read.take(datagram, parse));
+                    for batches in from {
+                        batches.iter().for_each(|batch| read.take(batch, parse));
                         // Nobody wants them any more: those were the last ones.
-                        let _ = back.send(datagrams);
+                        let _ = back.send(batches);
                     }
                     read
                 });
                 other = reader.ok().map(|reader| Other::new(to, spare, reader));
             }
-            if !other.as_mut().is_some_and(|other| other.pass(datagram)) {
-                own.take(datagram, parse);
+            if !other.as_mut().is_some_and(|other| other.pass(batch)) {
+                own.take(batch, parse);
             }
         })?;
         let Some(other) = other else { return Ok((own, done)) };
-        let theirs = other.end().join();
-        let theirs = theirs.map_err(|_| io::Error::other("the thread that reads the answer panicked"))?;
+        let theirs = other.end().join().unwrap_or_else(|panic| resume_unwind(panic));
         Ok((theirs.and(own), done))
     })
 }
 
 /// The other thread.
-struct Other<'s> {
-    to: Sender<Vec<Datagram>>,
+struct Other<'s, B> {
+    to: Sender<Vec<B>>,
     /// What is to be passed on with the next ones.
-    filled: Vec<Datagram>,
+    filled: Vec<B>,
     /// What it has done with.
-    spare: Receiver<Vec<Datagram>>,
+    spare: Receiver<Vec<B>>,
     /// Of these, what has not been taken yet.
-    empty: Vec<Datagram>,
+    empty: Vec<B>,
     /// How many it has been given beside those.
     made: usize,
     reader: ScopedJoinHandle<'s, Read>,
 }
 
-impl<'s> Other<'s> {
-    const fn new(
-        to: Sender<Vec<Datagram>>,
-        spare: Receiver<Vec<Datagram>>,
-        reader: ScopedJoinHandle<'s, Read>,
-    ) -> Self {
+impl<'s, B: Batch> Other<'s, B> {
+    const fn new(to: Sender<Vec<B>>, spare: Receiver<Vec<B>>, reader: ScopedJoinHandle<'s, Read>) -> Self {
         Self { to, filled: Vec::new(), spare, empty: Vec::new(), made: 0, reader }
     }
 
-    /// Passes `datagram` on and leaves another one; `false` if too many wait.
-    fn pass(&mut self, datagram: &mut Datagram) -> bool {
+    /// Passes `batch` on and leaves another one; `false` if too many wait.
+    fn pass(&mut self, batch: &mut B) -> bool {
         if self.empty.is_empty()
             && let Ok(spare) = self.spare.try_recv()
         {
@@ -129,11 +130,11 @@ impl<'s> Other<'s> {
             Some(empty) => empty,
             None if self.made < WAITING => {
                 self.made += 1;
-                Datagram::new()
+                B::new()
             }
             None => return false,
         };
-        self.filled.push(mem::replace(datagram, empty));
+        self.filled.push(mem::replace(batch, empty));
         if self.filled.len() == TOGETHER {
             let _ = self.to.send(mem::replace(&mut self.filled, Vec::with_capacity(TOGETHER)));
         }
@@ -151,6 +152,9 @@ impl<'s> Other<'s> {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use std::io;
+
+    use crate::netlink::Datagram;
     use crate::netlink::message::request;
     use crate::sockets::proto::{Proto, State};
     use crate::sockets::row::{Kind, Netlink};
@@ -175,7 +179,7 @@ mod tests {
     /// Reads `count` datagrams of three numbers each.
     fn numbers(count: u32) -> (Vec<u64>, u64) {
         let mut filled = Datagram::new();
-        let (read, ()) = read(Some(Key::Proto), parse, |each| {
+        let (read, ()) = read::<_, _, io::Error>(Some(Key::Proto), parse, |each| {
             for n in 0..count {
                 let message = |number: u32| request(20, 9, &number.to_ne_bytes());
                 filled.fill([message(3 * n), message(3 * n + 1), message(3 * n + 2)].concat(), 20, 9);

@@ -1,0 +1,251 @@
+//! The kernel's table of TCP connections, read without a lock. What sockets listen is in another table.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use tracer_common::iterator::{CHANGED, ConnectionRecord, TIME_WAIT};
+
+use super::program::Program;
+use super::types::Types;
+use super::{BUFFER, call, read_on};
+use crate::sockets::proto::{Proto, State};
+use crate::sockets::row::{Inet, Kind, Row};
+
+/// Connections in a part of the table, about. A few of them are fetched together; and four hundred have room in what
+/// the kernel gathers at a time, so that there may be many more than were expected.
+const IN_PART: u64 = 12;
+/// Each part costs something, too.
+const MOST_PARTS: u32 = 8192;
+
+/// The loaded iterator.
+#[derive(Debug)]
+pub(super) struct Connections {
+    link: OwnedFd,
+}
+
+impl Connections {
+    /// Loads it, for about so many connections.
+    ///
+    /// # Errors
+    /// Why this kernel does not have it or does not let us, in a few words.
+    pub(super) fn load(types: &Types, expected: u64) -> Result<Self, String> {
+        if !cfg!(target_arch = "x86_64") {
+            // What is read last may have been read first.
+            return Err("not on this processor".to_owned());
+        }
+        let parts = parts(expected);
+        let known = types.connections(parts).ok_or("this kernel's table of connections is not as it is known")?;
+        let target = types.btf.function("bpf_iter_bpf_map_elem").ok_or("this kernel has no iterator over maps")?;
+        let program = Program::load("iter/bpf_map_elem", target, &types.constants(Some(&known))?)?;
+        let link = call::map_of(parts).and_then(|map| call::link_create(program.as_fd(), Some(map.as_fd())));
+        Ok(Self { link: link.map_err(|error| format!("iter/bpf_map_elem: {error}"))? })
+    }
+
+    /// Gives the records of every connection of the namespace that this thread is in to `each`, a chunk at a time: it may
+    /// take the chunk and leave another one to be filled.
+    ///
+    /// # Errors
+    /// Those of reading: E2BIG if there are far more connections than were expected.
+    pub(super) fn chunks(&self, each: &mut dyn FnMut(&mut Chunk)) -> io::Result<()> {
+        let file = File::from(call::iter_create(self.link.as_fd())?);
+        let mut chunk = Chunk::new();
+        let mut rest = Vec::new();
+        while read_on(&file, &mut chunk.bytes)? {
+            let cut = chunk.bytes.len() - chunk.bytes.len() % RECORD;
+            rest.extend_from_slice(chunk.bytes.get(cut..).unwrap_or_default());
+            each(&mut chunk);
+            chunk.bytes.clear();
+            chunk.bytes.append(&mut rest);
+        }
+        if chunk.bytes.is_empty() { Ok(()) } else { Err(io::Error::other("the last record is cut")) }
+    }
+}
+
+const RECORD: usize = size_of::<ConnectionRecord>();
+
+/// Records of connections.
+#[derive(Debug)]
+pub struct Chunk {
+    /// May end with a part of one, which the next one begins with.
+    bytes: Vec<u8>,
+}
+
+impl Chunk {
+    /// Room for one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { bytes: Vec::with_capacity(2 * BUFFER) }
+    }
+
+    /// The whole records.
+    pub fn records(&self) -> impl Iterator<Item = &[u8; RECORD]> {
+        self.bytes.as_chunks().0.iter()
+    }
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The connection, of namespace `netns`; `None`: the table changed meanwhile, and no record is certain.
+#[must_use]
+pub fn connection(record: &[u8; RECORD], netns: u32) -> Option<Row> {
+    let record = ConnectionRecord::decode(record);
+    (record.state != CHANGED).then(|| row(&record, netns))
+}
+
+/// How many parts the table is read in, a power of two.
+fn parts(expected: u64) -> u32 {
+    let parts = u32::try_from(expected / IN_PART).unwrap_or(MOST_PARTS).clamp(1, MOST_PARTS);
+    parts.next_power_of_two()
+}
+
+fn row(record: &ConnectionRecord, netns: u32) -> Row {
+    let is_left = record.state == TIME_WAIT;
+    let state = State::of_sk_state(Proto::Tcp, if is_left { record.substate } else { record.state });
+    let is_v6 = i32::from(record.family) == libc::AF_INET6;
+    let address = |v4: u32, v6: [u64; 2]| {
+        if is_v6 {
+            // As they lie in memory.
+            let half = |double: u64| {
+                let bytes = double.to_ne_bytes();
+                let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+                [word(0), word(4)]
+            };
+            let ([a, b], [c, d]) = (half(v6[0]), half(v6[1]));
+            [a, b, c, d]
+        } else {
+            [v4, 0, 0, 0]
+        }
+    };
+    // As sock_diag: a FIN counts in what was received and in what was read.
+    let unread = record.rcv_nxt.wrapping_sub(record.copied_seq);
+    Row {
+        proto: Proto::Tcp,
+        state,
+        netns,
+        inode: record.inode,
+        cookie: None,
+        uid: (state != State::TimeWait).then_some(record.uid),
+        recv_q: if unread.cast_signed() < 0 { 0 } else { unread },
+        send_q: record.write_seq.wrapping_sub(record.snd_una),
+        kind: Kind::Inet(Inet {
+            family: if is_v6 { 6 } else { 4 },
+            laddr: address(record.laddr, record.laddr_v6),
+            lport: record.lport,
+            raddr: address(record.raddr, record.raddr_v6),
+            rport: u16::from_be(record.rport),
+            ifindex: record.ifindex,
+            tcp: None,
+        }),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// A record as the program writes it.
+    fn bytes(record: &ConnectionRecord) -> [u8; RECORD] {
+        let mut bytes = [0; RECORD];
+        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+        put(0, &record.inode.to_ne_bytes());
+        for (at, double) in record.laddr_v6.into_iter().chain(record.raddr_v6).enumerate() {
+            put(8 + at * 8, &double.to_ne_bytes());
+        }
+        let words = [
+            record.laddr,
+            record.raddr,
+            record.ifindex,
+            record.uid,
+            record.rcv_nxt,
+            record.copied_seq,
+            record.write_seq,
+            record.snd_una,
+        ];
+        for (at, word) in words.into_iter().enumerate() {
+            put(40 + at * 4, &word.to_ne_bytes());
+        }
+        put(72, &record.rport.to_ne_bytes());
+        put(74, &record.lport.to_ne_bytes());
+        put(76, &[record.family, record.state, record.substate, record.reserved]);
+        bytes
+    }
+
+    const ESTABLISHED: u8 = 1;
+    const FIN_WAIT2: u8 = 5;
+
+    fn a_record(family: i32, state: u8) -> ConnectionRecord {
+        ConnectionRecord {
+            inode: 4711,
+            laddr_v6: [u64::from_ne_bytes([1, 2, 3, 4, 5, 6, 7, 8]), u64::from_ne_bytes([9; 8])],
+            raddr_v6: [0, u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1])],
+            laddr: u32::from_ne_bytes([127, 0, 0, 1]),
+            raddr: u32::from_ne_bytes([127, 0, 0, 2]),
+            ifindex: 3,
+            uid: 1000,
+            rcv_nxt: 5,
+            copied_seq: u32::MAX - 4,
+            write_seq: 3,
+            snd_una: u32::MAX,
+            rport: 443_u16.to_be(),
+            lport: 40_000,
+            family: u8::try_from(family).unwrap(),
+            state,
+            substate: FIN_WAIT2,
+            reserved: 0,
+        }
+    }
+
+    fn taken(record: &ConnectionRecord) -> Row {
+        connection(&bytes(record), 7).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_a_row() {
+        let row = taken(&a_record(libc::AF_INET, ESTABLISHED));
+        let inet = row.inet().unwrap();
+        assert_eq!((row.state, row.netns, row.inode, row.uid), (State::Established, 7, 4711, Some(1000)));
+        assert_eq!((inet.family, inet.lport, inet.rport, inet.ifindex), (4, 40_000, 443, 3));
+        assert_eq!(inet.laddr, [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0]);
+        // The numbers of bytes begin anew after the last one of 32 bits.
+        assert_eq!((row.recv_q, row.send_q), (10, 4));
+
+        let row = taken(&a_record(libc::AF_INET6, ESTABLISHED));
+        let inet = row.inet().unwrap();
+        assert_eq!((inet.family, inet.raddr), (6, [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])]));
+        let word = |first: u8| u32::from_ne_bytes([first, first + 1, first + 2, first + 3]);
+        assert_eq!(inet.laddr[..2], [word(1), word(5)]);
+    }
+
+    /// What is left of a connection says in which state it is left.
+    #[test]
+    fn what_is_left_has_its_own_state() {
+        assert_eq!(taken(&a_record(libc::AF_INET, TIME_WAIT)).state, State::FinWait2);
+        let waits = ConnectionRecord { substate: TIME_WAIT, ..a_record(libc::AF_INET, TIME_WAIT) };
+        let row = taken(&waits);
+        assert_eq!((row.state, row.uid), (State::TimeWait, None));
+    }
+
+    #[test]
+    fn what_changed_is_no_row() {
+        assert_eq!(connection(&[0; RECORD], 7), None);
+    }
+
+    #[test]
+    fn parts_are_a_power_of_two() {
+        assert_eq!([0, 11, 12, 6_000, 20_000, 1 << 40].map(parts), [1, 1, 1, 512, 2048, 8192]);
+    }
+
+    #[test]
+    fn a_chunk_may_be_cut() {
+        let record = bytes(&a_record(libc::AF_INET, ESTABLISHED));
+        let mut chunk = Chunk::new();
+        chunk.bytes = [&record[..], &record, &record[..RECORD - 1]].concat();
+        assert_eq!(chunk.records().map(|bytes| connection(bytes, 0).unwrap().inode).sum::<u64>(), 2 * 4711);
+    }
+}

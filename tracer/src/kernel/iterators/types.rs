@@ -1,0 +1,150 @@
+//! What the iterators have to know of the running kernel's types.
+
+use std::path::Path;
+
+use tracer_common::iterator::Connections;
+use tracer_common::settings::{ABSENT, Offsets};
+
+use super::program::{Constants, Plain};
+use crate::kernel::btf::{Btf, BtfError};
+use crate::kernel::offsets;
+
+/// What the offsets are found by. They stand in the first half of a kernel's types.
+const STRUCTURES: &[&str] = &[
+    "sock_common",
+    "sock",
+    "tcp_sock",
+    "inet_timewait_sock",
+    "socket_alloc",
+    "inode",
+    "file",
+    "task_struct",
+    "files_struct",
+    "fdtable",
+    "net",
+    "nsproxy",
+    "inet_hashinfo",
+    WINDOW,
+];
+/// What iterators are attached to, and what they call.
+const FUNCTIONS: &[&str] =
+    &["bpf_iter_tcp", "bpf_iter_task", "bpf_iter_task_file", "bpf_iter_bpf_map_elem", RDONLY_CAST];
+/// A structure that begins with a number of eight bytes: a register.
+const WINDOW: &str = "pt_regs";
+const RDONLY_CAST: &str = "bpf_rdonly_cast";
+
+/// The kernel's types, as far as they are needed, and the offsets in them.
+#[derive(Debug)]
+pub(super) struct Types {
+    pub(super) btf: Btf,
+    offsets: Offsets,
+}
+
+impl Types {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// Why that cannot be done, in a few words.
+    pub(super) fn read() -> Result<Self, String> {
+        let path = Path::new("/sys/kernel/btf/vmlinux");
+        let early = Self::of(Btf::read_until(path, STRUCTURES, FUNCTIONS))?;
+        if early.has_holders() && early.connections(1).is_some() {
+            return Ok(early);
+        }
+        // A member may be in a structure without a name, which stands anywhere.
+        let whole = Self::of(Btf::read(path, &[STRUCTURES, FUNCTIONS].concat()))?;
+        if whole.has_holders() {
+            Ok(whole)
+        } else {
+            Err("the kernel's type information lacks files and inodes".to_owned())
+        }
+    }
+
+    fn of(btf: Result<Btf, BtfError>) -> Result<Self, String> {
+        let btf = btf.map_err(|error| error.to_string())?;
+        let offsets = offsets::resolve(Some(&btf), None).offsets;
+        Ok(Self { btf, offsets })
+    }
+
+    /// The read-only data of the programs, those of `connections` among it.
+    ///
+    /// # Errors
+    /// If the kernel does not take them.
+    pub(super) fn constants(&self, connections: Option<&Connections>) -> Result<Constants, String> {
+        Constants::new(&self.offsets, self.plain(), connections)
+    }
+
+    /// What plain loads need; `None` before 6.2.
+    pub(super) fn plain(&self) -> Option<Plain> {
+        let begins = self.btf.member(WINDOW, "r15").is_some_and(|register| register.byte_offset() == 0);
+        let window = self.btf.structure(WINDOW).filter(|_| begins)?;
+        Some(Plain { window, rdonly_cast: self.btf.function(RDONLY_CAST)? })
+    }
+
+    fn has_holders(&self) -> bool {
+        let offsets = &self.offsets;
+        has_all(&[
+            offsets.file_inode,
+            offsets.file_private_data,
+            offsets.socket_inode,
+            offsets.inode_ino,
+            offsets.inode_mode,
+            offsets.task_tgid,
+            offsets.task_pid,
+            offsets.task_group_leader,
+            offsets.task_files,
+            offsets.files_fdt,
+            offsets.fdt_fd,
+            offsets.fdt_max_fds,
+        ])
+    }
+
+    fn has_connections(&self) -> bool {
+        let offsets = &self.offsets;
+        has_all(&[
+            offsets.skc_daddr,
+            offsets.skc_rcv_saddr,
+            offsets.skc_dport,
+            offsets.skc_num,
+            offsets.skc_family,
+            offsets.skc_state,
+            offsets.skc_bound_dev_if,
+            offsets.sk_socket,
+            offsets.socket_inode,
+            offsets.rcv_nxt,
+            offsets.copied_seq,
+            offsets.write_seq,
+            offsets.snd_una,
+            offsets.tw_substate,
+        ])
+    }
+
+    /// Whether there is all that `iter/tcp` reads.
+    pub(super) fn has_tcp(&self) -> bool {
+        self.has_connections() && has_all(&[self.offsets.sk_ack_backlog, self.offsets.sk_max_ack_backlog])
+    }
+
+    /// What the program that reads the table of connections in so many parts has to know; `None` if something is missing.
+    pub(super) fn connections(&self, parts: u32) -> Option<Connections> {
+        let offsets = &self.offsets;
+        let has_v6 = has_all(&[offsets.skc_v6_daddr, offsets.skc_v6_rcv_saddr, offsets.skc_net]);
+        let find = |structure, path| self.btf.member(structure, path).map(|member| member.byte_offset());
+        let known = Connections {
+            parts,
+            task_nsproxy: find("task_struct", "nsproxy")?,
+            nsproxy_net_ns: find("nsproxy", "net_ns")?,
+            net_hashinfo: find("net", "ipv4.tcp_death_row.hashinfo")?,
+            hashinfo_ehash: find("inet_hashinfo", "ehash")?,
+            hashinfo_ehash_mask: find("inet_hashinfo", "ehash_mask")?,
+            skc_hash: find("sock_common", "skc_hash")?,
+            skc_nulls_node: find("sock_common", "skc_nulls_node")?,
+            skc_refcnt: find("sock_common", "skc_refcnt")?,
+            sk_uid: find("sock", "sk_uid")?,
+        };
+        (has_v6 && self.has_connections()).then_some(known)
+    }
+}
+
+fn has_all(offsets: &[u32]) -> bool {
+    !offsets.contains(&ABSENT)
+}
