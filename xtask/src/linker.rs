@@ -34,7 +34,8 @@ pub fn install(tree: &Tree) -> Command {
     rustc::clean(&mut command);
     command
         .args(["install", "bpf-linker", "--version", VERSION, "--locked"])
-        .args(["--no-default-features", "--features", "llvm-22", "--root"])
+        // It is LLVM that works; without optimisation the rest is built in half of the time.
+        .args(["--debug", "--no-default-features", "--features", "llvm-22", "--root"])
         .arg(tree.tools())
         .env("LLVM_PREFIX", DEBIAN_LLVM)
         .current_dir(&tree.root);

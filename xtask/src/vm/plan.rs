@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::env;
 use std::ffi::OsString;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
 
 /// The package with the live tests.
 const LIVE: &str = "tracer-tests";
@@ -125,15 +127,22 @@ impl Programs {
     pub fn build(tree: &Tree, arch: Arch, foreign: Option<&Foreign>) -> Result<Self> {
         let build = |words: &[&str]| build(tree, cargo(tree, foreign), arch, words);
         let executable = |message: &Value| message["executable"].as_str().map(PathBuf::from);
-        let tracer = if foreign.is_none() {
-            // What everything else is tried with, too.
-            run::build_tracer(tree)?
-        } else {
+        let tracer = || {
+            if foreign.is_none() {
+                // What everything else is tried with, too.
+                return run::build_tracer(tree);
+            }
             let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
             let mut tracers = built.iter().filter(|message| message["target"]["name"] == "tracer");
-            tracers.find_map(executable).context("cargo built no tracer")?
+            tracers.find_map(executable).context("cargo built no tracer")
         };
-        let built = build(&["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"])?;
+        let tests = || build(&["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"]);
+        // Beside each other: the last and longest part of the tracer's build keeps one processor busy.
+        let (tracer, built) = thread::scope(|scope| {
+            let tests = scope.spawn(tests);
+            (tracer(), tests.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let (tracer, built) = (tracer?, built?);
         let is = |message: &Value, kind: &str| message["target"]["kind"][0] == kind;
         let traffic = built.iter().filter(|m| is(m, "bin") && m["profile"]["test"] == false).find_map(executable);
         let tests = built.iter().filter(|message| is(message, "test")).filter_map(|message| {
