@@ -48,7 +48,8 @@ impl Types {
     pub(super) fn read() -> Result<Self, String> {
         let path = Path::new("/sys/kernel/btf/vmlinux");
         let early = Self::of(Btf::read_until(path, STRUCTURES, FUNCTIONS))?;
-        if early.has_holders() && early.connections(1).is_some() {
+        // Where there are no plain loads, because a function is missing, everything was read.
+        if early.has_holders() && (early.plain().is_none() || early.connections(1).is_some()) {
             return Ok(early);
         }
         // A member may be in a structure without a name, which stands anywhere.
