@@ -81,6 +81,18 @@ impl Stream {
         lost.as_object().map_or(0, |classes| classes.values().filter_map(Value::as_u64).sum())
     }
 
+    /// Nothing was lost but calls that the kernel kept from the programs, which it does from 7.0 on: how many.
+    ///
+    /// # Panics
+    /// If something else was.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        let missed = self.summary()["lost"]["missed"].as_u64().unwrap_or_default();
+        let due = if machine::preempts_programs() { missed } else { 0 };
+        assert_eq!(self.lost(), due, "{}", self.summary());
+        missed
+    }
+
     /// Lifecycle events that had no room, in the summary, when `delivered` were told and `due` have happened: together
     /// they are all. A call that the kernel kept from the programs (`missed`, from 7.0 on) may cost what is told of one
     /// end of a connection, which is three events.

@@ -56,20 +56,23 @@ fn swarm(ns: &Netns, processes: usize, every: usize) -> Vec<Connected> {
 }
 
 /// Every client's close is told, and is that of the process that has connected: by its number, and by
-/// its start.
-fn check_owners(stream: &Stream, ns: &Netns, made: &[Connected]) {
-    let closes: Vec<&Value> =
-        stream.kind("close").filter(|e| e["netns"] == ns.inode() && e["role"] == "client").collect();
-    assert_eq!(closes.len(), made.len());
-    let mut left: Vec<&&Value> = closes.iter().collect();
-    for one in made {
-        let is = |close: &&&Value| close["lport"] == one.port && close["owner"]["pid"] == one.pid;
-        let at = left.iter().position(is).unwrap_or_else(|| panic!("port {} of process {}", one.port, one.pid));
-        let close = left.swap_remove(at);
+/// its start. A call that was `missed` may cost one of them its close or its owner, and none gets another owner for it.
+fn check_owners(stream: &Stream, ns: &Netns, made: &[Connected], missed: u64) {
+    let closes = stream.kind("close").filter(|e| e["netns"] == ns.inode() && e["role"] == "client");
+    let (known, unknown): (Vec<&Value>, Vec<&Value>) = closes.partition(|close| !close["owner"].is_null());
+    let mut left: Vec<&Connected> = made.iter().collect();
+    for close in known {
+        let is = |one: &&Connected| close["lport"] == one.port && close["owner"]["pid"] == one.pid;
+        let at = left.iter().position(is).unwrap_or_else(|| panic!("no such process has made it: {close}"));
+        let one = left.swap_remove(at);
         let start_ns = close["owner"]["start_ns"].as_u64().expect("a start");
         assert_eq!(start_ns / 10_000_000, one.start_ticks, "{close}");
         assert_eq!(close["owner"]["comm"], "traffic", "{close}");
     }
+    let of_nobody = unknown.len() as u64;
+    assert!(of_nobody <= missed, "{missed} missed: {unknown:?}");
+    let first = left.first().map(|one| (one.pid, one.port));
+    assert!((left.len() as u64) <= missed, "{missed} missed, {} of {}: {first:?}", left.len(), made.len());
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn ten_thousand_short_processes() {
     assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
     let second = |event: &Value| made.iter().any(|one| event["lport"] == one.port && event["owner"]["pid"] == one.pid);
     let events = ended.stream.events.iter().filter(|event| second(event)).cloned().collect();
-    check_owners(&Stream { events }, &ns, &made);
+    check_owners(&Stream { events }, &ns, &made, 0);
 }
 
 /// The kernel's limit, put back when dropped.
@@ -125,8 +128,7 @@ fn numbers_that_come_back_again_and_again() {
     assert!(numbers.len() < 700 && made.len() == 1800, "{} numbers of {} processes", numbers.len(), made.len());
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
-    assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
-    check_owners(&ended.stream, &ns, &made);
+    check_owners(&ended.stream, &ns, &made, ended.stream.missed());
 }
 
 /// Killed and waited for when dropped.

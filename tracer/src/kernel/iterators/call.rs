@@ -66,6 +66,8 @@ struct BtfLoad {
     size: u32,
     log_size: u32,
     log_level: u32,
+    /// Zero, as in [`LinkCreate`].
+    reserved: u32,
 }
 
 #[repr(C)]
@@ -77,6 +79,8 @@ struct LinkCreate {
     /// `union bpf_iter_link_info`, of which the only member that is needed is a map's descriptor.
     iter_info: u64,
     iter_info_len: u32,
+    /// Zero: kernels that know no more than the length refuse anything else.
+    reserved: u32,
 }
 
 #[repr(C)]
@@ -129,7 +133,7 @@ pub(super) fn map_of(max_entries: u32) -> io::Result<OwnedFd> {
 /// Gives type information to the kernel.
 pub(super) fn btf_load(types: &[u8]) -> io::Result<OwnedFd> {
     let size = u32::try_from(types.len()).map_err(io::Error::other)?;
-    let load = BtfLoad { btf: types.as_ptr() as u64, log_buf: 0, size, log_size: 0, log_level: 0 };
+    let load = BtfLoad { btf: types.as_ptr() as u64, log_buf: 0, size, log_size: 0, log_level: 0, reserved: 0 };
     descriptor(bpf(BPF_BTF_LOAD, &load))
 }
 
@@ -172,7 +176,15 @@ pub(super) fn link_create(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) 
         None => (0, 0),
     };
     let attach_type = BPF_TRACE_ITER as u32;
-    let create = LinkCreate { prog_fd: number(program), target_fd: 0, attach_type, flags: 0, iter_info, iter_info_len };
+    let create = LinkCreate {
+        prog_fd: number(program),
+        target_fd: 0,
+        attach_type,
+        flags: 0,
+        iter_info,
+        iter_info_len,
+        reserved: 0,
+    };
     descriptor(bpf(BPF_LINK_CREATE, &create))
 }
 
