@@ -79,10 +79,10 @@ struct Walk {
     first: u64,
     /// The socket that comes next, or the end of the bucket.
     next: u64,
-    /// `skc_hash` of that.
-    first_hash: u32,
+    /// Hash, ports and IPv4 addresses of that, mixed.
+    first_tuple: u64,
     /// Not 0: what was read is not certain.
-    changed: u32,
+    changed: u64,
     /// How many of `nodes` are sockets.
     found: u64,
     nodes: [u64; fetch::NODES],
@@ -127,8 +127,8 @@ pub unsafe extern "C" fn iter_connections(ctx: *const Context) -> i32 {
         store!(place, end, bucket + each);
         store!(place, first, first);
         store!(place, next, first);
-        store!(place, first_hash, zero as u32);
-        store!(place, changed, zero as u32);
+        store!(place, first_tuple, zero);
+        store!(place, changed, zero);
         store!(place, found, zero);
         for at in 0..fetch::NODES {
             core::ptr::write_volatile((&raw mut (*place).nodes).cast::<u64>().add(at), fetch::nowhere());

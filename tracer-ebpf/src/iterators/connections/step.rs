@@ -55,9 +55,12 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
     store!(walk, next, word(sk, known!(skc_nulls_node)));
     // Who takes a connection's place is put to the beginning of the chain before that is taken out of it
     // (`inet_twsk_hashdance`).
+    // Not by the hash alone: all in a chain have most of its bits in common.
+    let ports = word(sk, offset!(skc_dport)) << 16 ^ word(sk, offset!(skc_num)) & 0xffff;
+    let tuple = (u64::from(hash) << 32 | ports & 0xffff_ffff) ^ word(sk, offset!(skc_daddr));
     if node == walk!(walk, first) {
-        store!(walk, first_hash, hash);
-    } else if hash == walk!(walk, first_hash) {
+        store!(walk, first_tuple, tuple);
+    } else if tuple == walk!(walk, first_tuple) {
         store!(walk, changed, 1);
         return 1;
     }
