@@ -57,7 +57,10 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     let iterators = Iterators::default();
     let iterators = match ask.via {
         Via::Auto => Some(&iterators),
-        Via::Bpf => iterators.holders().map(|_| Some(&iterators)).map_err(|why| format!("no BPF iterators: {why}"))?,
+        Via::Bpf => {
+            iterators.load_holders().map_err(|why| format!("no BPF iterators: {why}"))?;
+            Some(&iterators)
+        }
         Via::Netlink | Via::Proc => None,
     };
     let mut parts = Vec::new();
@@ -91,10 +94,18 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
 
 /// Who holds what, and how that was found out.
 fn holders(root: &ProcRoot, iterators: Option<&Iterators>, workers: usize) -> (Scan, &'static str) {
-    match iterators.map(Iterators::holders) {
-        Some(Ok((pairs, way))) => return (fd_scan::of_pairs(root, &pairs), way),
-        Some(Err(why)) => log::debug!("no BPF iterators: {why}"),
-        None => {}
+    let is_loaded = |iterators: &&Iterators| match iterators.load_holders() {
+        Ok(()) => true,
+        Err(why) => {
+            log::debug!("no BPF iterators: {why}");
+            false
+        }
+    };
+    if let Some(iterators) = iterators.filter(is_loaded) {
+        match iterators.holders() {
+            Ok((pairs, way)) => return (fd_scan::of_pairs(root, &pairs), way),
+            Err(error) => log::warn!("{error}: reading /proc/PID/fd instead"),
+        }
     }
     (fd_scan::scan(root, workers), "holders by /proc/PID/fd")
 }

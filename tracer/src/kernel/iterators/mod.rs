@@ -45,18 +45,30 @@ pub struct Iterators {
 }
 
 impl Iterators {
-    /// Who holds which socket: inode and process, with repetitions, and how that was found out.
+    /// Loads what tells of holders.
     ///
     /// # Errors
     /// Why the kernel does not let us, in a few words.
+    pub fn load_holders(&self) -> Result<(), String> {
+        self.loaded_holders().map(drop)
+    }
+
+    /// Who holds which socket: inode and process, with repetitions, and how that was found out.
+    ///
+    /// # Errors
+    /// As [`Self::load_holders`], and those of reading.
     pub fn holders(&self) -> Result<(Vec<Pair>, &'static str), String> {
+        self.loaded_holders()?.pairs()
+    }
+
+    fn loaded_holders(&self) -> Result<&Holders, String> {
         let loaded = self.holders.get_or_init(|| {
             if !pidns::is_initial(&ProcRoot::default()) {
                 return Err("a pid namespace of our own: the kernel's process ids are not the ones here".to_owned());
             }
             Holders::load(self.types()?)
         });
-        loaded.as_ref().map_err(Clone::clone)?.pairs()
+        loaded.as_ref().map_err(Clone::clone)
     }
 
     /// Gives the connections in the namespace that this thread is in to `each`, a chunk at a time: all TCP sockets but those
