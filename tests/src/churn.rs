@@ -1,35 +1,78 @@
 //! Connections in large numbers, and the account of what became of their events.
 
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use crate::generator::traffic_program;
+use crate::generator::traffic;
 use crate::netns::Netns;
 
 /// What the churn makes, in the kinds of the stream.
 const KINDS: [&str; 5] = ["listen", "connect", "established", "accept", "close"];
-
-/// Starts the traffic generator in `netns`; its stdout is piped.
-///
-/// # Panics
-/// If it does not start.
-#[must_use]
-pub fn traffic(netns: &Netns, args: &[&str]) -> Child {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", netns.name()]).arg(traffic_program()).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the generator starts")
-}
 
 /// So many connections in `netns`, one after another, by four threads; what the generator says it did.
 ///
 /// # Panics
 /// If it fails.
 pub fn churn(netns: &Netns, connections: usize) -> Value {
-    let made = traffic(netns, &["churn", "--connections", &connections.to_string(), "--threads", "4"]);
-    let out = made.wait_with_output().expect("the generator ends");
+    let mut churn = traffic(netns);
+    churn.args(["churn", "--connections", &connections.to_string(), "--threads", "4"]).stdout(Stdio::piped());
+    said(churn.spawn().expect("the churn starts"))
+}
+
+/// What a generator says it did, when it has ended.
+///
+/// # Panics
+/// If it fails.
+#[must_use]
+pub fn said(generator: Child) -> Value {
+    let out = generator.wait_with_output().expect("the generator ends");
     assert!(out.status.success(), "the generator does what it should");
     serde_json::from_slice(&out.stdout).expect("the generator says what it did")
+}
+
+/// Connections that come and go until it is told to end.
+#[derive(Debug)]
+pub struct Endless(Option<Child>);
+
+impl Endless {
+    /// So many `threads` make them in `netns`, as `args` say; what each made is written to `facts`
+    /// ([`crate::traffic::churn::facts`]).
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start(netns: &Netns, threads: usize, args: &[&str], facts: Option<&Path>) -> Self {
+        let mut churn = traffic(netns);
+        churn.args(["churn", "--threads", &threads.to_string()]).args(args);
+        if let Some(path) = facts {
+            churn.arg("--facts").arg(path);
+        }
+        churn.stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self(Some(churn.spawn().expect("the churn starts")))
+    }
+
+    /// Ends it: what it says it did.
+    ///
+    /// # Panics
+    /// If it fails.
+    #[must_use]
+    pub fn end(mut self) -> Value {
+        let mut child = self.0.take().expect("it ends once");
+        drop(child.stdin.take());
+        said(child)
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // Nothing if it has ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// The events of the lifecycle of a churn with so many connections.

@@ -10,6 +10,7 @@
 //! - [`drops`] waits for dropped packets; [`segment`] makes some by hand, and [`frame`] any nonsense.
 //! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
 //! - [`churn`] makes many connections and knows how many events that are.
+//! - [`many`] opens more connections than usual.
 //! - [`busy`] is a namespace full of sockets, and what ss and the tracer say of them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`capability`] asks what threads may do, and starts programs that may do less.
@@ -35,6 +36,7 @@ pub mod feature;
 pub mod frame;
 pub mod generator;
 pub mod machine;
+pub mod many;
 pub mod memory;
 pub mod netns;
 pub mod network;

@@ -6,31 +6,30 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
 use tracer_tests::audit::{exact, exact_but_for_the_edges, of};
+use tracer_tests::churn::Endless;
 use tracer_tests::drops::TOLD_AT_MOST;
-use tracer_tests::generator::traffic_program;
+use tracer_tests::generator::traffic;
 use tracer_tests::netns::{Netns, command, scratch};
 use tracer_tests::scale;
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::parse;
 use tracer_tests::tracepoint::Hits;
 
-/// The traffic generator in `netns`.
-fn traffic(netns: &Netns, args: &[&str]) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", netns.name()]).arg(traffic_program()).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+/// The traffic generator in `netns`, which is to say nothing.
+fn quiet(netns: &Netns, args: &[&str]) -> Command {
+    let mut command = traffic(netns);
+    command.args(args).stdout(Stdio::null());
     command
 }
 
 fn churn(netns: &Netns, connections: usize) {
     let count = connections.to_string();
-    let status =
-        traffic(netns, &["churn", "--connections", &count, "--threads", "2"]).status().expect("the churn runs");
+    let status = quiet(netns, &["churn", "--connections", &count, "--threads", "2"]).status().expect("the churn runs");
     assert!(status.success());
 }
 
@@ -139,7 +138,7 @@ fn drops_told_folded_and_lost() {
     netns.nft_rule("prerouting", "meta l4proto udp drop");
     let storm = |flows: &str| {
         let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "2", "--threads", "2", "--flows", flows];
-        assert!(traffic(&netns, &args).status().expect("the storm blows").success());
+        assert!(quiet(&netns, &args).status().expect("the storm blows").success());
     };
     let hits = Hits::of("skb", "kfree_skb");
     let before = hits.count();
@@ -161,28 +160,24 @@ fn drops_told_folded_and_lost() {
 }
 
 /// Traffic that goes on until this is dropped.
-struct Incessant(Vec<(Child, Option<ChildStdin>)>);
+struct Incessant {
+    _churn: Endless,
+    storm: Child,
+}
 
 impl Incessant {
     fn begin(calm: &Netns, windy: &Netns) -> Self {
-        let mut churn = traffic(calm, &["churn", "--threads", "2"]);
-        let mut churn = churn.stdin(Stdio::piped()).spawn().expect("the churn starts");
-        let stdin = churn.stdin.take();
+        let churn = Endless::start(calm, 2, &[], None);
         let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "600", "--threads", "1", "--flows", "50"];
-        let storm = traffic(windy, &args).spawn().expect("the storm starts");
-        Self(vec![(churn, stdin), (storm, None)])
+        let storm = quiet(windy, &args).spawn().expect("the storm starts");
+        Self { _churn: churn, storm }
     }
 }
 
 impl Drop for Incessant {
     fn drop(&mut self) {
-        for (child, stdin) in &mut self.0 {
-            // The churn ends with its stdin.
-            if stdin.take().is_none() {
-                let _ = child.kill();
-            }
-            let _ = child.wait();
-        }
+        let _ = self.storm.kill();
+        let _ = self.storm.wait();
     }
 }
 
@@ -221,7 +216,7 @@ fn by_every_link_of_a_tracepoint() {
         let accounts = exact(&audited(&links, || {
             churn(&netns, scale::load(2_000, 200));
             let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "1", "--threads", "1", "--flows", "10"];
-            assert!(traffic(&netns, &args).status().expect("the storm blows").success());
+            assert!(quiet(&netns, &args).status().expect("the storm blows").success());
         }));
         for hook in ["inet_sock_set_state", "kfree_skb"] {
             assert!(of(of_hook(&accounts, hook), "delivered") > 0, "{hook} by {link}: {accounts:?}");
@@ -266,8 +261,7 @@ fn accepts_that_a_kretprobe_has_no_place_for() {
         return skip(&lacks("kprobe misses", agent.end().log.lines().last().unwrap_or_default()));
     }
     let count = connections.to_string();
-    let churn =
-        traffic(&netns, &["churn", "--connections", &count, "--threads", "60"]).status().expect("the churn runs");
+    let churn = quiet(&netns, &["churn", "--connections", &count, "--threads", "60"]).status().expect("the churn runs");
     assert!(churn.success());
     let ended = agent.stop();
     let summary = ended.stream.summary();

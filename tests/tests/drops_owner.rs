@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::drops::{address, attempt, expect, is_ours, wait};
-use tracer_tests::generator::traffic_program;
+use tracer_tests::generator::traffic;
 use tracer_tests::netns::{Netns, command};
 use tracer_tests::scale;
 use tracer_tests::segment::{RawIp, SYN, Segment};
@@ -18,10 +18,9 @@ use tracer_tests::segment::{RawIp, SYN, Segment};
 const NOBODY: u16 = 7;
 
 fn churn(netns: &Netns, connections: usize) -> Child {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", netns.name()]).arg(traffic_program());
+    let mut command = traffic(netns);
     command.args(["churn", "--connections", &connections.to_string(), "--threads", "16"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the churn starts")
+    command.stdout(Stdio::piped()).spawn().expect("the churn starts")
 }
 
 /// Client and server of one churn. The client's process has opened the listener, too.

@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tracer_tests::agent::{Agent, tracer_program};
 use tracer_tests::bpf::{all_objects, objects_of};
-use tracer_tests::churn::{churn, traffic};
-use tracer_tests::generator::Pair;
+use tracer_tests::churn::churn;
+use tracer_tests::generator::{Pair, traffic};
 use tracer_tests::machine;
 use tracer_tests::netns::Netns;
 use tracer_tests::scale;
@@ -38,7 +38,9 @@ struct Connected {
 fn swarm(ns: &Netns, processes: usize, every: usize) -> Vec<Connected> {
     let listener = ns.within(|| TcpListener::bind("127.0.0.1:0").expect("it listens"));
     let to = listener.local_addr().expect("it has an address").to_string();
-    let made = traffic(ns, &["swarm", &processes.to_string(), &to, &every.to_string()]);
+    let mut swarm = traffic(ns);
+    swarm.args(["swarm", &processes.to_string(), &to, &every.to_string()]).stdout(Stdio::piped());
+    let made = swarm.spawn().expect("the swarm starts");
     listener.set_nonblocking(true).expect("it need not wait");
     for accepted in 0..processes.div_ceil(every) {
         // One that does not come is no reason to wait for ever.

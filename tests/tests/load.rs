@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::audit;
-use tracer_tests::generator::traffic_program;
+use tracer_tests::generator::traffic;
 use tracer_tests::machine;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
@@ -19,13 +19,12 @@ use tracer_tests::stream::{Stream, parse};
 
 /// Runs the churn in `ns`; what it says it did.
 fn churn(ns: &Netns, connections: usize, facts: Option<&Path>) -> Value {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", ns.name()]).arg(traffic_program());
+    let mut command = traffic(ns);
     command.args(["churn", "--connections", &connections.to_string(), "--threads", "4"]);
     if let Some(facts) = facts {
         command.arg("--facts").arg(facts);
     }
-    let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().expect("the churn runs");
+    let out = command.stderr(Stdio::inherit()).output().expect("the churn runs");
     serde_json::from_slice(&out.stdout).expect("the churn says what it did")
 }
 

@@ -2,10 +2,10 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
-use tracer_tests::generator::{Actor, Fact, Listener, Pair, Process, traffic_program};
+use tracer_tests::generator::{Actor, Fact, Listener, Pair, Process, traffic};
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
 use tracer_tests::scene::Scene;
@@ -206,14 +206,7 @@ fn hostile_comm() {
 
 /// A `traffic once` process in `ns`.
 fn short_lived(ns: &Netns, addr: &str) -> Child {
-    Command::new("ip")
-        .args(["netns", "exec", ns.name()])
-        .arg(traffic_program())
-        .args(["once", addr, "17"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("a short-lived process starts")
+    traffic(ns).args(["once", addr, "17"]).stdout(Stdio::piped()).spawn().expect("a short-lived process starts")
 }
 
 #[test]

@@ -5,12 +5,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::busy::Busy;
-use tracer_tests::generator::{Actor, Fact, Listener, Pair, traffic_program};
+use tracer_tests::churn::Endless;
+use tracer_tests::generator::{Actor, Fact, Listener, Pair};
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
 use tracer_tests::skip::skip;
@@ -155,15 +154,7 @@ fn start_race() {
     let ns = Netns::new();
     let path = scratch().join("start-race");
     // Until it is told to end; the tracer starts in the middle of it.
-    let mut churn = Command::new("ip")
-        .args(["netns", "exec", ns.name()])
-        .arg(traffic_program())
-        .args(["churn", "--threads", "2", "--facts"])
-        .arg(&path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the churn starts");
+    let churn = Endless::start(&ns, 2, &[], Some(&path));
     // Into a file: whoever reads the stream while it comes would be the bottleneck.
     let stream = scratch().join("start-race-stream");
     let agent = Agent::live_into(File::create(&stream).expect("the stream's file is made"), &[]);
@@ -171,9 +162,7 @@ fn start_race() {
     // Some thousand bytes are told of each connection.
     let enough = scale::load(40_000, 2000) as u64 * 2000;
     sys::until(|| Ok(stream.metadata().is_ok_and(|file| file.len() > enough))).expect("connections go on");
-    drop(churn.stdin.take());
-    let out = churn.wait_with_output().expect("the churn ends");
-    let did: Value = serde_json::from_slice(&out.stdout).expect("the churn says what it did");
+    let did = churn.end();
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
     let said = Stream::read(BufReader::new(File::open(&stream).expect("the stream opens")));

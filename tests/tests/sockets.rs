@@ -3,11 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::busy::{Busy, Line, after, our_lines, our_pids, pids_of_ss, rows, same, ss_lines, tracer};
-use tracer_tests::generator::traffic_program;
+use tracer_tests::churn::Endless;
 use tracer_tests::machine;
 use tracer_tests::netns::command;
 
@@ -68,14 +67,7 @@ fn what_comes_and_goes_hides_nothing_else() {
     let stays =
         |lines: BTreeSet<Line>| -> BTreeSet<Line> { lines.into_iter().filter(|line| line.inode != 0).collect() };
     let theirs = stays(ss_lines(&busy.ss("-tanpe")));
-    let mut churn = Command::new("ip")
-        .args(["netns", "exec", busy.ns.name()])
-        .arg(traffic_program())
-        .args(["churn", "--threads", "2"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let churn = Endless::start(&busy.ns, 2, &[], None);
     let mut met = 0;
     for _ in 0..5 {
         for via in ["auto", "netlink", "bpf"] {
@@ -94,8 +86,7 @@ fn what_comes_and_goes_hides_nothing_else() {
             assert!(may_be_twice || is_unique(&ends), "{via}: a connection is there twice");
         }
     }
-    drop(churn.stdin.take());
-    assert!(churn.wait().unwrap().success());
+    assert!(churn.end()["connections"].as_u64().unwrap() > 0);
     assert!(met > 0, "there was something that came and went");
 }
 

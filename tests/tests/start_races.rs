@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::generator::traffic_program;
+use tracer_tests::churn::Endless;
+use tracer_tests::many::{Many, WAY};
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
+use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::{churn, sys};
 
@@ -24,40 +25,6 @@ const THREADS: usize = 4;
 /// How long each is open, µs: some are whenever the tracer starts, and they end while it looks around.
 const HOLD: &str = "1000";
 
-/// Connections that come and go until it is told to end.
-struct Churn(Child);
-
-impl Churn {
-    fn start(ns: &Netns, facts: &std::path::Path) -> Self {
-        let child = Command::new("ip")
-            .args(["netns", "exec", ns.name()])
-            .arg(traffic_program())
-            .args(["churn", "--threads", &THREADS.to_string(), "--hold", HOLD, "--facts"])
-            .arg(facts)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the churn starts");
-        Self(child)
-    }
-
-    /// The port of its listener, when it has ended.
-    fn end(mut self) -> u64 {
-        drop(self.0.stdin.take());
-        let did: Value = serde_json::from_reader(self.0.stdout.take().expect("stdout is piped")).expect("its facts");
-        assert!(self.0.wait().expect("the churn ends").success());
-        did["port"].as_u64().expect("a port")
-    }
-}
-
-impl Drop for Churn {
-    fn drop(&mut self) {
-        // Nothing if it has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// What a run of the tracer has seen.
 struct Run {
     said: Stream,
@@ -66,11 +33,13 @@ struct Run {
     stopped: u64,
     /// Calls that the kernel kept from its programs: each may cost one end of a connection.
     missed: usize,
+    /// Whether what was older came from the kernel's table.
+    by_table: bool,
 }
 
 fn run(ns: &Netns) -> Run {
     let path = scratch().join(format!("start-races-{}", ns.name()));
-    let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), &[]);
+    let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), &["-v"]);
     let ready = sys::boot_ns();
     // Something is written when the snapshot is taken over, and not before.
     let begun = || Ok(path.metadata().is_ok_and(|file| file.len() > 0));
@@ -81,7 +50,7 @@ fn run(ns: &Netns) -> Run {
     let said = Stream::read(BufReader::new(File::open(&path).expect("the stream opens")));
     std::fs::remove_file(&path).expect("the stream is removed");
     let missed = usize::try_from(said.missed()).expect("a number");
-    Run { said, ready, stopped, missed }
+    Run { said, ready, stopped, missed, by_table: ended.log.contains(WAY) }
 }
 
 /// A connection that was made: the thread, and its place among that thread's.
@@ -144,17 +113,18 @@ struct Seen {
     open: usize,
 }
 
-#[test]
-fn each_connection_once() {
+/// Starts tracers, as often as is wanted; how many of them read the kernel's table.
+fn race() -> usize {
     let starts = std::env::var("TRACER_START_RACES").ok().and_then(|text| text.parse().ok());
     let starts = starts.unwrap_or_else(|| scale::load(STARTS, 2));
-    let (mut open, mut connections) = (0, 0);
+    let (mut open, mut connections, mut by_table) = (0, 0, 0);
     for start in 0..starts {
         let ns = Netns::new();
         let path = scratch().join(format!("start-races-facts-{}", ns.name()));
-        let churn = Churn::start(&ns, &path);
+        let churn = Endless::start(&ns, THREADS, &["--hold", HOLD], Some(&path));
         let run = run(&ns);
-        let port = churn.end();
+        by_table += usize::from(run.by_table);
+        let port = churn.end()["port"].as_u64().expect("a port");
         let facts = churn::facts(&path);
         std::fs::remove_file(&path).expect("the facts are removed");
         assert_eq!(facts.len(), THREADS);
@@ -191,4 +161,19 @@ fn each_connection_once() {
     }
     println!("{starts} starts, {connections} ends of connections, {open} of them open when it started");
     assert!(open > 0, "some were in the middle of something");
+    by_table
+}
+
+#[test]
+fn each_connection_once() {
+    race();
+}
+
+/// Where a program reads the table, in which they come and go.
+#[test]
+fn each_connection_once_among_many() {
+    let _many = Many::open();
+    if race() == 0 {
+        skip(&lacks("connections by BPF", "sock_diag was asked"));
+    }
 }

@@ -7,29 +7,22 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::audit;
+use tracer_tests::churn::said;
 use tracer_tests::drops::TOLD_AT_MOST;
-use tracer_tests::generator::traffic_program;
+use tracer_tests::generator::traffic;
 use tracer_tests::netns::{Netns, command, scratch};
 use tracer_tests::scale;
 use tracer_tests::stream::parse;
 use tracer_tests::tracepoint::Hits;
 
 /// Starts the traffic generator in `netns`; it says what it did when it ends.
-fn traffic(netns: &Netns, args: &[&str]) -> Child {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", netns.name()]).arg(traffic_program()).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the generator starts")
-}
-
-fn said(generator: Child) -> Value {
-    let out = generator.wait_with_output().expect("the generator ends");
-    assert!(out.status.success(), "the generator does what it should");
-    serde_json::from_slice(&out.stdout).expect("the generator says what it did")
+fn start(netns: &Netns, args: &[&str]) -> Child {
+    traffic(netns).args(args).stdout(Stdio::piped()).spawn().expect("the generator starts")
 }
 
 /// What the stream accounts for.
@@ -123,10 +116,10 @@ fn blow(storm: &Storm) -> Option<Account> {
     let args = [&["--audit"], storm.args].concat();
     let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), &args);
     let ready = hits.count();
-    let churn = traffic(&calm, &["churn", "--connections", &storm.connections.to_string(), "--threads", "2"]);
+    let churn = start(&calm, &["churn", "--connections", &storm.connections.to_string(), "--threads", "2"]);
     let (flows, to) = (storm.flows.to_string(), "127.0.0.1:9000");
     let args = ["storm", "--to", to, "--seconds", storm.seconds, "--threads", "2", "--flows", &flows];
-    let winds: Vec<Child> = storm.windy.iter().map(|netns| traffic(netns, &args)).collect();
+    let winds: Vec<Child> = storm.windy.iter().map(|netns| start(netns, &args)).collect();
     let (winds, churn): (Vec<Value>, Value) = (winds.into_iter().map(said).collect(), said(churn));
     let over = hits.count();
     let ended = agent.stop();

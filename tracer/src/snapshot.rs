@@ -88,6 +88,7 @@ fn every_socket(root: &ProcRoot, snapshot: &mut Snapshot) {
         Ok(picture) => picture,
         Err(why) => return snapshot.gaps.push(why),
     };
+    log::info!("older sockets: {}", picture.ways.join(", "));
     snapshot.gaps.extend(gap_of_lines(picture.malformed.count));
     snapshot.sockets = picture.rows.iter().filter_map(|row| seed(row, &picture.owners)).collect();
     let is_orphan = |socket: &&SeedSocket| socket.inode != 0 && socket.holders.is_empty();

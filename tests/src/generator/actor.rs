@@ -32,6 +32,14 @@ pub fn traffic_program() -> PathBuf {
     found.expect("the traffic binary is built beside the tests (cargo test -p tracer-tests builds it)")
 }
 
+/// The generator within `netns`, with nothing on its stdin.
+#[must_use]
+pub fn traffic(netns: &Netns) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", netns.name()]).arg(traffic_program()).stdin(Stdio::null());
+    command
+}
+
 /// How to start an actor.
 #[derive(Clone, Debug)]
 pub struct Builder<'a> {

@@ -4,6 +4,6 @@ mod actor;
 mod fact;
 mod pair;
 
-pub use actor::{Actor, Address, Builder, Pending, Reply, traffic_program};
+pub use actor::{Actor, Address, Builder, Pending, Reply, traffic, traffic_program};
 pub use fact::{Fact, Process, Role, Source};
 pub use pair::{Listener, Pair};

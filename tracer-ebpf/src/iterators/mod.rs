@@ -1,5 +1,5 @@
 //! BPF iterators, for `tracer sockets`: one file an iterator. Their programs are called by whoever
-//! reads the iterator's file, and never else; `live` does not load them.
+//! reads the iterator's file, and never else: `tracer sockets`, and a trace when it begins.
 
 mod connections;
 mod task;

@@ -41,7 +41,7 @@ pub unsafe extern "C" fn iter_task(ctx: *const Context) -> i32 {
     sockets::<Helper>(ctx)
 }
 
-/// With plain loads, from 6.2 on: half of the time.
+/// With plain loads, from 6.2 on: a quarter of the time.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_plain")]
 pub unsafe extern "C" fn iter_task_plain(ctx: *const Context) -> i32 {

@@ -1,0 +1,66 @@
+//! More connections than sock_diag is asked for, where a program can read the kernel's table of them.
+
+use std::io::Write as _;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::busy::tracer;
+use crate::machine;
+use crate::netns::Netns;
+
+/// Connections of which this process has both ends: more sockets than it takes.
+pub const PAIRS: usize = 3_300;
+/// The way by which they are read, as `-v` says it.
+pub const WAY: &str = "connections by BPF";
+/// One at a time: a process may not have files for several.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Connections in a namespace of their own.
+#[derive(Debug)]
+pub struct Many {
+    /// The namespace.
+    pub ns: Netns,
+    _listeners: [TcpListener; 2],
+    _ends: Vec<TcpStream>,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Many {
+    /// Of both families; some with bytes that nobody has read, some half closed.
+    #[must_use]
+    pub fn open() -> Self {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        machine::raise_files(2 * PAIRS as u64 + 200);
+        let ns = Netns::new();
+        let (listeners, ends) = ns.within(|| {
+            let listeners = ["127.0.0.1:0", "[::1]:0"].map(|at| TcpListener::bind(at).unwrap());
+            let addresses: [SocketAddr; 2] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+            let mut ends = Vec::new();
+            for i in 0..PAIRS {
+                let mut client = TcpStream::connect(addresses[i % 2]).unwrap();
+                let (mut server, _) = listeners[i % 2].accept().unwrap();
+                match i % 10 {
+                    3 => client.write_all(b"unread").unwrap(),
+                    4 => server.write_all(b"neither").unwrap(),
+                    5 => client.shutdown(Shutdown::Write).unwrap(),
+                    _ => {}
+                }
+                ends.extend([client, server]);
+            }
+            (listeners, ends)
+        });
+        Self { ns, _listeners: listeners, _ends: ends, _one: one }
+    }
+
+    /// The lines about them, and whether their table was read by a program.
+    #[must_use]
+    pub fn lines(&self, via: &str) -> (Vec<String>, bool) {
+        let netns = self.ns.inode().to_string();
+        let out = tracer(&["-v", "-t", "--netns", &netns, "--via", via]);
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{said}");
+        let text = String::from_utf8_lossy(&out.stdout);
+        let lines = text.lines().filter(|line| line.starts_with("tcp ")).map(ToOwned::to_owned).collect();
+        (lines, said.contains(WAY))
+    }
+}
