@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::busy::tracer;
+use crate::agent::tracer_program;
 use crate::machine;
 use crate::netns::Netns;
 
@@ -52,15 +53,26 @@ impl Many {
         Self { ns, _listeners: listeners, _ends: ends, _one: one }
     }
 
-    /// The lines about them, and whether their table was read by a program.
+    /// As [`lines`], of theirs.
     #[must_use]
     pub fn lines(&self, via: &str) -> (Vec<String>, bool) {
-        let netns = self.ns.inode().to_string();
-        let out = tracer(&["-v", "-t", "--netns", &netns, "--via", via]);
-        let said = String::from_utf8_lossy(&out.stderr);
-        assert!(out.status.success(), "{said}");
-        let text = String::from_utf8_lossy(&out.stdout);
-        let lines = text.lines().filter(|line| line.starts_with("tcp ")).map(ToOwned::to_owned).collect();
-        (lines, said.contains(WAY))
+        lines(None, &self.ns, via)
     }
+}
+
+/// The lines about TCP sockets of `ns` from a tracer that runs in `from`, else in the namespace of this process; and
+/// whether a table was read by a program.
+///
+/// # Panics
+/// If it fails.
+#[must_use]
+pub fn lines(from: Option<&Netns>, ns: &Netns, via: &str) -> (Vec<String>, bool) {
+    let netns = ns.inode().to_string();
+    let mut command = from.map_or_else(|| Command::new(tracer_program()), |from| from.command(tracer_program()));
+    let out = command.args(["sockets", "-v", "-t", "--netns", &netns, "--via", via]).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{said}");
+    let text = String::from_utf8_lossy(&out.stdout);
+    let lines = text.lines().filter(|line| line.starts_with("tcp ")).map(ToOwned::to_owned).collect();
+    (lines, said.contains(WAY))
 }

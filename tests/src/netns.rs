@@ -1,5 +1,6 @@
 //! Network namespaces that a test makes and takes away again.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -202,16 +203,20 @@ impl Netns {
         })
     }
 
+    /// `program`, to be run in this namespace.
+    #[must_use]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
     /// Feeds `rules` to `nft` in this namespace.
     ///
     /// # Panics
     /// If nft does not take them.
     pub fn nft(&self, rules: &str) {
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", &self.name, "nft", "-f", "-"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("nft starts");
+        let mut child = self.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft starts");
         child.stdin.take().expect("nft has an input").write_all(rules.as_bytes()).expect("nft reads");
         assert!(child.wait().expect("nft ends").success(), "nft refused {rules}");
     }

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufReader;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 
 use tracer_tests::agent::Agent;
 use tracer_tests::churn::Endless;
-use tracer_tests::many::{Many, PAIRS, WAY};
-use tracer_tests::netns::scratch;
+use tracer_tests::many::{Many, PAIRS, WAY, lines};
+use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::Stream;
 
@@ -29,6 +31,54 @@ fn many_connections_are_what_sock_diag_tells() {
         }
     }
     assert_eq!(many.lines("auto").0, theirs, "in the same order");
+}
+
+/// Most namespaces have one table in common, which is read once for all of them.
+#[test]
+fn each_namespace_has_its_own_of_them() {
+    let many = Many::open();
+    let (few, none) = (Netns::new(), Netns::new());
+    // From 6.1 on a namespace may have a table of its own: one that is made in this one.
+    let own_table = Path::new("/proc/sys/net/ipv4/tcp_child_ehash_entries").exists();
+    if own_table {
+        many.ns.sysctl("net/ipv4/tcp_child_ehash_entries", "1024");
+    }
+    let alone = many.ns.within(Netns::new);
+    if own_table {
+        let entries = alone.within(|| std::fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries"));
+        assert_eq!(entries.unwrap().trim(), "1024");
+    }
+    let _pairs: Vec<_> = [&few, &alone].map(|ns| (0..20).map(|_| Pair::open(ns)).collect::<Vec<_>>()).into();
+    let mut by_table = 0;
+    for (ns, sockets) in [(&many.ns, 2 * PAIRS + 2), (&few, 60), (&none, 0), (&alone, 60)] {
+        let (theirs, _) = lines(None, ns, "netlink");
+        assert_eq!(theirs.len(), sockets);
+        // Whose table is read first differs.
+        for from in [None, Some(&many.ns), Some(&few), Some(&alone)] {
+            let (ours, by_program) = lines(from, ns, "auto");
+            assert_eq!(ours, theirs, "{} from {from:?}", ns.name());
+            by_table += usize::from(by_program);
+        }
+    }
+    if by_table == 0 {
+        skip(&lacks("connections by BPF", "sock_diag was asked"));
+    }
+}
+
+/// A listener, a connection to it and its other end.
+struct Pair {
+    _ends: (TcpListener, TcpStream, TcpStream),
+}
+
+impl Pair {
+    fn open(ns: &Netns) -> Self {
+        ns.within(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            Self { _ends: (listener, client, server) }
+        })
+    }
 }
 
 #[test]

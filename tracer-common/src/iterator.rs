@@ -71,6 +71,8 @@ pub struct ConnectionRecord {
     pub write_seq: u32,
     /// The first byte that is not acknowledged.
     pub snd_una: u32,
+    /// Inode of the network namespace.
+    pub netns: u32,
     /// Remote port, in the order of the network.
     pub rport: u16,
     /// Local port.
@@ -81,8 +83,10 @@ pub struct ConnectionRecord {
     pub state: u8,
     /// The state's number in which what is left of a connection waits.
     pub substate: u8,
+    /// Not 0: the table is one namespace's alone (`inet_hashinfo.pernet`).
+    pub alone: u8,
     /// Zero.
-    pub reserved: u8,
+    pub reserved: u32,
 }
 
 /// In the place of a state: the table changed.
@@ -111,6 +115,8 @@ pub struct Connections {
     pub hashinfo_ehash: u32,
     /// `inet_hashinfo.ehash_mask`
     pub hashinfo_ehash_mask: u32,
+    /// `inet_hashinfo.pernet`
+    pub hashinfo_pernet: u32,
     /// `sock_common.skc_hash`
     pub skc_hash: u32,
     /// `sock_common.skc_nulls_node`
@@ -130,6 +136,7 @@ impl Connections {
         net_hashinfo: 0,
         hashinfo_ehash: 0,
         hashinfo_ehash_mask: 0,
+        hashinfo_pernet: 0,
         skc_hash: 0,
         skc_nulls_node: 0,
         skc_refcnt: 0,
@@ -138,8 +145,8 @@ impl Connections {
 }
 
 const _: () = assert!(size_of::<HolderRecord>() == 16);
-const _: () = assert!(size_of::<ConnectionRecord>() == 80);
-const _: () = assert!(size_of::<Connections>() == 40);
+const _: () = assert!(size_of::<ConnectionRecord>() == 88);
+const _: () = assert!(size_of::<Connections>() == 44);
 const _: () = assert!(size_of::<TcpRecord>() == 64);
 
 /// A number at a place in a record, which has it.
@@ -177,11 +184,13 @@ impl ConnectionRecord {
             copied_seq: word(60),
             write_seq: word(64),
             snd_una: word(68),
-            rport: u16::from_ne_bytes(at(bytes, 72)),
-            lport: u16::from_ne_bytes(at(bytes, 74)),
-            family: bytes[76],
-            state: bytes[77],
-            substate: bytes[78],
+            netns: word(72),
+            rport: u16::from_ne_bytes(at(bytes, 76)),
+            lport: u16::from_ne_bytes(at(bytes, 78)),
+            family: bytes[80],
+            state: bytes[81],
+            substate: bytes[82],
+            alone: bytes[83],
             reserved: 0,
         }
     }

@@ -35,8 +35,8 @@ pub fn traffic_program() -> PathBuf {
 /// The generator within `netns`, with nothing on its stdin.
 #[must_use]
 pub fn traffic(netns: &Netns) -> Command {
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", netns.name()]).arg(traffic_program()).stdin(Stdio::null());
+    let mut command = netns.command(traffic_program());
+    command.stdin(Stdio::null());
     command
 }
 

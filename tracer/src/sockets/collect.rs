@@ -6,6 +6,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use super::connections::Connections;
 use super::namespace::Part;
 use super::order;
 use super::owners::Owners;
@@ -66,7 +67,8 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     let mut parts = Vec::new();
     // All at once: what is opened or closed between the holders and the tables has no holder or is not
     // in the table, as it would be in any order.
-    let tables = Tables { root, ask, iterators, own: picture.own_netns };
+    let connections = iterators.map(|iterators| Connections::new(iterators, ask.order));
+    let tables = Tables { root, ask, connections: connections.as_ref(), own: picture.own_netns };
     let (scan, way) = thread::scope(|scope| {
         let others = scope.spawn(|| tables.others(workers));
         let holders = scope.spawn(|| holders(root, iterators, workers));
@@ -114,7 +116,7 @@ fn holders(root: &ProcRoot, iterators: Option<&Iterators>, workers: usize) -> (S
 struct Tables<'a> {
     root: &'a ProcRoot,
     ask: &'a Ask,
-    iterators: Option<&'a Iterators>,
+    connections: Option<&'a Connections<'a>>,
     own: Option<u32>,
 }
 
@@ -133,7 +135,7 @@ struct Others {
 impl Tables<'_> {
     fn of(&self, netns: Netns) -> Read {
         let prefer = if self.ask.via == Via::Proc { Prefer::Files } else { Prefer::Entering };
-        let work = |place: &Place| Part::read(self.ask, self.iterators, netns.inode, place);
+        let work = |place: &Place| Part::read(self.ask, self.connections, netns.inode, place);
         let read = enter::with(self.root, &netns, prefer, work);
         (netns, read)
     }

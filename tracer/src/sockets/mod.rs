@@ -3,6 +3,7 @@
 //! [`collect::collect`] takes the picture: tables (`table`, by `diag` or from /proc) of each
 //! namespace (`proc::enter`), joined with the holders (`proc::fd` or `kernel::iterators`).
 
+mod by_namespace;
 pub mod collect;
 mod connections;
 pub mod diag;

@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use super::collect::sentence;
-use super::connections;
+use super::connections::{self, Connections};
 use super::diag::{Diag, DiagError, Dumped};
 use super::gathered::Gathered;
 use super::proto::Proto;
 use super::row::Row;
 use super::source::{Ask, Via};
 use super::table;
-use crate::kernel::iterators::Iterators;
 use crate::proc::enter::Place;
 use crate::proc::net::Malformed;
 use crate::proc::root::ReadError;
@@ -32,8 +31,8 @@ pub(super) struct Part {
 
 impl Part {
     /// Reads them, in the namespace that this thread is in or by /proc.
-    pub(super) fn read(ask: &Ask, iterators: Option<&Iterators>, netns: u32, place: &Place) -> Self {
-        let mut reader = Reader::new(ask, iterators, netns);
+    pub(super) fn read(ask: &Ask, connections: Option<&Connections<'_>>, netns: u32, place: &Place) -> Self {
+        let mut reader = Reader::new(ask, connections, netns);
         reader.read(place);
         let (rows, places) = reader.rows.in_order();
         Self { rows, places, malformed: reader.malformed, gaps: reader.gaps, ways: reader.ways }
@@ -43,7 +42,7 @@ impl Part {
 /// Reads one table after another.
 struct Reader<'a> {
     ask: &'a Ask,
-    iterators: Option<&'a Iterators>,
+    connections: Option<&'a Connections<'a>>,
     netns: u32,
     rows: Gathered,
     malformed: Malformed,
@@ -52,10 +51,10 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(ask: &'a Ask, iterators: Option<&'a Iterators>, netns: u32) -> Self {
+    fn new(ask: &'a Ask, connections: Option<&'a Connections<'a>>, netns: u32) -> Self {
         Self {
             ask,
-            iterators,
+            connections,
             netns,
             rows: Gathered::new(ask.order),
             malformed: Malformed::default(),
@@ -77,18 +76,18 @@ impl<'a> Reader<'a> {
 
     /// TCP sockets, where there are many or this way was asked for.
     fn by_iterator(&mut self, diag: Option<&mut Diag>, place: &Place) -> bool {
-        let Some(iterators) = self.iterators else { return false };
+        let Some(connections) = self.connections else { return false };
         let is_forced = self.ask.via == Via::Bpf;
         let count = connections::count(&place.net);
         if !is_forced && (self.ask.details || count < connections::MANY) {
             return false;
         }
-        diag.is_some_and(|diag| self.by_table(iterators, count, diag)) || is_forced && self.by_sockets(iterators)
+        diag.is_some_and(|diag| self.by_table(connections, count, diag)) || is_forced && self.by_sockets(connections)
     }
 
     /// The kernel's table of connections, and sock_diag for what listens; `false`: not all was read.
-    fn by_table(&mut self, iterators: &Iterators, count: u64, diag: &mut Diag) -> bool {
-        let Some(rows) = connections::read(iterators, count, self.netns, self.rows.key()) else { return false };
+    fn by_table(&mut self, connections: &Connections<'_>, count: u64, diag: &mut Diag) -> bool {
+        let Some(rows) = connections.of(self.netns, count) else { return false };
         let before = self.rows.len();
         self.rows.append(rows);
         let listeners = diag.listeners(self.netns, &mut self.rows);
@@ -102,9 +101,9 @@ impl<'a> Reader<'a> {
     }
 
     /// One socket after another.
-    fn by_sockets(&mut self, iterators: &Iterators) -> bool {
+    fn by_sockets(&mut self, connections: &Connections<'_>) -> bool {
         let before = self.rows.len();
-        match iterators.tcp(self.netns, |row| self.rows.push(row)) {
+        match connections.iterators().tcp(self.netns, |row| self.rows.push(row)) {
             Ok(()) => {
                 self.ways.push("tables by BPF iterators");
                 true

@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, ScopedJoinHandle};
 
-use super::gathered::Gathered;
+use super::by_namespace::ByNamespace;
 use super::order::Key;
 use super::row::Row;
 
@@ -38,7 +38,7 @@ const ROOM: usize = 64 * 1024;
 /// What became of a dump.
 #[derive(Debug)]
 pub(super) struct Read {
-    pub(super) rows: Gathered,
+    pub(super) rows: ByNamespace,
     /// Records that are no rows.
     pub(super) malformed: u64,
 }
@@ -62,16 +62,17 @@ impl Read {
 }
 
 /// Makes rows of the batches of `dump`, which is given what to do with each: it may take the
-/// batch and leave another one to be filled. Also gives what `dump` gives. The rows are to be put in the order of
-/// `key`.
+/// batch and leave another one to be filled. Also gives what `dump` gives. The rows, most of them of `netns`, are to be
+/// put in the order of `key`.
 pub(super) fn read<B: Batch, T, E>(
+    netns: u32,
     key: Option<Key>,
     parse: impl Fn(&[u8]) -> Option<Row> + Sync,
     dump: impl FnOnce(&mut dyn FnMut(&mut B)) -> Result<T, E>,
 ) -> Result<(Read, T), E> {
     let parse = &parse;
     thread::scope(|scope| {
-        let mut own = Read { rows: Gathered::new(key), malformed: 0 };
+        let mut own = Read { rows: ByNamespace::new(key, netns, 0), malformed: 0 };
         let mut received = 0;
         let mut other: Option<Other<'_, B>> = None;
         let done = dump(&mut |batch| {
@@ -80,7 +81,7 @@ pub(super) fn read<B: Batch, T, E>(
                 let (to, from) = mpsc::channel::<Vec<B>>();
                 let (back, spare) = mpsc::channel();
                 let reader = thread::Builder::new().name("rows".into()).spawn_scoped(scope, move || {
-                    let mut read = Read { rows: Gathered::with_room(key, ROOM), malformed: 0 };
+                    let mut read = Read { rows: ByNamespace::new(key, netns, ROOM), malformed: 0 };
                     for batches in from {
                         batches.iter().for_each(|batch| read.take(batch, parse));
                         // Nobody wants them any more: those were the last ones.
@@ -179,7 +180,7 @@ mod tests {
     /// Reads `count` datagrams of three numbers each.
     fn numbers(count: u32) -> (Vec<u64>, u64) {
         let mut filled = Datagram::new();
-        let (read, ()) = read::<_, _, io::Error>(Some(Key::Proto), parse, |each| {
+        let (mut read, ()) = read::<_, _, io::Error>(0, Some(Key::Proto), parse, |each| {
             for n in 0..count {
                 let message = |number: u32| request(20, 9, &number.to_ne_bytes());
                 filled.fill([message(3 * n), message(3 * n + 1), message(3 * n + 2)].concat(), 20, 9);
@@ -189,7 +190,7 @@ mod tests {
         })
         .unwrap();
         // In order, as the numbers are.
-        let (rows, places) = read.rows.in_order();
+        let (rows, places) = read.rows.take(0).in_order();
         (places.iter().map(|at| rows[*at as usize].inode).collect(), read.malformed)
     }
 
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn a_dump_that_fails_has_no_rows() {
         let mut filled = Datagram::new();
-        let failed = read(None, parse, |each| {
+        let failed = read(0, None, parse, |each| {
             (0..20).for_each(|_| {
                 filled.fill(request(20, 9, &[0; 4]), 20, 9);
                 each(&mut filled);

@@ -67,8 +67,8 @@ pub struct Context {
 #[repr(C)]
 struct Walk {
     seq: *mut seq_file,
-    /// The namespace whose sockets are wanted.
-    net: u64,
+    /// Not 0: the table is one namespace's alone.
+    alone: u64,
     /// Address of the first bucket of the table.
     buckets: u64,
     /// Number of the bucket.
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn iter_connections(ctx: *const Context) -> i32 {
     // SAFETY: takes nothing.
     let task = unsafe { bpf_get_current_task() };
     let net = word(word(task, known!(task_nsproxy)), known!(nsproxy_net_ns));
-    // A namespace may have a table of its own (`net.ipv4.tcp_child_ehash_entries`).
+    // A namespace may have a table of its own (`net.ipv4.tcp_child_ehash_entries`); most share one.
     let table = word(net, known!(net_hashinfo));
     let count = (word(table, known!(hashinfo_ehash_mask)) & u64::from(u32::MAX)) + 1;
     // Never zero, which the compiler does not know. All are powers of two.
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn iter_connections(ctx: *const Context) -> i32 {
         let mut walk = MaybeUninit::<Walk>::uninit();
         let place = walk.as_mut_ptr();
         store!(place, seq, seq);
-        store!(place, net, net);
+        store!(place, alone, word(table, known!(hashinfo_pernet)) & 0xff);
         store!(place, buckets, buckets);
         store!(place, bucket, bucket);
         store!(place, end, bucket + each);

@@ -65,7 +65,7 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
         return 1;
     }
     // As the kernel's walks do: what nobody refers to is being taken out, or is not yet ready.
-    if word(sk, offset!(skc_net)) != walk!(walk, net) || word(sk, known!(skc_refcnt)) as u32 == 0 {
+    if word(sk, known!(skc_refcnt)) as u32 == 0 {
         return 0;
     }
     let mut record = Record::<ConnectionRecord>::new();
@@ -76,6 +76,7 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
     store!(place, raddr_v6[1], word(sk, offset!(skc_v6_daddr) + 8));
     store!(place, laddr_v6[0], word(sk, offset!(skc_v6_rcv_saddr)));
     store!(place, laddr_v6[1], word(sk, offset!(skc_v6_rcv_saddr) + 8));
+    store!(place, netns, word(word(sk, offset!(skc_net)), offset!(net_inum)) as u32);
     store!(place, rport, word(sk, offset!(skc_dport)) as u16);
     store!(place, lport, word(sk, offset!(skc_num)) as u16);
     store!(place, ifindex, word(sk, offset!(skc_bound_dev_if)) as u32);
@@ -101,6 +102,7 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
         store!(place, substate, word(sk, offset!(tw_substate)) as u8);
     }
     store!(place, state, state);
+    store!(place, alone, walk!(walk, alone) as u8);
     store!(place, reserved, 0);
     // At once: the verifier would follow each of several comparisons both ways.
     differences |= u64::from(word(sk, known!(skc_hash)) as u32 ^ hash);

@@ -25,11 +25,11 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Loads it, for about so many connections.
+    /// Loads it, for about so many connections; `None`: as many as there may be.
     ///
     /// # Errors
     /// Why this kernel does not have it or does not let us, in a few words.
-    pub(super) fn load(types: &Types, expected: u64) -> Result<Self, String> {
+    pub(super) fn load(types: &Types, expected: Option<u64>) -> Result<Self, String> {
         if !cfg!(target_arch = "x86_64") {
             // What is read last may have been read first.
             return Err("not on this processor".to_owned());
@@ -42,8 +42,8 @@ impl Connections {
         Ok(Self { link: link.map_err(|error| format!("iter/bpf_map_elem: {error}"))? })
     }
 
-    /// Gives the records of every connection of the namespace that this thread is in to `each`, a chunk at a time: it may
-    /// take the chunk and leave another one to be filled.
+    /// Gives the records of every connection in the table of the namespace that this thread is in to `each`, a chunk at a
+    /// time: it may take the chunk and leave another one to be filled.
     ///
     /// # Errors
     /// Those of reading: E2BIG if there are far more connections than were expected.
@@ -90,20 +90,21 @@ impl Default for Chunk {
     }
 }
 
-/// The connection, of namespace `netns`; `None`: the table changed meanwhile, and no record is certain.
+/// The connection, and whether it is in a table that its namespace has for itself; `None`: the table changed meanwhile,
+/// and no record is certain.
 #[must_use]
-pub fn connection(record: &[u8; RECORD], netns: u32) -> Option<Row> {
+pub fn connection(record: &[u8; RECORD]) -> Option<(Row, bool)> {
     let record = ConnectionRecord::decode(record);
-    (record.state != CHANGED).then(|| row(&record, netns))
+    (record.state != CHANGED).then(|| (row(&record), record.alone != 0))
 }
 
 /// How many parts the table is read in, a power of two.
-fn parts(expected: u64) -> u32 {
-    let parts = u32::try_from(expected / IN_PART).unwrap_or(MOST_PARTS).clamp(1, MOST_PARTS);
-    parts.next_power_of_two()
+fn parts(expected: Option<u64>) -> u32 {
+    let parts = expected.and_then(|expected| u32::try_from(expected / IN_PART).ok());
+    parts.unwrap_or(MOST_PARTS).clamp(1, MOST_PARTS).next_power_of_two()
 }
 
-fn row(record: &ConnectionRecord, netns: u32) -> Row {
+fn row(record: &ConnectionRecord) -> Row {
     let is_left = record.state == TIME_WAIT;
     let state = State::of_sk_state(Proto::Tcp, if is_left { record.substate } else { record.state });
     let is_v6 = i32::from(record.family) == libc::AF_INET6;
@@ -126,7 +127,7 @@ fn row(record: &ConnectionRecord, netns: u32) -> Row {
     Row {
         proto: Proto::Tcp,
         state,
-        netns,
+        netns: record.netns,
         inode: record.inode,
         cookie: None,
         uid: (state != State::TimeWait).then_some(record.uid),
@@ -166,13 +167,14 @@ mod tests {
             record.copied_seq,
             record.write_seq,
             record.snd_una,
+            record.netns,
         ];
         for (at, word) in words.into_iter().enumerate() {
             put(40 + at * 4, &word.to_ne_bytes());
         }
-        put(72, &record.rport.to_ne_bytes());
-        put(74, &record.lport.to_ne_bytes());
-        put(76, &[record.family, record.state, record.substate, record.reserved]);
+        put(76, &record.rport.to_ne_bytes());
+        put(78, &record.lport.to_ne_bytes());
+        put(80, &[record.family, record.state, record.substate, record.alone]);
         bytes
     }
 
@@ -192,17 +194,19 @@ mod tests {
             copied_seq: u32::MAX - 4,
             write_seq: 3,
             snd_una: u32::MAX,
+            netns: 7,
             rport: 443_u16.to_be(),
             lport: 40_000,
             family: u8::try_from(family).unwrap(),
             state,
             substate: FIN_WAIT2,
+            alone: 0,
             reserved: 0,
         }
     }
 
     fn taken(record: &ConnectionRecord) -> Row {
-        connection(&bytes(record), 7).unwrap()
+        connection(&bytes(record)).unwrap().0
     }
 
     #[test]
@@ -233,12 +237,21 @@ mod tests {
 
     #[test]
     fn what_changed_is_no_row() {
-        assert_eq!(connection(&[0; RECORD], 7), None);
+        assert_eq!(connection(&[0; RECORD]), None);
+    }
+
+    #[test]
+    fn a_table_may_be_one_namespace_s() {
+        let record = a_record(libc::AF_INET, ESTABLISHED);
+        let is_alone = |alone| connection(&bytes(&ConnectionRecord { alone, ..record })).unwrap().1;
+        assert_eq!([0, 1].map(is_alone), [false, true]);
     }
 
     #[test]
     fn parts_are_a_power_of_two() {
-        assert_eq!([0, 11, 12, 6_000, 20_000, 1 << 40].map(parts), [1, 1, 1, 512, 2048, 8192]);
+        let counts = [0, 11, 12, 6_000, 20_000, 1 << 40];
+        assert_eq!(counts.map(|count| parts(Some(count))), [1, 1, 1, 512, 2048, 8192]);
+        assert_eq!(parts(None), 8192);
     }
 
     #[test]
@@ -246,6 +259,6 @@ mod tests {
         let record = bytes(&a_record(libc::AF_INET, ESTABLISHED));
         let mut chunk = Chunk::new();
         chunk.bytes = [&record[..], &record, &record[..RECORD - 1]].concat();
-        assert_eq!(chunk.records().map(|bytes| connection(bytes, 0).unwrap().inode).sum::<u64>(), 2 * 4711);
+        assert_eq!(chunk.records().map(|bytes| connection(bytes).unwrap().0.inode).sum::<u64>(), 2 * 4711);
     }
 }

@@ -35,12 +35,25 @@ const BUFFER: usize = 32 * 1024;
 /// A socket's inode and a process that holds it.
 pub type Pair = (u64, u32);
 
+/// Why the table of connections was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// It was loaded for fewer.
+    #[error("there are far more connections than were expected")]
+    TooSmall,
+    /// This kernel does not let us: in a few words.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// The iterators, each loaded when it is needed for the first time.
 #[derive(Debug, Default)]
 pub struct Iterators {
     types: OnceLock<Result<Types, String>>,
     holders: OnceLock<Result<Holders, String>>,
     connections: OnceLock<Result<Connections, String>>,
+    /// For any number of them.
+    all_connections: OnceLock<Result<Connections, String>>,
     tcp: OnceLock<Result<OwnedFd, String>>,
 }
 
@@ -71,15 +84,20 @@ impl Iterators {
         loaded.as_ref().map_err(Clone::clone)
     }
 
-    /// Gives the connections in the namespace that this thread is in to `each`, a chunk at a time: all TCP sockets but those
-    /// that listen. `of`: about how many there are on the host.
+    /// Gives the connections in the table of the namespace that this thread is in to `each`, a chunk at a time: all TCP
+    /// sockets but those that listen, of every namespace that shares the table. `of`: about how many there are; `None`: as
+    /// many as there may be, which takes longer.
     ///
     /// # Errors
-    /// Why this kernel does not let us, in a few words.
-    pub fn connections(&self, of: u64, each: &mut dyn FnMut(&mut Chunk)) -> Result<(), String> {
-        let loaded = self.connections.get_or_init(|| Connections::load(self.types()?, of));
-        let loaded = loaded.as_ref().map_err(Clone::clone)?;
-        loaded.chunks(each).map_err(|error| format!("iter/bpf_map_elem: {error}"))
+    /// If there are far more than that, or this kernel does not let us.
+    pub fn connections(&self, of: Option<u64>, each: &mut dyn FnMut(&mut Chunk)) -> Result<(), TableError> {
+        let loaded = if of.is_some() { &self.connections } else { &self.all_connections };
+        let loaded = loaded.get_or_init(|| Connections::load(self.types()?, of)).as_ref();
+        let loaded = loaded.map_err(|why| TableError::Refused(why.clone()))?;
+        loaded.chunks(each).map_err(|error| match error.raw_os_error() {
+            Some(libc::E2BIG) => TableError::TooSmall,
+            _ => TableError::Refused(format!("iter/bpf_map_elem: {error}")),
+        })
     }
 
     /// Gives the TCP sockets in the namespace that this thread is in, `netns`, to `each`, by `iter/tcp`.

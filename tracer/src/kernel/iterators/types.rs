@@ -128,7 +128,8 @@ impl Types {
     /// What the program that reads the table of connections in so many parts has to know; `None` if something is missing.
     pub(super) fn connections(&self, parts: u32) -> Option<Connections> {
         let offsets = &self.offsets;
-        let has_v6 = has_all(&[offsets.skc_v6_daddr, offsets.skc_v6_rcv_saddr, offsets.skc_net]);
+        let has_all_of_them =
+            has_all(&[offsets.skc_v6_daddr, offsets.skc_v6_rcv_saddr, offsets.skc_net, offsets.net_inum]);
         let find = |structure, path| self.btf.member(structure, path).map(|member| member.byte_offset());
         let known = Connections {
             parts,
@@ -137,12 +138,13 @@ impl Types {
             net_hashinfo: find("net", "ipv4.tcp_death_row.hashinfo")?,
             hashinfo_ehash: find("inet_hashinfo", "ehash")?,
             hashinfo_ehash_mask: find("inet_hashinfo", "ehash_mask")?,
+            hashinfo_pernet: find("inet_hashinfo", "pernet")?,
             skc_hash: find("sock_common", "skc_hash")?,
             skc_nulls_node: find("sock_common", "skc_nulls_node")?,
             skc_refcnt: find("sock_common", "skc_refcnt")?,
             sk_uid: find("sock", "sk_uid")?,
         };
-        (has_v6 && self.has_connections()).then_some(known)
+        (has_all_of_them && self.has_connections()).then_some(known)
     }
 }
 

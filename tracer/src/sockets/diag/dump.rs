@@ -57,8 +57,8 @@ impl Diag {
         let before = rows.len();
         let mut malformed = 0;
         if proto == Proto::Tcp {
-            let (read, changed) = tcp::rows(&mut self.socket, details, netns, rows.key()).map_err(DiagError::of)?;
-            rows.append(read.rows);
+            let (mut read, changed) = tcp::rows(&mut self.socket, details, netns, rows.key()).map_err(DiagError::of)?;
+            rows.append(read.rows.take(netns));
             return Ok(Dumped { rows: rows.len() - before, malformed: read.malformed, changed });
         }
         let mut take = |row: Option<Row>| match row {

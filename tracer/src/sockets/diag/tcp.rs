@@ -46,6 +46,7 @@ pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl 
 /// many. `true`: the table changed meanwhile.
 pub(super) fn rows(diag: &mut Socket, details: bool, netns: u32, key: Option<Key>) -> io::Result<(shared::Read, bool)> {
     shared::read(
+        netns,
         key,
         |payload| inet::parse(payload, Proto::Tcp).map(|row| Row { netns, ..row }),
         |each| {
@@ -99,8 +100,8 @@ mod tests {
         .unwrap();
         assert_eq!(one, two);
         assert_eq!(one.len(), 4, "two listeners and the accepting ends");
-        let (read, _) = rows(&mut diag, true, 0, None).unwrap();
-        let (rows, _) = read.rows.in_order();
+        let (mut read, _) = rows(&mut diag, true, 0, None).unwrap();
+        let (rows, _) = read.rows.take(0).in_order();
         let shared: BTreeSet<_> = rows.into_iter().filter_map(|row| own(Some(row))).map(|row| shown(&row)).collect();
         assert_eq!(one, shared);
         let mut listening = 0;
