@@ -1,5 +1,5 @@
-//! bpf(2), as far as the tests need it: whether an object still exists, and a program that forbids
-//! connect().
+//! bpf(2), as far as the tests need it: whether an object still exists, what is in a map, and a program that
+//! forbids connect().
 
 use std::fs::File;
 use std::io::Write as _;
@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use crate::errno;
 use crate::netns::unique;
 use crate::skip::lacks;
+
+mod map;
+
+pub use map::Map;
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;

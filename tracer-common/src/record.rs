@@ -28,7 +28,8 @@ pub enum RecordKind {
     State = 7,
     /// The kernel reported `errno` on the socket. [`SocketRecord`].
     Error = 8,
-    /// A socket that had closed before anybody accepted it is gone. [`SocketRecord`].
+    /// A socket is gone: one that had closed before anybody accepted it, or one whose end was not seen and whose memory
+    /// is another one's now (then nothing is known of its addresses). [`SocketRecord`].
     Destroyed = 9,
     /// A process was forked. [`ForkRecord`].
     Fork = 16,

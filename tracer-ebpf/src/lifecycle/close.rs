@@ -11,7 +11,7 @@ use tracer_common::{
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
-use super::{CLOSE, LISTEN, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, now, send, write};
+use super::{CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, now, send, write};
 use crate::{
     emit, filter,
     globals::wants,
@@ -135,6 +135,26 @@ pub fn destroyed<S: Sock>(sock: S) -> Outcome {
     } else {
         Outcome::Aside
     }
+}
+
+/// A socket begins at `sk`. An entry that is there is not its own but of the socket that had this memory before, whose
+/// end was kept from the programs: it must not pass for the new one, whose owner is another.
+#[inline(always)]
+pub fn end_predecessor(sk: u64) -> Outcome {
+    let Some(known) = SOCKETS.get_ptr(sk) else { return Outcome::Aside };
+    // SAFETY: a live map value; nobody else has the new socket yet, and the old one is gone.
+    let known = unsafe { &*known };
+    let mut outcome = Outcome::Aside;
+    if known.flags & FLAG_FILTERED == 0 {
+        if known.closed == 0 {
+            count(Counter::ClosesRecovered);
+        }
+        // If its close is known by now, that is told. Of a connection that is not decided the agent knows nothing.
+        outcome = send(RecordKind::Destroyed, now(), known, &NO_TUPLE, 0, 0, 0, 0);
+    }
+    let _ = SOCKETS.remove(sk);
+    info!("the end of the socket that was at {:x} before was missed", identity::number(sk));
+    outcome
 }
 
 /// Writes a [`CloseRecord`]; `state` is not filtered out.

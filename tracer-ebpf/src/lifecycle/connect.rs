@@ -6,7 +6,7 @@ use tracer_common::{
     record::{CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CONNECT_FAILED, RecordKind, RecordRole, Tuple},
 };
 
-use super::{SYN_SENT, UNKNOWN, begin, close::send_close, filtered, send, set_opener};
+use super::{NO_TUPLE, SYN_SENT, UNKNOWN, begin, close::send_close, filtered, send, set_opener};
 use crate::{
     filter,
     identity::{self, Site},
@@ -26,9 +26,6 @@ const ERESTART_LAST: i32 = 516;
 
 /// The beginning of `struct sockaddr_in6`, which is also long enough for `struct sockaddr_in`.
 type SockAddr = [u32; 7];
-
-const NO_TUPLE: Tuple =
-    Tuple { laddr: [0; 4], raddr: [0; 4], lport: 0, rport: 0, family: 0, reserved: [0; 3], netns: 0, ifindex: 0 };
 
 /// connect() on the TCP socket at `sk` begins in the current task; `addr` is its argument, in the
 /// kernel's memory.

@@ -45,7 +45,7 @@ const LISTEN: u8 = TcpState::Listen as u8;
 pub fn transition<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     // A listener's child: its addresses are not filled in before ESTABLISHED.
     if new == SYN_RECV && old == LISTEN {
-        return Outcome::Aside;
+        return close::end_predecessor(sock.address());
     }
     let states = wants(WANT_STATES);
     let opens = new == SYN_SENT || new == LISTEN;
@@ -90,6 +90,10 @@ fn state<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     send(RecordKind::State, now(), &known, &sock.tuple(), old, new, 0, 0)
 }
 
+/// Nothing can be said of it.
+const NO_TUPLE: Tuple =
+    Tuple { laddr: [0; 4], raddr: [0; 4], lport: 0, rport: 0, family: 0, reserved: [0; 3], netns: 0, ifindex: 0 };
+
 /// Nothing is known yet.
 const UNKNOWN: SocketState = SocketState {
     id: 0,
@@ -121,12 +125,17 @@ fn set_opener(state: &mut SocketState) {
     }
 }
 
-/// Remembers `state`; marks it if there is no room.
+/// Remembers `state` of a socket that begins; marks it if there is no room.
 #[inline(always)]
-fn remember(sk: u64, state: &mut SocketState) {
+fn remember(sk: u64, state: &mut SocketState) -> Outcome {
+    if SOCKETS.insert(sk, &*state, u64::from(BPF_NOEXIST)).is_ok() {
+        return Outcome::Aside;
+    }
+    let outcome = close::end_predecessor(sk);
     if SOCKETS.insert(sk, &*state, 0).is_err() {
         no_room(sk, state);
     }
+    outcome
 }
 
 /// Remembers `state`, unless there is an entry by now: that one is given back, and `state` is for nothing.
@@ -161,8 +170,7 @@ fn no_room(sk: u64, state: &mut SocketState) {
 #[inline(always)]
 fn leave_out(sk: u64, state: &mut SocketState) -> Outcome {
     state.flags |= FLAG_FILTERED;
-    remember(sk, state);
-    filtered()
+    remember(sk, state).and(filtered())
 }
 
 /// Counts what a filter keeps out.

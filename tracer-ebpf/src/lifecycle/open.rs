@@ -51,7 +51,7 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
         return leave_out(sock.address(), &mut state);
     }
     set_opener(&mut state);
-    remember(sock.address(), &mut state);
+    let outcome = remember(sock.address(), &mut state);
     let detail = if connects {
         0
     } else if offset!(sk_max_ack_backlog) == ABSENT {
@@ -59,7 +59,7 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     } else {
         u64::from(sock.u32(offset!(sk_max_ack_backlog)))
     };
-    send(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail)
+    outcome.and(send(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail))
 }
 
 /// `→ ESTABLISHED`: mostly in softirq, so the current task says nothing.

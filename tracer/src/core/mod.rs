@@ -15,7 +15,7 @@ mod records;
 mod seed;
 #[cfg(test)]
 mod tests;
-mod untracked;
+mod unseen_end;
 pub mod verdict;
 
 use std::collections::{HashMap, HashSet};

@@ -32,6 +32,10 @@ impl<G: Gate> Core<G> {
     pub(super) fn socket_record(&mut self, kind: RecordKind, record: &SocketRecord, sink: &mut dyn Sink) {
         let boot_ns = record.header.boot_ns;
         self.end_predecessor(record, sink);
+        if kind == RecordKind::Destroyed && !self.connections.contains_key(&record.state.id) {
+            // Nothing of it was told, or it was lost and is counted.
+            return;
+        }
         let mut connection = self.connection_of(&record.state, record);
         match kind {
             RecordKind::Connect => {
@@ -69,12 +73,7 @@ impl<G: Gate> Core<G> {
                 connection.last_errno = record.errno;
                 self.say(&mut connection, boot_ns, Kind::Error { errno: record.errno }, sink);
             }
-            RecordKind::Destroyed => {
-                if let Some(closed) = connection.closed.take() {
-                    self.say_close(&mut connection, &closed, sink);
-                }
-                return;
-            }
+            RecordKind::Destroyed => return self.destroyed(&mut connection, record, sink),
             RecordKind::Close
             | RecordKind::Fork
             | RecordKind::Exec

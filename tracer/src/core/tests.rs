@@ -6,8 +6,8 @@ use tracer_common::{
     decode::Record,
     record::{
         COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD,
-        FLAG_PREEXISTING, FLAG_UNTRACKED, Header, Opener, RECORD_VERSION, RecordKind, RecordRole, SocketRecord,
-        SocketState, TcpCounters, Tuple,
+        FLAG_PREEXISTING, Header, Opener, RECORD_VERSION, RecordKind, RecordRole, SocketRecord, SocketState,
+        TcpCounters, Tuple,
     },
     tcp::TcpState,
 };
@@ -130,12 +130,12 @@ pub(super) fn close(socket: SocketRecord, old: TcpState, errno: i32) -> CloseRec
     }
 }
 
-enum Step {
+pub(super) enum Step {
     Socket(RecordKind, SocketRecord),
     Close(CloseRecord),
 }
 
-fn play(gate: Only, seed: Option<Seed>, steps: &[Step]) -> Vec<String> {
+pub(super) fn play(gate: Only, seed: Option<Seed>, steps: &[Step]) -> Vec<String> {
     let mut said = Said::default();
     let mut core = Core::new(gate);
     if let Some(seed) = seed {
@@ -257,54 +257,6 @@ fn older_sockets_are_open_once_and_closed_once() {
             "5 open 3 nobody unknown",
             "51 close closed_remote 3 nobody unknown",
             "1000 close open_at_end 2 5 connect",
-        ]
-    );
-}
-
-/// A number as the kernel side makes it from an address.
-const AT_ADDRESS: u64 = 0x1000 << 4 | 15;
-
-#[test]
-fn a_socket_without_room_in_the_kernel_is_one_connection() {
-    let (begun, near) = (tuple(0, 80), tuple(5000, 80));
-    let older = FLAG_PREEXISTING;
-    let steps = [
-        Step::Socket(K::Connect, record(K::Connect, 20, AT_ADDRESS, R::Client, FLAG_UNTRACKED, 5, begun)),
-        Step::Socket(
-            K::Established,
-            record(K::Established, 30, AT_ADDRESS, R::Client, older | FLAG_UNTRACKED, 0, near),
-        ),
-        Step::Close(close(record(K::Close, 50, AT_ADDRESS, R::Unknown, older, 0, near), TcpState::LastAck, 0)),
-    ];
-    assert_eq!(
-        play(Only(None), None, &steps),
-        ["20 connect 1 5 connect", "30 established 1 5 connect", "50 close closed_remote? 1 5 connect"]
-    );
-}
-
-#[test]
-fn the_next_socket_at_an_address_is_another_connection() {
-    let untracked = |at, pid, tuple| record(K::Connect, at, AT_ADDRESS, R::Client, FLAG_UNTRACKED, pid, tuple);
-    let steps = [
-        Step::Socket(K::Connect, untracked(20, 5, tuple(0, 80))),
-        // The end of that one was lost.
-        Step::Socket(K::Connect, untracked(30, 6, tuple(0, 80))),
-        // And of this one, and the beginning of the next.
-        Step::Close(close(
-            record(K::Close, 50, AT_ADDRESS, R::Unknown, FLAG_PREEXISTING, 0, tuple(7000, 81)),
-            TcpState::LastAck,
-            0,
-        )),
-    ];
-    assert_eq!(
-        play(Only(None), None, &steps),
-        [
-            "20 connect 1 5 connect",
-            "30 close unknown? 1 5 connect",
-            "30 connect 2 6 connect",
-            "50 close unknown? 2 6 connect",
-            "50 open 3 nobody unknown",
-            "50 close closed_remote 3 nobody unknown",
         ]
     );
 }

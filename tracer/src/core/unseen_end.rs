@@ -1,0 +1,150 @@
+//! Ends that nobody saw: that the memory of a socket is another one's tells that it is gone.
+//!
+//! The kernel side finds what it remembered of it where the next socket begins. Of sockets for which it had no room
+//! it remembers nothing: their records have a number that is made from the address, which the next one has, too.
+
+use tracer_common::record::{RecordKind, SocketRecord, Tuple};
+
+use super::{Core, Gate, connection::Connection, open_at_end};
+use crate::stream::{Role, Sink};
+
+/// As the kernel side marks such a number, in its four lowest bits.
+const MADE_FROM_ADDRESS: u64 = 15;
+
+impl<G: Gate> Core<G> {
+    /// If `record` cannot mean the connection that has its number, that connection's end was lost.
+    pub(super) fn end_predecessor(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
+        let id = record.state.id;
+        if id & MADE_FROM_ADDRESS != MADE_FROM_ADDRESS {
+            return;
+        }
+        let Some(known) = self.connections.get(&id) else { return };
+        let begins =
+            matches!(RecordKind::from_number(record.header.kind), Some(RecordKind::Connect | RecordKind::Listen));
+        if !begins && agree(&known.tuple, &record.tuple) {
+            return;
+        }
+        if let Some(mut connection) = self.connections.remove(&id) {
+            let boot_ns = record.header.boot_ns;
+            let close = open_at_end(&connection, boot_ns, true);
+            self.say_last(&mut connection, boot_ns, &close, sink);
+        }
+    }
+
+    /// A socket is gone whose close waited for an accept, or whose end nobody saw: its memory is another one's by now.
+    pub(super) fn destroyed(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
+        if let Some(closed) = connection.closed.take() {
+            return self.say_close(connection, &closed, sink);
+        }
+        if connection.role == Role::Listener {
+            self.listeners.remove(record.state.id, &connection.tuple);
+        }
+        let boot_ns = record.header.boot_ns;
+        let close = open_at_end(connection, boot_ns, true);
+        self.say_last(connection, boot_ns, &close, sink);
+    }
+}
+
+/// Whether these can be of one connection: what is zero is not known.
+fn agree(one: &Tuple, other: &Tuple) -> bool {
+    let port = |a: u16, b: u16| a == 0 || b == 0 || a == b;
+    let addr = |a: [u32; 4], b: [u32; 4]| a == [0; 4] || b == [0; 4] || a == b;
+    one.family == 0
+        || other.family == 0
+        || one.family == other.family
+            && port(one.lport, other.lport)
+            && port(one.rport, other.rport)
+            && addr(one.laddr, other.laddr)
+            && addr(one.raddr, other.raddr)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::{
+        record::{FLAG_PREEXISTING, FLAG_UNTRACKED, RecordKind as K, RecordRole as R, Tuple},
+        tcp::TcpState,
+    };
+
+    use super::super::tests::{Only, Step, close, play, record, tuple};
+
+    /// A number as the kernel side makes it from an address.
+    const AT_ADDRESS: u64 = 0x1000 << 4 | 15;
+
+    #[test]
+    fn a_socket_without_room_in_the_kernel_is_one_connection() {
+        let (begun, near) = (tuple(0, 80), tuple(5000, 80));
+        let older = FLAG_PREEXISTING;
+        let steps = [
+            Step::Socket(K::Connect, record(K::Connect, 20, AT_ADDRESS, R::Client, FLAG_UNTRACKED, 5, begun)),
+            Step::Socket(
+                K::Established,
+                record(K::Established, 30, AT_ADDRESS, R::Client, older | FLAG_UNTRACKED, 0, near),
+            ),
+            Step::Close(close(record(K::Close, 50, AT_ADDRESS, R::Unknown, older, 0, near), TcpState::LastAck, 0)),
+        ];
+        assert_eq!(
+            play(Only(None), None, &steps),
+            ["20 connect 1 5 connect", "30 established 1 5 connect", "50 close closed_remote? 1 5 connect"]
+        );
+    }
+
+    #[test]
+    fn the_next_socket_at_an_address_is_another_connection() {
+        let untracked = |at, pid, tuple| record(K::Connect, at, AT_ADDRESS, R::Client, FLAG_UNTRACKED, pid, tuple);
+        let steps = [
+            Step::Socket(K::Connect, untracked(20, 5, tuple(0, 80))),
+            // The end of that one was lost.
+            Step::Socket(K::Connect, untracked(30, 6, tuple(0, 80))),
+            // And of this one, and the beginning of the next.
+            Step::Close(close(
+                record(K::Close, 50, AT_ADDRESS, R::Unknown, FLAG_PREEXISTING, 0, tuple(7000, 81)),
+                TcpState::LastAck,
+                0,
+            )),
+        ];
+        assert_eq!(
+            play(Only(None), None, &steps),
+            [
+                "20 connect 1 5 connect",
+                "30 close unknown? 1 5 connect",
+                "30 connect 2 6 connect",
+                "50 close unknown? 2 6 connect",
+                "50 open 3 nobody unknown",
+                "50 close closed_remote 3 nobody unknown",
+            ]
+        );
+    }
+
+    const NOTHING: Tuple =
+        Tuple { laddr: [0; 4], raddr: [0; 4], lport: 0, rport: 0, family: 0, reserved: [0; 3], netns: 0, ifindex: 0 };
+
+    #[test]
+    fn an_end_that_was_seen_by_nobody_is_told_where_the_next_one_begins() {
+        let (near, far) = (tuple(5000, 80), tuple(80, 5000));
+        let gone = |at, id, role| Step::Socket(K::Destroyed, record(K::Destroyed, at, id, role, 0, 5, NOTHING));
+        let steps = [
+            Step::Socket(K::Listen, record(K::Listen, 10, 1, R::Listener, 0, 7, tuple(80, 0))),
+            Step::Socket(K::Connect, record(K::Connect, 20, 2, R::Client, 0, 5, near)),
+            gone(30, 2, R::Client),
+            Step::Socket(K::Established, record(K::Established, 31, 3, R::Server, 0, 0, far)),
+            gone(40, 1, R::Listener),
+            // The next one is nobody's: its listener is gone.
+            Step::Socket(K::Established, record(K::Established, 41, 4, R::Server, 0, 0, far)),
+            // Of this one nothing was told.
+            gone(50, 5, R::Client),
+        ];
+        assert_eq!(
+            play(Only(None), None, &steps),
+            [
+                "10 listen 1 7 listen",
+                "20 connect 2 5 connect",
+                "30 close unknown? 2 5 connect",
+                "31 established 3 7 listener",
+                "40 close unknown? 1 7 listen",
+                "41 established 4 nobody unknown",
+                "1000 close open_at_end 3 7 listener",
+                "1000 close open_at_end 4 nobody unknown",
+            ]
+        );
+    }
+}
