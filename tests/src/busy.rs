@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::agent::tracer_program;
-use crate::netns::{Netns, command, scratch};
+use crate::netns::{Netns, scratch};
 
 /// A namespace in which a process and its child hold sockets in many states.
 pub struct Busy {
@@ -49,8 +49,9 @@ impl Busy {
         ns.sysctl("net/ipv4/tcp_synack_retries", "10");
         ns.sysctl("net/ipv4/tcp_syn_retries", "10");
         let path = scratch().join(format!("{}.sock", ns.name()));
-        let mut holder = Command::new("ip")
-            .args(["netns", "exec", ns.name(), "python3", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/busy.py")])
+        let mut holder = ns
+            .command("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/busy.py"))
             .arg(&path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -68,7 +69,7 @@ impl Busy {
     /// What ss says in it.
     #[must_use]
     pub fn ss(&self, options: &str) -> String {
-        command("ip", &["netns", "exec", self.ns.name(), "ss", "-H", options])
+        self.ns.run(&["ss", "-H", options])
     }
 
     /// What `tracer sockets` says of this namespace, from outside of it.

@@ -19,8 +19,7 @@ pub struct Frames {
 }
 
 fn hardware(netns: &Netns, device: &str) -> [u8; 6] {
-    let path = format!("/sys/class/net/{device}/address");
-    let text = crate::netns::command("ip", &["netns", "exec", netns.name(), "cat", &path]);
+    let text = netns.run(&["cat", &format!("/sys/class/net/{device}/address")]);
     let mut address = [0; 6];
     for (to, from) in address.iter_mut().zip(text.trim().split(':')) {
         *to = u8::from_str_radix(from, 16).expect("an address is hexadecimal");

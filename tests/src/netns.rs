@@ -166,8 +166,7 @@ impl Netns {
     /// If there is no such device.
     #[must_use]
     pub fn ifindex(&self, device: &str) -> u32 {
-        let path = format!("/sys/class/net/{device}/ifindex");
-        let text = command("ip", &["netns", "exec", &self.name, "cat", &path]);
+        let text = self.run(&["cat", &format!("/sys/class/net/{device}/ifindex")]);
         text.trim().parse().expect("an interface index is a number")
     }
 
@@ -184,8 +183,7 @@ impl Netns {
     pub fn steer_packets(&self) {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from).min(31);
         let steer = format!("echo {:x} > /sys/class/net/lo/queues/rx-0/rps_cpus", (1_u32 << cpus) - 1);
-        let status = Command::new("ip").args(["netns", "exec", self.name(), "sh", "-c", &steer]).status();
-        assert!(status.is_ok_and(|status| status.success()), "{steer}");
+        self.run(&["sh", "-c", &steer]);
     }
 
     /// Runs `call` in a thread that is in this namespace.
@@ -209,6 +207,14 @@ impl Netns {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
+    }
+
+    /// Runs a command in this namespace; its output.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn run(&self, words: &[&str]) -> String {
+        command("ip", &[&["netns", "exec", &self.name], words].concat())
     }
 
     /// Feeds `rules` to `nft` in this namespace.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::drops::{ATTEMPT, count, expect, is_of_a_rule, rows, start};
-use tracer_tests::netns::{Netns, command};
+use tracer_tests::netns::Netns;
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::traffic::sys::patience;
 
@@ -55,7 +55,7 @@ fn await_counted(netns: &Netns, packets: u64) {
 
 /// What the counters in the rules of `netns` add up to.
 fn counted(netns: &Netns) -> u64 {
-    let rules = command("ip", &["netns", "exec", netns.name(), "nft", "list", "ruleset"]);
+    let rules = netns.run(&["nft", "list", "ruleset"]);
     let words: Vec<&str> = rules.split_whitespace().collect();
     words.windows(2).filter(|pair| pair[0] == "packets").filter_map(|pair| pair[1].parse::<u64>().ok()).sum()
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::drops::{address, attempt, expect, is_ours, wait};
 use tracer_tests::generator::traffic;
-use tracer_tests::netns::{Netns, command};
+use tracer_tests::netns::Netns;
 use tracer_tests::scale;
 use tracer_tests::segment::{RawIp, SYN, Segment};
 
@@ -107,8 +107,8 @@ fn what_leaves_by_a_device_of_another_namespace_is_its_sockets() {
     guest.ip(&["addr", "add", "10.9.0.2/24", "dev", "upper"]);
     guest.ip(&["neigh", "add", "10.9.0.1", "lladdr", "02:00:00:00:00:01", "dev", "upper"]);
     // No packet is as small as that.
-    let tc = ["netns", "exec", host.name(), "tc", "qdisc", "add", "dev", "wire", "root"];
-    command("ip", &[&tc[..], &["tbf", "rate", "8kbit", "burst", "40", "limit", "3000"]].concat());
+    let tc = ["tc", "qdisc", "add", "dev", "wire", "root"];
+    host.run(&[&tc[..], &["tbf", "rate", "8kbit", "burst", "40", "limit", "3000"]].concat());
     let agent = Agent::live(&["--netns", &guest.inode().to_string()]);
     attempt(&guest, address("10.9.0.1:4029"));
     let event = wait(&agent, "the SYN's drop", |event| event["event"] == "drop" && event["dport"] == 4029);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracer_tests::agent::{Agent, tracer_program};
-use tracer_tests::netns::{Netns, command, scratch};
+use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::skip::{missing_tool, skip};
 
 /// Longer than any packet needs; the connection attempts of these tests get no answer.
@@ -48,7 +48,7 @@ fn datagram(from: &Netns, to: SocketAddr, size: usize) {
 
 /// The handle that nft shows behind the line that contains `rule`.
 fn handle(netns: &Netns, rule: &str) -> u64 {
-    let listing = command("ip", &["netns", "exec", netns.name(), "nft", "-a", "list", "ruleset"]);
+    let listing = netns.run(&["nft", "-a", "list", "ruleset"]);
     let line = listing.lines().find(|line| line.contains(rule)).unwrap_or_else(|| panic!("{rule} is in {listing}"));
     line.rsplit("# handle ").next().and_then(|handle| handle.trim().parse().ok()).expect("a handle")
 }
@@ -205,8 +205,8 @@ fn the_queueing_discipline_of_a_device() {
         return skip(&reason);
     }
     let (a, _b) = Netns::pair();
-    let tc = ["netns", "exec", a.name(), "tc", "qdisc", "add", "dev", "wire", "root", "handle", "77:"];
-    command("ip", &[&tc[..], &["tbf", "rate", "8kbit", "burst", "2000", "limit", "3000"]].concat());
+    let tc = ["tc", "qdisc", "add", "dev", "wire", "root", "handle", "77:"];
+    a.run(&[&tc[..], &["tbf", "rate", "8kbit", "burst", "2000", "limit", "3000"]].concat());
     let agent = Agent::live(&["--event", "drop"]);
     for _ in 0..20 {
         datagram(&a, address("10.7.0.2:4112"), 1000);

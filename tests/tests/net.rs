@@ -8,15 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use tracer_tests::agent::run_to_end;
 use tracer_tests::generator::{Listener, Pair};
-use tracer_tests::netns::{Netns, command};
 use tracer_tests::network::{Network, json_of, list, net, text};
 use tracer_tests::skip::{missing_tool, skip};
 use tracer_tests::traffic::sys;
-
-/// A command in a namespace; its output.
-fn inside(netns: &Netns, words: &[&str]) -> String {
-    command("ip", &[&["netns", "exec", netns.name()], words].concat())
-}
 
 /// Every number of `before` and `after` that has a name, and ours between.
 fn between(what: &str, before: &Value, ours: &Value, after: &Value) {
@@ -30,7 +24,7 @@ fn counters_agree_with_nstat() {
     let network = Network::new();
     network.busy();
     for netns in [&network.client_ns, &network.server_ns] {
-        let nstat = || json_of(&inside(netns, &["nstat", "-asz", "-j"]))["kernel"].clone();
+        let nstat = || json_of(&netns.run(&["nstat", "-asz", "-j"]))["kernel"].clone();
         let before = nstat();
         let ours = net(&["--netns", netns.name()]);
         let after = nstat();
@@ -182,7 +176,7 @@ fn sockets_and_queues_agree_with_ss() {
         assert_eq!(network.client.connect(fd, listener.addr).errno(), None);
     }
     for netns in [&network.server_ns, &network.client_ns] {
-        let ss = || inside(netns, &["ss", "-tanH", "-O"]);
+        let ss = || netns.run(&["ss", "-tanH", "-O"]);
         let (before, ours) = (ss(), net(&["--netns", netns.name()]));
         assert_eq!(before, ss(), "the namespace is quiet");
         let mut theirs: BTreeMap<String, u64> = BTreeMap::new();
@@ -269,11 +263,11 @@ fn conntrack_agrees_with_conntrack() {
     network.client_ns.nft_rule("output", "ct state new accept");
     network.busy();
     let netns = &network.client_ns;
-    let count = || inside(netns, &["conntrack", "-C"]).trim().parse::<u64>().expect("a number");
+    let count = || netns.run(&["conntrack", "-C"]).trim().parse::<u64>().expect("a number");
     let listed = || {
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
         for family in ["ipv4", "ipv6"] {
-            for line in inside(netns, &["conntrack", "-L", "-f", family]).lines() {
+            for line in netns.run(&["conntrack", "-L", "-f", family]).lines() {
                 let mut words = line.split_whitespace();
                 let protocol = words.next().expect("a protocol");
                 let state = words.nth(2).filter(|word| !word.contains('=')).unwrap_or_default();
@@ -285,7 +279,7 @@ fn conntrack_agrees_with_conntrack() {
     let (states, before, ours, after) = (listed(), count(), net(&["--netns", netns.name()]), count());
     assert!(before >= 6, "{before} connections are followed");
     between("count", &json!(before), &ours["conntrack"]["count"], &json!(after));
-    let max = inside(netns, &["cat", "/proc/sys/net/netfilter/nf_conntrack_max"]);
+    let max = netns.run(&["cat", "/proc/sys/net/netfilter/nf_conntrack_max"]);
     assert_eq!(ours["conntrack"]["max"].to_string(), max.trim());
     if ours["conntrack"]["states"].is_null() {
         assert!(list(&ours["missing"]["absent"]).contains(&json!("nf_conntrack")), "{}", ours["missing"]);

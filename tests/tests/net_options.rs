@@ -221,8 +221,7 @@ fn processes_that_are_hidden_are_nobodys_owners() {
              exec setpriv --reuid 65534 --regid 65534 --clear-groups -- {} net {args}",
             copy.display()
         );
-        let words = ["netns", "exec", network.client_ns.name(), "unshare", "-m", "sh", "-c", &line];
-        Command::new("ip").args(words).output().expect("it runs")
+        network.client_ns.command("unshare").args(["-m", "sh", "-c", &line]).output().expect("it runs")
     };
     let out = nobody("--json");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

@@ -232,11 +232,7 @@ fn curl_against_nginx() {
     };
     let ns = Netns::new();
     let config = nginx_arguments(&dir);
-    let mut nginx = Command::new("ip")
-        .args(["netns", "exec", ns.name(), "nginx", "-c", &config])
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("nginx starts");
+    let mut nginx = ns.command("nginx").args(["-c", &config]).stdin(Stdio::null()).spawn().expect("nginx starts");
     await_listener(&ns);
     let file = events_file("curl");
     let command = ["ip", "netns", "exec", ns.name(), "curl", "-s", "http://127.0.0.1:8080/"];
@@ -276,9 +272,7 @@ fn nginx_under_the_tracer() {
     let child = tracer.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("tracer starts");
     await_listener(&ns);
     for _ in 0..8 {
-        let url = ["netns", "exec", ns.name(), "curl", "-s", "http://127.0.0.1:8080/"];
-        let out = Command::new("ip").args(url).output().expect("curl runs");
-        assert_eq!(out.stdout, b"hello world");
+        assert_eq!(ns.run(&["curl", "-s", "http://127.0.0.1:8080/"]), "hello world");
     }
     // SAFETY: the process was started here and has not been waited for.
     unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };

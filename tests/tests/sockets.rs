@@ -8,7 +8,6 @@ use serde_json::Value;
 use tracer_tests::busy::{Busy, Line, after, our_lines, our_pids, pids_of_ss, rows, same, ss_lines, tracer};
 use tracer_tests::churn::Endless;
 use tracer_tests::machine;
-use tracer_tests::netns::command;
 
 #[test]
 fn tcp_is_what_ss_shows() {
@@ -168,7 +167,7 @@ fn figures_are_the_kernels() {
     let peer = rows.iter().find(|other| other["lport"] == row["rport"] && other["rport"] == row["lport"]).unwrap();
     assert_eq!((&peer["rx_bytes"], &peer["recv_q"]), (&Value::from(1234), &Value::from(1234)));
     let port = format!("sport = :{}", row["lport"]);
-    let theirs = command("ip", &["netns", "exec", busy.ns.name(), "ss", "-Htni", &port]);
+    let theirs = busy.ns.run(&["ss", "-Htni", &port]);
     let cwnd: u64 = after(&theirs, "cwnd:").unwrap().parse().unwrap();
     assert_eq!(row["cwnd"].as_u64(), Some(cwnd), "{theirs}");
     let rtt: f64 = after(&theirs, "rtt:").unwrap().split('/').next().unwrap().parse().unwrap();

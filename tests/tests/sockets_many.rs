@@ -48,7 +48,7 @@ fn each_namespace_has_its_own_of_them() {
         let entries = alone.within(|| std::fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries"));
         assert_eq!(entries.unwrap().trim(), "1024");
     }
-    let _pairs: Vec<_> = [&few, &alone].map(|ns| (0..20).map(|_| Pair::open(ns)).collect::<Vec<_>>()).into();
+    let _pairs: Vec<_> = [&few, &alone].map(|ns| (0..20).map(|_| Three::open(ns)).collect::<Vec<_>>()).into();
     let mut by_table = 0;
     for (ns, sockets) in [(&many.ns, 2 * PAIRS + 2), (&few, 60), (&none, 0), (&alone, 60)] {
         let (theirs, _) = lines(None, ns, "netlink");
@@ -66,11 +66,11 @@ fn each_namespace_has_its_own_of_them() {
 }
 
 /// A listener, a connection to it and its other end.
-struct Pair {
+struct Three {
     _ends: (TcpListener, TcpStream, TcpStream),
 }
 
-impl Pair {
+impl Three {
     fn open(ns: &Netns) -> Self {
         ns.within(|| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use serde_json::Value;
 use tracer_tests::busy::{Busy, end, our_line, our_pids, rows, same, tracer};
 use tracer_tests::machine;
-use tracer_tests::netns::command;
 use tracer_tests::skip::{missing_tool, skip};
 
 #[test]
@@ -17,7 +16,7 @@ fn lsof_names_the_same_files() {
         return skip(&why);
     }
     let busy = Busy::start();
-    let text = command("ip", &["netns", "exec", busy.ns.name(), "lsof", "-nP", "-iTCP", "-iUDP", "-F", "pPnT"]);
+    let text = busy.ns.run(&["lsof", "-nP", "-iTCP", "-iUDP", "-F", "pPnT"]);
     let (mut theirs, mut pid, mut proto) = (BTreeSet::new(), 0, "");
     for line in text.lines() {
         match line.split_at(1) {

@@ -15,7 +15,7 @@ use tracer_tests::audit;
 use tracer_tests::churn::said;
 use tracer_tests::drops::TOLD_AT_MOST;
 use tracer_tests::generator::traffic;
-use tracer_tests::netns::{Netns, command, scratch};
+use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
 use tracer_tests::stream::parse;
 use tracer_tests::tracepoint::Hits;
@@ -203,7 +203,7 @@ fn more_flows_than_there_are_places() {
 fn packets_that_are_steered() {
     let steered = with_rule("prerouting");
     let cpus = "for q in /sys/class/net/lo/queues/rx-*; do echo ffffffff > $q/rps_cpus || echo 3 > $q/rps_cpus; done";
-    command("ip", &["netns", "exec", steered.name(), "sh", "-c", cpus]);
+    steered.run(&["sh", "-c", cpus]);
     let account = account_for(&Storm {
         windy: vec![with_rule("output"), steered],
         flows: 100,

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
+use tracer_tests::audit::exact_but_for_the_edges;
 use tracer_tests::bpf::Map;
 use tracer_tests::netns::Netns;
 use tracer_tests::traffic::sys::until;
@@ -85,7 +86,7 @@ struct Told {
 fn next_at_its_memory(ns: &Netns, of: &Netns, closes: usize) -> Told {
     let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     stay_on_one_cpu();
-    let agent = Agent::live(&["--netns", &ns.inode().to_string()]);
+    let agent = Agent::live(&["--audit", "--netns", &ns.inode().to_string()]);
     let sockets = Map::of(agent.pid(), "SOCKETS");
     let (here, there) = (Place::in_(ns), Place::in_(of));
     let (first, left_behind) = there.remembered(&sockets);
@@ -112,6 +113,8 @@ fn next_at_its_memory(ns: &Netns, of: &Netns, closes: usize) -> Told {
     assert!(told, "{left} closes have not come: {}", agent.log());
     let ended = agent.stop();
     assert_eq!((ended.status.code(), ended.stream.lost()), (Some(0), 0), "{}", ended.log);
+    let accounts = exact_but_for_the_edges(ended.stream.summary());
+    assert!(accounts.contains_key("inet_sock_set_state"), "{accounts:?}");
     Told { ended, first, next, _alone: alone }
 }
 
