@@ -7,6 +7,8 @@
 mod close;
 mod hint;
 mod packet;
+#[cfg(test)]
+pub mod sample;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,41 +1,17 @@
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use super::*;
-use crate::stream::{ConnId, Direction, DropClass, OwnerSource, PacketEnds, ProcessFacts, Role, Stack};
+use crate::stream::{ConnId, Direction, DropClass, PacketEnds, Stack, sample};
 
 pub(crate) fn owner(pid: u32) -> Owner {
-    Owner {
-        pid,
-        tid: pid,
-        uid: Some(1000),
-        comm: "curl".into(),
-        start_ns: Some(u64::from(pid)),
-        facts: Arc::new(ProcessFacts::default()),
-    }
+    sample::owner("curl", pid)
 }
 
 pub(crate) fn socket(owner: Option<&Owner>) -> Socket<'_> {
-    Socket {
-        conn: ConnId(7),
-        proto: "tcp",
-        family: 4,
-        v4mapped: false,
-        laddr: Some([10, 0, 0, 1].into()),
-        lport: Some(40_000),
-        raddr: Some([10, 0, 0, 5].into()),
-        rport: Some(5432),
-        ifindex: None,
-        netns: Some(4_026_531_840),
-        role: Role::Client,
-        owner,
-        owner_source: OwnerSource::Connect,
-        holders: &[],
-        mptcp: false,
-    }
+    Socket { conn: ConnId(7), rport: Some(5432), owner, ..sample::SOCKET }
 }
 
 pub(crate) fn packet(reason: Option<&str>, class: DropClass, sport: u16, count: u64) -> Drop {
-    let [saddr, daddr] = [1, 5].map(|host| IpAddr::from([10, 0, 0, host]));
     Drop {
         reason: reason.map(Rc::from),
         reason_id: reason.map(|_| 11),
@@ -43,20 +19,9 @@ pub(crate) fn packet(reason: Option<&str>, class: DropClass, sport: u16, count: 
         location: Some(0xffff_ffff_8100_0010),
         symbol: Some("nft_do_chain+0x10".into()),
         iface: Some("eth0".into()),
-        direction: Direction::Out,
-        len: 60,
-        protocol: Some("tcp"),
-        ends: Some(PacketEnds { saddr, sport: Some(sport), daddr, dport: Some(5432) }),
-        tcp_flags: Some(2),
-        seq: Some(1),
-        icmp: None,
-        about: None,
-        fragment: false,
+        ends: Some(PacketEnds { saddr: sample::NEAR, sport: Some(sport), daddr: sample::FAR, dport: Some(5432) }),
         count,
-        first_ns: 1,
-        mixed: false,
-        stack: Stack::NotAsked,
-        hint: None,
+        ..sample::dropped()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::stream::{ConnId, Container, ProcessFacts, TcpState};
+use crate::stream::{Container, ProcessFacts, TcpState, sample};
 
 use super::*;
 
@@ -52,27 +52,12 @@ fn owner(pid: u32) -> Owner {
         container: Some(Container { runtime: "docker", id }),
         ..ProcessFacts::default()
     };
-    Owner { pid, tid: pid, uid: Some(33), comm: "nginx".into(), start_ns: Some(70_000_123), facts: Arc::new(facts) }
+    Owner { uid: Some(33), start_ns: Some(70_000_123), facts: Arc::new(facts), ..sample::owner("nginx", pid) }
 }
 
 fn client(owner: Option<&Owner>) -> Socket<'_> {
-    Socket {
-        conn: ConnId(1),
-        proto: "tcp",
-        family: 4,
-        v4mapped: false,
-        laddr: Some([10, 0, 0, 1].into()),
-        lport: Some(40_000),
-        raddr: Some([10, 0, 0, 5].into()),
-        rport: Some(443),
-        ifindex: None,
-        netns: Some(4_026_532_000),
-        role: Role::Client,
-        owner,
-        owner_source: if owner.is_some() { OwnerSource::Connect } else { OwnerSource::Unknown },
-        holders: &[],
-        mptcp: false,
-    }
+    let owner_source = if owner.is_some() { OwnerSource::Connect } else { OwnerSource::Unknown };
+    Socket { netns: Some(4_026_532_000), owner, owner_source, ..sample::SOCKET }
 }
 
 const PASSING: [&str; 27] = [
@@ -238,21 +223,7 @@ fn a_cgroup_without_a_container_is_in_none() {
     assert_eq!(filter("--container !web").decide_connection(&client(Some(&shell))), Decision::Pass);
 }
 
-const CLOSE: Close = Close {
-    duration_us: Some(1_500_000),
-    connect_us: None,
-    accept_wait_us: None,
-    tx_bytes: None,
-    rx_bytes: None,
-    retransmits: None,
-    drops: None,
-    srtt_us: None,
-    min_rtt_us: None,
-    verdict: Verdict::ClosedLocal,
-    errno: None,
-    preexisting: false,
-    incomplete: false,
-};
+const CLOSE: Close = Close { duration_us: Some(1_500_000), ..sample::CLOSE };
 
 #[test]
 fn ends_are_selected_by_how_they_were() {

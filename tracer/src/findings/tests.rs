@@ -1,37 +1,27 @@
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use tracer_common::drops::{Direction, TCP_ACK, TCP_SYN};
+use tracer_common::drops::{TCP_ACK, TCP_SYN};
 
 use super::*;
-use crate::stream::{
-    Close, Drop, DropClass, OwnerSource, PacketEnds, ProcessFacts, Role, Segment, Socket, Stack, Verdict,
-};
+use crate::stream::{Close, Drop, DropClass, PacketEnds, Role, Segment, Socket, Verdict, sample};
 
 const NETNS: u32 = 4_026_531_840;
 
 fn owner(comm: &str, pid: u32) -> Owner {
-    let facts = Arc::new(ProcessFacts::default());
-    Owner { pid, tid: pid, uid: Some(0), comm: comm.to_owned(), start_ns: Some(1), facts }
+    Owner { uid: Some(0), start_ns: Some(1), ..sample::owner(comm, pid) }
 }
 
 fn socket<'a>(conn: u64, role: Role, owner: Option<&'a Owner>) -> Socket<'a> {
+    let listens = role == Role::Listener;
     Socket {
         conn: ConnId(conn),
-        proto: "tcp",
-        family: 4,
-        v4mapped: false,
-        laddr: Some([10, 0, 0, 1].into()),
-        lport: Some(if role == Role::Listener { 80 } else { 40_000 }),
-        raddr: (role != Role::Listener).then_some([10, 0, 0, 5].into()),
-        rport: (role != Role::Listener).then_some(5432),
-        ifindex: None,
+        lport: Some(if listens { 80 } else { 40_000 }),
+        raddr: (!listens).then_some(sample::FAR),
+        rport: (!listens).then_some(5432),
         netns: Some(NETNS),
         role,
         owner,
-        owner_source: OwnerSource::Connect,
-        holders: &[],
-        mptcp: false,
+        ..sample::SOCKET
     }
 }
 
@@ -40,47 +30,18 @@ fn drop(reason: &str, class: DropClass, tcp_flags: Option<u8>, count: u64) -> Dr
         reason: Some(reason.into()),
         reason_id: Some(1),
         class,
-        location: None,
         symbol: Some("nf_hook_slow+0xa1".into()),
-        iface: None,
-        direction: Direction::Out,
-        len: 60,
         protocol: Some(if tcp_flags.is_some() { "tcp" } else { "udp" }),
-        ends: Some(PacketEnds {
-            saddr: [10, 0, 0, 1].into(),
-            sport: Some(40_000),
-            daddr: [10, 0, 0, 5].into(),
-            dport: Some(5432),
-        }),
+        ends: Some(PacketEnds { saddr: sample::NEAR, sport: Some(40_000), daddr: sample::FAR, dport: Some(5432) }),
         tcp_flags,
         seq: None,
-        icmp: None,
-        about: None,
-        fragment: false,
         count,
-        first_ns: 1,
-        mixed: false,
-        stack: Stack::NotAsked,
-        hint: None,
+        ..sample::dropped()
     }
 }
 
 fn close(verdict: Verdict) -> Close {
-    Close {
-        duration_us: Some(1),
-        connect_us: None,
-        accept_wait_us: None,
-        tx_bytes: None,
-        rx_bytes: None,
-        retransmits: None,
-        drops: None,
-        srtt_us: None,
-        min_rtt_us: None,
-        verdict,
-        errno: None,
-        preexisting: false,
-        incomplete: false,
-    }
+    Close { verdict, ..sample::CLOSE }
 }
 
 fn event<'a>(boot_ns: u64, socket: Socket<'a>, kind: Kind<'a>) -> Event<'a> {

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use crate::filter::{Decision, FilterArgs, Host};
-use crate::stream::{ConnId, Owner, OwnerSource, Socket};
+use crate::stream::{ConnId, Owner, OwnerSource, Socket, sample};
 
 use super::*;
 
@@ -236,14 +236,7 @@ fn the_kernel_agrees_with_the_agent() {
         let kernel = KernelFilter::compile(&filter, |_| None);
         for _ in 0..200 {
             let tuple = random.tuple();
-            let owner = Owner {
-                pid: 1,
-                tid: 1,
-                uid: Some(tuple.uid),
-                comm: "x".into(),
-                start_ns: None,
-                facts: std::sync::Arc::default(),
-            };
+            let owner = Owner { uid: Some(tuple.uid), ..sample::owner("x", 1) };
             let socket = socket(&tuple, &owner);
             let decision = filter.decide_connection(&socket);
             let case = format!("{words:?} {socket:?}");

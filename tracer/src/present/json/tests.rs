@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::stream::{ConnId, Container, OwnerSource, ProcessFacts, Role, TcpState, Verdict};
+use crate::stream::{ConnId, Container, OwnerSource, ProcessFacts, Role, TcpState, Verdict, sample};
 
 use super::*;
 
@@ -28,23 +28,8 @@ fn owner() -> Owner {
 }
 
 fn socket(owner: Option<&Owner>) -> Socket<'_> {
-    Socket {
-        conn: ConnId(65_553),
-        proto: "tcp",
-        family: 4,
-        v4mapped: false,
-        laddr: Some([10, 0, 0, 1].into()),
-        lport: Some(40_000),
-        raddr: Some([10, 0, 0, 255].into()),
-        rport: Some(443),
-        ifindex: None,
-        netns: Some(4_026_531_840),
-        role: Role::Client,
-        owner,
-        owner_source: OwnerSource::Connect,
-        holders: &[],
-        mptcp: false,
-    }
+    let raddr = Some([10, 0, 0, 255].into());
+    Socket { conn: ConnId(65_553), raddr, owner, ..sample::SOCKET }
 }
 
 fn line(socket: Option<Socket<'_>>, kind: Kind<'_>) -> String {

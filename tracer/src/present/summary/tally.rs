@@ -160,44 +160,14 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use crate::stream::{ConnId, OwnerSource};
+    use crate::stream::sample;
 
     use super::*;
 
-    const CLOSE: Close = Close {
-        duration_us: Some(1),
-        connect_us: None,
-        accept_wait_us: None,
-        tx_bytes: Some(10),
-        rx_bytes: None,
-        retransmits: None,
-        drops: None,
-        srtt_us: None,
-        min_rtt_us: None,
-        verdict: Verdict::ClosedLocal,
-        errno: None,
-        preexisting: false,
-        incomplete: false,
-    };
+    const CLOSE: Close = Close { tx_bytes: Some(10), ..sample::CLOSE };
 
     fn socket(role: Role, port: u16) -> Socket<'static> {
-        Socket {
-            conn: ConnId(1),
-            proto: "tcp",
-            family: 4,
-            v4mapped: false,
-            laddr: None,
-            lport: None,
-            raddr: Some([10, 0, 0, 5].into()),
-            rport: Some(port),
-            ifindex: None,
-            netns: None,
-            role,
-            owner: None,
-            owner_source: OwnerSource::Unknown,
-            holders: &[],
-            mptcp: false,
-        }
+        Socket { rport: Some(port), role, ..sample::SOCKET }
     }
 
     fn event<'a>(socket: Option<Socket<'a>>, kind: Kind<'a>) -> Event<'a> {

@@ -89,28 +89,13 @@ fn push_address(out: &mut String, addr: Option<IpAddr>, ifindex: Option<u32>, co
 
 #[cfg(test)]
 mod tests {
-    use crate::stream::{ConnId, OwnerSource};
+    use crate::stream::sample;
 
     use super::*;
 
     fn socket(role: Role, laddr: &str, raddr: &str) -> Socket<'static> {
-        Socket {
-            conn: ConnId(1),
-            proto: "tcp",
-            family: 6,
-            v4mapped: false,
-            laddr: laddr.parse().ok(),
-            lport: Some(40_000),
-            raddr: raddr.parse().ok(),
-            rport: Some(443),
-            ifindex: Some(2),
-            netns: None,
-            role,
-            owner: None,
-            owner_source: OwnerSource::Unknown,
-            holders: &[],
-            mptcp: false,
-        }
+        let (laddr, raddr) = (laddr.parse().ok(), raddr.parse().ok());
+        Socket { family: 6, laddr, raddr, ifindex: Some(2), role, ..sample::SOCKET }
     }
 
     #[test]

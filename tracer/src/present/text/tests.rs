@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::stream::{Close, ConnId, Container, OwnerSource, ProcessFacts, Role, TcpState};
+use crate::stream::{Close, Container, ProcessFacts, Role, TcpState, sample};
 
 use super::*;
 
@@ -20,27 +20,11 @@ const UTC: TextOptions = TextOptions {
 };
 
 fn owner(comm: &str, pid: u32) -> Owner {
-    Owner { pid, tid: pid, uid: Some(1000), comm: comm.into(), start_ns: None, facts: Arc::default() }
+    Owner { start_ns: None, ..sample::owner(comm, pid) }
 }
 
 fn socket<'a>(owner: Option<&'a Owner>, laddr: &str, raddr: &str) -> Socket<'a> {
-    Socket {
-        conn: ConnId(1),
-        proto: "tcp",
-        family: 4,
-        v4mapped: false,
-        laddr: laddr.parse().ok(),
-        lport: Some(40_000),
-        raddr: raddr.parse().ok(),
-        rport: Some(443),
-        ifindex: None,
-        netns: Some(4_026_531_840),
-        role: Role::Client,
-        owner,
-        owner_source: OwnerSource::Connect,
-        holders: &[],
-        mptcp: false,
-    }
+    Socket { laddr: laddr.parse().ok(), raddr: raddr.parse().ok(), owner, ..sample::SOCKET }
 }
 
 const CLOSE: Close = Close {
@@ -336,28 +320,8 @@ fn any_event_fits_and_is_harmless() {
 
 /// A drop with this hint.
 fn dropped(hint: &str) -> crate::stream::Drop {
-    crate::stream::Drop {
-        reason: Some("NETFILTER_DROP".into()),
-        reason_id: None,
-        class: DropClass::Policy,
-        location: None,
-        symbol: None,
-        iface: None,
-        direction: crate::stream::Direction::In,
-        len: 60,
-        protocol: Some("tcp"),
-        ends: None,
-        tcp_flags: Some(2),
-        seq: None,
-        icmp: None,
-        about: None,
-        fragment: false,
-        count: 1,
-        first_ns: 0,
-        mixed: false,
-        stack: Stack::NotAsked,
-        hint: Some(Box::new(crate::stream::Hint::of(hint))),
-    }
+    let hint = Some(Box::new(crate::stream::Hint::of(hint)));
+    crate::stream::Drop { reason_id: None, ends: None, seq: None, hint, ..sample::dropped() }
 }
 
 #[test]
