@@ -127,7 +127,11 @@ pub const TABLE: &[Entry] = &[
     verdict(
         "unknown",
         "The evidence does not tell how the connection ended.",
-        &["Events were lost", "The connection began before the trace, or hooks are missing"],
+        &[
+            "Events were lost",
+            "The connection began before the trace, or hooks are missing",
+            "The kernel kept its end from tracer (missed, closes_recovered in the summary)",
+        ],
         &["tracer doctor", "tracer --buffer 32M"],
     ),
 ];
