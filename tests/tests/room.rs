@@ -81,9 +81,9 @@ fn many_beyond_the_table_one_after_another() {
     let did = churn(&ns, connections);
     pair.client_resets();
     let ended = agent.stop();
-    assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
+    let missed = ended.stream.missed();
     let mut conns = BTreeSet::new();
-    let mut closes = 0;
+    let (mut closes, mut unseen) = (0, 0);
     for close in ended.stream.kind("close") {
         assert!(conns.insert(close["conn"].as_str().expect("a name")), "one name for two: {close}");
         let pid = &close["owner"]["pid"];
@@ -92,13 +92,17 @@ fn many_beyond_the_table_one_after_another() {
             let side = if close["role"] == "client" { "client" } else { "server" };
             // The listener is the parent's, which is the client.
             let right = *pid == did[side]["pid"] || close["role"] == "listener";
-            assert!(right, "{close}: {did}");
+            // Of an accept() that was missed the listener's owner is known, and that it is no more than that.
+            assert!(right || close["owner_source"] == "listener", "{close}: {did}");
+            unseen += u64::from(!right);
             assert_ne!(close["verdict"], "open_at_end", "{close}");
         } else {
             assert!(*pid == client.process.pid || *pid == server.process.pid, "{close}");
         }
     }
-    assert_eq!(closes, 2 * connections + 1, "every connection is told");
+    assert!(unseen <= missed, "{missed} missed, of {unseen} nobody saw the accept()");
+    let due = 2 * connections as u64 + 1;
+    assert!((due.saturating_sub(missed)..=due).contains(&closes), "{missed} missed, {closes} of {due} are told");
     let marked = incomplete(&ended.stream).len() as u64;
     assert!(marked > connections as u64, "{marked} of {connections}");
     assert!(untracked(&ended.stream).expect("a count") >= marked, "each is counted");
