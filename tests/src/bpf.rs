@@ -24,6 +24,11 @@ const LINK_GET_NEXT_ID: u32 = 31;
 const PROG_TYPE_CGROUP_SOCK_ADDR: u32 = 18;
 const CGROUP_INET4_CONNECT: u32 = 10;
 
+/// An address or another number of 64 bits, as two words of the attributes.
+fn halves(number: u64) -> [u32; 2] {
+    [number as u32, (number >> 32) as u32]
+}
+
 /// One call; `attributes` are the first 32-bit words of `union bpf_attr`.
 fn bpf(command: u32, attributes: &[u32]) -> Result<i32, i32> {
     let mut union = [0_u32; 32];
@@ -128,7 +133,6 @@ impl DeniedGroup {
         let code: [u64; 2] = [0xb7, 0x95];
         let licence = c"GPL";
         let (code_at, licence_at) = (code.as_ptr() as u64, licence.as_ptr() as u64);
-        let halves = |at: u64| [at as u32, (at >> 32) as u32];
         let [c0, c1] = halves(code_at);
         let [l0, l1] = halves(licence_at);
         let mut load = [0_u32; 19];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
 
-use super::{MAP_GET_FD_BY_ID, bpf, objects_of};
+use super::{MAP_GET_FD_BY_ID, bpf, halves, objects_of};
 use crate::errno;
 
 const MAP_LOOKUP: u32 = 1;
@@ -30,10 +30,6 @@ struct Info {
 pub struct Map {
     file: File,
     value_size: usize,
-}
-
-fn halves(at: u64) -> [u32; 2] {
-    [at as u32, (at >> 32) as u32]
 }
 
 impl Map {

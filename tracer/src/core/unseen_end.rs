@@ -25,9 +25,7 @@ impl<G: Gate> Core<G> {
             return;
         }
         if let Some(mut connection) = self.connections.remove(&id) {
-            let boot_ns = record.header.boot_ns;
-            let close = open_at_end(&connection, boot_ns, true);
-            self.say_last(&mut connection, boot_ns, &close, sink);
+            self.say_unseen_end(&mut connection, record, sink);
         }
     }
 
@@ -36,6 +34,11 @@ impl<G: Gate> Core<G> {
         if let Some(closed) = connection.closed.take() {
             return self.say_close(connection, &closed, sink);
         }
+        self.say_unseen_end(connection, record, sink);
+    }
+
+    /// Says that the connection with the number of `record` has ended by then.
+    fn say_unseen_end(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
         if connection.role == Role::Listener {
             self.listeners.remove(record.state.id, &connection.tuple);
         }
@@ -111,6 +114,26 @@ mod tests {
                 "50 close unknown? 2 6 connect",
                 "50 open 3 nobody unknown",
                 "50 close closed_remote 3 nobody unknown",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_listener_without_room_whose_end_was_lost_lends_its_owner_to_nobody() {
+        let steps = [
+            Step::Socket(K::Listen, record(K::Listen, 10, AT_ADDRESS, R::Listener, FLAG_UNTRACKED, 7, tuple(80, 0))),
+            Step::Socket(K::Connect, record(K::Connect, 20, AT_ADDRESS, R::Client, FLAG_UNTRACKED, 5, tuple(0, 81))),
+            Step::Socket(K::Established, record(K::Established, 30, 3, R::Server, 0, 0, tuple(80, 5000))),
+        ];
+        assert_eq!(
+            play(Only(None), None, &steps),
+            [
+                "10 listen 1 7 listen",
+                "20 close unknown? 1 7 listen",
+                "20 connect 2 5 connect",
+                "30 established 3 nobody unknown",
+                "1000 close open_at_end? 2 5 connect",
+                "1000 close open_at_end 3 nobody unknown",
             ]
         );
     }
