@@ -80,6 +80,9 @@ impl<S: Sink + ?Sized> Sink for Through<'_, S> {
             return;
         }
         self.pass_on(event);
+        if !self.shown.filter.feeds_findings(&event.kind) {
+            return;
+        }
         // The event itself may have been the last that is wanted.
         if let Some(finding) = self.shown.findings.event(event).filter(|_| !self.shown.is_full()) {
             // Of no single socket: it names the connections that it rests on.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Color, OutputArgs, value};
+use crate::explain::nearest_of;
 use crate::filter::parse::Selector;
 use crate::filter::{FilterArgs, SOCKET_PROTOCOLS};
 use crate::sockets::order::Key;
@@ -169,6 +170,8 @@ fn state(text: &str) -> Result<Selector<State>, String> {
     };
     State::from_word(word).map(|value| Selector { value, exclude }).ok_or_else(|| {
         let names: Vec<String> = State::ALL.iter().map(|state| state.name().to_lowercase()).collect();
-        format!("no such state; there are: {}", names.join(", "))
+        let meant = nearest_of(word, names.iter().map(String::as_str));
+        let meant = meant.map_or_else(String::new, |name| format!(", did you mean {name}?"));
+        format!("no such state{meant}; there are: {}", names.join(", "))
     })
 }

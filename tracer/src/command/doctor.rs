@@ -27,6 +27,9 @@ use crate::{
     },
 };
 
+/// Whether there can be a trace at all.
+const LOAD: &str = "load";
+
 /// One line of the report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Finding {
@@ -47,7 +50,7 @@ impl Finding {
     }
 }
 
-/// Looks, and says what it found.
+/// Looks, and says what it found: status 1 where no trace is possible.
 ///
 /// # Errors
 /// If stdout cannot be written, or a link that is asked for does not work.
@@ -59,7 +62,11 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     }
     match io::stdout().write_all(&out) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::unwritable("report", error)),
-        _ => Ok(ExitCode::SUCCESS),
+        _ => Ok(if findings.iter().any(|finding| finding.name == LOAD && !finding.ok) {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        }),
     }
 }
 
@@ -81,7 +88,7 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
     let mut kernel = None;
     match session::open(&Filter::default(), &OutputArgs::default(), extra) {
         Ok(session) => {
-            findings.push(Finding::fine("load"));
+            findings.push(Finding::fine(LOAD));
             findings.extend(hooks(&session.kernel.choices, extra));
             kernel = Some(session.kernel);
         }
@@ -91,7 +98,7 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
             let why = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
             let permitted = !matches!(error.downcast_ref(), Some(KernelError::NotPermitted(..)));
             findings.push(Finding::missing(
-                "load",
+                LOAD,
                 if permitted || is_root() { why } else { format!("{why}; run `sudo tracer doctor` to try every hook") },
                 "live and run cannot trace",
             ));

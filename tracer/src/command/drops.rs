@@ -18,7 +18,6 @@ use crate::{
     cli::{self, DropsArgs},
     clock,
     drops::{Aggregate, By},
-    filter::Host,
     present::{
         clock::WallClock,
         drops::{COLUMNS, DropsSink, Shape, Size, TableOptions},
@@ -36,7 +35,7 @@ use crate::{
 /// If there can be no trace, or its output cannot be written.
 pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let output = &args.output;
-    let filter = match args.drops_only().resolve(&Host::default()) {
+    let filter = match session::filter(&args.drops_only(), &args.kernel) {
         Ok(filter) => filter,
         Err(error) => cli::wrong_usage(error).exit(),
     };

@@ -11,7 +11,6 @@ use crate::{
     agent::{Agent, Earlier, Limits, Seeding},
     cli::{self, LiveArgs},
     clock,
-    filter::Host,
     proc::root::ProcRoot,
     stderr,
 };
@@ -21,7 +20,7 @@ use crate::{
 /// # Errors
 /// If there can be no trace, or its output cannot be written.
 pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
-    let filter = match args.filter.resolve(&Host::default()) {
+    let filter = match session::filter(&args.filter, &args.kernel) {
         Ok(filter) => filter,
         Err(error) => cli::wrong_usage(error).exit(),
     };

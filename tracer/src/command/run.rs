@@ -44,7 +44,7 @@ pub const FAILED: u8 = 125;
 /// # Errors
 /// If there can be no trace.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let mut filter = match args.filter.resolve(&Host::default()) {
+    let mut filter = match session::filter(&args.filter, &args.kernel) {
         Ok(filter) => filter,
         Err(error) => cli::wrong_usage(error).exit(),
     };

@@ -10,7 +10,7 @@ use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROC
 use crate::{
     allocator,
     cli::{KernelArgs, OutputArgs, Types},
-    filter::{self, Filter, kernel::KernelFilter},
+    filter::{self, Filter, FilterArgs, FilterError, kernel::KernelFilter},
     kernel::{
         self,
         backend::{Backend, Degradation, Hook, degradations, gives_drop_reasons, gives_reset_reasons},
@@ -106,6 +106,25 @@ fn read_for_this_kernel(path: &Path) -> anyhow::Result<Btf> {
         );
     }
     Ok(file)
+}
+
+/// The filter that `args` ask for.
+///
+/// # Errors
+/// If a name cannot be looked up, or the running kernel has not the reason.
+pub fn filter(args: &FilterArgs, kernel: &KernelArgs) -> Result<Filter, FilterError> {
+    if !args.reason.is_empty() {
+        let path = match &kernel.btf {
+            Some(Types::File(path)) => Some(path.as_path()),
+            Some(Types::None) => None,
+            None => Some(Path::new(BTF_PATH)),
+        };
+        // Without type information there are no names, which is said later.
+        if let Some(btf) = path.and_then(|path| Btf::read(path, offsets::WANTED).ok()) {
+            filter::check_reasons(&args.reason, &Reasons::read(&btf))?;
+        }
+    }
+    args.resolve(&filter::Host::default())
 }
 
 /// A loaded kernel side, and what it cannot do.
@@ -224,7 +243,7 @@ fn plan(
     if output.states || filter.wants_states() {
         settings.wants |= WANT_STATES;
     }
-    let drops = filter.shows_kind("drop");
+    let drops = filter.needs_kind("drop");
     if output.stack && drops {
         settings.wants |= WANT_STACKS;
     }
@@ -279,11 +298,11 @@ fn plan(
         forced: extra.forced.clone(),
         packets: Packets {
             drops,
-            retransmits: filter.shows_kind("retransmit"),
+            retransmits: filter.needs_kind("retransmit"),
             // Lines leave them out unless they are asked for: the verdict says it.
             // Where drops have no reasons a reset tells that nobody listens.
             resets: filter.shows_kind("reset") && (output.json || output.text_options(filter, false).resets)
-                || filter.shows_kind("drop") && !drop_reasons,
+                || drops && !drop_reasons,
         },
     })
 }

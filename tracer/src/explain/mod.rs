@@ -222,6 +222,12 @@ pub fn suggestions(word: &str) -> Vec<&'static str> {
     nearest::nearest(&normal(word), names)
 }
 
+/// That of `names` which is most like `word`, if any is.
+#[must_use]
+pub fn nearest_of<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    nearest::nearest(&normal(word), names.map(|name| (name, vec![normal(name)]))).into_iter().next()
+}
+
 /// The entry of a kernel counter, by its name as `nstat` writes it.
 #[must_use]
 pub fn counter(name: &str) -> Option<&'static Entry> {

@@ -31,6 +31,12 @@ pub enum FilterError {
     Cgroup,
     #[error("a reason is a name of the kernel's, such as NO_SOCKET or NETFILTER_DROP")]
     Reason,
+    #[error("unknown reason {name}{} (`tracer explain --list drop` has all)", meant(suggestion.as_deref()))]
+    UnknownReason { name: String, suggestion: Option<String> },
+    #[error("this kernel has no reason {name}{}", elsewhere(kernels))]
+    ReasonOfOthers { name: String, kernels: Vec<&'static str> },
+    #[error("reason {name} is a module's, and this kernel tells it by number only: --reason {subsystem}_NUMBER")]
+    ReasonOfModule { name: String, subsystem: &'static str },
     #[error("--follow (-f) needs the process to follow: add --pid PID")]
     FollowWithoutPid,
     #[error("`run` traces the command that it starts; to watch a running process use `tracer live --pid PID`")]
@@ -49,4 +55,17 @@ pub enum FilterError {
     NoSuchNetns { name: String },
     #[error("cannot read {}: {source}; try as root", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+}
+
+fn meant(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!("; did you mean {name}?"))
+}
+
+/// Which kernels have it.
+fn elsewhere(kernels: &[&str]) -> String {
+    match kernels {
+        [] => String::new(),
+        [only] => format!("; {only} has it"),
+        [others @ .., last] => format!("; {} and {last} have it", others.join(", ")),
+    }
 }

@@ -13,6 +13,7 @@ mod lookup;
 mod names;
 pub mod parse;
 mod pid_set;
+mod reason;
 mod resolve;
 
 use std::time::Duration;
@@ -21,7 +22,9 @@ pub use args::{FilterArgs, SOCKET_PROTOCOLS};
 pub use error::FilterError;
 pub use lookup::{Host, Lookup, Process};
 pub use pid_set::PidSet;
+pub use reason::check as check_reasons;
 
+use crate::findings::SOURCES;
 use crate::stream::{Close, Kind, Owner, OwnerSource, Role, Socket, Verdict};
 use choice::{Choice, Side};
 use glob::Glob;
@@ -133,10 +136,30 @@ impl Filter {
         }
     }
 
-    /// Whether events of the kind of this name may be shown; what never is need not be traced.
+    /// Whether findings may rest on this event: all that selects events but `--event`, which says what is printed.
+    #[must_use]
+    pub fn feeds_findings(&self, kind: &Kind<'_>) -> bool {
+        match kind {
+            // Speaks for nothing: it tells how long a queue may be.
+            Kind::Listen { .. } => true,
+            Kind::Close(close) => self.wants_end(close) && self.wants_reason(kind),
+            _ => !self.wants_ends_only() && self.wants_reason(kind),
+        }
+    }
+
+    /// Whether events of the kind of this name may be shown.
     #[must_use]
     pub fn shows_kind(&self, name: &str) -> bool {
         self.event.passes(|event| *event == name) && !self.wants_ends_only()
+    }
+
+    /// Whether events of the kind of this name are of any use: shown, or what a finding that is asked for may rest
+    /// on. What is not need not be traced.
+    #[must_use]
+    pub fn needs_kind(&self, name: &str) -> bool {
+        let has_reason = ["drop", "reset"].contains(&name) || self.reason.include.is_empty();
+        let is_source = self.asks_for("finding") && SOURCES.contains(&name);
+        has_reason && (self.shows_kind(name) || is_source && !self.wants_ends_only())
     }
 
     /// Whether `--reason` names a wanted one.

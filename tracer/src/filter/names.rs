@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
 
 use super::parse::Selector;
+use crate::explain::nearest_of;
 
 /// Takes one of `all`, with or without a `!` before it.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,9 @@ impl<T: Clone + Send + Sync + 'static> TypedValueParser for Names<T> {
             error.insert(ContextKind::InvalidArg, ContextValue::String(arg.to_string()));
         }
         error.insert(ContextKind::InvalidValue, ContextValue::String(text.clone().into_owned()));
+        if let Some(meant) = nearest_of(name, self.all.iter().map(|value| (self.name)(value))) {
+            error.insert(ContextKind::SuggestedValue, ContextValue::String(meant.to_owned()));
+        }
         let names = self.all.iter().map(|value| (self.name)(value).to_owned()).collect();
         error.insert(ContextKind::ValidValue, ContextValue::Strings(names));
         Err(error)

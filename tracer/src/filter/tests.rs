@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use crate::stream::{Container, ProcessFacts, TcpState, sample};
+use crate::stream::{self, Container, ProcessFacts, TcpState, sample};
 
 use super::*;
 
@@ -260,6 +260,49 @@ fn kinds_are_selected_by_name() {
     assert!(!not.wants_states());
     assert_eq!(filter("--event listen").decide(&client(None), &state), Decision::Reject);
     assert!(!filter("--event listen").decide_final(&client(None), &state));
+}
+
+/// A drop by this reason.
+fn dropped(reason: &str) -> stream::Drop {
+    stream::Drop { reason: Some(reason.into()), ..sample::dropped() }
+}
+
+#[test]
+fn findings_rest_on_what_the_other_filters_leave() {
+    let refused = Close { verdict: Verdict::Refused, errno: Some(libc::ECONNREFUSED), ..CLOSE };
+    let (rule, other) = (dropped("NETFILTER_DROP"), dropped("NO_SOCKET"));
+    let kinds = [Kind::Drop(&rule), Kind::Drop(&other), Kind::Close(&refused), Kind::Close(&CLOSE)];
+    for (text, feeds) in [
+        ("", [true, true, true, true]),
+        ("--event finding", [true, true, true, true]),
+        ("--event !drop", [true, true, true, true]),
+        ("--reason NETFILTER_DROP", [true, false, false, false]),
+        ("--reason !NETFILTER_DROP", [false, true, true, true]),
+        ("--verdict refused", [false, false, true, false]),
+        ("--failed", [false, false, true, false]),
+        ("--min-duration 10s", [false, false, false, false]),
+    ] {
+        assert_eq!(kinds.map(|kind| filter(text).feeds_findings(&kind)), feeds, "{text}");
+        assert!(filter(text).feeds_findings(&Kind::Listen { backlog: Some(1) }), "{text}");
+    }
+}
+
+#[test]
+fn findings_that_are_asked_for_need_their_sources() {
+    for (text, drops, retransmits, shown) in [
+        ("", true, true, true),
+        ("--event finding", true, true, false),
+        ("--event close,finding", true, true, false),
+        ("--event close", false, false, false),
+        ("--event !drop", false, true, false),
+        ("--event finding --reason NO_SOCKET", true, false, false),
+        ("--reason NO_SOCKET", true, false, true),
+        ("--failed", false, false, false),
+    ] {
+        let filter = filter(text);
+        assert_eq!((filter.needs_kind("drop"), filter.needs_kind("retransmit")), (drops, retransmits), "{text}");
+        assert_eq!(filter.shows_kind("drop"), shown, "{text}");
+    }
 }
 
 #[test]

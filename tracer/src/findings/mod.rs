@@ -14,6 +14,9 @@ use crate::stream::{self, ConnId, Event, Evidence, Finding, Kind, Owner};
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
 
+/// The kinds of events that rules look at and for which the kernel is hooked only if they are wanted.
+pub const SOURCES: [&str; 2] = ["drop", "retransmit"];
+
 /// Cases that are told apart; what comes later only counts.
 const MOST_CASES: usize = 1024;
 /// Events, owners and connections that are kept of a case.

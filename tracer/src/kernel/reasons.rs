@@ -65,6 +65,14 @@ impl Reasons {
         reasons
     }
 
+    /// With these drop reasons.
+    #[cfg(test)]
+    #[must_use]
+    pub fn of(drops: &[(u32, &str)]) -> Self {
+        let drops = drops.iter().map(|(number, name)| (*number, (*name).into())).collect();
+        Self { drops, ..Self::default() }
+    }
+
     /// The name of a drop reason; of one without a name its subsystem and number.
     #[must_use]
     pub fn drop(&self, reason: u32) -> Box<str> {
@@ -81,6 +89,33 @@ impl Reasons {
     #[must_use]
     pub fn reset(&self, reason: u32) -> Option<&str> {
         self.resets.get(&reason).map(|name| &**name)
+    }
+
+    /// The numbers of the drop reasons that are called `name`: of one without a name, as [`Reasons::drop`] calls it.
+    #[must_use]
+    pub fn drop_numbers(&self, name: &str) -> Vec<u32> {
+        let named = self.drops.iter().filter(|(_, known)| ***known == *name);
+        let mut numbers: Vec<u32> = named.map(|(number, _)| *number).collect();
+        if let Some((head, number)) = name.rsplit_once('_')
+            && let Ok(number) = number.parse::<u32>()
+        {
+            let of_subsystems = self.subsystems.iter().filter(|(_, known)| ***known == *head);
+            let of_subsystems = of_subsystems.map(|(subsystem, _)| subsystem << 16 | number);
+            let numbered = of_subsystems.chain((head == "REASON").then_some(number));
+            numbers.extend(numbered.filter(|number| *self.drop(*number) == *name));
+        }
+        numbers
+    }
+
+    /// Whether a reset reason is called so.
+    #[must_use]
+    pub fn has_reset(&self, name: &str) -> bool {
+        self.resets.values().any(|known| **known == *name)
+    }
+
+    /// Every name of a drop or a reset reason.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.drops.values().chain(self.resets.values()).map(|name| &**name)
     }
 
     /// Every name of a drop reason, sorted.
@@ -107,5 +142,11 @@ mod tests {
         assert_eq!(&*reasons.drop(0x9_0007), "REASON_589831");
         assert_eq!(&*reasons.drop(900), "REASON_900");
         assert_eq!(reasons.reset(1), None);
+        for number in [12, 0x2_0007, 0x9_0007, 900] {
+            assert_eq!(reasons.drop_numbers(&reasons.drop(number)), [number]);
+        }
+        for name in ["NO_SOCKET", "REASON_12", "REASON_131079", "OPENVSWITCH_x", "NETFILTER", "7"] {
+            assert!(reasons.drop_numbers(name).is_empty(), "{name}");
+        }
     }
 }
