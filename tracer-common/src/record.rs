@@ -165,8 +165,11 @@ pub const FLAG_ESTABLISHED_HELD: u16 = 1 << 8;
 pub const FLAG_KERNEL: u16 = 1 << 10;
 /// The process filter cannot be decided before accept(). Never set in a record.
 pub const FLAG_UNDECIDED: u16 = 1 << 9;
+/// The attempt began in a connect() whose return is traced.
+pub const FLAG_CONNECT_TRACED: u16 = 1 << 11;
 
-/// A connect() in progress, kept per task between its entry and its return.
+/// A connect() in progress, kept per task from its entry until the socket leaves `CLOSE`, and again from a failure
+/// inside it to its return. Not while it waits for an answer: how many calls wait is for others to choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connecting {
@@ -174,7 +177,9 @@ pub struct Connecting {
     pub sk: u64,
     /// Where it has got to: `CONNECTING_*`.
     pub progress: u64,
-    /// The `struct sockaddr` that connect() was given, as far as `sockaddr_in6` reaches.
+    /// Where in the caller's memory the address is; 0 if `addr` is the kernel's own copy.
+    pub place: u64,
+    /// The `struct sockaddr` that connect() was given, as far as `sockaddr_in6` reaches; zeros if it could not be read.
     pub addr: [u32; 7],
     /// Zero.
     pub reserved: u32,
@@ -184,8 +189,6 @@ pub struct Connecting {
 
 /// connect() was entered, the socket is still in `CLOSE`.
 pub const CONNECTING_ENTERED: u64 = 0;
-/// The socket went to `SYN_SENT`.
-pub const CONNECTING_STARTED: u64 = 1;
 /// The socket fell back to `CLOSE` inside connect(), without an error from the network.
 pub const CONNECTING_FAILED: u64 = 2;
 
@@ -379,7 +382,7 @@ const _: () = {
     assert!(size_of::<Tuple>() == 48);
     assert!(size_of::<SocketRecord>() == 160);
     assert!(size_of::<TcpCounters>() == 64);
-    assert!(size_of::<Connecting>() == 96);
+    assert!(size_of::<Connecting>() == 104);
     assert!(size_of::<CloseRecord>() == 224);
     assert!(size_of::<ForkRecord>() == 40);
     assert!(size_of::<ExecRecord>() == 56 + EXEC_PATH + EXEC_ARGS);

@@ -77,6 +77,14 @@ pub fn settle_classic_in(lane: Lane, hook: Audited, outcome: Outcome) {
     }
 }
 
+/// A connect() is under way of which there is no note: whatever it comes to, the audit of its return is not exact.
+#[inline(always)]
+pub fn connect_unnoted() {
+    if setting!(audit) != 0 && is_open() {
+        count_in_audit(place(Audited::ConnectReturn, Term::Unnoted as u32));
+    }
+}
+
 /// A ring took a record.
 #[inline(always)]
 pub fn taken(ring: RingTaken) {

@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod churn;
+pub mod concealed;
 pub mod once;
 mod ops;
 pub mod storm;

@@ -8,7 +8,7 @@ use libc::c_int;
 use serde_json::{Value, json};
 
 use super::sys::{self, Sys};
-use super::uring;
+use super::{concealed, uring};
 use crate::errno;
 
 const TCP_STATES: [&str; 13] = [
@@ -137,6 +137,7 @@ pub fn run(request: &Value) -> Sys<Value> {
                 .map_err(|e| sys::errno_of(&e))?;
             return Ok(Value::Null);
         }
+        "wait_in_connect" => return unit(concealed::wait_in_connect(size(request, "count")?, addr(request)?)),
         "unix_listen" => {
             let listener = UnixListener::bind(text(request, "path")?).map_err(|e| sys::errno_of(&e))?;
             return Ok(json!(listener.into_raw_fd()));
@@ -162,6 +163,11 @@ pub fn run(request: &Value) -> Sys<Value> {
             let result = sys::connect(fd, &addr(request)?, cut);
             Ok(outcome(fd, result))
         }
+        "connect_unread" => {
+            let result = concealed::connect_unread(fd, &addr(request)?);
+            Ok(outcome(fd, result))
+        }
+        "accept_forged" => unit(concealed::accept_forged(fd)),
         "disconnect" => Ok(outcome(fd, sys::disconnect(fd))),
         "accept" => accepted(sys::accept(fd)),
         "serve" => serve(fd, size(request, "count")?),

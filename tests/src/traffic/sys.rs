@@ -20,7 +20,11 @@ pub fn patience() -> Duration {
 /// The value of a call, or errno.
 pub type Sys<T> = Result<T, i32>;
 
-fn check(value: c_int) -> Sys<c_int> {
+/// The value of a call, or its errno.
+///
+/// # Errors
+/// If it is negative.
+pub fn check(value: c_int) -> Sys<c_int> {
     if value < 0 { Err(errno::last()) } else { Ok(value) }
 }
 

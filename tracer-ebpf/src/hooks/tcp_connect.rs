@@ -19,7 +19,7 @@ use crate::{
         preempted::{self, Before, Subject, address},
     },
     lanes,
-    lifecycle::{connect_entered, connect_returned, enter, user_address},
+    lifecycle::{UserAddress, called, connect_entered, connect_returned, user_address},
     memory, offset,
     sock::{IPPROTO_TCP, Raw},
 };
@@ -197,11 +197,16 @@ fn syscall_enter(ctx: &TracePointContext) {
     if !filter::process_passes() {
         return;
     }
-    let Some(addr) = user_address(addr) else { return };
+    let given = match user_address(addr) {
+        UserAddress::Internet(given) => given,
+        UserAddress::Other => return,
+        // The kernel will make it resident, or fail.
+        UserAddress::Unread => [0; 7],
+    };
     let Some(socket) = fd::socket(fd as u32) else { return };
     let sk = socket.tcp();
     if socket.state() == SS_UNCONNECTED && is_tcp(sk) {
-        enter(sk, addr);
+        called(sk, addr, given);
     }
 }
 

@@ -4,20 +4,22 @@ use tracer_common::{
     audit::Outcome,
     counter::Counter,
     record::{
-        CONNECTING_FAILED, CONNECTING_STARTED, COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN,
-        COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_FILTERED,
-        FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
+        CONNECTING_FAILED, COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO,
+        COUNTERS_SOCKET_KNOWN, CloseRecord, Connecting, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_CONNECT_TRACED,
+        FLAG_FILTERED, FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
-use super::{CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, now, send, write};
+use super::{
+    CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin, connect::note, filtered, inode, now, send, write,
+};
 use crate::{
     emit, filter,
     globals::wants,
     identity, info,
-    maps::{CONNECTING, SOCKETS, count},
-    offset,
+    maps::{SOCKETS, count},
+    memory, offset,
     sock::Sock,
 };
 
@@ -35,7 +37,7 @@ pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
             let _ = SOCKETS.remove(sk);
             return filtered();
         }
-        if old == SYN_SENT && (fails_inside_connect(sock) || fails_in_a_ring(sock)) {
+        if old == SYN_SENT && (fails_inside_connect(sock, known) || fails_in_a_ring(sock)) {
             known.closed = 1;
             return Outcome::Aside;
         }
@@ -59,22 +61,29 @@ pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
     outcome
 }
 
+/// `SS_UNCONNECTED`: connect() makes it `SS_CONNECTING` only when `tcp_v4_connect` has returned.
+const SS_UNCONNECTED: u32 = 1;
+
 /// A socket in `SYN_SENT` that falls back without an error from the network, while its own task is
 /// inside connect(): its return value will say why, and is reported from there.
 #[inline(always)]
-fn fails_inside_connect<S: Sock>(sock: S) -> bool {
-    if !wants(WANT_CONNECT_EXIT) || sock.u32(offset!(sk_err)) != 0 {
+fn fails_inside_connect<S: Sock>(sock: S, known: &SocketState) -> bool {
+    if !wants(WANT_CONNECT_EXIT) || known.flags & FLAG_CONNECT_TRACED == 0 || sock.u32(offset!(sk_err)) != 0 {
         return false;
     }
-    let Some(attempt) = CONNECTING.get_ptr_mut(aya_ebpf::helpers::bpf_get_current_pid_tgid()) else { return false };
-    // SAFETY: the entry of the current task, or, in softirq, of the task that was interrupted: then
-    // `sk` tells that it is another socket (and a reset carries an error anyway).
-    let attempt = unsafe { &mut *attempt };
-    if attempt.progress != CONNECTING_STARTED || attempt.sk != sock.address() {
+    let socket = sock.u64(offset!(sk_socket));
+    if memory::read::<u32>(socket, offset!(socket_state)) != SS_UNCONNECTED {
         return false;
     }
-    attempt.progress = CONNECTING_FAILED;
-    attempt.tuple = sock.tuple();
+    // The socket is locked by the current task, which is inside `tcp_v4_connect`.
+    note(&Connecting {
+        sk: sock.address(),
+        progress: CONNECTING_FAILED,
+        place: 0,
+        addr: [0; 7],
+        reserved: 0,
+        tuple: sock.tuple(),
+    });
     true
 }
 

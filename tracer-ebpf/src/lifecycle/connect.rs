@@ -3,15 +3,16 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
 use tracer_common::{
     audit::Outcome,
+    counter::Counter,
     record::{CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CONNECT_FAILED, RecordKind, RecordRole, Tuple},
 };
 
 use super::{NO_TUPLE, SYN_SENT, UNKNOWN, begin, close::send_close, filtered, send, set_opener};
 use crate::{
-    filter,
+    audit, filter,
     identity::{self, Site},
     lane::Lane,
-    maps::{CONNECTING, SOCKETS, started},
+    maps::{CONNECTING, SOCKETS, count, started},
     memory,
     sock::{AF_INET, AF_INET6, Raw, Sock},
 };
@@ -36,16 +37,40 @@ pub fn connect_entered(sk: u64, addr: u64) {
     }
 }
 
-/// Nothing more than what will be needed if it fails: most do not.
 #[inline(always)]
-pub fn enter(sk: u64, addr: SockAddr) {
-    let attempt = Connecting { sk, progress: CONNECTING_ENTERED, addr, reserved: 0, tuple: NO_TUPLE };
-    let _ = CONNECTING.insert(bpf_get_current_pid_tgid(), &attempt, 0);
+fn enter(sk: u64, addr: SockAddr) {
+    note(&Connecting { sk, progress: CONNECTING_ENTERED, place: 0, addr, reserved: 0, tuple: NO_TUPLE });
 }
 
-/// The address at `addr` in the caller's memory, if it is one to connect to.
+/// connect() on the TCP socket at `sk` is called; `addr` was read at `place` in the caller's memory, and is zeros where
+/// that is not resident yet.
 #[inline(always)]
-pub fn user_address(addr: u64) -> Option<SockAddr> {
+pub fn called(sk: u64, place: u64, addr: SockAddr) {
+    note(&Connecting { sk, progress: CONNECTING_ENTERED, place, addr, reserved: 0, tuple: NO_TUPLE });
+}
+
+#[inline(always)]
+pub(super) fn note(attempt: &Connecting) {
+    if CONNECTING.insert(bpf_get_current_pid_tgid(), attempt, 0).is_err() {
+        count(Counter::ConnectsUnnoted);
+        audit::connect_unnoted();
+    }
+}
+
+/// What is at `addr` in the caller's memory.
+#[derive(Clone, Copy)]
+pub enum UserAddress {
+    /// An address to connect to.
+    Internet(SockAddr),
+    /// One of another family.
+    Other,
+    /// It cannot be read: not resident yet, or there is nothing.
+    Unread,
+}
+
+/// The address at `addr` in the caller's memory.
+#[inline(always)]
+pub fn user_address(addr: u64) -> UserAddress {
     let mut to: SockAddr = [0; 7];
     let from = addr as *const core::ffi::c_void;
     // SAFETY: the helper checks the address; `to` is 28 writable bytes. An IPv4 address near the end
@@ -53,11 +78,33 @@ pub fn user_address(addr: u64) -> Option<SockAddr> {
     unsafe {
         let place = (&raw mut to).cast();
         if bpf_probe_read_user(place, 28, from) != 0 && bpf_probe_read_user(place, 16, from) != 0 {
-            return None;
+            return UserAddress::Unread;
         }
     }
     let family = family_of(&to);
-    if family == AF_INET || family == AF_INET6 { Some(to) } else { None }
+    if family == AF_INET || family == AF_INET6 { UserAddress::Internet(to) } else { UserAddress::Other }
+}
+
+/// The kernel reads the caller's memory between the entry of connect() and its return. What was there at both is what
+/// it was given; where that differs, or cannot be read, nobody knows.
+#[inline(always)]
+fn given(attempt: &mut Connecting) {
+    if attempt.place == 0 {
+        return;
+    }
+    let unread = family_of(&attempt.addr) == 0;
+    match user_address(attempt.place) {
+        UserAddress::Internet(now) if unread || same(&attempt.addr, &now) => attempt.addr = now,
+        _ => attempt.addr = [0; 7],
+    }
+}
+
+/// As far as the family reaches: what follows it in memory may be anything.
+#[inline(always)]
+fn same(a: &SockAddr, b: &SockAddr) -> bool {
+    a[0] == b[0]
+        && (family_of(a) == AF_INET && a[1] == b[1]
+            || a[2] == b[2] && a[3] == b[3] && a[4] == b[4] && a[5] == b[5] && a[6] == b[6])
 }
 
 #[inline(always)]
@@ -96,11 +143,12 @@ pub fn connect_returned(result: i32, site: Site, lane: Lane) -> Outcome {
     let task = bpf_get_current_pid_tgid();
     let Some(attempt) = CONNECTING.get_ptr(task) else { return Outcome::Aside };
     // SAFETY: this task's own entry.
-    let attempt = unsafe { *attempt };
+    let mut attempt = unsafe { *attempt };
     let _ = CONNECTING.remove(task);
     if attempt.progress == CONNECTING_FAILED {
         failed_after_start(&attempt, -result)
-    } else if attempt.progress == CONNECTING_ENTERED && is_failure(-result) {
+    } else if is_failure(-result) {
+        given(&mut attempt);
         connect_failed(attempt.sk, &destination(attempt.sk, &attempt.addr), -result, site, lane)
     } else {
         Outcome::Aside
@@ -160,7 +208,9 @@ pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) -> Outcome {
         return outcome;
     }
     match user_address(addr) {
-        Some(addr) => connect_failed(sk, &destination(sk, &addr), errno, Site::ConnectByIoUringFailed, Lane::First),
-        None => Outcome::Aside,
+        UserAddress::Internet(addr) => {
+            connect_failed(sk, &destination(sk, &addr), errno, Site::ConnectByIoUringFailed, Lane::First)
+        }
+        _ => Outcome::Aside,
     }
 }

@@ -21,7 +21,7 @@ use tracer_common::{
 
 pub use self::{
     close::destroyed,
-    connect::{connect_entered, connect_failed_by_address, connect_returned, enter, user_address},
+    connect::{UserAddress, called, connect_entered, connect_failed_by_address, connect_returned, user_address},
     open::accepted,
 };
 use crate::{
@@ -38,6 +38,7 @@ const ESTABLISHED: u8 = TcpState::Established as u8;
 const SYN_SENT: u8 = TcpState::SynSent as u8;
 const SYN_RECV: u8 = TcpState::SynRecv as u8;
 const CLOSE: u8 = TcpState::Close as u8;
+const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
 /// `inet_sock_set_state` of a TCP socket.

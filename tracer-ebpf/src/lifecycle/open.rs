@@ -3,15 +3,15 @@
 use tracer_common::{
     audit::Outcome,
     record::{
-        BACKLOG_UNKNOWN, CONNECTING_STARTED, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING,
+        BACKLOG_UNKNOWN, FLAG_ACCEPTED, FLAG_CONNECT_TRACED, FLAG_ESTABLISHED_HELD, FLAG_FILTERED, FLAG_PREEXISTING,
         FLAG_UNDECIDED, FLAG_UNTRACKED, RecordKind, RecordRole,
     },
-    settings::{ABSENT, FILTERS_OF_PROCESS, WANT_ACCEPT},
+    settings::{ABSENT, FILTERS_OF_PROCESS, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
 use super::{
-    CLOSE, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, leave_out, now, remember, remember_first,
-    send, set_opener,
+    CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, leave_out, now, remember,
+    remember_first, send, set_opener,
 };
 use crate::{
     debug, filter,
@@ -41,12 +41,14 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     let mut tuple = sock.tuple();
     if connects {
         tuple.lport = sock.bound_port();
-        if let Some(attempt) = CONNECTING.get_ptr_mut(aya_ebpf::helpers::bpf_get_current_pid_tgid()) {
-            // SAFETY: this task's own entry.
-            unsafe { (*attempt).progress = CONNECTING_STARTED };
-        }
     }
     begin(&mut state, sock, identity::next(site, sock.lane()), role);
+    // From here on the socket remembers it: the call may wait for an answer as long as the caller likes, and notes of
+    // such calls would take the room of others'.
+    if connects && wants(WANT_CONNECT_EXIT) && CONNECTING.remove(aya_ebpf::helpers::bpf_get_current_pid_tgid()).is_ok()
+    {
+        state.flags |= FLAG_CONNECT_TRACED;
+    }
     if !filter::socket_passes(role, &tuple) {
         return leave_out(sock.address(), &mut state);
     }
@@ -135,20 +137,27 @@ pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {
     if let Some(known) = known {
         // SAFETY: a live map value; of the fields that accept() writes, nobody else writes any.
         let known = unsafe { &mut *known };
+        // What accept() returns is a listener's child, once. A seccomp supervisor may make it return any descriptor.
+        if known.flags & FLAG_FILTERED == 0
+            && (known.role != RecordRole::Server as u8 || known.flags & FLAG_ACCEPTED != 0)
+        {
+            return Outcome::Aside;
+        }
         if known.closed == 0 && !process_passes {
             known.flags |= FLAG_FILTERED;
             return Outcome::Filtered;
         }
         state = *known;
     } else {
-        // Its close has been told already.
-        if sock.u8(offset!(skc_state)) == CLOSE {
+        // Its close has been told already; or it is no listener's child that nobody has touched yet.
+        let now = sock.u8(offset!(skc_state));
+        if offset!(skc_state) != ABSENT && now != ESTABLISHED && now != CLOSE_WAIT && now != SYN_RECV {
             return Outcome::Aside;
         }
         // Established before the trace, or a child that is accepted with its first data still in
         // SYN_RECV (TCP Fast Open).
         begin(&mut state, sock, identity::of_socket(sk), RecordRole::Server);
-        if sock.u8(offset!(skc_state)) == SYN_RECV {
+        if now == SYN_RECV {
             state.id = identity::next(site, lane);
         } else {
             state.flags |= FLAG_PREEXISTING;

@@ -134,6 +134,7 @@ impl Agent<'_> {
             incomplete: Incomplete {
                 sockets_untracked: self.known.get(Counter::SocketsUntracked),
                 closes_recovered: self.known.get(Counter::ClosesRecovered),
+                connects_unnoted: self.known.get(Counter::ConnectsUnnoted),
                 stacks_missing: self.known.get(Counter::StacksMissing),
                 findings_untold: self.shown.findings_untold(),
             },

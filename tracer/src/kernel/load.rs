@@ -30,6 +30,7 @@ use super::{
     probes,
     ring::Ring,
     stacks::{self, Stacks},
+    tasks,
     types::KernelTypes,
 };
 use crate::clock;
@@ -111,6 +112,9 @@ impl Kernel {
         let mut loader: EbpfLoader<'_> = types.loader();
         if !plan.maps_on_demand {
             loader.map_max_entries("SOCKETS", PREALLOCATED_SOCKETS).map_max_entries("PIDS", PREALLOCATED_SOCKETS / 4);
+        }
+        if plan.maps_on_demand {
+            loader.map_max_entries("CONNECTING", tasks::room(Path::new(SYSCTLS)));
         }
         if let Some(sockets) = plan.sockets {
             loader.map_max_entries("SOCKETS", sockets);

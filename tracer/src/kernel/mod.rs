@@ -22,6 +22,7 @@ pub mod ring;
 pub mod selection;
 pub mod stacks;
 pub mod symbols;
+mod tasks;
 pub mod types;
 
 use std::{error::Error as _, io};

@@ -57,6 +57,8 @@ pub struct Incomplete {
     pub sockets_untracked: u64,
     /// Their transition to `CLOSE` was missed; the end was seen when they were destroyed.
     pub closes_recovered: u64,
+    /// connect() calls that may have failed untold: there was no room for a note of them.
+    pub connects_unnoted: u64,
     /// Kernel stacks of drops that could not be taken or kept.
     pub stacks_missing: u64,
     /// Events that speak for a finding, of cases beyond those that are told apart.
@@ -66,7 +68,7 @@ pub struct Incomplete {
 impl Incomplete {
     /// By their names in the stream, each with what it means and what helps.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64, &'static str); 4] {
+    pub const fn named(&self) -> [(&'static str, u64, &'static str); 5] {
         [
             (
                 "sockets_untracked",
@@ -74,6 +76,11 @@ impl Incomplete {
                 "sockets were not followed: use a larger --sockets, or filters",
             ),
             ("closes_recovered", self.closes_recovered, "ends were seen late, and not how they came about"),
+            (
+                "connects_unnoted",
+                self.connects_unnoted,
+                "connect() calls, if they failed before a SYN was sent, are not told: too many were under way",
+            ),
             ("stacks_missing", self.stacks_missing, "kernel stacks of drops could not be taken, or not be kept"),
             (
                 "findings_untold",
