@@ -151,12 +151,23 @@ pub fn reset_received(sk: u64) -> Outcome {
     send(record, RecordKind::Reset)
 }
 
-/// `tcp_send_reset`: by a socket, or in answer to the segment `skb` that no socket wants.
+/// `tcp_send_reset`: by a socket, or in answer to the segment `skb` that no socket wants, or that came to a listener
+/// and belongs to no connection: one that this host does not know (any more).
 #[inline(always)]
 pub fn reset_sent(sk: u64, skb: RawSkb, reason: u32) -> Outcome {
     let mut record = NOTHING;
-    if !started() || (!describe(&mut record, sk) && !answer(&mut record, skb)) {
+    if !started() {
         return Outcome::Aside;
+    }
+    let known = describe(&mut record, sk);
+    if !known || record.state == TcpState::Listen as u8 {
+        let netns = record.tuple.netns;
+        if !answer(&mut record, skb) && !known {
+            return Outcome::Aside;
+        }
+        if netns != 0 {
+            record.tuple.netns = netns;
+        }
     }
     record.tcp_flags = TCP_RST;
     record.reason = reason;

@@ -166,11 +166,17 @@ impl<G: Gate> Core<G> {
         if record.followed & FLAG_FILTERED != 0 {
             return Whose::Filtered;
         }
-        if record.id != 0 && self.connections.contains_key(&record.id) {
+        let known = record.id != 0 && self.connections.contains_key(&record.id);
+        // A listener's segment may be one for a connection that has ended: better than who answers for it.
+        let by_listener = record.state == TcpState::Listen as u8;
+        if known && !by_listener {
             return Whose::Open(record.id);
         }
         if let Some(whose) = self.by_tuple_of_packet(&[record.tuple]) {
             return whose;
+        }
+        if known {
+            return Whose::Open(record.id);
         }
         let wants_listener = record.socket_flags & SOCKET_REQUEST != 0 || record.state == TcpState::Listen as u8;
         if let Some(id) = self.listeners.find(&record.tuple).filter(|_| wants_listener)

@@ -61,7 +61,7 @@ impl Whose {
             Self::Connection(ended) => Some(ended.socket()),
             Self::Outside(outside) => outside.is_known().then(|| outside.socket(false)),
         };
-        sink.event(&Event { boot_ns, socket, kind: event.kind() });
+        sink.event(&Event { boot_ns, socket: socket.map(|socket| event.socket(socket)), kind: event.kind() });
     }
 }
 

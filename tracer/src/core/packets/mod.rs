@@ -35,11 +35,11 @@ use self::{
     portless::Portless,
 };
 pub use self::{describe::protocol, hints::Asked, portless::Destination};
-use super::{Admission, Core, Gate, connection::Connection, emit};
+use super::{Admission, Core, Gate, connection::Connection};
 use crate::{
     hint::Tables,
     kernel::reasons::Reasons,
-    stream::{Drop, DropClass, Kind, Owner, Role, Segment, Sink, Stack},
+    stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Socket, Stack},
 };
 
 /// Holders that are remembered; a host may open and close many sockets.
@@ -79,6 +79,8 @@ pub enum PacketEvent {
         received: bool,
         /// Why.
         reason: Option<Rc<str>>,
+        /// Its ends, where they are not its socket's: a listener's.
+        ends: Option<Tuple>,
     },
     /// See [`Kind::Retransmit`].
     Retransmit {
@@ -88,6 +90,8 @@ pub enum PacketEvent {
         what: Segment,
         /// Sequence number.
         seq: Option<u32>,
+        /// As above.
+        ends: Option<Tuple>,
     },
 }
 
@@ -97,8 +101,36 @@ impl PacketEvent {
     pub fn kind(&self) -> Kind<'_> {
         match self {
             Self::Drop(drop, _) => Kind::Drop(drop),
-            Self::Reset { received, reason } => Kind::Reset { received: *received, reason: reason.as_deref() },
-            Self::Retransmit { state, what, seq } => Kind::Retransmit { state: *state, what: *what, seq: *seq },
+            Self::Reset { received, reason, .. } => Kind::Reset { received: *received, reason: reason.as_deref() },
+            Self::Retransmit { state, what, seq, .. } => Kind::Retransmit { state: *state, what: *what, seq: *seq },
+        }
+    }
+
+    /// The socket's keys as this event has them.
+    #[must_use]
+    pub fn socket<'s>(&self, socket: Socket<'s>) -> Socket<'s> {
+        match self.ends() {
+            Some(tuple) => {
+                // As those of a connection: a listener's own has no remote end.
+                let ends = Connection::socket_of(socket.conn, tuple, Role::Server);
+                Socket {
+                    family: ends.family,
+                    v4mapped: ends.v4mapped,
+                    laddr: ends.laddr,
+                    lport: ends.lport,
+                    raddr: ends.raddr,
+                    rport: ends.rport,
+                    ..socket
+                }
+            }
+            None => socket,
+        }
+    }
+
+    const fn ends(&self) -> Option<&Tuple> {
+        match self {
+            Self::Reset { ends, .. } | Self::Retransmit { ends, .. } => ends.as_ref(),
+            Self::Drop(..) => None,
         }
     }
 }
@@ -267,22 +299,30 @@ impl<G: Gate> Core<G> {
     }
 
     pub(super) fn segment_record(&mut self, kind: RecordKind, record: &SegmentRecord, sink: &mut dyn Sink) {
+        let whose = self.whose_segment(record);
+        // What a listener sends goes to somebody.
+        let ends = Some(record.tuple).filter(|tuple| tuple.rport != 0 && self.is_listeners(&whose));
         let event = if kind == RecordKind::Reset {
             self.packets.answered.add(record);
             let reason = if record.reason == NO_REASON { None } else { self.packets.reset_name(record.reason) };
-            PacketEvent::Reset { received: record.flags & SEGMENT_RECEIVED != 0, reason }
+            PacketEvent::Reset { received: record.flags & SEGMENT_RECEIVED != 0, reason, ends }
         } else {
             PacketEvent::Retransmit {
                 state: TcpState::from_number(record.state),
                 what: what(record),
                 seq: Some(record.seq).filter(|_| record.flags & SEGMENT_SEQ != 0),
+                ends,
             }
         };
-        let whose = self.whose_segment(record);
         if record.socket_flags & SOCKET_REQUEST == 0 {
             self.learn_port(&whose, &record.tuple);
         }
         self.say_of_packet(record.header.boot_ns, whose, 0, event, sink);
+    }
+
+    fn is_listeners(&self, whose: &Whose) -> bool {
+        let Whose::Open(id) = whose else { return false };
+        self.connections.get(id).is_some_and(|connection| connection.role == Role::Listener)
     }
 
     /// The kernel chooses a client's port only after the transition that opens its connection.
@@ -310,7 +350,7 @@ impl<G: Gate> Core<G> {
             let whose = hints::Whose::Connection(Rc::new(Ended::of(connection)));
             self.packets.hints.tell(boot_ns, whose, event, sink);
         } else {
-            emit(connection, boot_ns, event.kind(), sink);
+            sink.event(&Event { boot_ns, socket: Some(event.socket(connection.socket())), kind: event.kind() });
         }
     }
 
@@ -330,6 +370,16 @@ impl<G: Gate> Core<G> {
             Whose::Open(id) => {
                 let Some(mut connection) = self.connections.remove(&id) else { return };
                 connection.drops += drops;
+                if event.ends().is_some() {
+                    // The filter may ask for the other end, which the listener has not.
+                    if self.gate.admit_finally(&event.socket(connection.socket())) {
+                        self.tell_packet(&connection, boot_ns, event, sink);
+                    } else {
+                        self.filtered += 1;
+                    }
+                    self.connections.insert(id, connection);
+                    return;
+                }
                 match self.admit(&mut connection, sink) {
                     Admission::Pass => self.tell_packet(&connection, boot_ns, event, sink),
                     Admission::Reject => self.filtered += 1,

@@ -2,8 +2,8 @@
 
 use tracer_common::{
     drops::{
-        DROP_MIXED, DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SegmentRecord,
-        TCP_ACK, TCP_RST, TCP_SYN,
+        DROP_MIXED, DROP_STACK, Direction, DropRecord, NO_REASON, PacketSocket, SEGMENT_RECEIVED, SOCKET_REQUEST,
+        SegmentRecord, TCP_ACK, TCP_RST, TCP_SYN,
     },
     packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
     record::{FLAG_FILTERED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R, Tuple},
@@ -197,6 +197,59 @@ fn a_reset_tells_the_port_that_was_not_known() {
     core.apply(Input::Record(Record::Segment(K::Reset, &reset)), &mut said);
     assert_eq!(said.0.last().map(String::as_str), Some("3 reset 1 5 connect"));
     assert!(core.connections.values().any(|connection| connection.tuple.lport == 5000));
+}
+
+/// What a segment's event says of its ends.
+#[derive(Default)]
+struct Ends(Vec<String>);
+
+impl Sink for Ends {
+    fn event(&mut self, event: &Event<'_>) {
+        let Some(socket) = event.socket else { return };
+        let end = |addr: Option<std::net::IpAddr>, port: Option<u16>| {
+            format!("{}:{}", addr.map_or("*".into(), |addr| addr.to_string()), port.unwrap_or_default())
+        };
+        let (near, far) = (end(socket.laddr, socket.lport), end(socket.raddr, socket.rport));
+        let (kind, role) = (event.kind.name(), socket.role.name());
+        self.0.push(format!("{kind} {} {near} {far} {role}", socket.conn.0));
+    }
+}
+
+#[test]
+fn what_a_listener_sends_goes_to_somebody() {
+    let mut said = Ends::default();
+    let mut core = Core::new(Only(None));
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: false }, &mut said);
+    let anywhere = Tuple { laddr: [0; 4], ..tuple(80, 0) };
+    let listener = record(K::Listen, 1, 1, R::Listener, 0, 8, anywhere);
+    core.apply(Input::Record(Record::Socket(K::Listen, &listener)), &mut said);
+    let stranger = SegmentRecord { id: 1, state: TcpState::Listen as u8, ..reset(3, &tuple(80, 5000)) };
+    core.apply(Input::Record(Record::Segment(K::Reset, &stranger)), &mut said);
+    let again = SegmentRecord {
+        id: 1,
+        state: TcpState::NewSynRecv as u8,
+        socket_flags: SOCKET_REQUEST,
+        tcp_flags: TCP_SYN | TCP_ACK,
+        ..reset(4, &tuple(80, 5001))
+    };
+    core.apply(Input::Record(Record::Segment(K::Retransmit, &again)), &mut said);
+    // A kernel that does not tell.
+    let unknown = SegmentRecord { id: 1, state: TcpState::Listen as u8, ..reset(5, &anywhere) };
+    core.apply(Input::Record(Record::Segment(K::Reset, &unknown)), &mut said);
+    let ends = |port| {
+        let there = tuple(80, port);
+        [there.laddr, there.raddr].map(|words| crate::stream::address(4, words).0)
+    };
+    let [near, far] = ends(5000);
+    assert_eq!(
+        said.0,
+        [
+            "listen 1 0.0.0.0:80 *:0 listener".to_owned(),
+            format!("reset 1 {near}:80 {far}:5000 listener"),
+            format!("retransmit 1 {near}:80 {far}:5001 listener"),
+            "reset 1 0.0.0.0:80 *:0 listener".to_owned(),
+        ]
+    );
 }
 
 /// A call site in the evaluation of rules.
