@@ -219,7 +219,7 @@ impl<'p> Agent<'p> {
                     self.drain();
                     self.acceptors.tell(found, &mut self.core);
                 }
-                read = self.reading.done(self.core.waits_for_tables()) => {
+                read = self.reading.done(self.core.waits_for_hints()) => {
                     self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
                 }
                 passed = async { match &mut self.debug_log { Some(log) => log.pass_on().await, None => std::future::pending().await } } => {
@@ -271,7 +271,8 @@ impl<'p> Agent<'p> {
         let programs = cost::by_first_lane(programs);
         self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
         if !self.shown.is_full() && self.presenter.error().is_none() {
-            self.explain_last_drops().await;
+            let patience = if matches!(stop, Stop::Signal) { ending::SHORT_LINGER } else { ending::LINGER };
+            self.explain_last_drops(patience).await;
         }
         Ok(self.finish(stop, programs))
     }

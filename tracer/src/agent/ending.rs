@@ -22,28 +22,31 @@ use crate::{
 
 /// How long the connections of a command that has ended may take to close, and what explains the last
 /// drops to be read.
-const LINGER: Duration = Duration::from_millis(500);
+pub(super) const LINGER: Duration = Duration::from_millis(500);
+/// The same of the last drops, where a signal has asked for the end.
+pub(super) const SHORT_LINGER: Duration = Duration::from_millis(150);
 /// How often, and after which time, the audit is looked at once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
 
 impl Agent<'_> {
-    /// The last drops may wait for what explains them: give them a moment.
-    pub(super) async fn explain_last_drops(&mut self) {
-        let deadline = Instant::now() + LINGER;
+    /// The last drops may wait for what explains them: give them a moment, less of it to who wants to end.
+    pub(super) async fn explain_last_drops(&mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
         self.look_for_losses();
         self.drain();
-        while self.core.waits_for_tables() {
+        while self.core.waits_for_hints() {
             self.reading.hurry();
             self.reading.start(&self.core, &self.root, &self.namespaces);
             tokio::select! {
-                read = self.reading.done(false) => {
-                    self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
+                found = self.reading.done(false) => {
+                    self.reading.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
                 }
-                () = sleep_until(deadline) => return,
+                () = sleep_until(deadline) => break,
             }
             self.drain();
         }
+        self.reading.end();
     }
 
     /// The command is gone, its last connections are just being closed: give them a moment, so that
@@ -137,6 +140,7 @@ impl Agent<'_> {
                 connects_unnoted: self.known.get(Counter::ConnectsUnnoted),
                 stacks_missing: self.known.get(Counter::StacksMissing),
                 findings_untold: self.shown.findings_untold(),
+                hints_given_up: self.core.hints_given_up(),
             },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,

@@ -36,7 +36,6 @@ use self::{
     packets::Packets,
     process::ProcessTable,
 };
-use crate::hint::Tables;
 use crate::kernel::reasons::Reasons;
 use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
 
@@ -112,8 +111,8 @@ pub enum Input<'a> {
     },
     /// Who holds the file of a socket, by its inode number; oldest first.
     Holding(u64, Vec<u32>),
-    /// The tables of a namespace that [`Core::wanted_tables`] has asked for.
-    Tables(Box<Tables>),
+    /// Hints that [`Core::wanted_hints`] has asked for.
+    Hints(Vec<packets::Answer>),
     /// What was seen before the hooks were attached may be forgotten now.
     Reconciled,
     /// The trace ends.
@@ -212,7 +211,7 @@ impl<G: Gate> Core<G> {
             }
             Input::Hooked { accept } => self.accept_hooked = accept,
             Input::Holders(holders) => self.take_holders(&holders),
-            Input::Tables(tables) => self.learn_tables(&tables, sink),
+            Input::Hints(answers) => self.learn_hints(answers, sink),
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
         }

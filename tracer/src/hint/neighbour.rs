@@ -2,25 +2,25 @@
 
 use std::net::IpAddr;
 
-use super::{Hint, function, is_by_site};
-use crate::{netlink::neigh::Neighbour, stream::Drop};
+use super::{Hint, Site};
+use crate::netlink::neigh::Neighbour;
 
 /// Functions that drop what waits for a neighbour, where there is no reason (IPv6 up to 6.18 at least).
 const SITES: [&str; 4] = ["neigh_invalidate", "__neigh_event_send", "ndisc_error_report", "arp_error_report"];
 
 /// Whether it was for a neighbour.
-pub fn is_neighbour(drop: &Drop) -> bool {
-    drop.ends.is_some()
-        && (drop.reason.as_deref().is_some_and(|reason| reason.starts_with("NEIGH_"))
-            || is_by_site(drop) && SITES.contains(&function(drop.symbol.as_deref())))
+pub fn is_neighbour(site: &Site<'_>) -> bool {
+    site.ends.is_some()
+        && (site.reason.is_some_and(|reason| reason.starts_with("NEIGH_"))
+            || site.is_by_function() && SITES.contains(&site.function))
 }
 
 /// Which one, and what of it. The next hop is the destination if the neighbour table has it, else the
 /// only one that did not answer, if there is one only.
-pub fn explain(drop: &Drop, ifindex: u32, neighbours: Option<&[Neighbour]>) -> Option<Hint> {
-    let to = drop.ends?.daddr;
-    let on = drop.iface.as_deref().map_or(String::new(), |iface| format!(" on {iface}"));
-    let what = match drop.reason.as_deref() {
+pub fn explain(site: &Site<'_>, ifindex: u32, neighbours: Option<&[Neighbour]>) -> Option<Hint> {
+    let to = site.ends?.daddr;
+    let on = site.iface.map_or(String::new(), |iface| format!(" on {iface}"));
+    let what = match site.reason {
         Some("NEIGH_QUEUEFULL") => "too many packets wait for the answer of",
         Some("NEIGH_DEAD") => "its entry was just removed:",
         Some("NEIGH_CREATEFAIL") => "no entry can be made for",

@@ -1,25 +1,22 @@
 //! Drops by queueing disciplines.
 
-use super::{Hint, function, is_by_site};
-use crate::{
-    netlink::qdisc::Qdisc,
-    stream::{Discipline, Drop},
-};
+use super::{Hint, Site};
+use crate::{netlink::qdisc::Qdisc, stream::Discipline};
 
 /// Functions that free what a queueing discipline has dropped, and other things, too.
 const SITES: [&str; 4] = ["__dev_queue_xmit", "__dev_xmit_skb", "dev_qdisc_enqueue", "kfree_skb_list"];
 
-fn has_reason(drop: &Drop) -> bool {
-    drop.reason.as_deref().is_some_and(|reason| {
+fn has_reason(site: &Site<'_>) -> bool {
+    site.reason.is_some_and(|reason| {
         // The first word of `enum qdisc_drop_reason`, and what came before it.
         ["QDISC_", "FQ_", "CAKE_"].iter().any(|start| reason.starts_with(start))
     })
 }
 
 /// Whether a queueing discipline has dropped it, or may have where the kernel does not say.
-pub fn is_qdisc(drop: &Drop) -> bool {
-    let function = function(drop.symbol.as_deref());
-    has_reason(drop) || is_by_site(drop) && (SITES.contains(&function) || is_enqueue(function))
+pub fn is_qdisc(site: &Site<'_>) -> bool {
+    let function = site.function;
+    has_reason(site) || site.is_by_function() && (SITES.contains(&function) || is_enqueue(function))
 }
 
 fn is_enqueue(function: &str) -> bool {
@@ -27,25 +24,25 @@ fn is_enqueue(function: &str) -> bool {
 }
 
 /// Which of the device's queueing disciplines.
-pub fn explain(drop: &Drop, ifindex: u32, all: &[Qdisc]) -> Option<Hint> {
+pub fn explain(site: &Site<'_>, ifindex: u32, all: &[Qdisc]) -> Option<Hint> {
     let of_device = all.iter().filter(|qdisc| qdisc.ifindex == ifindex && !qdisc.has_no_queue());
     // The table is of after the drop: by then it is counted.
     let mut may: Vec<&Qdisc> = of_device.filter(|qdisc| qdisc.drops != Some(0)).collect();
-    let function = function(drop.symbol.as_deref());
+    let function = site.function;
     let named: Vec<&Qdisc> = may.iter().copied().filter(|qdisc| is_of(function, &qdisc.kind)).collect();
-    let sure = has_reason(drop) || !named.is_empty();
+    let sure = has_reason(site) || !named.is_empty();
     if !named.is_empty() {
         may = named;
     }
-    let on = drop.iface.as_deref().map_or(String::new(), |iface| format!(" on {iface}"));
+    let on = site.iface.map_or(String::new(), |iface| format!(" on {iface}"));
     let name = |qdisc: &Qdisc| format!("{} {}", qdisc.kind, qdisc.handle_text());
     let probably = if sure { "" } else { "probably " };
     match may.as_slice() {
         [] => None,
         [qdisc] => Some(Hint {
             text: format!("{probably}qdisc {}{on}", name(qdisc)),
-            nft: None,
             qdisc: sure.then(|| Discipline { kind: qdisc.kind.clone(), handle: qdisc.handle_text() }),
+            ..Hint::default()
         }),
         // The drops of one in a class are counted by those above it, too.
         several => {

@@ -7,7 +7,7 @@ use tracer_common::drops::Direction;
 
 use super::*;
 use crate::{
-    netfilter::tests::packet,
+    netfilter::{Counters, Packet, RuleSet, tests::packet},
     netlink::{self, fixtures::messages},
     stream::{DropClass, PacketEnds},
 };
@@ -42,6 +42,10 @@ fn drop(reason: Option<&str>, symbol: &str, to: &str) -> Drop {
     }
 }
 
+fn open(drop: &Drop, record: &DropRecord) -> Open {
+    Open::new(1, question(&Site::from(drop)).unwrap(), drop, record)
+}
+
 fn text(hint: Option<Hint>) -> String {
     hint.map_or(String::new(), |hint| hint.text)
 }
@@ -67,9 +71,10 @@ fn what_is_asked_of_which_drop() {
         (Some("NO_SOCKET"), "tcp_v4_rcv+0x1", None),
         (Some("TCP_CLOSE"), "nf_hook_slow+0x1", None),
     ] {
-        assert_eq!(question(&drop(reason, symbol, "10.0.0.2")), wanted, "{reason:?} {symbol}");
+        assert_eq!(question(&Site::from(&drop(reason, symbol, "10.0.0.2"))), wanted, "{reason:?} {symbol}");
     }
     let several = Drop { mixed: true, ..drop(Some("NETFILTER_DROP"), "", "10.0.0.2") };
+    let several = Site::from(&several);
     assert_eq!((question(&several), by_itself(&several)), (None, None));
 }
 
@@ -88,7 +93,7 @@ fn what_a_packet_tells_by_itself() {
         (Some("NO_SOCKET"), "", ""),
         (Some("NETFILTER_DROP"), "nft_do_chain+0x1", ""),
     ] {
-        assert_eq!(text(by_itself(&drop(reason, symbol, "10.0.0.2"))), words);
+        assert_eq!(text(by_itself(&Site::from(&drop(reason, symbol, "10.0.0.2")))), words);
     }
 }
 
@@ -100,10 +105,10 @@ fn queueing_disciplines_of_a_kernel() {
     let of = |kind: &str| all.iter().find(|qdisc| qdisc.kind == kind).unwrap().clone();
     let (tbf, htb) = (of("tbf"), of("htb"));
     assert_eq!((tbf.drops, htb.drops, htb.is_root()), (Some(6), Some(0), true));
-    let tables = |all: &[Qdisc]| Tables { qdiscs: Some(all.to_vec()), ..Tables::default() };
     let hint = |reason, symbol, ifindex, all: &[Qdisc]| {
         let record = DropRecord { ifindex, ..packet(false, 17, 4000, Direction::Out, "wire") };
-        explain(&drop(reason, symbol, "10.0.0.2"), &record, &tables(all), Known::default())
+        let tables = Tables { qdiscs: Some(all), ..Tables::default() };
+        explain(&open(&drop(reason, symbol, "10.0.0.2"), &record), &tables)
     };
     let site = "__dev_queue_xmit+0x1";
     let one = hint(Some("QDISC_DROP"), site, tbf.ifindex, &all).unwrap();
@@ -132,9 +137,9 @@ fn the_neighbour_that_does_not_answer() {
         |address: &str, state| Neighbour { ifindex: 7, address: address.parse().unwrap(), lladdr: Vec::new(), state };
     let (reachable, failed) = (0x02, 0x20);
     let hint = |to: &str, neighbours: &[Neighbour]| {
-        let tables = Tables { neighbours: Some(neighbours.to_vec()), ..Tables::default() };
+        let tables = Tables { neighbours: Some(neighbours), ..Tables::default() };
         let record = packet(false, 17, 4000, Direction::Out, "wire");
-        text(explain(&drop(Some("NEIGH_FAILED"), "neigh_invalidate+0x1", to), &record, &tables, Known::default()))
+        text(explain(&open(&drop(Some("NEIGH_FAILED"), "neigh_invalidate+0x1", to), &record), &tables))
     };
     let there = [neighbour("10.0.0.2", failed), neighbour("10.0.0.254", reachable), neighbour("fd07::9", failed)];
     assert_eq!(hint("10.0.0.2", &there), "no answer from neighbour 10.0.0.2 on wire");
@@ -143,12 +148,8 @@ fn the_neighbour_that_does_not_answer() {
     assert_eq!(hint("192.0.2.1", &two), "no answer from the next hop to 192.0.2.1 on wire");
     assert_eq!(hint("192.0.2.1", &[]), "no answer from the next hop to 192.0.2.1 on wire");
     let to: IpAddr = "192.0.2.1".parse().unwrap();
-    let unread = explain(
-        &drop(Some("NEIGH_FAILED"), "", &to.to_string()),
-        &packet(false, 17, 4000, Direction::Out, "wire"),
-        &Tables::default(),
-        Known::default(),
-    );
+    let record = packet(false, 17, 4000, Direction::Out, "wire");
+    let unread = explain(&open(&drop(Some("NEIGH_FAILED"), "", &to.to_string()), &record), &Tables::default());
     assert_eq!(text(unread), "no answer from the next hop to 192.0.2.1 on wire", "the destination is known anyway");
 }
 
@@ -175,29 +176,49 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
         rewrites: false,
         comment: None,
     };
-    let rules = |rules| Some(RuleSet::new(vec![chain.clone()], rules));
+    let rules = |rules| RuleSet::new(vec![chain.clone()], rules);
     let record = packet(false, 6, 4000, Direction::In, "wire");
-    let hint = |symbol: &str, tables: &Tables| {
-        let hint = explain(&drop(Some("NETFILTER_DROP"), symbol, "10.0.0.2"), &record, tables, Known::default());
+    let hint = |symbol: &str, rules: Option<&RuleSet>, tables: &Tables<'_>, nftables_drops| {
+        let by = open(&drop(Some("NETFILTER_DROP"), symbol, "10.0.0.2"), &record).by(nftables_drops);
+        let places = rules.map(|rules| rules.places(Packet(&record), by, &Counters::default()));
+        let hint = explain_rule(by, places.as_ref().map_or(Rules::None, Rules::Places), tables);
         hint.map_or((String::new(), None), |hint| (hint.text, hint.nft.map(|nft| nft.handle)))
     };
-    let policy = Tables { rules: rules(vec![]), ..Tables::default() };
+    let (policy, nothing) = (rules(vec![]), Tables::default());
     let place = "nft: table inet filter, chain input, policy drop";
-    assert_eq!(hint("nf_hook_slow+0x1", &policy), (place.to_owned(), Some(None)));
-    let full = Tables { conntrack_full: true, ..policy.clone() };
-    assert_eq!(hint("nf_hook_slow+0x1", &full), (format!("probably {place}"), None));
-    let legacy = Tables { legacy: true, ..policy.clone() };
-    assert_eq!(hint("nf_hook_slow+0x1", &legacy), (format!("probably {place}, or a rule of iptables (legacy)"), None));
-    let only_legacy = Tables { legacy: true, ..Tables::default() };
+    assert_eq!(hint("nf_hook_slow+0x1", Some(&policy), &nothing, false), (place.to_owned(), Some(None)));
+    let full = Tables { conntrack_full: true, ..nothing };
+    assert_eq!(hint("nf_hook_slow+0x1", Some(&policy), &full, false), (format!("probably {place}"), None));
+    let legacy = Tables { legacy: true, ..nothing };
     assert_eq!(
-        hint("nf_hook_slow+0x1", &only_legacy).0,
+        hint("nf_hook_slow+0x1", Some(&policy), &legacy, false),
+        (format!("probably {place}, or a rule of iptables (legacy)"), None)
+    );
+    assert_eq!(
+        hint("nf_hook_slow+0x1", None, &legacy, false).0,
         "probably a rule of iptables (legacy); see `iptables-legacy -vnL`"
     );
-    assert_eq!(hint("nf_hook_slow+0x1", &Tables::default()).0, "");
-    let seen = Known { nftables_drops: true, counters: None };
-    let other = explain(&drop(Some("NETFILTER_DROP"), "nf_hook_slow+0x1", "10.0.0.2"), &record, &policy, seen);
-    assert_eq!(text(other), "no rule of nftables: conntrack, IPVS or a BPF program");
-    let named = Tables { rules: rules(vec![rule]), legacy: true, ..Tables::default() };
+    assert_eq!(hint("nf_hook_slow+0x1", None, &nothing, false).0, "");
+    let other = hint("nf_hook_slow+0x1", Some(&policy), &nothing, true);
+    assert_eq!(other.0, "no rule of nftables: conntrack, IPVS or a BPF program");
     let words = "nft: table inet filter, chain input, handle 5 (drop)";
-    assert_eq!(hint("nft_do_chain+0x1", &named), (words.to_owned(), Some(Some(5))), "the rule's own function");
+    let named = rules(vec![rule]);
+    assert_eq!(
+        hint("nft_do_chain+0x1", Some(&named), &legacy, false),
+        (words.to_owned(), Some(Some(5))),
+        "the rule's own function"
+    );
+}
+
+/// Where rules are not known it is said why, unless no rule has done it.
+#[test]
+fn rules_that_were_not_read_are_said_to_be() {
+    let why = Rules::Unread("there are more than 20000 rules");
+    let hint = |by| text(explain_rule(by, why, &Tables::default()));
+    let said = "a rule, it is not known which: there are more than 20000 rules";
+    assert_eq!((hint(By::Nftables), hint(By::Anything)), (said.to_owned(), said.to_owned()));
+    assert_eq!(hint(By::Other), "no rule of nftables: conntrack, IPVS or a BPF program");
+    let places = Places { given_up: true, ..Places::default() };
+    let long = text(explain_rule(By::Nftables, Rules::Places(&places), &Tables::default()));
+    assert_eq!(long, "a rule, it is not known which: there are too many on its way");
 }

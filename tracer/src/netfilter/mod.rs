@@ -6,18 +6,23 @@
 //! counter stood still meanwhile. A later base chain is excluded if the packet cannot get through an
 //! earlier one; unless rules rewrite packets, since the earlier chain may have seen another packet.
 
+mod counters;
 mod packet;
 #[cfg(test)]
 pub(crate) mod tests;
+mod walk;
 mod words;
 
 use std::collections::HashMap;
 
 use tracer_common::drops::Direction;
 
-pub use self::packet::Packet;
-use self::packet::{Device, Match, device_in};
-use crate::netlink::nftables::{self, Action, Chain, Rule};
+pub use self::{counters::Counters, packet::Packet};
+use self::{
+    packet::{Device, device_in},
+    walk::Walk,
+};
+use crate::netlink::nftables::{Action, Chain, Rule, RuleName};
 
 /// `NFPROTO_*` of include/uapi/linux/netfilter.h.
 const INET: u8 = 1;
@@ -35,12 +40,6 @@ const POST_ROUTING: u32 = 4;
 const INGRESS: u32 = 5;
 /// `NF_NETDEV_EGRESS`; the other one is ingress.
 const EGRESS: u32 = 1;
-
-/// Rules of a namespace beyond which nothing is said: to follow them costs more than it tells.
-const MOST_RULES: usize = 10_000;
-
-/// What a rule's counter said, by family, table and handle.
-pub type Counters = HashMap<(u8, String, u64), u64>;
 
 /// A place where packets are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,176 +70,130 @@ pub enum By {
 /// Where a packet can have been dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// All of them.
+    /// The first of them.
     pub places: Vec<Place>,
+    /// The rule of the first, if it is one.
+    pub first: Option<RuleId>,
+    /// How many there are besides.
+    pub more: usize,
     /// It certainly was one of them, and nothing else in netfilter.
     pub certain: bool,
+    /// Rules whose counters would tell more, if they were read after the drop.
+    pub unread: Vec<RuleId>,
+    /// There are so many rules on its way that they were not all looked at: nothing is known.
+    pub given_up: bool,
+}
+
+/// A rule of a set: its chain, and its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RuleId {
+    chain: usize,
+    rule: usize,
+}
+
+/// A rule, and the chain that it leads to.
+#[derive(Clone, Debug)]
+struct Compiled {
+    rule: Rule,
+    to: Option<usize>,
 }
 
 /// The rule set of one namespace.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
-    chains: Vec<(Chain, Vec<Rule>)>,
-    by_name: HashMap<(u8, String, String), usize>,
+    chains: Vec<(Chain, Vec<Compiled>)>,
+    /// Those of hooks.
+    bases: Vec<usize>,
+    /// The number of each chain's first rule, if all rules are numbered, and the chains' policies.
+    begins: Vec<usize>,
+    /// Rules and chains.
+    places: usize,
     /// Some rule may change packets.
     rewrites: bool,
 }
 
-/// The ways in which a packet may leave a chain, each a bit.
-type Exits = u8;
-const DROPPED: Exits = 1 << 0;
-const ACCEPTED: Exits = 1 << 1;
-/// By its end, or back to where it was called from.
-const ENDED: Exits = 1 << 2;
-const ANY: Exits = DROPPED | ACCEPTED | ENDED;
-
 impl RuleSet {
-    /// As the kernel has it now, in the namespace of this thread.
-    ///
-    /// # Errors
-    /// See [`nftables::read`].
-    pub fn read() -> std::io::Result<Self> {
-        let (chains, rules) = nftables::read(MOST_RULES)?;
-        Ok(Self::new(chains, rules))
-    }
-
-    pub(crate) fn new(chains: Vec<Chain>, rules: Vec<Rule>) -> Self {
+    /// Of all chains and rules; the rules of a chain in their order.
+    #[must_use]
+    pub fn new(chains: Vec<Chain>, rules: Vec<Rule>) -> Self {
         let mut set = Self { rewrites: rules.iter().any(|rule| rule.rewrites), ..Self::default() };
+        let mut by_name: HashMap<(u8, String, String), usize> = HashMap::with_capacity(chains.len());
         for chain in chains {
-            set.by_name.insert((chain.family, chain.table.clone(), chain.name.clone()), set.chains.len());
+            if chain.hook.is_some() {
+                set.bases.push(set.chains.len());
+            }
+            by_name.insert((chain.family, chain.table.clone(), chain.name.clone()), set.chains.len());
             set.chains.push((chain, Vec::new()));
         }
-        // A dump tells the rules of a chain in their order.
-        for rule in rules {
-            let index = set.by_name.get(&(rule.family, rule.table.clone(), rule.chain.clone()));
+        let find = |family: u8, table: &str, name: &str| by_name.get(&(family, table.to_owned(), name.to_owned()));
+        for mut rule in rules {
+            let index = find(rule.family, &rule.table, &rule.chain);
+            let to = match &rule.action {
+                Action::Jump(name) | Action::Goto(name) => find(rule.family, &rule.table, name).copied(),
+                _ => None,
+            };
+            // The chain has them, too.
+            (rule.table, rule.chain) = (String::new(), String::new());
             if let Some((_, rules)) = index.and_then(|index| set.chains.get_mut(*index)) {
-                rules.push(rule);
+                rules.push(Compiled { rule, to });
             }
+        }
+        for (_, rules) in &set.chains {
+            set.begins.push(set.places);
+            set.places += rules.len() + 1;
         }
         set
     }
 
-    /// What its counters say.
-    #[must_use]
-    pub fn counters(&self) -> Counters {
-        let rules = self.chains.iter().flat_map(|(_, rules)| rules);
-        rules.filter_map(|rule| Some(((rule.family, rule.table.clone(), rule.handle), rule.packets?))).collect()
+    /// What its counters said when it was read.
+    pub fn counted(&self) -> impl Iterator<Item = (RuleId, u64)> {
+        let of_chain = |(chain, (_, rules)): (usize, &'_ (Chain, Vec<Compiled>))| {
+            let counted: Vec<_> = rules
+                .iter()
+                .enumerate()
+                .filter_map(|(rule, compiled)| Some((RuleId { chain, rule }, compiled.rule.packets?)))
+                .collect();
+            counted
+        };
+        self.chains.iter().enumerate().flat_map(of_chain)
     }
 
-    /// Where `packet` can have been dropped. The rule set is that of a moment after the drop, `before`
-    /// what the counters said at a moment before.
+    /// The name of a rule.
     #[must_use]
-    pub fn places(&self, packet: Packet<'_>, by: By, before: Option<&Counters>) -> Places {
+    pub fn name(&self, id: RuleId) -> Option<RuleName<'_>> {
+        let (chain, rules) = self.chains.get(id.chain)?;
+        let handle = rules.get(id.rule)?.rule.handle;
+        Some(RuleName { family: chain.family, table: &chain.table, chain: &chain.name, handle })
+    }
+
+    /// Where `packet` can have been dropped. The rule set is that of a moment after the drop.
+    #[must_use]
+    pub fn places(&self, packet: Packet<'_>, by: By, counters: &Counters) -> Places {
         if by == By::Other {
             return Places::default();
         }
         let mut bases: Vec<(usize, i32, i32)> = Vec::new();
-        for (index, (chain, _)) in self.chains.iter().enumerate() {
-            if let Some(order) = order(chain, packet) {
+        for index in self.bases.iter().copied() {
+            if let Some((chain, _)) = self.chains.get(index)
+                && let Some(order) = order(chain, packet)
+            {
                 bases.push((index, order, chain.priority));
             }
         }
         bases.sort_by_key(|(index, order, priority)| (*order, *priority, *index));
-        let mut places = Vec::new();
+        let mut walk = Walk::new(self, packet, counters);
         // Where the packet certainly ends, in the order of hooks.
         let mut end = None;
         for (index, order, priority) in bases {
             if end.is_some_and(|end| (order, priority) > end) {
                 break;
             }
-            let Some((base, _)) = self.chains.get(index) else { continue };
-            let device = device_of(base);
-            let mut walk = Walk { set: self, packet, before, device, exits: HashMap::new(), places: &mut places };
-            let mut exits = walk.chain(index);
-            if exits & ENDED != 0 {
-                exits |= if base.policy_drops { DROPPED } else { ACCEPTED };
-                if base.policy_drops {
-                    places.push(place(base, None));
-                }
-            }
-            if exits & ACCEPTED == 0 && !self.rewrites && order >= 0 && packet.way() != Direction::Unknown {
+            let may_get_through = walk.base(index);
+            if !may_get_through && !self.rewrites && order >= 0 && packet.way() != Direction::Unknown {
                 end = Some((order, priority));
             }
         }
-        let certain = by == By::Nftables || end.is_some();
-        Places { places, certain }
-    }
-}
-
-/// One packet's way through one base chain.
-struct Walk<'s, 'p> {
-    set: &'s RuleSet,
-    packet: Packet<'s>,
-    before: Option<&'s Counters>,
-    device: Device,
-    /// Of the chains that were walked through. One that calls itself (the kernel forbids it) may be
-    /// left in any way.
-    exits: HashMap<usize, Exits>,
-    places: &'p mut Vec<Place>,
-}
-
-impl Walk<'_, '_> {
-    fn chain(&mut self, index: usize) -> Exits {
-        if let Some(exits) = self.exits.get(&index) {
-            return *exits;
-        }
-        self.exits.insert(index, ANY);
-        let Some((chain, rules)) = self.set.chains.get(index) else { return ANY };
-        let exits = self.rules(chain, rules);
-        self.exits.insert(index, exits);
-        exits
-    }
-
-    fn rules(&mut self, chain: &Chain, rules: &[Rule]) -> Exits {
-        let mut exits = 0;
-        for rule in rules {
-            let matches =
-                if self.stood_still(rule) { Match::No } else { self.packet.matches(&rule.steps, self.device) };
-            if matches == Match::No {
-                continue;
-            }
-            let ends = match &rule.action {
-                Action::Drop | Action::Reject => DROPPED,
-                Action::MayDrop => {
-                    self.anywhere(chain);
-                    ANY
-                }
-                Action::Accept => ACCEPTED,
-                Action::Return => ENDED,
-                Action::Jump(name) | Action::Goto(name) => self.named(chain, name),
-                Action::Pass => continue,
-            };
-            if matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop) {
-                add(self.places, place(chain, Some(rule)));
-            }
-            let goes_on = matches!(rule.action, Action::Jump(_) | Action::MayDrop) && ends & ENDED != 0;
-            exits |= if goes_on { ends & !ENDED } else { ends };
-            if matches == Match::Yes && !goes_on {
-                return exits;
-            }
-        }
-        exits | ENDED
-    }
-
-    fn named(&mut self, from: &Chain, name: &str) -> Exits {
-        let index = self.set.by_name.get(&(from.family, from.table.clone(), name.to_owned()));
-        index.map_or(ANY, |index| self.chain(*index))
-    }
-
-    /// Through every chain of the table that can be called: which of them a map names is not known.
-    fn anywhere(&mut self, from: &Chain) {
-        for (index, (chain, _)) in self.set.chains.iter().enumerate() {
-            if chain.hook.is_none() && (chain.family, &chain.table) == (from.family, &from.table) {
-                self.chain(index);
-            }
-        }
-    }
-
-    /// Whether the counter of a rule tells that it has not matched.
-    fn stood_still(&self, rule: &Rule) -> bool {
-        let Some(packets) = rule.packets else { return false };
-        let before = || self.before?.get(&(rule.family, rule.table.clone(), rule.handle));
-        packets == 0 || before() == Some(&packets)
+        walk.found(by == By::Nftables || end.is_some())
     }
 }
 
@@ -281,34 +234,24 @@ fn device_of(base: &Chain) -> Device {
     }
 }
 
-fn place(chain: &Chain, rule: Option<&Rule>) -> Place {
-    Place {
-        family: words::family(chain.family),
-        table: chain.table.clone(),
-        chain: chain.name.clone(),
-        handle: rule.map(|rule| rule.handle),
-        words: rule.and_then(words::rule),
-    }
-}
-
-fn add(places: &mut Vec<Place>, place: Place) {
-    if !places.contains(&place) {
-        places.push(place);
-    }
-}
-
 impl Places {
     /// In words; `None` for none. Of many, the first three.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
-        words::places(&self.places, self.certain)
+        words::places(&self.places, self.more, self.certain)
+    }
+
+    /// Whether counters could tell more.
+    #[must_use]
+    pub fn asks_for_counters(&self) -> bool {
+        !self.given_up && !self.unread.is_empty() && self.the_one().is_none()
     }
 
     /// The place, if there is no doubt.
     #[must_use]
     pub fn the_one(&self) -> Option<&Place> {
         match self.places.as_slice() {
-            [place] if self.certain => Some(place),
+            [place] if self.certain && self.more == 0 => Some(place),
             _ => None,
         }
     }

@@ -11,6 +11,8 @@ use crate::netlink::nftables::{Load, Operator, REGISTER_WORDS, Step};
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_ICMPV6: u8 = 58;
+/// `NFT_DATA_VALUE_MAXLEN`: no expression writes more.
+const LONGEST_VALUE: usize = 64;
 /// `IFNAMSIZ`.
 const NAME: usize = 16;
 
@@ -40,8 +42,38 @@ pub enum Match {
     Yes,
 }
 
-/// Registers, as far as their bytes are known.
-type Registers = [Option<u8>; REGISTER_WORDS * 4];
+/// Bytes of all registers.
+const REGISTERS: usize = REGISTER_WORDS * 4;
+
+/// Registers, as far as their bytes are known: each has a bit in `known`.
+#[derive(Clone, Copy)]
+struct Registers {
+    bytes: [u8; REGISTERS],
+    known: u128,
+}
+
+impl Registers {
+    const UNKNOWN: Self = Self { bytes: [0; REGISTERS], known: 0 };
+
+    fn get(&self, at: usize) -> Option<u8> {
+        if at < REGISTERS && self.known >> at & 1 == 1 { self.bytes.get(at).copied() } else { None }
+    }
+
+    fn set(&mut self, at: usize, value: Option<u8>) {
+        let Some(byte) = self.bytes.get_mut(at) else { return };
+        match value {
+            Some(value) => (*byte, self.known) = (value, self.known | 1 << at),
+            None => self.known &= !(1 << at),
+        }
+    }
+
+    /// From this byte on, `length` bytes and whatever the register may have besides.
+    fn forget(&mut self, at: usize, length: usize) {
+        for at in at..(at + length).min(REGISTERS) {
+            self.known &= !(1 << at);
+        }
+    }
+}
 
 impl Packet<'_> {
     fn flow(&self) -> &Flow {
@@ -138,7 +170,7 @@ impl Packet<'_> {
 
     /// Whether a rule with these steps matches it.
     pub fn matches(&self, steps: &[Step], device: Device) -> Match {
-        let mut registers: Registers = [None; REGISTER_WORDS * 4];
+        let mut registers = Registers::UNKNOWN;
         let mut all = Match::Yes;
         for step in steps {
             let one = match step {
@@ -148,19 +180,15 @@ impl Packet<'_> {
                     let length = if matches!(what, Load::IifName | Load::OifName) { NAME } else { *length };
                     for at in 0..filled.max(length) {
                         let value = if at < length { self.byte(*what, device, at) } else { Some(0) };
-                        if let Some(place) = registers.get_mut(register * 4 + at) {
-                            *place = value;
-                        }
+                        registers.set(register * 4 + at, value);
                     }
                     Match::Yes
                 }
                 Step::Bitwise { from, to, mask, xor } => {
                     let source = registers;
                     for (at, (mask, xor)) in mask.iter().zip(xor).enumerate() {
-                        let value = source.get(from * 4 + at).copied().flatten();
-                        if let Some(place) = registers.get_mut(to * 4 + at) {
-                            *place = if *mask == 0 { Some(*xor) } else { value.map(|value| value & mask ^ xor) };
-                        }
+                        let value = source.get(from * 4 + at).map(|value| value & mask ^ xor);
+                        registers.set(to * 4 + at, if *mask == 0 { Some(*xor) } else { value });
                     }
                     Match::Yes
                 }
@@ -173,8 +201,12 @@ impl Packet<'_> {
                     if *within { inside } else { not(inside) }
                 }
                 Step::Opaque => Match::Maybe,
+                Step::Unknown { register } => {
+                    registers.forget(register * 4, LONGEST_VALUE);
+                    Match::Maybe
+                }
                 Step::Clobber => {
-                    registers = [None; REGISTER_WORDS * 4];
+                    registers.known = 0;
                     Match::Maybe
                 }
             };
@@ -198,11 +230,9 @@ pub const fn device_in(hook: u32) -> Device {
 
 /// Registers compare as bytes do (`memcmp` in nft_cmp_eval).
 fn compare(registers: &Registers, register: usize, operator: Operator, with: &[u8]) -> Match {
-    let known = registers.get(register * 4..).and_then(|bytes| bytes.get(..with.len()));
-    let Some(known) = known else { return Match::Maybe };
     let mut unknown = false;
-    for (byte, with) in known.iter().zip(with) {
-        match byte {
+    for (at, with) in with.iter().enumerate() {
+        match &registers.get(register * 4 + at) {
             Some(byte) if byte == with => {}
             Some(byte) if !unknown || matches!(operator, Operator::Equal | Operator::NotEqual) => {
                 return certainly(match operator {

@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use super::*;
-use crate::netlink::{fixtures::messages, nftables::Step};
+use crate::netlink::{fixtures::messages, nftables, nftables::Step};
 
 /// A packet from `10.0.0.1` (or `fd07::1`) to `.2`.
 pub(crate) fn packet(v6: bool, protocol: u8, dport: u16, direction: Direction, iface: &str) -> DropRecord {
@@ -68,6 +68,13 @@ fn maybe(rule: Rule) -> Rule {
     Rule { steps: vec![Step::Opaque], ..rule }
 }
 
+/// The counters of a set that was just read.
+fn fresh(set: &RuleSet) -> Counters {
+    let mut counters = Counters::default();
+    counters.read(set.counted());
+    counters
+}
+
 fn short(places: &Places) -> Vec<String> {
     let name = |place: &Place| {
         let handle = place.handle.map_or("policy".to_owned(), |handle| handle.to_string());
@@ -78,7 +85,7 @@ fn short(places: &Places) -> Vec<String> {
 
 /// Places of a TCP SYN to port 4000.
 fn places(set: &RuleSet, v6: bool, direction: Direction, by: By) -> Places {
-    set.places(Packet(&packet(v6, 6, 4000, direction, "wire")), by, None)
+    set.places(Packet(&packet(v6, 6, 4000, direction, "wire")), by, &Counters::default())
 }
 
 #[test]
@@ -189,12 +196,54 @@ fn a_counter_that_stood_still_tells() {
         )
     };
     let record = packet(false, 6, 4000, Direction::Out, "wire");
-    let all = |set: &RuleSet, before| short(&set.places(Packet(&record), By::Nftables, before));
-    let before = set(10, 10).counters();
-    assert_eq!(all(&set(10, 11), None), ["inet output 1", "inet output 2", "inet output 3"]);
-    assert_eq!(all(&set(10, 11), Some(&before)), ["inet output 2", "inet output 3"]);
-    assert_eq!(all(&set(0, 11), None), ["inet output 2", "inet output 3"], "it never counted");
-    assert_eq!(all(&set(10, 10), Some(&before)), ["inet output 3"]);
+    let all = |set: &RuleSet, counters: &Counters| {
+        let places = set.places(Packet(&record), By::Nftables, counters);
+        assert!(!places.asks_for_counters());
+        short(&places)
+    };
+    assert_eq!(all(&set(10, 11), &fresh(&set(10, 11))), ["inet output 1", "inet output 2", "inet output 3"]);
+    assert_eq!(all(&set(0, 11), &fresh(&set(0, 11))), ["inet output 2", "inet output 3"], "it never counted");
+    // Read at 5, and again after the packet, which was dropped at 10.
+    let later = |first, second, dropped_ns| {
+        let mut counters = fresh(&set(10, 10));
+        counters.settle(5);
+        counters.of(dropped_ns);
+        counters.read(set(first, second).counted());
+        counters
+    };
+    let old = set(10, 10);
+    assert_eq!(all(&old, &later(10, 11, 10)), ["inet output 2", "inet output 3"]);
+    assert_eq!(all(&old, &later(10, 10, 10)), ["inet output 3"]);
+    assert_eq!(all(&old, &later(10, 10, 4)).len(), 3, "the first reading was after the drop, too");
+    // What was not read since tells nothing, and is asked for.
+    let mut unread = fresh(&old);
+    unread.settle(5);
+    let places = old.places(Packet(&record), By::Nftables, &unread);
+    assert_eq!((short(&places).len(), places.unread.len(), places.asks_for_counters()), (3, 2, true));
+}
+
+/// Whoever owns a namespace may make so many rules that nothing is known of a packet's way; not that it takes long.
+#[test]
+fn a_way_that_is_too_long_is_given_up() {
+    let chains = |count: usize| (0..count).map(|n| chain(INET, &format!("c{n}"), None, false));
+    let base = || vec![chain(INET, "input", Some(LOCAL_IN), true)];
+    // A chain of calls; maps that may lead anywhere, each into all the others.
+    let calls: Vec<Rule> = (0..1000).map(|n| rule(&format!("c{n}"), n, Action::Jump(format!("c{}", n + 1)))).collect();
+    let maps: Vec<Rule> = (0..1000).map(|n| rule(&format!("c{n}"), n, Action::MayDrop)).collect();
+    let walked = |rules| {
+        let start = rule("input", 5000, Action::Jump("c0".into()));
+        let set = RuleSet::new(base().into_iter().chain(chains(1000)).collect(), [vec![start], rules].concat());
+        places(&set, false, Direction::In, By::Nftables)
+    };
+    let deep = walked(calls);
+    assert!(deep.given_up && deep.places.is_empty() && !deep.certain, "{deep:?}");
+    // Each map once, and the policy.
+    let wide = walked(maps);
+    assert_eq!((wide.given_up, wide.places.len() + wide.more), (false, 1001));
+    let many = |count| RuleSet::new(base(), (0..count).map(|n| maybe(rule("input", n, Action::Drop))).collect());
+    let all = places(&many(20_000), false, Direction::In, By::Nftables);
+    assert_eq!((all.given_up, all.places.len() + all.more), (false, 20_001));
+    assert!(places(&many(200_000), false, Direction::In, By::Nftables).given_up);
 }
 
 #[test]
@@ -235,7 +284,7 @@ fn real() -> RuleSet {
 #[test]
 fn rules_of_a_kernel_and_what_they_can_have_dropped() {
     let set = real();
-    let all = |record: &DropRecord, by| short(&set.places(Packet(record), by, None));
+    let all = |record: &DropRecord, by| short(&set.places(Packet(record), by, &fresh(&set)));
     let tcp = |dport, iface| packet(false, 6, dport, Direction::In, iface);
     assert_eq!(all(&tcp(4000, "wire"), By::Nftables), ["inet input 3"]);
     assert_eq!(all(&tcp(1999, "wire"), By::Nftables), ["inet input 8", "inet input 9"]);
@@ -267,6 +316,7 @@ fn rules_of_a_kernel_in_words() {
         .chains
         .iter()
         .flat_map(|(_, rules)| rules)
+        .map(|compiled| &compiled.rule)
         .filter(|rule| matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop))
         .filter_map(words::rule)
         .collect();
@@ -283,12 +333,12 @@ fn rules_of_a_kernel_in_words() {
     );
     let record = packet(false, 6, 4000, Direction::In, "wire");
     assert_eq!(
-        set.places(Packet(&record), By::Nftables, None).describe().unwrap(),
+        set.places(Packet(&record), By::Nftables, &fresh(&set)).describe().unwrap(),
         "nft: table inet filter, chain input, handle 3 (tcp dport 4000 drop \"no db\")"
     );
     let record = packet(false, 17, 5000, Direction::In, "wire");
     assert_eq!(
-        set.places(Packet(&record), By::Nftables, None).describe().unwrap(),
+        set.places(Packet(&record), By::Nftables, &fresh(&set)).describe().unwrap(),
         "nft: table inet filter, chain input, policy drop"
     );
 }

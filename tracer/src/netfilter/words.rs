@@ -25,7 +25,7 @@ pub const fn family(family: u8) -> &'static str {
 
 /// `nft: table inet filter, chain input, handle 5 (tcp dport 4000 drop)`. Without certainty that
 /// it was one of `places`: `probably`.
-pub fn places(places: &[Place], certain: bool) -> Option<String> {
+pub fn places(places: &[Place], more: usize, certain: bool) -> Option<String> {
     let mut text = String::from(if certain { "" } else { "probably " });
     // Writing to a String does not fail.
     match places {
@@ -50,8 +50,9 @@ pub fn places(places: &[Place], certain: bool) -> Option<String> {
                     None => write!(text, "policy"),
                 };
             }
-            if places.len() > 3 {
-                let _ = write!(text, " and {} more", places.len() - 3);
+            let more = places.len().saturating_sub(3) + more;
+            if more > 0 {
+                let _ = write!(text, " and {more} more");
             }
         }
     }

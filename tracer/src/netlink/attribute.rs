@@ -38,6 +38,15 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// Appends an attribute to a request.
+pub fn put(request: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(HEADER + value.len()).unwrap_or(u16::MAX);
+    request.extend_from_slice(&length.to_ne_bytes());
+    request.extend_from_slice(&kind.to_ne_bytes());
+    request.extend_from_slice(value);
+    request.resize(request.len().next_multiple_of(ALIGN), 0);
+}
+
 /// The `N` bytes at `at`; `None` if they are not all there.
 fn at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk::<N>().copied()

@@ -16,13 +16,25 @@ const DUMP: u16 = 0x1 | 0x100 | 0x200;
 /// `NLM_F_DUMP_INTR`: the table has changed since the dump began (from Linux 3.1 on).
 const DUMP_INTR: u16 = 0x10;
 
+/// `NLM_F_REQUEST`: one thing.
+const ONE: u16 = 0x1;
+
 /// A request for a dump: `kind` is the message's type, `body` what follows the header.
 pub(crate) fn request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+    message(kind, DUMP, sequence, body)
+}
+
+/// A request for one thing.
+pub(crate) fn question(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+    message(kind, ONE, sequence, body)
+}
+
+fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX);
     let mut message = Vec::with_capacity(HEADER + body.len());
     message.extend_from_slice(&length.to_ne_bytes());
     message.extend_from_slice(&kind.to_ne_bytes());
-    message.extend_from_slice(&DUMP.to_ne_bytes());
+    message.extend_from_slice(&flags.to_ne_bytes());
     message.extend_from_slice(&sequence.to_ne_bytes());
     message.extend_from_slice(&[0; 4]);
     message.extend_from_slice(body);

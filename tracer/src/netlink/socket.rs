@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
-use super::message::{Answer, request};
+use super::message::{Answer, question, request};
 
 /// Room for one datagram: the kernel makes dumps of at most 32 KiB (`netlink_dump`), unless a single
 /// message is larger.
@@ -98,6 +98,59 @@ impl Socket {
         let mut answer = Answer::new(self.sequence, answer);
         while !answer.take(self.receive()?, &mut each)? {}
         Ok(answer.changed)
+    }
+
+    /// As [`Self::dump`], until `each` fails. After that the socket is of no more use: the rest of the dump is in it.
+    ///
+    /// # Errors
+    /// Those of the socket, what the kernel answers, and that of `each`.
+    pub(super) fn dump_until<E: From<io::Error>>(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        answer: u16,
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failed = Ok(());
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&request(kind, self.sequence, body))?;
+        let mut answer = Answer::new(self.sequence, answer);
+        loop {
+            let done = answer.take(self.receive()?, |payload| {
+                if failed.is_ok() {
+                    failed = each(payload);
+                }
+            })?;
+            if done || failed.is_err() {
+                return failed;
+            }
+        }
+    }
+
+    /// Asks for one thing by request `kind`; what `parse` makes of the message of type `answer`.
+    ///
+    /// # Errors
+    /// Those of the socket, and what the kernel answers.
+    pub(super) fn ask<T>(
+        &mut self,
+        kind: u16,
+        body: &[u8],
+        answer: u16,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<T> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&question(kind, self.sequence, body))?;
+        let mut read = Answer::new(self.sequence, answer);
+        loop {
+            let mut told = None;
+            let done = read.take(self.receive()?, |payload| told = told.take().or_else(|| parse(payload)))?;
+            match told {
+                Some(told) => return Ok(told),
+                None if done => return Err(io::ErrorKind::InvalidData.into()),
+                // What was left of another answer.
+                None => {}
+            }
+        }
     }
 
     /// As [`Self::dump`], but gives whole datagrams, whatever else is in them. `each` may take one and

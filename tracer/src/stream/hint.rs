@@ -9,6 +9,8 @@ pub struct Hint {
     pub nft: Option<Nft>,
     /// The queueing discipline, if there is no doubt which.
     pub qdisc: Option<Discipline>,
+    /// A bound was met before it was found out.
+    pub undecided: bool,
 }
 
 /// A rule of nftables, or the policy of a chain.

@@ -16,7 +16,7 @@ use super::super::{
     class::{Circumstances, class},
 };
 use crate::{
-    hint,
+    hint::{self, Site},
     stream::{self, Drop, DropClass, PacketEnds, Stack},
 };
 
@@ -116,7 +116,7 @@ impl<G: Gate> Core<G> {
             stack: self.packets.stack_of(record),
             hint: None,
         };
-        drop.hint = hint::by_itself(&drop).map(Box::new);
+        drop.hint = hint::by_itself(&Site::from(&drop)).map(Box::new);
         drop
     }
 }

@@ -1,7 +1,8 @@
 //! Drops that wait for what explains them.
 //!
-//! Whose a packet was is decided when its record comes; only its telling waits, until the tables of its
-//! namespace were read at a moment after the drop. It is told after events that are later, then.
+//! Whose a packet was is decided when its record comes; only its telling waits, until another thread has read the
+//! tables of its namespace, at a moment after the drop, and has found its hint in them. It is told after events that
+//! are later, then.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,17 +13,12 @@ use tracer_common::drops::DropRecord;
 
 use super::{Core, Gate, PacketEvent, attribution::Outside, index::Ended};
 use crate::{
-    hint::{self, Known, Question, Questions, Tables},
-    netfilter::Counters,
+    hint::{self, Hint, Open, Question, Site},
     stream::{Drop, Event, Sink},
 };
 
-/// Drops that wait at the most; beyond that the oldest is told as it is.
+/// Drops that wait at the most; beyond that the oldest of the namespace with the most of them is told as it is.
 const MOST_WAITING: usize = 256;
-/// Namespaces that are asked for at once.
-const MOST_ASKED: usize = 32;
-/// Namespaces whose counters are remembered.
-const MOST_COUNTERS: usize = 64;
 
 /// What a drop wants to know before it is told.
 #[derive(Clone, Debug)]
@@ -35,7 +31,7 @@ impl Wish {
     /// That of a drop, if it has one.
     pub fn of(drop: &Drop, record: &DropRecord) -> Option<Box<Self>> {
         // Without a namespace nothing can be read.
-        let question = hint::question(drop).filter(|_| record.netns != 0)?;
+        let question = hint::question(&Site::from(drop)).filter(|_| record.netns != 0)?;
         Some(Box::new(Self { question, record: Box::new(*record) }))
     }
 }
@@ -66,33 +62,41 @@ impl Whose {
 }
 
 struct Waiting {
+    number: u64,
     boot_ns: u64,
     whose: Whose,
     drop: Box<Drop>,
     wish: Box<Wish>,
 }
 
-/// Tables that are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Hints that are wanted.
+#[derive(Clone, Debug)]
 pub struct Asked {
-    /// Of this namespace.
+    /// Of drops in this namespace.
     pub netns: u32,
     /// A process that may be in it.
     pub pid: Option<u32>,
-    /// Which.
-    pub questions: Questions,
-    /// This kernel has nftables: it was seen to drop.
-    pub nftables: bool,
+    /// nftables was seen to drop by itself in this kernel.
+    pub nftables_drops: bool,
+    /// Of these drops.
+    pub drops: Vec<Open>,
 }
+
+/// The hint of the drop with this number; `None` if there is none.
+pub type Answer = (u64, Option<Hint>);
 
 /// See the module.
 #[derive(Default)]
 pub struct Hints {
+    /// By their numbers.
     waiting: VecDeque<Waiting>,
-    /// By namespace: when they were read, and what they said.
-    counters: HashMap<u32, (u64, Counters)>,
+    /// How many of each namespace.
+    of_netns: HashMap<u32, usize>,
+    last: u64,
     /// nftables was seen to drop by itself.
     nftables_drops: bool,
+    /// Drops that were told without their hint: too many waited, the trace ended, or a bound was met.
+    given_up: u64,
 }
 
 impl Hints {
@@ -105,34 +109,52 @@ impl Hints {
                 {
                     self.nftables_drops = true;
                 }
-                if self.waiting.len() >= MOST_WAITING
-                    && let Some(oldest) = self.waiting.pop_front()
-                {
-                    oldest.tell(None, sink);
+                if self.waiting.len() >= MOST_WAITING {
+                    self.give_one_up(sink);
                 }
-                self.waiting.push_back(Waiting { boot_ns, whose, drop, wish });
+                self.last += 1;
+                *self.of_netns.entry(wish.record.netns).or_default() += 1;
+                self.waiting.push_back(Waiting { number: self.last, boot_ns, whose, drop, wish });
             }
             event => whose.tell(boot_ns, &event, sink),
         }
     }
 
-    /// Which tables are wanted.
+    /// The oldest of the namespace with the most: who drops many packets delays nobody else's.
+    fn give_one_up(&mut self, sink: &mut dyn Sink) {
+        let most = self.of_netns.iter().max_by_key(|(netns, count)| (**count, **netns)).map(|(netns, _)| *netns);
+        let at = self.waiting.iter().position(|waiting| Some(waiting.wish.record.netns) == most);
+        if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
+            self.forget(&waiting);
+            self.given_up += 1;
+            waiting.tell(None, sink);
+        }
+    }
+
+    fn forget(&mut self, waiting: &Waiting) {
+        let netns = waiting.wish.record.netns;
+        if let Some(count) = self.of_netns.get_mut(&netns) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_netns.remove(&netns);
+            }
+        }
+    }
+
+    /// Which hints are wanted.
     pub fn wanted(&self) -> Vec<Asked> {
+        let mut at = HashMap::new();
         let mut wanted: Vec<Asked> = Vec::new();
-        for Waiting { wish, whose, .. } in &self.waiting {
+        for Waiting { number, wish, whose, drop, .. } in &self.waiting {
             let netns = wish.record.netns;
-            let at = match wanted.iter().position(|asked| asked.netns == netns) {
-                Some(at) => at,
-                None if wanted.len() == MOST_ASKED => continue,
-                None => {
-                    let nftables = self.nftables_drops;
-                    wanted.push(Asked { netns, pid: None, questions: Questions::default(), nftables });
-                    wanted.len() - 1
-                }
-            };
+            let at = *at.entry(netns).or_insert_with(|| {
+                let nftables_drops = self.nftables_drops;
+                wanted.push(Asked { netns, pid: None, nftables_drops, drops: Vec::new() });
+                wanted.len() - 1
+            });
             if let Some(asked) = wanted.get_mut(at) {
-                asked.questions.add(wish.question);
                 asked.pid = asked.pid.or_else(|| whose.owner());
+                asked.drops.push(Open::new(*number, wish.question, drop, &wish.record));
             }
         }
         wanted
@@ -143,62 +165,59 @@ impl Hints {
         !self.waiting.is_empty()
     }
 
-    /// Tells what waited for these tables. What was dropped after they were read goes on waiting.
-    pub fn learn(&mut self, tables: &Tables, sink: &mut dyn Sink) {
-        let nftables_drops = self.nftables_drops;
-        let known = self.counters.get(&tables.netns);
-        let mut waits = VecDeque::with_capacity(self.waiting.len());
-        for waiting in self.waiting.drain(..) {
-            let asked = match waiting.wish.question {
-                Question::Rules => tables.asked.rules,
-                Question::Qdiscs => tables.asked.qdiscs,
-                Question::Neighbours => tables.asked.neighbours,
-            };
-            if waiting.wish.record.netns == tables.netns && asked && waiting.boot_ns <= tables.began_ns {
-                // Of several packets the first counts: the counters are of before all of them.
-                let first_ns = waiting.wish.record.first_ns.min(waiting.boot_ns);
-                let counters = known.filter(|(at, _)| *at < first_ns).map(|(_, counters)| counters);
-                waiting.tell(Some((tables, Known { nftables_drops, counters })), sink);
-            } else {
-                waits.push_back(waiting);
+    /// Drops that were told without the hint that they waited for.
+    pub const fn given_up(&self) -> u64 {
+        self.given_up
+    }
+
+    /// Tells what these answers are for; the others go on waiting.
+    pub fn learn(&mut self, answers: Vec<Answer>, sink: &mut dyn Sink) {
+        for (number, hint) in answers {
+            let at = self.waiting.binary_search_by_key(&number, |waiting| waiting.number);
+            // One that was given up meanwhile is not among them.
+            if let Some(waiting) = at.ok().and_then(|at| self.waiting.remove(at)) {
+                self.forget(&waiting);
+                self.given_up += u64::from(hint.as_ref().is_some_and(|hint| hint.undecided));
+                waiting.tell(hint, sink);
             }
-        }
-        self.waiting = waits;
-        if let Some(rules) = &tables.rules {
-            if self.counters.len() >= MOST_COUNTERS && !self.counters.contains_key(&tables.netns) {
-                self.counters.clear();
-            }
-            self.counters.insert(tables.netns, (tables.ended_ns, rules.counters()));
         }
     }
 
     /// Nothing more will be learnt.
     pub fn give_up(&mut self, sink: &mut dyn Sink) {
+        self.of_netns.clear();
         for waiting in self.waiting.drain(..) {
+            self.given_up += 1;
             waiting.tell(None, sink);
         }
     }
 }
 
 impl Waiting {
-    fn tell(mut self, tables: Option<(&Tables, Known<'_>)>, sink: &mut dyn Sink) {
-        self.drop.hint = tables
-            .and_then(|(tables, known)| hint::explain(&self.drop, &self.wish.record, tables, known))
-            .map(Box::new);
+    fn tell(mut self, hint: Option<Hint>, sink: &mut dyn Sink) {
+        if let Some(hint) = hint {
+            self.drop.hint = Some(Box::new(hint));
+        }
         self.whose.tell(self.boot_ns, &PacketEvent::Drop(self.drop, None), sink);
     }
 }
 
 impl<G: Gate> Core<G> {
-    /// Whether drops wait for tables.
+    /// Whether drops wait for their hints.
     #[must_use]
-    pub fn waits_for_tables(&self) -> bool {
+    pub fn waits_for_hints(&self) -> bool {
         self.packets.hints.is_waiting()
     }
 
-    /// The tables that drops wait for: what is read of them comes as `Input::Tables`.
+    /// The hints that drops wait for: they come as `Input::Hints`.
     #[must_use]
-    pub fn wanted_tables(&self) -> Vec<Asked> {
+    pub fn wanted_hints(&self) -> Vec<Asked> {
         self.packets.hints.wanted()
+    }
+
+    /// Drops that were told without the hint that they waited for.
+    #[must_use]
+    pub const fn hints_given_up(&self) -> u64 {
+        self.packets.hints.given_up()
     }
 }

@@ -34,10 +34,13 @@ use self::{
     index::{Ended, Index},
     portless::Portless,
 };
-pub use self::{describe::protocol, hints::Asked, portless::Destination};
+pub use self::{
+    describe::protocol,
+    hints::{Answer, Asked},
+    portless::Destination,
+};
 use super::{Admission, Core, Gate, connection::Connection};
 use crate::{
-    hint::Tables,
     kernel::reasons::Reasons,
     stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Socket, Stack},
 };
@@ -354,9 +357,9 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// What was read of a namespace's tables.
-    pub(super) fn learn_tables(&mut self, tables: &Tables, sink: &mut dyn Sink) {
-        self.packets.hints.learn(tables, sink);
+    /// Hints that drops waited for.
+    pub(super) fn learn_hints(&mut self, answers: Vec<Answer>, sink: &mut dyn Sink) {
+        self.packets.hints.learn(answers, sink);
     }
 
     /// What still waits is told as it is.

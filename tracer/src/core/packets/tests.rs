@@ -15,10 +15,8 @@ use super::super::{
     tests::{Only, Said, close, record, tuple},
 };
 use crate::{
-    hint::{Questions, Tables},
+    hint::{Hint, Question},
     kernel::reasons::Reasons,
-    netfilter::RuleSet,
-    netlink::{fixtures::messages, nftables},
     stream::{DropClass, Event, Kind, Sink, Stack},
 };
 use tracer_common::decode::Record;
@@ -270,15 +268,10 @@ impl Sink for Hinted {
     }
 }
 
-/// The rules of a kernel, read at `at`.
-#[expect(clippy::unwrap_used, reason = "a test")]
-fn tables(at: u64) -> Input<'static> {
-    let chains =
-        messages("netlink/fixtures/nft_chain").iter().map(|message| nftables::chain(message).unwrap()).collect();
-    let rules = messages("netlink/fixtures/nft_rule").iter().map(|message| nftables::rule(message).unwrap()).collect();
-    let asked = Questions { rules: true, ..Questions::default() };
-    let rules = Some(RuleSet::new(chains, rules));
-    Input::Tables(Box::new(Tables { netns: 1, began_ns: at, ended_ns: at, asked, rules, ..Tables::default() }))
+/// The same answer to all that is asked.
+fn answers(core: &Core<Only>, text: &str) -> Input<'static> {
+    let asked = core.wanted_hints();
+    Input::Hints(asked.iter().flat_map(|asked| &asked.drops).map(|open| (open.number, Some(Hint::of(text)))).collect())
 }
 
 fn by_a_rule(at: u64, direction: Direction) -> DropRecord {
@@ -303,20 +296,26 @@ fn a_drop_waits_for_what_is_read_after_it() {
     let mut said = Hinted::default();
     let mut core = core(&mut said);
     core.apply(Input::Record(Record::Drop(&by_a_rule(10, Direction::In))), &mut said);
-    let wanted = core.wanted_tables();
+    let wanted = core.wanted_hints();
     assert!(
-        matches!(&*wanted, [asked] if asked.netns == 1 && asked.pid == Some(5) && asked.questions.rules),
+        matches!(&*wanted, [asked] if asked.netns == 1 && asked.pid == Some(5) && asked.nftables_drops
+            && matches!(&*asked.drops, [open] if open.question == Question::Rules && open.site().iface == Some("wire"))),
         "{wanted:?}"
     );
+    let answered = answers(&core, "a rule");
     let closed = close(record(K::Close, 50, 2, R::Client, 0, 5, tuple(4000, 5000)), TcpState::LastAck, 0);
     core.apply(Input::Record(Record::Close(&closed)), &mut said);
-    core.apply(tables(9), &mut said);
-    assert_eq!(said.0, ["2 1 connect", "50 1 close"], "the rules may have changed since");
-    core.apply(tables(60), &mut said);
+    // Dropped since: what was read is not of a moment after it.
+    core.apply(Input::Record(Record::Drop(&by_a_rule(55, Direction::In))), &mut said);
+    assert_eq!(said.0, ["2 1 connect", "50 1 close"]);
+    core.apply(answered, &mut said);
     // Whose it was is what it was then.
-    let told = "10 1 nft: table inet filter, chain input, handle 3 (tcp dport 4000 drop \"no db\")";
-    assert_eq!(said.0.last().map(String::as_str), Some(told));
-    assert!(!core.waits_for_tables());
+    assert_eq!(said.0.last().map(String::as_str), Some("10 1 a rule"));
+    assert!(core.waits_for_hints());
+    let answered = answers(&core, "another");
+    core.apply(answered, &mut said);
+    assert_eq!(said.0.last().map(String::as_str), Some("55 1 another"));
+    assert!(!core.waits_for_hints() && core.wanted_hints().is_empty());
 }
 
 #[test]
@@ -328,10 +327,31 @@ fn what_waits_is_told_at_the_end_and_when_there_is_too_much() {
     }
     let told = said.0.len();
     assert!(told > 1 && said.0[1..].iter().all(|line| line.ends_with("1 no hint")), "{:?}", said.0);
+    assert_eq!(core.hints_given_up(), told as u64 - 1);
     core.apply(Input::End { boot_ns: 500, followed: None }, &mut said);
     assert_eq!(said.0.iter().filter(|line| line.ends_with("no hint")).count(), 300);
+    assert_eq!(core.hints_given_up(), 300);
     let times: Vec<u64> = said.0.iter().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
     assert!(times.is_sorted(), "in their order, and before the ends of connections: {times:?}");
+}
+
+/// Who drops packets by the thousand does not keep the hints of others.
+#[test]
+fn one_namespace_does_not_crowd_another_out() {
+    let mut said = Hinted::default();
+    let mut core = core(&mut said);
+    let in_netns = |netns, at| DropRecord { netns, ..by_a_rule(at, Direction::Out) };
+    for (netns, at) in [(2, 10), (3, 11)] {
+        core.apply(Input::Record(Record::Drop(&in_netns(netns, at))), &mut said);
+    }
+    for at in 100..1000 {
+        core.apply(Input::Record(Record::Drop(&in_netns(1, at))), &mut said);
+    }
+    let mut waiting: Vec<(u32, usize)> =
+        core.wanted_hints().iter().map(|asked| (asked.netns, asked.drops.len())).collect();
+    waiting.sort_unstable();
+    assert_eq!(waiting, [(1, 254), (2, 1), (3, 1)]);
+    assert_eq!(core.hints_given_up(), 902 - 256);
 }
 
 /// Tells the classes of drops.

@@ -131,6 +131,12 @@ pub enum Step {
         /// Last.
         to: Box<[u8]>,
     },
+    /// What is loaded into this register, and into those behind it that belong to it, is not known; or it cannot be
+    /// loaded, and the rule does not match.
+    Unknown {
+        /// Which.
+        register: usize,
+    },
     /// Matches or does not; the registers stay.
     Opaque,
     /// Matches or does not, and may have written to any register.
@@ -185,6 +191,7 @@ impl Expressions {
                 Some(step) => self.steps.push(step),
                 // Without a destination it sets a mark, or writes into the packet.
                 None if name == b"meta" && find(data, META_DREG).is_none() => {}
+                None if let Some(register) = written(name, data) => self.steps.push(Step::Unknown { register }),
                 None => {
                     self.rewrites |= name == b"payload" && find(data, PAYLOAD_DREG).is_none();
                     self.steps.push(Step::Clobber);
@@ -192,6 +199,7 @@ impl Expressions {
             },
             b"log" | b"last" | b"notrack" | b"objref" => {}
             b"limit" | b"quota" | b"connlimit" | b"match" => self.steps.push(Step::Opaque),
+            _ if let Some(register) = written(name, data) => self.steps.push(Step::Unknown { register }),
             _ => {
                 self.rewrites |= matches!(
                     name,
@@ -279,6 +287,16 @@ fn understood(name: &[u8], data: &[u8]) -> Option<Step> {
         }
         _ => return None,
     })
+}
+
+/// The only register that an expression writes, whatever it loads.
+fn written(name: &[u8], data: &[u8]) -> Option<usize> {
+    let attribute = match name {
+        b"meta" | b"payload" | b"ct" | b"rt" | b"fib" | b"numgen" | b"exthdr" | b"xfrm" | b"osf" => META_DREG,
+        b"socket" | b"hash" | b"byteorder" | b"bitwise" | b"tunnel" => BITWISE_DREG,
+        _ => return None,
+    };
+    register(data, attribute)
 }
 
 /// The first word of the register in attribute `kind` (`nft_parse_register`).

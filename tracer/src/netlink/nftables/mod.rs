@@ -2,16 +2,16 @@
 //! (include/uapi/linux/netfilter/nf_tables.h). iptables-nft keeps its rules there, too;
 //! iptables-legacy does not.
 
+mod bound;
 mod expression;
 
-use std::cell::Cell;
 use std::io;
 
+pub use self::bound::{Budget, LIMITS, Limits, Unread, processor_time};
 use self::expression::Expressions;
 pub use self::expression::{Load, Operator, REGISTER_WORDS, Step};
 use super::Socket;
-use super::attribute::{Attributes, be32_at, be64_at, text, u8_at};
-use super::socket::ATTEMPTS;
+use super::attribute::{Attributes, be32_at, be64_at, put, text, u8_at};
 
 const NETLINK_NETFILTER: libc::c_int = 12;
 /// `NFNL_SUBSYS_NFTABLES` in the high byte.
@@ -19,6 +19,8 @@ const NEWCHAIN: u16 = 10 << 8 | 3;
 const GETCHAIN: u16 = 10 << 8 | 4;
 const NEWRULE: u16 = 10 << 8 | 6;
 const GETRULE: u16 = 10 << 8 | 7;
+const NEWGEN: u16 = 10 << 8 | 15;
+const GETGEN: u16 = 10 << 8 | 16;
 /// `struct nfgenmsg`: u8 family, u8 version, u16 resource. Family 0 asks for all.
 const NFGENMSG: usize = 4;
 
@@ -39,6 +41,9 @@ const RULE_USERDATA: u16 = 7;
 /// `NFTNL_UDATA_RULE_COMMENT` of libnftnl: user space's own type-length-value.
 const USERDATA_COMMENT: u8 = 0;
 const NF_DROP: i32 = 0;
+const GENERATION: u16 = 1;
+/// How often rules are read that change meanwhile.
+const ATTEMPTS: u32 = 3;
 
 /// A chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,24 +108,106 @@ pub struct Rule {
     pub comment: Option<String>,
 }
 
-/// Every chain and every rule of this namespace.
-///
-/// # Errors
-/// Those of the socket, and what the kernel answers: without `CAP_NET_ADMIN` it refuses. And if there
-/// are more than `most` rules, or they change faster than they can be read.
-pub fn read(most: usize) -> io::Result<(Vec<Chain>, Vec<Rule>)> {
-    let mut socket = Socket::open(NETLINK_NETFILTER)?;
-    let chains = socket.table(GETCHAIN, &[0; NFGENMSG], NEWCHAIN, chain)?;
-    // Of all attempts together: rules may change while they are told.
-    let (kept, room) = (Cell::new(0), most.saturating_add(1).saturating_mul(ATTEMPTS as usize));
-    let rules = socket.table(GETRULE, &[0; NFGENMSG], NEWRULE, |message| {
-        kept.set(kept.get() + 1);
-        (kept.get() <= room).then(|| rule(message)).flatten()
-    })?;
-    if rules.rows.len() > most || kept.get() > room {
-        return Err(io::Error::other(format!("there are more than {most} rules")));
+/// The rules of a namespace at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Dump {
+    /// The kernel counts every change of them.
+    pub generation: u32,
+    /// All chains.
+    pub chains: Vec<Chain>,
+    /// All rules, those of a chain in their order.
+    pub rules: Vec<Rule>,
+    /// What the kernel has told, in bytes.
+    pub bytes: usize,
+}
+
+/// Asks the kernel for the rules of the namespace that the thread is in.
+#[derive(Debug)]
+pub struct Nftables(Socket);
+
+impl Nftables {
+    /// Opens a socket.
+    ///
+    /// # Errors
+    /// If this kernel has no netfilter.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self(Socket::open(NETLINK_NETFILTER)?))
     }
-    Ok((chains.of_one_moment()?, rules.of_one_moment()?))
+
+    /// The generation of the rules: as long as it is the same, so are they, but for counters and elements that packets
+    /// or time change.
+    ///
+    /// # Errors
+    /// What the kernel answers: without `CAP_NET_ADMIN` it refuses.
+    pub fn generation(&mut self) -> io::Result<u32> {
+        self.0
+            .ask(GETGEN, &[0; NFGENMSG], NEWGEN, |message| find(message.get(NFGENMSG..)?, GENERATION).and_then(number))
+    }
+
+    /// All that `budget` allows.
+    ///
+    /// # Errors
+    /// See [`Unread`]. After one the socket is of no more use.
+    pub fn read(&mut self, budget: &mut Budget<'_>) -> Result<Dump, Unread> {
+        for _ in 0..ATTEMPTS {
+            let mut dump = Dump { generation: self.generation()?, ..Dump::default() };
+            self.0.dump_until(GETCHAIN, &[0; NFGENMSG], NEWCHAIN, |message| {
+                budget.spend(message)?;
+                dump.chains.extend(chain(message));
+                within(dump.chains.len(), budget.limits().chains, "chains")
+            })?;
+            self.0.dump_until(GETRULE, &[0; NFGENMSG], NEWRULE, |message| {
+                budget.spend(message)?;
+                dump.rules.extend(rule(message));
+                within(dump.rules.len(), budget.limits().rules, "rules")
+            })?;
+            if self.generation()? == dump.generation {
+                dump.bytes = budget.read();
+                return Ok(dump);
+            }
+        }
+        Err(Unread::Changing)
+    }
+
+    /// What the counter of a rule says now; `None` if it has none.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn counter(&mut self, rule: &RuleName<'_>) -> io::Result<Option<u64>> {
+        self.0.ask(GETRULE, &rule.request(), NEWRULE, |message| Some(self::rule(message)?.packets))
+    }
+}
+
+/// One rule, to the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleName<'r> {
+    /// `NFPROTO_*`.
+    pub family: u8,
+    /// Its table.
+    pub table: &'r str,
+    /// Its chain.
+    pub chain: &'r str,
+    /// Its number.
+    pub handle: u64,
+}
+
+impl RuleName<'_> {
+    fn request(&self) -> Vec<u8> {
+        let mut body = vec![self.family, 0, 0, 0];
+        let string = |text: &str| [text.as_bytes(), b"\0"].concat();
+        for (kind, value) in [
+            (RULE_TABLE, string(self.table)),
+            (RULE_CHAIN, string(self.chain)),
+            (RULE_HANDLE, self.handle.to_be_bytes().to_vec()),
+        ] {
+            put(&mut body, kind, &value);
+        }
+        body
+    }
+}
+
+fn within(count: usize, most: usize, what: &'static str) -> Result<(), Unread> {
+    if count > most { Err(Unread::TooMany(most, what)) } else { Ok(()) }
 }
 
 pub(crate) fn chain(message: &[u8]) -> Option<Chain> {

@@ -63,12 +63,14 @@ pub struct Incomplete {
     pub stacks_missing: u64,
     /// Events that speak for a finding, of cases beyond those that are told apart.
     pub findings_untold: u64,
+    /// Drops of which it was not found out which rule, queueing discipline or next hop it was.
+    pub hints_given_up: u64,
 }
 
 impl Incomplete {
     /// By their names in the stream, each with what it means and what helps.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64, &'static str); 5] {
+    pub const fn named(&self) -> [(&'static str, u64, &'static str); 6] {
         [
             (
                 "sockets_untracked",
@@ -86,6 +88,11 @@ impl Incomplete {
                 "findings_untold",
                 self.findings_untold,
                 "events spoke for findings that are not told: there are too many different ones",
+            ),
+            (
+                "hints_given_up",
+                self.hints_given_up,
+                "drops do not say which rule or queue it was: there were too many of them, or too many rules",
             ),
         ]
     }

@@ -1,0 +1,205 @@
+//! One round: of each namespace that is asked for, what explains its drops. Who has cost least comes first, and no
+//! namespace gets more than its share of a round; what is left is asked for again in the next one.
+
+use std::time::Duration;
+
+use log::debug;
+
+use super::{
+    Found,
+    memory::{Known, Memory, Rules},
+    read::{cannot_read, conntrack_is_full, has_legacy_tables, has_nftables, why},
+};
+use crate::{
+    core::packets::{Answer, Asked},
+    hint::{self, Hint, Open, Question, Tables},
+    netfilter::{Packet, Places, RuleSet},
+    netlink::{
+        self,
+        nftables::{Nftables, Unread, processor_time},
+    },
+    proc::{
+        enter::{self, Place, Prefer},
+        netns::Netns,
+        root::ProcRoot,
+    },
+};
+
+/// Time of a processor that a round may take; the last namespace may exceed it by its own share.
+const ROUND: Duration = Duration::from_millis(150);
+/// And that the drops of one namespace may take in it, once its tables are read.
+const SHARE: Duration = Duration::from_millis(75);
+
+/// See the module.
+pub struct Round<'r> {
+    root: &'r ProcRoot,
+    ended: &'r (dyn Fn() -> bool + Sync),
+    found: Found,
+}
+
+impl<'r> Round<'r> {
+    /// `ended`: nobody waits for it any more.
+    pub fn new(root: &'r ProcRoot, ended: &'r (dyn Fn() -> bool + Sync)) -> Self {
+        Self { root, ended, found: Found::default() }
+    }
+
+    /// Answers what it has time for.
+    pub fn run(mut self, mut wanted: Vec<Asked>, memory: &mut Memory) -> Found {
+        memory.begin_round();
+        wanted.sort_by_key(|asked| memory.spent(asked.netns));
+        for asked in wanted {
+            if self.found.took > ROUND || (self.ended)() {
+                break;
+            }
+            let netns = asked.netns;
+            let took = self.namespace(&asked, memory.of(netns));
+            memory.of(netns).spent += took;
+            memory.tidy(netns);
+            self.found.took += took;
+        }
+        self.found
+    }
+
+    /// Time of a processor that it took.
+    fn namespace(&mut self, asked: &Asked, known: &mut Known) -> Duration {
+        let netns = Netns { inode: asked.netns, name: None, pid: asked.pid, path: None };
+        let root = self.root;
+        let ended = self.ended;
+        let began = processor_time();
+        // To enter it is another thread's work, if it is not this thread's own.
+        let read = enter::with(root, &netns, Prefer::Entering, |place| {
+            let began = processor_time();
+            let mut inside = Inside { root, place, ended, answers: Vec::new(), refused: None };
+            inside.answer(asked, known);
+            (inside.answers, inside.refused, processor_time().saturating_sub(began))
+        });
+        let own = processor_time().saturating_sub(began);
+        match read {
+            Ok(Some((answers, refused, took))) => {
+                self.found.answers.extend(answers);
+                self.found.refused = self.found.refused.take().or(refused);
+                own.max(took)
+            }
+            // The namespace is gone, and its rules with it.
+            Ok(None) => {
+                self.found.answers.extend(without_tables(asked));
+                own
+            }
+            Err(error) => {
+                debug!("{error}");
+                self.found.answers.extend(without_tables(asked));
+                self.found.refused = self.found.refused.take().or_else(|| Some(error.to_string()));
+                own
+            }
+        }
+    }
+}
+
+/// What the packets tell alone.
+fn without_tables(asked: &Asked) -> impl Iterator<Item = Answer> {
+    asked.drops.iter().map(|open| (open.number, hint::explain(open, &Tables::default())))
+}
+
+/// In a namespace, or with the files of a process in it.
+struct Inside<'i> {
+    root: &'i ProcRoot,
+    place: &'i Place,
+    ended: &'i (dyn Fn() -> bool + Sync),
+    answers: Vec<Answer>,
+    refused: Option<String>,
+}
+
+impl Inside<'_> {
+    fn answer(&mut self, asked: &Asked, known: &mut Known) {
+        let of = |question: Question| asked.drops.iter().filter(move |open| open.question == question);
+        if self.place.inside {
+            // A table that changes meanwhile is no worse: what is there is there.
+            if of(Question::Qdiscs).next().is_some() {
+                let table = netlink::qdisc::read().map(|table| table.rows).inspect_err(cannot_read("qdiscs")).ok();
+                let tables = Tables { qdiscs: table.as_deref(), ..Tables::default() };
+                self.answers.extend(of(Question::Qdiscs).map(|open| (open.number, hint::explain(open, &tables))));
+            }
+            if of(Question::Neighbours).next().is_some() {
+                let table = netlink::neigh::read().map(|table| table.rows).inspect_err(cannot_read("neighbours")).ok();
+                let tables = Tables { neighbours: table.as_deref(), ..Tables::default() };
+                self.answers.extend(of(Question::Neighbours).map(|open| (open.number, hint::explain(open, &tables))));
+            }
+        } else {
+            let others = asked.drops.iter().filter(|open| open.question != Question::Rules);
+            self.answers.extend(others.map(|open| (open.number, hint::explain(open, &Tables::default()))));
+        }
+        let by_rules: Vec<&Open> = of(Question::Rules).collect();
+        if !by_rules.is_empty() {
+            self.rules(&by_rules, asked.nftables_drops, known);
+        }
+    }
+
+    fn rules(&mut self, drops: &[&Open], nftables_drops: bool, known: &mut Known) {
+        let mut tables = Tables::default();
+        if !self.place.inside {
+            self.refused = Some(why(&std::io::ErrorKind::PermissionDenied.into()));
+            return self.without_rules(drops, nftables_drops, &tables);
+        }
+        tables.legacy = has_legacy_tables(self.place);
+        tables.conntrack_full = conntrack_is_full(self.place);
+        if !nftables_drops && !has_nftables(self.root) {
+            return self.without_rules(drops, nftables_drops, &tables);
+        }
+        match known.rules(&self.ended) {
+            Ok(rules) => {
+                self.by_rules(drops, nftables_drops, rules, &tables);
+                rules.settle();
+            }
+            Err(Unread::Ended) => {}
+            Err(error) => {
+                self.refused = Some(match &error {
+                    Unread::Refused(error) => why(error),
+                    error => error.to_string(),
+                });
+                self.without_rules(drops, nftables_drops, &tables);
+            }
+        }
+    }
+
+    fn without_rules(&mut self, drops: &[&Open], nftables_drops: bool, tables: &Tables<'_>) {
+        let hint = |open: &Open| hint::explain_rule(open.by(nftables_drops), hint::Rules::None, tables);
+        self.answers.extend(drops.iter().map(|open| (open.number, hint(open))));
+    }
+
+    fn by_rules(&mut self, drops: &[&Open], nftables_drops: bool, rules: &mut Rules, tables: &Tables<'_>) {
+        let set = match &rules.set {
+            Ok(set) => set,
+            Err(why) => {
+                let hint = |open: &Open| hint::explain_rule(open.by(nftables_drops), hint::Rules::Unread(why), tables);
+                return self.answers.extend(drops.iter().map(|open| (open.number, hint(open))));
+            }
+        };
+        let began = processor_time();
+        for open in drops {
+            if (self.ended)() || processor_time().saturating_sub(began) > SHARE {
+                // The others come in the next round.
+                return;
+            }
+            let (by, packet) = (open.by(nftables_drops), Packet(&open.record));
+            rules.counters.of(open.first_ns);
+            let mut places = set.places(packet, by, &rules.counters);
+            if places.asks_for_counters() {
+                read_counters(set, &places, &mut rules.counters);
+                places = set.places(packet, by, &rules.counters);
+            }
+            let hint: Option<Hint> = hint::explain_rule(by, hint::Rules::Places(&places), tables);
+            self.answers.push((open.number, hint));
+        }
+    }
+}
+
+/// Those that would tell more. One that cannot be read stays unread.
+fn read_counters(set: &RuleSet, places: &Places, counters: &mut crate::netfilter::Counters) {
+    let Ok(mut nftables) = Nftables::open() else { return };
+    for id in places.unread.iter().copied() {
+        let Some(name) = set.name(id).filter(|_| !counters.knows(id)) else { continue };
+        if let Ok(Some(packets)) = nftables.counter(&name) {
+            counters.read([(id, packets)].into_iter());
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! One packet's way through the chains, in bounded time: who makes the rules may be anybody.
+
+use std::collections::HashMap;
+
+use super::{
+    Compiled, Counters, Place, Places, RuleId, RuleSet,
+    counters::Counted,
+    device_of,
+    packet::{Device, Match, Packet},
+    words,
+};
+use crate::netlink::nftables::{Action, Chain, Rule};
+
+/// Rules that are looked at for one packet, and steps of theirs.
+const MOST_STEPS: u32 = 200_000;
+/// Chains that call one another; the kernel allows sixteen (`NFT_JUMP_STACK_SIZE`), but a map may lead anywhere.
+const MOST_CALLS: u32 = 64;
+/// Places that are named; of the others only the number is told.
+const MOST_PLACES: usize = 8;
+/// Rules whose counters are asked for.
+const MOST_COUNTERS: usize = 64;
+
+/// The ways in which a packet may leave a chain, each a bit.
+type Exits = u8;
+const DROPPED: Exits = 1 << 0;
+const ACCEPTED: Exits = 1 << 1;
+/// By its end, or back to where it was called from.
+const ENDED: Exits = 1 << 2;
+const ANY: Exits = DROPPED | ACCEPTED | ENDED;
+
+/// One packet's way.
+pub(super) struct Walk<'s> {
+    set: &'s RuleSet,
+    packet: Packet<'s>,
+    counters: &'s Counters,
+    device: Device,
+    /// Of the chains of this base chain that were walked through. One that calls itself (the kernel forbids it) may be
+    /// left in any way.
+    exits: HashMap<usize, Exits>,
+    /// All chains of the base chain's table were.
+    everywhere: bool,
+    calls: u32,
+    steps: u32,
+    given_up: bool,
+    /// Places that were found, a bit each: the rules of all chains, each chain's followed by its policy.
+    found: Vec<u64>,
+    count: usize,
+    first: Option<RuleId>,
+    places: Vec<Place>,
+    unread: Vec<RuleId>,
+}
+
+impl<'s> Walk<'s> {
+    pub fn new(set: &'s RuleSet, packet: Packet<'s>, counters: &'s Counters) -> Self {
+        Self {
+            set,
+            packet,
+            counters,
+            device: Device::Unknown,
+            exits: HashMap::new(),
+            everywhere: false,
+            calls: 0,
+            steps: MOST_STEPS,
+            given_up: false,
+            found: vec![0; set.places / 64 + 1],
+            count: 0,
+            first: None,
+            places: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Through a base chain; whether the packet may get through it.
+    pub fn base(&mut self, index: usize) -> bool {
+        let Some((base, _)) = self.set.chains.get(index) else { return true };
+        self.device = device_of(base);
+        self.exits.clear();
+        self.everywhere = false;
+        let mut exits = self.chain(index);
+        if exits & ENDED != 0 {
+            exits |= if base.policy_drops { DROPPED } else { ACCEPTED };
+            if base.policy_drops {
+                self.add(index, None);
+            }
+        }
+        exits & ACCEPTED != 0
+    }
+
+    /// What was found on the whole way.
+    pub fn found(self, certain: bool) -> Places {
+        if self.given_up {
+            return Places { given_up: true, ..Places::default() };
+        }
+        let more = self.count - self.places.len();
+        Places { places: self.places, first: self.first, more, certain, unread: self.unread, given_up: false }
+    }
+
+    /// Takes so many steps; `false` if there are no more.
+    fn step(&mut self, steps: usize) -> bool {
+        match self.steps.checked_sub(u32::try_from(steps).unwrap_or(u32::MAX)) {
+            Some(left) => self.steps = left,
+            None => self.given_up = true,
+        }
+        !self.given_up
+    }
+
+    fn chain(&mut self, index: usize) -> Exits {
+        if let Some(exits) = self.exits.get(&index) {
+            return *exits;
+        }
+        if self.calls == MOST_CALLS || !self.step(1) {
+            self.given_up = true;
+            return ANY;
+        }
+        self.exits.insert(index, ANY);
+        let Some((chain, rules)) = self.set.chains.get(index) else { return ANY };
+        self.calls += 1;
+        let exits = self.rules(index, chain, rules);
+        self.calls -= 1;
+        self.exits.insert(index, exits);
+        exits
+    }
+
+    fn rules(&mut self, index: usize, chain: &'s Chain, rules: &'s [Compiled]) -> Exits {
+        let mut exits = 0;
+        for (n, Compiled { rule, to }) in rules.iter().enumerate() {
+            if !self.step(1 + rule.steps.len()) {
+                return ANY;
+            }
+            let id = RuleId { chain: index, rule: n };
+            let matches = self.packet.matches(&rule.steps, self.device);
+            if matches == Match::No || self.stood_still(id, rule) {
+                continue;
+            }
+            let ends = match &rule.action {
+                Action::Drop | Action::Reject => DROPPED,
+                Action::MayDrop => {
+                    self.anywhere(chain);
+                    ANY
+                }
+                Action::Accept => ACCEPTED,
+                Action::Return => ENDED,
+                Action::Jump(_) | Action::Goto(_) => to.map_or(ANY, |to| self.chain(to)),
+                Action::Pass => continue,
+            };
+            if matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop) {
+                self.add(index, Some(n));
+            }
+            let goes_on = matches!(rule.action, Action::Jump(_) | Action::MayDrop) && ends & ENDED != 0;
+            exits |= if goes_on { ends & !ENDED } else { ends };
+            if matches == Match::Yes && !goes_on {
+                return exits;
+            }
+        }
+        exits | ENDED
+    }
+
+    /// Through every chain of the table that can be called: which of them a map names is not known.
+    fn anywhere(&mut self, from: &Chain) {
+        if self.everywhere || !self.step(self.set.chains.len()) {
+            return;
+        }
+        self.everywhere = true;
+        for (index, (chain, _)) in self.set.chains.iter().enumerate() {
+            if chain.hook.is_none() && (chain.family, &chain.table) == (from.family, &from.table) {
+                self.chain(index);
+            }
+        }
+    }
+
+    /// Whether the counter of a rule tells that it has not matched.
+    fn stood_still(&mut self, id: RuleId, rule: &Rule) -> bool {
+        let counted = self.counters.tell(id, rule.packets.is_some());
+        if counted == Counted::Unread && self.unread.len() < MOST_COUNTERS {
+            self.unread.push(id);
+        }
+        counted == Counted::StoodStill
+    }
+
+    fn add(&mut self, chain: usize, rule: Option<usize>) {
+        let Some((of, rules)) = self.set.chains.get(chain) else { return };
+        let number = self.set.begins.get(chain).map_or(0, |begin| begin + rule.unwrap_or(rules.len()));
+        let Some(word) = self.found.get_mut(number / 64) else { return };
+        if *word >> (number % 64) & 1 == 1 {
+            return;
+        }
+        *word |= 1 << (number % 64);
+        self.count += 1;
+        if self.places.len() == MOST_PLACES {
+            return;
+        }
+        let compiled = rule.and_then(|rule| rules.get(rule));
+        if self.places.is_empty() {
+            self.first = rule.map(|rule| RuleId { chain, rule });
+        }
+        self.places.push(Place {
+            family: words::family(of.family),
+            table: of.table.clone(),
+            chain: of.name.clone(),
+            handle: compiled.map(|compiled| compiled.rule.handle),
+            words: compiled.and_then(|compiled| words::rule(&compiled.rule)),
+        });
+    }
+}
