@@ -151,6 +151,9 @@ pub const FLAG_PREEXISTING: u16 = 1 << 0;
 pub const FLAG_ACCEPTED: u16 = 1 << 1;
 /// A filter keeps this socket's records out. Never set in a record.
 pub const FLAG_FILTERED: u16 = 1 << 2;
+/// A further subflow of an MPTCP connection: the kernel opened it, for who has the first one. Of [`RecordKind::Connect`]
+/// and [`RecordKind::Established`] `detail` is the first one's number then, as far as it is followed.
+pub const FLAG_JOINED: u16 = 1 << 3;
 /// A subflow of an MPTCP connection.
 pub const FLAG_MPTCP: u16 = 1 << 4;
 /// The close is one that connect() itself caused; `errno` comes from its return value.
@@ -213,8 +216,9 @@ pub struct SocketState {
     pub closed: u8,
     /// `FLAG_*`.
     pub flags: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// Inode of the socket that this one came from: a child's listener, the MPTCP socket of one that has
+    /// [`FLAG_JOINED`]; of a listener its own. 0 where it is not known. (sockfs numbers in 32 bits, `get_next_ino`.)
+    pub parent: u32,
 }
 
 /// Addresses, ports and namespace of a socket.

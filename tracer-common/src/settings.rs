@@ -88,6 +88,16 @@ offsets! {
     is_mptcp_mask,
     /// `mptcp_sock.first`
     mptcp_first,
+    /// `inet_connection_sock.icsk_ulp_data`
+    icsk_ulp_data,
+    /// `mptcp_subflow_context.conn`
+    subflow_conn,
+    /// Byte that holds `mptcp_subflow_context.request_join` and `mp_join`
+    subflow_join,
+    /// Mask of both in that byte (not an offset)
+    subflow_join_mask,
+    /// `tcp_sock.tsorted_sent_queue`
+    tsorted_sent_queue,
     /// `inode.i_ino` from the start of `struct socket` (through `struct socket_alloc`)
     socket_inode,
     /// `socket.state`

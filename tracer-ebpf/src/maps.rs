@@ -4,6 +4,7 @@ use crate::{
     drops::Scratch,
     identity,
     lane::{self, preempted::Note, second::Underway},
+    lifecycle::Birth,
 };
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -86,6 +87,10 @@ pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(lane::PR
 /// Which sockets a CPU is at; see [`crate::lane::second`].
 #[map]
 pub static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
+
+/// The child of a listener that was born last on a CPU; see [`crate::lifecycle`].
+#[map]
+pub static BIRTHS: PerCpuArray<Birth> = PerCpuArray::with_max_entries(1, 0);
 
 /// Calls that are under way and that a lane has taken, by the address of their arguments or socket; see
 /// [`crate::lane::preempted`]. The agent makes it as small as can be where tasks are not preempted there.

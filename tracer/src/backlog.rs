@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use tracer_common::{
     decode::{Record, decode},
-    record::{FLAG_PREEXISTING, FLAG_UNTRACKED, RecordKind, SocketState, Tuple},
+    record::{FLAG_PREEXISTING, FLAG_UNTRACKED, RecordKind, SocketState},
 };
+
+use crate::core::Opened;
 
 /// Bytes that are kept at the most; beyond that records stay in the ring, where a loss is counted.
 const LIMIT_BYTES: usize = 256 << 20;
@@ -70,10 +72,10 @@ impl Backlog {
         executed
     }
 
-    /// Tuples of what was connected, accepted or bound to listen since the hooks were attached: the
+    /// What was connected, accepted or made to listen since the hooks were attached: the
     /// snapshot must not present it as older than the trace.
     #[must_use]
-    pub fn opened(&self) -> Vec<Tuple> {
+    pub fn opened(&self) -> Vec<Opened> {
         let mut opened = Vec::new();
         // For a socket that it had no room for the kernel side cannot tell: its beginning does.
         let mut begun = HashSet::new();
@@ -89,7 +91,9 @@ impl Backlog {
                     begun.insert(id);
                 }
                 if flags & FLAG_PREEXISTING == 0 || begun.contains(&id) {
-                    opened.push(record.tuple);
+                    let listens = kind == RecordKind::Listen && record.state.parent != 0;
+                    let listener = listens.then_some(u64::from(record.state.parent));
+                    opened.push(Opened { tuple: record.tuple, listener });
                 }
             }
         });
@@ -135,7 +139,7 @@ mod tests {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
             backlog.push(&bytes);
         }
-        let ports: Vec<u16> = backlog.opened().iter().map(|tuple| tuple.lport).collect();
+        let ports: Vec<u16> = backlog.opened().iter().map(|opened| opened.tuple.lport).collect();
         assert_eq!(ports, [1, 3, 4]);
     }
 

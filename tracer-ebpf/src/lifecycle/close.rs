@@ -6,7 +6,8 @@ use tracer_common::{
     record::{
         CONNECTING_FAILED, COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO,
         COUNTERS_SOCKET_KNOWN, CloseRecord, Connecting, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_CONNECT_TRACED,
-        FLAG_FILTERED, FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters, Tuple,
+        FLAG_FILTERED, FLAG_JOINED, FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters,
+        Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
@@ -42,7 +43,9 @@ pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
             return Outcome::Aside;
         }
         // Reset before anybody accepted it: accept() may still hand it out, and then names its owner.
-        waits = wants(WANT_ACCEPT) && known.role == RecordRole::Server as u8 && known.flags & FLAG_ACCEPTED == 0;
+        waits = wants(WANT_ACCEPT)
+            && known.role == RecordRole::Server as u8
+            && known.flags & (FLAG_ACCEPTED | FLAG_JOINED) == 0;
         state = *known;
         if waits {
             known.closed = 1;

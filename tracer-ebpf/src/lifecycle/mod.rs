@@ -3,9 +3,11 @@
 //! Most transitions need nothing (the last state before `CLOSE` tells who closed first), so the
 //! common path is: open, established, close.
 
+mod child;
 mod close;
 mod connect;
 mod open;
+mod subflow;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use tracer_common::{
@@ -20,6 +22,7 @@ use tracer_common::{
 };
 
 pub use self::{
+    child::Birth,
     close::destroyed,
     connect::{UserAddress, called, connect_entered, connect_failed_by_address, connect_returned, user_address},
     open::accepted,
@@ -46,6 +49,7 @@ const LISTEN: u8 = TcpState::Listen as u8;
 pub fn transition<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     // A listener's child: its addresses are not filled in before ESTABLISHED.
     if new == SYN_RECV && old == LISTEN {
+        child::born(sock);
         return close::end_predecessor(sock.address());
     }
     let states = wants(WANT_STATES);
@@ -104,7 +108,7 @@ const UNKNOWN: SocketState = SocketState {
     role: RecordRole::Unknown as u8,
     closed: 0,
     flags: 0,
-    reserved: 0,
+    parent: 0,
 };
 
 /// A socket that is seen for the first time, now. In place: the stack is small.
@@ -114,7 +118,7 @@ fn begin<S: Sock>(state: &mut SocketState, sock: S, id: u64, role: RecordRole) {
     state.started_ns = now();
     state.role = role as u8;
     if sock.is_mptcp() {
-        state.flags = FLAG_MPTCP;
+        state.flags |= FLAG_MPTCP;
     }
 }
 

@@ -10,8 +10,8 @@ use tracer_common::{
 };
 
 use super::{
-    CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, filtered, inode, leave_out, now, remember,
-    remember_first, send, set_opener,
+    CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, child, filtered, inode, leave_out, now,
+    remember, remember_first, send, set_opener, subflow,
 };
 use crate::{
     debug, filter,
@@ -29,8 +29,9 @@ use crate::{
 pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     let connects = new == SYN_SENT;
     let mut state = UNKNOWN;
-    // What does not pass has left no note of its connect() either.
-    if !filter::process_passes() {
+    let joined = if connects { subflow::join(sock, &mut state) } else { None };
+    // What does not pass has left no note of its connect() either. Who opens a further subflow is not whose it is.
+    if state.flags & FLAG_FILTERED != 0 || joined.is_none() && !filter::process_passes() {
         return leave_out(sock.address(), &mut state);
     }
     let (kind, role, site) = if connects {
@@ -52,10 +53,15 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     if !filter::socket_passes(role, &tuple) {
         return leave_out(sock.address(), &mut state);
     }
-    set_opener(&mut state);
+    if joined.is_none() {
+        set_opener(&mut state);
+    }
+    if !connects {
+        state.parent = inode(sock) as u32;
+    }
     let outcome = remember(sock.address(), &mut state);
     let detail = if connects {
-        0
+        joined.unwrap_or(0)
     } else if offset!(sk_max_ack_backlog) == ABSENT {
         BACKLOG_UNKNOWN
     } else {
@@ -80,21 +86,28 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
     }
     let mut detail = 0;
     if known.is_none() {
-        let child = old == SYN_RECV;
-        let role = if child { RecordRole::Server } else { RecordRole::Client };
+        let is_child = old == SYN_RECV;
+        let role = if is_child { RecordRole::Server } else { RecordRole::Client };
         let id =
-            if child { identity::next(Site::Established, sock.lane()) } else { identity::of_socket(sock.address()) };
+            if is_child { identity::next(Site::Established, sock.lane()) } else { identity::of_socket(sock.address()) };
         begin(&mut state, sock, id, role);
         state.established_ns = state.started_ns;
-        if !child {
+        let mut joined = false;
+        if is_child {
+            state.parent = child::listener(sock.address());
+            if let Some(first) = subflow::join(sock, &mut state) {
+                joined = true;
+                detail = first;
+            }
+        } else {
             // Its SYN left before the trace began.
             state.flags |= FLAG_PREEXISTING;
             detail = inode(sock);
         }
-        if filter::judges_sockets() && !filter::socket_passes(role, &sock.tuple()) {
+        if state.flags & FLAG_FILTERED != 0 || filter::judges_sockets() && !filter::socket_passes(role, &sock.tuple()) {
             return leave_out(sock.address(), &mut state);
         }
-        if child && filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
+        if is_child && !joined && filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
             // Whose connection it is will be known when somebody accepts it.
             state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
             debug!("whose the socket at {:x} is will be known at accept()", identity::number(sock.address()));
@@ -106,6 +119,7 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
                 return filtered();
             }
             first.established_ns = state.established_ns;
+            first.parent = state.parent;
             state = *first;
         }
         if state.flags & FLAG_UNTRACKED != 0 {

@@ -44,6 +44,10 @@ pub struct Connection {
     pub owner: Option<Rc<Owner>>,
     /// How the owner is known.
     pub owner_source: OwnerSource,
+    /// Inode of its file; 0 if it has none, or if that is not known.
+    pub inode: u64,
+    /// Number of the first subflow of the MPTCP connection that it has joined.
+    pub joined: Option<u64>,
     /// Others that hold it.
     pub holders: Vec<u32>,
     /// First SYN, or first sight; 0 if it is older than the trace.
@@ -103,6 +107,8 @@ impl Connection {
             role,
             owner: None,
             owner_source: OwnerSource::Unknown,
+            inode: 0,
+            joined: None,
             holders: Vec::new(),
             started_ns: 0,
             established_ns: 0,

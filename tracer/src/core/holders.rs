@@ -1,13 +1,11 @@
 //! Who has accepted a connection, where accept() is not hooked: who holds its file a moment later.
 
-use std::collections::HashMap;
-
 use tracer_common::record::Tuple;
 
 use super::{
     Core, Gate, SeedSocket,
+    by_tuple::ByTuple,
     connection::{Connection, TupleKey},
-    namespace,
 };
 use crate::stream::{OwnerSource, Role};
 
@@ -41,19 +39,19 @@ impl<G: Gate> Core<G> {
     }
 
     pub(super) fn take_holders(&mut self, holders: &Holders) {
-        let found: HashMap<TupleKey, &SeedSocket> =
-            holders.sockets.iter().map(|socket| (TupleKey::from(&socket.tuple), socket)).collect();
+        let mut found = ByTuple::default();
+        for socket in &holders.sockets {
+            found.insert(TupleKey::from(&socket.tuple), socket);
+        }
         let asked = |connection: &Connection| is_unowned(connection) && connection.established_ns < holders.began_ns;
         let ids: Vec<u64> =
             self.connections.iter().filter(|(_, connection)| asked(connection)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(mut connection) = self.connections.remove(&id) else { continue };
-            let key = TupleKey::from(&connection.tuple);
-            let key = if key.netns == 0 { namespace::the_one(&key, found.keys()) } else { Some(key) };
-            match key.and_then(|key| found.get(&key)) {
-                Some(socket) if socket.inode == 0 => self.unowned = true,
-                Some(socket) => self.hold(&mut connection, socket),
-                None => {}
+            match found.take(&connection.tuple, 0) {
+                Ok(Some(socket)) if socket.inode == 0 => self.unowned = true,
+                Ok(Some(socket)) => self.hold(&mut connection, socket),
+                Ok(None) | Err(_) => {}
             }
             self.connections.insert(id, connection);
         }

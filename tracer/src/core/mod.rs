@@ -3,16 +3,17 @@
 //! Deterministic, without I/O and without a clock: the same inputs in the same order give the same
 //! events, whether they come from the kernel, from a test or from a recording.
 
+mod by_tuple;
 mod class;
 mod connection;
 mod holders;
 mod identity;
 mod listeners;
-mod namespace;
 pub mod packets;
 mod process;
 mod records;
 mod seed;
+mod subflow;
 #[cfg(test)]
 mod tests;
 mod unseen_end;
@@ -22,19 +23,20 @@ use std::collections::{HashMap, HashSet};
 
 use tracer_common::{decode::Record, record::Tuple};
 
+use self::{
+    by_tuple::ByTuple,
+    connection::{Connection, Held},
+    identity::IdentityHasher,
+    listeners::Listeners,
+    packets::Packets,
+    process::ProcessTable,
+    seed::Seeded,
+};
 pub use self::{
     class::{Circumstances, class},
     holders::Holders,
     process::ProcessSnapshot,
-    seed::{Seed, SeedSocket},
-};
-use self::{
-    connection::{Connection, Held, TupleKey},
-    identity::IdentityHasher,
-    listeners::Listeners,
-    namespace::Seeds,
-    packets::Packets,
-    process::ProcessTable,
+    seed::{Opened, Seed, SeedSocket},
 };
 use crate::kernel::reasons::Reasons;
 use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
@@ -133,14 +135,16 @@ pub struct Core<G> {
     /// Boxed: a connection is taken out and put back for every record.
     connections: HashMap<u64, Box<Connection>, IdentityHasher>,
     /// Connections that records name by their tuple only: seeded ones.
-    by_tuple: Seeds,
+    by_tuple: ByTuple<Seeded>,
+    /// By the number of a first subflow of MPTCP those that have joined it before anybody had accepted it.
+    joined: HashMap<u64, Vec<u64>, IdentityHasher>,
     /// accept() is hooked.
     accept_hooked: bool,
     /// Connections came in since the last look for who holds them, and no record will tell.
     unowned: bool,
     /// Sockets as they were just before the hooks were attached, for those that close before the
     /// snapshot comes to them.
-    hints: HashMap<TupleKey, SeedSocket>,
+    hints: ByTuple<SeedSocket>,
     /// When the hooks were attached.
     attached_ns: u64,
     packets: Packets,
@@ -161,10 +165,11 @@ impl<G: Gate> Core<G> {
             processes: ProcessTable::default(),
             listeners: Listeners::default(),
             connections: HashMap::default(),
-            by_tuple: Seeds::default(),
+            by_tuple: ByTuple::default(),
+            joined: HashMap::default(),
             accept_hooked: true,
             unowned: false,
-            hints: HashMap::new(),
+            hints: ByTuple::default(),
             attached_ns: 0,
             packets: Packets::default(),
             last_conn: 0,
@@ -321,14 +326,14 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// The connection that a record of an older socket means, under its new number.
-    fn claim(&mut self, id: u64, tuple: &Tuple) -> Option<Box<Connection>> {
-        let old = match self.by_tuple.take(tuple) {
-            Ok(old) => old?,
+    /// The connection that a record of an older socket means, under its new number. `inode`: as the record has it.
+    fn claim(&mut self, id: u64, tuple: &Tuple, inode: u64) -> Option<Box<Connection>> {
+        let old = match self.by_tuple.take(tuple, inode) {
+            Ok(old) => old?.id,
             Err(several) => {
                 // One of them is meant: whether the others are still open cannot be told later.
-                for id in several {
-                    if let Some(connection) = self.connections.get_mut(&id) {
+                for seeded in several {
+                    if let Some(connection) = self.connections.get_mut(&seeded.id) {
                         connection.doubtful = true;
                     }
                 }
@@ -337,10 +342,8 @@ impl<G: Gate> Core<G> {
         };
         let connection = self.connections.remove(&old)?;
         if connection.role == Role::Listener {
-            self.listeners.remove(old, &connection.tuple);
-            if let Some(owner) = &connection.owner {
-                self.listeners.add(id, &connection.tuple, owner);
-            }
+            self.listeners.remove(old);
+            self.listeners.add(id, &connection.tuple, connection.inode, connection.owner.as_ref());
         }
         Some(connection)
     }

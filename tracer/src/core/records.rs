@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use tracer_common::record::{
     COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_ESTABLISHED_HELD,
-    FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord, SocketState,
-    TcpCounters,
+    FLAG_JOINED, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord,
+    SocketState, TcpCounters,
 };
 
 use super::{Core, Gate, connection::Connection, verdict};
@@ -18,6 +18,11 @@ const fn role(number: u8) -> Role {
         RecordRole::Listener => Role::Listener,
         RecordRole::Unknown => Role::Unknown,
     }
+}
+
+/// The inode that a record of an older socket tells.
+fn older_inode(record: &SocketRecord) -> u64 {
+    if record.state.flags & FLAG_JOINED != 0 { u64::from(record.state.parent) } else { record.detail }
 }
 
 /// SYN to ESTABLISHED, of clients only, where both were seen.
@@ -48,15 +53,15 @@ impl<G: Gate> Core<G> {
                 return;
             }
             RecordKind::Listen => {
-                if let Some(owner) = &connection.owner {
-                    self.listeners.add(record.state.id, &connection.tuple, owner);
-                }
+                connection.inode = u64::from(record.state.parent);
+                self.listeners.add(record.state.id, &connection.tuple, connection.inode, connection.owner.as_ref());
                 let backlog = u32::try_from(record.detail).ok();
                 self.say(&mut connection, boot_ns, Kind::Listen { backlog }, sink);
             }
             RecordKind::Established => self.established(&mut connection, boot_ns, sink),
             RecordKind::Accept => {
                 self.accepted(&mut connection, record, sink);
+                self.tell_joined(record.state.id, &connection);
                 if let Some(closed) = connection.closed.take() {
                     self.say_close(&mut connection, &closed, sink);
                     return;
@@ -89,14 +94,16 @@ impl<G: Gate> Core<G> {
         let state = &record.socket.state;
         self.end_predecessor(&record.socket, sink);
         let mut connection = self.connection_of(state, &record.socket);
+        self.leave_joined(state.id, &connection);
         if connection.role == Role::Listener {
-            self.listeners.remove(state.id, &connection.tuple);
+            self.listeners.remove(state.id);
         }
         // Reset while it waits to be accepted: accept() may still hand it out and name its owner.
         // What happens next (accept or destruction) says it.
         let waits = self.accept_hooked
             && connection.role == Role::Server
             && state.flags & (FLAG_ACCEPTED | FLAG_RECOVERED | FLAG_PREEXISTING) == 0
+            && connection.joined.is_none()
             && connection.accepted_ns == 0;
         if waits {
             connection.closed = Some(Box::new(*record));
@@ -111,14 +118,14 @@ impl<G: Gate> Core<G> {
         let tuple = &record.tuple;
         let older = state.flags & FLAG_PREEXISTING != 0;
         let known = self.connections.remove(&state.id);
-        let known = if known.is_none() && older { self.claim(state.id, tuple) } else { known };
+        let known = if known.is_none() && older { self.claim(state.id, tuple, older_inode(record)) } else { known };
         let mut connection = match known {
             Some(connection) => connection,
             None => {
                 let mut connection = Box::new(Connection::new(self.new_conn(), *tuple, role(state.role)));
                 connection.preexisting = older;
                 if connection.preexisting {
-                    self.remember(&mut connection, record.detail);
+                    self.remember(&mut connection, older_inode(record));
                 } else {
                     connection.started_ns = state.started_ns;
                 }
@@ -137,7 +144,11 @@ impl<G: Gate> Core<G> {
         if state.established_ns != 0 {
             connection.established_ns = state.established_ns;
         }
-        self.name_owner(&mut connection, state, record.header.boot_ns);
+        if state.flags & FLAG_JOINED != 0 {
+            self.name_joined(&mut connection, record);
+        } else {
+            self.name_owner(&mut connection, state, record.header.boot_ns);
+        }
         connection
     }
 
@@ -148,7 +159,7 @@ impl<G: Gate> Core<G> {
             Role::Server if state.flags & FLAG_ACCEPTED != 0 => OwnerSource::Accept,
             Role::Server if connection.owner.is_none() => {
                 // Its listener's, until somebody accepts it.
-                if let Some(owner) = self.listeners.owner(&connection.tuple) {
+                if let Some(owner) = self.listeners.owner(&connection.tuple, u64::from(state.parent)) {
                     connection.owner = Some(Rc::clone(owner));
                     connection.owner_source = OwnerSource::Listener;
                 }
@@ -257,7 +268,9 @@ fn failed_at_once(errno: i32) -> Close {
 
 fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
     let boot_ns = record.socket.header.boot_ns;
-    let accepted = connection.accepted_ns != 0 || record.socket.state.flags & FLAG_ACCEPTED != 0;
+    // accept() returns the first subflow only.
+    let accepted =
+        connection.joined.is_some() || connection.accepted_ns != 0 || record.socket.state.flags & FLAG_ACCEPTED != 0;
     let verdict = verdict::verdict(record, connection.role, accepted);
     let listener = connection.role == Role::Listener;
     let TcpCounters { total_retrans, srtt_us, min_rtt_us, flags, .. } = record.tcp;

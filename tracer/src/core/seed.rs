@@ -6,8 +6,8 @@ use tracer_common::record::Tuple;
 
 use super::{
     Core, Gate, SEED_BIT,
+    by_tuple::Filed,
     connection::{Connection, TupleKey},
-    namespace,
 };
 use crate::stream::{Kind, OwnerSource, Role, Sink, TcpState};
 
@@ -24,6 +24,35 @@ pub struct SeedSocket {
     pub holders: Vec<u32>,
 }
 
+impl Filed for SeedSocket {
+    fn inode(&self) -> u64 {
+        self.inode
+    }
+}
+
+/// A connection of the snapshot, until a record names it.
+#[derive(Debug)]
+pub struct Seeded {
+    /// Its number meanwhile.
+    pub id: u64,
+    inode: u64,
+}
+
+impl Filed for Seeded {
+    fn inode(&self) -> u64 {
+        self.inode
+    }
+}
+
+/// A socket that a record of its beginning tells of.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    /// Addresses, ports, namespace.
+    pub tuple: Tuple,
+    /// Of one that listens its inode, if that is known: others may have the same tuple.
+    pub listener: Option<u64>,
+}
+
 /// The snapshot. Processes that it names are to be given before it.
 #[derive(Clone, Debug)]
 pub struct Seed {
@@ -33,50 +62,52 @@ pub struct Seed {
     pub before: Vec<SeedSocket>,
     /// What existed after that.
     pub sockets: Vec<SeedSocket>,
-    /// Tuples that were connected or accepted since the hooks were attached: the stream has told, or
-    /// is about to tell, of those itself.
-    pub opened_since: Vec<Tuple>,
+    /// What was connected, accepted or made to listen since the hooks were attached: the stream has told,
+    /// or is about to tell, of those itself.
+    pub opened_since: Vec<Opened>,
 }
 
 impl<G: Gate> Core<G> {
     /// Takes the snapshot over. Records that came while it was taken are to be applied after it.
     pub(super) fn seed(&mut self, seed: Seed, sink: &mut dyn Sink) {
         self.attached_ns = seed.attached_ns;
-        self.hints = seed.before.into_iter().map(|socket| (TupleKey::from(&socket.tuple), socket)).collect();
-        let opened: HashSet<TupleKey> = seed.opened_since.iter().map(TupleKey::from).collect();
+        for socket in seed.before {
+            self.hints.insert(TupleKey::from(&socket.tuple), socket);
+        }
+        let opened = OpenedSince::new(&seed.opened_since);
         // Listeners first: they tell which of the others came in, and to whom. One that was closed
         // since the hooks were attached may have had children until then.
-        for (key, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen) {
+        for (_, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen && !opened.tells(hint)) {
             let owner = hint.holders.iter().find_map(|pid| self.processes.holder(*pid));
-            if let (Some(owner), false) = (owner, opened.contains(key) || opened.contains(&key.anywhere())) {
-                self.listeners.add(hint_id(hint), &hint.tuple, &owner);
-            }
+            self.listeners.add(hint_id(hint), &hint.tuple, hint.inode, owner.as_ref());
         }
         let (listeners, others): (Vec<_>, Vec<_>) =
             seed.sockets.into_iter().partition(|socket| socket.state == TcpState::Listen);
-        for socket in listeners.into_iter().chain(others) {
-            let key = TupleKey::from(&socket.tuple);
-            // A connection that still waits for an answer has told its record no local port.
-            let unbound = TupleKey { local: (key.local.0, 0), ..key };
-            let told = |key: &TupleKey| opened.contains(key) || opened.contains(&key.anywhere());
-            let waits = socket.state == TcpState::SynSent && told(&unbound);
-            if waits || told(&key) || self.by_tuple.contains(&key) {
-                continue;
+        let mut seen = HashSet::new();
+        for socket in listeners {
+            // A table may show one twice.
+            if !opened.tells(&socket) && seen.insert((socket.tuple.netns, socket.inode)) {
+                self.seed_socket(socket, sink);
             }
-            self.seed_socket(socket, key, sink);
+        }
+        for socket in others {
+            let same = self.by_tuple.same(&TupleKey::from(&socket.tuple));
+            let is_there =
+                same.iter().any(|other| other.inode == socket.inode || other.inode == 0 || socket.inode == 0);
+            if !opened.tells(&socket) && !is_there {
+                self.seed_socket(socket, sink);
+            }
         }
     }
 
-    fn seed_socket(&mut self, mut socket: SeedSocket, key: TupleKey, sink: &mut dyn Sink) {
+    fn seed_socket(&mut self, mut socket: SeedSocket, sink: &mut dyn Sink) {
         // What it was before counts: since then it may have begun to close, and have lost its file.
-        if let Some(hint) = self.hints.remove(&key) {
+        if let Ok(Some(hint)) = self.hints.take(&socket.tuple, socket.inode) {
             if hint.state == TcpState::Listen {
-                self.listeners.remove(hint_id(&hint), &hint.tuple);
+                self.listeners.remove(hint_id(&hint));
             }
-            if socket.inode == 0 || socket.inode == hint.inode {
-                socket.state = hint.state;
-                socket.holders = if socket.holders.is_empty() { hint.holders } else { socket.holders };
-            }
+            socket.state = hint.state;
+            socket.holders = if socket.holders.is_empty() { hint.holders } else { socket.holders };
         }
         let role = match socket.state {
             TcpState::Listen => Role::Listener,
@@ -90,10 +121,11 @@ impl<G: Gate> Core<G> {
         self.last_seed += 1;
         let id = SEED_BIT | self.last_seed;
         self.hold(&mut connection, &socket);
-        if let (Role::Listener, Some(owner)) = (role, &connection.owner) {
-            self.listeners.add(id, &socket.tuple, owner);
+        connection.inode = socket.inode;
+        if role == Role::Listener {
+            self.listeners.add(id, &socket.tuple, socket.inode, connection.owner.as_ref());
         }
-        self.by_tuple.insert(key, id);
+        self.by_tuple.insert(TupleKey::from(&socket.tuple), Seeded { id, inode: socket.inode });
         self.say(&mut connection, self.attached_ns, Kind::Open { state: socket.state }, sink);
         self.packets.index(id, &mut connection);
         self.connections.insert(id, connection);
@@ -113,11 +145,9 @@ impl<G: Gate> Core<G> {
     /// An older connection that the snapshot did not show any more: what was seen of it before the
     /// hooks were attached. `inode`: as the record has it, 0 if it had no file by then.
     pub(super) fn remember(&mut self, connection: &mut Connection, inode: u64) {
-        let key = TupleKey::from(&connection.tuple);
-        let key = if key.netns == 0 { namespace::the_one(&key, self.hints.keys()) } else { Some(key) };
-        let Some(hint) = key.and_then(|key| self.hints.remove(&key)) else { return };
-        if inode == 0 || hint.inode == inode {
+        if let Ok(Some(hint)) = self.hints.take(&connection.tuple, inode) {
             self.hold(connection, &hint);
+            connection.inode = hint.inode;
             connection.established_said = hint.state != TcpState::SynSent;
             connection.seen_as = Some(hint.state);
             // A record may not know it (no type information); /proc did.
@@ -127,9 +157,35 @@ impl<G: Gate> Core<G> {
 
     /// What was seen before the hooks were attached may be forgotten.
     pub(super) fn reconciled(&mut self) {
-        for (_, hint) in self.hints.drain().filter(|(_, hint)| hint.state == TcpState::Listen) {
-            self.listeners.remove(hint_id(&hint), &hint.tuple);
+        let hints = std::mem::take(&mut self.hints);
+        for (_, hint) in hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen) {
+            self.listeners.remove(hint_id(hint));
         }
+    }
+}
+
+/// What began since the hooks were attached.
+struct OpenedSince {
+    tuples: HashSet<TupleKey>,
+    listeners: HashSet<u64>,
+}
+
+impl OpenedSince {
+    fn new(opened: &[Opened]) -> Self {
+        let tuples = opened.iter().filter(|opened| opened.listener.is_none());
+        Self {
+            tuples: tuples.map(|opened| TupleKey::from(&opened.tuple)).collect(),
+            listeners: opened.iter().filter_map(|opened| opened.listener).collect(),
+        }
+    }
+
+    /// Whether a record tells the beginning of `socket`.
+    fn tells(&self, socket: &SeedSocket) -> bool {
+        let key = TupleKey::from(&socket.tuple);
+        let told = |key: &TupleKey| self.tuples.contains(key) || self.tuples.contains(&key.anywhere());
+        // A connection that still waits for an answer has told its record no local port.
+        let unbound = TupleKey { local: (key.local.0, 0), ..key };
+        self.listeners.contains(&socket.inode) || told(&key) || socket.state == TcpState::SynSent && told(&unbound)
     }
 }
 

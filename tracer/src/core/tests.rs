@@ -99,7 +99,7 @@ pub(super) fn record(
             role: role as u8,
             closed: 0,
             flags,
-            reserved: 0,
+            parent: 0,
         },
         tuple,
         old: 0,
@@ -236,7 +236,7 @@ fn older_sockets_are_open_once_and_closed_once() {
         before: Vec::new(),
         sockets: vec![socket(5000, TcpState::Established), socket(5001, TcpState::Established)],
         // Was connected while the snapshot was taken.
-        opened_since: vec![tuple(5001, 80)],
+        opened_since: vec![Opened { tuple: tuple(5001, 80), listener: None }],
     };
     let steps = [
         Step::Socket(K::Connect, record(K::Connect, 20, 2, R::Client, 0, 5, tuple(5001, 80))),
@@ -284,7 +284,7 @@ fn without_type_information_nothing_is_made_up() {
         // One of its kind, and two that differ in their namespace only.
         sockets: vec![older(tuple(4000, 80)), older(tuple(4001, 80)), older(elsewhere(tuple(4001, 80)))],
         // Came while the snapshot was taken.
-        opened_since: vec![blind(tuple(80, 5000))],
+        opened_since: vec![Opened { tuple: blind(tuple(80, 5000)), listener: None }],
     };
     core.apply(Input::Seed(seed), &mut said);
     let gone = |at, lport| {

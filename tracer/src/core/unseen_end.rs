@@ -40,7 +40,7 @@ impl<G: Gate> Core<G> {
     /// Says that the connection with the number of `record` has ended by then.
     fn say_unseen_end(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
         if connection.role == Role::Listener {
-            self.listeners.remove(record.state.id, &connection.tuple);
+            self.listeners.remove(record.state.id);
         }
         let boot_ns = record.header.boot_ns;
         let close = open_at_end(connection, boot_ns, true);

@@ -132,7 +132,7 @@ mod tests {
                     role: 0,
                     closed: 0,
                     flags,
-                    reserved: 0,
+                    parent: 0,
                 },
                 tuple: Tuple {
                     laddr: [0; 4],

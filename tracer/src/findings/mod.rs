@@ -23,7 +23,7 @@ const MOST_CASES: usize = 1024;
 const MOST_EVIDENCE: usize = 8;
 const MOST_OWNERS: usize = 4;
 const MOST_CONNECTIONS: usize = 64;
-/// Listeners whose backlog is remembered.
+/// Listeners whose backlog is remembered, by namespace, port and owner.
 const MOST_LISTENERS: usize = 4096;
 
 /// What a case is about. Rules fill in what makes it one case.
@@ -125,7 +125,7 @@ pub struct Weight {
 pub struct Findings {
     cases: HashMap<(usize, Subject), Case>,
     facts: Facts,
-    backlogs: HashMap<(u32, u16), u32>,
+    backlogs: HashMap<(u32, u16, Option<u32>), Option<u32>>,
     /// Events of cases beyond [`MOST_CASES`].
     untold: u64,
 }
@@ -155,7 +155,8 @@ impl Findings {
             self.untold += 1;
             return None;
         }
-        let backlog = key.1.netns.zip(key.1.port).and_then(|listener| self.backlogs.get(&listener).copied());
+        let listener = key.1.netns.zip(key.1.port).map(|(netns, port)| (netns, port, key.1.pid));
+        let backlog = listener.and_then(|listener| self.backlogs.get(&listener).copied().flatten());
         let subject = key.1.clone();
         let case = self.cases.entry(key).or_insert_with(|| Case { subject, backlog, ..Case::default() });
         case.add(event, &weight);
@@ -170,7 +171,12 @@ impl Findings {
         if let Some((netns, port)) = event.socket.and_then(|socket| socket.netns.zip(socket.lport))
             && self.backlogs.len() < MOST_LISTENERS
         {
-            self.backlogs.insert((netns, port), backlog);
+            let pid = event.socket.and_then(|socket| socket.owner).map(|owner| owner.pid);
+            self.backlogs
+                .entry((netns, port, pid))
+                // Two of one process: which of them a packet is for is not known.
+                .and_modify(|known| *known = known.filter(|known| *known == backlog))
+                .or_insert(Some(backlog));
         }
     }
 

@@ -19,6 +19,7 @@ pub const WANTED: &[&str] = &[
     "inet_timewait_sock",
     "tcp_sock",
     "mptcp_sock",
+    "mptcp_subflow_context",
     "socket_alloc",
     "inode",
     "socket",
@@ -78,6 +79,10 @@ pub fn cost_of(member: &str) -> &'static str {
         "mptcp_sock.first" | "tcp_sock.is_mptcp" => {
             "nothing, if this kernel has no MPTCP: else its subflows are nobody's"
         }
+        "mptcp_subflow_context.conn" | "mptcp_subflow_context.mp_join" | "inet_connection_sock.icsk_ulp_data" => {
+            "nothing, if this kernel has no MPTCP: else its further subflows are nobody's"
+        }
+        "tcp_sock.tsorted_sent_queue" => "by which of several listeners of one port a connection came in",
         // Before 5.19.
         "io_connect.in_progress" | "io_uring_complete(req)" => {
             "who accepts through io_uring (the listener's owner stays), and why connect() through it fails without a SYN"
@@ -158,6 +163,9 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.srtt_us = find("tcp_sock", "srtt_us");
     offsets.min_rtt_us = find("tcp_sock", "rtt_min.s[0].v");
     offsets.mptcp_first = find("mptcp_sock", "first");
+    offsets.icsk_ulp_data = find("inet_connection_sock", "icsk_ulp_data");
+    offsets.subflow_conn = find("mptcp_subflow_context", "conn");
+    offsets.tsorted_sent_queue = find("tcp_sock", "tsorted_sent_queue");
     offsets.socket_inode = find("socket_alloc", "vfs_inode").saturating_add(find("inode", "i_ino"));
     offsets.file_inode = find("file", "f_inode");
     offsets.inode_mode = find("inode", "i_mode");
@@ -204,6 +212,15 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
             offsets.is_mptcp_mask = member.bits.map_or(0xff, |bits| ((1 << bits) - 1) << (member.bit_offset % 8));
         }
         None => missing.push("tcp_sock.is_mptcp".to_owned()),
+    }
+    // Bit fields, next to one another in every kernel that has them.
+    let join = ["request_join", "mp_join"].map(|name| btf.member("mptcp_subflow_context", name));
+    match join {
+        [Some(request), Some(mp)] if request.byte_offset() == mp.byte_offset() => {
+            offsets.subflow_join = request.byte_offset();
+            offsets.subflow_join_mask = 1 << (request.bit_offset % 8) | 1 << (mp.bit_offset % 8);
+        }
+        _ => missing.push("mptcp_subflow_context.mp_join".to_owned()),
     }
     match btf.enumerator("sock_flags", "SOCK_DONE").and_then(|value| u32::try_from(value).ok()) {
         Some(bit) => offsets.sock_done_bit = bit,

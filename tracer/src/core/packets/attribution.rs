@@ -179,7 +179,7 @@ impl<G: Gate> Core<G> {
             return Whose::Open(record.id);
         }
         let wants_listener = record.socket_flags & SOCKET_REQUEST != 0 || record.state == TcpState::Listen as u8;
-        if let Some(id) = self.listeners.find(&record.tuple).filter(|_| wants_listener)
+        if let Some(id) = self.listener(record.inode, &record.tuple).filter(|_| wants_listener)
             && self.connections.contains_key(&id)
         {
             return Whose::Open(id);
@@ -227,8 +227,9 @@ impl<G: Gate> Core<G> {
     fn by_listener(&self, record: &DropRecord, came_to_nobody: bool) -> Option<u64> {
         let (flow, socket) = (&record.packet.flow, &record.socket);
         let listens = socket.flags & SOCKET_TUPLE != 0 && socket.state == TcpState::Listen as u8;
-        let tuple = if listens {
-            socket.tuple
+        let tuple = if listens || socket.flags & SOCKET_REQUEST != 0 {
+            let id = self.listener(socket.inode, &socket.tuple);
+            return id.filter(|id| self.connections.contains_key(id));
         } else if flow.protocol == IPPROTO_TCP
             && flow.flags & HAS_PORTS != 0
             && record.direction == Direction::In as u8
@@ -239,6 +240,11 @@ impl<G: Gate> Core<G> {
             return None;
         };
         self.listeners.find(&tuple).filter(|id| self.connections.contains_key(id))
+    }
+
+    /// The listener with this inode; where that is not known (0), the only one that `tuple` can mean.
+    fn listener(&self, inode: u64, tuple: &Tuple) -> Option<u64> {
+        if inode == 0 { self.listeners.find(tuple) } else { self.listeners.with_inode(inode) }
     }
 
     fn outside(&self, record: &DropRecord, owner: Option<Rc<Owner>>, source: OwnerSource) -> Whose {
