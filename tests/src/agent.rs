@@ -219,6 +219,14 @@ impl Agent {
             == Some(true)
     }
 
+    /// Whether the events so far satisfy `ask`, without waiting.
+    ///
+    /// # Panics
+    /// If a reader has panicked.
+    pub fn settles_now(&self, ask: impl FnOnce(&[Value]) -> bool) -> bool {
+        ask(&self.ears.said.lock().unwrap().events)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: i32) {
         // SAFETY: the process was started here and has not been waited for, so the id is its own.

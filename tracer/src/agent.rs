@@ -13,6 +13,7 @@ use tracer_common::counter::Counter;
 
 mod acceptors;
 mod beginning;
+mod counters;
 mod ending;
 mod namespaces;
 mod outcome;
@@ -21,6 +22,7 @@ mod tables;
 
 use self::{
     acceptors::Acceptors,
+    counters::Counters as KernelCounters,
     namespaces::Namespaces,
     records::{Nowhere, tell},
     tables::Reading,
@@ -33,7 +35,8 @@ use crate::{
     backlog::Backlog,
     clock,
     command::session::PacketSession,
-    core::{Core, Input},
+    core::{Core, Input, discards::Counting},
+    discards::Look,
     feed::PacketFeed,
     filter::Filter,
     findings::Facts,
@@ -76,6 +79,8 @@ pub struct Limits {
     pub duration: Option<Duration>,
     /// After this many events.
     pub count: Option<u64>,
+    /// The kernel's counters of discards are not watched.
+    pub no_counters: bool,
     /// Every so often the presenter is told, once everything is counted that came before.
     pub refresh: Option<Duration>,
 }
@@ -99,6 +104,8 @@ pub struct Agent<'p> {
     sandbox: Sandbox,
     namespaces: Namespaces,
     acceptors: Acceptors,
+    /// The kernel's counters of discards; `None` if they are not wanted.
+    counters: Option<KernelCounters>,
     reading: Reading,
     debug_log: Option<DebugLog>,
     /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
@@ -142,6 +149,14 @@ impl<'p> Agent<'p> {
         let debug_log = kernel.debug_log()?;
         let attached_ns = kernel.started_ns;
         let mut core = Core::new(filter.clone());
+        let counters = if filter.wants_counters() && !limits.no_counters {
+            let drops = packets.is_some() && kernel.backend(Hook::Drop).is_some();
+            let accepts = kernel.backend(Hook::Accept).is_some() && filter.wants_every_connection();
+            core.apply(Input::Counting(Counting { drops, accepts, began_ns: attached_ns }), &mut Nowhere);
+            Some(KernelCounters::start(&root, &filter, sandbox).context("cannot start a thread")?)
+        } else {
+            None
+        };
         core.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() }, &mut Nowhere);
         let feed = match packets {
             Some(PacketSession { reasons, symbols, stacks }) => {
@@ -171,6 +186,7 @@ impl<'p> Agent<'p> {
             sandbox,
             namespaces: Namespaces::start(sandbox).context("cannot start a thread")?,
             acceptors: Acceptors::default(),
+            counters,
             reading: Reading::default(),
             debug_log,
             attached_ns,
@@ -219,6 +235,9 @@ impl<'p> Agent<'p> {
                     self.drain();
                     self.acceptors.tell(found, &mut self.core);
                 }
+                looks = async { match &mut self.counters { Some(counters) => counters.looked().await, None => std::future::pending().await } } => {
+                    self.take_looks(looks);
+                }
                 read = self.reading.done(self.core.waits_for_hints()) => {
                     self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
                 }
@@ -229,6 +248,7 @@ impl<'p> Agent<'p> {
                     self.look_for_losses();
                     self.shown.set_facts(facts(&self.root));
                     self.drain();
+                    self.settle_counters();
                 }
                 _ = async { match &mut refresh { Some(refresh) => refresh.tick().await, None => std::future::pending().await } } => {
                     self.look_for_losses();
@@ -271,6 +291,10 @@ impl<'p> Agent<'p> {
         let programs = cost::by_first_lane(programs);
         self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
         if !self.shown.is_full() && self.presenter.error().is_none() {
+            if let Some(counters) = &mut self.counters {
+                let looks = counters.last().await;
+                self.take_looks(looks);
+            }
             let patience = if matches!(stop, Stop::Signal) { ending::SHORT_LINGER } else { ending::LINGER };
             self.explain_last_drops(patience).await;
         }
@@ -345,6 +369,23 @@ impl<'p> Agent<'p> {
         self.lost.drop = counters.get(Counter::LostDrop) + self.unplaced;
         self.lost.segment = counters.get(Counter::LostSegment);
         self.known = counters;
+    }
+
+    /// What has moved in the kernel's counters.
+    fn take_looks(&mut self, looks: Vec<Look>) {
+        for look in looks {
+            self.core.apply(Input::Counters(look), &mut self.shown.sink(self.presenter));
+        }
+    }
+
+    /// Once a second, when what was folded has come, too.
+    fn settle_counters(&mut self) {
+        // Until the records of before the snapshot are told nobody is known.
+        let Some(counters) = self.counters.as_ref().filter(|_| self.backlog.is_none()) else { return };
+        self.core.apply(Input::Settled, &mut self.shown.sink(self.presenter));
+        if self.core.take_fresh_namespaces() {
+            counters.search();
+        }
     }
 
     fn tell_unplaced(&mut self, boot_ns: u64) {

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod core;
+pub mod discards;
 pub mod drops;
 pub mod explain;
 pub mod feed;

@@ -5,6 +5,7 @@
 //! allocated per event.
 
 mod close;
+mod discard;
 mod hint;
 mod packet;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use self::{
     close::{Close, Verdict},
+    discard::Discard,
     hint::{Discipline, Hint, Nft},
     packet::{Drop, DropClass, PacketEnds, Segment, Stack, direction},
 };
@@ -252,6 +254,8 @@ pub enum Kind<'a> {
     },
     /// The kernel dropped a packet.
     Drop(&'a Drop),
+    /// The kernel's counters say that packets were thrown away where no tracepoint tells.
+    Discard(&'a Discard),
     /// What several events add up to: said once, when there is enough for it.
     Finding(&'a Finding),
     /// Events of one class could not be delivered.
@@ -265,7 +269,7 @@ pub enum Kind<'a> {
 
 impl Kind<'_> {
     /// The kinds by their names in the stream, the ones that `--event` takes.
-    pub const NAMES: [&'static str; 13] = [
+    pub const NAMES: [&'static str; 14] = [
         "listen",
         "connect",
         "established",
@@ -279,6 +283,7 @@ impl Kind<'_> {
         "finding",
         "close",
         "lost",
+        "discard",
     ];
 
     /// Its place in [`Kind::NAMES`].
@@ -298,6 +303,7 @@ impl Kind<'_> {
             Self::Finding(_) => 10,
             Self::Close(_) => 11,
             Self::Lost { .. } => 12,
+            Self::Discard(_) => 13,
         }
     }
 

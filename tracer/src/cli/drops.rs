@@ -66,10 +66,13 @@ pub struct DropsArgs {
 }
 
 impl DropsArgs {
-    /// The filter, which leaves nothing but drops.
+    /// The filter, which leaves nothing but drops, and what the kernel's counters say beside them.
     #[must_use]
     pub fn drops_only(&self) -> FilterArgs {
-        FilterArgs { event: vec![Selector { value: "drop", exclude: false }], ..self.filter.clone() }
+        FilterArgs {
+            event: ["drop", "discard"].map(|value| Selector { value, exclude: false }).to_vec(),
+            ..self.filter.clone()
+        }
     }
 
     /// What is wrong whatever the host is like, in one sentence.

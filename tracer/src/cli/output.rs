@@ -83,6 +83,10 @@ pub struct OutputArgs {
     #[arg(long)]
     pub stack: bool,
 
+    /// Do not watch the kernel's counters of what it discards where no tracepoint tells
+    #[arg(long)]
+    pub no_counters: bool,
+
     /// No banner, no summary, no warnings
     #[arg(short, long)]
     pub quiet: bool,

@@ -25,6 +25,8 @@ use crate::{
         self, Sandbox, capabilities,
         missing::{OPTIONAL, REQUIRED},
     },
+    proc::{netns, root::ProcRoot},
+    sockets::diag::drops,
 };
 
 /// Whether there can be a trace at all.
@@ -105,10 +107,29 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
         }
     }
     findings.push(owners());
+    findings.push(counters());
     findings.push(statistics());
     // Last: this thread gives something up for it.
     findings.push(sandbox(extra.sandbox, kernel.as_ref()));
     Ok(findings)
+}
+
+/// Whether a trace can watch the kernel's counters, and name the sockets that they are of.
+fn counters() -> Finding {
+    let cost = "what is discarded where no tracepoint tells is not told, or without the socket";
+    let found = netns::find(&ProcRoot::default());
+    match drops::listeners() {
+        _ if found.denied > 0 => {
+            let why = format!("the namespaces of {} processes may not be looked into", found.denied);
+            Finding::missing("counters", why, cost)
+        }
+        Err(error) => Finding::missing("counters", format!("sock_diag: {error}"), cost),
+        Ok(_) => {
+            let count = found.namespaces.len();
+            let some = if count == 1 { "" } else { "s" };
+            Finding { why: Some(format!("of {count} network namespace{some}")), ..Finding::fine("counters") }
+        }
+    }
 }
 
 fn offsets_found(host: &Host) -> usize {

@@ -65,7 +65,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     };
     let refresh = board.is_live.then_some(args.interval);
     // The table counts packets, and events may be of many.
-    let limits = Limits { duration: output.duration, count: None, refresh };
+    let limits = Limits { duration: output.duration, count: None, refresh, no_counters: output.no_counters };
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);

@@ -30,7 +30,12 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let session = session::open(&filter, &args.output, &Extra::from(&args.kernel))?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
-    let limits = Limits { duration: args.output.duration, count: args.output.count, refresh: None };
+    let limits = Limits {
+        duration: args.output.duration,
+        count: args.output.count,
+        refresh: None,
+        no_counters: args.output.no_counters,
+    };
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the TCP connections of this host", &args.output);

@@ -64,7 +64,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     }
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
-    let limits = Limits { duration: args.output.duration, count: args.output.count, refresh: None };
+    let limits = Limits {
+        duration: args.output.duration,
+        count: args.output.count,
+        refresh: None,
+        no_counters: args.output.no_counters,
+    };
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let signals = Signals::catch()?;

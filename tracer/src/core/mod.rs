@@ -6,6 +6,7 @@
 mod by_tuple;
 mod class;
 mod connection;
+pub mod discards;
 mod holders;
 mod identity;
 mod listeners;
@@ -26,6 +27,7 @@ use tracer_common::{decode::Record, record::Tuple};
 use self::{
     by_tuple::ByTuple,
     connection::{Connection, Held},
+    discards::{Counting, Discards},
     identity::IdentityHasher,
     listeners::Listeners,
     packets::Packets,
@@ -38,6 +40,7 @@ pub use self::{
     process::ProcessSnapshot,
     seed::{Opened, Seed, SeedSocket},
 };
+use crate::discards::Look;
 use crate::kernel::reasons::Reasons;
 use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
 
@@ -115,6 +118,12 @@ pub enum Input<'a> {
     Holding(u64, Vec<u32>),
     /// Hints that [`Core::wanted_hints`] has asked for.
     Hints(Vec<packets::Answer>),
+    /// The kernel's counters of discards are watched.
+    Counting(Counting),
+    /// What moved in the counters of a namespace.
+    Counters(Look),
+    /// All drops of before the last such input were told.
+    Settled,
     /// What was seen before the hooks were attached may be forgotten now.
     Reconciled,
     /// The trace ends.
@@ -148,6 +157,7 @@ pub struct Core<G> {
     /// When the hooks were attached.
     attached_ns: u64,
     packets: Packets,
+    discards: Discards,
     last_conn: u64,
     last_seed: u64,
     filtered: u64,
@@ -172,6 +182,7 @@ impl<G: Gate> Core<G> {
             hints: ByTuple::default(),
             attached_ns: 0,
             packets: Packets::default(),
+            discards: Discards::default(),
             last_conn: 0,
             last_seed: 0,
             filtered: 0,
@@ -211,7 +222,11 @@ impl<G: Gate> Core<G> {
             Input::Process(snapshot) => self.processes.snapshot(snapshot),
             Input::NoProcess(pid, start_ns) => self.processes.settle(pid, start_ns),
             Input::Seed(seed) => self.seed(seed, sink),
+            Input::Counting(counting) => self.count_discards(counting),
+            Input::Counters(look) => self.look_at_counters(look, sink),
+            Input::Settled => self.settle_discards(false, sink),
             Input::Lost { boot_ns, class, count } => {
+                self.discards.loses(class);
                 sink.event(&Event { boot_ns, socket: None, kind: Kind::Lost { class, count } });
             }
             Input::Hooked { accept } => self.accept_hooked = accept,
@@ -262,6 +277,7 @@ impl<G: Gate> Core<G> {
     fn end(&mut self, boot_ns: u64, followed: Option<&HashSet<u64>>, sink: &mut dyn Sink) {
         self.tell_all_portless(sink);
         self.explain_no_more(sink);
+        self.settle_discards(true, sink);
         let mut left: Vec<(u64, Box<Connection>)> = self.connections.drain().collect();
         left.sort_by_key(|(_, connection)| connection.conn);
         for (id, mut connection) in left {
@@ -296,6 +312,7 @@ impl<G: Gate> Core<G> {
             self.decide(connection, admitted, sink);
         }
         self.packets.forget(connection);
+        self.discards.ends(connection, boot_ns);
         if connection.admitted == Some(true) {
             emit(connection, boot_ns, Kind::Close(close), sink);
         } else {

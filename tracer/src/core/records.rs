@@ -36,6 +36,7 @@ pub fn connect_us(connection: &Connection) -> Option<u64> {
 impl<G: Gate> Core<G> {
     pub(super) fn socket_record(&mut self, kind: RecordKind, record: &SocketRecord, sink: &mut dyn Sink) {
         let boot_ns = record.header.boot_ns;
+        self.discards.sees(record.tuple.netns);
         self.end_predecessor(record, sink);
         if kind == RecordKind::Destroyed && !self.connections.contains_key(&record.state.id) {
             // Nothing of it was told, or it was lost and is counted.
@@ -60,6 +61,7 @@ impl<G: Gate> Core<G> {
             }
             RecordKind::Established => self.established(&mut connection, boot_ns, sink),
             RecordKind::Accept => {
+                self.discards.accepts(&connection.tuple, boot_ns);
                 self.accepted(&mut connection, record, sink);
                 self.tell_joined(record.state.id, &connection);
                 if let Some(closed) = connection.closed.take() {

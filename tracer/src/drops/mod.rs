@@ -4,6 +4,7 @@
 //! A [`Sink`] of the stream; no clock, no I/O. Memory is bounded: of too many rows those that were
 //! least recently seen become one for each reason. Every packet is counted in exactly one row.
 
+mod discarded;
 mod row;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -12,6 +13,8 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use clap::ValueEnum;
 
+pub use self::discarded::Discarded;
+use self::discarded::Discards;
 pub use self::row::{Flow, FlowEnds, Key, Reason, Row, Same, SocketEnds};
 use crate::stream::{Drop, Event, Kind, Owner, Sink, Socket};
 
@@ -93,6 +96,7 @@ pub struct Aggregate {
     recent: u64,
     hidden: u64,
     lost: u64,
+    discards: Discards,
     /// Number of the last event.
     seen: u64,
 }
@@ -110,6 +114,7 @@ impl Aggregate {
             recent: 0,
             hidden: 0,
             lost: 0,
+            discards: Discards::default(),
             seen: 0,
         }
     }
@@ -142,6 +147,12 @@ impl Aggregate {
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// What the kernel's counters say beside the drops, the most first.
+    #[must_use]
+    pub fn discards(&self) -> Vec<&Discarded> {
+        self.discards.rows()
     }
 
     /// How many rows there are.
@@ -217,6 +228,7 @@ impl Sink for Aggregate {
     fn event(&mut self, event: &Event<'_>) {
         match event.kind {
             Kind::Drop(drop) => self.add(event.boot_ns, drop, event.socket.as_ref()),
+            Kind::Discard(discard) => self.discards.add(event.boot_ns, discard, event.socket.as_ref()),
             Kind::Lost { class: LOST, count } => self.lost += count,
             _ => {}
         }

@@ -11,6 +11,7 @@ mod glob;
 pub mod kernel;
 mod lookup;
 mod names;
+mod netns;
 pub mod parse;
 mod pid_set;
 mod reason;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use args::{FilterArgs, SOCKET_PROTOCOLS};
 pub use error::FilterError;
 pub use lookup::{Host, Lookup, Process};
+pub use netns::WantedNetns;
 pub use pid_set::PidSet;
 pub use reason::check as check_reasons;
 

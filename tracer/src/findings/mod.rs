@@ -4,18 +4,19 @@
 //! of a case what there is to say; this module counts. Events come in, findings go out: what else a
 //! sentence needs ([`Facts`]) is an input, too.
 
+mod discards;
 mod facts;
 mod rules;
 
 use std::{collections::HashMap, net::IpAddr, rc::Rc};
 
-use crate::stream::{self, ConnId, Event, Evidence, Finding, Kind, Owner};
+use crate::stream::{self, ConnId, Discard, Event, Evidence, Finding, Kind, Owner};
 
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
 
 /// The kinds of events that rules look at and for which the kernel is hooked only if they are wanted.
-pub const SOURCES: [&str; 2] = ["drop", "retransmit"];
+pub const SOURCES: [&str; 3] = ["drop", "retransmit", "discard"];
 
 /// Cases that are told apart; what comes later only counts.
 const MOST_CASES: usize = 1024;
@@ -60,6 +61,12 @@ pub struct Case {
     pub direction: Option<&'static str>,
     /// The backlog of the listener.
     pub backlog: Option<u32>,
+    /// Of the packets, those that only the kernel's counters tell of.
+    pub discarded: u64,
+    /// The last one of these.
+    pub discard: Option<Discard>,
+    /// The local address of the first event.
+    pub local: Option<IpAddr>,
     /// What was seen leaves no doubt.
     pub certain: bool,
     /// The first events.
@@ -79,6 +86,19 @@ impl Case {
         self.packets += weight.packets;
         self.connections += weight.connections;
         self.certain |= weight.certain;
+        self.local = self.local.or(event.socket.and_then(|socket| socket.laddr));
+        if let Kind::Discard(discard) = event.kind {
+            self.discarded += weight.packets;
+            let mut discard = discard.clone();
+            // Who waited at an earlier one may have gone.
+            if let Some(before) = self.discard.take() {
+                let more = before.clients.into_iter().filter(|one| !discard.clients.iter().any(|o| o.pid == one.pid));
+                let more: Vec<_> = more.take(MOST_OWNERS.saturating_sub(discard.clients.len())).collect();
+                discard.clients.extend(more);
+                discard.syns &= before.syns;
+            }
+            self.discard = Some(discard);
+        }
         let conn = event.socket.map_or(ConnId::NONE, |socket| socket.conn);
         if self.evidence.len() < MOST_EVIDENCE {
             self.evidence.push(Evidence { event: event.kind.name(), conn, boot_ns: event.boot_ns });
@@ -143,7 +163,7 @@ impl Findings {
             Kind::Listen { backlog: Some(backlog) } => self.remember_backlog(event, backlog),
             Kind::Close(close) if !close.verdict.is_failure() => return None,
             Kind::Connect { errno: None } => return None,
-            Kind::Drop(_) | Kind::Retransmit { .. } | Kind::Close(_) | Kind::Connect { .. } => {}
+            Kind::Drop(_) | Kind::Discard(_) | Kind::Retransmit { .. } | Kind::Close(_) | Kind::Connect { .. } => {}
             _ => return None,
         }
         let (index, rule, subject, weight) = RULES.iter().enumerate().find_map(|(index, rule)| {

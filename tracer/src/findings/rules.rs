@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tracer_common::drops::{TCP_ACK, TCP_SYN};
 
-use super::{Case, Facts, Subject, Weight};
+use super::{Case, Facts, Subject, Weight, discards};
 use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Finding, Kind, Role, Segment, Socket, Verdict};
 
 /// A rule.
@@ -18,9 +18,9 @@ pub struct Rule {
     /// What an event speaks for, and how much.
     pub speaks: fn(&Event<'_>, &Facts) -> Option<(Subject, Weight)>,
     /// The sentence.
-    say: fn(&Case, &Facts) -> String,
+    pub(super) say: fn(&Case, &Facts) -> String,
     /// Commands that tell more.
-    look: &'static [&'static str],
+    pub(super) look: &'static [&'static str],
 }
 
 impl std::fmt::Debug for Rule {
@@ -44,7 +44,7 @@ impl Rule {
 }
 
 /// Every rule.
-pub const RULES: [Rule; 9] = [
+pub const RULES: [Rule; 10] = [
     Rule {
         name: "conntrack_full",
         least: 1,
@@ -77,57 +77,9 @@ pub const RULES: [Rule; 9] = [
         },
         look: &["nft list ruleset", "tracer explain NETFILTER_DROP"],
     },
-    Rule {
-        name: "accept_queue_overflow",
-        least: 1,
-        speaks: |event, _| {
-            let drop = dropped(event).filter(|drop| drop.reason.as_deref() == Some("TCP_LISTEN_OVERFLOW"))?;
-            let port = event.socket.and_then(|socket| socket.lport).or(drop.ends?.dport);
-            let owner = event.socket.and_then(|socket| socket.owner);
-            let subject =
-                Subject { pid: owner.map(|owner| owner.pid), port, netns: netns(event), ..Subject::default() };
-            Some((subject, packets(drop)))
-        },
-        say: |case, facts| {
-            let port = case.subject.port.map_or(String::new(), |port| format!(" on port {port}"));
-            let mut limits = Vec::new();
-            if let Some(backlog) = case.backlog {
-                limits.push(format!("backlog {backlog}"));
-            }
-            if let Some(most) = facts.of(case.subject.netns).and_then(|facts| facts.somaxconn) {
-                limits.push(format!("net.core.somaxconn {most}"));
-            }
-            let limits = if limits.is_empty() { String::new() } else { format!(" ({})", limits.join(", ")) };
-            let count = counted(case.packets, "packet");
-            format!("the accept queue{}{port} is full{limits}: {count} dropped", of_owners(case))
-        },
-        look: &["ss -lnt", "tracer explain TcpExtListenOverflows"],
-    },
-    Rule {
-        name: "receive_buffer_full",
-        least: 1,
-        speaks: |event, _| {
-            let full = ["SOCKET_RCVBUFF", "SOCKET_BACKLOG", "PROTO_MEM"];
-            let drop = dropped(event).filter(|drop| drop.reason.as_deref().is_some_and(|name| full.contains(&name)))?;
-            let owner = event.socket.and_then(|socket| socket.owner);
-            let port = event.socket.and_then(|socket| socket.lport).or(drop.ends.and_then(|ends| ends.dport));
-            let pid = owner.map(|owner| owner.pid);
-            Some((Subject { pid, port, what: cause(drop), netns: netns(event), ..Subject::default() }, packets(drop)))
-        },
-        say: |case, _| {
-            let who =
-                case.owners.first().map_or_else(|| "a process".to_owned(), |(pid, comm)| format!("{comm}[{pid}]"));
-            let port = case.subject.port.map_or(String::new(), |port| format!(" on port {port}"));
-            let cause = case.subject.what.as_deref().unwrap_or("full");
-            let count = counted(case.packets, "packet");
-            if cause == "PROTO_MEM" {
-                // That is no fault of the process: the limit is the host's.
-                return format!("{count} to {who}{port} dropped: the memory of its protocol is used up (PROTO_MEM)");
-            }
-            format!("{who} does not read fast enough{port}: {count} dropped, its receive buffer is full ({cause})")
-        },
-        look: &["ss -ulnpm", "sysctl net.core.rmem_max net.ipv4.udp_mem net.ipv4.tcp_rmem"],
-    },
+    discards::ACCEPT_QUEUE,
+    discards::RECEIVE_BUFFER,
+    discards::DISCARDED,
     Rule {
         name: "peer_unreachable",
         least: 1,
@@ -246,14 +198,14 @@ pub const RULES: [Rule; 9] = [
 
 const ONE_CONNECTION: Weight = Weight { packets: 0, connections: 1, certain: false };
 
-fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {
+pub(super) fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {
     match event.kind {
         Kind::Drop(drop) => Some(drop),
         _ => None,
     }
 }
 
-fn packets(drop: &Drop) -> Weight {
+pub(super) fn packets(drop: &Drop) -> Weight {
     Weight { packets: drop.count, ..Weight::default() }
 }
 
@@ -269,11 +221,11 @@ fn is_syn(drop: &Drop) -> bool {
     drop.tcp_flags.is_some_and(|flags| flags & TCP_SYN != 0 && flags & TCP_ACK == 0)
 }
 
-fn cause(drop: &Drop) -> Option<Rc<str>> {
+pub(super) fn cause(drop: &Drop) -> Option<Rc<str>> {
     drop.reason.clone().or_else(|| drop.symbol.clone())
 }
 
-fn netns(event: &Event<'_>) -> Option<u32> {
+pub(super) fn netns(event: &Event<'_>) -> Option<u32> {
     event.socket.and_then(|socket| socket.netns)
 }
 
@@ -297,7 +249,7 @@ fn end(case: &Case) -> String {
 }
 
 /// ` of curl[1], wget[2] and others`; nothing if nobody is known.
-fn of_owners(case: &Case) -> String {
+pub(super) fn of_owners(case: &Case) -> String {
     if case.owners.is_empty() {
         return String::new();
     }
@@ -305,6 +257,6 @@ fn of_owners(case: &Case) -> String {
     format!(" of {}{}", names.join(", "), if case.more_owners { " and others" } else { "" })
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -44,6 +44,7 @@ fn interface(name: &str, ifindex: Option<u32>, rx_bytes: u64) -> Interface {
         loopback: false,
         mtu: None,
         operstate: None,
+        rx_dropped: None,
     });
     let mut counters = [0; 16];
     counters[0] = rx_bytes;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::attribute::{Attributes, text, u8_at, u16_at, u32_at};
+use super::attribute::{Attributes, text, u8_at, u16_at, u32_at, u64_at};
 use super::{Socket, Table};
 
 const RTM_NEWLINK: u16 = 16;
@@ -12,6 +12,10 @@ const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
+/// `struct rtnl_link_stats64`, of 64-bit numbers.
+const IFLA_STATS64: u16 = 23;
+const RX_DROPPED: usize = 6 * 8;
+const RX_MISSED: usize = 15 * 8;
 /// `IFF_UP`, `IFF_LOOPBACK` and `IFF_RUNNING`.
 const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
@@ -34,6 +38,9 @@ pub struct Link {
     pub mtu: Option<u32>,
     /// RFC 2863 `ifOperStatus` as the kernel calls it.
     pub operstate: Option<&'static str>,
+    /// Received packets that were discarded, and of these not counted there: those that the device's own ring had no
+    /// room for. /proc/net/dev has both in one.
+    pub rx_dropped: Option<(u64, u64)>,
 }
 
 /// Every device.
@@ -55,11 +62,13 @@ pub(super) fn parse(payload: &[u8]) -> Option<Link> {
         loopback: flags & IFF_LOOPBACK != 0,
         mtu: None,
         operstate: None,
+        rx_dropped: None,
     };
     for (kind, value) in Attributes::after(IFINFOMSG, payload) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0),
+            IFLA_STATS64 => link.rx_dropped = u64_at(value, RX_DROPPED).zip(u64_at(value, RX_MISSED)),
             IFLA_OPERSTATE => link.operstate = u8_at(value, 0).and_then(operstate),
             _ => {}
         }

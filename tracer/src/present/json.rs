@@ -2,6 +2,7 @@
 //!
 //! Written by hand, key by key, into one reused buffer: this runs for every event.
 
+pub(super) mod discard;
 pub(super) mod packets;
 
 use std::io::{self, Write};
@@ -165,6 +166,15 @@ pub(super) fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
     out.push(b'}');
 }
 
+/// Who it is, where the whole owner stands elsewhere.
+fn write_short_owner(out: &mut Vec<u8>, owner: &Owner) {
+    out.extend_from_slice(b"{\"pid\":");
+    number(out, owner.pid.into());
+    out.extend_from_slice(b",\"comm\":");
+    string(out, &owner.comm);
+    out.push(b'}');
+}
+
 fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
     match *kind {
         Kind::Listen { backlog } => optional(out, b",\"backlog\":", backlog),
@@ -182,6 +192,7 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
         Kind::Retransmit { state, what, seq } => packets::write_retransmit(out, state, what, seq),
         Kind::Reset { received, reason } => packets::write_reset(out, received, reason),
         Kind::Drop(drop) => packets::write_drop(out, drop),
+        Kind::Discard(discard) => discard::write(out, discard),
         Kind::Finding(finding) => {
             out.push(b',');
             write_finding(out, finding);

@@ -25,7 +25,7 @@ pub struct Place {
 
 impl Place {
     /// The namespace that this thread is in.
-    fn here(root: &ProcRoot) -> Self {
+    pub(super) fn here(root: &ProcRoot) -> Self {
         Self { net: root.path().join("thread-self/net"), sysctl: Some(root.path().join("sys/net")), inside: true }
     }
 }

@@ -19,3 +19,4 @@ mod stat;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod tree;
+pub mod visit;

@@ -202,6 +202,11 @@ impl Packets {
         Some((Rc::clone(name), *class))
     }
 
+    /// Whether this kernel has a drop reason of this name.
+    pub fn knows_reason(&self, name: &str) -> bool {
+        self.drops && self.reasons.drop_names().contains(&name)
+    }
+
     /// Whether the kernel answered a packet with a reset before it dropped it.
     fn is_answered(&self, record: &DropRecord) -> bool {
         self.answered.has(record, self.function(record.location))
@@ -296,6 +301,11 @@ impl<G: Gate> Core<G> {
         if record.socket.flags & (SOCKET_TUPLE | SOCKET_REQUEST) == SOCKET_TUPLE {
             self.learn_port(&whose, &record.socket.tuple);
         }
+        let port = match &whose {
+            Whose::Open(id) => self.connections.get(id).map(|connection| connection.tuple.lport),
+            _ => drop.ends.and_then(|ends| ends.dport),
+        };
+        self.discards.drop_told(record, &drop, port, self.packets.function(record.location));
         let wish = Wish::of(&drop, record);
         let event = PacketEvent::Drop(Box::new(drop), wish);
         self.say_of_packet(record.header.boot_ns, whose, count, event, sink);

@@ -1,6 +1,7 @@
 //! The kernel's counters: /proc/net/netstat, /proc/net/snmp, /proc/net/snmp6. Names as `nstat`
-//! writes them: the group, then the name in the file.
+//! writes them: the group, then the name in the file; and those of conntrack, devices and queueing disciplines.
 
+mod host;
 mod icmp;
 mod ip;
 mod mptcp;
@@ -11,7 +12,8 @@ mod udp;
 use super::{Entry, Family};
 
 /// The tables.
-pub(super) const TABLES: &[&[Entry]] = &[tcp_ext::TABLE, tcp::TABLE, ip::TABLE, udp::TABLE, icmp::TABLE, mptcp::TABLE];
+pub(super) const TABLES: &[&[Entry]] =
+    &[tcp_ext::TABLE, tcp::TABLE, ip::TABLE, udp::TABLE, icmp::TABLE, mptcp::TABLE, host::TABLE];
 
 /// The groups, the longer before those they begin with.
 pub(super) const GROUPS: &[&str] = &[

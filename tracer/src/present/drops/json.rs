@@ -3,7 +3,7 @@
 use super::super::{
     clock::{Rfc3339, WallClock},
     json::{
-        address, head, name, optional, optional_string,
+        address, discard, head, name, optional, optional_string,
         packets::{push_tcp_flags, write_ends, write_stack},
         string, write_owner,
     },
@@ -11,7 +11,7 @@ use super::super::{
     summary::Summary,
 };
 use crate::{
-    drops::{Flow, FlowEnds, Row},
+    drops::{Discarded, Flow, FlowEnds, Row},
     stream::{self, ConnId, Direction},
 };
 
@@ -36,6 +36,30 @@ pub(super) fn write(out: &mut Vec<u8>, clock: WallClock, rows: &[&Row]) {
         packet(out, row);
         socket(out, row);
         write_stack(out, &row.stack);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Appends an object for each counter and socket. Its time is that of the last look.
+pub(super) fn write_discards(out: &mut Vec<u8>, clock: WallClock, rows: &[&Discarded]) {
+    let mut time = Rfc3339::default();
+    for row in rows {
+        head(out, &mut time, clock, "discard", row.last_ns);
+        discard::write(out, &row.discard);
+        for (key, boot_ns) in [(&b",\"first\":\""[..], row.first_ns), (b",\"last\":\"", row.last_ns)] {
+            out.extend_from_slice(key);
+            time.write(out, clock.wall_ns(boot_ns));
+            out.push(b'"');
+        }
+        name(out, b",\"proto\":\"", row.proto);
+        address(out, b",\"laddr\":", row.local.map(|local| local.0));
+        optional(out, b",\"lport\":", row.local.map(|local| local.1));
+        optional(out, b",\"netns\":", row.netns);
+        out.extend_from_slice(b",\"owner\":");
+        match &row.owner {
+            Some(owner) => write_owner(out, owner),
+            None => out.extend_from_slice(b"null"),
+        }
         out.extend_from_slice(b"}\n");
     }
 }

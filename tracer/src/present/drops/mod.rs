@@ -110,6 +110,7 @@ impl<W: Write> DropsSink<W> {
             Shape::Json => {
                 let rows = self.aggregate.rows(order);
                 json::write(self.output.line(), self.clock, &rows);
+                json::write_discards(self.output.line(), self.clock, &self.aggregate.discards());
                 json::summary(self.output.line(), self.clock, end_ns, summary);
             }
             Shape::Table(options) => {

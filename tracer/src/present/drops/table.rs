@@ -10,12 +10,15 @@ use super::{
     },
     Size, cells,
 };
-use crate::drops::{Aggregate, By, Row};
+use crate::drops::{Aggregate, By, Discarded, Row};
+use crate::stream::Endpoint;
 
 /// Columns of a line that is not a wide one.
 pub const COLUMNS: usize = 100;
 const COUNT: usize = 9;
 const RATE: usize = 7;
+/// Lines about what only counters tell; `--json` has all.
+const MOST_DISCARDS: usize = 5;
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,12 +92,17 @@ pub(super) fn write(
         out.push(b'\n');
     };
     plain(out, &totals(aggregate, figures));
+    let discards = aggregate.discards();
+    for row in discards.iter().take(MOST_DISCARDS) {
+        plain(out, &discarded(row));
+    }
+    let above = 1 + discards.len().min(MOST_DISCARDS);
     if rows.is_empty() {
-        return 1;
+        return above;
     }
     let widths = Widths::new(aggregate.by(), options.wide, columns);
     plain(out, &header(aggregate.by(), widths));
-    let mut lines = 2;
+    let mut lines = above + 1;
     // Rows that are asked for are shown, however many lines that makes in the end.
     let most_lines = size.filter(|_| figures.time.is_some() || options.rows.is_none()).map(|size| size.lines);
     let mut shown = 0;
@@ -141,6 +149,27 @@ fn totals(aggregate: &Aggregate, figures: &Figures) -> String {
     }
     if aggregate.hidden() > 0 {
         let _ = write!(line, "; {} more with --all", Count(aggregate.hidden()));
+    }
+    line
+}
+
+/// What a counter says beside the drops.
+fn discarded(row: &Discarded) -> String {
+    let mut line = format!("{:>COUNT$} by {}", Count(row.discard.count), row.discard.counter);
+    if let Some(iface) = &row.discard.iface {
+        line.push_str(" of ");
+        escape::push(&mut line, iface);
+    }
+    if let Some((addr, port)) = row.local {
+        let _ = write!(line, " {}", Endpoint { addr: Some(addr), port: Some(port), ifindex: None });
+    }
+    if let Some(owner) = &row.owner {
+        line.push_str(" of ");
+        escape::push(&mut line, &owner.comm);
+        let _ = write!(line, "[{}]", owner.pid);
+    }
+    if let (Some(queue), Some(backlog)) = (row.discard.queue, row.discard.backlog) {
+        let _ = write!(line, ", queue {queue} of {backlog}");
     }
     line
 }

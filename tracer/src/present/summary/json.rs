@@ -29,6 +29,7 @@ impl Summary {
         });
         out.push(b']');
         counts(out, ",\"drops\":", self.drops.iter().map(|(reason, count)| (reason.as_str(), *count)));
+        counts(out, ",\"discards\":", self.discards.iter().copied());
         out.extend_from_slice(b",\"cost\":{\"programs\":[");
         separated(out, self.cost.programs.iter(), program);
         out.extend_from_slice(b"],\"cpu_seconds\":");
@@ -178,7 +179,7 @@ mod tests {
             "incomplete": {"sockets_untracked": 0, "closes_recovered": 0, "connects_unnoted": 0, "stacks_missing": 0,
                 "findings_untold": 0, "hints_given_up": 0},
             "filtered": 88, "connections": 1204,
-            "verdicts": {"closed_local": 1192, "refused": 12}, "findings": [], "drops": {},
+            "verdicts": {"closed_local": 1192, "refused": 12}, "findings": [], "drops": {}, "discards": {},
             "cost": {
                 "programs": [
                     {"name": "inet_sock_set_state", "run_ns": 366_000_000, "runs": 1_000_000, "missed": 0},

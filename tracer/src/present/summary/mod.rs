@@ -119,6 +119,8 @@ pub struct Summary {
     pub verdicts: Vec<(Verdict, u64)>,
     /// Packets that were dropped, by reason.
     pub drops: Vec<(String, u64)>,
+    /// What the kernel's counters say beside these, by counter.
+    pub discards: Vec<(&'static str, u64)>,
     /// Cost.
     pub cost: Cost,
     /// How full the rings were.
@@ -157,6 +159,7 @@ pub(super) fn sample() -> Summary {
         verdicts: vec![(Verdict::ClosedLocal, 1192), (Verdict::Refused, 12)],
         findings: Vec::new(),
         drops: Vec::new(),
+        discards: Vec::new(),
         cost: Cost {
             programs: vec![
                 ProgramCost {

@@ -82,6 +82,7 @@ pub struct Tally {
     connections: u64,
     verdicts: [u64; Verdict::ALL.len()],
     drops: HashMap<Rc<str>, u64>,
+    discards: HashMap<&'static str, u64>,
     processes: Rows<(u32, Option<u64>)>,
     destinations: Rows<(Option<IpAddr>, Option<u16>)>,
 }
@@ -94,6 +95,7 @@ impl Default for Tally {
             connections: 0,
             verdicts: [0; Verdict::ALL.len()],
             drops: HashMap::new(),
+            discards: HashMap::new(),
             processes: Rows::new(),
             destinations: Rows::new(),
         }
@@ -112,6 +114,7 @@ impl Tally {
                 let cause = drop.reason.clone().or_else(|| drop.symbol.clone()).unwrap_or_else(|| "unknown".into());
                 *self.drops.entry(cause).or_default() += drop.count;
             }
+            (Kind::Discard(discard), _) => *self.discards.entry(discard.counter).or_default() += discard.count,
             (Kind::Lost { class, count }, _) => match self.lost.iter_mut().find(|(name, _)| name == class) {
                 Some((_, total)) => *total += count,
                 None => self.lost.push((class, *count)),
@@ -145,12 +148,15 @@ impl Tally {
         let mut drops: Vec<(String, u64)> =
             self.drops.into_iter().map(|(reason, count)| (reason.as_ref().to_owned(), count)).collect();
         drops.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let mut discards: Vec<(&'static str, u64)> = self.discards.into_iter().collect();
+        discards.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
         Summary {
             events: Kind::NAMES.into_iter().zip(self.events).filter(|(_, count)| some(count)).collect(),
             lost: self.lost,
             connections: self.connections,
             verdicts: Verdict::ALL.into_iter().zip(self.verdicts).filter(|(_, count)| some(count)).collect(),
             drops,
+            discards,
             processes: self.processes.most(),
             destinations: self.destinations.most(),
             ..Summary::default()

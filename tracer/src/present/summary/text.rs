@@ -45,6 +45,12 @@ impl Summary {
                 line(&mut out, format_args!("{:>11}  {name}", Count(*count)));
             }
         }
+        if !self.discards.is_empty() {
+            out.push_str("\n      count  discarded, by the kernel's counters alone\n");
+            for (counter, count) in &self.discards {
+                line(&mut out, format_args!("{:>11}  {counter}", Count(*count)));
+            }
+        }
         table(&mut out, "process", &self.processes);
         table(&mut out, "destination", &self.destinations);
         self.audit(&mut out);

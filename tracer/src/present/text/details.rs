@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 
-use crate::stream::{self, Close, Drop, Kind, Socket, Verdict};
+use crate::stream::{self, Close, Discard, Drop, Kind, Socket, Verdict};
 
 use super::super::errno::Errno;
 use super::super::escape;
@@ -88,6 +88,7 @@ impl Details {
                 }
             }
             Kind::Drop(drop) => self.drop(drop, wide),
+            Kind::Discard(discard) => self.discard(discard),
             // A sentence of its own.
             Kind::Finding(_) => {}
             Kind::Lost { class, count } => self.push(format_args!("{} {class} events were lost", Count(count))),
@@ -110,6 +111,17 @@ impl Details {
         }
         if close.incomplete {
             self.push(format_args!("incomplete"));
+        }
+    }
+
+    fn discard(&mut self, discard: &Discard) {
+        self.push(format_args!("{}", discard.counter));
+        self.push(format_args!("×{}", Count(discard.count)));
+        if let (Some(queue), Some(backlog)) = (discard.queue, discard.backlog) {
+            self.push(format_args!("queue {queue} of {backlog}"));
+        }
+        if let Some(iface) = &discard.iface {
+            self.push_hostile(format_args!("dev="), iface);
         }
     }
 

@@ -105,6 +105,7 @@ fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
         Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } => Meaning::Plain,
         Kind::Retransmit { .. } | Kind::Reset { .. } => Meaning::Warning,
         Kind::Drop(drop) => meaning_of(drop.class),
+        Kind::Discard(_) => Meaning::Failure,
         Kind::Close(close) => {
             let meaning = match close.verdict {
                 Verdict::ResetLocal | Verdict::ResetRemote | Verdict::TimedOut => Meaning::Warning,

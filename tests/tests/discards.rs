@@ -1,0 +1,226 @@
+//! What the kernel throws away where no tracepoint tells: by its counters, and by its account of each socket.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tracer_tests::agent::Agent;
+use tracer_tests::netns::Netns;
+use tracer_tests::stream::Stream;
+use tracer_tests::traffic::sys::patience;
+
+/// A listener that takes two connections and has them wait.
+fn full(netns: &Netns, at: &str) -> (TcpListener, Vec<TcpStream>) {
+    netns.within(|| {
+        let listener = TcpListener::bind(at).expect("it listens");
+        // SAFETY: it is a socket.
+        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 1) }, 0, "a shorter queue");
+        let to = listener.local_addr().expect("its address");
+        let waiting = (0..2).map(|_| TcpStream::connect(to).expect("there is room for two")).collect();
+        (listener, waiting)
+    })
+}
+
+/// `count` connections that nobody answers.
+fn in_vain(netns: &Netns, to: &str, count: usize) {
+    let to: SocketAddr = to.parse().expect("an address");
+    netns.within(|| {
+        for _ in 0..count {
+            assert!(TcpStream::connect_timeout(&to, Duration::from_millis(50)).is_err(), "the queue is full");
+        }
+    });
+}
+
+/// The counter `name` of a group of /proc/net/netstat or snmp in the namespace.
+fn counted(netns: &Netns, file: &str, group: &str, name: &str) -> u64 {
+    let path = format!("/proc/thread-self/net/{file}");
+    let text = netns.within(|| std::fs::read_to_string(path)).expect("the kernel counts");
+    let mut lines = text.lines().filter(|line| line.split(':').next() == Some(group));
+    let (names, values) = (lines.next().expect("names"), lines.next().expect("values"));
+    let at = names.split_whitespace().position(|word| word == name).expect("the counter");
+    values.split_whitespace().nth(at).and_then(|value| value.parse().ok()).expect("a number")
+}
+
+fn overflows(netns: &Netns) -> u64 {
+    counted(netns, "netstat", "TcpExt", "ListenOverflows")
+}
+
+fn discards<'a>(events: &'a [Value], netns: &Netns, counter: &'a str) -> impl Iterator<Item = &'a Value> {
+    let inode = netns.inode();
+    events
+        .iter()
+        .filter(move |event| event["event"] == "discard" && event["netns"] == inode && event["counter"] == counter)
+}
+
+fn sum<'a>(events: impl Iterator<Item = &'a Value>) -> u64 {
+    events.map(|event| event["count"].as_u64().expect("a count")).sum()
+}
+
+/// Whether as many discards as the kernel has counted came.
+fn all_told(agent: &Agent, netns: &Netns, counter: &str, count: u64) -> bool {
+    agent.settles(|events| sum(discards(events, netns, counter)) >= count)
+}
+
+fn finding<'a>(stream: &'a Stream, name: &str, part: &str) -> &'a str {
+    let found = stream.summary()["findings"].as_array().expect("a list").iter().find_map(|finding| {
+        let text = finding["text"].as_str().expect("a sentence");
+        (finding["name"] == name && text.contains(part)).then_some(text)
+    });
+    found.unwrap_or_else(|| panic!("no finding {name} with {part}: {}", stream.summary()["findings"]))
+}
+
+const OVERFLOWS: &str = "TcpExtListenOverflows";
+
+#[test]
+fn syns_to_a_full_accept_queue_are_told_on_the_server_with_the_listener() {
+    let (client, server) = Netns::pair();
+    let (_listener, _waiting) = full(&server, "10.7.0.2:4501");
+    let agent = Agent::live(&["--netns", server.name()]);
+    in_vain(&client, "10.7.0.2:4501", 6);
+    let counted = overflows(&server);
+    assert!(counted >= 6);
+    assert!(all_told(&agent, &server, OVERFLOWS, counted), "the counter says {counted}");
+    let stream = agent.stop().stream;
+    assert_eq!(sum(discards(&stream.events, &server, OVERFLOWS)), counted, "each of them once");
+    for discard in discards(&stream.events, &server, OVERFLOWS) {
+        assert_eq!((&discard["laddr"], &discard["lport"]), (&"10.7.0.2".into(), &4501.into()), "{discard}");
+        assert_eq!((&discard["owner"]["pid"], &discard["role"]), (&std::process::id().into(), &"listener".into()));
+        assert_eq!((&discard["queue"], &discard["backlog"]), (&2.into(), &1.into()), "{discard}");
+        assert!(discard["meaning"].as_str().is_some_and(|text| text.contains("accept queue")), "{discard}");
+    }
+    let text = finding(&stream, "accept_queue_overflow", "10.7.0.2:4501");
+    assert!(text.contains(&format!("{counted} SYN")), "{text}");
+    assert!(text.contains(&format!("[{}]: accept queue 2 of 1", std::process::id())), "{text}");
+    assert_eq!(stream.summary()["discards"][OVERFLOWS], counted);
+    assert_eq!(discards(&stream.events, &server, "TcpExtListenDrops").count(), 0, "these are the same");
+}
+
+#[test]
+fn of_two_listeners_the_one_that_is_full_is_named() {
+    let netns = Netns::new();
+    let (_full, _waiting) = full(&netns, "127.0.0.1:4502");
+    let idle = netns.within(|| TcpListener::bind("127.0.0.1:4503").expect("it listens"));
+    let agent = Agent::live(&["--event", "discard"]);
+    in_vain(&netns, "127.0.0.1:4502", 3);
+    let one = netns.within(|| TcpStream::connect("127.0.0.1:4503")).expect("the other has room");
+    assert!(all_told(&agent, &netns, OVERFLOWS, 3));
+    let stream = agent.stop().stream;
+    assert!(discards(&stream.events, &netns, OVERFLOWS).all(|discard| discard["lport"] == 4502));
+    drop((idle, one));
+}
+
+#[test]
+fn syns_are_those_of_the_clients_of_this_host() {
+    let (client, server) = Netns::pair();
+    let (_listener, _waiting) = full(&server, "10.7.0.2:4504");
+    let agent = Agent::live(&[]);
+    in_vain(&client, "10.7.0.2:4504", 3);
+    assert!(all_told(&agent, &server, OVERFLOWS, 3));
+    let stream = agent.stop().stream;
+    let text = finding(&stream, "accept_queue_overflow", "10.7.0.2:4504");
+    assert!(text.contains(&format!("[{}] to 10.7.0.2:4504", std::process::id())), "{text}");
+    let told: Vec<_> = discards(&stream.events, &server, OVERFLOWS).collect();
+    assert!(told.iter().any(|event| event["clients"][0]["pid"] == std::process::id()), "{told:?}");
+}
+
+/// A socket that reads nothing, and so many datagrams that most of them are thrown away.
+fn flood(netns: &Netns, at: &str) -> (UdpSocket, u64) {
+    let socket = netns.within(|| {
+        let socket = UdpSocket::bind(at).expect("it is bound");
+        let size: libc::c_int = 4096;
+        let length = libc::socklen_t::try_from(size_of_val(&size)).expect("four");
+        // SAFETY: the option has the size of a number, which is readable.
+        let set = unsafe {
+            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const size).cast(), length)
+        };
+        assert_eq!(set, 0, "a small buffer");
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("it is bound");
+        for _ in 0..300 {
+            sender.send_to(&[0; 500], socket.local_addr().expect("its address")).expect("loopback takes all");
+        }
+        socket
+    });
+    let lost = counted(netns, "snmp", "Udp", "RcvbufErrors");
+    assert!(lost > 200, "{lost}");
+    (socket, lost)
+}
+
+#[test]
+fn datagrams_for_which_a_buffer_has_no_room_are_told_where_no_drop_is() {
+    let netns = Netns::new();
+    // Drops are not asked for, so that nothing but the counter tells.
+    let agent = Agent::live(&["--event", "discard"]);
+    let (_socket, lost) = flood(&netns, "127.0.0.1:4505");
+    assert!(all_told(&agent, &netns, "UdpRcvbufErrors", lost));
+    let stream = agent.stop().stream;
+    assert_eq!(sum(discards(&stream.events, &netns, "UdpRcvbufErrors")), lost);
+    for discard in discards(&stream.events, &netns, "UdpRcvbufErrors") {
+        assert_eq!((&discard["proto"], &discard["lport"]), (&"udp".into(), &4505.into()), "{discard}");
+        assert_eq!(discard["owner"]["pid"], std::process::id(), "{discard}");
+    }
+    let text = finding(&stream, "receive_buffer_full", "127.0.0.1:4505");
+    assert!(text.starts_with(&format!("{lost} datagrams to 127.0.0.1:4505 of")), "{text}");
+}
+
+#[test]
+fn what_a_drop_tells_of_is_not_told_by_the_counter_too() {
+    let netns = Netns::new();
+    let agent = Agent::live(&["--event", "drop,discard", "--netns", netns.name()]);
+    let (_socket, lost) = flood(&netns, "127.0.0.1:4506");
+    let drops = |events: &[Value]| {
+        let ours = events.iter().filter(|event| event["event"] == "drop" && event["dport"] == 4506);
+        ours.map(|event| event["count"].as_u64().unwrap_or(1)).sum::<u64>()
+    };
+    assert!(agent.settles(|events| drops(events) >= lost), "each drop is told");
+    let stream = agent.stop().stream;
+    assert_eq!(drops(&stream.events), lost);
+    let twice: Vec<_> = discards(&stream.events, &netns, "UdpRcvbufErrors").collect();
+    assert!(twice.is_empty(), "{twice:?}");
+}
+
+#[test]
+fn counters_that_stand_still_say_nothing() {
+    let (quiet, busy) = (Netns::new(), Netns::new());
+    let (_full, _waiting) = full(&quiet, "127.0.0.1:4507");
+    in_vain(&quiet, "127.0.0.1:4507", 2);
+    assert_eq!(overflows(&quiet), 2, "that was before");
+    let (_other, _wait) = full(&busy, "127.0.0.1:4508");
+    let agent = Agent::live(&["--event", "discard"]);
+    let listener = quiet.within(|| TcpListener::bind("127.0.0.1:4509").expect("it listens"));
+    let _ends = quiet.within(|| TcpStream::connect(listener.local_addr().expect("its address"))).expect("it has room");
+    // What comes later, elsewhere, is told: looks were taken meanwhile.
+    in_vain(&busy, "127.0.0.1:4508", 1);
+    assert!(all_told(&agent, &busy, OVERFLOWS, 1));
+    let stream = agent.stop().stream;
+    let told = stream.of_netns(quiet.inode()).count();
+    assert_eq!(told, 0, "{:?}", stream.events);
+}
+
+#[test]
+fn a_namespace_made_while_the_trace_goes_on_is_watched() {
+    let agent = Agent::live(&["--event", "listen,discard"]);
+    let netns = Netns::new();
+    let (_full, _waiting) = full(&netns, "127.0.0.1:4510");
+    // It is found within a second or two: until one is told there is another.
+    let told = || agent.settles_now(|events| discards(events, &netns, OVERFLOWS).next().is_some());
+    let end = Instant::now() + patience();
+    while !told() {
+        assert!(Instant::now() < end, "a new namespace is found");
+        in_vain(&netns, "127.0.0.1:4510", 4);
+    }
+    let _ = agent.stop();
+}
+
+#[test]
+fn no_counters_are_watched_on_request() {
+    let netns = Netns::new();
+    let (_full, _waiting) = full(&netns, "127.0.0.1:4511");
+    let agent = Agent::live(&["--no-counters"]);
+    in_vain(&netns, "127.0.0.1:4511", 2);
+    agent.wait_for("a SYN is sent again or its connection ends", |event| event["rport"] == 4511);
+    let stream = agent.stop().stream;
+    assert_eq!(stream.kind("discard").count(), 0);
+}

@@ -1,0 +1,245 @@
+//! The thread: which namespaces there are, and when which of them is looked at.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    path::Path,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use log::debug;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{
+    Ask, Told,
+    namespace::{Buffers, Namespace},
+};
+use crate::{
+    clock,
+    discards::{
+        Look, Moved,
+        counter::{SOFTNET_DROPPED, by_name},
+    },
+    filter::WantedNetns,
+    net::change::change32,
+    proc::{
+        fd::SocketHolders,
+        net::{Malformed, softnet_stat},
+        netns,
+        root::ProcRoot,
+        visit::{Visitor, read_into},
+    },
+};
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// CPU time that the looks of a second may take. What is not looked at for its sake comes first in the next one.
+const BUDGET: Duration = Duration::from_micros(700);
+/// Between two searches for namespaces there is at least this time, unless one is known to have come,
+const SEARCH: Duration = Duration::from_secs(30);
+/// and so many times as long as the last one took; for one that is known to have come fewer times.
+const SEARCH_SHARE: u32 = 2000;
+const HASTY_SHARE: u32 = 200;
+/// Between two searches for who holds a socket: so many times as long as the last one took.
+const HOLDERS_SHARE: u32 = 200;
+/// Sockets whose holders are remembered.
+const MOST_HOLDERS: usize = 1024;
+
+/// See [`Watcher::watch`].
+pub struct Watcher {
+    root: ProcRoot,
+    visitor: Visitor,
+    wanted: WantedNetns,
+    namespaces: Vec<Namespace>,
+    buffers: Buffers,
+    /// Dropped by each CPU.
+    softnet: Vec<softnet_stat::Cpu>,
+    softnet_ns: u64,
+    /// The next one to be looked at.
+    next: usize,
+    /// When the directories of named namespaces were last changed.
+    named: Vec<Option<SystemTime>>,
+    searched: Instant,
+    search_took: Duration,
+    searches: bool,
+    holders: HashMap<u64, Vec<u32>>,
+    holders_not_before: Instant,
+}
+
+impl Watcher {
+    /// Of the calling thread. What the counters are now is what later looks compare with.
+    pub fn new(root: &ProcRoot, wanted: WantedNetns) -> io::Result<Self> {
+        let mut watcher = Self {
+            root: root.clone(),
+            visitor: Visitor::new(root)?,
+            wanted,
+            namespaces: Vec::new(),
+            buffers: Buffers::default(),
+            softnet: Vec::new(),
+            softnet_ns: clock::boot_ns(),
+            next: 0,
+            named: Vec::new(),
+            searched: Instant::now(),
+            search_took: Duration::ZERO,
+            searches: false,
+            holders: HashMap::new(),
+            holders_not_before: Instant::now(),
+        };
+        watcher.named = watcher.times_of_names();
+        watcher.search();
+        watcher.softnet = watcher.read_softnet();
+        Ok(watcher)
+    }
+
+    /// Looks until the other end is gone or asks for the last look.
+    pub fn watch(mut self, asked: &Receiver<Ask>, tell: &UnboundedSender<Told>) {
+        let mut due = Instant::now() + INTERVAL;
+        loop {
+            match asked.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(Ask::Search) => self.searches = true,
+                Ok(Ask::Last) => {
+                    let looks = self.look(None);
+                    let _ = tell.send(Told::Looks(looks));
+                    let _ = tell.send(Told::End);
+                    return;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let looks = self.look(Some(BUDGET));
+                    if !looks.is_empty() && tell.send(Told::Looks(looks)).is_err() {
+                        return;
+                    }
+                    due = Instant::now() + INTERVAL;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// One look at as many namespaces as `budget` allows, at all of them if there is none.
+    fn look(&mut self, budget: Option<Duration>) -> Vec<Look> {
+        let began = cpu_time();
+        let mut looks: Vec<Look> = self.look_at_softnet().into_iter().collect();
+        let mut gone = HashSet::new();
+        let count = self.namespaces.len();
+        for _ in 0..count {
+            if budget.is_some_and(|budget| cpu_time().saturating_sub(began) >= budget) {
+                break;
+            }
+            self.next = if self.next + 1 < count { self.next + 1 } else { 0 };
+            let Some(namespace) = self.namespaces.get_mut(self.next) else { break };
+            if budget.is_some() && !namespace.is_due() {
+                continue;
+            }
+            match namespace.look(&self.visitor, &mut self.buffers) {
+                Ok(Some(look)) => looks.extend(look),
+                Ok(None) => drop(gone.insert(namespace.netns.inode)),
+                Err(error) => debug!("{error}"),
+            }
+        }
+        self.namespaces.retain(|namespace| !gone.contains(&namespace.netns.inode));
+        // One whose process has ended may have another.
+        self.searches |= !gone.is_empty();
+        if budget.is_some() {
+            self.search_if_due();
+        }
+        self.name_holders(&mut looks);
+        looks
+    }
+
+    fn search_if_due(&mut self) {
+        let named = self.times_of_names();
+        if named != self.named {
+            self.named = named;
+            self.searches = true;
+        }
+        let since = self.searched.elapsed();
+        let hasty = self.searches && since >= self.search_took * HASTY_SHARE;
+        if hasty || since >= SEARCH && since >= self.search_took * SEARCH_SHARE {
+            self.search();
+        }
+    }
+
+    /// Finds namespaces that are not known yet, and reads what they begin with.
+    fn search(&mut self) {
+        let began = cpu_time();
+        for netns in netns::find(&self.root).namespaces {
+            let known = self.namespaces.iter_mut().find(|known| known.netns.inode == netns.inode);
+            if let Some(known) = known {
+                known.netns = netns;
+            } else if self.wanted.has(netns.inode) {
+                let mut namespace = Namespace::new(netns);
+                // The first look only says how things are.
+                match namespace.look(&self.visitor, &mut self.buffers) {
+                    Ok(Some(_)) => self.namespaces.push(namespace),
+                    Ok(None) => {}
+                    Err(error) => debug!("{error}"),
+                }
+            }
+        }
+        self.searches = false;
+        self.searched = Instant::now();
+        self.search_took = cpu_time().saturating_sub(began);
+    }
+
+    fn times_of_names(&self) -> Vec<Option<SystemTime>> {
+        self.root.netns_dirs().iter().map(|dir| fs::metadata(dir).and_then(|meta| meta.modified()).ok()).collect()
+    }
+
+    fn read_softnet(&mut self) -> Vec<softnet_stat::Cpu> {
+        let path = self.root.path().join("net/softnet_stat");
+        if let Err(error) = read_into(&path, &mut self.buffers.text) {
+            debug!("{}: {error}", path.display());
+            return Vec::new();
+        }
+        softnet_stat::read(self.buffers.text.as_slice(), Path::new(""), &mut Malformed::default()).unwrap_or_default()
+    }
+
+    fn look_at_softnet(&mut self) -> Option<Look> {
+        if !self.wanted.has_all() {
+            return None;
+        }
+        let now = self.read_softnet();
+        let boot_ns = clock::boot_ns();
+        let since_ns = std::mem::replace(&mut self.softnet_ns, boot_ns);
+        let old = std::mem::replace(&mut self.softnet, now);
+        let dropped: u64 = self
+            .softnet
+            .iter()
+            .filter_map(|cpu| {
+                let old = old.iter().find(|old| old.cpu == cpu.cpu && cpu.cpu.is_some())?;
+                Some(change32(old.dropped(), cpu.dropped()))
+            })
+            .sum();
+        let moved = Moved { counter: by_name(SOFTNET_DROPPED)?, device: None, before: 0, now: dropped };
+        (dropped > 0).then(|| Look { since_ns, boot_ns, netns: None, moved: vec![moved], sockets: Vec::new() })
+    }
+
+    /// Says who holds the sockets that are named.
+    fn name_holders(&mut self, looks: &mut [Look]) {
+        let sockets = || looks.iter().flat_map(|look| &look.sockets);
+        let unknown: HashSet<u64> = sockets()
+            .map(|socket| socket.inode)
+            .filter(|inode| *inode != 0 && !self.holders.contains_key(inode))
+            .collect();
+        if !unknown.is_empty() && Instant::now() >= self.holders_not_before {
+            let began = Instant::now();
+            let (found, _) = SocketHolders::scan(&self.root, Some(&unknown));
+            if self.holders.len() + unknown.len() > MOST_HOLDERS {
+                self.holders.clear();
+            }
+            self.holders.extend(unknown.into_iter().map(|inode| (inode, found.holders(inode).to_vec())));
+            self.holders_not_before = Instant::now() + began.elapsed() * HOLDERS_SHARE;
+        }
+        for socket in looks.iter_mut().flat_map(|look| &mut look.sockets) {
+            socket.holders = self.holders.get(&socket.inode).cloned().unwrap_or_default();
+        }
+    }
+}
+
+/// CPU time of the calling thread.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}

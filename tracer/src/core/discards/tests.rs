@@ -1,0 +1,236 @@
+//! Looks and drops with made-up figures: what is told, of whom, and once.
+
+use tracer_common::{
+    drops::{Direction, PacketSocket},
+    packet::{ETH_P_IP, Flow, HAS_PORTS, Packet},
+    record::{FLAG_ACCEPTED, Header, RECORD_VERSION, RecordKind as K, RecordRole as R},
+};
+
+use super::*;
+use crate::{
+    core::{
+        Input,
+        tests::{Only, record, tuple},
+    },
+    discards::{
+        Moved,
+        counter::{UDP_FULL, by_name},
+    },
+    kernel::reasons::Reasons,
+};
+use tracer_common::decode::Record;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What the counters told: counter, count, owner, no accept in seconds.
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Sink for Told {
+    fn event(&mut self, event: &Event<'_>) {
+        let Kind::Discard(discard) = event.kind else { return };
+        let owner = event.socket.and_then(|socket| socket.owner).map_or(0, |owner| owner.pid);
+        let idle = discard.no_accept_us.map_or(-1, |us| i64::try_from(us / 1_000_000).unwrap_or(-2));
+        let clients: Vec<u32> = discard.clients.iter().map(|owner| owner.pid).collect();
+        self.0.push(format!("{} {} of {owner} idle {idle} clients {clients:?}", discard.counter, discard.count));
+    }
+}
+
+fn core(counting: Counting) -> (Core<Only>, Told) {
+    let (mut core, mut told) = (Core::new(Only(None)), Told::default());
+    core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut told);
+    core.apply(Input::Counting(counting), &mut told);
+    (core, told)
+}
+
+fn counting(drops: bool) -> Counting {
+    Counting { drops, accepts: true, began_ns: SECOND }
+}
+
+fn moved(name: &str, count: u64) -> Moved {
+    Moved { counter: by_name(name).unwrap_or_else(|| panic!("{name}")), device: None, before: 100, now: 100 + count }
+}
+
+fn look(at: u64, moved: &[Moved], sockets: &[SocketLook]) -> Input<'static> {
+    Input::Counters(Look {
+        since_ns: (at - 1) * SECOND,
+        boot_ns: at * SECOND,
+        netns: Some(1),
+        moved: moved.to_vec(),
+        sockets: sockets.to_vec(),
+    })
+}
+
+fn listener(lport: u16, before: u32, now: u32, queue: (u32, u32)) -> SocketLook {
+    SocketLook {
+        tuple: tuple(lport, 0),
+        listens: true,
+        inode: lport.into(),
+        before,
+        now,
+        queue: Some(queue),
+        holders: Vec::new(),
+    }
+}
+
+/// A listener at `lport` of process `pid` that began at second 2.
+fn listen(core: &mut Core<Only>, told: &mut Told, lport: u16, pid: u32) {
+    let record = record(K::Listen, 2 * SECOND, u64::from(lport), R::Listener, 0, pid, tuple(lport, 0));
+    core.apply(Input::Record(Record::Socket(K::Listen, &record)), told);
+}
+
+fn overflow_drop(at_ns: u64, dport: u16, count: u64) -> DropRecord {
+    let to = tuple(dport, 4000);
+    let flow = Flow {
+        src: to.raddr,
+        dst: to.laddr,
+        sport: to.rport,
+        dport,
+        family: 4,
+        protocol: 6,
+        flags: HAS_PORTS,
+        reserved: 0,
+    };
+    DropRecord {
+        header: Header { kind: K::Drop as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: at_ns },
+        fold: 0,
+        first_ns: at_ns,
+        count,
+        location: 0,
+        reason: 5,
+        len: 40,
+        ifindex: 1,
+        netns: 1,
+        iface: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        packet: Packet { flow, ethertype: ETH_P_IP, ..Packet::default() },
+        direction: Direction::In as u8,
+        flags: 0,
+        stack: 0,
+        socket: PacketSocket::NONE,
+    }
+}
+
+#[test]
+fn the_listener_that_is_full_is_named() {
+    let (mut core, mut told) = core(counting(false));
+    listen(&mut core, &mut told, 80, 7);
+    listen(&mut core, &mut told, 81, 8);
+    let moved = [moved(OVERFLOWS, 16), moved(LISTEN_DROPS, 16)];
+    core.apply(look(9, &moved, &[listener(81, 2, 18, (2, 1))]), &mut told);
+    assert_eq!(told.0, ["TcpExtListenOverflows 16 of 8 idle 7 clients []"]);
+}
+
+#[test]
+fn of_two_listeners_each_has_its_own() {
+    let (mut core, mut told) = core(counting(false));
+    listen(&mut core, &mut told, 80, 7);
+    listen(&mut core, &mut told, 81, 8);
+    let both = [listener(80, 0, 4, (2, 1)), listener(81, 0, 12, (2, 1))];
+    core.apply(look(9, &[moved(OVERFLOWS, 16), moved(LISTEN_DROPS, 16)], &both), &mut told);
+    assert_eq!(
+        told.0,
+        ["TcpExtListenOverflows 12 of 8 idle 7 clients []", "TcpExtListenOverflows 4 of 7 idle 7 clients []"]
+    );
+    // What else they threw away together only the sum tells: it is told once.
+    told.0.clear();
+    let both = [listener(80, 4, 6, (2, 1)), listener(81, 12, 13, (0, 1))];
+    core.apply(look(10, &[moved(OVERFLOWS, 2), moved(LISTEN_DROPS, 3)], &both), &mut told);
+    assert_eq!(told.0, ["TcpExtListenDrops 2 of 7 idle 8 clients []", "TcpExtListenDrops 1 of 8 idle 8 clients []"]);
+}
+
+#[test]
+fn an_accept_is_remembered_and_lost_records_make_it_unknown() {
+    let (mut core, mut told) = core(counting(false));
+    listen(&mut core, &mut told, 80, 7);
+    let accept = record(K::Accept, 5 * SECOND, 900, R::Server, FLAG_ACCEPTED, 7, tuple(80, 4000));
+    core.apply(Input::Record(Record::Socket(K::Accept, &accept)), &mut told);
+    let full = [listener(80, 0, 1, (2, 1))];
+    core.apply(look(9, &[moved(OVERFLOWS, 1), moved(LISTEN_DROPS, 1)], &full), &mut told);
+    core.apply(Input::Lost { boot_ns: 9, class: "lifecycle", count: 1 }, &mut told);
+    core.apply(look(10, &[moved(OVERFLOWS, 1), moved(LISTEN_DROPS, 1)], &full), &mut told);
+    assert_eq!(
+        told.0,
+        ["TcpExtListenOverflows 1 of 7 idle 4 clients []", "TcpExtListenOverflows 1 of 7 idle -1 clients []"]
+    );
+}
+
+#[test]
+fn clients_of_this_host_that_wait_are_named() {
+    let (mut core, mut told) = core(counting(false));
+    listen(&mut core, &mut told, 80, 7);
+    for (id, netns, rport) in [(11, 1, 80), (12, 2, 80), (13, 1, 81)] {
+        let pid = u32::try_from(id).unwrap_or(0);
+        let to = Tuple { netns, ..tuple(0, rport) };
+        let connect = record(K::Connect, 3 * SECOND, id, R::Client, 0, pid, to);
+        core.apply(Input::Record(Record::Socket(K::Connect, &connect)), &mut told);
+    }
+    core.apply(look(9, &[moved(OVERFLOWS, 1), moved(LISTEN_DROPS, 1)], &[listener(80, 0, 1, (2, 1))]), &mut told);
+    assert_eq!(told.0, ["TcpExtListenOverflows 1 of 7 idle 7 clients [11, 12]"]);
+}
+
+/// A core for which reason 5 of drops is that of a full accept queue.
+fn with_reason() -> (Core<Only>, Told) {
+    let (mut core, mut told) = (Core::new(Only(None)), Told::default());
+    let reasons = Reasons::of(&[(5, "TCP_LISTEN_OVERFLOW"), (6, "SOCKET_RCVBUFF")]);
+    core.apply(Input::Packets { reasons, drops: true }, &mut told);
+    core.apply(Input::Counting(counting(true)), &mut told);
+    (core, told)
+}
+
+#[test]
+fn what_a_drop_event_has_told_is_not_told_again() {
+    let (mut core, mut told) = with_reason();
+    listen(&mut core, &mut told, 80, 7);
+    core.apply(look(9, &[moved(OVERFLOWS, 5), moved(LISTEN_DROPS, 5)], &[listener(80, 0, 5, (2, 1))]), &mut told);
+    core.apply(Input::Settled, &mut told);
+    // A fold comes late.
+    core.apply(Input::Record(Record::Drop(&overflow_drop(8 * SECOND + 1, 80, 2))), &mut told);
+    assert!(told.0.is_empty());
+    core.apply(Input::Settled, &mut told);
+    assert_eq!(told.0, ["TcpExtListenOverflows 3 of 7 idle 7 clients []"]);
+    // All of the next ones were told.
+    told.0.clear();
+    core.apply(Input::Record(Record::Drop(&overflow_drop(10 * SECOND - 5, 80, 4))), &mut told);
+    core.apply(look(10, &[moved(OVERFLOWS, 4), moved(LISTEN_DROPS, 4)], &[listener(80, 5, 9, (2, 1))]), &mut told);
+    core.apply(Input::End { boot_ns: 11 * SECOND, followed: None }, &mut told);
+    assert!(told.0.is_empty(), "{:?}", told.0);
+}
+
+#[test]
+fn what_waits_is_told_at_the_end() {
+    let (mut core, mut told) = with_reason();
+    let socket = SocketLook { listens: false, queue: None, ..listener(53, 0, 34, (0, 0)) };
+    core.apply(look(9, &[moved(UDP_FULL[0], 34)], &[socket]), &mut told);
+    core.apply(Input::End { boot_ns: 10 * SECOND, followed: None }, &mut told);
+    assert_eq!(told.0, ["UdpRcvbufErrors 34 of 0 idle -1 clients []"]);
+}
+
+#[test]
+fn what_no_socket_accounts_for_is_the_namespaces() {
+    let (mut core, mut told) = core(counting(false));
+    let v6 = SocketLook { listens: false, queue: None, ..listener(53, 0, 4, (0, 0)) };
+    let moved = [moved(UDP_FULL[0], 6), moved("TcpExtRcvPruned", 2), moved("conntrack_invalid", 1)];
+    core.apply(look(9, &moved, &[v6]), &mut told);
+    assert_eq!(
+        told.0,
+        [
+            "UdpRcvbufErrors 4 of 0 idle -1 clients []",
+            "UdpRcvbufErrors 2 of 0 idle -1 clients []",
+            "TcpExtRcvPruned 2 of 0 idle -1 clients []",
+            "conntrack_invalid 1 of 0 idle -1 clients []"
+        ]
+    );
+}
+
+#[test]
+fn filters_hold_for_sockets_and_for_what_has_none() {
+    let mut told = Told::default();
+    let mut core = Core::new(Only(Some(8)));
+    core.apply(Input::Counting(counting(false)), &mut told);
+    listen(&mut core, &mut told, 80, 7);
+    listen(&mut core, &mut told, 81, 8);
+    let both = [listener(80, 0, 1, (2, 1)), listener(81, 0, 1, (2, 1))];
+    let moved = [moved(OVERFLOWS, 2), moved(LISTEN_DROPS, 2), moved("TcpExtRcvPruned", 1)];
+    core.apply(look(9, &moved, &both), &mut told);
+    assert_eq!(told.0, ["TcpExtListenOverflows 1 of 8 idle 7 clients []"]);
+}

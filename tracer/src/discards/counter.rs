@@ -1,0 +1,210 @@
+//! The counters that a trace watches.
+
+/// What a counter is about, and where it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// /proc/net/netstat: of a listener's handshakes. `sk_drops` of the listener counts them, too.
+    Listener,
+    /// /proc/net/netstat.
+    TcpExt,
+    /// /proc/net/snmp: datagrams over IPv4. `sk_drops` of the socket counts them, too.
+    Udp,
+    /// /proc/net/snmp6: the same over IPv6.
+    Udp6,
+    /// /proc/net/stat/nf_conntrack.
+    Conntrack,
+    /// /proc/net/softnet_stat: the whole host's.
+    Softnet,
+    /// /proc/net/dev, and netlink where that file has two in one: a device's.
+    Device,
+    /// Netlink: all queueing disciplines of a device.
+    Qdisc,
+}
+
+/// One of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// Its name in the stream: as `nstat` has it, or as `tracer explain` knows it.
+    pub name: &'static str,
+    /// Its name where it is read.
+    pub column: &'static str,
+    /// What it is about.
+    pub group: Group,
+    /// What it counts, as the end of a sentence that begins with a number.
+    pub meaning: &'static str,
+    /// Reasons of drop events that tell of the same packets. Such a packet is counted once: the event says it, and the
+    /// counter is told less these.
+    pub reasons: &'static [&'static str],
+    /// Where the kernel gives no reasons (before 5.17): functions whose drops are the same packets.
+    pub functions: &'static [&'static str],
+}
+
+const fn ext(name: &'static str, reasons: &'static [&'static str], meaning: &'static str) -> Counter {
+    let (_, column) = name.split_at("TcpExt".len());
+    Counter { name, column, group: Group::TcpExt, meaning, reasons, functions: &[] }
+}
+
+const fn listener(name: &'static str, reasons: &'static [&'static str], meaning: &'static str) -> Counter {
+    Counter { group: Group::Listener, ..ext(name, reasons, meaning) }
+}
+
+const UDP_FUNCTIONS: &[&str] = &[
+    "__udp_queue_rcv_skb",
+    "udp_queue_rcv_one_skb",
+    "udp_queue_rcv_skb",
+    "__udpv6_queue_rcv_skb",
+    "udpv6_queue_rcv_one_skb",
+    "udpv6_queue_rcv_skb",
+];
+
+const fn udp(
+    name: &'static str,
+    column: &'static str,
+    group: Group,
+    reasons: &'static [&'static str],
+    meaning: &'static str,
+) -> Counter {
+    Counter { name, column, group, meaning, reasons, functions: UDP_FUNCTIONS }
+}
+
+const fn conntrack(
+    name: &'static str,
+    column: &'static str,
+    reasons: &'static [&'static str],
+    meaning: &'static str,
+) -> Counter {
+    Counter { name, column, group: Group::Conntrack, meaning, reasons, functions: &["nf_hook_slow"] }
+}
+
+const fn device(name: &'static str, meaning: &'static str) -> Counter {
+    Counter {
+        name,
+        column: name,
+        group: Group::Device,
+        meaning,
+        reasons: &[],
+        functions: &["__netif_receive_skb_core"],
+    }
+}
+
+/// SYNs, and ACKs that end a handshake, for which there was no room among those that wait for accept().
+pub const OVERFLOWS: &str = "TcpExtListenOverflows";
+/// All that a listener throws away: the ones above are in it.
+pub const LISTEN_DROPS: &str = "TcpExtListenDrops";
+/// Datagrams for which the receive buffer of their socket had no room.
+pub const UDP_FULL: [&str; 2] = ["UdpRcvbufErrors", "Udp6RcvbufErrors"];
+/// Packets that the receiving side of a device has thrown away.
+pub const RX_DROPPED: &str = "rx_dropped";
+/// Packets for which a device's ring had no room.
+pub const RX_MISSED: &str = "rx_missed";
+/// Packets that queueing disciplines have thrown away.
+pub const QDISC_DROPS: &str = "qdisc_drops";
+/// Packets for which a CPU's backlog had no room.
+pub const SOFTNET_DROPPED: &str = "softnet_dropped";
+
+/// Every one.
+pub static COUNTERS: [Counter; 35] = [
+    listener(OVERFLOWS, &["TCP_LISTEN_OVERFLOW"], "packets of handshakes discarded: the accept queue was full"),
+    listener("TcpExtTCPReqQFullDrop", &[], "SYNs discarded: too many handshakes under way, and SYN cookies are off"),
+    listener(LISTEN_DROPS, &[], "packets of handshakes discarded by a listener for another reason than a full queue"),
+    ext("TcpExtTCPReqQFullDoCookies", &[], "SYNs answered with SYN cookies: too many handshakes under way"),
+    ext("TcpExtTCPBacklogDrop", &["SOCKET_BACKLOG"], "segments discarded: the socket was busy and its backlog full"),
+    ext("TcpExtRcvPruned", &["PROTO_MEM"], "segments discarded: the receive buffer was full"),
+    ext(
+        "TcpExtOfoPruned",
+        &["TCP_OFO_QUEUE_PRUNE"],
+        "times out-of-order data was discarded: the receive buffer was full",
+    ),
+    ext("TcpExtTCPRcvQDrop", &["PROTO_MEM"], "segments discarded: the receive queue was full"),
+    ext("TcpExtTCPOFODrop", &["PROTO_MEM"], "out-of-order segments discarded: the receive buffer was full"),
+    ext("TcpExtPAWSActive", &["TCP_RFC7323_PAWS"], "SYN-ACKs discarded: their timestamp was wrong"),
+    ext("TcpExtPAWSEstab", &["TCP_RFC7323_PAWS"], "segments discarded: their timestamp was old"),
+    ext("TcpExtPAWSOldAck", &["TCP_RFC7323_PAWS_ACK"], "ACKs discarded: their timestamp was old"),
+    ext(
+        "TcpExtPAWSTimewait",
+        &["TCP_RFC7323_TW_PAWS"],
+        "segments to TIME_WAIT sockets discarded: their timestamp was old",
+    ),
+    ext(
+        "TcpExtTSEcrRejected",
+        &["TCP_RFC7323_TSECR"],
+        "segments discarded: they echoed a timestamp that was never sent",
+    ),
+    ext("TcpExtTCPMemoryPressures", &[], "times the memory of TCP ran short: buffers shrink"),
+    ext("TcpExtTCPAbortOnMemory", &[], "connections ended: no memory for TCP, or too many orphans"),
+    ext("TcpExtIPReversePathFilter", &["IP_RPFILTER"], "packets discarded by rp_filter: no route leads back"),
+    ext("TcpExtTCPMD5NotFound", &["TCP_MD5NOTFOUND"], "segments discarded: they had no MD5 signature"),
+    ext(
+        "TcpExtTCPMD5Unexpected",
+        &["TCP_MD5UNEXPECTED"],
+        "segments discarded: they had an MD5 signature that nothing asks for",
+    ),
+    ext("TcpExtTCPMD5Failure", &["TCP_MD5FAILURE"], "segments discarded: their MD5 signature was wrong"),
+    udp(UDP_FULL[0], "RcvbufErrors", Group::Udp, &["SOCKET_RCVBUFF"], "datagrams discarded: receive buffer full"),
+    udp("UdpMemErrors", "MemErrors", Group::Udp, &["PROTO_MEM"], "datagrams discarded: the memory of UDP is used up"),
+    udp("UdpSndbufErrors", "SndbufErrors", Group::Udp, &[], "datagrams not sent: send buffer or queue full"),
+    udp(UDP_FULL[1], "Udp6RcvbufErrors", Group::Udp6, &["SOCKET_RCVBUFF"], "datagrams discarded: receive buffer full"),
+    udp(
+        "Udp6MemErrors",
+        "Udp6MemErrors",
+        Group::Udp6,
+        &["PROTO_MEM"],
+        "datagrams discarded: the memory of UDP is used up",
+    ),
+    udp("Udp6SndbufErrors", "Udp6SndbufErrors", Group::Udp6, &[], "datagrams not sent: send buffer or queue full"),
+    conntrack(
+        "conntrack_insert_failed",
+        "insert_failed",
+        &["NETFILTER_DROP"],
+        "packets whose connection conntrack had already",
+    ),
+    conntrack("conntrack_drop", "drop", &["NETFILTER_DROP"], "packets dropped by conntrack: its table was full"),
+    conntrack("conntrack_early_drop", "early_drop", &[], "connections thrown out of conntrack's table to make room"),
+    conntrack(
+        "conntrack_invalid",
+        "invalid",
+        &[],
+        "packets that conntrack took for invalid; whether a rule dropped them, drops say",
+    ),
+    Counter {
+        name: SOFTNET_DROPPED,
+        column: "dropped",
+        group: Group::Softnet,
+        meaning: "packets discarded: the backlog of a CPU was full",
+        reasons: &["CPU_BACKLOG"],
+        functions: &["enqueue_to_backlog"],
+    },
+    Counter {
+        reasons: &["CPU_BACKLOG", "UNHANDLED_PROTO", "PTYPE_ABSENT", "FULL_RING", "NOT_SPECIFIED"],
+        ..device(RX_DROPPED, "received packets discarded by a device or on their way from it")
+    },
+    device(RX_MISSED, "received packets discarded: the ring of the device was full"),
+    device("rx_fifo", "received packets discarded: the buffer of the device was full"),
+    Counter {
+        name: QDISC_DROPS,
+        column: "drops",
+        group: Group::Qdisc,
+        meaning: "packets discarded by a queueing discipline",
+        reasons: &["QDISC_DROP"],
+        functions: &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list", "kfree_skb_list_reason"],
+    },
+];
+
+/// The counter of this name in the stream.
+#[must_use]
+pub fn by_name(name: &str) -> Option<&'static Counter> {
+    COUNTERS.iter().find(|counter| counter.name == name)
+}
+
+impl Counter {
+    /// Whether drop events with `reason`, or without one at `function`, tell of packets that it counts.
+    #[must_use]
+    pub fn tells_of(&self, reason: Option<&str>, function: &str) -> bool {
+        match reason {
+            // From 7.1 on each cause in a queueing discipline has a name of its own.
+            Some(reason) if self.group == Group::Qdisc => reason.starts_with("QDISC_"),
+            Some(reason) => self.reasons.contains(&reason),
+            None => self.functions.contains(&function),
+        }
+    }
+}

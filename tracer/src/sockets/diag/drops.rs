@@ -1,0 +1,106 @@
+//! TCP listeners and UDP sockets with what they have thrown away (`sk_drops`, the last word of
+//! `INET_DIAG_SKMEMINFO`): the kernel's own account of each socket.
+
+use std::io;
+
+use tracer_common::record::Tuple;
+
+use super::{dump, inet};
+use crate::netlink::Socket;
+use crate::netlink::attribute::{Attributes, u32_at};
+use crate::sockets::proto::Proto;
+use crate::sockets::row::Kind;
+
+/// `INET_DIAG_SKMEMINFO` as a bit of the extensions, and where they are in the request.
+const SKMEMINFO: u16 = 7;
+const EXTENSIONS: usize = 2;
+/// `SK_MEMINFO_DROPS`, a word of it; there since Linux 4.6.
+const DROPS: usize = 8 * 4;
+/// `struct inet_diag_msg`
+const MESSAGE: usize = 72;
+
+/// One socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Addresses and ports; the namespace is 0.
+    pub tuple: Tuple,
+    /// The kernel's own number for the socket, which is never given to another one.
+    pub cookie: u64,
+    /// Inode of its file; 0 if it has none.
+    pub inode: u64,
+    /// Packets that it has thrown away since it was made: a number of 32 bits that wraps.
+    pub drops: u32,
+    /// Of a listener: connections that wait for accept(), and how many may. The kernel takes one more.
+    pub queue: Option<(u32, u32)>,
+}
+
+/// Every TCP listener of the namespace of this thread.
+///
+/// # Errors
+/// Those of the socket, and what the kernel answers.
+pub fn listeners() -> io::Result<Vec<Account>> {
+    read(Proto::Tcp, inet::LISTEN)
+}
+
+/// Every UDP socket of the namespace of this thread.
+///
+/// # Errors
+/// Those of the socket, and what the kernel answers.
+pub fn datagrams() -> io::Result<Vec<Account>> {
+    read(Proto::Udp, inet::STATES)
+}
+
+fn read(proto: Proto, states: u32) -> io::Result<Vec<Account>> {
+    let number = inet::protocol(proto).ok_or(io::ErrorKind::Unsupported)?;
+    let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
+    let mut accounts = Vec::new();
+    // A table that changed meanwhile names some sockets twice, or not: the next look has them.
+    dump::both_families(|family| {
+        let mut request = inet::request(family, number, states, false);
+        request[EXTENSIONS] = 1 << (SKMEMINFO - 1);
+        dump::ask(&mut socket, &request, |bytes| accounts.extend(account(bytes, proto)))
+    })?;
+    Ok(accounts)
+}
+
+fn account(bytes: &[u8], proto: Proto) -> Option<Account> {
+    let row = inet::parse(bytes, proto)?;
+    let Kind::Inet(at) = &row.kind else { return None };
+    let (_, memory) = Attributes::of(bytes.get(MESSAGE..)?).find(|(kind, _)| *kind == SKMEMINFO)?;
+    Some(Account {
+        tuple: Tuple {
+            laddr: at.laddr,
+            raddr: at.raddr,
+            lport: at.lport,
+            rport: at.rport,
+            family: at.family,
+            reserved: [0; 3],
+            netns: 0,
+            ifindex: at.ifindex,
+        },
+        cookie: row.cookie?,
+        inode: row.inode,
+        drops: u32_at(memory, DROPS)?,
+        queue: (proto == Proto::Tcp).then_some((row.recv_q, row.send_q)),
+    })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_has_an_account_of_each_socket() {
+        let (listener, socket) = (TcpListener::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("[::1]:0").unwrap());
+        let (tcp, udp) = (listener.local_addr().unwrap().port(), socket.local_addr().unwrap().port());
+        let of = |accounts: Vec<Account>, port| accounts.into_iter().find(|account| account.tuple.lport == port);
+        let listens = of(listeners().unwrap(), tcp).unwrap();
+        assert_eq!((listens.drops, listens.queue.map(|queue| queue.0), listens.tuple.family), (0, Some(0), 4));
+        let receives = of(datagrams().unwrap(), udp).unwrap();
+        assert_eq!((receives.drops, receives.queue, receives.tuple.family), (0, None, 6));
+        assert!(listens.inode != 0 && listens.cookie != receives.cookie);
+    }
+}
