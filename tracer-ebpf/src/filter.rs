@@ -55,7 +55,10 @@ pub fn judges_sockets() -> bool {
 #[inline(always)]
 pub fn socket_passes(role: RecordRole, tuple: &Tuple) -> bool {
     (!filters(FILTER_ROLE) || role as u32 == setting!(role))
-        && (!filters(FILTER_FAMILY) || u32::from(tuple.family) == setting!(family))
+        // A listener of IPv6 may take IPv4, too: the agent decides.
+        && (!filters(FILTER_FAMILY)
+            || u32::from(tuple.family) == setting!(family)
+            || role as u32 == RecordRole::Listener as u32 && tuple.family == 6)
         && ends_pass(tuple)
 }
 

@@ -142,6 +142,8 @@ pub struct Socket<'a> {
     pub family: u8,
     /// An IPv6 socket that talks IPv4: the addresses are IPv4.
     pub v4mapped: bool,
+    /// A socket of IPv6 at any address that listens takes no IPv4 (`IPV6_V6ONLY`); `None` where nothing tells.
+    pub v6only: Option<bool>,
     /// Local address; `None` while the socket has none.
     pub laddr: Option<IpAddr>,
     /// Local port; `None` while none is bound.

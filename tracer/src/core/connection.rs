@@ -165,6 +165,7 @@ impl Connection {
             owner: None,
             owner_source: OwnerSource::Unknown,
             holders: &[],
+            v6only: None,
             mptcp: false,
         }
     }

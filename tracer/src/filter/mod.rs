@@ -274,7 +274,7 @@ type Criterion = fn(&Filter, &Socket<'_>, bool) -> Answer;
 
 /// Cheapest first.
 const CRITERIA: [Criterion; 16] = [
-    |filter, socket, _| answer(filter.family.is_none_or(|family| family == socket.family)),
+    |filter, socket, _| answer(filter.family.is_none_or(|family| family == socket.family || takes(socket, family))),
     |filter, socket, _| answer(filter.role.passes(|role| *role == socket.role)),
     |filter, socket, _| answer(filter.proto.passes(|proto| *proto == socket.proto)),
     |filter, socket, _| filter.netns.judge(&[Side::of(socket.netns)], |wanted, netns| *wanted == netns),
@@ -293,6 +293,16 @@ const CRITERIA: [Criterion; 16] = [
     |filter, socket, last| filter.cgroup.judge(&[owner_fact(socket, last, cgroup)], Cgroup::contains),
     |filter, socket, last| filter.container.judge(&[owner_fact(socket, last, container)], ContainerName::matches),
 ];
+
+/// Whether `socket` takes connections of `family` beside those of its own: one of IPv6 that listens at any address
+/// takes IPv4, too, unless it is known not to.
+fn takes(socket: &Socket<'_>, family: u8) -> bool {
+    family == 4
+        && socket.family == 6
+        && socket.v6only != Some(true)
+        && socket.laddr.is_some_and(|addr| addr.is_unspecified() && addr.is_ipv6())
+        && (socket.role == Role::Listener || socket.v6only == Some(false))
+}
 
 fn answer(passes: bool) -> Answer {
     if passes { Answer::Yes } else { Answer::No }

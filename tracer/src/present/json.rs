@@ -103,6 +103,9 @@ pub(super) fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut 
     if socket.v4mapped {
         out.extend_from_slice(b",\"v4mapped\":true");
     }
+    if let Some(v6only) = socket.v6only {
+        out.extend_from_slice(if v6only { b",\"v6only\":true" } else { b",\"v6only\":false" });
+    }
     if socket.mptcp {
         out.extend_from_slice(b",\"mptcp\":true");
     }

@@ -12,6 +12,7 @@ pub mod fd_scan;
 mod mountinfo;
 pub mod net;
 pub mod netns;
+mod netns_kept;
 pub mod pidns;
 pub mod process;
 pub mod root;

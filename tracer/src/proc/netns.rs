@@ -1,11 +1,11 @@
 //! The network namespaces of the host.
 //!
-//! Found are the namespaces of all processes (of their main threads) and the ones that are bound to
-//! a file: in the directories of named namespaces, or anywhere in this mount namespace. A namespace
-//! that only an open descriptor, a socket, a second thread or a mount in another mount namespace
-//! keeps alive is not found: nothing in /proc leads to it.
+//! Found are the namespaces of all processes and the ones that are bound to a file: in the directories of
+//! named namespaces, or anywhere in this mount namespace; and within a budget those of further threads and of open
+//! descriptors ([`super::netns_kept`]). A namespace that only a socket or a mount in another mount namespace keeps
+//! alive is not found: nothing in /proc leads to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader};
 use std::os::fd::AsRawFd;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::dir::{self, Dir, bracketed};
 use super::mountinfo::network_namespaces;
+use super::netns_kept;
 use super::root::{ProcRoot, ReadError, denied, vanished};
 
 /// Why something about a network namespace could not be read.
@@ -61,7 +62,7 @@ pub struct Netns {
     pub inode: u32,
     /// The name of its file in a directory of named namespaces. Hostile bytes.
     pub name: Option<String>,
-    /// A process in it: the one with the least id.
+    /// A process in it: the one with the least id. Where no main thread is, a thread: /proc has a directory for it, too.
     pub pid: Option<u32>,
     /// A file that it is bound to.
     pub path: Option<PathBuf>,
@@ -74,6 +75,8 @@ pub struct Found {
     pub namespaces: Vec<Netns>,
     /// Processes whose namespace this user may not know.
     pub denied: u32,
+    /// Threads that were not looked at: they are too many.
+    pub unread_threads: u64,
     /// What else could not be read.
     pub errors: Vec<NetnsError>,
 }
@@ -122,6 +125,19 @@ pub fn find(root: &ProcRoot) -> Found {
     match mounted(root) {
         Ok(mounts) => mounts.into_iter().for_each(|(inode, path)| bound(inode, None, path)),
         Err(error) => found.errors.push(error.into()),
+    }
+    let kept = netns_kept::find(root, |inode| index.contains_key(&inode));
+    if kept.unread_processes > 0 {
+        log::info!("not all descriptors of {} processes were looked at for network namespaces", kept.unread_processes);
+    }
+    found.unread_threads = kept.unread_threads;
+    let of_threads = kept.threads.into_iter().map(|(inode, thread)| (inode, Some(thread), None));
+    let of_descriptors = kept.descriptors.into_iter().map(|(inode, path)| (inode, None, Some(path)));
+    for (inode, pid, path) in of_threads.chain(of_descriptors) {
+        if let Entry::Vacant(place) = index.entry(inode) {
+            place.insert(found.namespaces.len());
+            found.namespaces.push(Netns { inode, name: None, pid, path });
+        }
     }
     found
 }

@@ -34,6 +34,8 @@ pub struct Picture {
     pub owners: Owners,
     /// The namespaces that were found, by inode number.
     pub namespaces: HashMap<u32, Netns>,
+    /// Names of devices that sockets are bound to, by namespace and index. Hostile bytes.
+    pub devices: HashMap<(u32, u32), String>,
     /// The namespace of this process.
     pub own_netns: Option<u32>,
     /// Processes whose descriptors this user may not see.
@@ -174,8 +176,19 @@ impl Tables<'_> {
 }
 
 impl Picture {
+    /// The name of the device that `row` is bound to, if it is known.
+    #[must_use]
+    pub fn device(&self, row: &Row) -> Option<&str> {
+        let index = row.device();
+        if index == 0 { None } else { self.devices.get(&(row.netns, index)).map(String::as_str) }
+    }
+
     fn add_others(&mut self, others: Others) -> Vec<InOrder> {
         self.denied_netns = others.found.denied;
+        if others.found.unread_threads > 0 {
+            let count = others.found.unread_threads;
+            self.gaps.push(format!("{count} threads were not looked at: a network namespace of theirs may be missing"));
+        }
         self.gaps.extend(others.found.errors.iter().map(|error| sentence(error)));
         // The own one has been read and gets its name.
         self.namespaces.extend(others.found.namespaces.into_iter().map(|netns| (netns.inode, netns)));
@@ -202,6 +215,7 @@ impl Picture {
             self.rows.append(&mut part.rows);
         }
         self.gaps.append(&mut part.gaps);
+        self.devices.extend(part.devices.into_iter().map(|(index, name)| ((inode, index), name)));
         self.malformed.count += part.malformed.count;
         self.malformed.places.append(&mut part.malformed.places);
         self.ways.extend(part.ways);

@@ -126,7 +126,16 @@ mod tests {
         let words = if family == 4 { 1 } else { 4 };
         let mut address = || std::array::from_fn(|word| if word < words { few(3).to_be() } else { 0 });
         let (laddr, raddr) = (address(), address());
-        let inet = Inet { family, laddr, lport: few(50) as u16, raddr, rport: few(300) as u16, ifindex: 0, tcp: None };
+        let inet = Inet {
+            family,
+            laddr,
+            lport: few(50) as u16,
+            raddr,
+            rport: few(300) as u16,
+            ifindex: 0,
+            v6only: None,
+            tcp: None,
+        };
         let kind = match proto {
             Proto::Netlink => Kind::Netlink(Netlink { protocol: few(5) as u8, portid: few(9), groups: 0 }),
             _ => Kind::Inet(inet),

@@ -1,5 +1,6 @@
 //! The tables of one network namespace, each by the best way that it has here.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::collect::sentence;
@@ -10,6 +11,7 @@ use super::proto::Proto;
 use super::row::Row;
 use super::source::{Ask, Via};
 use super::table;
+use crate::netlink::link;
 use crate::proc::enter::Place;
 use crate::proc::net::Malformed;
 use crate::proc::root::ReadError;
@@ -23,6 +25,8 @@ pub(super) struct Part {
     pub(super) places: Vec<u32>,
     /// Lines of /proc that were no rows.
     pub(super) malformed: Malformed,
+    /// Names of the devices that sockets are bound to.
+    pub(super) devices: Vec<(u32, String)>,
     /// What could not be had, one sentence each.
     pub(super) gaps: Vec<String>,
     /// The ways that were used.
@@ -35,7 +39,25 @@ impl Part {
         let mut reader = Reader::new(ask, connections, netns);
         reader.read(place);
         let (rows, places) = reader.rows.in_order();
-        Self { rows, places, malformed: reader.malformed, gaps: reader.gaps, ways: reader.ways }
+        let devices = devices(&rows, place);
+        Self { rows, places, devices, malformed: reader.malformed, gaps: reader.gaps, ways: reader.ways }
+    }
+}
+
+/// The devices that any of `rows` is bound to, if their names can be had.
+fn devices(rows: &[Row], place: &Place) -> Vec<(u32, String)> {
+    let bound: HashSet<u32> = rows.iter().map(Row::device).filter(|index| *index != 0).collect();
+    if bound.is_empty() || !place.inside {
+        return Vec::new();
+    }
+    match link::read() {
+        Ok(links) => {
+            links.rows.into_iter().filter(|link| bound.contains(&link.ifindex)).map(|l| (l.ifindex, l.name)).collect()
+        }
+        Err(error) => {
+            log::debug!("the names of devices: {error}");
+            Vec::new()
+        }
     }
 }
 

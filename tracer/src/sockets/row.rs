@@ -54,6 +54,8 @@ pub struct Inet {
     pub rport: u16,
     /// The interface that the socket is bound to or that scopes its addresses; 0 for none.
     pub ifindex: u32,
+    /// Of a socket of IPv6 that is not connected: it takes no IPv4 (`IPV6_V6ONLY`); `None` where nothing tells.
+    pub v6only: Option<bool>,
     /// The other addresses of an SCTP association, or the details of a TCP connection.
     pub tcp: Option<Box<Tcp>>,
 }
@@ -142,6 +144,16 @@ impl Row {
         match &self.kind {
             Kind::Inet(inet) => Some(inet),
             _ => None,
+        }
+    }
+
+    /// The device that it is bound to, or that scopes its addresses, by index; 0 for none.
+    #[must_use]
+    pub const fn device(&self) -> u32 {
+        match &self.kind {
+            Kind::Inet(inet) => inet.ifindex,
+            Kind::Packet(packet) => packet.ifindex,
+            Kind::Unix(_) | Kind::Netlink(_) => 0,
         }
     }
 

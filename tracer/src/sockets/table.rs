@@ -79,6 +79,7 @@ fn tcp(from: &net::tcp::Row) -> Row {
         raddr: from.raddr,
         rport: from.rport,
         ifindex: 0,
+        v6only: None,
         tcp: None,
     };
     let uid = (state != State::TimeWait).then_some(from.uid);
@@ -98,6 +99,7 @@ fn datagram(proto: Proto, from: &net::udp::Row) -> Row {
         raddr: from.raddr,
         rport: from.rport,
         ifindex: 0,
+        v6only: None,
         tcp: None,
     };
     let state = State::of_sk_state(proto, from.state);
@@ -136,6 +138,7 @@ fn sctp(from: &net::sctp::Row) -> Row {
         raddr: first(&from.raddrs),
         rport: from.rport,
         ifindex: 0,
+        v6only: None,
         tcp: None,
     };
     Row {

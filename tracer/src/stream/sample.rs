@@ -29,6 +29,7 @@ pub const SOCKET: Socket<'static> = Socket {
     owner: None,
     owner_source: OwnerSource::Connect,
     holders: &[],
+    v6only: None,
     mptcp: false,
 };
 

@@ -78,6 +78,7 @@ impl Outside {
             owner: self.owner.as_deref(),
             owner_source: self.source,
             holders: &[],
+            v6only: None,
             mptcp: false,
         }
     }

@@ -79,7 +79,9 @@ impl KernelFilter {
             Role::Server => RecordRole::Server,
             Role::Listener => RecordRole::Listener,
         };
-        (!self.has(settings::FILTER_FAMILY) || self.family == u32::from(tuple.family))
+        (!self.has(settings::FILTER_FAMILY)
+            || self.family == u32::from(tuple.family)
+            || role == RecordRole::Listener && tuple.family == 6)
             && (!self.has(settings::FILTER_ROLE) || role == RecordRole::Unknown || self.role == role as u32)
             && (!self.has(settings::FILTER_NETNS) || self.netns.contains(&tuple.netns))
             && (!self.has(settings::FILTER_UID) || self.uids.contains(&tuple.uid))
@@ -220,6 +222,7 @@ fn socket<'a>(tuple: &Tuple, owner: &'a Owner) -> Socket<'a> {
         owner: Some(owner),
         owner_source: OwnerSource::Connect,
         holders: &[],
+        v6only: None,
         mptcp: false,
     }
 }

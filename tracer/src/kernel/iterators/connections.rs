@@ -140,6 +140,7 @@ fn row(record: &ConnectionRecord) -> Row {
             raddr: address(record.raddr, record.raddr_v6),
             rport: u16::from_be(record.rport),
             ifindex: record.ifindex,
+            v6only: None,
             tcp: None,
         }),
     }

@@ -171,6 +171,7 @@ fn row(record: &TcpRecord, netns: u32) -> Row {
             raddr: record.raddr,
             rport: record.rport,
             ifindex: record.ifindex,
+            v6only: None,
             tcp: None,
         }),
     }

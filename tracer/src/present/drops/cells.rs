@@ -81,6 +81,7 @@ fn socket(ends: FlowEnds, netns: Option<u32>) -> Option<Socket<'static>> {
         owner: None,
         owner_source: OwnerSource::Unknown,
         holders: &[],
+        v6only: None,
         mptcp: false,
     };
     match ends {

@@ -107,6 +107,7 @@ fn what_is_special_is_told_only_then() {
     let special = Socket {
         family: 6,
         v4mapped: true,
+        v6only: None,
         mptcp: true,
         holders: &[7, 8],
         laddr: Some("fe80::1".parse().unwrap()),

@@ -8,7 +8,7 @@ use crate::present::unit::{Bytes, Micros};
 use crate::sockets::collect::Picture;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::{Inet, Kind, Netlink, Packet, Row, Tcp, Unix, netlink_protocol, socket_type};
-use crate::stream::{Endpoint, OwnerSource, address};
+use crate::stream::{OwnerSource, address};
 
 /// Least columns of an address that is cut: `[20…01]`.
 const LEAST_ADDRESS: usize = 7;
@@ -16,9 +16,9 @@ const LEAST_ADDRESS: usize = 7;
 const ETH_P_ALL: u16 = 3;
 
 /// The local end, at most `columns` wide.
-pub(super) fn local(out: &mut String, row: &Row, columns: usize) {
+pub(super) fn local(out: &mut String, row: &Row, device: Option<&str>, columns: usize) {
     match &row.kind {
-        Kind::Inet(inet) => endpoint(out, row.proto, inet, true, columns),
+        Kind::Inet(inet) => endpoint(out, row.proto, inet, device, true, columns),
         Kind::Unix(unix) => path(out, unix, columns),
         Kind::Packet(packet) => protocol(out, *packet),
         Kind::Netlink(netlink) => group(out, *netlink),
@@ -26,18 +26,30 @@ pub(super) fn local(out: &mut String, row: &Row, columns: usize) {
 }
 
 /// The remote end, at most `columns` wide.
-pub(super) fn remote(out: &mut String, row: &Row, columns: usize) {
+pub(super) fn remote(out: &mut String, row: &Row, device: Option<&str>, columns: usize) {
     // Writing to a String does not fail.
     let _ = match &row.kind {
-        Kind::Inet(inet) => return endpoint(out, row.proto, inet, false, columns),
+        Kind::Inet(inet) => return endpoint(out, row.proto, inet, device, false, columns),
         Kind::Unix(unix) if let Some(peer) = unix.peer => write!(out, "{peer}"),
-        Kind::Packet(packet) if packet.ifindex != 0 => write!(out, "interface {}", packet.ifindex),
+        Kind::Packet(packet) if packet.ifindex != 0 => {
+            out.push_str("interface ");
+            return push_device(out, device, packet.ifindex);
+        }
         Kind::Netlink(netlink) if netlink.groups != 0 => write!(out, "groups {:x}", netlink.groups),
         _ => write!(out, "*"),
     };
 }
 
-fn endpoint(out: &mut String, proto: Proto, inet: &Inet, is_local: bool, columns: usize) {
+/// Its name, or its index where that is not known.
+fn push_device(out: &mut String, name: Option<&str>, ifindex: u32) {
+    match name {
+        // Others are hostile, and could not be cut.
+        Some(name) if name.bytes().all(|byte| byte.is_ascii_graphic()) => out.push_str(name),
+        _ => digits(out, ifindex),
+    }
+}
+
+fn endpoint(out: &mut String, proto: Proto, inet: &Inet, device: Option<&str>, is_local: bool, columns: usize) {
     let (words, port) = if is_local { (inet.laddr, inet.lport) } else { (inet.raddr, inet.rport) };
     let begin = out.len();
     if !is_local && port == 0 && words == [0; 4] {
@@ -50,14 +62,21 @@ fn endpoint(out: &mut String, proto: Proto, inet: &Inet, is_local: bool, columns
     let ifindex = Some(inet.ifindex).filter(|index| *index != 0);
     match addr {
         IpAddr::V4(addr) => ipv4(out, addr),
-        IpAddr::V6(_) => {
-            let _ = write!(out, "{}", Endpoint { addr: Some(addr), port: None, ifindex });
-            out.truncate(out.len() - ":*".len());
+        // Every address of IPv4, too, as `ss` has it.
+        IpAddr::V6(addr) if is_local && addr.is_unspecified() && inet.v6only == Some(false) => out.push('*'),
+        IpAddr::V6(addr) => {
+            out.push('[');
+            let _ = write!(out, "{addr}");
+            if let (true, Some(index)) = (scoped, ifindex) {
+                out.push('%');
+                push_device(out, device, index);
+            }
+            out.push(']');
         }
     }
     if let (true, false, Some(index)) = (is_local, scoped, ifindex) {
         out.push('%');
-        digits(out, index);
+        push_device(out, device, index);
     }
     let end = out.len();
     out.push(':');

@@ -44,6 +44,10 @@ impl JsonRows {
             out.extend_from_slice(b",\"netns_name\":");
             string(out, netns);
         }
+        if let Some(device) = shown.picture.device(row) {
+            out.extend_from_slice(b",\"device\":");
+            string(out, device);
+        }
         name(out, b",\"state\":\"", row.state.name());
         optional(out, b",\"inode\":", Some(row.inode).filter(|inode| *inode != 0));
         if row.cookie.is_some() {

@@ -54,6 +54,7 @@ pub fn stream_socket<'a>(picture: &'a Picture, row: &'a Row, number: u64, owner:
         owner,
         owner_source: ownership.source,
         holders: ownership.pids.get(1..).unwrap_or_default(),
+        v6only: None,
         mptcp: false,
     };
     if let Some(inet) = row.inet() {
@@ -66,6 +67,7 @@ pub fn stream_socket<'a>(picture: &'a Picture, row: &'a Row, number: u64, owner:
         let is_connected = inet.rport != 0 || inet.raddr != [0; 4];
         socket.raddr = is_connected.then_some(raddr);
         socket.rport = Some(inet.rport).filter(|port| *port != 0);
+        socket.v6only = inet.v6only;
         socket.ifindex = Some(inet.ifindex).filter(|index| *index != 0);
     }
     socket

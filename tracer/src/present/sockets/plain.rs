@@ -166,6 +166,7 @@ mod tests {
                     raddr: [(random.any() as u32).to_be(), 0, 0, 0],
                     rport: random.any() as u16,
                     ifindex: 0,
+                    v6only: None,
                     tcp: None,
                 }),
             };

@@ -124,8 +124,8 @@ impl TextRows {
         }
         self.right(row.send_q);
         let cut = if self.options.wide { usize::MAX } else { end };
-        self.column(end, |line| cells::local(line, row, cut));
-        self.column(end, |line| cells::remote(line, row, cut));
+        self.column(end, |line| cells::local(line, row, shown.picture.device(row), cut));
+        self.column(end, |line| cells::remote(line, row, shown.picture.device(row), cut));
         if self.options.wide {
             self.column(owner, |line| cells::owner(line, shown.picture, row, usize::MAX, true));
             self.line.pop();

@@ -31,9 +31,9 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
             line.clear();
             line.push_str("  ");
             let _ = write!(line, "{:7} {:11} ", row.proto.name(), row.state.name());
-            cells::local(&mut line, row, rows.end());
+            cells::local(&mut line, row, picture.device(row), rows.end());
             line.push_str(" → ");
-            cells::remote(&mut line, row, rows.end());
+            cells::remote(&mut line, row, picture.device(row), rows.end());
             if line.ends_with(" → *") {
                 line.truncate(line.len() - " → *".len());
             }

@@ -11,6 +11,8 @@ const MESSAGE: usize = 72;
 const INFO: u16 = 2;
 const CONG: u16 = 4;
 const CGROUP_ID: u16 = 21;
+/// `INET_DIAG_SKV6ONLY`, of sockets of IPv6 that listen or are not connected.
+const SKV6ONLY: u16 = 11;
 /// Every state but `BOUND_INACTIVE`, which /proc and `ss` do not show either.
 pub(super) const STATES: u32 = 0x1fff;
 /// `LISTEN` alone.
@@ -70,11 +72,16 @@ pub(super) fn parse(bytes: &[u8], proto: Proto) -> Option<Row> {
         laddr: words_at(bytes, 8)?,
         raddr: words_at(bytes, 24)?,
         ifindex: u32_at(bytes, 40)?,
+        v6only: None,
         tcp: None,
     };
     if family == 4 {
         // What lies behind an IPv4 address is not defined.
         (inet.laddr, inet.raddr) = ([inet.laddr[0], 0, 0, 0], [inet.raddr[0], 0, 0, 0]);
+    }
+    if family == 6 && matches!(state, State::Listen | State::Unconn | State::Close) {
+        let v6only = Attributes::of(bytes.get(MESSAGE..)?).find(|(kind, _)| *kind == SKV6ONLY);
+        inet.v6only = v6only.and_then(|(_, value)| u8_at(value, 0)).map(|flag| flag != 0);
     }
     if proto == Proto::Tcp {
         inet.tcp = tcp(bytes, attributes, state).map(Box::new);
