@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tracer_tests::agent::Agent;
+use tracer_tests::agent::{Agent, run_to_end};
 use tracer_tests::netns::Netns;
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys::patience;
@@ -212,6 +212,34 @@ fn a_namespace_made_while_the_trace_goes_on_is_watched() {
         in_vain(&netns, "127.0.0.1:4510", 4);
     }
     let _ = agent.stop();
+}
+
+#[test]
+fn what_stopped_counting_is_history_to_net() {
+    let netns = Netns::new();
+    let (_full, waiting) = full(&netns, "127.0.0.1:4512");
+    // They time out at once: nothing is sent again while tracer looks.
+    in_vain(&netns, "127.0.0.1:4512", 12);
+    let judged = |args: &[&str]| {
+        let (status, out, log) = run_to_end(&[&["net", "--json", "--netns", netns.name()], args].concat());
+        assert!(status.success(), "{log}");
+        let net: Value = serde_json::from_str(out.lines().next().expect("an object")).expect("JSON");
+        let findings = net["findings"].as_array().expect("a list").clone();
+        let of = |what: &str| findings.iter().find(|finding| finding["what"] == what).cloned();
+        (of(OVERFLOWS).expect("it is found"), of("127.0.0.1:4512"))
+    };
+    for args in [&[][..], &["--once"]] {
+        let (overflows, queue) = judged(args);
+        assert_eq!(
+            (&overflows["severity"], &overflows["when"]),
+            (&"watch".into(), &"since_boot".into()),
+            "{overflows}"
+        );
+        // The queue still is full.
+        let queue = queue.expect("it is found");
+        assert_eq!((&queue["severity"], &queue["when"]), (&"sick".into(), &"now".into()), "{queue}");
+    }
+    drop(waiting);
 }
 
 #[test]

@@ -383,8 +383,9 @@ impl<'p> Agent<'p> {
         // Until the records of before the snapshot are told nobody is known.
         let Some(counters) = self.counters.as_ref().filter(|_| self.backlog.is_none()) else { return };
         self.core.apply(Input::Settled, &mut self.shown.sink(self.presenter));
-        if self.core.take_fresh_namespaces() {
-            counters.search();
+        let fresh = self.core.take_fresh_namespaces();
+        if !fresh.is_empty() {
+            counters.search(fresh);
         }
     }
 

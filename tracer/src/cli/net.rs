@@ -25,6 +25,10 @@ pub struct NetArgs {
     #[arg(long, value_name = "SECS", value_parser = value::positive_time)]
     pub watch: Option<Duration>,
 
+    /// Look once, and not a second time after a second: what counts is then said to be of earlier
+    #[arg(long, visible_alias = "since-boot", conflicts_with = "watch")]
+    pub once: bool,
+
     /// Stop after so many intervals
     #[arg(id = "intervals", long = "count", value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,

@@ -24,6 +24,8 @@ use crate::{
     stderr,
 };
 
+/// Between the two looks without `--watch`.
+const APART: Duration = Duration::from_secs(1);
 /// How long a reader may take for the last page when it is to end.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -35,8 +37,18 @@ pub fn run(args: &NetArgs) -> anyhow::Result<ExitCode> {
     let root = ProcRoot::default();
     match args.watch {
         None => {
+            let before = if args.once { Vec::new() } else { take_before(&root, args)? };
             let pictures = take(&root, args)?;
-            let views: Vec<_> = pictures.iter().map(|picture| (picture, None)).collect();
+            let old: HashMap<u32, &Picture> = before.iter().map(|picture| (picture.netns.inode, picture)).collect();
+            let moved: Vec<_> = pictures
+                .iter()
+                .map(|picture| old.get(&picture.netns.inode).map(|before| change::changes(before, picture)))
+                .collect();
+            let views: Vec<_> = pictures
+                .iter()
+                .zip(&moved)
+                .map(|(picture, moved)| (picture, None, health::judge(picture, moved.as_ref())))
+                .collect();
             write(&page(args, &views))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -74,7 +86,10 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
                 .iter()
                 .filter_map(|picture| Some((picture, change::changes(old.get(&picture.netns.inode)?, picture))))
                 .collect();
-            let views: Vec<_> = changes.iter().map(|(picture, changes)| (*picture, Some(changes))).collect();
+            let views: Vec<_> = changes
+                .iter()
+                .map(|(picture, changes)| (*picture, Some(changes), health::assess(picture, Some(changes))))
+                .collect();
             page(args, &views)
         };
         let mut written = spawn_blocking(move || write(&page));
@@ -97,7 +112,7 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
 }
 
 /// The text for the pictures, all of it.
-fn page(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>)]) -> Vec<u8> {
+fn page(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>, Vec<health::Finding>)]) -> Vec<u8> {
     let mut out = Vec::new();
     let offset_ns = clock::wall_offset_ns();
     let options = Options {
@@ -107,9 +122,8 @@ fn page(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>)]) -> Vec<u
         quiet: args.quiet,
         utc: args.utc,
     };
-    for (at, (picture, changes)) in views.iter().enumerate() {
-        let findings = health::assess(picture, *changes);
-        let view = View { picture, changes: *changes, findings: &findings };
+    for (at, (picture, changes, findings)) in views.iter().enumerate() {
+        let view = View { picture, changes: *changes, findings };
         let wall_ns = offset_ns.saturating_add_unsigned(picture.boot_ns);
         if args.json {
             write_json(&mut out, &view, wall_ns);
@@ -131,6 +145,15 @@ fn write(page: &[u8]) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(super::unwritable("page", error)),
     }
+}
+
+/// What the later pictures are compared with, a second before them. Who owns the sockets need not be known.
+fn take_before(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Picture>> {
+    let quiet = NetArgs { quiet: true, ..args.clone() };
+    let began = Instant::now();
+    let before = collect::unowned(root, &namespaces(root, &quiet)?, true).pictures;
+    std::thread::sleep(APART.saturating_sub(began.elapsed()));
+    Ok(before)
 }
 
 /// Pictures of the namespaces that were asked for.

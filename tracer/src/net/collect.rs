@@ -36,6 +36,18 @@ pub struct Taken {
 /// `netlink`: whether the kernel of this host may be asked (not where the root is made up).
 #[must_use]
 pub fn pictures(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
+    let mut taken = unowned(root, namespaces, netlink);
+    let wanted: HashSet<u64> = taken.pictures.iter().flat_map(|picture| picture.sockets.inodes()).collect();
+    let (holders, report) = SocketHolders::scan(root, Some(&wanted));
+    for picture in &mut taken.pictures {
+        picture.sockets.finish(root, &holders, report.denied);
+    }
+    taken
+}
+
+/// As [`pictures`], without the owners of the sockets and where they lead.
+#[must_use]
+pub fn unowned(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
     let mut taken = Taken::default();
     let host = Limits::read(&root.path().join("sys/net"));
     let current = netns::current(root);
@@ -53,11 +65,6 @@ pub fn pictures(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
             Ok(picture) => taken.pictures.extend(picture),
             Err(error) => taken.unreadable.push((netns.inode, error)),
         }
-    }
-    let wanted: HashSet<u64> = taken.pictures.iter().flat_map(|picture| picture.sockets.inodes()).collect();
-    let (holders, report) = SocketHolders::scan(root, Some(&wanted));
-    for picture in &mut taken.pictures {
-        picture.sockets.finish(root, &holders, report.denied);
     }
     taken
 }

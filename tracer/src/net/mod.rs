@@ -7,6 +7,7 @@ pub mod collect;
 mod explanation;
 pub mod health;
 mod own_addresses;
+pub mod port_use;
 pub mod sockets;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 
+use super::port_use::PortUse;
 use crate::proc::fd::SocketHolders;
 use crate::proc::net::tcp::Row;
 use crate::proc::process;
@@ -23,6 +24,8 @@ pub struct Sockets {
     pub denied: u32,
     /// Connections by where they lead, the most first.
     pub destinations: Vec<Destination>,
+    /// The local ports that connections take, whatever their destination.
+    pub port_use: PortUse,
     /// For listeners: connections that wait, by inode (from the file, where sock_diag is silent).
     pub waiting: Vec<(u64, IpAddr, u16, u32)>,
     /// Who has the listeners, by inode, where that is known.
@@ -134,7 +137,14 @@ impl Sockets {
     pub fn finish(&mut self, root: &ProcRoot, holders: &SocketHolders, denied: u32) {
         self.denied = denied;
         let mut destinations: HashMap<(IpAddr, IpAddr, u16), u32> = HashMap::new();
-        for port in std::mem::take(&mut self.ports) {
+        let ports = std::mem::take(&mut self.ports);
+        self.port_use = PortUse::of(
+            ports
+                .iter()
+                .filter(|port| !self.listening.contains(&port.lport))
+                .map(|port| (port.lport, (address(port.family, port.row[1]).0, port.rport))),
+        );
+        for port in ports {
             // A port that is listened on belongs to a server, whoever chose it.
             if !self.listening.contains(&port.lport) {
                 let [laddr, raddr] = port.row.map(|words| address(port.family, words).0);

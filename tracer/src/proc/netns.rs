@@ -142,6 +142,13 @@ pub fn find(root: &ProcRoot) -> Found {
     found
 }
 
+/// Those that have a name, as far as they can be read: a small part of what [`find`] finds, and of what it costs.
+#[must_use]
+pub fn named_ones(root: &ProcRoot) -> Vec<Netns> {
+    let found = root.netns_dirs().iter().filter_map(|dir| named(dir).ok()).flat_map(|named| named.namespaces);
+    found.map(|(inode, name, path)| Netns { inode, name: Some(name), pid: None, path: Some(path) }).collect()
+}
+
 /// The inode number of the namespace that is called `name` (as `ip netns` and Docker call them);
 /// `None` if there is none.
 ///

@@ -36,7 +36,7 @@ impl Visitor {
         Ok(Self { root: root.clone(), own, inode: netns::current(root) })
     }
 
-    /// Calls `work` with the place of `netns`; `None` if the namespace is gone.
+    /// Calls `work` with the place of `netns`; `None` if its process and its file lead there no more: others may.
     ///
     /// # Errors
     /// It is there and can neither be entered nor read.
@@ -44,6 +44,7 @@ impl Visitor {
         if self.inode == Some(netns.inode) {
             return Ok(Some(work(&Place::here(&self.root))));
         }
+        let mut refused = false;
         let of_process = netns.pid.map(|pid| self.root.process(pid).join("ns/net"));
         for path in of_process.iter().chain(&netns.path) {
             let Ok(Some((file, _))) = netns::open(path).map(|open| open.filter(|(_, inode)| *inode == netns.inode))
@@ -51,6 +52,7 @@ impl Visitor {
                 continue;
             };
             if move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).is_err() {
+                refused = true;
                 break;
             }
             drop(file);
@@ -64,7 +66,7 @@ impl Visitor {
                 }
             };
         }
-        enter::with(&self.root, netns, Prefer::Entering, work)
+        if refused { enter::with(&self.root, netns, Prefer::Files, work) } else { Ok(None) }
     }
 }
 

@@ -28,10 +28,10 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What the thread is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Ask {
-    /// A namespace was seen that it may not know.
-    Search,
+    /// These namespaces were seen: it may not know them.
+    Search(Vec<u32>),
     /// One more look, at all of them; then it ends.
     Last,
 }
@@ -80,10 +80,10 @@ impl Counters {
         Ok(Self { asks, told })
     }
 
-    /// A namespace was seen that may be new.
-    pub fn search(&self) {
+    /// These namespaces were seen, which may be new.
+    pub fn search(&self, seen: Vec<u32>) {
         // Without a thread there is nothing to look for.
-        let _ = self.asks.send(Ask::Search);
+        let _ = self.asks.send(Ask::Search(seen));
     }
 
     /// Waits for counters to move; for ever if the thread is no more. Cancel safe.

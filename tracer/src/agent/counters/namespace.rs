@@ -45,6 +45,8 @@ pub struct Buffers {
 pub struct Namespace {
     /// Which, and what leads there.
     pub netns: Netns,
+    /// Nothing that is known leads there any more.
+    pub lost: bool,
     /// What the devices have counted, as the file has it.
     devices: Vec<u8>,
     seen: Option<Seen>,
@@ -85,7 +87,7 @@ impl Namespace {
     /// Of which nothing is known yet.
     #[must_use]
     pub fn new(netns: Netns) -> Self {
-        Self { netns, devices: Vec::new(), seen: None, looked_ns: 0, still: 0, skipped: 0, moving: 0 }
+        Self { netns, lost: false, devices: Vec::new(), seen: None, looked_ns: 0, still: 0, skipped: 0, moving: 0 }
     }
 
     /// Whether it is worth a look now.

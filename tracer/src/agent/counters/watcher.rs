@@ -27,7 +27,7 @@ use crate::{
     proc::{
         fd::SocketHolders,
         net::{Malformed, softnet_stat},
-        netns,
+        netns::{self, Netns},
         root::ProcRoot,
         visit::{Visitor, read_into},
     },
@@ -35,13 +35,13 @@ use crate::{
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// CPU time that the looks of a second may take. What is not looked at for its sake comes first in the next one.
-const BUDGET: Duration = Duration::from_micros(700);
+/// CPU time that the thread may take in a second, ns: what it takes more is taken from the next ones. What is not looked
+/// at for its sake comes first in the next look.
+const BUDGET: i64 = 500_000;
 /// Between two searches for namespaces there is at least this time, unless one is known to have come,
 const SEARCH: Duration = Duration::from_secs(30);
-/// and so many times as long as the last one took; for one that is known to have come fewer times.
-const SEARCH_SHARE: u32 = 2000;
-const HASTY_SHARE: u32 = 200;
+/// and so many times as long as the last one took.
+const SEARCH_SHARE: u32 = 5000;
 /// Between two searches for who holds a socket: so many times as long as the last one took.
 const HOLDERS_SHARE: u32 = 200;
 /// Sockets whose holders are remembered.
@@ -66,6 +66,10 @@ pub struct Watcher {
     searches: bool,
     holders: HashMap<u64, Vec<u32>>,
     holders_not_before: Instant,
+    /// CPU time that it may take, ns.
+    credit: i64,
+    /// CPU time that a search has taken in this look.
+    searching: Duration,
 }
 
 impl Watcher {
@@ -86,6 +90,8 @@ impl Watcher {
             searches: false,
             holders: HashMap::new(),
             holders_not_before: Instant::now(),
+            credit: 0,
+            searching: Duration::ZERO,
         };
         watcher.named = watcher.times_of_names();
         watcher.search();
@@ -98,15 +104,23 @@ impl Watcher {
         let mut due = Instant::now() + INTERVAL;
         loop {
             match asked.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                Ok(Ask::Search) => self.searches = true,
+                Ok(Ask::Search(seen)) => {
+                    let unknown = |inode: &u32| !self.namespaces.iter().any(|known| known.netns.inode == *inode);
+                    self.searches |= seen.iter().any(|inode| self.wanted.has(*inode) && unknown(inode));
+                }
                 Ok(Ask::Last) => {
-                    let looks = self.look(None);
+                    let looks = self.look(true);
                     let _ = tell.send(Told::Looks(looks));
                     let _ = tell.send(Told::End);
                     return;
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let looks = self.look(Some(BUDGET));
+                    let began = cpu_time();
+                    self.credit = (self.credit + BUDGET).min(BUDGET);
+                    let looks = if self.credit > 0 { self.look(false) } else { Vec::new() };
+                    // A search has its own share.
+                    self.credit -= nanoseconds(cpu_time().saturating_sub(began).saturating_sub(self.searching));
+                    self.searching = Duration::ZERO;
                     if !looks.is_empty() && tell.send(Told::Looks(looks)).is_err() {
                         return;
                     }
@@ -117,31 +131,30 @@ impl Watcher {
         }
     }
 
-    /// One look at as many namespaces as `budget` allows, at all of them if there is none.
-    fn look(&mut self, budget: Option<Duration>) -> Vec<Look> {
+    /// One look, at as many namespaces as the budget allows, or at `all` of them.
+    fn look(&mut self, all: bool) -> Vec<Look> {
+        if all && self.namespaces.iter().any(|namespace| namespace.lost) {
+            self.search();
+        }
         let began = cpu_time();
         let mut looks: Vec<Look> = self.look_at_softnet().into_iter().collect();
-        let mut gone = HashSet::new();
         let count = self.namespaces.len();
         for _ in 0..count {
-            if budget.is_some_and(|budget| cpu_time().saturating_sub(began) >= budget) {
+            if !all && nanoseconds(cpu_time().saturating_sub(began)) >= self.credit {
                 break;
             }
             self.next = if self.next + 1 < count { self.next + 1 } else { 0 };
             let Some(namespace) = self.namespaces.get_mut(self.next) else { break };
-            if budget.is_some() && !namespace.is_due() {
+            if namespace.lost || !all && !namespace.is_due() {
                 continue;
             }
             match namespace.look(&self.visitor, &mut self.buffers) {
                 Ok(Some(look)) => looks.extend(look),
-                Ok(None) => drop(gone.insert(namespace.netns.inode)),
+                Ok(None) => namespace.lost = true,
                 Err(error) => debug!("{error}"),
             }
         }
-        self.namespaces.retain(|namespace| !gone.contains(&namespace.netns.inode));
-        // One whose process has ended may have another.
-        self.searches |= !gone.is_empty();
-        if budget.is_some() {
+        if !all {
             self.search_if_due();
         }
         self.name_holders(&mut looks);
@@ -152,11 +165,12 @@ impl Watcher {
         let named = self.times_of_names();
         if named != self.named {
             self.named = named;
-            self.searches = true;
+            // These few files are quickly read; processes are many.
+            let named = netns::named_ones(&self.root);
+            self.take(named);
         }
         let since = self.searched.elapsed();
-        let hasty = self.searches && since >= self.search_took * HASTY_SHARE;
-        if hasty || since >= SEARCH && since >= self.search_took * SEARCH_SHARE {
+        if since >= self.search_took * SEARCH_SHARE && (self.searches || since >= SEARCH) {
             self.search();
         }
     }
@@ -164,10 +178,23 @@ impl Watcher {
     /// Finds namespaces that are not known yet, and reads what they begin with.
     fn search(&mut self) {
         let began = cpu_time();
-        for netns in netns::find(&self.root).namespaces {
+        let found = netns::find(&self.root).namespaces;
+        self.search_took = cpu_time().saturating_sub(began);
+        self.searching += self.search_took;
+        self.take(found);
+        // One whose process has ended may have had another.
+        self.namespaces.retain(|namespace| !namespace.lost);
+        self.searches = false;
+        self.searched = Instant::now();
+    }
+
+    fn take(&mut self, found: Vec<Netns>) {
+        for netns in found {
             let known = self.namespaces.iter_mut().find(|known| known.netns.inode == netns.inode);
             if let Some(known) = known {
-                known.netns = netns;
+                known.netns.pid = netns.pid.or(known.netns.pid);
+                known.netns.path = netns.path.or_else(|| known.netns.path.take());
+                known.lost = false;
             } else if self.wanted.has(netns.inode) {
                 let mut namespace = Namespace::new(netns);
                 // The first look only says how things are.
@@ -178,9 +205,6 @@ impl Watcher {
                 }
             }
         }
-        self.searches = false;
-        self.searched = Instant::now();
-        self.search_took = cpu_time().saturating_sub(began);
     }
 
     fn times_of_names(&self) -> Vec<Option<SystemTime>> {
@@ -236,6 +260,10 @@ impl Watcher {
             socket.holders = self.holders.get(&socket.inode).cloned().unwrap_or_default();
         }
     }
+}
+
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// CPU time of the calling thread.

@@ -60,7 +60,7 @@ pub struct Discards {
     given_up: VecDeque<(IpAddr, u16, u64, Rc<Owner>)>,
     namespaces: HashSet<u32>,
     last: u32,
-    fresh: bool,
+    fresh: Vec<u32>,
 }
 
 impl Discards {
@@ -68,7 +68,9 @@ impl Discards {
     pub fn sees(&mut self, netns: u32) {
         if netns != self.last && self.counting.is_some() {
             self.last = netns;
-            self.fresh |= self.namespaces.insert(netns);
+            if self.namespaces.insert(netns) {
+                self.fresh.push(netns);
+            }
         }
     }
 
@@ -135,8 +137,8 @@ impl<G: Gate> Core<G> {
         self.discards.counting = Some(counting);
     }
 
-    /// Whether records have named a namespace that none has named before.
-    pub fn take_fresh_namespaces(&mut self) -> bool {
+    /// The namespaces that records have named since the last time, and never before.
+    pub fn take_fresh_namespaces(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.discards.fresh)
     }
 

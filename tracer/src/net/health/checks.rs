@@ -50,7 +50,16 @@ fn finding(
     percent: Option<f64>,
     meaning: impl Into<String>,
 ) -> Finding {
-    Finding { severity, section, what: what.into(), amount, percent, meaning: meaning.into(), explain: None }
+    Finding {
+        severity,
+        section,
+        what: what.into(),
+        amount,
+        percent,
+        meaning: meaning.into(),
+        explain: None,
+        when: None,
+    }
 }
 
 /// `used` of `limit`, if that is much.
@@ -158,6 +167,11 @@ fn memory(picture: &Picture, findings: &mut Vec<Finding>) {
 
 fn ports(picture: &Picture, findings: &mut Vec<Finding>) {
     let Some(ports) = picture.limits.ports() else { return };
+    let taken = picture.sockets.port_use;
+    if taken.is_bound(ports) {
+        let meaning = "ports taken by bind(): for every destination";
+        fill(findings, PORTS, "ports", "to anybody", (taken.ports.into(), ports.into()), meaning);
+    }
     for to in &picture.sockets.destinations {
         let what = format!("to {}", SocketAddr::from((to.raddr, to.rport)));
         let meaning = format!("local ports in use from {}", to.laddr);

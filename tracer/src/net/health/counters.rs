@@ -182,6 +182,7 @@ pub(super) fn assess(picture: &Picture, changes: Option<&Changes>) -> Vec<Findin
                 percent,
                 meaning: rule.meaning.to_owned(),
                 explain: Some(rule.name),
+                when: None,
             })
         })
         .collect()

@@ -2,8 +2,10 @@
 
 mod checks;
 pub mod counters;
+mod twice;
 
 pub use checks::totals as softnet_totals;
+pub use twice::{When, judge};
 
 use super::Picture;
 use super::change::Changes;
@@ -45,6 +47,8 @@ pub struct Finding {
     pub meaning: String,
     /// `tracer explain` knows more about this name.
     pub explain: Option<&'static str>,
+    /// Whether it goes on, where the picture was taken twice, or only once on request.
+    pub when: Option<When>,
 }
 
 /// What is not calm, the worst first. With `changes`, what counts is judged by how it moved; without,

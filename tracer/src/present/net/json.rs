@@ -62,6 +62,7 @@ fn findings(view: &View<'_>) -> Value {
             "percent": finding.percent,
             "meaning": finding.meaning,
             "explain": finding.explain,
+            "when": finding.when.map(crate::net::health::When::name),
         })
     };
     view.findings.iter().map(finding).collect()
@@ -150,6 +151,8 @@ fn ports(picture: &Picture) -> Value {
     json!({
         "range": picture.limits.port_range.map(|(first, last)| [first, last]),
         "available": picture.limits.ports(),
+        "in_use": picture.sockets.port_use.ports,
+        "bound": picture.limits.ports().map(|ports| picture.sockets.port_use.is_bound(ports)),
         "destinations": picture.sockets.destinations.iter().map(to).collect::<Vec<Value>>(),
     })
 }

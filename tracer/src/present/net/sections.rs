@@ -300,8 +300,13 @@ fn ports(picture: &Picture) -> String {
     let Some((first, last)) = picture.limits.port_range else { return String::new() };
     let ports = picture.limits.ports().unwrap_or(0);
     let range = format!("{first}-{last}: {} to each destination", Count(ports.into()));
+    let taken = picture.sockets.port_use;
     match picture.sockets.destinations.first() {
         None => format!("{range}, none in use"),
+        Some(_) if taken.is_bound(ports) => {
+            let range = format!("{first}-{last}: {}", Count(ports.into()));
+            format!("{range}, {} taken by bind(), for every destination", Count(taken.ports.into()))
+        }
         Some(most) => format!(
             "{range}, most in use {} to {}",
             Count(most.ports.into()),

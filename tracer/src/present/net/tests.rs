@@ -156,7 +156,7 @@ fn a_quiet_namespace() {
     picture.listeners = Some(vec![]);
     let expected = "\
 all calm in netns 7 (this one)
-counted since the namespace was made, host up 1h02m; --watch 1 shows what moves now
+counted since the namespace was made, host up 1h02m; SICK is now; --watch 1 shows what moves
 
 interface  state  received  packets  sent  packets  errors  drops  addresses
 lo         up        1.2MB    8,901    0B        0       0      0  127.0.0.1/8

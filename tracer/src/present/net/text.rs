@@ -2,7 +2,7 @@
 
 use super::page::{Cell, Column, Ink, Page};
 use super::{View, sections, whole};
-use crate::net::health::{Finding, Severity};
+use crate::net::health::{Finding, Severity, When};
 use crate::present::clock::TimeOfDay;
 use crate::present::unit::{Count, Micros};
 
@@ -75,7 +75,7 @@ fn head(page: &mut Page, view: &View<'_>, options: Options, wall_ns: i64) {
             format!("{}, what moved in {:.1} s", String::from_utf8_lossy(&time), changes.seconds)
         }
         None => format!(
-            "counted since the namespace was made, host up {}; --watch 1 shows what moves now",
+            "counted since the namespace was made, host up {}; SICK is now; --watch 1 shows what moves",
             Micros(picture.boot_ns / 1000)
         ),
     };
@@ -110,7 +110,10 @@ fn findings(page: &mut Page, findings: &[Finding], all: bool) {
                 Cell(finding.what.clone(), ink),
                 finding.amount.as_str().into(),
                 finding.percent.map(percent).unwrap_or_default().into(),
-                finding.meaning.as_str().into(),
+                match finding.when {
+                    Some(When::SinceBoot) => format!("earlier: {}", finding.meaning).into(),
+                    _ => finding.meaning.as_str().into(),
+                },
             ]
         })
         .collect();
