@@ -14,6 +14,7 @@ pub mod iterator;
 pub mod packet;
 pub mod record;
 pub mod settings;
+pub mod silence;
 pub mod tcp;
 
 /// Marks the plain-data types as `aya::Pod`, so that the agent may write them into maps.

@@ -3,7 +3,10 @@
 //! Integers are in host order (the ring never leaves the machine; a recording states its byte
 //! order). Addresses are bytes in network order, IPv4 in the first four.
 
-use crate::drops::{DropRecord, SegmentRecord};
+use crate::{
+    drops::{DropRecord, SegmentRecord},
+    silence::{IcmpError, Silence},
+};
 
 /// Version of the layouts in this file. A change of any layout changes it.
 pub const RECORD_VERSION: u8 = 1;
@@ -218,7 +221,17 @@ pub struct SocketState {
     pub flags: u16,
     /// Inode of the socket that this one came from: a child's listener, the MPTCP socket of one that has
     /// [`FLAG_JOINED`]; of a listener its own. 0 where it is not known. (sockfs numbers in 32 bits, `get_next_ino`.)
+    /// Another client came from none: see [`SocketState::err_soft`].
     pub parent: u32,
+}
+
+impl SocketState {
+    /// `sk_err_soft` of a client when its connection began: what is left of one that the socket was before. 0 for none.
+    #[must_use]
+    pub const fn err_soft(&self) -> i32 {
+        let opens = self.role == RecordRole::Client as u8 && self.flags & FLAG_JOINED == 0;
+        if opens { self.parent.cast_signed() } else { 0 }
+    }
 }
 
 /// Addresses, ports and namespace of a socket.
@@ -318,6 +331,10 @@ pub struct CloseRecord {
     pub socket: SocketRecord,
     /// The kernel's counters.
     pub tcp: TcpCounters,
+    /// How long nothing was said.
+    pub silence: Silence,
+    /// Of a socket that was in `SYN_SENT`: the ICMP error that it had.
+    pub icmp: IcmpError,
 }
 
 /// `sched_process_fork` of a new process (not of a thread).
@@ -387,7 +404,7 @@ const _: () = {
     assert!(size_of::<SocketRecord>() == 160);
     assert!(size_of::<TcpCounters>() == 64);
     assert!(size_of::<Connecting>() == 104);
-    assert!(size_of::<CloseRecord>() == 224);
+    assert!(size_of::<CloseRecord>() == 280);
     assert!(size_of::<ForkRecord>() == 40);
     assert!(size_of::<ExecRecord>() == 56 + EXEC_PATH + EXEC_ARGS);
     assert!(size_of::<ExitRecord>() == 32);

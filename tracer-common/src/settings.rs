@@ -276,6 +276,26 @@ offsets! {
     synack_format_skaddr,
     /// `req` there
     synack_format_req,
+    /// `tcp_sock.lsndtime`
+    lsndtime,
+    /// `inet_connection_sock.icsk_ack.lrcvtime`
+    lrcvtime,
+    /// `tcp_sock.tcp_clock_cache`
+    tcp_clock_cache,
+    /// `tcp_sock.tcp_wstamp_ns`
+    tcp_wstamp_ns,
+    /// `inet_connection_sock.icsk_rto`
+    icsk_rto,
+    /// `inet_connection_sock.icsk_retransmits`
+    icsk_retransmits,
+    /// `sock.sk_lock.owned`
+    sk_lock_owned,
+    /// `sock.sk_error_queue.prev`
+    sk_error_queue_prev,
+    /// `sock.sk_error_queue.qlen`
+    sk_error_queue_qlen,
+    /// `sock_exterr_skb.ee` from the start of `sk_buff`
+    skb_exterr,
 }
 
 /// Only these processes (map `PIDS`).
@@ -370,8 +390,8 @@ pub struct Settings {
     pub nr_accept: u32,
     /// See above.
     pub nr_accept4: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Length of the kernel's tick (jiffy); 0 if it is not known.
+    pub tick_ns: u32,
 }
 
 impl Settings {
@@ -391,7 +411,7 @@ impl Settings {
         nr_connect: 0,
         nr_accept: 0,
         nr_accept4: 0,
-        reserved: 0,
+        tick_ns: 0,
     };
 }
 

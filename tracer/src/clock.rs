@@ -2,7 +2,7 @@
 
 use std::{fs, sync::OnceLock};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, clock_getres, clock_gettime};
 
 fn read(clock: ClockId) -> i128 {
     let time = clock_gettime(clock);
@@ -58,6 +58,15 @@ pub fn wall_offset_ns() -> i64 {
     i64::try_from(wall - i128::midpoint(before, after)).unwrap_or(0)
 }
 
+/// Length of the kernel's tick (jiffy), ns, which is what its coarse clocks go by; `None` if they do not say one that
+/// can be true.
+#[must_use]
+pub fn tick_ns() -> Option<u32> {
+    let length = clock_getres(ClockId::MonotonicCoarse);
+    // CONFIG_HZ is 24 to 1200, by architecture.
+    u32::try_from(length.tv_nsec).ok().filter(|ns| length.tv_sec == 0 && (500_000..50_000_000).contains(ns))
+}
+
 /// CPU time that this process has used, in seconds, and its largest resident set, in bytes.
 #[must_use]
 pub fn own_cost() -> (f64, u64) {
@@ -98,6 +107,13 @@ mod tests {
         ] {
             assert_eq!(boottime_offset(text), offset, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_tick_is_the_kernels() {
+        let tick = tick_ns();
+        let hertz = tick.map(|ns| (1_000_000_000 + ns / 2) / ns);
+        assert!([24, 48, 100, 128, 250, 256, 300, 1000, 1024, 1200].map(Some).contains(&hertz), "{tick:?}");
     }
 
     #[test]

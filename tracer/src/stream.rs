@@ -7,6 +7,7 @@
 mod close;
 mod discard;
 mod hint;
+mod icmp;
 mod packet;
 #[cfg(test)]
 pub mod sample;
@@ -19,6 +20,7 @@ pub use self::{
     close::{Close, Verdict},
     discard::Discard,
     hint::{Discipline, Hint, Nft},
+    icmp::Icmp,
     packet::{Drop, DropClass, PacketEnds, Segment, Stack, direction},
 };
 pub use tracer_common::{drops::Direction, tcp::TcpState};

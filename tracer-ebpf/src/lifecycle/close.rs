@@ -10,10 +10,15 @@ use tracer_common::{
         Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
+    silence::IcmpError,
 };
 
 use super::{
-    CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin, connect::note, filtered, inode, now, send, write,
+    CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin,
+    connect::note,
+    filtered, inode, now, send,
+    silence::{icmp_error, silence},
+    write,
 };
 use crate::{
     emit, filter,
@@ -181,6 +186,8 @@ pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8,
     unsafe {
         write(&raw mut (*place).socket, RecordKind::Close, now(), state, tuple, old, CLOSE, errno, detail);
         (&raw mut (*place).tcp).write(counters(sock));
+        (&raw mut (*place).silence).write(silence(sock));
+        (&raw mut (*place).icmp).write(if old == SYN_SENT { icmp_error(sock) } else { IcmpError::NONE });
         emit::submit(place, Counter::SentLifecycle);
     }
     Outcome::Told

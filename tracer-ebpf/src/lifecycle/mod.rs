@@ -7,6 +7,7 @@ mod child;
 mod close;
 mod connect;
 mod open;
+mod silence;
 mod subflow;
 
 use aya_ebpf::bindings::BPF_NOEXIST;

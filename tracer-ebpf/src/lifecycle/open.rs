@@ -55,9 +55,8 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     }
     if joined.is_none() {
         set_opener(&mut state);
-    }
-    if !connects {
-        state.parent = inode(sock) as u32;
+        // What a client keeps of an earlier connection: the kernel does not clear it (tcp_disconnect).
+        state.parent = if connects { sock.u32(offset!(sk_err_soft)) } else { inode(sock) as u32 };
     }
     let outcome = remember(sock.address(), &mut state);
     let detail = if connects {

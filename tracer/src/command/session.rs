@@ -250,6 +250,7 @@ fn plan(
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
     settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
     settings.drops_seed = seed();
+    settings.tick_ns = crate::clock::tick_ns().unwrap_or(0);
     settings.tracepoints_preemptible = u32::from(host.resolved.tracepoints_preemptible);
     if output.audit {
         settings.audit = 1;

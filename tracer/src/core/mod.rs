@@ -17,6 +17,7 @@ mod seed;
 mod subflow;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod unseen_end;
 pub mod verdict;
 
@@ -377,15 +378,9 @@ fn open_at_end(connection: &Connection, boot_ns: u64, lost: bool) -> Close {
         duration_us: Connection::between_us(connection.started_ns, boot_ns).filter(|_| !lost),
         connect_us: records::connect_us(connection),
         accept_wait_us: Connection::between_us(connection.established_ns, connection.accepted_ns),
-        tx_bytes: None,
-        rx_bytes: None,
-        retransmits: None,
-        drops: None,
-        srtt_us: None,
-        min_rtt_us: None,
         verdict: if lost { Verdict::Unknown } else { Verdict::OpenAtEnd },
-        errno: None,
         preexisting: connection.preexisting,
         incomplete: connection.incomplete || lost,
+        ..Close::UNKNOWN
     }
 }

@@ -8,7 +8,7 @@ use tracer_common::record::{
     SocketState, TcpCounters,
 };
 
-use super::{Core, Gate, connection::Connection, verdict};
+use super::{Core, Gate, connection::Connection, unanswered, verdict};
 use crate::stream::{Close, Kind, OwnerSource, Role, Sink, TcpState, Verdict};
 
 const fn role(number: u8) -> Role {
@@ -253,18 +253,13 @@ impl<G: Gate> Core<G> {
 fn failed_at_once(errno: i32) -> Close {
     Close {
         duration_us: Some(0),
-        connect_us: None,
-        accept_wait_us: None,
         tx_bytes: Some(0),
         rx_bytes: Some(0),
         retransmits: Some(0),
-        drops: None,
-        srtt_us: None,
-        min_rtt_us: None,
         verdict: Verdict::FailedLocal,
         errno: Some(errno),
-        preexisting: false,
-        incomplete: false,
+        unanswered: Some(false),
+        ..Close::UNKNOWN
     }
 }
 
@@ -273,14 +268,19 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
     // accept() returns the first subflow only.
     let accepted =
         connection.joined.is_some() || connection.accepted_ns != 0 || record.socket.state.flags & FLAG_ACCEPTED != 0;
-    let verdict = verdict::verdict(record, connection.role, accepted);
+    let errno = verdict::errno(record, connection.last_errno);
+    let verdict = verdict::verdict(record, errno, connection.role, accepted);
+    // Nothing failed in the kernel: connect() was under way, which is what it says of such a socket.
+    let errno = if errno == 0 && verdict == Verdict::NoAnswer { libc::EINPROGRESS } else { errno };
     let listener = connection.role == Role::Listener;
     let TcpCounters { total_retrans, srtt_us, min_rtt_us, flags, .. } = record.tcp;
     let known = flags & COUNTERS_KNOWN != 0 && !listener;
     let payload = if listener { None } else { verdict::payload(record, connection.role) };
     let failed = record.socket.state.flags & FLAG_CONNECT_FAILED != 0;
+    let duration_us =
+        if connection.preexisting { None } else { Connection::between_us(connection.started_ns, boot_ns) };
     Close {
-        duration_us: if connection.preexisting { None } else { Connection::between_us(connection.started_ns, boot_ns) },
+        duration_us,
         connect_us: connect_us(connection),
         accept_wait_us: Connection::between_us(connection.established_ns, connection.accepted_ns),
         tx_bytes: payload.map(|(sent, _)| sent),
@@ -290,7 +290,13 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
         srtt_us: Some(srtt_us / 8).filter(|_| known && srtt_us != 0 && !failed),
         min_rtt_us: Some(min_rtt_us).filter(|rtt| known && *rtt != u32::MAX && !failed && srtt_us != 0),
         verdict,
-        errno: Some(record.socket.errno).filter(|errno| *errno != 0),
+        errno: Some(errno).filter(|errno| *errno != 0),
+        icmp: verdict::icmp(record, errno),
+        syns: unanswered::syns(record, connection.role),
+        unanswered: unanswered::unanswered(record, connection.role, verdict, connection.mptcp),
+        unacked_bytes: unanswered::unacked_bytes(record, connection.role),
+        // Ticks are coarse.
+        idle_us: unanswered::idle_us(record, connection.role).map(|idle| duration_us.map_or(idle, |all| idle.min(all))),
         preexisting: connection.preexisting,
         incomplete: connection.incomplete,
     }

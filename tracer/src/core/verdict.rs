@@ -5,10 +5,35 @@ use tracer_common::{
         COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN,
         CloseRecord, FLAG_CONNECT_FAILED, FLAG_RECOVERED, TcpCounters,
     },
+    silence::{IcmpError, SILENCE_LOCK_KNOWN, SILENCE_LOCKED},
     tcp::TcpState,
 };
 
-use crate::stream::{Role, Verdict};
+use crate::stream::{self, Icmp, Role, Verdict};
+
+/// The error behind the end, positive; 0 for none.
+///
+/// That of a connect() that waits has several places. An ICMP error that comes while a system call has the socket is
+/// kept in `sk_err_soft`, and getsockopt(SO_ERROR) takes it from there as it takes `sk_err`: then it is still in the
+/// error queue, or was told before (`last`).
+#[must_use]
+pub fn errno(record: &CloseRecord, last: i32) -> i32 {
+    let waits = record.socket.old == TcpState::SynSent as u8 && record.socket.state.flags & FLAG_CONNECT_FAILED == 0;
+    // What stays of an earlier connection of the socket says nothing of this one.
+    let soft = Some(record.tcp.sk_err_soft).filter(|soft| *soft != record.socket.state.err_soft()).unwrap_or(0);
+    let places = [soft, record.icmp.errno, last].map(|errno| if waits { errno } else { 0 });
+    [record.socket.errno].into_iter().chain(places).find(|errno| *errno != 0).unwrap_or(0)
+}
+
+/// The ICMP error that `errno` comes from.
+#[must_use]
+pub fn icmp(record: &CloseRecord, errno: i32) -> Option<Icmp> {
+    let IcmpError { from, errno: of_message, family, kind, code, .. } = record.icmp;
+    if family == 0 || of_message != errno {
+        return None;
+    }
+    Some(Icmp { v6: family == 6, kind, code, from: stream::address(family, from).0 })
+}
 
 /// The verdict on a closed socket.
 ///
@@ -16,9 +41,9 @@ use crate::stream::{Role, Verdict};
 /// `LAST_ACK` by the peer's, `CLOSING` by both at once (RFC 9293, figure 5). A reset goes to `CLOSE`
 /// straight from anywhere: with `sk_err` set it came from outside (`tcp_reset`), without it this
 /// side sent it (`tcp_disconnect` and `tcp_close` set the state first and the error later, if at
-/// all). `accepted`: somebody is known to have accepted it.
+/// all). `errno`: see [`errno`]. `accepted`: somebody is known to have accepted it.
 #[must_use]
-pub fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
+pub fn verdict(record: &CloseRecord, errno: i32, role: Role, accepted: bool) -> Verdict {
     let flags = record.socket.state.flags;
     if flags & FLAG_CONNECT_FAILED != 0 {
         return Verdict::FailedLocal;
@@ -27,7 +52,7 @@ pub fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
     if record.tcp.flags & COUNTERS_NO_ERRNO != 0 {
         return without_errno(old);
     }
-    match record.socket.errno {
+    match errno {
         0 if flags & FLAG_RECOVERED != 0 => Verdict::Unknown,
         0 => without_error(record, old, role, accepted),
         libc::ECONNREFUSED => Verdict::Refused,
@@ -44,6 +69,8 @@ pub fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
         | libc::EACCES
         | libc::EPROTO
         | libc::EMSGSIZE => Verdict::Unreachable,
+        // Why the last SYN could not be sent, say.
+        _ if record.socket.errno == 0 && old == Some(TcpState::SynSent) => given_up(record),
         _ => Verdict::Unknown,
     }
 }
@@ -66,9 +93,8 @@ fn without_error(record: &CloseRecord, old: Option<TcpState>, role: Role, accept
         {
             Verdict::ResetLocal
         }
-        Some(TcpState::SynSent | TcpState::FinWait1 | TcpState::FinWait2 | TcpState::TimeWait | TcpState::Listen) => {
-            Verdict::ClosedLocal
-        }
+        Some(TcpState::SynSent) => given_up(record),
+        Some(TcpState::FinWait1 | TcpState::FinWait2 | TcpState::TimeWait | TcpState::Listen) => Verdict::ClosedLocal,
         Some(TcpState::LastAck) => Verdict::ClosedRemote,
         Some(TcpState::Closing) => Verdict::ClosedBoth,
         Some(TcpState::Established | TcpState::CloseWait | TcpState::SynRecv) => {
@@ -76,6 +102,15 @@ fn without_error(record: &CloseRecord, old: Option<TcpState>, role: Role, accept
             if role == Role::Server && !accepted && orphan { Verdict::ListenerClosed } else { Verdict::ResetLocal }
         }
         _ => Verdict::Unknown,
+    }
+}
+
+/// Without a system call that has the socket it was the kernel that ended connect(), for an error that somebody has
+/// taken since (getsockopt(SO_ERROR) on another CPU): nobody knows which.
+const fn given_up(record: &CloseRecord) -> Verdict {
+    match record.silence.flags & (SILENCE_LOCK_KNOWN | SILENCE_LOCKED) {
+        SILENCE_LOCK_KNOWN => Verdict::Unknown,
+        _ => Verdict::NoAnswer,
     }
 }
 
@@ -115,9 +150,16 @@ fn sent(tcp: &TcpCounters, record: &CloseRecord, role: Role) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::record::{Header, Opener, SocketRecord, SocketState, Tuple};
+    use tracer_common::{
+        record::{Header, Opener, RecordRole, SocketRecord, SocketState, Tuple},
+        silence::Silence,
+    };
 
-    use super::*;
+    use super::{verdict as judged, *};
+
+    fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
+        judged(record, errno(record, 0), role, accepted)
+    }
 
     fn closed(old: TcpState, errno: i32, flags: u16) -> CloseRecord {
         let opener = Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] };
@@ -164,6 +206,8 @@ mod tests {
                 sk_err_soft: 0,
                 flags: COUNTERS_KNOWN | COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET,
             },
+            silence: Silence::UNKNOWN,
+            icmp: IcmpError::NONE,
         }
     }
 
@@ -183,7 +227,7 @@ mod tests {
         let table = [
             (S::LastAck, 0, 0, Role::Server, true, Verdict::ClosedRemote),
             (S::Closing, 0, 0, Role::Server, true, Verdict::ClosedBoth),
-            (S::SynSent, 0, 0, Role::Client, false, Verdict::ClosedLocal),
+            (S::SynSent, 0, 0, Role::Client, false, Verdict::NoAnswer),
             (S::SynSent, 0, FLAG_CONNECT_FAILED, Role::Client, false, Verdict::FailedLocal),
             (S::SynSent, libc::ECONNREFUSED, 0, Role::Client, false, Verdict::Refused),
             (S::SynSent, libc::ETIMEDOUT, 0, Role::Client, false, Verdict::TimedOut),
@@ -200,6 +244,47 @@ mod tests {
         for (old, errno, flags, role, accepted, expected) in table {
             assert_eq!(verdict(&closed(old, errno, flags), role, accepted), expected, "{old:?} {errno} {flags}");
         }
+    }
+
+    #[test]
+    fn a_connect_that_waits_has_its_error_in_several_places() {
+        let waits = closed(TcpState::SynSent, 0, 0);
+        let soft = |record: &mut CloseRecord| record.tcp.sk_err_soft = libc::EHOSTUNREACH;
+        let message =
+            IcmpError { from: [1, 0, 0, 0], errno: libc::ENETUNREACH, family: 4, kind: 3, code: 0, reserved: 0 };
+        let mut record = waits;
+        soft(&mut record);
+        assert_eq!((errno(&record, 0), icmp(&record, libc::EHOSTUNREACH)), (libc::EHOSTUNREACH, None));
+        assert_eq!(verdict(&record, Role::Client, false), Verdict::Unreachable);
+        record.icmp = message;
+        assert_eq!((errno(&record, 0), icmp(&record, libc::EHOSTUNREACH)), (libc::EHOSTUNREACH, None), "another one's");
+        let mut record = CloseRecord { icmp: message, ..waits };
+        assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ENETUNREACH, "SO_ERROR has taken it");
+        assert_eq!(icmp(&record, libc::ENETUNREACH).map(|icmp| (icmp.kind, icmp.code)), Some((3, 0)));
+        record.icmp = IcmpError::NONE;
+        assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ECONNREFUSED, "it was told before");
+        // The socket had it before it was connected.
+        let mut record = waits;
+        soft(&mut record);
+        record.socket.state.role = RecordRole::Client as u8;
+        record.socket.state.parent = libc::EHOSTUNREACH.cast_unsigned();
+        assert_eq!((errno(&record, 0), verdict(&record, Role::Client, false)), (0, Verdict::NoAnswer));
+        // connect() itself has said why; a soft error of a connection is not the end of it.
+        let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CONNECT_FAILED);
+        soft(&mut record);
+        assert_eq!(errno(&record, 0), libc::EADDRNOTAVAIL);
+        let mut record = closed(TcpState::FinWait2, 0, 0);
+        soft(&mut record);
+        assert_eq!(errno(&record, 0), 0);
+    }
+
+    #[test]
+    fn whoever_has_the_socket_gives_connect_up() {
+        let mut record = closed(TcpState::SynSent, 0, 0);
+        record.silence.flags = SILENCE_LOCK_KNOWN | SILENCE_LOCKED;
+        assert_eq!(verdict(&record, Role::Client, false), Verdict::NoAnswer);
+        record.silence.flags = SILENCE_LOCK_KNOWN;
+        assert_eq!(verdict(&record, Role::Client, false), Verdict::Unknown, "the kernel ended it");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! `_`; see [`lookup`].
 
 pub mod class;
+mod close;
 mod counter;
 mod drop;
 mod errno;
@@ -39,6 +40,8 @@ pub enum Family {
     State,
     /// How a connection ended
     Verdict,
+    /// What else a close tells
+    Close,
     /// What a drop means for whoever is on call
     Class,
     /// Errors of system calls on sockets
@@ -49,7 +52,7 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Drop,
         Self::Qdisc,
         Self::Mac80211,
@@ -57,6 +60,7 @@ impl Family {
         Self::Reset,
         Self::State,
         Self::Verdict,
+        Self::Close,
         Self::Class,
         Self::Errno,
         Self::Counter,
@@ -73,6 +77,7 @@ impl Family {
             Self::Reset => "reset",
             Self::State => "state",
             Self::Verdict => "verdict",
+            Self::Close => "close",
             Self::Class => "class",
             Self::Errno => "errno",
             Self::Counter => "counter",
@@ -90,6 +95,7 @@ impl Family {
             Self::Reset => "reset reason",
             Self::State => "TCP state",
             Self::Verdict => "verdict",
+            Self::Close => "key of a close",
             Self::Class => "drop class",
             Self::Errno => "error",
             Self::Counter => "counter",
@@ -105,7 +111,7 @@ impl Family {
             Self::Openvswitch => &["OVS_DROP_", "OVS_"],
             Self::Reset => &["SK_RST_REASON_"],
             Self::Counter => counter::GROUPS,
-            Self::State | Self::Verdict | Self::Class | Self::Errno => &[],
+            Self::State | Self::Verdict | Self::Close | Self::Class | Self::Errno => &[],
         }
     }
 
@@ -151,7 +157,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
     drop::TABLES
         .iter()
         .copied()
-        .chain([reset::TABLE, state::TABLE, verdict::TABLE, class::TABLE, errno::TABLE])
+        .chain([reset::TABLE, state::TABLE, verdict::TABLE, close::TABLE, class::TABLE, errno::TABLE])
         .chain(counter::TABLES.iter().copied())
         .flatten()
 }

@@ -67,6 +67,24 @@ pub const TABLE: &[Entry] = &[
         &["ss -lnt  # at the destination", "tracer --verdict refused", "nft list ruleset"],
     ),
     verdict(
+        "no_answer",
+        "connect() was given up before anybody answered its SYNs: the program closed the socket, or ended. `syns` says \
+         how many were sent, `duration_us` for how long. `errno` is EINPROGRESS: connect() was still under way.",
+        &[
+            "A firewall drops silently, here, on the way or there",
+            "The host is down, or the way back is broken",
+            "A full accept queue: the kernel drops the SYN",
+            "A time limit that is shorter than the way takes",
+            "The loser of a race between addresses (happy eyeballs): nothing is wrong with the program then",
+        ],
+        &[
+            "tracer --verdict no_answer,timed_out",
+            "tracer drops",
+            "ip route get ADDRESS",
+            "tcpdump -ni DEV host ADDRESS",
+        ],
+    ),
+    verdict(
         "timed_out",
         "No answer in time: to the SYN, to data, or to keepalive probes. The program sees ETIMEDOUT.",
         &[

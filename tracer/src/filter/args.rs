@@ -102,7 +102,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub reason: Vec<Selector<ReasonName>>,
 
-    /// Only the ends of connections that failed
+    /// Only the ends of connections that failed, or that had no answer
     #[arg(long)]
     pub failed: bool,
 

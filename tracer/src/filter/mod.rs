@@ -263,9 +263,7 @@ impl Filter {
         let long_enough = self
             .min_duration
             .is_none_or(|least| close.duration_us.is_some_and(|duration| u128::from(duration) >= least.as_micros()));
-        long_enough
-            && (!self.failed || close.verdict.is_failure() || close.errno.is_some())
-            && self.verdict.passes(|verdict| *verdict == close.verdict)
+        long_enough && (!self.failed || close.is_failure()) && self.verdict.passes(|verdict| *verdict == close.verdict)
     }
 }
 

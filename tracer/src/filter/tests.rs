@@ -230,6 +230,8 @@ fn ends_are_selected_by_how_they_were() {
     let refused = Close { verdict: Verdict::Refused, errno: Some(libc::ECONNREFUSED), ..CLOSE };
     let broken = Close { errno: Some(libc::EPIPE), ..CLOSE };
     let unknown = Close { duration_us: None, ..CLOSE };
+    let unanswered = Close { unanswered: Some(true), ..CLOSE };
+    assert!(filter("--failed").shows(&Kind::Close(&unanswered)));
     for (text, fine, bad, pipe, old) in [
         ("", true, true, true, true),
         ("--failed", false, true, true, false),

@@ -6,6 +6,7 @@
 
 mod discards;
 mod facts;
+mod no_answer;
 mod rules;
 
 use std::{collections::HashMap, net::IpAddr, rc::Rc};
@@ -69,6 +70,10 @@ pub struct Case {
     pub local: Option<IpAddr>,
     /// What was seen leaves no doubt.
     pub certain: bool,
+    /// SYNs that had no answer.
+    pub syns: u64,
+    /// The longest wait for an answer, µs.
+    pub longest_us: u64,
     /// The first events.
     pub evidence: Vec<Evidence>,
     distinct: Vec<ConnId>,
@@ -86,6 +91,8 @@ impl Case {
         self.packets += weight.packets;
         self.connections += weight.connections;
         self.certain |= weight.certain;
+        self.syns += weight.syns;
+        self.longest_us = self.longest_us.max(weight.waited_us);
         self.local = self.local.or(event.socket.and_then(|socket| socket.laddr));
         if let Kind::Discard(discard) = event.kind {
             self.discarded += weight.packets;
@@ -138,6 +145,15 @@ pub struct Weight {
     pub connections: u64,
     /// It leaves no doubt.
     pub certain: bool,
+    /// SYNs without an answer.
+    pub syns: u64,
+    /// How long an answer was waited for, µs.
+    pub waited_us: u64,
+}
+
+impl Weight {
+    /// It counts nothing.
+    pub const NONE: Self = Self { packets: 0, connections: 0, certain: false, syns: 0, waited_us: 0 };
 }
 
 /// All cases of one run.

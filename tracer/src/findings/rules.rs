@@ -151,26 +151,7 @@ pub const RULES: [Rule; 10] = [
         },
         look: &["ss -lntp", "tracer explain ECONNREFUSED"],
     },
-    Rule {
-        name: "no_answer",
-        least: 1,
-        speaks: |event, _| match event.kind {
-            Kind::Close(close)
-                if close.verdict == Verdict::TimedOut
-                    && close.connect_us.is_none()
-                    && !(close.preexisting || close.incomplete) =>
-            {
-                let socket = event.socket.as_ref().filter(|socket| socket.role == Role::Client)?;
-                Some((remote(socket), ONE_CONNECTION))
-            }
-            _ => None,
-        },
-        say: |case, _| {
-            let count = counted(case.connections, "connection");
-            format!("{} does not answer: {count}{} timed out", end(case), of_owners(case))
-        },
-        look: &["ip route get ADDRESS", "tcpdump -ni DEV host ADDRESS", "tracer explain ETIMEDOUT"],
-    },
+    super::no_answer::RULE,
     Rule {
         name: "retransmit_heavy",
         least: 10,
@@ -196,7 +177,7 @@ pub const RULES: [Rule; 10] = [
     },
 ];
 
-const ONE_CONNECTION: Weight = Weight { packets: 0, connections: 1, certain: false };
+const ONE_CONNECTION: Weight = Weight { connections: 1, ..Weight::NONE };
 
 pub(super) fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {
     match event.kind {
@@ -236,11 +217,11 @@ fn destination(event: &Event<'_>, drop: &Drop) -> Option<Subject> {
 }
 
 /// The other end of a connection.
-fn remote(socket: &Socket<'_>) -> Subject {
+pub(super) fn remote(socket: &Socket<'_>) -> Subject {
     Subject { addr: socket.raddr, port: socket.rport, netns: socket.netns, ..Subject::default() }
 }
 
-fn end(case: &Case) -> String {
+pub(super) fn end(case: &Case) -> String {
     let Subject { addr, port, .. } = case.subject;
     match (addr, port) {
         (Some(addr), None) => addr.to_string(),

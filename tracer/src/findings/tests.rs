@@ -185,8 +185,37 @@ fn no_answer_at_all() {
     let said = findings.event(&event(1, client, Kind::Close(&close(Verdict::TimedOut))));
     assert_eq!(
         said.map(|finding| finding.text).as_deref(),
-        Some("10.0.0.5:5432 does not answer: 1 connection of curl[5] timed out")
+        Some("10.0.0.5:5432 does not answer: 1 connection of curl[5] timed out after 1µs")
     );
+}
+
+#[test]
+fn a_connect_that_was_given_up() {
+    let (curl, wget, mut findings) = (owner("curl", 5), owner("wget", 6), with_facts(facts()));
+    let given_up = |waited| Close { duration_us: Some(waited), syns: Some(2), ..close(Verdict::NoAnswer) };
+    let said = findings
+        .event(&event(1, socket(3, Role::Client, Some(&curl)), Kind::Close(&given_up(1_500_000))))
+        .map(|finding| (finding.name, finding.text));
+    let text = "10.0.0.5:5432 does not answer: 1 connection of curl[5] was given up after 1.50s, 2 SYNs";
+    assert_eq!(said, Some(("no_answer", text.to_owned())));
+    findings.event(&event(2, socket(4, Role::Client, Some(&wget)), Kind::Close(&given_up(3_100_000))));
+    let [finding] = &findings.all()[..] else { panic!("{:?}", findings.all()) };
+    assert_eq!(
+        finding.text,
+        "10.0.0.5:5432 does not answer: 2 connections of curl[5], wget[6] were given up after at most 3.10s, 4 SYNs"
+    );
+    assert_eq!((finding.count, finding.evidence.len()), (2, 2));
+    let mut hasty = with_facts(facts());
+    let loser = Close { syns: Some(1), ..given_up(30_000) };
+    let said = hasty.event(&event(1, socket(3, Role::Client, Some(&curl)), Kind::Close(&loser)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("10.0.0.5:5432 did not answer in time: 1 connection of curl[5] was given up after 30ms, 1 SYN")
+    );
+    // Older than the trace: the kernel has counted its SYNs all the same.
+    let old = Close { preexisting: true, duration_us: None, verdict: Verdict::TimedOut, ..given_up(0) };
+    findings.event(&event(3, socket(5, Role::Client, Some(&wget)), Kind::Close(&old)));
+    assert!(findings.all()[0].text.contains("3 connections of curl[5], wget[6] timed out"), "{:?}", findings.all());
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub const WANTED: &[&str] = &[
     "btf_trace_io_uring_complete",
     "bpf_func_id",
     "sk_buff",
+    "sock_exterr_skb",
     "tcp_skb_cb",
     "net_device",
     "dst_entry",
@@ -162,6 +163,15 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.copied_seq = find("tcp_sock", "copied_seq");
     offsets.srtt_us = find("tcp_sock", "srtt_us");
     offsets.min_rtt_us = find("tcp_sock", "rtt_min.s[0].v");
+    offsets.lsndtime = find("tcp_sock", "lsndtime");
+    offsets.lrcvtime = find("inet_connection_sock", "icsk_ack.lrcvtime");
+    offsets.tcp_clock_cache = find("tcp_sock", "tcp_clock_cache");
+    offsets.tcp_wstamp_ns = find("tcp_sock", "tcp_wstamp_ns");
+    offsets.icsk_rto = find("inet_connection_sock", "icsk_rto");
+    offsets.icsk_retransmits = find("inet_connection_sock", "icsk_retransmits");
+    offsets.sk_lock_owned = find("sock", "sk_lock.owned");
+    offsets.sk_error_queue_prev = find("sock", "sk_error_queue.prev");
+    offsets.sk_error_queue_qlen = find("sock", "sk_error_queue.qlen");
     offsets.mptcp_first = find("mptcp_sock", "first");
     offsets.icsk_ulp_data = find("inet_connection_sock", "icsk_ulp_data");
     offsets.subflow_conn = find("mptcp_subflow_context", "conn");
@@ -260,6 +270,7 @@ fn packets(btf: &Btf, find: &mut impl FnMut(&str, &str) -> u32, offsets: &mut Of
     offsets.skb_tcp_seq = cb.saturating_add(find("tcp_skb_cb", "seq"));
     offsets.skb_tcp_end_seq = cb.saturating_add(find("tcp_skb_cb", "end_seq"));
     offsets.skb_tcp_flags = cb.saturating_add(find("tcp_skb_cb", "tcp_flags"));
+    offsets.skb_exterr = cb.saturating_add(find("sock_exterr_skb", "ee"));
     offsets.dev_ifindex = find("net_device", "ifindex");
     offsets.dev_name = find("net_device", "name");
     offsets.dev_net = find("net_device", "nd_net.net");

@@ -2,13 +2,14 @@
 //!
 //! Written by hand, key by key, into one reused buffer: this runs for every event.
 
+mod close;
 pub(super) mod discard;
 pub(super) mod packets;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::stream::{Close, ConnId, Event, Finding, Kind, Owner, Sink, Socket};
+use crate::stream::{ConnId, Event, Finding, Kind, Owner, Sink, Socket};
 
 use super::clock::{Rfc3339, WallClock};
 use super::errno;
@@ -191,7 +192,7 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
             name(out, b",\"new\":\"", new.name());
             optional(out, b",\"state_us\":", state_us);
         }
-        Kind::Close(close) => write_close(out, close),
+        Kind::Close(close) => close::write(out, close),
         Kind::Retransmit { state, what, seq } => packets::write_retransmit(out, state, what, seq),
         Kind::Reset { received, reason } => packets::write_reset(out, received, reason),
         Kind::Drop(drop) => packets::write_drop(out, drop),
@@ -234,25 +235,7 @@ pub(super) fn write_finding(out: &mut Vec<u8>, finding: &Finding) {
     });
 }
 
-fn write_close(out: &mut Vec<u8>, close: &Close) {
-    optional(out, b",\"duration_us\":", close.duration_us);
-    optional(out, b",\"connect_us\":", close.connect_us);
-    optional(out, b",\"accept_wait_us\":", close.accept_wait_us);
-    optional(out, b",\"tx_bytes\":", close.tx_bytes);
-    optional(out, b",\"rx_bytes\":", close.rx_bytes);
-    optional(out, b",\"retransmits\":", close.retransmits);
-    optional(out, b",\"drops\":", close.drops);
-    optional(out, b",\"srtt_us\":", close.srtt_us);
-    optional(out, b",\"min_rtt_us\":", close.min_rtt_us);
-    name(out, b",\"verdict\":\"", close.verdict.name());
-    write_errno(out, close.errno);
-    out.extend_from_slice(if close.preexisting { b",\"preexisting\":true" } else { b",\"preexisting\":false" });
-    if close.incomplete {
-        out.extend_from_slice(b",\"incomplete\":true");
-    }
-}
-
-fn write_errno(out: &mut Vec<u8>, errno: Option<i32>) {
+pub(super) fn write_errno(out: &mut Vec<u8>, errno: Option<i32>) {
     out.extend_from_slice(b",\"errno\":");
     let Some(errno) = errno else { return out.extend_from_slice(b"null") };
     out.push(b'"');

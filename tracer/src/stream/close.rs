@@ -1,5 +1,7 @@
 //! How a connection ended.
 
+use super::Icmp;
+
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
@@ -15,7 +17,9 @@ pub enum Verdict {
     ResetRemote,
     /// Nobody listens at the destination, or it was rejected.
     Refused,
-    /// No answer.
+    /// connect() was given up: its owner closed the socket, or ended, before anybody answered.
+    NoAnswer,
+    /// No answer, and the kernel gave up.
     TimedOut,
     /// The network said that the destination cannot be reached.
     Unreachable,
@@ -33,13 +37,14 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::ClosedLocal,
         Self::ClosedRemote,
         Self::ClosedBoth,
         Self::ResetLocal,
         Self::ResetRemote,
         Self::Refused,
+        Self::NoAnswer,
         Self::TimedOut,
         Self::Unreachable,
         Self::FailedLocal,
@@ -59,6 +64,7 @@ impl Verdict {
             Self::ResetLocal => "reset_local",
             Self::ResetRemote => "reset_remote",
             Self::Refused => "refused",
+            Self::NoAnswer => "no_answer",
             Self::TimedOut => "timed_out",
             Self::Unreachable => "unreachable",
             Self::FailedLocal => "failed_local",
@@ -76,6 +82,7 @@ impl Verdict {
             self,
             Self::ResetRemote
                 | Self::Refused
+                | Self::NoAnswer
                 | Self::TimedOut
                 | Self::Unreachable
                 | Self::FailedLocal
@@ -110,8 +117,48 @@ pub struct Close {
     pub verdict: Verdict,
     /// The error behind the verdict, positive.
     pub errno: Option<i32>,
+    /// The ICMP error that says so.
+    pub icmp: Option<Icmp>,
+    /// SYNs that were sent, of a connection whose handshake did not end.
+    pub syns: Option<u32>,
+    /// This side asked and waited a second or longer for nothing, or what it sent was never acknowledged.
+    pub unanswered: Option<bool>,
+    /// Payload bytes that the program wrote and the peer never acknowledged.
+    pub unacked_bytes: Option<u64>,
+    /// From the last payload, either way, or the end of the handshake, to the end.
+    pub idle_us: Option<u64>,
     /// Older than the trace.
     pub preexisting: bool,
     /// A transition was missed or the socket could not be followed: times may be unknown.
     pub incomplete: bool,
+}
+
+impl Close {
+    /// All of whose end nothing is known.
+    pub const UNKNOWN: Self = Self {
+        duration_us: None,
+        connect_us: None,
+        accept_wait_us: None,
+        tx_bytes: None,
+        rx_bytes: None,
+        retransmits: None,
+        drops: None,
+        srtt_us: None,
+        min_rtt_us: None,
+        verdict: Verdict::Unknown,
+        errno: None,
+        icmp: None,
+        syns: None,
+        unanswered: None,
+        unacked_bytes: None,
+        idle_us: None,
+        preexisting: false,
+        incomplete: false,
+    };
+
+    /// Whether its owner got what it wanted: what `--failed` selects.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.verdict.is_failure() || self.errno.is_some() || self.unanswered == Some(true)
+    }
 }

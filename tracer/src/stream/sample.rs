@@ -34,21 +34,7 @@ pub const SOCKET: Socket<'static> = Socket {
 };
 
 /// An end of which nothing more is known.
-pub const CLOSE: Close = Close {
-    duration_us: Some(1),
-    connect_us: None,
-    accept_wait_us: None,
-    tx_bytes: None,
-    rx_bytes: None,
-    retransmits: None,
-    drops: None,
-    srtt_us: None,
-    min_rtt_us: None,
-    verdict: Verdict::ClosedLocal,
-    errno: None,
-    preexisting: false,
-    incomplete: false,
-};
+pub const CLOSE: Close = Close { duration_us: Some(1), verdict: Verdict::ClosedLocal, ..Close::UNKNOWN };
 
 /// A process without facts.
 pub fn owner(comm: &str, pid: u32) -> Owner {

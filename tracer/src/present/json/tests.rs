@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::stream::{ConnId, Container, OwnerSource, ProcessFacts, Role, TcpState, Verdict, sample};
+use crate::stream::{Close, ConnId, Container, Icmp, OwnerSource, ProcessFacts, Role, TcpState, Verdict, sample};
 
 use super::*;
 
@@ -140,29 +140,41 @@ fn the_keys_of_each_kind() {
     let close = Close {
         duration_us: Some(u64::MAX),
         connect_us: Some(2),
-        accept_wait_us: None,
         tx_bytes: Some(3),
         rx_bytes: Some(0),
         retransmits: Some(5),
-        drops: None,
         srtt_us: Some(6),
         min_rtt_us: Some(7),
         verdict: Verdict::Refused,
         errno: Some(libc::ECONNREFUSED),
-        preexisting: false,
-        incomplete: false,
+        icmp: Some(Icmp { v6: false, kind: 3, code: 3, from: sample::FAR }),
+        syns: Some(2),
+        unanswered: Some(false),
+        unacked_bytes: Some(0),
+        ..Close::UNKNOWN
     };
     let expected = json!({
         "duration_us": u64::MAX, "connect_us": 2, "accept_wait_us": null, "tx_bytes": 3, "rx_bytes": 0, "retransmits": 5,
         "drops": null, "srtt_us": 6, "min_rtt_us": 7, "verdict": "refused", "errno": "ECONNREFUSED", "preexisting": false,
+        "icmp": {"type": 3, "code": 3, "meaning": "port unreachable", "from": "10.0.0.5"}, "syns": 2,
+        "unanswered": false, "unacked_bytes": 0, "idle_us": null,
     });
     assert_eq!(further(Kind::Close(&close)), expected);
-    let old = Close { preexisting: true, incomplete: true, errno: None, verdict: Verdict::Unknown, ..close };
+    let old = Close {
+        preexisting: true,
+        incomplete: true,
+        errno: None,
+        verdict: Verdict::Unknown,
+        icmp: None,
+        unanswered: None,
+        ..close
+    };
     let value = further(Kind::Close(&old));
     assert_eq!(
         (&value["preexisting"], &value["incomplete"], &value["errno"], &value["verdict"]),
         (&json!(true), &json!(true), &Value::Null, &json!("unknown"))
     );
+    assert_eq!((value.get("icmp"), &value["unanswered"]), (None, &Value::Null));
 }
 
 #[test]

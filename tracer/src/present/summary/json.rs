@@ -20,6 +20,8 @@ impl Summary {
         number(out, self.filtered);
         out.extend_from_slice(b",\"connections\":");
         number(out, self.connections);
+        out.extend_from_slice(b",\"unanswered\":");
+        number(out, self.unanswered);
         counts(out, ",\"verdicts\":", self.verdicts.iter().map(|(verdict, count)| (verdict.name(), *count)));
         out.extend_from_slice(b",\"findings\":[");
         separated(out, self.findings.iter(), |out, finding| {
@@ -178,7 +180,7 @@ mod tests {
             "events": {"connect": 1204, "close": 1204}, "lost": {},
             "incomplete": {"sockets_untracked": 0, "closes_recovered": 0, "connects_unnoted": 0, "stacks_missing": 0,
                 "findings_untold": 0, "hints_given_up": 0},
-            "filtered": 88, "connections": 1204,
+            "filtered": 88, "connections": 1204, "unanswered": 0,
             "verdicts": {"closed_local": 1192, "refused": 12}, "findings": [], "drops": {}, "discards": {},
             "cost": {
                 "programs": [

@@ -113,6 +113,8 @@ pub struct Summary {
     pub filtered: u64,
     /// Connections (not listeners) that ended or were open at the end.
     pub connections: u64,
+    /// Those of them that ended without an answer (`unanswered`), whatever their verdict.
+    pub unanswered: u64,
     /// What follows from what was seen.
     pub findings: Vec<Finding>,
     /// How they ended.
@@ -156,6 +158,7 @@ pub(super) fn sample() -> Summary {
         incomplete: Incomplete::default(),
         filtered: 88,
         connections: 1204,
+        unanswered: 0,
         verdicts: vec![(Verdict::ClosedLocal, 1192), (Verdict::Refused, 12)],
         findings: Vec::new(),
         drops: Vec::new(),

@@ -80,6 +80,7 @@ pub struct Tally {
     events: [u64; Kind::NAMES.len()],
     lost: Vec<(&'static str, u64)>,
     connections: u64,
+    unanswered: u64,
     verdicts: [u64; Verdict::ALL.len()],
     drops: HashMap<Rc<str>, u64>,
     discards: HashMap<&'static str, u64>,
@@ -93,6 +94,7 @@ impl Default for Tally {
             events: [0; Kind::NAMES.len()],
             lost: Vec::new(),
             connections: 0,
+            unanswered: 0,
             verdicts: [0; Verdict::ALL.len()],
             drops: HashMap::new(),
             discards: HashMap::new(),
@@ -125,6 +127,7 @@ impl Tally {
 
     fn close(&mut self, socket: &Socket<'_>, close: &Close) {
         self.connections += 1;
+        self.unanswered += u64::from(close.unanswered == Some(true));
         if let Some(n) = Verdict::ALL.iter().position(|verdict| *verdict == close.verdict) {
             self.verdicts[n] += 1;
         }
@@ -154,6 +157,7 @@ impl Tally {
             events: Kind::NAMES.into_iter().zip(self.events).filter(|(_, count)| some(count)).collect(),
             lost: self.lost,
             connections: self.connections,
+            unanswered: self.unanswered,
             verdicts: Verdict::ALL.into_iter().zip(self.verdicts).filter(|(_, count)| some(count)).collect(),
             drops,
             discards,
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn counts_what_ended() {
         let mut tally = Tally::default();
-        let refused = Close { verdict: Verdict::Refused, ..CLOSE };
+        let refused = Close { verdict: Verdict::Refused, unanswered: Some(true), ..CLOSE };
         tally.event(&event(Some(socket(Role::Client, 443)), Kind::Connect { errno: None }), true);
         tally.event(&event(Some(socket(Role::Client, 443)), Kind::Close(&CLOSE)), true);
         tally.event(&event(Some(socket(Role::Client, 443)), Kind::Close(&refused)), false);
@@ -195,7 +199,7 @@ mod tests {
         assert_eq!(summary.events, [("connect", 1), ("close", 3), ("lost", 2)]);
         assert_eq!(summary.lost, [("lifecycle", 7)]);
         assert_eq!(summary.lost_events(), 7);
-        assert_eq!(summary.connections, 3);
+        assert_eq!((summary.connections, summary.unanswered), (3, 1));
         assert_eq!(summary.verdicts, [(Verdict::ClosedLocal, 2), (Verdict::Refused, 1)]);
         let row = |name: &str, connections, tx_bytes| Row {
             name: name.into(),

@@ -37,6 +37,9 @@ impl Summary {
                 line(&mut out, format_args!("{:>11}  {}", Count(*count), verdict.name()));
             }
         }
+        if self.unanswered > 0 {
+            line(&mut out, format_args!("{:>11}  of them unanswered", Count(self.unanswered)));
+        }
         if !self.drops.is_empty() {
             out.push_str("\n    packets  dropped\n");
             for (reason, count) in &self.drops {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 
-use crate::stream::{self, Close, Discard, Drop, Kind, Socket, Verdict};
+use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Socket, Verdict};
 
 use super::super::errno::Errno;
 use super::super::escape;
@@ -96,17 +96,26 @@ impl Details {
     }
 
     fn close(&mut self, close: &Close, wide: bool) {
-        self.time(close.duration_us);
+        if close.verdict == Verdict::NoAnswer {
+            self.given_up(close);
+        } else {
+            self.time(close.duration_us);
+        }
         if let Some(errno) = close.errno.filter(|errno| wide || !implied(close.verdict, *errno)) {
             self.push(format_args!("{}", Errno(errno)));
         }
+        // A line that is not wide has it below.
+        if let Some(icmp) = close.icmp.filter(|_| wide) {
+            self.push(format_args!("({})", IcmpText(icmp)));
+        }
+        self.unanswered(close);
         // Nothing can have been sent by what never was a connection.
         let nothing = close.tx_bytes.unwrap_or(0) == 0 && close.rx_bytes.unwrap_or(0) == 0;
         if !(nothing && close.verdict.is_failure()) {
             self.bytes("↑", close.tx_bytes);
             self.bytes("↓", close.rx_bytes);
         }
-        if let Some(segments) = close.retransmits.filter(|segments| *segments > 0) {
+        if let Some(segments) = close.retransmits.filter(|segments| *segments > 0 && close.syns.is_none()) {
             self.push(format_args!("↻{segments}"));
         }
         if close.incomplete {
@@ -122,6 +131,26 @@ impl Details {
         }
         if let Some(iface) = &discard.iface {
             self.push_hostile(format_args!("dev="), iface);
+        }
+    }
+
+    /// For how long connect() had no answer, and to how many SYNs.
+    fn given_up(&mut self, close: &Close) {
+        let syns = |n: u32| (n, if n == 1 { "SYN" } else { "SYNs" });
+        match (close.duration_us.map(Micros), close.syns.map(syns)) {
+            (Some(time), Some((n, syns))) => self.push(format_args!("after {time}, {n} {syns}")),
+            (Some(time), None) => self.push(format_args!("after {time}")),
+            (None, Some((n, syns))) => self.push(format_args!("after {n} {syns}")),
+            (None, None) => {}
+        }
+    }
+
+    fn unanswered(&mut self, close: &Close) {
+        let Close { unanswered: Some(true), .. } = close else { return };
+        match (close.unacked_bytes, close.idle_us) {
+            (Some(bytes), _) if bytes > 0 => self.push(format_args!("{} never acknowledged", Bytes(bytes))),
+            (_, Some(us)) => self.push(format_args!("unanswered ({})", Micros(us))),
+            _ => self.push(format_args!("unanswered")),
         }
     }
 
@@ -202,11 +231,26 @@ impl Details {
     }
 }
 
+/// An ICMP error, as lines have it.
+pub struct IcmpText(pub Icmp);
+
+impl fmt::Display for IcmpText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(icmp) = self;
+        write!(f, "{} {}/{}", icmp.protocol(), icmp.kind, icmp.code)?;
+        if let Some(meaning) = icmp.meaning() {
+            write!(f, " {meaning}")?;
+        }
+        write!(f, " from {}", icmp.from)
+    }
+}
+
 /// Whether the verdict says what the error says.
 fn implied(verdict: Verdict, errno: i32) -> bool {
     matches!(
         (verdict, errno),
         (Verdict::Refused, libc::ECONNREFUSED)
+            | (Verdict::NoAnswer, libc::EINPROGRESS)
             | (Verdict::TimedOut, libc::ETIMEDOUT)
             | (Verdict::ResetRemote, libc::ECONNRESET)
     )

@@ -18,11 +18,12 @@ use std::io::{self, Write};
 use crate::stream::{DropClass, Event, Finding, Kind, Owner, Role, Sink, Socket, Stack, Verdict};
 
 use super::clock::{TimeOfDay, WallClock};
+use super::errno::Errno;
 use super::escape;
 use super::output::Output;
 use super::owners::Owners;
 use super::stack;
-use details::Details;
+use details::{Details, IcmpText};
 
 /// Columns of a line that is not a wide one.
 pub const COLUMNS: usize = 100;
@@ -110,6 +111,7 @@ fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
             let meaning = match close.verdict {
                 Verdict::ResetLocal | Verdict::ResetRemote | Verdict::TimedOut => Meaning::Warning,
                 verdict if verdict.is_failure() => Meaning::Failure,
+                _ if close.unanswered == Some(true) => Meaning::Warning,
                 _ => Meaning::Done,
             };
             return (if close.verdict == Verdict::Unknown { "closed" } else { close.verdict.name() }, meaning);
@@ -308,6 +310,11 @@ impl<W: Write> Sink for TextSink<W> {
             && let Some(hint) = &drop.hint
         {
             self.hint(&hint.text);
+        }
+        if let Kind::Close(close) = event.kind
+            && let (Some(icmp), Some(errno), false) = (close.icmp, close.errno, self.options.wide)
+        {
+            self.hint(&format!("{} ({})", Errno(errno), IcmpText(icmp)));
         }
         self.line_done(match event.kind {
             Kind::Drop(drop) => Some(&drop.stack),

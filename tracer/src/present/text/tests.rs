@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::stream::{Close, Container, ProcessFacts, Role, TcpState, sample};
+use crate::stream::{Close, Container, Icmp, ProcessFacts, Role, TcpState, sample};
 
 use super::*;
 
@@ -30,17 +30,12 @@ fn socket<'a>(owner: Option<&'a Owner>, laddr: &str, raddr: &str) -> Socket<'a> 
 const CLOSE: Close = Close {
     duration_us: Some(1_240_000),
     connect_us: Some(1_200),
-    accept_wait_us: None,
     tx_bytes: Some(1_234_567),
     rx_bytes: Some(345),
     retransmits: Some(0),
-    drops: None,
     srtt_us: Some(850),
-    min_rtt_us: None,
     verdict: Verdict::ClosedLocal,
-    errno: None,
-    preexisting: false,
-    incomplete: false,
+    ..Close::UNKNOWN
 };
 
 fn lines(options: TextOptions, events: &[(Option<Socket<'_>>, Kind<'_>)]) -> String {
@@ -245,6 +240,7 @@ impl Random {
 
     fn close(&mut self) -> Close {
         let (a, b, c, d, e) = (self.number(), self.number(), self.number(), self.number(), self.next() as i32 % 200);
+        let icmp = Icmp { v6: c % 2 == 0, kind: c as u8 % 16, code: d as u8 % 16, from: self.addr() };
         Close {
             duration_us: self.maybe(a),
             connect_us: self.maybe(b),
@@ -257,6 +253,11 @@ impl Random {
             min_rtt_us: self.maybe(b as u32),
             verdict: self.of(&Verdict::ALL),
             errno: self.maybe(e),
+            icmp: self.maybe(icmp),
+            syns: self.maybe(a as u32),
+            unanswered: self.maybe(d % 2 == 0),
+            unacked_bytes: self.maybe(b),
+            idle_us: self.maybe(c),
             preexisting: a % 2 == 0,
             incomplete: b % 2 == 0,
         }
@@ -298,8 +299,11 @@ fn any_event_fits_and_is_harmless() {
             _ => Kind::Close(&close),
         };
         for wide in [false, true] {
-            let line = lines(TextOptions { wide, ..UTC }, &[(Some(event_socket), kind)]);
-            let line = line.strip_suffix('\n').unwrap();
+            let both = lines(TextOptions { wide, ..UTC }, &[(Some(event_socket), kind)]);
+            let both = both.strip_suffix('\n').unwrap();
+            // The ICMP error of a close stands below.
+            let (line, below) = both.split_once('\n').unwrap_or((both, ""));
+            assert!(below.chars().all(escape::is_plain) && escape::width(below) <= COLUMNS, "{below:?}");
             assert!(line.chars().all(escape::is_plain), "{line:?}");
             assert!(!line.ends_with(' '));
             if !wide {
@@ -345,4 +349,50 @@ fn a_hint_is_a_line_below() {
     assert_eq!(long.lines().count(), 2, "{long}");
     assert!(!long.contains('\u{1b}') && long.lines().all(|line| line.chars().count() <= 100), "{long}");
     assert!(line(&"x".repeat(200), true).contains(&"x".repeat(200)));
+}
+
+#[test]
+fn what_had_no_answer() {
+    let curl = owner("curl", 4121);
+    let client = socket(Some(&curl), "10.0.0.1", "10.90.3.2");
+    let given_up = Close {
+        verdict: Verdict::NoAnswer,
+        duration_us: Some(1_500_000),
+        syns: Some(2),
+        retransmits: Some(1),
+        tx_bytes: Some(0),
+        rx_bytes: Some(0),
+        ..CLOSE
+    };
+    let once = Close { duration_us: Some(200_000), syns: Some(1), ..given_up };
+    let older = Close { duration_us: None, preexisting: true, syns: Some(7), ..given_up };
+    let icmp = Icmp { v6: false, kind: 3, code: 13, from: "10.90.3.2".parse().unwrap() };
+    let rejected = Close {
+        verdict: Verdict::Unreachable,
+        errno: Some(libc::EHOSTUNREACH),
+        duration_us: Some(1_400),
+        icmp: Some(icmp),
+        ..once
+    };
+    let unanswered = Close { unanswered: Some(true), unacked_bytes: Some(0), idle_us: Some(4_000_000), ..CLOSE };
+    let unacked = Close { unacked_bytes: Some(120), verdict: Verdict::TimedOut, errno: Some(110), ..unanswered };
+    let answered = Close { unanswered: Some(false), ..unanswered };
+    let events = [given_up, once, older, rejected, unanswered, unacked, answered].map(|close| (Some(client), close));
+    let shown = |options| {
+        let kinds: Vec<_> = events.iter().map(|(socket, close)| (*socket, Kind::Close(close))).collect();
+        lines(options, &kinds)
+    };
+    let expected = "\
+12:01:02.123 no_answer       curl[4121]       10.0.0.1:40000 → 10.90.3.2:443   after 1.50s, 2 SYNs
+12:01:02.124 no_answer       curl[4121]       10.0.0.1:40000 → 10.90.3.2:443   after 200ms, 1 SYN
+12:01:02.125 no_answer       curl[4121]       10.0.0.1:40000 → 10.90.3.2:443   after 7 SYNs
+12:01:02.126 unreachable     curl[4121]       10.0.0.1:40000 → 10.90.3.2:443   1.4ms EHOSTUNREACH
+             └ EHOSTUNREACH (ICMP 3/13 admin prohibited from 10.90.3.2)
+12:01:02.127 closed_local    curl[4121]       :40000 → 10.90.3.2:443 1.24s unanswered (4.00s) ↑1.2MB
+12:01:02.128 timed_out       curl[4121]       :40000 → 10.90.3.2:443 1.24s 120B never acknowledged
+12:01:02.129 closed_local    curl[4121]       10.0.0.1:40000 → 10.90.3.2:443   1.24s ↑1.2MB ↓345B
+";
+    assert_eq!(shown(UTC), expected);
+    let wide = shown(TextOptions { wide: true, ..UTC });
+    assert!(wide.contains(" 1.4ms EHOSTUNREACH (ICMP 3/13 admin prohibited from 10.90.3.2) "), "{wide}");
 }

@@ -1,0 +1,97 @@
+//! How long a connection had been quiet when it ended, and which ICMP error a connect() had got.
+
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use tracer_common::{
+    settings::ABSENT,
+    silence::{IcmpError, QUIET_UNKNOWN, SILENCE_LOCK_KNOWN, SILENCE_LOCKED, SILENCE_RETRANSMITS_KNOWN, Silence},
+};
+
+use crate::{memory, offset, setting, sock::Sock};
+
+/// `ee_errno`, `ee_origin`, `ee_type` and `ee_code` of `struct sock_extended_err` (`include/uapi/linux/errqueue.h`).
+const EE_ERRNO: u32 = 0;
+const EE_ORIGIN: u32 = 4;
+const EE_TYPE: u32 = 5;
+const EE_CODE: u32 = 6;
+/// `SO_EE_ORIGIN_ICMP` and `SO_EE_ORIGIN_ICMP6` there.
+const ORIGIN_ICMP: u8 = 2;
+const ORIGIN_ICMP6: u8 = 3;
+/// `saddr` in the headers of IPv4 and IPv6 (RFC 791, RFC 8200).
+const SADDR: u32 = 12;
+const SADDR6: u32 = 8;
+/// `seq` in that of TCP (RFC 9293).
+const TCP_SEQ: u32 = 4;
+
+/// Loads only, and one call that the kernel's compiler replaces by a load where it can.
+#[inline(always)]
+pub fn silence<S: Sock>(sock: S) -> Silence {
+    let mut silence = Silence::UNKNOWN;
+    if setting!(tick_ns) != 0 && offset!(lsndtime) != ABSENT && offset!(lrcvtime) != ABSENT {
+        // SAFETY: no arguments; permitted to every program type that is used here.
+        let now = unsafe { bpf_jiffies64() } as u32;
+        silence.tick_ns = setting!(tick_ns);
+        silence.sent_ago = now.wrapping_sub(sock.u32(offset!(lsndtime)));
+        silence.received_ago = now.wrapping_sub(sock.u32(offset!(lrcvtime)));
+        silence.rto = sock.u32(offset!(icsk_rto));
+    }
+    if offset!(tcp_clock_cache) != ABSENT && offset!(tcp_wstamp_ns) != ABSENT {
+        let (looked, sent) = (sock.u64(offset!(tcp_clock_cache)), sock.u64(offset!(tcp_wstamp_ns)));
+        // Pacing puts the last departure into the future.
+        silence.quiet_ns = if looked > sent { looked - sent } else { 0 };
+    } else {
+        silence.quiet_ns = QUIET_UNKNOWN;
+    }
+    if offset!(icsk_retransmits) != ABSENT {
+        silence.flags |= SILENCE_RETRANSMITS_KNOWN;
+        silence.retransmits = sock.u8(offset!(icsk_retransmits));
+    }
+    if offset!(sk_lock_owned) != ABSENT {
+        silence.flags |= SILENCE_LOCK_KNOWN;
+        if sock.u32(offset!(sk_lock_owned)) != 0 {
+            silence.flags |= SILENCE_LOCKED;
+        }
+    }
+    silence
+}
+
+/// The kernel queues the ICMP errors of a connect() that waits (since 5.8, commit 45af29ca761c). The last one is read. One
+/// that is about another SYN was for what the socket was connected to before: it stays in the queue.
+#[inline(always)]
+pub fn icmp_error<S: Sock>(sock: S) -> IcmpError {
+    let mut error = IcmpError::NONE;
+    if offset!(sk_error_queue_prev) == ABSENT
+        || offset!(sk_error_queue_qlen) == ABSENT
+        || offset!(skb_exterr) == ABSENT
+        || offset!(skb_head) == ABSENT
+        || offset!(skb_network_header) == ABSENT
+        || offset!(skb_transport_header) == ABSENT
+        || offset!(snd_una) == ABSENT
+        || sock.u32(offset!(sk_error_queue_qlen)) == 0
+    {
+        return error;
+    }
+    let skb = sock.u64(offset!(sk_error_queue_prev));
+    let origin: u8 = memory::read(skb, offset!(skb_exterr) + EE_ORIGIN);
+    if origin != ORIGIN_ICMP && origin != ORIGIN_ICMP6 {
+        return error;
+    }
+    let head: u64 = memory::read(skb, offset!(skb_head));
+    // The kernel leaves it at the TCP header of the packet that the message is about.
+    let transport: u16 = memory::read(skb, offset!(skb_transport_header));
+    let about: u32 = memory::read(head, u32::from(transport) + TCP_SEQ);
+    if u32::from_be(about) != sock.u32(offset!(snd_una)) {
+        return error;
+    }
+    error.errno = memory::read(skb, offset!(skb_exterr) + EE_ERRNO);
+    error.kind = memory::read(skb, offset!(skb_exterr) + EE_TYPE);
+    error.code = memory::read(skb, offset!(skb_exterr) + EE_CODE);
+    let network: u16 = memory::read(skb, offset!(skb_network_header));
+    if origin == ORIGIN_ICMP {
+        error.family = 4;
+        error.from[0] = memory::read(head, u32::from(network) + SADDR);
+    } else {
+        error.family = 6;
+        error.from = memory::read(head, u32::from(network) + SADDR6);
+    }
+    error
+}

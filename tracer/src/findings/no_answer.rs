@@ -1,0 +1,64 @@
+//! connect() had no answer: its owner gave it up, or the kernel did.
+
+use super::{
+    Case, Weight,
+    rules::{Rule, counted, end, of_owners, remote},
+};
+use crate::{
+    present::unit::Micros,
+    stream::{Event, Kind, Role, Verdict},
+};
+
+/// After so long the kernel sends a SYN again.
+const PATIENCE_US: u64 = 1_000_000;
+
+/// One case for each destination.
+pub const RULE: Rule = Rule {
+    name: "no_answer",
+    least: 1,
+    speaks: |event, _| {
+        let weight = weight(event)?;
+        let socket = event.socket.as_ref().filter(|socket| socket.role == Role::Client)?;
+        Some((remote(socket), weight))
+    },
+    say,
+    look: &["ip route get ADDRESS", "tcpdump -ni DEV host ADDRESS", "tracer explain no_answer"],
+};
+
+fn weight(event: &Event<'_>) -> Option<Weight> {
+    let Kind::Close(close) = event.kind else { return None };
+    // What was established and timed out later is another matter.
+    let waited = match close.verdict {
+        Verdict::NoAnswer => true,
+        Verdict::TimedOut => {
+            close.syns.is_some() || close.connect_us.is_none() && !(close.preexisting || close.incomplete)
+        }
+        _ => false,
+    };
+    let (syns, waited_us) = (close.syns.unwrap_or(0).into(), close.duration_us.unwrap_or(0));
+    // The verdict of the kernel leaves no doubt: it has waited as long as it can be told to.
+    let certain = close.verdict == Verdict::TimedOut;
+    waited.then_some(Weight { connections: 1, certain, syns, waited_us, ..Weight::NONE })
+}
+
+fn say(case: &Case, _: &super::Facts) -> String {
+    let count = counted(case.connections, "connection");
+    let ended = match (case.certain, case.connections) {
+        (true, _) => "timed out",
+        (false, 1) => "was given up",
+        (false, _) => "were given up",
+    };
+    let mut waited = Vec::new();
+    if case.longest_us > 0 {
+        let most = if case.connections > 1 { "at most " } else { "" };
+        waited.push(format!("after {most}{}", Micros(case.longest_us)));
+    }
+    if case.syns > 0 {
+        waited.push(counted(case.syns, "SYN"));
+    }
+    let waited = if waited.is_empty() { String::new() } else { format!(" {}", waited.join(", ")) };
+    // Who gives up within a second, before a SYN was sent again, knows less: it may be the loser of a race.
+    let patient = case.certain || case.longest_us >= PATIENCE_US || case.syns > case.connections;
+    let does = if patient { "does not answer" } else { "did not answer in time" };
+    format!("{} {does}: {count}{} {ended}{waited}", end(case), of_owners(case))
+}
