@@ -19,7 +19,9 @@ use tracer_tests::traffic::sys;
 const UID: u32 = 65_534;
 
 /// What the agent keeps; CAP_BPF only where it is needed to read maps.
-const AGENT: [u32; 3] = [SYS_PTRACE, DAC_READ_SEARCH, BPF];
+const AGENT: [u32; 1] = [BPF];
+/// What the threads keep that read /proc, and the one that starts them.
+const READERS: [u32; 2] = [SYS_PTRACE, DAC_READ_SEARCH];
 /// What the thread keeps that enters namespaces and reads their rules.
 const TABLES: [u32; 4] = [SYS_ADMIN, NET_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
 
@@ -30,7 +32,8 @@ fn await_confined(agent: &Agent) -> Vec<Rights> {
         let started = |name: &str| threads.iter().any(|thread| thread.name == name);
         let temporary = ["earlier", "snapshot", "symbols", "netns"].into_iter().any(started);
         let confined = threads.iter().all(|thread| thread.seccomp == 2);
-        Ok(started("tables") && started("writer") && confined && !temporary)
+        let all = ["tables", "writer", "watch", "reader"].into_iter().all(started);
+        Ok(all && confined && !temporary)
     };
     let waited = sys::until(settled);
     let threads = Rights::of(agent.pid());
@@ -58,6 +61,7 @@ fn are_least(threads: &[Rights], agent: &[u32]) {
         let most = match thread.name.as_str() {
             name if name == program => capability::set(agent),
             "tables" => capability::set(&TABLES),
+            "reader" | "watch" => capability::set(&READERS),
             "writer" => 0,
             other => panic!("a thread called {other} is unknown: {threads:#?}"),
         };

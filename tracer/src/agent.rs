@@ -1,13 +1,13 @@
 //! The agent: drains the ring into the core, answers the core's questions from /proc, and ends
 //! cleanly whatever ends it.
 
-use std::{io, process::ExitStatus, time::Duration};
+use std::{collections::HashSet, io, process::ExitStatus, time::Duration};
 
 use anyhow::Context as _;
 use log::{debug, warn};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at},
 };
 use tracer_common::counter::Counter;
 
@@ -17,6 +17,7 @@ mod counters;
 mod ending;
 mod namespaces;
 mod outcome;
+mod questions;
 mod records;
 mod tables;
 
@@ -24,12 +25,13 @@ use self::{
     acceptors::Acceptors,
     counters::Counters as KernelCounters,
     namespaces::Namespaces,
-    records::{Nowhere, tell},
+    records::Nowhere,
     tables::Reading,
 };
 pub use self::{
     beginning::{Earlier, Seeding},
     outcome::{Lost, Outcome, Stop},
+    questions::Questions,
 };
 use crate::{
     backlog::Backlog,
@@ -39,7 +41,6 @@ use crate::{
     discards::Look,
     feed::PacketFeed,
     filter::Filter,
-    findings::Facts,
     kernel::{
         backend::Hook,
         cost,
@@ -49,7 +50,7 @@ use crate::{
     },
     present::queue::Gauge,
     privilege::{Duty, Sandbox, capabilities},
-    proc::{netns, root::ProcRoot},
+    proc::root::ProcRoot,
     shown::Shown,
     stream::Sink,
 };
@@ -85,6 +86,9 @@ pub struct Limits {
     pub refresh: Option<Duration>,
 }
 
+/// How long a trace may take to end, whatever it would like to wait for.
+const END: Duration = Duration::from_millis(700);
+
 /// The parts of a trace.
 pub struct Agent<'p> {
     kernel: Kernel,
@@ -99,9 +103,23 @@ pub struct Agent<'p> {
     limits: Limits,
     /// SIGINT, SIGTERM, SIGHUP.
     signals: [Signal; 3],
-    /// Records that wait for the snapshot; `None` once it was taken over.
-    backlog: Option<Backlog>,
+    /// Records that wait: for the snapshot, and later for what /proc says.
+    line: Backlog,
+    /// The snapshot was taken over.
+    taken_over: bool,
+    /// Records that wait since before that; `None`: they are told.
+    unreconciled: Option<usize>,
+    /// See [`records::Way`].
+    cut_ns: Option<u64>,
+    /// Connections that the kernel side followed then, if that matters.
+    followed: Option<HashSet<u64>>,
+    /// Something waits for an answer.
+    blocked: bool,
+    /// More can be told at once.
+    more: bool,
+    questions: Questions,
     sandbox: Sandbox,
+    earlier: Option<Earlier>,
     namespaces: Namespaces,
     acceptors: Acceptors,
     /// The kernel's counters of discards; `None` if they are not wanted.
@@ -138,13 +156,14 @@ impl<'p> Agent<'p> {
     /// If the ring cannot be polled, or a signal not be caught.
     pub fn new(
         mut kernel: Kernel,
-        sandbox: Sandbox,
+        earlier: Earlier,
         packets: Option<PacketSession>,
         filter: Filter,
         root: ProcRoot,
         limits: Limits,
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
+        let sandbox = earlier.sandbox;
         let ring = kernel.ring()?;
         let debug_log = kernel.debug_log()?;
         let attached_ns = kernel.started_ns;
@@ -175,6 +194,7 @@ impl<'p> Agent<'p> {
             core,
             outlet: Outlet(presenter.gauge()),
             presenter,
+            questions: Questions::new(earlier.readers.clone(), root.clone()),
             root,
             limits,
             signals: [
@@ -182,8 +202,15 @@ impl<'p> Agent<'p> {
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::hangup())?,
             ],
-            backlog: Some(Backlog::default()),
+            line: Backlog::default(),
+            taken_over: false,
+            unreconciled: None,
+            cut_ns: None,
+            followed: None,
+            blocked: false,
+            more: false,
             sandbox,
+            earlier: Some(earlier),
             namespaces: Namespaces::start(sandbox).context("cannot start a thread")?,
             acceptors: Acceptors::default(),
             counters,
@@ -200,8 +227,8 @@ impl<'p> Agent<'p> {
     ///
     /// # Errors
     /// If the ring fails.
-    pub async fn run(mut self, earlier: Earlier, mut command: Option<Command<'_>>) -> anyhow::Result<Outcome> {
-        let mut snapshot = Some(self.start_snapshot(earlier)?);
+    pub async fn run(mut self, mut command: Option<Command<'_>>) -> anyhow::Result<Outcome> {
+        let mut snapshot = self.start_snapshot()?;
         go_first();
         self.give_up_privileges(command.as_ref().map(|command| command.pid));
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
@@ -215,7 +242,7 @@ impl<'p> Agent<'p> {
         let forwarding = command.is_some();
         let stop = loop {
             tokio::select! {
-                ready = self.ring.ready(), if self.backlog.as_ref().is_none_or(Backlog::has_room) && self.outlet.has_room() => {
+                ready = self.ring.ready(), if self.line.has_room() && self.outlet.has_room() => {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
@@ -229,7 +256,13 @@ impl<'p> Agent<'p> {
                 taken = async { match &mut snapshot { Some(taken) => taken.await, None => std::future::pending().await } } => {
                     snapshot = None;
                     self.take_over(taken.unwrap_or_default());
+                    self.drain();
                 }
+                answer = self.questions.answered() => {
+                    self.take_answer(answer);
+                    self.drain();
+                }
+                () = std::future::ready(()), if self.more && self.outlet.has_room() => self.drain(),
                 found = self.acceptors.found() => {
                     // Ends that came before the look must not be taken for what it has found.
                     self.drain();
@@ -246,7 +279,7 @@ impl<'p> Agent<'p> {
                 }
                 _ = look.tick() => {
                     self.look_for_losses();
-                    self.shown.set_facts(facts(&self.root));
+                    self.questions.ask_facts();
                     self.drain();
                     self.settle_counters();
                 }
@@ -264,7 +297,10 @@ impl<'p> Agent<'p> {
                     break Stop::Command(status.context("cannot wait for the command")?);
                 }
             }
-            self.acceptors.look(&mut self.core, &self.root, &self.namespaces);
+            if let Some(facts) = self.questions.facts() {
+                self.shown.set_facts(facts);
+            }
+            self.acceptors.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
             self.reading.start(&self.core, &self.root, &self.namespaces);
             self.presenter.flush();
             if self.shown.is_full() || self.presenter.is_full() {
@@ -275,30 +311,34 @@ impl<'p> Agent<'p> {
             }
         };
         debug!("stopping: {stop:?}");
+        // Whatever hangs, a trace ends.
+        let end = Instant::now() + END;
         if let Some(taken) = snapshot {
-            self.take_over(taken.await.unwrap_or_default());
+            self.take_over(timeout_at(end, taken).await.ok().and_then(Result::ok).unwrap_or_default());
         }
         if matches!(stop, Stop::Command(_)) {
-            self.linger().await?;
+            self.linger(end).await?;
         }
         // First: what is taken over after this counts as missed rather than not at all.
         let [declined, taken_over] = self
             .kernel
             .counters()
             .map_or([0; 2], |counters| [Counter::Declined, Counter::TakenOver].map(|counter| counters.get(counter)));
+        self.cut();
         let mut programs = self.kernel.detach_packets();
         programs.extend(self.kernel.costs());
         let programs = cost::by_first_lane(programs);
         self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
         if !self.shown.is_full() && self.presenter.error().is_none() {
-            if let Some(counters) = &mut self.counters {
-                let looks = counters.last().await;
+            if let Some(counters) = &mut self.counters
+                && let Ok(looks) = timeout_at(end, counters.last()).await
+            {
                 self.take_looks(looks);
             }
             let patience = if matches!(stop, Stop::Signal) { ending::SHORT_LINGER } else { ending::LINGER };
-            self.explain_last_drops(patience).await;
+            self.explain_last_drops(end.min(Instant::now() + patience)).await;
         }
-        Ok(self.finish(stop, programs))
+        Ok(self.finish(stop, programs, end).await)
     }
 
     /// Everything is attached, and every thread that needs more than this one is started.
@@ -311,34 +351,9 @@ impl<'p> Agent<'p> {
         self.sandbox.confine(Duty::Agent { command }, kept);
     }
 
-    /// Drains one wake-up's worth.
-    fn drain(&mut self) {
-        if !self.outlet.has_room() {
-            return;
-        }
-        let Self { ring, core, presenter, shown, root, backlog, lost, feed, .. } = self;
-        // Packets first: whatever connection they belong to is recorded by then.
-        let mut more = true;
-        while let Some(feed) = feed.as_mut().filter(|feed| more && feed.has_room()) {
-            more = feed.drain(&mut lost.undecoded);
-        }
-        // Bounded, so that signals and timers have their turn under a flood.
-        let mut rest = true;
-        for _ in 0..8 {
-            let count = ring.drain(|bytes| match backlog {
-                Some(backlog) => backlog.push(bytes),
-                None => {
-                    let sink = &mut shown.sink(*presenter);
-                    tell(bytes, feed.as_mut(), core, root, sink, lost);
-                }
-            });
-            rest = Ring::is_full_batch(count);
-            if !rest || shown.is_full() {
-                break;
-            }
-        }
-        if let Some(feed) = feed.as_mut().filter(|_| !rest && backlog.is_none()) {
-            feed.release(None, core, root, &mut shown.sink(*presenter));
+    fn take_answer(&mut self, answer: Option<questions::Answer>) {
+        if let Some(answer) = answer {
+            self.questions.take(answer, &mut self.core);
         }
     }
 
@@ -381,7 +396,7 @@ impl<'p> Agent<'p> {
     /// Once a second, when what was folded has come, too.
     fn settle_counters(&mut self) {
         // Until the records of before the snapshot are told nobody is known.
-        let Some(counters) = self.counters.as_ref().filter(|_| self.backlog.is_none()) else { return };
+        let Some(counters) = self.counters.as_ref().filter(|_| self.taken_over && self.unreconciled.is_none()) else { return };
         self.core.apply(Input::Settled, &mut self.shown.sink(self.presenter));
         let fresh = self.core.take_fresh_namespaces();
         if !fresh.is_empty() {
@@ -411,11 +426,6 @@ async fn any_of([first, second, third]: &mut [Signal; 3]) {
         _ = second.recv() => {}
         _ = third.recv() => {}
     }
-}
-
-/// The limits of this host's own namespace.
-fn facts(root: &ProcRoot) -> Facts {
-    Facts::read(root.path(), netns::current(root))
 }
 
 /// On a host whose CPUs are all busy this thread may wait longer for one than the ring has room for.

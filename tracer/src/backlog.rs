@@ -1,4 +1,5 @@
-//! Records that came while the snapshot was taken, kept until it is there.
+//! Records that wait, in the order in which they came: for the snapshot at the start, later for what /proc says of a
+//! process.
 
 use std::collections::HashSet;
 
@@ -16,13 +17,66 @@ const LIMIT_BYTES: usize = 256 << 20;
 #[derive(Debug, Default)]
 pub struct Backlog {
     words: Vec<u64>,
+    /// Where the first one that waits begins.
+    place: usize,
+    /// Up to where [`Backlog::look_ahead`] has looked.
+    looked: usize,
 }
+
+/// Words of records that are gone which are kept at the most.
+const GONE: usize = 1 << 16;
 
 impl Backlog {
     /// Whether there is room for more.
     #[must_use]
     pub const fn has_room(&self) -> bool {
-        self.words.len() * 8 < LIMIT_BYTES
+        (self.words.len() - self.place) * 8 < LIMIT_BYTES
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.place == self.words.len()
+    }
+
+    /// The first one.
+    #[must_use]
+    pub fn front(&self) -> Option<&[u8]> {
+        record_at(&self.words, self.place).map(|(record, _)| record)
+    }
+
+    /// Lets the first one go.
+    pub fn pop(&mut self) {
+        let Some((_, next)) = record_at(&self.words, self.place) else { return };
+        self.place = next;
+        if self.is_empty() {
+            self.words.clear();
+            (self.place, self.looked) = (0, 0);
+        } else if self.place >= GONE && self.place * 2 >= self.words.len() {
+            self.words.drain(..self.place);
+            self.looked = self.looked.saturating_sub(self.place);
+            self.place = 0;
+        }
+    }
+
+    /// Calls `look` with records that wait, `most` at the most, and with each of them once.
+    pub fn look_ahead(&mut self, most: usize, look: impl FnMut(&[u8])) {
+        let mut place = self.looked.max(self.place);
+        self.hand_out(&mut place, most, look);
+        self.looked = place;
+    }
+
+    /// Records that wait.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let mut count = 0;
+        self.for_each(|_| count += 1);
+        count
+    }
+
+    /// Gives memory back that is not needed any more.
+    pub fn give_back(&mut self) {
+        self.words.shrink_to(self.words.len() * 2);
     }
 
     /// Keeps a record.
@@ -37,26 +91,16 @@ impl Backlog {
 
     /// Calls `take` with every record, in order.
     pub fn for_each(&self, take: impl FnMut(&[u8])) {
-        self.hand_out(&mut 0, usize::MAX, take);
+        self.hand_out(&mut self.place.clone(), usize::MAX, take);
     }
 
-    /// Calls `take` with the records that follow `place`, which is 0 for the first one, `most` of them at the
-    /// most, and moves it on. Whether there were any.
-    pub fn hand_out(&self, place: &mut usize, most: usize, mut take: impl FnMut(&[u8])) -> bool {
-        let mut rest = self.words.get(*place..).unwrap_or_default();
-        let mut count = 0;
-        while count < most
-            && let Some((length, after)) = rest.split_first()
-        {
-            let length = usize::try_from(*length).unwrap_or(0);
-            let (record, next) = after.split_at(length.div_ceil(8).min(after.len()));
-            // SAFETY: `record` is at least `length` bytes of initialised memory; any byte is a `u8`.
-            take(unsafe { std::slice::from_raw_parts(record.as_ptr().cast::<u8>(), length.min(record.len() * 8)) });
-            rest = next;
-            count += 1;
+    /// Calls `take` with the records that follow `place`, `most` of them at the most, and moves it on.
+    fn hand_out(&self, place: &mut usize, most: usize, mut take: impl FnMut(&[u8])) {
+        for _ in 0..most {
+            let Some((record, next)) = record_at(&self.words, *place) else { return };
+            take(record);
+            *place = next;
         }
-        *place = self.words.len() - rest.len();
-        count > 0
     }
 
     /// Processes that have executed something since the hooks were attached: what /proc says of them
@@ -99,6 +143,16 @@ impl Backlog {
         });
         opened
     }
+}
+
+/// The record that begins at `place`, and where the next one does.
+fn record_at(words: &[u64], place: usize) -> Option<(&[u8], usize)> {
+    let (length, after) = words.get(place..)?.split_first()?;
+    let length = usize::try_from(*length).unwrap_or(0);
+    let record = after.get(..length.div_ceil(8).min(after.len()))?;
+    // SAFETY: `record` is initialised memory of at least as many bytes; any byte is a `u8`.
+    let bytes = unsafe { std::slice::from_raw_parts(record.as_ptr().cast::<u8>(), length.min(record.len() * 8)) };
+    Some((bytes, place + 1 + record.len()))
 }
 
 #[cfg(test)]
@@ -156,13 +210,37 @@ mod tests {
             back.push(record.to_vec());
         });
         assert_eq!(back, records);
-        // Some now, one that came meanwhile, and the others.
-        let (mut place, mut lengths) = (0, Vec::new());
-        while backlog.hand_out(&mut place, 2, |record| lengths.push(record.len())) {
-            if lengths.len() == 2 {
-                backlog.push(b"12");
+    }
+
+    #[test]
+    fn who_waits_is_first_in_first_out() {
+        let mut line = Backlog::default();
+        assert!(line.is_empty() && line.front().is_none());
+        // More than are kept when they are gone, and never all at once.
+        let (mut next, mut expected, mut looked) = (0u32, 0u32, Vec::new());
+        let number = |record: &[u8]| record.first_chunk().map(|chunk| u32::from_ne_bytes(*chunk));
+        while expected < 60_000 {
+            for _ in 0..3 {
+                let record = [next.to_ne_bytes(), [0; 4], [7; 4]].concat();
+                line.push(&record);
+                next += 1;
+            }
+            line.look_ahead(5, |record| looked.extend(number(record)));
+            for _ in 0..2 {
+                assert_eq!(line.front().and_then(number), Some(expected));
+                line.pop();
+                expected += 1;
             }
         }
-        assert_eq!(lengths, [8, 0, 9, 1, 2]);
+        assert_eq!(line.count(), (next - expected) as usize);
+        assert!(line.words.len() <= 2 * (line.count() * 3).max(GONE));
+        // Each was seen once, in order, unless it was gone by then.
+        assert!(looked.windows(2).all(|pair| pair[0] < pair[1]) && looked.len() > 30_000);
+        while !line.is_empty() {
+            line.pop();
+        }
+        assert!(line.front().is_none());
+        line.push(b"again");
+        assert_eq!(line.front(), Some(&b"again"[..]));
     }
 }

@@ -2,8 +2,9 @@
 //! lifecycle's, and with what the core wants to know first.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     io,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use tracer_common::{
 };
 
 use crate::{
+    agent::Questions,
     core::{Core, Gate, Input},
     kernel::{
         folds::Folds,
@@ -22,14 +24,11 @@ use crate::{
         stacks::Stacks,
         symbols::KernelSymbols,
     },
-    proc::{fd::SocketHolders, root::ProcRoot},
     stream::Sink,
 };
 
 /// Records that wait at the most; beyond that they stay in the ring, where a loss is counted.
 const MOST_WAITING: usize = 1 << 16;
-/// /proc is searched for the holders of a socket no more often than this: it takes a while.
-const SEARCH: Duration = Duration::from_secs(1);
 /// Folds are not read for the sake of a single connection more often than this: it takes a millisecond.
 const SWEEP: Duration = Duration::from_millis(50);
 
@@ -55,7 +54,6 @@ pub struct PacketFeed {
     /// `None` if nobody has asked for them.
     stacks: Option<Stacks>,
     waiting: VecDeque<Waiting>,
-    searched: Option<Instant>,
     swept: Option<Instant>,
     /// Packets that folds told of so far.
     folded: u64,
@@ -71,7 +69,7 @@ impl PacketFeed {
     /// Nothing came yet.
     #[must_use]
     pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols, stacks: Option<Stacks>) -> Self {
-        Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), searched: None, swept: None, folded: 0 }
+        Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), swept: None, folded: 0 }
     }
 
     /// Whether there is room for more.
@@ -148,19 +146,36 @@ impl PacketFeed {
         !self.waiting.is_empty()
     }
 
-    /// Applies what happened before `until`, or everything. A record of the lifecycle is applied
-    /// after it: a packet belongs to the connections that were there when it was dropped.
-    pub fn release<G: Gate>(&mut self, until: Option<u64>, core: &mut Core<G>, root: &ProcRoot, sink: &mut dyn Sink) {
+    /// Applies what happened before `until`, or everything, unless one has to wait for what /proc says. A record of
+    /// the lifecycle is applied after it: a packet belongs to the connections that were there when it was dropped.
+    pub fn release<G: Gate>(
+        &mut self,
+        until: Option<u64>,
+        core: &mut Core<G>,
+        questions: &mut Questions,
+        sink: &mut dyn Sink,
+    ) -> Poll<()> {
         while self.waiting.front().is_some_and(|first| until.is_none_or(|until| first.boot_ns() <= until)) {
-            match self.waiting.pop_front() {
-                Some(Waiting::Drop(record)) => self.apply(Record::Drop(&record), core, root, sink),
-                Some(Waiting::Segment(kind, record)) => self.apply(Record::Segment(kind, &record), core, root, sink),
-                None => return,
+            let Some(first) = self.waiting.pop_front() else { break };
+            let record = match &first {
+                Waiting::Drop(record) => Record::Drop(record),
+                Waiting::Segment(kind, record) => Record::Segment(*kind, record),
+            };
+            if self.apply(record, core, questions, sink).is_pending() {
+                self.waiting.push_front(first);
+                return Poll::Pending;
             }
         }
+        Poll::Ready(())
     }
 
-    fn apply<G: Gate>(&mut self, record: Record<'_>, core: &mut Core<G>, root: &ProcRoot, sink: &mut dyn Sink) {
+    fn apply<G: Gate>(
+        &mut self,
+        record: Record<'_>,
+        core: &mut Core<G>,
+        questions: &mut Questions,
+        sink: &mut dyn Sink,
+    ) -> Poll<()> {
         let wanted = core.wants_of_packet(&record);
         if let Some(address) = wanted.symbol {
             let name = self.symbols.get().name(address);
@@ -171,12 +186,11 @@ impl PacketFeed {
             core.apply(Input::Stack { number, location, frames }, sink);
         }
         if let Some(inode) = wanted.holders
-            && self.searched.is_none_or(|last| last.elapsed() >= SEARCH)
+            && questions.holders(inode).is_pending()
         {
-            let (holders, _) = SocketHolders::scan(root, Some(&HashSet::from([inode])));
-            self.searched = Some(Instant::now());
-            core.apply(Input::Holding(inode, holders.holders(inode).to_vec()), sink);
+            return Poll::Pending;
         }
         core.apply(Input::Record(record), sink);
+        Poll::Ready(())
     }
 }

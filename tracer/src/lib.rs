@@ -25,6 +25,7 @@ pub mod netlink;
 pub mod present;
 pub mod privilege;
 pub mod proc;
+pub mod readers;
 pub mod shown;
 pub mod snapshot;
 pub mod sockets;

@@ -8,10 +8,13 @@ use tracer_common::record::Tuple;
 use crate::{
     core::{ProcessSnapshot, SeedSocket},
     proc::{
-        fd, process,
+        fd,
+        look::{self, Look},
+        process,
         root::ProcRoot,
         tables::{self, tcp_tables},
     },
+    readers::Readers,
     sockets::{
         collect::collect,
         owners::Owners,
@@ -35,13 +38,11 @@ pub struct Snapshot {
 
 /// Takes the picture. `with_sockets`: else processes only.
 #[must_use]
-pub fn take(root: &ProcRoot, with_sockets: bool) -> Snapshot {
+pub fn take(root: &ProcRoot, readers: &Readers, with_sockets: bool) -> Snapshot {
     let mut snapshot = Snapshot::default();
     // Processes first: what is forked from now on is recorded, what ends from now on is not here.
     match process::list(root) {
-        Ok(pids) => {
-            snapshot.processes = pids.filter_map(|pid| process_snapshot(root, pid)).collect();
-        }
+        Ok(pids) => processes(root, readers, pids, &mut snapshot),
         Err(error) => snapshot.gaps.push(error.to_string()),
     }
     // We are one.
@@ -58,25 +59,37 @@ pub fn take(root: &ProcRoot, with_sockets: bool) -> Snapshot {
     snapshot
 }
 
-/// One process, now.
+/// What a look at process `pid` tells of it.
 #[must_use]
-pub fn process_snapshot(root: &ProcRoot, pid: u32) -> Option<ProcessSnapshot> {
-    let (identity, facts) = process::facts(root, pid)?;
+pub fn process_snapshot(pid: u32, look: Look) -> Option<ProcessSnapshot> {
+    let Look::Seen(identity, facts) = look else { return None };
     // A process that is ending has no executable any more, and has left its cgroup for the root.
     facts.exe.as_ref()?;
     Some(ProcessSnapshot { pid, start_ns: identity.start_ns, comm: identity.comm, uid: identity.uid, facts })
 }
 
+fn processes(root: &ProcRoot, readers: &Readers, pids: impl IntoIterator<Item = u32>, snapshot: &mut Snapshot) {
+    let mut looks: Vec<(u32, Look)> = look::all(readers, root, pids).into_iter().collect();
+    looks.sort_unstable_by_key(|(pid, _)| *pid);
+    let late = looks.iter().filter(|(_, look)| match look {
+        Look::Seen(_, facts) => facts.late,
+        Look::Gone => false,
+        Look::Late => true,
+    });
+    snapshot.gaps.extend(gap_of_late(late.count()));
+    snapshot.processes.extend(looks.into_iter().filter_map(|(pid, look)| process_snapshot(pid, look)));
+}
+
 /// The sockets with these tuples, and the processes that hold them. A tuple without a network namespace
 /// means all that agree in the rest.
 #[must_use]
-pub fn holders_of(root: &ProcRoot, tuples: &[Tuple]) -> Snapshot {
+pub fn holders_of(root: &ProcRoot, readers: &Readers, tuples: &[Tuple]) -> Snapshot {
     let key = |tuple: &Tuple| (tuple.family, tuple.laddr, tuple.lport, tuple.raddr, tuple.rport);
     let wanted: HashSet<_> = tuples.iter().map(key).collect();
     let mut snapshot = Snapshot::default();
     sockets(root, &mut snapshot, |tuple| wanted.contains(&key(tuple)));
     let pids: HashSet<u32> = snapshot.sockets.iter().flat_map(|socket| socket.holders.iter().copied()).collect();
-    snapshot.processes = pids.into_iter().filter_map(|pid| process_snapshot(root, pid)).collect();
+    processes(root, readers, pids, &mut snapshot);
     snapshot
 }
 
@@ -163,6 +176,15 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple) -> 
 
 fn gap_of_lines(malformed: u64) -> Option<String> {
     (malformed > 0).then(|| format!("{malformed} lines of /proc/net tables could not be understood"))
+}
+
+fn gap_of_late(late: usize) -> Option<String> {
+    let who = match late {
+        0 => return None,
+        1 => "1 process did not answer in time: its".to_owned(),
+        _ => format!("{late} processes did not answer in time: their"),
+    };
+    Some(format!("{who} arguments are unknown (something holds the memory map, a hung file system perhaps)"))
 }
 
 /// `denied`: processes that may not be looked into.

@@ -114,6 +114,8 @@ pub struct ProcessFacts {
     pub cgroup: Option<String>,
     /// The container that the cgroup path names.
     pub container: Option<Container>,
+    /// The process did not answer in time when it was asked: what is missing was not read.
+    pub late: bool,
 }
 
 /// The process that opened a socket, as it was at that moment.

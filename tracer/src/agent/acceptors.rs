@@ -13,6 +13,7 @@ use crate::{
     clock,
     core::{Core, Gate, Holders, Input},
     proc::root::ProcRoot,
+    readers::Readers,
     snapshot::{self, Snapshot},
 };
 
@@ -37,7 +38,13 @@ pub struct Acceptors {
 
 impl Acceptors {
     /// Starts a look, if the core wants to know and the last look is long enough ago.
-    pub fn look<G: Gate>(&mut self, core: &mut Core<G>, root: &ProcRoot, namespaces: &Namespaces) {
+    pub fn look<G: Gate>(
+        &mut self,
+        core: &mut Core<G>,
+        root: &ProcRoot,
+        readers: &Readers,
+        namespaces: &Namespaces,
+    ) {
         let now = Instant::now();
         if self.looking.is_some() || self.not_before.is_some_and(|instant| now < instant) {
             return;
@@ -47,9 +54,9 @@ impl Acceptors {
             return;
         }
         let (send, receive) = oneshot::channel();
-        let root = root.clone();
+        let (root, readers) = (root.clone(), readers.clone());
         namespaces.give(move || {
-            let found = Found { began_ns: clock::boot_ns(), snapshot: snapshot::holders_of(&root, &tuples) };
+            let found = Found { began_ns: clock::boot_ns(), snapshot: snapshot::holders_of(&root, &readers, &tuples) };
             // The receiver is gone if the trace ended first.
             let _ = send.send(found);
         });

@@ -1,13 +1,13 @@
 //! The end: what is still under way, what was lost, what is still open.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context as _;
 use log::warn;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracer_common::counter::Counter;
 
-use super::{Agent, Outcome, Stop, records::tell};
+use super::{Agent, Outcome, Stop};
 use crate::{
     clock,
     core::Input,
@@ -15,7 +15,7 @@ use crate::{
     kernel::{
         audit::{Accounts, Received},
         cost::ProgramCost,
-        ring::{Fill, Ring},
+        ring::Fill,
     },
     present::summary::Incomplete,
 };
@@ -28,11 +28,12 @@ pub(super) const SHORT_LINGER: Duration = Duration::from_millis(150);
 /// How often, and after which time, the audit is looked at once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
+/// How often the rings are drained at the end, at the most.
+const LAST_DRAINS: usize = 256;
 
 impl Agent<'_> {
-    /// The last drops may wait for what explains them: give them a moment, less of it to who wants to end.
-    pub(super) async fn explain_last_drops(&mut self, patience: Duration) {
-        let deadline = Instant::now() + patience;
+    /// The last drops may wait for what explains them: until `deadline`.
+    pub(super) async fn explain_last_drops(&mut self, deadline: Instant) {
         self.look_for_losses();
         self.drain();
         while self.core.waits_for_hints() {
@@ -42,6 +43,7 @@ impl Agent<'_> {
                 found = self.reading.done(false) => {
                     self.reading.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
                 }
+                answer = self.questions.answered() => self.take_answer(answer),
                 () = sleep_until(deadline) => break,
             }
             self.drain();
@@ -51,45 +53,67 @@ impl Agent<'_> {
 
     /// The command is gone, its last connections are just being closed: give them a moment, so that
     /// they are not said to be open.
-    pub(super) async fn linger(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + LINGER;
+    pub(super) async fn linger(&mut self, end: Instant) -> anyhow::Result<()> {
+        let deadline = end.min(Instant::now() + LINGER);
         loop {
             self.drain();
-            if self.core.open_connections() == 0 {
+            if self.core.open_connections() == 0 && !self.waits() {
                 return Ok(());
             }
             tokio::select! {
                 ready = self.ring.ready() => ready.context("cannot poll the BPF ring buffer")?,
+                answer = self.questions.answered() => self.take_answer(answer),
                 () = sleep_until(deadline) => return Ok(()),
             }
         }
     }
 
-    /// All that the rings have.
-    fn drain_to_the_end(&mut self) {
-        let Self { ring, core, presenter, shown, root, lost, feed, .. } = self;
-        while feed.as_mut().is_some_and(|feed| feed.drain(&mut lost.undecoded)) {}
-        for _ in 0..64 {
-            let count = ring.drain(|bytes| {
-                let sink = &mut shown.sink(*presenter);
-                tell(bytes, feed.as_mut(), core, root, sink, lost);
-            });
-            if !Ring::is_full_batch(count) {
-                break;
+    /// The trace ends now, if all hooks are about to be detached: one after the other, which takes a while.
+    pub(super) fn cut(&mut self) {
+        if !self.kernel.is_audited() {
+            return;
+        }
+        self.cut_ns = Some(clock::boot_ns());
+        self.look_for_losses();
+        self.followed = self.still_followed();
+    }
+
+    /// If records of the lifecycle were lost: the connections that the kernel side follows.
+    fn still_followed(&self) -> Option<HashSet<u64>> {
+        if self.lost.lifecycle == 0 {
+            return None;
+        }
+        self.kernel.followed().inspect_err(|error| warn!("{error}")).ok()
+    }
+
+    /// All that the rings have, and what waits: for answers, too, if that takes no longer than `end`.
+    async fn drain_to_the_end(&mut self, end: Instant) {
+        // Bounded: records may come all the time.
+        for _ in 0..LAST_DRAINS {
+            let rest = self.drain_anyway();
+            if !self.waits() {
+                if rest || self.more || self.feed.as_ref().is_some_and(PacketFeed::is_waiting) {
+                    continue;
+                }
+                return;
+            }
+            tokio::select! {
+                answer = self.questions.answered() => self.take_answer(answer),
+                () = sleep_until(end) => self.questions.end(),
             }
         }
     }
 
     /// What the audit has found. Programs that were at work when they were detached may have a moment
     /// still.
-    fn accounts(&mut self) -> Option<Accounts> {
+    async fn accounts(&mut self, end: Instant) -> Option<Accounts> {
         for _ in 0..LAST_LOOKS {
             let accounts = self.look_at_accounts()?;
             if accounts.is_exact() {
                 return Some(accounts);
             }
-            std::thread::sleep(LAST_LOOK);
-            self.drain_to_the_end();
+            sleep(LAST_LOOK).await;
+            self.drain_to_the_end(end).await;
             self.look_for_losses();
         }
         self.look_at_accounts()
@@ -111,24 +135,21 @@ impl Agent<'_> {
     }
 
     /// What is still in the ring, what was lost, what is still open.
-    pub(super) fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>) -> Outcome {
-        self.drain_to_the_end();
+    pub(super) async fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>, end: Instant) -> Outcome {
+        self.drain_to_the_end(end).await;
         self.look_for_losses();
-        let accounts = self.accounts();
+        let accounts = self.accounts(end).await;
         if let Some(log) = &mut self.debug_log {
             log.flush();
         }
-        if let Some(feed) = &mut self.feed {
-            feed.release(None, &mut self.core, &self.root, &mut self.shown.sink(self.presenter));
-        }
+        // What the last look at the folds has given.
+        self.drain_to_the_end(end).await;
         // Later than all that was told: what is open is open at the end of its own events, too.
         let end_ns = clock::boot_ns();
         self.tell_unplaced(end_ns);
         self.lose(end_ns, "missed", self.lost.missed);
         self.lose(end_ns, "undecoded", self.lost.undecoded);
-        let followed = (self.lost.lifecycle > 0)
-            .then(|| self.kernel.followed())
-            .and_then(|followed| followed.inspect_err(|error| warn!("{error}")).ok());
+        let followed = self.followed.take().or_else(|| self.still_followed());
         self.core.apply(Input::End { boot_ns: end_ns, followed }, &mut self.shown.sink(self.presenter));
         self.presenter.flush();
         Outcome {

@@ -1,4 +1,7 @@
-//! A record on its way from the ring into the core.
+//! A record on its way from the ring into the core. It waits where /proc has to be asked first, and then those behind
+//! it wait, too: they are told in the order in which they came.
+
+use std::task::Poll;
 
 use log::debug;
 use tracer_common::{
@@ -7,84 +10,196 @@ use tracer_common::{
     record::RecordKind,
 };
 
-use super::Lost;
+use super::{Agent, Lost, Presenter, questions::Questions};
 use crate::{
+    allocator, clock,
     core::{Core, Input},
     feed::PacketFeed,
     filter::Filter,
-    proc::root::ProcRoot,
-    snapshot,
+    kernel::ring::Ring,
+    shown::Shown,
     stream::{Event, Sink},
 };
 
-/// One record from the ring, after the packets of the time before it.
-pub fn tell(
-    bytes: &[u8],
-    feed: Option<&mut PacketFeed>,
-    core: &mut Core<Filter>,
-    root: &ProcRoot,
-    sink: &mut dyn Sink,
-    lost: &mut Lost,
-) {
-    release_before(bytes, feed, core, root, sink, &mut lost.undecoded);
-    take(bytes, core, root, sink, lost);
+/// Records that are told between two looks at signals and timers, when many wait.
+const TOLD_AT_ONCE: usize = 2048;
+/// Records behind the one that waits for which is asked, too.
+const ASKED_AHEAD: usize = 512;
+
+/// What a record passes through.
+pub(super) struct Way<'a, 'p> {
+    pub(super) feed: Option<&'a mut PacketFeed>,
+    pub(super) core: &'a mut Core<Filter>,
+    pub(super) questions: &'a mut Questions,
+    pub(super) shown: &'a mut Shown,
+    pub(super) presenter: &'a mut (dyn Presenter + 'p),
+    pub(super) lost: &'a mut Lost,
+    /// What was recorded later is no part of the trace: some of the hooks were detached by then, and what the others
+    /// tell is not the whole of it.
+    pub(super) cut_ns: Option<u64>,
 }
 
-/// Packets that were told of before the record in `bytes`. Of a connection that closes all are there
-/// by then, in their own ring.
-fn release_before(
-    bytes: &[u8],
-    feed: Option<&mut PacketFeed>,
-    core: &mut Core<Filter>,
-    root: &ProcRoot,
-    sink: &mut dyn Sink,
-    undecoded: &mut u64,
-) {
-    let Some(feed) = feed else { return };
-    let closes = bytes.first() == Some(&(RecordKind::Close as u8));
-    if closes && feed.has_room() {
-        feed.drain(undecoded);
+impl Way<'_, '_> {
+    /// One record from the ring, after the packets of the time before it.
+    fn tell(&mut self, bytes: &[u8]) -> Poll<()> {
+        match self.release_before(bytes) {
+            Poll::Ready(()) => self.take(bytes),
+            Poll::Pending => Poll::Pending,
+        }
     }
-    if !closes && !feed.is_waiting() {
-        return;
+
+    /// Packets that were told of before `until`.
+    fn release(&mut self, until: Option<u64>) -> Poll<()> {
+        let Some(feed) = &mut self.feed else { return Poll::Ready(()) };
+        feed.release(until, self.core, self.questions, &mut self.shown.sink(self.presenter))
     }
-    let Ok(record) = decode(bytes) else { return };
-    let until = Some(record.boot_ns());
-    feed.release(until, core, root, sink);
-    // The kernel side may still be counting its last ones.
-    if let Record::Close(close) = record
-        && core.drops_of(close.socket.state.id) >= TOLD_OF_A_KIND
-    {
-        feed.sweep_for_close();
-        feed.release(until, core, root, sink);
+
+    /// Packets that were told of before the record in `bytes`. Of a connection that closes all are there
+    /// by then, in their own ring.
+    fn release_before(&mut self, bytes: &[u8]) -> Poll<()> {
+        let Some(feed) = &mut self.feed else { return Poll::Ready(()) };
+        let closes = bytes.first() == Some(&(RecordKind::Close as u8));
+        if closes && feed.has_room() {
+            feed.drain(&mut self.lost.undecoded);
+        }
+        if !closes && !feed.is_waiting() {
+            return Poll::Ready(());
+        }
+        let Ok(record) = decode(bytes) else { return Poll::Ready(()) };
+        let until = Some(record.boot_ns());
+        if self.release(until).is_pending() {
+            return Poll::Pending;
+        }
+        // The kernel side may still be counting its last ones.
+        if let Record::Close(close) = record
+            && self.core.drops_of(close.socket.state.id) >= TOLD_OF_A_KIND
+        {
+            if let Some(feed) = &mut self.feed {
+                feed.sweep_for_close();
+            }
+            return self.release(until);
+        }
+        Poll::Ready(())
+    }
+
+    /// One record from the ring into the core, after what /proc can add.
+    fn take(&mut self, bytes: &[u8]) -> Poll<()> {
+        let record = match decode(bytes) {
+            Ok(record) => record,
+            Err(error) => {
+                debug!("{error}");
+                self.lost.undecoded += 1;
+                return Poll::Ready(());
+            }
+        };
+        if self.cut_ns.is_some_and(|cut| record.boot_ns() > cut) {
+            return Poll::Ready(());
+        }
+        if let Some(process) = self.core.wants(&record)
+            && self.questions.process(process, self.core).is_pending()
+        {
+            return Poll::Pending;
+        }
+        if let Record::Fork(_) | Record::Exec(_) | Record::Exit(_) = record {
+            self.core.apply(Input::Record(record), &mut Nowhere);
+        } else {
+            self.core.apply(Input::Record(record), &mut self.shown.sink(self.presenter));
+        }
+        Poll::Ready(())
     }
 }
 
-/// One record from the ring into the core, after what /proc can add.
-fn take(bytes: &[u8], core: &mut Core<Filter>, root: &ProcRoot, sink: &mut dyn Sink, lost: &mut Lost) {
-    let record = match decode(bytes) {
-        Ok(record) => record,
-        Err(error) => {
-            debug!("{error}");
-            lost.undecoded += 1;
+impl Agent<'_> {
+    /// Drains one wake-up's worth.
+    pub(super) fn drain(&mut self) {
+        if !self.outlet.has_room() {
             return;
         }
-    };
-    if let Some((pid, start_ns)) = core.wants(&record) {
-        let process = snapshot::process_snapshot(root, pid).filter(|process| process.is_about(start_ns));
-        // Without a start in the record every look is a first one.
-        let settled = process.is_none() || start_ns != 0;
-        if let Some(process) = process {
-            core.apply(Input::Process(process), &mut Nowhere);
-        }
-        if settled {
-            core.apply(Input::NoProcess(pid, start_ns), &mut Nowhere);
-        }
+        self.drain_anyway();
     }
-    if let Record::Fork(_) | Record::Exec(_) | Record::Exit(_) = record {
-        core.apply(Input::Record(record), &mut Nowhere);
-    } else {
-        core.apply(Input::Record(record), sink);
+
+    /// The same, whether or not there is room for what follows. Whether more may be in the ring.
+    pub(super) fn drain_anyway(&mut self) -> bool {
+        let Self { ring, core, presenter, shown, line, lost, feed, questions, taken_over, cut_ns, .. } = self;
+        // What is later may belong to a connection whose records are still to come.
+        let now_ns = clock::boot_ns();
+        // Packets first: whatever connection they belong to is recorded by then.
+        let mut more = true;
+        while let Some(feed) = feed.as_mut().filter(|feed| more && feed.has_room()) {
+            more = feed.drain(&mut lost.undecoded);
+        }
+        let mut way = Way { feed: feed.as_mut(), core, questions, shown, presenter: *presenter, lost, cut_ns: *cut_ns };
+        // Bounded, so that signals and timers have their turn under a flood.
+        let mut rest = true;
+        for _ in 0..8 {
+            if !line.has_room() {
+                break;
+            }
+            let count = ring.drain(|bytes| {
+                if !*taken_over || !line.is_empty() || way.tell(bytes).is_pending() {
+                    line.push(bytes);
+                }
+            });
+            rest = Ring::is_full_batch(count);
+            if !rest || way.shown.is_full() {
+                break;
+            }
+        }
+        self.tell_waiting(Some(now_ns).filter(|_| !rest));
+        rest
+    }
+
+    /// Tells those that wait for something that is there by now. Nothing is left in the ring that is older than
+    /// `until`.
+    fn tell_waiting(&mut self, until: Option<u64>) {
+        self.blocked = false;
+        let Self { core, presenter, shown, line, lost, feed, questions, taken_over, cut_ns, .. } = self;
+        self.more = false;
+        if !*taken_over {
+            return;
+        }
+        let mut way = Way { feed: feed.as_mut(), core, questions, shown, presenter: *presenter, lost, cut_ns: *cut_ns };
+        let (mut told, mut waits) = (0, false);
+        while let Some(bytes) = line.front() {
+            if told == TOLD_AT_ONCE {
+                self.more = true;
+                break;
+            }
+            if way.tell(bytes).is_pending() {
+                waits = true;
+                break;
+            }
+            line.pop();
+            told += 1;
+        }
+        if line.is_empty() && until.is_some() {
+            waits = way.release(until).is_pending();
+        }
+        if waits {
+            line.look_ahead(ASKED_AHEAD, |bytes| {
+                if let Ok(record) = decode(bytes) {
+                    way.questions.ask_ahead(&record, way.core);
+                }
+            });
+        } else if line.is_empty() {
+            way.questions.none_waits();
+        }
+        if let Some(left) = &mut self.unreconciled {
+            *left = left.saturating_sub(told);
+            if *left == 0 || line.is_empty() {
+                self.unreconciled = None;
+                way.core.apply(Input::Reconciled, &mut Nowhere);
+                // Loading and the first look at /proc took memory that will not be needed again.
+                line.give_back();
+                allocator::give_back();
+            }
+        }
+        self.blocked = waits;
+    }
+
+    /// Whether something waits for an answer.
+    pub(super) const fn waits(&self) -> bool {
+        self.blocked
     }
 }
 

@@ -70,9 +70,9 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);
         let agent =
-            Agent::new(session.kernel, args.kernel.sandbox(), session.packets, filter, root, limits, &mut board)?;
+            Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut board)?;
         stderr::say(banner);
-        agent.run(earlier, None).await
+        agent.run(None).await
     })?;
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);

@@ -40,9 +40,9 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the TCP connections of this host", &args.output);
         let agent =
-            Agent::new(session.kernel, args.kernel.sandbox(), session.packets, filter, root, limits, &mut destination)?;
+            Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
         stderr::say(banner);
-        agent.run(earlier, None).await
+        agent.run(None).await
     })?;
     let end_ns = outcome.end_ns;
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);

@@ -84,10 +84,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let pid = child.id().context("the command is gone before it began")?;
         let start = Host::default().process(pid).ok().flatten().map(|process| process.start_ns);
         filter.follow_process(pid, start);
-        let sandbox = args.kernel.sandbox();
-        let agent = Agent::new(session.kernel, sandbox, session.packets, filter, root, limits, &mut destination)?;
+        let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
         let command = agent::Command { pid, end: Box::pin(supervise(child, signals)) };
-        agent.run(earlier, Some(command)).await.map(Ok)
+        agent.run(Some(command)).await.map(Ok)
     })?;
     let outcome = match ended {
         Ok(outcome) => outcome,

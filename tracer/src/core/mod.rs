@@ -79,6 +79,8 @@ pub enum Input<'a> {
     Process(ProcessSnapshot),
     /// /proc has nothing to say of this process (pid, start): it is gone.
     NoProcess(u32, u64),
+    /// This process (pid, start) has not answered in time.
+    LateProcess(u32, u64),
     /// What existed before the trace.
     Seed(Seed),
     /// So many records of a class were lost since the last such input.
@@ -222,6 +224,7 @@ impl<G: Gate> Core<G> {
             Input::Holding(inode, pids) => self.learn_holders(inode, &pids),
             Input::Process(snapshot) => self.processes.snapshot(snapshot),
             Input::NoProcess(pid, start_ns) => self.processes.settle(pid, start_ns),
+            Input::LateProcess(pid, start_ns) => self.processes.settle_late(pid, start_ns),
             Input::Seed(seed) => self.seed(seed, sink),
             Input::Counting(counting) => self.count_discards(counting),
             Input::Counters(look) => self.look_at_counters(look, sink),
@@ -242,12 +245,7 @@ impl<G: Gate> Core<G> {
     /// something: look before the record is applied.
     #[must_use]
     pub fn wants(&self, record: &Record<'_>) -> Option<(u32, u64)> {
-        use tracer_common::record::RecordKind as K;
-        let Record::Socket(K::Connect | K::ConnectFailed | K::Accept | K::Listen, record) = record else {
-            return None;
-        };
-        let opener = &record.state.opener;
-        (opener.pid != 0 && self.processes.lacks(opener.pid, opener.start_ns)).then_some((opener.pid, opener.start_ns))
+        opener(record).filter(|(pid, start_ns)| self.processes.lacks(*pid, *start_ns))
     }
 
     /// Events that the filter has kept out here (the kernel side counts its own).
@@ -365,6 +363,15 @@ impl<G: Gate> Core<G> {
         }
         Some(connection)
     }
+}
+
+/// The process (pid, start) that a record names as the one that opened a socket.
+#[must_use]
+pub fn opener(record: &Record<'_>) -> Option<(u32, u64)> {
+    use tracer_common::record::RecordKind as K;
+    let Record::Socket(K::Connect | K::ConnectFailed | K::Accept | K::Listen, record) = record else { return None };
+    let opener = &record.state.opener;
+    (opener.pid != 0).then_some((opener.pid, opener.start_ns))
 }
 
 fn emit(connection: &Connection, boot_ns: u64, kind: Kind<'_>, sink: &mut dyn Sink) {

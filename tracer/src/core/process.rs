@@ -72,7 +72,8 @@ impl ProcessTable {
         let known = self.by_pid.get(&snapshot.pid).filter(|known| known.is_about(snapshot.start_ns));
         let (start_ns, exact) = known.map_or((snapshot.start_ns, false), |known| (known.start_ns, known.exact));
         let mut facts = snapshot.facts;
-        if let Some(known) = known.filter(|known| !known.settled && known.facts.cmdline != facts.cmdline) {
+        let told = !facts.late || facts.cmdline.is_some();
+        if let Some(known) = known.filter(|known| !known.settled && told && known.facts.cmdline != facts.cmdline) {
             // It has executed something else since the record, or written over its arguments: what
             // the record said is what it was.
             facts.exe.clone_from(&known.facts.exe);
@@ -82,6 +83,8 @@ impl ProcessTable {
             facts.exe = facts.exe.or_else(|| known.facts.exe.clone());
             facts.cgroup = facts.cgroup.or_else(|| known.facts.cgroup.clone());
             facts.container = facts.container.or_else(|| known.facts.container.clone());
+            // The record of its exec had what it did not tell.
+            facts.late &= facts.cmdline.is_none();
         }
         let process = Process {
             start_ns,
@@ -123,6 +126,7 @@ impl ProcessTable {
             cmdline: arguments(record.args()),
             cgroup: known.and_then(|known| known.facts.cgroup.clone()),
             container: known.and_then(|known| known.facts.container.clone()),
+            late: false,
         };
         let process = Process {
             start_ns: record.start_ns,
@@ -172,6 +176,15 @@ impl ProcessTable {
                 };
                 self.by_pid.insert(pid, unknown);
             }
+        }
+    }
+
+    /// It has not answered in time: do not ask again, what is missing is not known.
+    pub fn settle_late(&mut self, pid: u32, start_ns: u64) {
+        self.settle(pid, start_ns);
+        if let Some(process) = self.by_pid.get_mut(&pid).filter(|process| process.is(start_ns)) {
+            process.facts = Arc::new(ProcessFacts { late: true, ..(*process.facts).clone() });
+            process.owner = None;
         }
     }
 

@@ -298,6 +298,12 @@ impl Kernel {
         ended
     }
 
+    /// Whether there is an audit: then [`Kernel::detach_packets`] detaches all hooks.
+    #[must_use]
+    pub const fn is_audited(&self) -> bool {
+        self.audit.is_some()
+    }
+
     /// What the audit has found, if there is one. To be asked after [`Kernel::detach_packets`], when
     /// everything was taken over that is to be had.
     ///

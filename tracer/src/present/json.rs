@@ -167,6 +167,9 @@ pub(super) fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
         out.extend_from_slice(b",\"cmdline\":");
         list(out, arguments, |out, argument| string(out, argument));
     }
+    if facts.late {
+        out.extend_from_slice(b",\"facts\":\"timeout\"");
+    }
     out.push(b'}');
 }
 

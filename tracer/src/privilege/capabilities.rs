@@ -21,14 +21,14 @@ pub const BEGIN: CapabilitySet = ENTER.union(CapabilitySet::BPF).union(Capabilit
 /// To enter the namespaces and to read the rules there.
 pub const ENTER_AND_READ: CapabilitySet = ENTER.union(CapabilitySet::NET_ADMIN);
 
-/// What the agent keeps of what it has: to look into processes, to read the maps of `kernel`, and to pass signals
-/// on to a command, if there is one. It is tried: the calling thread may use no more afterwards, and is to [`keep`] it.
+/// What the agent keeps of what it has: to read the maps of `kernel`, and to pass signals on to a command, if there is
+/// one. It is tried: the calling thread may use no more afterwards, and is to [`keep`] it.
 pub fn for_agent(has_command: bool, kernel: &Kernel) -> CapabilitySet {
     // The command may become another user (setuid), and is to have its signals all the same.
     let signals = if has_command { CapabilitySet::KILL } else { CapabilitySet::empty() };
     // Before 5.19 the kernel asks for a capability even to read a map that is open, unless everybody may
     // (kernel.unprivileged_bpf_disabled).
-    least(LOOK | signals, &[CapabilitySet::BPF, CapabilitySet::SYS_ADMIN], || kernel.counters().is_ok())
+    least(signals, &[CapabilitySet::BPF, CapabilitySet::SYS_ADMIN], || kernel.counters().is_ok())
 }
 
 /// What the calling thread may use now; nothing if the kernel does not tell.

@@ -9,6 +9,7 @@ mod dir;
 pub mod enter;
 pub mod fd;
 pub mod fd_scan;
+pub mod look;
 mod mountinfo;
 pub mod net;
 pub mod netns;

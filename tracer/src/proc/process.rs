@@ -46,37 +46,70 @@ pub struct ProcessIdentity {
 /// `None` if there is no such process, or it ended before everything was read. What this user may
 /// not read is `None` in the facts. Arguments beyond 32 KiB are cut off. In the middle of an exec the
 /// arguments may be missing and `comm` the old one: the kernel sets them after the memory.
+///
+/// This may hang: see [`Begun::arguments`].
 #[must_use]
 pub fn facts(root: &ProcRoot, pid: u32) -> Option<(ProcessIdentity, ProcessFacts)> {
-    facts_and(root, pid, || ())
+    Begun::read(root, pid)?.arguments()
 }
 
-/// As [`facts`]; `meanwhile` is called between the first and the last look at the process.
-fn facts_and(root: &ProcRoot, pid: u32, meanwhile: impl FnOnce()) -> Option<(ProcessIdentity, ProcessFacts)> {
-    let process = Process::new_with_root(root.process(pid)).ok()?;
-    let first = stat_of(&process)?;
-    let uid = read(&process, "status", STATUS).and_then(|status| effective_uid(&status));
-    let (exe, exe_deleted) = match process.exe() {
-        Ok(path) => split_deleted(&path),
-        // A kernel thread has none, a zombie none any more; or it may not be read.
-        Err(_) => (None, false),
-    };
-    let cmdline = read(&process, "cmdline", CMDLINE).and_then(|text| arguments(&text));
-    let cgroup = process.open_relative("cgroup").ok().and_then(|file| cgroup_path(BufReader::new(file)).ok()?);
-    let container = cgroup.as_deref().and_then(container);
-    meanwhile();
-    if stat_of(&process)?.start_ticks != first.start_ticks {
-        return None;
+/// What is known of a process without its arguments: none of it waits for the memory map of the process.
+#[derive(Debug)]
+pub struct Begun {
+    process: Process,
+    identity: ProcessIdentity,
+    facts: ProcessFacts,
+}
+
+impl Begun {
+    /// Reads it; `None` if there is no such process.
+    #[must_use]
+    pub fn read(root: &ProcRoot, pid: u32) -> Option<Self> {
+        let process = Process::new_with_root(root.process(pid)).ok()?;
+        let first = stat_of(&process)?;
+        let uid = read(&process, "status", STATUS).and_then(|status| effective_uid(&status));
+        let (exe, exe_deleted) = match process.exe() {
+            Ok(path) => split_deleted(&path),
+            // A kernel thread has none, a zombie none any more; or it may not be read.
+            Err(_) => (None, false),
+        };
+        let cgroup = process.open_relative("cgroup").ok().and_then(|file| cgroup_path(BufReader::new(file)).ok()?);
+        let container = cgroup.as_deref().and_then(container);
+        let identity = ProcessIdentity {
+            pid,
+            start_ticks: first.start_ticks,
+            start_ns: start_ns(first.start_ticks),
+            comm: String::from_utf8_lossy(first.comm()).into_owned(),
+            uid,
+            exe_deleted,
+        };
+        Some(Self { process, identity, facts: ProcessFacts { exe, cgroup, container, ..ProcessFacts::default() } })
     }
-    let identity = ProcessIdentity {
-        pid,
-        start_ticks: first.start_ticks,
-        start_ns: start_ns(first.start_ticks),
-        comm: String::from_utf8_lossy(first.comm()).into_owned(),
-        uid,
-        exe_deleted,
-    };
-    Some((identity, ProcessFacts { exe, cmdline, cgroup, container }))
+
+    /// So much, said to be late: the arguments are not known.
+    #[must_use]
+    pub fn late(&self) -> (ProcessIdentity, ProcessFacts) {
+        (self.identity.clone(), ProcessFacts { late: true, ..self.facts.clone() })
+    }
+
+    /// So much, and no more is wanted.
+    #[must_use]
+    pub fn without_arguments(self) -> Option<(ProcessIdentity, ProcessFacts)> {
+        self.still().map(|it| (it.identity, it.facts))
+    }
+
+    /// The arguments, too. They are read from the memory of the process, so this waits for its memory map: for ever,
+    /// if somebody holds it.
+    #[must_use]
+    pub fn arguments(mut self) -> Option<(ProcessIdentity, ProcessFacts)> {
+        self.facts.cmdline = read(&self.process, "cmdline", CMDLINE).and_then(|text| arguments(&text));
+        self.still().map(|it| (it.identity, it.facts))
+    }
+
+    /// `None` if the id is another process's by now.
+    fn still(self) -> Option<Self> {
+        (stat_of(&self.process)?.start_ticks == self.identity.start_ticks).then_some(self)
+    }
 }
 
 /// The processes, in the order of their ids.

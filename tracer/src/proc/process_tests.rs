@@ -42,6 +42,7 @@ fn everything() {
         cmdline: Some(["nginx", "-g", "daemon off;", "", "-x"].map(String::from).to_vec()),
         cgroup: Some(format!("/system.slice/docker-{ID}.scope")),
         container: Some(Container { runtime: "docker", id: ID.into() }),
+        late: false,
     };
     assert_eq!(facts, expected);
 }
@@ -76,12 +77,17 @@ fn a_deleted_executable_is_told_apart() {
 fn another_process_with_the_same_id_is_none() {
     let tree = whole();
     let root = ProcRoot::new(tree.path());
-    let other = || tree.file("7/stat", stat(7, "nginx", 4712));
-    assert_eq!(facts_and(&root, 7, other), None);
+    let begun = Begun::read(&root, 7).unwrap();
+    tree.file("7/stat", stat(7, "nginx", 4712));
+    assert_eq!(begun.arguments(), None);
     let tree = whole();
     let root = ProcRoot::new(tree.path());
-    assert!(facts_and(&root, 7, || tree.process(7, "renamed", 4711)).is_some());
-    assert_eq!(facts_and(&root, 7, || fs::remove_file(tree.path().join("7/stat")).unwrap()), None);
+    let begun = Begun::read(&root, 7).unwrap();
+    tree.process(7, "renamed", 4711);
+    assert!(begun.arguments().is_some());
+    let begun = Begun::read(&root, 7).unwrap();
+    fs::remove_file(tree.path().join("7/stat")).unwrap();
+    assert_eq!(begun.arguments(), None);
 }
 
 #[test]

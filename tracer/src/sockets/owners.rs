@@ -8,9 +8,9 @@ use super::proto::{Proto, State};
 use super::row::Row;
 use crate::proc::fd::SocketHolders;
 use crate::proc::fd_scan::{HolderProcess, Scan};
-use crate::proc::process;
+use crate::proc::process::{self, Begun};
 use crate::proc::root::ProcRoot;
-use crate::stream::{Owner, OwnerSource, ProcessFacts};
+use crate::stream::{Owner, OwnerSource};
 
 /// The holders of all sockets, and who they are.
 #[derive(Debug, Default)]
@@ -104,7 +104,8 @@ fn named(process: HolderProcess) -> Owner {
 }
 
 fn known(root: &ProcRoot, process: HolderProcess) -> Owner {
-    match process::facts(root, process.pid) {
+    // Arguments are not shown, and to read them may take for ever.
+    match Begun::read(root, process.pid).and_then(Begun::without_arguments) {
         // The id may be another process's by now.
         Some((identity, facts)) if identity.start_ticks == process.start_ticks => Owner {
             pid: process.pid,
@@ -112,7 +113,7 @@ fn known(root: &ProcRoot, process: HolderProcess) -> Owner {
             uid: identity.uid,
             start_ns: Some(identity.start_ns),
             comm: identity.comm,
-            facts: Arc::new(ProcessFacts { cmdline: None, ..facts }),
+            facts: Arc::new(facts),
         },
         _ => named(process),
     }

@@ -16,6 +16,7 @@ fn owner() -> Owner {
         cmdline: Some(vec!["curl".into(), "a \"b\"\n".into()]),
         cgroup: Some("/docker/abc".into()),
         container: Some(Container { runtime: "docker", id: "abc".into() }),
+        late: false,
     };
     Owner {
         pid: 4121,

@@ -1,0 +1,291 @@
+//! What the loop asks of others: /proc, whose answers may take as long as a process wants. A record waits for the
+//! answer to what it raises, and those behind it with it, but no longer than an answer may take; and what was late
+//! once does not make others wait again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    time::{Instant, sleep_until},
+};
+
+use tracer_common::decode::Record;
+
+use crate::{
+    core::{self, Core, Gate, Input},
+    findings::Facts,
+    proc::{
+        fd::SocketHolders,
+        look::{self, Asked, Look},
+        netns,
+        root::ProcRoot,
+    },
+    readers::{DEADLINE, Readers},
+    snapshot,
+};
+
+/// /proc is searched for the holders of a socket no more often than this: it takes a while.
+const SEARCH: Duration = Duration::from_secs(1);
+/// And not again before so many times as long as the last search took.
+const SEARCH_SHARE: u32 = 10;
+/// After an answer was late: how long nobody is waited for longer than [`SHORT`].
+const HURRY: Duration = Duration::from_secs(1);
+/// As long as that healthy processes answer meanwhile.
+const SHORT: Duration = Duration::from_millis(5);
+
+/// A process: its number, and when it started.
+type Key = (u32, u64);
+
+/// What comes back.
+#[derive(Debug)]
+pub enum Answer {
+    /// Of a process.
+    Process(u32, Key, Look),
+    /// Who holds a socket; `None`: that is not known yet.
+    Holders(u64, Option<Vec<u32>>),
+    /// The limits of this host's own namespace.
+    Facts(Facts),
+}
+
+/// A question about a process.
+#[derive(Debug)]
+struct Process {
+    number: u32,
+    since: Instant,
+    asked: Asked,
+    look: Option<Look>,
+}
+
+/// The last search for the holder of a socket.
+#[derive(Debug)]
+struct Search {
+    inode: u64,
+    began: Instant,
+    took: Option<Duration>,
+    /// Records wait for it.
+    waits: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Questions {
+    readers: Readers,
+    root: ProcRoot,
+    send: UnboundedSender<Answer>,
+    answers: UnboundedReceiver<Answer>,
+    processes: HashMap<Key, Process>,
+    /// Those whose exec waits to be told.
+    executed: HashSet<Key>,
+    last: u32,
+    search: Option<Search>,
+    facts_asked: bool,
+    facts: Option<Facts>,
+    /// Until then nobody is waited for for long.
+    hurry: Option<Instant>,
+    /// When what waits now has waited for long enough.
+    until: Option<Instant>,
+    /// Nothing is waited for any more.
+    over: bool,
+}
+
+impl Questions {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(readers: Readers, root: ProcRoot) -> Self {
+        let (send, answers) = unbounded_channel();
+        Self {
+            readers,
+            root,
+            send,
+            answers,
+            processes: HashMap::new(),
+            executed: HashSet::new(),
+            last: 0,
+            search: None,
+            facts_asked: false,
+            facts: None,
+            hurry: None,
+            until: None,
+            over: false,
+        }
+    }
+
+    /// Who answers.
+    #[must_use]
+    pub const fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Asks what /proc says of a process, unless that was asked.
+    pub fn ask(&mut self, key: Key) {
+        if self.processes.contains_key(&key) {
+            return;
+        }
+        self.last = self.last.wrapping_add(1);
+        let (number, send) = (self.last, self.send.clone());
+        let asked = look::ask(&self.readers, &self.root, key.0, move |look| {
+            // The receiver is gone if the trace ended first.
+            let _ = send.send(Answer::Process(number, key, look));
+        });
+        self.processes.insert(key, Process { number, since: Instant::now(), asked, look: None });
+    }
+
+    /// Asks what a record that waits behind others will raise.
+    pub fn ask_ahead<G: Gate>(&mut self, record: &Record<'_>, core: &Core<G>) {
+        if let Record::Exec(record) = record {
+            self.executed.insert((record.pid, record.start_ns));
+        } else if let Some(opener) = core::opener(record)
+            && (self.executed.contains(&opener) || core.wants(record).is_some())
+        {
+            self.ask(opener);
+        }
+    }
+
+    /// Tells the core what /proc says of a process; [`Poll::Pending`]: not now.
+    pub fn process<G: Gate>(&mut self, key: Key, core: &mut Core<G>) -> Poll<()> {
+        self.ask(key);
+        let Some(question) = self.processes.get(&key) else { return Poll::Ready(()) };
+        if question.look.is_none() {
+            let hurries = self.hurry.is_some_and(|until| Instant::now() < until);
+            let until = question.since + if hurries { SHORT } else { DEADLINE };
+            if !self.over && Instant::now() < until {
+                self.until = Some(until);
+                return Poll::Pending;
+            }
+            // What is known by now is told at once.
+            question.asked.hurry();
+            while let Ok(answer) = self.answers.try_recv() {
+                self.take(answer, core);
+            }
+        }
+        let Some(question) = self.processes.remove(&key) else { return Poll::Ready(()) };
+        let look = question.look.unwrap_or(Look::Late);
+        let (pid, start_ns) = key;
+        let late = match &look {
+            Look::Seen(_, facts) => facts.late,
+            Look::Gone => false,
+            Look::Late => true,
+        };
+        if late && question.since.elapsed() > SHORT {
+            self.hurry = Some(Instant::now() + HURRY);
+        }
+        let nothing = look == Look::Late;
+        let process = snapshot::process_snapshot(pid, look).filter(|process| process.is_about(start_ns));
+        // Without a start in the record every look is a first one.
+        let settled = process.is_none() || start_ns != 0;
+        if let Some(process) = process {
+            core.apply(Input::Process(process), &mut super::Nowhere);
+        }
+        if nothing {
+            core.apply(Input::LateProcess(pid, start_ns), &mut super::Nowhere);
+        } else if settled {
+            core.apply(Input::NoProcess(pid, start_ns), &mut super::Nowhere);
+        }
+        Poll::Ready(())
+    }
+
+    /// Tells the core who holds a socket; [`Poll::Pending`]: not now.
+    pub fn holders(&mut self, inode: u64) -> Poll<()> {
+        let now = Instant::now();
+        if let Some(search) = &mut self.search {
+            let waits = search.inode == inode && search.waits && !self.over && now < search.began + DEADLINE;
+            if waits {
+                self.until = Some(search.began + DEADLINE);
+                return Poll::Pending;
+            }
+            search.waits = false;
+            let pause = search.took.map_or(SEARCH, |took| SEARCH.max(took * SEARCH_SHARE));
+            if search.took.is_none() || now < search.began + pause {
+                return Poll::Ready(());
+            }
+        }
+        // One that takes longer than records may wait is for those that come later.
+        let waits = !self.over && self.search.as_ref().is_none_or(|last| last.took.is_some_and(|took| took < DEADLINE));
+        self.search = Some(Search { inode, began: now, took: None, waits });
+        let (root, send, late) = (self.root.clone(), self.send.clone(), self.send.clone());
+        let scan = move || {
+            let (holders, _) = SocketHolders::scan(&root, Some(&HashSet::from([inode])));
+            let _ = send.send(Answer::Holders(inode, Some(holders.holders(inode).to_vec())));
+        };
+        self.readers.ask(scan, move || {
+            let _ = late.send(Answer::Holders(inode, None));
+        });
+        if !waits {
+            return Poll::Ready(());
+        }
+        self.until = Some(now + DEADLINE);
+        Poll::Pending
+    }
+
+    /// Asks for the limits of this host's own namespace.
+    pub fn ask_facts(&mut self) {
+        if std::mem::replace(&mut self.facts_asked, true) {
+            return;
+        }
+        let (root, send) = (self.root.clone(), self.send.clone());
+        let read = move || {
+            let _ = send.send(Answer::Facts(Facts::read(root.path(), netns::current(&root))));
+        };
+        // Asked again when it has answered.
+        self.readers.ask(read, || {});
+    }
+
+    /// Waits for an answer, or until what waits has waited for long enough (`None`). Cancel safe.
+    pub async fn answered(&mut self) -> Option<Answer> {
+        let until = self.until;
+        tokio::select! {
+            answer = self.answers.recv() => answer,
+            () = async { match until { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
+                self.until = None;
+                None
+            }
+        }
+    }
+
+    /// The limits that were asked for, if they came since.
+    pub fn facts(&mut self) -> Option<Facts> {
+        self.facts.take()
+    }
+
+    /// Takes an answer.
+    pub fn take<G: Gate>(&mut self, answer: Answer, core: &mut Core<G>) {
+        match answer {
+            Answer::Process(number, key, look) => {
+                if let Some(question) = self.processes.get_mut(&key).filter(|question| question.number == number) {
+                    question.look = Some(look);
+                }
+            }
+            Answer::Holders(inode, holders) => {
+                if let Some(search) = self.search.as_mut().filter(|search| search.inode == inode) {
+                    search.waits = false;
+                    if holders.is_some() {
+                        search.took = Some(search.began.elapsed());
+                    }
+                }
+                if let Some(pids) = holders {
+                    core.apply(Input::Holding(inode, pids), &mut super::Nowhere);
+                }
+            }
+            Answer::Facts(facts) => {
+                self.facts_asked = false;
+                self.facts = Some(facts);
+            }
+        }
+    }
+
+    /// Nothing waits: what was asked ahead and not used was not needed.
+    pub fn none_waits(&mut self) {
+        self.processes.clear();
+        self.executed.clear();
+        self.until = None;
+    }
+
+    /// The trace ends: what is not known now stays unknown.
+    pub fn end(&mut self) {
+        self.over = true;
+    }
+}

@@ -1,0 +1,310 @@
+//! Threads that read what others may make them wait for.
+//!
+//! A read of /proc/PID/cmdline waits for the memory map of the process, and who holds that chooses how long: a page
+//! fault in a file of a hung server, or of a user's own file system, is for ever. So the threads that answer to
+//! somebody (the loop of a trace, above all) do not read such things; they ask here. A question is answered, or it is
+//! said to be late, after [`DEADLINE`] and not later. A thread that hangs is given up: another one takes its place,
+//! and nobody waits for it, not at the end either. So many may hang at the most ([`MOST_HUNG`]); then nothing is
+//! read any more that may hang ([`Readers::read_memory`]).
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use log::debug;
+
+use crate::privilege::{Duty, Sandbox, capabilities};
+
+/// After this time a question is late.
+pub const DEADLINE: Duration = Duration::from_millis(200);
+/// Threads that may hang.
+pub const MOST_HUNG: usize = 16;
+/// Threads beyond those: what does not hang is read all the same.
+const SPARE: usize = 4;
+/// Threads that wait for questions.
+const KEPT: usize = 2;
+/// A read of memory that takes so long hangs.
+const HANGS: Duration = Duration::from_millis(50);
+/// A question that nobody has begun with for so long is worth another thread.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+type Call = Box<dyn FnOnce() + Send>;
+
+struct Question {
+    asked: Instant,
+    read: Call,
+    late: Call,
+}
+
+/// A thread at work.
+struct Busy {
+    number: u64,
+    began: Instant,
+    /// `None`: it was said to be late.
+    late: Option<Call>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Question>,
+    busy: Vec<Busy>,
+    idle: usize,
+    threads: usize,
+    /// When the watch looks next; `None`: when it is woken.
+    next_look: Option<Instant>,
+    /// Nobody can ask any more.
+    closed: bool,
+    last: u64,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    questions: Condvar,
+    watch: Condvar,
+    hung: AtomicUsize,
+    /// Processes whose memory is read now, and since when.
+    memory: Mutex<HashMap<u32, Instant>>,
+    deadline: Duration,
+}
+
+/// The memory of a process is read while this lives.
+pub struct Reading {
+    shared: Arc<Shared>,
+    /// `None`: another thread's is the one that is noted.
+    pid: Option<u32>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(&pid);
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // What panics does not hold the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that the watch looks when `after` has passed, at the latest.
+    fn look_after(&self, state: &mut State, after: Duration) {
+        let at = Instant::now() + after;
+        if state.next_look.is_none_or(|next| at < next) {
+            state.next_look = Some(at);
+            self.watch.notify_one();
+        }
+    }
+}
+
+/// See the module. Ends when the last copy is dropped, without waiting for what hangs.
+#[derive(Clone)]
+pub struct Readers(Arc<Handle>);
+
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let left = {
+            let mut state = self.0.lock();
+            state.closed = true;
+            std::mem::take(&mut state.queue)
+        };
+        self.0.questions.notify_all();
+        self.0.watch.notify_all();
+        for question in left {
+            (question.late)();
+        }
+    }
+}
+
+impl std::fmt::Debug for Readers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Readers").field("hung", &self.hung()).finish_non_exhaustive()
+    }
+}
+
+impl Readers {
+    /// Starts them. They have the rights of the calling thread, as far as `sandbox` leaves them.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(sandbox: Sandbox) -> io::Result<Self> {
+        Self::with(DEADLINE, move || sandbox.confine(Duty::Looking, capabilities::LOOK))
+    }
+
+    fn with(deadline: Duration, confine: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            questions: Condvar::new(),
+            watch: Condvar::new(),
+            hung: AtomicUsize::new(0),
+            memory: Mutex::default(),
+            deadline,
+        });
+        let watched = Arc::clone(&shared);
+        thread::Builder::new().name("watch".to_owned()).spawn(move || {
+            // Those that it starts inherit it.
+            confine();
+            watch(&watched);
+        })?;
+        Ok(Self(Arc::new(Handle(shared))))
+    }
+
+    /// Has `read` called by some thread. If it has not returned after [`DEADLINE`], or no thread could begin with
+    /// it, `late` is called, by another thread; `read` may return afterwards all the same.
+    pub fn ask(&self, read: impl FnOnce() + Send + 'static, late: impl FnOnce() + Send + 'static) {
+        let shared = &*self.0.0;
+        let mut state = shared.lock();
+        state.queue.push_back(Question { asked: Instant::now(), read: Box::new(read), late: Box::new(late) });
+        if state.idle > 0 {
+            shared.questions.notify_one();
+        } else {
+            shared.look_after(&mut state, PATIENCE);
+        }
+    }
+
+    /// To be had before the memory of process `pid` is read. `None`: it is not to be read, because that hangs in
+    /// another thread already, or too many threads hang.
+    #[must_use]
+    pub fn read_memory(&self, pid: u32) -> Option<Reading> {
+        let shared = &self.0.0;
+        let now = Instant::now();
+        let mut memory = shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.hung() >= MOST_HUNG || memory.get(&pid).is_some_and(|began| now >= *began + HANGS) {
+            return None;
+        }
+        let noted = memory.contains_key(&pid);
+        if !noted {
+            memory.insert(pid, now);
+        }
+        drop(memory);
+        Some(Reading { shared: Arc::clone(shared), pid: Some(pid).filter(|_| !noted) })
+    }
+
+    /// Threads that hang now.
+    #[must_use]
+    pub fn hung(&self) -> usize {
+        self.0.0.hung.load(Ordering::Relaxed)
+    }
+}
+
+/// Says what is late, and starts threads.
+fn watch(shared: &Arc<Shared>) {
+    let mut state = shared.lock();
+    for _ in 0..KEPT {
+        state.threads += 1;
+        state = start(shared, state);
+    }
+    while !state.closed {
+        let now = Instant::now();
+        let mut late: Vec<Call> = Vec::new();
+        for busy in &mut state.busy {
+            if now >= busy.began + shared.deadline {
+                let said = busy.late.take();
+                if said.is_some() {
+                    shared.hung.fetch_add(1, Ordering::Relaxed);
+                }
+                late.extend(said);
+            }
+        }
+        while state.queue.front().is_some_and(|question| now >= question.asked + shared.deadline) {
+            late.extend(state.queue.pop_front().map(|question| question.late));
+        }
+        let waited = state.queue.front().is_some_and(|question| now >= question.asked + PATIENCE);
+        let another = (waited || !state.queue.is_empty() && state.threads == 0) && state.threads < MOST_HUNG + SPARE;
+        if another {
+            state.threads += 1;
+            state = start(shared, state);
+        }
+        if !late.is_empty() {
+            drop(state);
+            for say in late {
+                // One that panics has told so, and is not to take the watch with it.
+                let _ = catch_unwind(AssertUnwindSafe(say));
+            }
+            state = shared.lock();
+            continue;
+        }
+        if another {
+            continue;
+        }
+        let running = state.busy.iter().filter(|busy| busy.late.is_some()).map(|busy| busy.began + shared.deadline);
+        let grows = state.threads < MOST_HUNG + SPARE;
+        let patience = if grows { PATIENCE } else { shared.deadline };
+        let waiting = state.queue.front().map(|question| question.asked + patience);
+        let next = running.chain(waiting).min();
+        state.next_look = next;
+        state = match next {
+            Some(at) => {
+                let wait = at.saturating_duration_since(now);
+                shared.watch.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => shared.watch.wait(state).unwrap_or_else(PoisonError::into_inner),
+        };
+    }
+}
+
+/// Starts a thread, which is counted already.
+fn start<'s>(shared: &'s Arc<Shared>, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+    drop(state);
+    let its = Arc::clone(shared);
+    let started = thread::Builder::new().name("reader".to_owned()).spawn(move || answer(&its));
+    let mut state = shared.lock();
+    if let Err(error) = started {
+        debug!("cannot start a thread: {error}");
+        state.threads -= 1;
+        // Not again at once.
+        state = shared.watch.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    state
+}
+
+/// Answers questions until there is nobody to ask, or enough others wait for them.
+fn answer(shared: &Shared) {
+    let mut state = shared.lock();
+    loop {
+        let Some(question) = state.queue.pop_front() else {
+            if state.closed || state.idle >= KEPT {
+                break;
+            }
+            state.idle += 1;
+            state = shared.questions.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            continue;
+        };
+        state.last += 1;
+        let number = state.last;
+        state.busy.push(Busy { number, began: Instant::now(), late: Some(question.late) });
+        let more = !state.queue.is_empty() && state.idle == 0;
+        shared.look_after(&mut state, if more { PATIENCE } else { shared.deadline });
+        drop(state);
+        // One that panics has told so; it is late.
+        let done = catch_unwind(AssertUnwindSafe(question.read));
+        state = shared.lock();
+        let Some(at) = state.busy.iter().position(|busy| busy.number == number) else { continue };
+        let busy = state.busy.swap_remove(at);
+        if busy.late.is_none() {
+            shared.hung.fetch_sub(1, Ordering::Relaxed);
+        } else if done.is_err() {
+            drop(state);
+            busy.late.into_iter().for_each(|late| late());
+            state = shared.lock();
+        }
+    }
+    state.threads -= 1;
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "readers_tests.rs"]
+mod tests;
