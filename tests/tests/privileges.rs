@@ -22,6 +22,8 @@ const UID: u32 = 65_534;
 const AGENT: [u32; 1] = [BPF];
 /// What the threads keep that read /proc, and the one that starts them.
 const READERS: [u32; 2] = [SYS_PTRACE, DAC_READ_SEARCH];
+/// What the thread keeps that reads the kernel's counters in each namespace.
+const COUNTERS: [u32; 3] = [SYS_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
 /// What the thread keeps that enters namespaces and reads their rules.
 const TABLES: [u32; 4] = [SYS_ADMIN, NET_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
 
@@ -61,6 +63,7 @@ fn are_least(threads: &[Rights], agent: &[u32]) {
         let most = match thread.name.as_str() {
             name if name == program => capability::set(agent),
             "tables" => capability::set(&TABLES),
+            "counters" => capability::set(&COUNTERS),
             "reader" | "watch" => capability::set(&READERS),
             "writer" => 0,
             other => panic!("a thread called {other} is unknown: {threads:#?}"),

@@ -22,10 +22,7 @@ mod records;
 mod tables;
 
 use self::{
-    acceptors::Acceptors,
-    counters::Counters as KernelCounters,
-    namespaces::Namespaces,
-    records::Nowhere,
+    acceptors::Acceptors, counters::Counters as KernelCounters, namespaces::Namespaces, records::Nowhere,
     tables::Reading,
 };
 pub use self::{
@@ -396,7 +393,9 @@ impl<'p> Agent<'p> {
     /// Once a second, when what was folded has come, too.
     fn settle_counters(&mut self) {
         // Until the records of before the snapshot are told nobody is known.
-        let Some(counters) = self.counters.as_ref().filter(|_| self.taken_over && self.unreconciled.is_none()) else { return };
+        let Some(counters) = self.counters.as_ref().filter(|_| self.taken_over && self.unreconciled.is_none()) else {
+            return;
+        };
         self.core.apply(Input::Settled, &mut self.shown.sink(self.presenter));
         let fresh = self.core.take_fresh_namespaces();
         if !fresh.is_empty() {

@@ -38,13 +38,7 @@ pub struct Acceptors {
 
 impl Acceptors {
     /// Starts a look, if the core wants to know and the last look is long enough ago.
-    pub fn look<G: Gate>(
-        &mut self,
-        core: &mut Core<G>,
-        root: &ProcRoot,
-        readers: &Readers,
-        namespaces: &Namespaces,
-    ) {
+    pub fn look<G: Gate>(&mut self, core: &mut Core<G>, root: &ProcRoot, readers: &Readers, namespaces: &Namespaces) {
         let now = Instant::now();
         if self.looking.is_some() || self.not_before.is_some_and(|instant| now < instant) {
             return;

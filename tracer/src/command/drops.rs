@@ -69,8 +69,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);
-        let agent =
-            Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut board)?;
+        let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut board)?;
         stderr::say(banner);
         agent.run(None).await
     })?;

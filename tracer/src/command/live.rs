@@ -39,8 +39,7 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the TCP connections of this host", &args.output);
-        let agent =
-            Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
+        let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
         stderr::say(banner);
         agent.run(None).await
     })?;
