@@ -112,6 +112,36 @@ fn what_others_have_put_there_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_directory_of_another_user_leads_to_nothing_of_roots() {
+    let dir = Sticky::new("theirs alone");
+    let (precious, theirs) = (dir.path("precious"), dir.path("home"));
+    fs::write(&precious, "precious").expect("a file is written");
+    fs::create_dir(&theirs).expect("a directory is made");
+    // Mode 0755: others may not write there, but its owner may.
+    chown(&theirs, Some(OTHER), Some(OTHER)).expect("it is given away");
+    let (link, folder) = (theirs.join("out"), theirs.join("logs"));
+    symlink(&precious, &link).expect("a link is made");
+    symlink(&dir.0, &folder).expect("a link is made");
+    for link in [&link, &folder] {
+        lchown(link, Some(OTHER), Some(OTHER)).expect("it is given away");
+    }
+    // A link of root's, in a directory of root's, that leads through theirs.
+    let around = scratch().join("around");
+    symlink(theirs.join("logs"), &around).expect("a link is made");
+    let by_folder = trace_into(&folder.join("precious"));
+    let by_root = trace_into(&around.join("precious"));
+    fs::remove_file(&around).expect("the link is removed");
+    for out in [trace_into(&link), by_folder, by_root] {
+        assert_eq!(out.status.code(), Some(1), "{}", log(&out));
+        assert!(log(&out).contains("symbolic link"), "{}", log(&out));
+    }
+    assert_eq!(fs::read_to_string(&precious).expect("it is read"), "precious");
+    // A new file there is no link.
+    let new = trace_into(&theirs.join("new"));
+    assert!(new.status.success(), "{}", log(&new));
+}
+
+#[test]
 fn the_file_comes_before_any_privilege_is_used() {
     let mut command = Command::new(tracer_program());
     command.args(["live", "-o", "/nowhere/out"]).stdin(Stdio::null()).uid(OTHER).gid(OTHER);

@@ -2,13 +2,13 @@
 //! and links.
 
 use std::{
-    ffi::{CString, OsStr},
+    ffi::{CString, OsStr, OsString},
     fs::{File, Metadata, OpenOptions},
     io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _},
         unix::{
-            ffi::OsStrExt as _,
+            ffi::{OsStrExt as _, OsStringExt as _},
             fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
         },
     },
@@ -40,31 +40,30 @@ pub enum OutputFileError {
 
 /// Opens `path` to write to, emptied, or made with mode 0600.
 ///
-/// In a directory that not only its owner may write to: never through a symbolic link, and no file of
-/// another owner than us or the directory's (as the sysctl `fs.protected_regular` has it, which need not be
-/// on), or with a second name. Nor by way of a directory that is a link of another owner there (as
-/// `fs.protected_symlinks` has it). Pipes and devices are the user's business.
+/// Every component is opened by itself, and symbolic links are followed here rather than by the kernel. A directory
+/// that another user owns, or that others may write to, is foreign: no link is followed there (but one of our own to a
+/// further directory, where a sticky bit keeps others from replacing it), no file of a third user is written to, and none with a second name.
+/// "Our own" means root's and the effective user's. Pipes and devices are the user's business.
 ///
 /// # Errors
 /// If it cannot be opened, or should not.
 pub fn create(path: &Path) -> Result<File, OutputFileError> {
     let cannot = |source| OutputFileError::Open { path: path.to_owned(), source };
     let not_safe = |what| OutputFileError::Unsafe { path: path.to_owned(), what };
-    let Some(Component::Normal(name)) = path.components().next_back() else {
-        return Err(cannot(io::Error::from_raw_os_error(libc::EISDIR)));
-    };
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The directory itself, whatever its name leads to later.
-    let Some(dir) = open_dir(dir).map_err(cannot)? else {
-        return Err(not_safe("is to be reached by a symbolic link of another user"));
+    let Place { dir, name, follows } = match walk(path).map_err(cannot)? {
+        Some(place) => place,
+        None => return Err(not_safe("is to be reached by a symbolic link of another user")),
     };
     let of_dir = dir.metadata().map_err(cannot)?;
-    if !is_shared(&of_dir) {
-        return open_in(&dir, name, WRITE | libc::O_TRUNC).map_err(cannot);
+    if follows {
+        return open_in(&dir, &name, WRITE | libc::O_TRUNC).map_err(cannot);
     }
-    let file = match open_in(&dir, name, WRITE | libc::O_NOFOLLOW) {
+    if !is_foreign(&of_dir) {
+        return open_in(&dir, &name, WRITE | libc::O_NOFOLLOW | libc::O_TRUNC).map_err(cannot);
+    }
+    let file = match open_in(&dir, &name, WRITE | libc::O_NOFOLLOW) {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(not_safe("is a symbolic link")),
-        // The sysctl is on.
+        // The sysctl fs.protected_regular is on.
         Err(error) if error.raw_os_error() == Some(libc::EACCES) && user() == 0 => {
             return Err(not_safe("may not be written to"));
         }
@@ -75,7 +74,7 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
         return Ok(file);
     }
-    if !is_trusted(&of_file, &of_dir) {
+    if !is_ours(of_file.uid()) && of_file.uid() != of_dir.uid() {
         return Err(not_safe("belongs to another user"));
     }
     if of_file.nlink() > 1 {
@@ -86,38 +85,95 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
 }
 
 const WRITE: libc::c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_NOCTTY;
+/// Links that are followed at the most, as the kernel has it (`MAXSYMLINKS`).
+const MOST_LINKS: u32 = 40;
 
-/// Opens a directory, component by component; `None` if one of them is a link that others may have put there.
-fn open_dir(path: &Path) -> io::Result<Option<File>> {
-    let start = if path.is_absolute() { "/" } else { "." };
-    let mut dir = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(start)?;
-    for component in path.components() {
-        let name = match component {
-            Component::Normal(name) => name,
-            Component::ParentDir => OsStr::new(".."),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
-        };
-        let of_dir = dir.metadata()?;
-        if is_shared(&of_dir) {
-            let link = open_in(&dir, name, libc::O_PATH | libc::O_NOFOLLOW)?.metadata()?;
-            // What is ours or the directory's owner's nobody else can put something else for.
-            if link.is_symlink() && !is_trusted(&link, &of_dir) {
-                return Ok(None);
+/// Where a path ends.
+struct Place {
+    dir: File,
+    name: OsString,
+    /// The name is a link of /proc, which leads to an open file and not to a path.
+    follows: bool,
+}
+
+/// Goes through `path` component by component; `None` at a link that others may have put there.
+fn walk(path: &Path) -> io::Result<Option<Place>> {
+    let mut left: Vec<OsString> = Vec::new();
+    let mut dir = begin(path, &mut left)?;
+    let mut links = 0;
+    while let Some(name) = left.pop() {
+        let last = left.is_empty();
+        let entry = match open_in(&dir, &name, libc::O_PATH | libc::O_NOFOLLOW) {
+            Err(error) if last && error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Some(Place { dir, name, follows: false }));
             }
+            entry => entry?,
+        };
+        let (of_dir, of_entry) = (dir.metadata()?, entry.metadata()?);
+        if !of_entry.is_symlink() {
+            if last && name == ".." {
+                break;
+            }
+            if last {
+                return Ok(Some(Place { dir, name, follows: false }));
+            }
+            dir = open_in(&dir, &name, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)?;
+            continue;
         }
-        dir = open_in(&dir, name, libc::O_PATH | libc::O_DIRECTORY)?;
+        if last && is_foreign(&of_dir) {
+            // To open it is refused, because it is a link.
+            return Ok(Some(Place { dir, name, follows: false }));
+        }
+        let cannot_be_replaced = !is_foreign(&of_dir) || of_dir.mode() & libc::S_ISVTX != 0 && is_ours(of_dir.uid());
+        if !is_ours(of_entry.uid()) || !cannot_be_replaced {
+            return Ok(None);
+        }
+        if is_proc(&dir) {
+            if last {
+                return Ok(Some(Place { dir, name, follows: true }));
+            }
+            dir = open_in(&dir, &name, libc::O_PATH | libc::O_DIRECTORY)?;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        let target =
+            PathBuf::from(OsString::from_vec(rustix::fs::readlinkat(&dir, name.as_os_str(), Vec::new())?.into_bytes()));
+        let start = begin(&target, &mut left)?;
+        if target.is_absolute() {
+            dir = start;
+        }
     }
-    Ok(Some(dir))
+    Err(io::Error::from_raw_os_error(libc::EISDIR))
 }
 
-/// Not only its owner may write to it.
-fn is_shared(of_dir: &Metadata) -> bool {
-    of_dir.mode() & 0o022 != 0
+/// Where `path` begins; puts its components on `left`, the first one last.
+fn begin(path: &Path, left: &mut Vec<OsString>) -> io::Result<File> {
+    for component in path.components().rev() {
+        match component {
+            Component::Normal(name) => left.push(name.to_owned()),
+            Component::ParentDir => left.push("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    let start = if path.is_absolute() { "/" } else { "." };
+    OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(start)
 }
 
-/// It is ours, or the directory's owner's.
-fn is_trusted(of_file: &Metadata, of_dir: &Metadata) -> bool {
-    of_file.uid() == user() || of_file.uid() == of_dir.uid()
+/// Others may put something into it.
+fn is_foreign(of_dir: &Metadata) -> bool {
+    of_dir.mode() & 0o022 != 0 || !is_ours(of_dir.uid())
+}
+
+/// Root or the effective user. Who has called sudo is neither: sudo may permit no more than this command.
+fn is_ours(uid: libc::uid_t) -> bool {
+    uid == 0 || uid == user()
+}
+
+fn is_proc(dir: &File) -> bool {
+    rustix::fs::fstatfs(dir).is_ok_and(|of| of.f_type == libc::PROC_SUPER_MAGIC)
 }
 
 fn user() -> libc::uid_t {
