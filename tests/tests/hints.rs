@@ -55,7 +55,11 @@ fn handle(netns: &Netns, rule: &str) -> u64 {
 
 fn is_rule(event: &Value, chain: &str, handle: u64, words: &str) {
     assert_eq!(event["hint"], format!("nft: table inet test, chain {chain}, handle {handle} ({words})"), "{event}");
-    assert_eq!(event["nft"], json!({"family": "inet", "table": "test", "chain": chain, "handle": handle}), "{event}");
+    assert_eq!(
+        event["nft"],
+        json!({"family": "inet", "table": "test", "chain": chain, "handle": handle, "rule": words}),
+        "{event}"
+    );
 }
 
 /// The evaluation of rules drops by itself (from Linux 6.7 on), so that a rule is certain.
@@ -85,7 +89,7 @@ fn a_rule_on_forward() {
     let handle = handle(&row.middle, "udp dport 4104 drop");
     let agent = Agent::live(&["--event", "drop"]);
     datagram(&row.left, address("10.8.2.1:4104"), 10);
-    is_rule(&drop_in(&agent, &row.middle, 4104), "forward", handle, "udp dport 4104 drop \"not here\"");
+    is_rule(&drop_in(&agent, &row.middle, 4104), "forward", handle, "udp dport 4104 drop comment \"not here\"");
 }
 
 /// Three namespaces in a row; the one in the middle forwards: `10.8.1.1` to `10.8.2.1`.
@@ -194,7 +198,8 @@ fn a_chain_of_a_device() {
     datagram(&a, address("10.7.0.2:4110"), 10);
     let event = drop_in(&agent, &b, 4110);
     let handle = handle(&b, "udp dport 4110 drop");
-    let place = json!({"family": "netdev", "table": "early", "chain": "in", "handle": handle});
+    let place =
+        json!({"family": "netdev", "table": "early", "chain": "in", "handle": handle, "rule": "udp dport 4110 drop"});
     assert!(event["nft"] == place || !rules_drop(&event), "{event}");
     assert!(event["hint"].as_str().is_some_and(|hint| hint.contains("table netdev early, chain in")), "{event}");
 }

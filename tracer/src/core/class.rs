@@ -5,7 +5,7 @@ use tracer_common::{
     tcp::TcpState,
 };
 
-use crate::stream::DropClass;
+use crate::{hint, stream::DropClass};
 
 /// The function that drops what a rule of netfilter has decided, before nf_tables did so itself.
 pub const NETFILTER: &str = "nf_hook_slow";
@@ -58,6 +58,8 @@ fn unspecified(of: &Circumstances<'_>) -> DropClass {
     let reset = of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0);
     if of.function == NETFILTER {
         DropClass::Policy
+    } else if let Some(class) = hint::class_of_function(of.function) {
+        class
     } else if of.answered {
         nobody(of)
     } else if !of.is_ip || of.to_many {

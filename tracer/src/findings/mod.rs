@@ -4,6 +4,7 @@
 //! of a case what there is to say; this module counts. Events come in, findings go out: what else a
 //! sentence needs ([`Facts`]) is an input, too.
 
+mod advice;
 mod discards;
 mod facts;
 mod no_answer;
@@ -11,7 +12,7 @@ mod rules;
 
 use std::{collections::HashMap, net::IpAddr, rc::Rc};
 
-use crate::stream::{self, ConnId, Discard, Event, Evidence, Finding, Kind, Owner};
+use crate::stream::{self, ConnId, Discard, Event, Evidence, Finding, Kind, Owner, Role, Socket};
 
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
@@ -113,7 +114,8 @@ impl Case {
         if conn != ConnId::NONE && self.distinct.len() < MOST_CONNECTIONS && !self.distinct.contains(&conn) {
             self.distinct.push(conn);
         }
-        if let Some(owner) = event.socket.and_then(|socket| socket.owner) {
+        let concerned = event.socket.filter(|socket| !weight.of_sender || has_sent(socket, event));
+        if let Some(owner) = concerned.and_then(|socket| socket.owner) {
             self.add_owner(owner);
         }
         if let Kind::Drop(drop) = event.kind
@@ -136,6 +138,13 @@ impl Case {
     }
 }
 
+/// Whether the dropped packet came from this socket: it may be the listener's that it was to.
+fn has_sent(socket: &Socket<'_>, event: &Event<'_>) -> bool {
+    let Kind::Drop(drop) = event.kind else { return true };
+    let Some(ends) = drop.ends else { return false };
+    socket.role != Role::Listener && socket.lport == ends.sport && socket.laddr.is_none_or(|addr| addr == ends.saddr)
+}
+
 /// How much an event counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
@@ -149,11 +158,13 @@ pub struct Weight {
     pub syns: u64,
     /// How long an answer was waited for, µs.
     pub waited_us: u64,
+    /// Only who has sent the packet is concerned.
+    pub of_sender: bool,
 }
 
 impl Weight {
     /// It counts nothing.
-    pub const NONE: Self = Self { packets: 0, connections: 0, certain: false, syns: 0, waited_us: 0 };
+    pub const NONE: Self = Self { packets: 0, connections: 0, certain: false, syns: 0, waited_us: 0, of_sender: false };
 }
 
 /// All cases of one run.

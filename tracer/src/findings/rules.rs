@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tracer_common::drops::{TCP_ACK, TCP_SYN};
 
-use super::{Case, Facts, Subject, Weight, discards};
+use super::{Case, Facts, Subject, Weight, advice, discards};
 use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Finding, Kind, Role, Segment, Socket, Verdict};
 
 /// A rule.
@@ -33,10 +33,11 @@ impl Rule {
     /// The finding that `case` is.
     #[must_use]
     pub fn finding(&self, case: &Case, facts: &Facts) -> Finding {
+        let of_reason = case.subject.what.as_deref().filter(|_| self.name == POLICY).and_then(advice::of);
         Finding {
             name: self.name,
             text: (self.say)(case, facts),
-            look: self.look,
+            look: of_reason.unwrap_or(self.look),
             count: case.packets.max(case.connections),
             evidence: case.evidence.clone(),
         }
@@ -49,7 +50,9 @@ pub const RULES: [Rule; 10] = [
         name: "conntrack_full",
         least: 1,
         speaks: |event, facts| {
-            let drop = dropped(event).filter(|drop| is_by_netfilter(drop))?;
+            // What a rule drops is no matter of connection tracking.
+            let by_rule = |drop: &Drop| drop.symbol.as_deref().is_some_and(|at| at.starts_with("nft_do_chain"));
+            let drop = dropped(event).filter(|drop| is_by_netfilter(drop) && !by_rule(drop))?;
             facts.of(netns(event)).filter(|facts| facts.conntrack_is_full())?;
             Some((Subject::default(), packets(drop)))
         },
@@ -60,11 +63,12 @@ pub const RULES: [Rule; 10] = [
         look: &["conntrack -S", "sysctl net.netfilter.nf_conntrack_max"],
     },
     Rule {
-        name: "syn_dropped_by_policy",
+        name: POLICY,
         least: 1,
         speaks: |event, _| {
             let drop = dropped(event).filter(|drop| drop.class == DropClass::Policy && is_syn(drop))?;
-            Some((Subject { what: cause(drop), ..destination(event, drop)? }, packets(drop)))
+            let weight = Weight { of_sender: true, ..packets(drop) };
+            Some((Subject { what: cause(drop), ..destination(event, drop)? }, weight))
         },
         say: |case, _| {
             let Subject { what, .. } = &case.subject;
@@ -75,7 +79,7 @@ pub const RULES: [Rule; 10] = [
             let were = if case.packets == 1 { "was" } else { "were" };
             format!("{count}{who} to {end} {were} dropped by {rule}{place}")
         },
-        look: &["nft list ruleset", "tracer explain NETFILTER_DROP"],
+        look: &["tracer drops --stack", "tracer explain REASON"],
     },
     discards::ACCEPT_QUEUE,
     discards::RECEIVE_BUFFER,
@@ -177,6 +181,7 @@ pub const RULES: [Rule; 10] = [
     },
 ];
 
+const POLICY: &str = "syn_dropped_by_policy";
 const ONE_CONNECTION: Weight = Weight { connections: 1, ..Weight::NONE };
 
 pub(super) fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {

@@ -1,6 +1,6 @@
 //! Drops by rules: netfilter, traffic control, XDP, BPF.
 
-use super::{Hint, Rules, Site, Tables};
+use super::{Conntrack, Hint, Rules, Site, Tables};
 use crate::{
     netfilter::By,
     stream::{Nft, direction},
@@ -23,6 +23,24 @@ pub fn is_netfilter(site: &Site<'_>) -> bool {
     is_netfilter && !is_legacy(site)
 }
 
+/// Functions that drop what an XDP program wants dropped, where there is no reason.
+const XDP: [&str; 3] = ["do_xdp_generic", "netif_receive_generic_xdp", "veth_xdp_rcv_skb"];
+
+/// Whether an XDP program has dropped it.
+pub fn is_xdp(site: &Site<'_>) -> bool {
+    site.reason == Some("XDP") || site.is_by_function() && XDP.contains(&site.function)
+}
+
+/// Which one.
+pub fn explain_xdp(site: &Site<'_>, ifindex: u32, programs: &[(u32, u32)]) -> Option<Hint> {
+    let (_, program) = programs.iter().find(|(index, _)| *index == ifindex)?;
+    let dev = site.iface.unwrap_or("DEV");
+    let of = site.iface.map_or(String::new(), |iface| format!(" of {iface}"));
+    Some(Hint::of(format!(
+        "the XDP program{of}, number {program}; see `bpftool prog show id {program}` and `bpftool net show dev {dev}`"
+    )))
+}
+
 /// What the reason alone tells.
 pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     let dev = site.iface.unwrap_or("DEV");
@@ -32,9 +50,18 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
             let six = if site.function == "ip6t_do_table" { "6" } else { "" };
             format!("a rule of iptables (legacy), table unknown; see `ip{six}tables-legacy -vnL`")
         }
-        "TC_INGRESS" => format!("a filter on ingress{of}; see `tc -s filter show dev {dev} ingress`"),
-        "TC_EGRESS" => format!("a filter on egress{of}; see `tc -s filter show dev {dev} egress`"),
-        "XDP" => format!("the XDP program{of}; see `bpftool net show dev {dev}`"),
+        // Programs of tcx are not among the filters that tc shows.
+        "TC_INGRESS" => {
+            format!(
+                "a filter or program on ingress{of}; see `tc -s filter show dev {dev} ingress` and `bpftool net show dev {dev}`"
+            )
+        }
+        "TC_EGRESS" => {
+            format!(
+                "a filter or program on egress{of}; see `tc -s filter show dev {dev} egress` and `bpftool net show dev {dev}`"
+            )
+        }
+        _ if is_xdp(site) => format!("the XDP program{of}; see `bpftool net show dev {dev}`"),
         "BPF_CGROUP_EGRESS" => "a BPF program of its control group (egress); see `bpftool cgroup tree`".to_owned(),
         "SOCKET_FILTER" => match direction(site.direction) {
             Some("in") => "the receiving socket's filter, or a BPF program of its control group (ingress)".to_owned(),
@@ -57,8 +84,12 @@ pub fn explain(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
     };
     let Some(mut text) = places.describe() else { return others(by, tables).map(Hint::of) };
     // Others drop in the same function.
-    let doubtful = by != By::Nftables && (tables.legacy || tables.conntrack_full);
-    if doubtful && places.certain {
+    let tracking = if by == By::Nftables { None } else { tracking(tables) };
+    let doubtful = by != By::Nftables && (tables.legacy || tracking.is_some());
+    if let Some(tracking) = tracking {
+        // Its counters have moved, or its table is full: that is more than that a rule may match.
+        text = format!("{tracking}; or {}", text.trim_start_matches("probably "));
+    } else if doubtful && places.certain {
         text.insert_str(0, "probably ");
     }
     if tables.legacy && by != By::Nftables {
@@ -69,6 +100,7 @@ pub fn explain(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
         table: place.table.clone(),
         chain: place.chain.clone(),
         handle: place.handle,
+        rule: place.words.clone(),
     });
     Some(Hint { text, nft, ..Hint::default() })
 }
@@ -77,15 +109,34 @@ fn unread(why: &str) -> Hint {
     Hint { undecided: true, ..Hint::of(format!("a rule, it is not known which: {why}")) }
 }
 
+/// What speaks for connection tracking, if something does.
+fn tracking(tables: &Tables<'_>) -> Option<String> {
+    let full = tables.conntrack_full;
+    match tables.conntrack {
+        Conntrack::StoodStill => None,
+        Conntrack::Moved if full => {
+            Some("probably conntrack: its table is full, and its counter of drops moved".into())
+        }
+        Conntrack::Moved => Some("probably conntrack: its counters of drops moved".into()),
+        Conntrack::Some(_) | Conntrack::Unknown if full => Some("probably conntrack, whose table is full".into()),
+        Conntrack::Some(count) => Some(format!("perhaps conntrack, which has dropped {count} packets itself")),
+        Conntrack::Unknown => None,
+    }
+}
+
 /// Who drops in a hook besides nftables.
-fn others(by: By, tables: &Tables<'_>) -> Option<&'static str> {
+fn others(by: By, tables: &Tables<'_>) -> Option<String> {
     if by == By::Nftables {
         None
-    } else if tables.conntrack_full {
-        Some("probably conntrack, whose table is full; see `sysctl net.netfilter.nf_conntrack_max`")
+    } else if let Some(text) = tracking(tables) {
+        let look = if tables.conntrack_full { "sysctl net.netfilter.nf_conntrack_max" } else { "conntrack -S" };
+        Some(format!("{text}; see `{look}`"))
     } else if tables.legacy {
-        Some("probably a rule of iptables (legacy); see `iptables-legacy -vnL`")
+        Some("probably a rule of iptables (legacy); see `iptables-legacy -vnL`".into())
+    } else if by == By::Other {
+        let conntrack = if tables.conntrack == Conntrack::StoodStill { "" } else { "conntrack, " };
+        Some(format!("no rule of nftables: {conntrack}IPVS or a BPF program"))
     } else {
-        (by == By::Other).then_some("no rule of nftables: conntrack, IPVS or a BPF program")
+        None
     }
 }

@@ -5,6 +5,7 @@
 //! if it is. Pure: the same packet and the same tables give the same hint.
 
 mod filter;
+mod function;
 mod neighbour;
 mod qdisc;
 mod route;
@@ -17,7 +18,7 @@ pub use crate::stream::Hint;
 use crate::{
     netfilter::{By, Places},
     netlink::{neigh::Neighbour, qdisc::Qdisc},
-    stream::{Drop, PacketEnds},
+    stream::{Drop, DropClass, PacketEnds},
 };
 
 /// Where a packet was dropped, and what is known of the packet.
@@ -128,28 +129,8 @@ pub enum Question {
     Qdiscs,
     /// The neighbours.
     Neighbours,
-}
-
-/// Which tables of a namespace are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Questions {
-    /// See [`Question`].
-    pub rules: bool,
-    /// See [`Question`].
-    pub qdiscs: bool,
-    /// See [`Question`].
-    pub neighbours: bool,
-}
-
-impl Questions {
-    /// One more.
-    pub const fn add(&mut self, question: Question) {
-        match question {
-            Question::Rules => self.rules = true,
-            Question::Qdiscs => self.qdiscs = true,
-            Question::Neighbours => self.neighbours = true,
-        }
-    }
+    /// The XDP programs of devices.
+    Xdp,
 }
 
 /// What a namespace's tables tell, besides the rules of nftables.
@@ -159,10 +140,28 @@ pub struct Tables<'t> {
     pub legacy: bool,
     /// The conntrack table is full: it drops, too.
     pub conntrack_full: bool,
+    /// What its counters tell.
+    pub conntrack: Conntrack,
+    /// Devices that have XDP programs: index and the program's number; `None` if that could not be read.
+    pub xdp: Option<&'t [(u32, u32)]>,
     /// Queueing disciplines; `None` if they could not be read.
     pub qdiscs: Option<&'t [Qdisc]>,
     /// Neighbours; the same.
     pub neighbours: Option<&'t [Neighbour]>,
+}
+
+/// Whether connection tracking itself may have dropped a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Conntrack {
+    /// It is not known.
+    #[default]
+    Unknown,
+    /// Its counters stood still: it has not.
+    StoodStill,
+    /// They have moved since before the drop.
+    Moved,
+    /// It has dropped so many, nobody knows when.
+    Some(u64),
 }
 
 /// What is known of the rules of nftables.
@@ -195,13 +194,32 @@ pub fn question(site: &Site<'_>) -> Option<Question> {
     if qdisc::is_qdisc(site) {
         return Some(Question::Qdiscs);
     }
-    neighbour::is_neighbour(site).then_some(Question::Neighbours)
+    if neighbour::is_neighbour(site) {
+        return Some(Question::Neighbours);
+    }
+    filter::is_xdp(site).then_some(Question::Xdp)
 }
 
 /// What the packet tells by itself, without any table.
 #[must_use]
 pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
-    if site.mixed { None } else { filter::by_itself(site).or_else(|| route::by_itself(site)) }
+    if site.mixed {
+        return None;
+    }
+    let of_function = || site.is_by_function().then(|| function::meaning(site.function)).flatten().map(Hint::of);
+    filter::by_itself(site).or_else(|| route::by_itself(site)).or_else(of_function)
+}
+
+/// The class of a drop without a reason, where its function tells.
+#[must_use]
+pub fn class_of_function(function: &str) -> Option<DropClass> {
+    function::class(function)
+}
+
+/// What a drop without a reason means, where its function tells.
+#[must_use]
+pub fn meaning_of_function(function: &str) -> Option<&'static str> {
+    function::meaning(function)
 }
 
 /// What the rules tell of a drop.
@@ -216,6 +234,7 @@ pub fn explain(open: &Open, tables: &Tables<'_>) -> Option<Hint> {
     let (site, ifindex) = (open.site(), open.record.ifindex);
     match open.question {
         Question::Rules => None,
+        Question::Xdp => filter::explain_xdp(&site, ifindex, tables.xdp?),
         Question::Qdiscs => qdisc::explain(&site, ifindex, tables.qdiscs?),
         Question::Neighbours => neighbour::explain(&site, ifindex, tables.neighbours),
     }

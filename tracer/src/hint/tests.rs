@@ -84,7 +84,11 @@ fn what_a_packet_tells_by_itself() {
         (Some("IP_OUTNOROUTES"), "ip_output", "no route to 10.0.0.2"),
         (Some("NOT_SPECIFIED"), "ip6_pkt_discard+0x1", "no route to 10.0.0.2"),
         (Some("IP_RPFILTER"), "", "rp_filter: 10.0.0.1 came in by wire, and the way back is another"),
-        (Some("TC_EGRESS"), "", "a filter on egress of wire; see `tc -s filter show dev wire egress`"),
+        (
+            Some("TC_EGRESS"),
+            "",
+            "a filter or program on egress of wire; see `tc -s filter show dev wire egress` and `bpftool net show dev wire`",
+        ),
         (
             Some("NETFILTER_DROP"),
             "ipt_do_table+0x1",
@@ -175,8 +179,10 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
         packets: None,
         rewrites: false,
         comment: None,
+        map: None,
+        updates: None,
     };
-    let rules = |rules| RuleSet::new(vec![chain.clone()], rules);
+    let rules = |rules| RuleSet::new(vec![chain.clone()], rules, Vec::new());
     let record = packet(false, 6, 4000, Direction::In, "wire");
     let hint = |symbol: &str, rules: Option<&RuleSet>, tables: &Tables<'_>, nftables_drops| {
         let by = open(&drop(Some("NETFILTER_DROP"), symbol, "10.0.0.2"), &record).by(nftables_drops);
@@ -188,7 +194,10 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
     let place = "nft: table inet filter, chain input, policy drop";
     assert_eq!(hint("nf_hook_slow+0x1", Some(&policy), &nothing, false), (place.to_owned(), Some(None)));
     let full = Tables { conntrack_full: true, ..nothing };
-    assert_eq!(hint("nf_hook_slow+0x1", Some(&policy), &full, false), (format!("probably {place}"), None));
+    assert_eq!(
+        hint("nf_hook_slow+0x1", Some(&policy), &full, false),
+        (format!("probably conntrack, whose table is full; or {place}"), None)
+    );
     let legacy = Tables { legacy: true, ..nothing };
     assert_eq!(
         hint("nf_hook_slow+0x1", Some(&policy), &legacy, false),
@@ -208,6 +217,59 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
         (words.to_owned(), Some(Some(5))),
         "the rule's own function"
     );
+}
+
+/// A drop by connection tracking is not blamed on a rule that may match, nor one by a rule on connection tracking.
+#[test]
+fn what_conntrack_has_counted_decides() {
+    let set = RuleSet::default();
+    let none = Places::default();
+    let says = |by, tables: &Tables<'_>| text(explain_rule(by, Rules::Places(&none), tables));
+    let with = |conntrack, conntrack_full| Tables { conntrack, conntrack_full, ..Tables::default() };
+    let full = "probably conntrack: its table is full, and its counter of drops moved; see \
+                `sysctl net.netfilter.nf_conntrack_max`";
+    assert_eq!(says(By::Anything, &with(Conntrack::Moved, true)), full);
+    assert_eq!(
+        says(By::Other, &with(Conntrack::Moved, false)),
+        "probably conntrack: its counters of drops moved; see `conntrack -S`"
+    );
+    assert_eq!(says(By::Anything, &with(Conntrack::StoodStill, true)), "", "full, but it has dropped nothing");
+    assert_eq!(says(By::Other, &with(Conntrack::StoodStill, true)), "no rule of nftables: IPVS or a BPF program");
+    assert_eq!(
+        says(By::Anything, &with(Conntrack::Some(3), false)),
+        "perhaps conntrack, which has dropped 3 packets itself; see `conntrack -S`"
+    );
+    assert_eq!(says(By::Nftables, &with(Conntrack::Moved, true)), "", "the rule's own function");
+    assert!(set.counted().next().is_none());
+}
+
+#[test]
+fn the_xdp_program_of_a_device() {
+    let record = packet(false, 6, 4000, Direction::In, "wire");
+    for (reason, symbol) in
+        [(Some("XDP"), "kfree_skb+0x1"), (Some("NOT_SPECIFIED"), "do_xdp_generic+0x1"), (None, "veth_xdp_rcv_skb+0x1")]
+    {
+        let drop = drop(reason, symbol, "10.0.0.2");
+        let own = text(by_itself(&Site::from(&drop)));
+        assert_eq!(own, "the XDP program of wire; see `bpftool net show dev wire`");
+        let open = open(&drop, &record);
+        let known = Tables { xdp: Some(&[(6, 1), (7, 57)]), ..Tables::default() };
+        let said = "the XDP program of wire, number 57; see `bpftool prog show id 57` and `bpftool net show dev wire`";
+        assert_eq!(text(explain(&open, &known)), said);
+        assert_eq!(explain(&open, &Tables { xdp: Some(&[(6, 1)]), ..Tables::default() }), None);
+    }
+}
+
+#[test]
+fn a_function_stands_for_the_reason_where_there_is_none() {
+    let hint = |reason, symbol| text(by_itself(&Site::from(&drop(reason, symbol, "10.0.0.2"))));
+    for reason in [None, Some("NOT_SPECIFIED")] {
+        assert_eq!(hint(reason, "sk_stream_kill_queues+0x5"), "it waited in a socket that was closed");
+        assert_eq!(hint(reason, "a_function_of_tomorrow+0x5"), "");
+    }
+    assert_eq!(hint(Some("TCP_CSUM"), "sk_stream_kill_queues+0x5"), "");
+    assert_eq!(class_of_function("do_xdp_generic"), Some(DropClass::Policy));
+    assert_eq!(class_of_function("a_function_of_tomorrow"), None);
 }
 
 /// Where rules are not known it is said why, unless no rule has done it.

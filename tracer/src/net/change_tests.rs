@@ -45,6 +45,7 @@ fn interface(name: &str, ifindex: Option<u32>, rx_bytes: u64) -> Interface {
         mtu: None,
         operstate: None,
         rx_dropped: None,
+        xdp: None,
     });
     let mut counters = [0; 16];
     counters[0] = rx_bytes;

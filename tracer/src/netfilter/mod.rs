@@ -8,21 +8,23 @@
 
 mod counters;
 mod packet;
+mod sets;
 #[cfg(test)]
 pub(crate) mod tests;
 mod walk;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tracer_common::drops::Direction;
 
 pub use self::{counters::Counters, packet::Packet};
 use self::{
     packet::{Device, device_in},
+    sets::Lookup,
     walk::Walk,
 };
-use crate::netlink::nftables::{Action, Chain, Rule, RuleName};
+use crate::netlink::nftables::{Action, Chain, Rule, RuleName, Set, Step};
 
 /// `NFPROTO_*` of include/uapi/linux/netfilter.h.
 const INET: u8 = 1;
@@ -96,12 +98,15 @@ pub struct RuleId {
 struct Compiled {
     rule: Rule,
     to: Option<usize>,
+    /// Steps that it takes to look at it.
+    cost: usize,
 }
 
 /// The rule set of one namespace.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     chains: Vec<(Chain, Vec<Compiled>)>,
+    sets: Vec<Lookup>,
     /// Those of hooks.
     bases: Vec<usize>,
     /// The number of each chain's first rule, if all rules are numbered, and the chains' policies.
@@ -113,9 +118,9 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// Of all chains and rules; the rules of a chain in their order.
+    /// Of all chains, rules and sets; the rules of a chain in their order.
     #[must_use]
-    pub fn new(chains: Vec<Chain>, rules: Vec<Rule>) -> Self {
+    pub fn new(chains: Vec<Chain>, rules: Vec<Rule>, sets: Vec<Set>) -> Self {
         let mut set = Self { rewrites: rules.iter().any(|rule| rule.rewrites), ..Self::default() };
         let mut by_name: HashMap<(u8, String, String), usize> = HashMap::with_capacity(chains.len());
         for chain in chains {
@@ -126,7 +131,33 @@ impl RuleSet {
             set.chains.push((chain, Vec::new()));
         }
         let find = |family: u8, table: &str, name: &str| by_name.get(&(family, table.to_owned(), name.to_owned()));
+        let updated: HashSet<(u8, String, String)> =
+            rules.iter().filter_map(|rule| Some((rule.family, rule.table.clone(), rule.updates.clone()?))).collect();
+        let mut by_set: HashMap<(u8, String, String), usize> = HashMap::with_capacity(sets.len());
+        for mut one in sets {
+            let (family, table) = (one.family, one.table.clone());
+            // Before 5.6 a set that packets change need not say so.
+            one.changing |= updated.contains(&(family, table.clone(), one.name.clone()));
+            by_set.insert((family, table.clone(), one.name.clone()), set.sets.len());
+            set.sets.push(Lookup::new(one, |name| find(family, &table, name).copied()));
+        }
+        let find_set =
+            |rule: &Rule, name: &str| by_set.get(&(rule.family, rule.table.clone(), name.to_owned())).copied();
         for mut rule in rules {
+            let mut steps = std::mem::take(&mut rule.steps);
+            let mut cost = 1 + steps.len();
+            for step in &mut steps {
+                if let Step::Lookup { set: name, index, .. } = step {
+                    *index = find_set(&rule, name);
+                    cost += index.and_then(|index| set.sets.get(index)).map_or(0, Lookup::cost);
+                }
+            }
+            rule.steps = steps;
+            if let Some(mut map) = rule.map.take() {
+                map.index = find_set(&rule, &map.set);
+                cost += map.index.and_then(|index| set.sets.get(index)).map_or(0, Lookup::cost);
+                rule.map = Some(map);
+            }
             let index = find(rule.family, &rule.table, &rule.chain);
             let to = match &rule.action {
                 Action::Jump(name) | Action::Goto(name) => find(rule.family, &rule.table, name).copied(),
@@ -135,7 +166,7 @@ impl RuleSet {
             // The chain has them, too.
             (rule.table, rule.chain) = (String::new(), String::new());
             if let Some((_, rules)) = index.and_then(|index| set.chains.get_mut(*index)) {
-                rules.push(Compiled { rule, to });
+                rules.push(Compiled { rule, to, cost });
             }
         }
         for (_, rules) in &set.chains {

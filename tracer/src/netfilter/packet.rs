@@ -5,8 +5,9 @@ use tracer_common::{
     packet::{ETH_P_IP, ETH_P_IPV6, Flow, HAS_PORTS, LATER_FRAGMENT, TRUNCATED},
 };
 
+use super::sets::{Answer, Lookup};
 use super::{FORWARD, IPV4, IPV6, LOCAL_IN, LOCAL_OUT, POST_ROUTING, PRE_ROUTING};
-use crate::netlink::nftables::{Load, Operator, REGISTER_WORDS, Step};
+use crate::netlink::nftables::{Load, Operator, REGISTER_WORDS, Step, Value};
 
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
@@ -47,7 +48,7 @@ const REGISTERS: usize = REGISTER_WORDS * 4;
 
 /// Registers, as far as their bytes are known: each has a bit in `known`.
 #[derive(Clone, Copy)]
-struct Registers {
+pub(super) struct Registers {
     bytes: [u8; REGISTERS],
     known: u128,
 }
@@ -57,6 +58,13 @@ impl Registers {
 
     fn get(&self, at: usize) -> Option<u8> {
         if at < REGISTERS && self.known >> at & 1 == 1 { self.bytes.get(at).copied() } else { None }
+    }
+
+    /// What `lookup` says of the key that begins in this register.
+    pub fn look<'s>(&self, register: usize, lookup: &'s Lookup) -> Answer<'s> {
+        let key: Option<Vec<u8>> =
+            (0..lookup.key_length().min(REGISTERS)).map(|at| self.get(register * 4 + at)).collect();
+        key.map_or(Answer::Unknown, |key| lookup.find(&key))
     }
 
     fn set(&mut self, at: usize, value: Option<u8>) {
@@ -168,8 +176,8 @@ impl Packet<'_> {
         }
     }
 
-    /// Whether a rule with these steps matches it.
-    pub fn matches(&self, steps: &[Step], device: Device) -> Match {
+    /// Whether a rule with these steps matches it, and what the registers are then.
+    pub(super) fn matches(&self, steps: &[Step], device: Device, sets: &[Lookup]) -> (Match, Registers) {
         let mut registers = Registers::UNKNOWN;
         let mut all = Match::Yes;
         for step in steps {
@@ -201,7 +209,24 @@ impl Packet<'_> {
                     if *within { inside } else { not(inside) }
                 }
                 Step::Opaque => Match::Maybe,
-                Step::Unknown { register } => {
+                Step::Lookup { index, register, inverse, to, .. } => {
+                    let answer = index.and_then(|index| sets.get(index));
+                    let answer = answer.map_or(Answer::Unknown, |set| registers.look(*register, set));
+                    if let Some(to) = to {
+                        registers.forget(to * 4, LONGEST_VALUE);
+                        if let Answer::Present(Value::Data(value), _) = answer {
+                            for at in 0..value.len().next_multiple_of(4) {
+                                registers.set(to * 4 + at, Some(value.get(at).copied().unwrap_or(0)));
+                            }
+                        }
+                    }
+                    match answer {
+                        Answer::Unknown => Match::Maybe,
+                        Answer::Absent => certainly(*inverse),
+                        Answer::Present(..) => certainly(!*inverse),
+                    }
+                }
+                Step::Unknown { register, .. } => {
                     registers.forget(register * 4, LONGEST_VALUE);
                     Match::Maybe
                 }
@@ -215,7 +240,7 @@ impl Packet<'_> {
                 break;
             }
         }
-        all
+        (all, registers)
     }
 }
 

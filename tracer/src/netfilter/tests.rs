@@ -60,6 +60,8 @@ fn rule(chain: &str, handle: u64, action: Action) -> Rule {
         packets: None,
         rewrites: false,
         comment: None,
+        map: None,
+        updates: None,
     }
 }
 
@@ -98,6 +100,7 @@ fn only_what_lies_on_the_way() {
             chain(INET, "forward", Some(FORWARD), false),
         ],
         vec![maybe(rule("output", 5, Action::Drop)), maybe(rule("input", 6, Action::MayDrop))],
+        Vec::new(),
     );
     let all = |v6, direction| short(&places(&set, v6, direction, By::Anything));
     assert_eq!(all(false, Direction::Out), ["inet output 5"]);
@@ -110,19 +113,27 @@ fn only_what_lies_on_the_way() {
 
 #[test]
 fn a_rule_dropped_or_nobody_knows() {
-    let set =
-        RuleSet::new(vec![chain(INET, "output", Some(LOCAL_OUT), false)], vec![maybe(rule("output", 5, Action::Drop))]);
+    let set = RuleSet::new(
+        vec![chain(INET, "output", Some(LOCAL_OUT), false)],
+        vec![maybe(rule("output", 5, Action::Drop))],
+        Vec::new(),
+    );
     assert!(places(&set, false, Direction::Out, By::Nftables).the_one().is_some());
     // conntrack drops there, too.
     let open = places(&set, false, Direction::Out, By::Anything);
     assert!(open.the_one().is_none());
-    assert_eq!(open.describe().unwrap(), "probably nft: table inet filter, chain output, handle 5");
+    assert_eq!(open.describe().unwrap(), "probably nft: table inet filter, chain output, handle 5 (\u{2026} drop)");
 }
 
 #[test]
 fn what_is_not_reached_is_no_place() {
-    let set =
-        |rules| RuleSet::new(vec![chain(INET, "input", Some(LOCAL_IN), true), chain(INET, "more", None, false)], rules);
+    let set = |rules| {
+        RuleSet::new(
+            vec![chain(INET, "input", Some(LOCAL_IN), true), chain(INET, "more", None, false)],
+            rules,
+            Vec::new(),
+        )
+    };
     let all = |rules| short(&places(&set(rules), false, Direction::In, By::Anything));
     let drop = |handle| rule("input", handle, Action::Drop);
     // Behind what certainly drops; behind what may.
@@ -145,7 +156,7 @@ fn what_is_not_reached_is_no_place() {
 #[test]
 fn who_cannot_get_through_does_not_come_later() {
     let later = || Chain { priority: 1, ..chain(INET, "later", Some(LOCAL_IN), true) };
-    let set = |rules| RuleSet::new(vec![later(), chain(INET, "input", Some(LOCAL_IN), true)], rules);
+    let set = |rules| RuleSet::new(vec![later(), chain(INET, "input", Some(LOCAL_IN), true)], rules, Vec::new());
     let all = |rules| {
         let places = places(&set(rules), false, Direction::In, By::Nftables);
         (short(&places), places.certain)
@@ -173,6 +184,7 @@ fn jumps_are_followed_and_loops_are_not() {
             rule("web", 4, Action::Jump("tcp".into())),
             rule("web", 5, Action::Jump("gone".into())),
         ],
+        Vec::new(),
     );
     assert_eq!(short(&places(&set, false, Direction::Out, By::Nftables)), ["inet web 3"]);
 }
@@ -182,6 +194,7 @@ fn a_map_may_lead_anywhere_in_its_table() {
     let set = RuleSet::new(
         vec![chain(INET, "input", Some(LOCAL_IN), false), chain(INET, "named", None, false)],
         vec![rule("input", 1, Action::MayDrop), rule("named", 2, Action::Drop)],
+        Vec::new(),
     );
     assert_eq!(short(&places(&set, false, Direction::In, By::Nftables)), ["inet named 2", "inet input 1"]);
 }
@@ -193,6 +206,7 @@ fn a_counter_that_stood_still_tells() {
         RuleSet::new(
             vec![chain(INET, "output", Some(LOCAL_OUT), false)],
             vec![counted(1, first), counted(2, second), maybe(rule("output", 3, Action::Drop))],
+            Vec::new(),
         )
     };
     let record = packet(false, 6, 4000, Direction::Out, "wire");
@@ -232,7 +246,8 @@ fn a_way_that_is_too_long_is_given_up() {
     let maps: Vec<Rule> = (0..1000).map(|n| rule(&format!("c{n}"), n, Action::MayDrop)).collect();
     let walked = |rules| {
         let start = rule("input", 5000, Action::Jump("c0".into()));
-        let set = RuleSet::new(base().into_iter().chain(chains(1000)).collect(), [vec![start], rules].concat());
+        let set =
+            RuleSet::new(base().into_iter().chain(chains(1000)).collect(), [vec![start], rules].concat(), Vec::new());
         places(&set, false, Direction::In, By::Nftables)
     };
     let deep = walked(calls);
@@ -240,7 +255,8 @@ fn a_way_that_is_too_long_is_given_up() {
     // Each map once, and the policy.
     let wide = walked(maps);
     assert_eq!((wide.given_up, wide.places.len() + wide.more), (false, 1001));
-    let many = |count| RuleSet::new(base(), (0..count).map(|n| maybe(rule("input", n, Action::Drop))).collect());
+    let many =
+        |count| RuleSet::new(base(), (0..count).map(|n| maybe(rule("input", n, Action::Drop))).collect(), Vec::new());
     let all = places(&many(20_000), false, Direction::In, By::Nftables);
     assert_eq!((all.given_up, all.places.len() + all.more), (false, 20_001));
     assert!(places(&many(200_000), false, Direction::In, By::Nftables).given_up);
@@ -249,7 +265,7 @@ fn a_way_that_is_too_long_is_given_up() {
 #[test]
 fn many_places() {
     let rules = (1..=5).map(|handle| maybe(rule("output", handle, Action::Drop))).collect();
-    let set = RuleSet::new(vec![chain(INET, "output", Some(LOCAL_OUT), false)], rules);
+    let set = RuleSet::new(vec![chain(INET, "output", Some(LOCAL_OUT), false)], rules, Vec::new());
     let text = places(&set, false, Direction::Out, By::Nftables).describe().unwrap();
     assert_eq!(
         text,
@@ -278,6 +294,7 @@ fn real() -> RuleSet {
     RuleSet::new(
         messages("netlink/fixtures/nft_chain").iter().map(|message| nftables::chain(message).unwrap()).collect(),
         messages("netlink/fixtures/nft_rule").iter().map(|message| nftables::rule(message).unwrap()).collect(),
+        Vec::new(),
     )
 }
 
@@ -318,23 +335,26 @@ fn rules_of_a_kernel_in_words() {
         .flat_map(|(_, rules)| rules)
         .map(|compiled| &compiled.rule)
         .filter(|rule| matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop))
-        .filter_map(words::rule)
+        .map(|rule| words::rule(rule, &set.sets))
         .collect();
     assert_eq!(
         words,
         [
-            "tcp dport 4000 drop \"no db\"",
+            "tcp dport 4000 drop comment \"no db\"",
             "ip saddr 10.0.0.0/8 udp dport 53 drop",
             "iifname \"eth*\" meta l4proto tcp reject",
+            "tcp flags & (syn|ack) == syn ct state invalid drop",
             "tcp dport 1000-2000 drop",
-            "verdict map",
+            // Its elements are not among the messages.
+            "tcp dport vmap { \u{2026} }",
             "ip6 daddr fd07::2 drop",
+            "ip ttl 1 drop",
         ]
     );
     let record = packet(false, 6, 4000, Direction::In, "wire");
     assert_eq!(
         set.places(Packet(&record), By::Nftables, &fresh(&set)).describe().unwrap(),
-        "nft: table inet filter, chain input, handle 3 (tcp dport 4000 drop \"no db\")"
+        "nft: table inet filter, chain input, handle 3 (tcp dport 4000 drop comment \"no db\")"
     );
     let record = packet(false, 17, 5000, Direction::In, "wire");
     assert_eq!(

@@ -7,9 +7,10 @@ use super::{
     counters::Counted,
     device_of,
     packet::{Device, Match, Packet},
+    sets::Answer,
     words,
 };
-use crate::netlink::nftables::{Action, Chain, Rule};
+use crate::netlink::nftables::{Action, Chain, Rule, Value};
 
 /// Rules that are looked at for one packet, and steps of theirs.
 const MOST_STEPS: u32 = 200_000;
@@ -123,16 +124,27 @@ impl<'s> Walk<'s> {
 
     fn rules(&mut self, index: usize, chain: &'s Chain, rules: &'s [Compiled]) -> Exits {
         let mut exits = 0;
-        for (n, Compiled { rule, to }) in rules.iter().enumerate() {
-            if !self.step(1 + rule.steps.len()) {
+        for (n, Compiled { rule, to, cost }) in rules.iter().enumerate() {
+            if !self.step(*cost) {
                 return ANY;
             }
             let id = RuleId { chain: index, rule: n };
-            let matches = self.packet.matches(&rule.steps, self.device);
+            let (matches, registers) = self.packet.matches(&rule.steps, self.device, &self.set.sets);
             if matches == Match::No || self.stood_still(id, rule) {
                 continue;
             }
-            let ends = match &rule.action {
+            // What a map says is as good as if the rule said so.
+            let (mut action, mut to) = (&rule.action, *to);
+            if let Some(map) = &rule.map
+                && let Some(lookup) = map.index.and_then(|index| self.set.sets.get(index))
+            {
+                match registers.look(map.register, lookup) {
+                    Answer::Present(Value::Verdict(of_map), leads) => (action, to) = (of_map, leads),
+                    Answer::Absent => continue,
+                    Answer::Unknown | Answer::Present(..) => {}
+                }
+            }
+            let ends = match action {
                 Action::Drop | Action::Reject => DROPPED,
                 Action::MayDrop => {
                     self.anywhere(chain);
@@ -143,10 +155,10 @@ impl<'s> Walk<'s> {
                 Action::Jump(_) | Action::Goto(_) => to.map_or(ANY, |to| self.chain(to)),
                 Action::Pass => continue,
             };
-            if matches!(rule.action, Action::Drop | Action::Reject | Action::MayDrop) {
+            if matches!(action, Action::Drop | Action::Reject | Action::MayDrop) {
                 self.add(index, Some(n));
             }
-            let goes_on = matches!(rule.action, Action::Jump(_) | Action::MayDrop) && ends & ENDED != 0;
+            let goes_on = matches!(action, Action::Jump(_) | Action::MayDrop) && ends & ENDED != 0;
             exits |= if goes_on { ends & !ENDED } else { ends };
             if matches == Match::Yes && !goes_on {
                 return exits;
@@ -198,7 +210,7 @@ impl<'s> Walk<'s> {
             table: of.table.clone(),
             chain: of.name.clone(),
             handle: compiled.map(|compiled| compiled.rule.handle),
-            words: compiled.and_then(|compiled| words::rule(&compiled.rule)),
+            words: compiled.map(|compiled| words::rule(&compiled.rule, &self.set.sets)),
         });
     }
 }

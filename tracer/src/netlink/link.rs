@@ -11,6 +11,10 @@ const RTM_GETLINK: u16 = 18;
 const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_XDP: u16 = 43;
+/// `IFLA_XDP_PROG_ID`, and those of each mode up to `IFLA_XDP_HW_PROG_ID`.
+const XDP_PROG_ID: u16 = 4;
+const XDP_HW_PROG_ID: u16 = 7;
 const IFLA_OPERSTATE: u16 = 16;
 /// `struct rtnl_link_stats64`, of 64-bit numbers.
 const IFLA_STATS64: u16 = 23;
@@ -41,6 +45,8 @@ pub struct Link {
     /// Received packets that were discarded, and of these not counted there: those that the device's own ring had no
     /// room for. /proc/net/dev has both in one.
     pub rx_dropped: Option<(u64, u64)>,
+    /// The number of its XDP program, if it has one.
+    pub xdp: Option<u32>,
 }
 
 /// Every device.
@@ -63,12 +69,18 @@ pub(super) fn parse(payload: &[u8]) -> Option<Link> {
         mtu: None,
         operstate: None,
         rx_dropped: None,
+        xdp: None,
     };
     for (kind, value) in Attributes::after(IFINFOMSG, payload) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => link.mtu = u32_at(value, 0),
             IFLA_STATS64 => link.rx_dropped = u64_at(value, RX_DROPPED).zip(u64_at(value, RX_MISSED)),
+            IFLA_XDP => {
+                let mut numbers =
+                    Attributes::of(value).filter(|(kind, _)| (XDP_PROG_ID..=XDP_HW_PROG_ID).contains(kind));
+                link.xdp = numbers.find_map(|(_, number)| u32_at(number, 0).filter(|number| *number != 0));
+            }
             IFLA_OPERSTATE => link.operstate = u8_at(value, 0).and_then(operstate),
             _ => {}
         }

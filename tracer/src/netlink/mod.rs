@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod attribute;
+pub mod conntrack;
 pub mod link;
 pub(crate) mod message;
 pub mod neigh;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::fixtures::messages;
 use super::message::{Answer, request};
-use super::{addr, link, neigh, nftables, qdisc};
+use super::{addr, conntrack, link, neigh, nftables, qdisc};
 use crate::fuzz::fuzz;
 
 #[test]
@@ -39,6 +39,7 @@ fn garbage_is_no_row_and_no_panic() {
     fuzz(&payloads, |input| {
         let _ = (link::parse(input), addr::parse(input), neigh::parse(input));
         let _ = (nftables::chain(input), nftables::rule(input), qdisc::parse(input));
+        let _ = (nftables::set(input), nftables::elements(input).count(), conntrack::of_one_processor(input));
     });
     let datagrams: Vec<Vec<u8>> = payloads
         .chunks(3)

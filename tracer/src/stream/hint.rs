@@ -24,6 +24,8 @@ pub struct Nft {
     pub chain: String,
     /// The rule's number; `None` for the chain's policy.
     pub handle: Option<u64>,
+    /// The rule, close to how nft writes it; `None` for the policy. Hostile bytes.
+    pub rule: Option<String>,
 }
 
 /// A queueing discipline.

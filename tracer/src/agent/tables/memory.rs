@@ -36,6 +36,8 @@ pub struct Known {
     /// The last round in which it was asked for.
     round: u64,
     rules: Option<Rules>,
+    /// When the counters of connection tracking were read (`CLOCK_BOOTTIME` ns), and what they said.
+    pub conntrack: Option<(u64, u64)>,
     /// Its rules are not read anew before.
     not_before: Option<Instant>,
 }
@@ -124,7 +126,7 @@ impl Known {
         self.not_before = Some(now + processor_time().saturating_sub(began + QUICK) * SHARE);
         match read {
             Ok(dump) => {
-                let set = RuleSet::new(dump.chains, dump.rules);
+                let set = RuleSet::new(dump.chains, dump.rules, dump.sets);
                 let mut counters = Counters::default();
                 counters.read(set.counted());
                 Ok(Rules { generation: dump.generation, set: Ok(set), counters, bytes: dump.bytes })

@@ -9,6 +9,7 @@ use std::{
 
 use log::debug;
 
+use crate::netlink;
 use crate::proc::{
     enter::Place,
     root::{ProcRoot, denied},
@@ -42,12 +43,62 @@ pub fn conntrack_is_full(place: &Place) -> bool {
     count.zip(most).is_some_and(|(count, most)| most > 0 && count >= most - most / NEARLY_FULL)
 }
 
+/// Packets that connection tracking has dropped itself in this namespace; `None` if the kernel does not tell.
+pub fn conntrack_dropped(root: &ProcRoot, place: &Place) -> Option<u64> {
+    // It is not in use, or not there.
+    place.sysctl.as_ref()?.join("netfilter/nf_conntrack_count").exists().then_some(())?;
+    if let Ok(text) = fs::read_to_string(place.net.join("stat/nf_conntrack")) {
+        return dropped_by_columns(&text);
+    }
+    static BUILT_IN: OnceLock<bool> = OnceLock::new();
+    let there = Path::new("/sys/module/nf_conntrack_netlink").exists()
+        || *BUILT_IN.get_or_init(|| has_function(root, b" ctnetlink_ct_stat_cpu_dump"));
+    if !there {
+        return None;
+    }
+    netlink::conntrack::dropped().inspect_err(cannot_read("the counters of conntrack")).ok()
+}
+
+/// The columns `insert_failed` and `drop` of /proc/net/stat/nf_conntrack, a line for each processor, in hexadecimal.
+fn dropped_by_columns(text: &str) -> Option<u64> {
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next()?.split_whitespace().collect();
+    let columns = ["insert_failed", "drop"].map(|name| names.iter().position(|other| *other == name));
+    let mut all = 0;
+    for line in lines {
+        let numbers: Vec<&str> = line.split_whitespace().collect();
+        for column in columns {
+            all += u64::from_str_radix(numbers.get(column?)?, 16).ok()?;
+        }
+    }
+    Some(all)
+}
+
+fn has_function(root: &ProcRoot, end: &[u8]) -> bool {
+    let Ok(symbols) = File::open(root.path().join("kallsyms")) else { return true };
+    BufReader::new(symbols).split(b'\n').map_while(Result::ok).any(|line| line.ends_with(end))
+}
+
 /// Whether this kernel has nftables: loaded, or built in. To ask one without would load the module.
 pub fn has_nftables(root: &ProcRoot) -> bool {
     static BUILT_IN: OnceLock<bool> = OnceLock::new();
-    Path::new("/sys/module/nf_tables").exists()
-        || *BUILT_IN.get_or_init(|| {
-            let Ok(symbols) = File::open(root.path().join("kallsyms")) else { return true };
-            BufReader::new(symbols).split(b'\n').map_while(Result::ok).any(|line| line.ends_with(b" nft_do_chain"))
-        })
+    Path::new("/sys/module/nf_tables").exists() || *BUILT_IN.get_or_init(|| has_function(root, b" nft_do_chain"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dropped_by_columns;
+
+    #[test]
+    fn what_conntrack_has_dropped_on_all_processors() {
+        let text = "entries  clashres found new invalid ignore delete chainlength insert insert_failed drop early_drop \
+                    icmp_error  expect_new expect_create expect_delete search_restart\n\
+                    0000000a  00000000 00000000 00000000 00000003 00000000 00000000 00000000 00000000 00000002 0000000f \
+                    00000000 00000000  00000000 00000000 00000000 00000000\n\
+                    0000000a  00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000001 \
+                    00000000 00000000  00000000 00000000 00000000 00000000\n";
+        assert_eq!(dropped_by_columns(text), Some(18));
+        assert_eq!(dropped_by_columns("entries found\n1 2\n"), None);
+        assert_eq!(dropped_by_columns(""), None);
+    }
 }

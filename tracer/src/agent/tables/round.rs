@@ -8,11 +8,12 @@ use log::debug;
 use super::{
     Found,
     memory::{Known, Memory, Rules},
-    read::{cannot_read, conntrack_is_full, has_legacy_tables, has_nftables, why},
+    read::{cannot_read, conntrack_dropped, conntrack_is_full, has_legacy_tables, has_nftables, why},
 };
 use crate::{
+    clock,
     core::packets::{Answer, Asked},
-    hint::{self, Hint, Open, Question, Tables},
+    hint::{self, Conntrack, Hint, Open, Question, Tables},
     netfilter::{Packet, Places, RuleSet},
     netlink::{
         self,
@@ -124,6 +125,13 @@ impl Inside<'_> {
                 let tables = Tables { neighbours: table.as_deref(), ..Tables::default() };
                 self.answers.extend(of(Question::Neighbours).map(|open| (open.number, hint::explain(open, &tables))));
             }
+            if of(Question::Xdp).next().is_some() {
+                let links = netlink::link::read().map(|table| table.rows).inspect_err(cannot_read("devices")).ok();
+                let programs: Option<Vec<(u32, u32)>> =
+                    links.map(|links| links.iter().filter_map(|link| Some((link.ifindex, link.xdp?))).collect());
+                let tables = Tables { xdp: programs.as_deref(), ..Tables::default() };
+                self.answers.extend(of(Question::Xdp).map(|open| (open.number, hint::explain(open, &tables))));
+            }
         } else {
             let others = asked.drops.iter().filter(|open| open.question != Question::Rules);
             self.answers.extend(others.map(|open| (open.number, hint::explain(open, &Tables::default()))));
@@ -142,6 +150,18 @@ impl Inside<'_> {
         }
         tables.legacy = has_legacy_tables(self.place);
         tables.conntrack_full = conntrack_is_full(self.place);
+        let dropped = conntrack_dropped(self.root, self.place);
+        let before = known.conntrack;
+        known.conntrack = dropped.map(|dropped| (clock::boot_ns(), dropped));
+        // What it has counted since the last look is of the first of these packets and of later ones.
+        let first_ns = drops.iter().map(|open| open.first_ns).min().unwrap_or(0);
+        tables.conntrack = match (dropped, before.filter(|(read_ns, _)| *read_ns < first_ns)) {
+            (None, _) => Conntrack::Unknown,
+            (Some(0), _) => Conntrack::StoodStill,
+            (Some(now), Some((_, before))) if now == before => Conntrack::StoodStill,
+            (Some(now), Some((_, before))) if now > before => Conntrack::Moved,
+            (Some(now), _) => Conntrack::Some(now),
+        };
         if !nftables_drops && !has_nftables(self.root) {
             return self.without_rules(drops, nftables_drops, &tables);
         }

@@ -171,6 +171,7 @@ fn interface(rx_packets: u64, rx_errors: u64, rx_dropped: u64) -> Interface {
         mtu: None,
         operstate: Some("up"),
         rx_dropped: None,
+        xdp: None,
     };
     Interface { name: "eth0".to_owned(), counters, link: Some(link), addresses: vec![("10.0.0.1".parse().unwrap(), 8)] }
 }

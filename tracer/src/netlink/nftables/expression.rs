@@ -1,7 +1,7 @@
 //! The expressions of a rule, as far as they tell which packets it cannot have matched
 //! (net/netfilter/nft_*.c; include/uapi/linux/netfilter/nf_tables.h).
 
-use super::{Action, find, number};
+use super::{Action, Map, find, number};
 use crate::netlink::attribute::{Attributes, be64_at, text};
 
 const EXPRESSION_NAME: u16 = 1;
@@ -14,8 +14,14 @@ const VERDICT_CODE: u16 = 1;
 const VERDICT_CHAIN: u16 = 2;
 const COUNTER_PACKETS: u16 = 2;
 const TARGET_NAME: u16 = 1;
-/// The destination register of a lookup.
+const LOOKUP_SET: u16 = 1;
+const LOOKUP_SREG: u16 = 2;
 const LOOKUP_DREG: u16 = 3;
+const LOOKUP_FLAGS: u16 = 5;
+/// `NFT_LOOKUP_F_INV`.
+const INVERSE: u32 = 1;
+const DYNSET_NAME: u16 = 1;
+const CT_KEY: u16 = 2;
 const META_DREG: u16 = 1;
 const META_KEY: u16 = 2;
 const PAYLOAD_DREG: u16 = 1;
@@ -41,6 +47,7 @@ const REG_4: u32 = 4;
 const REG_VERDICT: u32 = 0;
 const NF_DROP: i32 = 0;
 const NF_ACCEPT: i32 = 1;
+const NFT_CONTINUE: i32 = -1;
 const NFT_JUMP: i32 = -3;
 const NFT_GOTO: i32 = -4;
 const NFT_RETURN: i32 = -5;
@@ -136,6 +143,21 @@ pub enum Step {
     Unknown {
         /// Which.
         register: usize,
+        /// In the words of nft.
+        what: &'static str,
+    },
+    /// Matches only what is in a set, or (`inverse`) what is not.
+    Lookup {
+        /// Its name. Hostile bytes.
+        set: Box<str>,
+        /// Its place among the sets, once that is known.
+        index: Option<usize>,
+        /// Where the key begins.
+        register: usize,
+        /// What is in it does not match.
+        inverse: bool,
+        /// Where a map's value is put.
+        to: Option<usize>,
     },
     /// Matches or does not; the registers stay.
     Opaque,
@@ -150,6 +172,8 @@ pub(super) struct Expressions {
     pub action: Option<Action>,
     pub packets: Option<u64>,
     pub rewrites: bool,
+    pub map: Option<Map>,
+    pub updates: Option<String>,
 }
 
 impl Expressions {
@@ -168,15 +192,13 @@ impl Expressions {
         }
         match name {
             b"immediate" => match find(data, IMMEDIATE_DATA).and_then(|data| find(data, DATA_VERDICT)) {
-                Some(verdict) if register(data, IMMEDIATE_DREG).is_none_or(|word| word == 0) => self.verdict(verdict),
+                Some(verdict) if register(data, IMMEDIATE_DREG).is_none_or(|word| word == 0) => {
+                    self.action = self::verdict(verdict)
+                }
                 _ => self.steps.push(Step::Clobber),
             },
             b"reject" => self.action = Some(Action::Reject),
-            b"lookup" => match find(data, LOOKUP_DREG).and_then(number) {
-                Some(REG_VERDICT) => self.action = Some(Action::MayDrop),
-                Some(_) => self.steps.push(Step::Clobber),
-                None => self.steps.push(Step::Opaque),
-            },
+            b"lookup" => self.lookup(data),
             // Extensions of iptables, among them its REJECT; its DROP is an `immediate`.
             b"target" => match find(data, TARGET_NAME).map(text).as_deref() {
                 Some("REJECT") => self.action = Some(Action::Reject),
@@ -191,7 +213,9 @@ impl Expressions {
                 Some(step) => self.steps.push(step),
                 // Without a destination it sets a mark, or writes into the packet.
                 None if name == b"meta" && find(data, META_DREG).is_none() => {}
-                None if let Some(register) = written(name, data) => self.steps.push(Step::Unknown { register }),
+                None if let Some(register) = written(name, data) => {
+                    self.steps.push(Step::Unknown { register, what: words(name, data) });
+                }
                 None => {
                     self.rewrites |= name == b"payload" && find(data, PAYLOAD_DREG).is_none();
                     self.steps.push(Step::Clobber);
@@ -199,8 +223,13 @@ impl Expressions {
             },
             b"log" | b"last" | b"notrack" | b"objref" => {}
             b"limit" | b"quota" | b"connlimit" | b"match" => self.steps.push(Step::Opaque),
-            _ if let Some(register) = written(name, data) => self.steps.push(Step::Unknown { register }),
+            _ if let Some(register) = written(name, data) => {
+                self.steps.push(Step::Unknown { register, what: words(name, data) });
+            }
             _ => {
+                if name == b"dynset" {
+                    self.updates = find(data, DYNSET_NAME).map(text);
+                }
                 self.rewrites |= matches!(
                     name,
                     b"nat" | b"masq" | b"redir" | b"tproxy" | b"synproxy" | b"dup" | b"fwd" | b"exthdr" | b"queue"
@@ -210,16 +239,62 @@ impl Expressions {
         }
     }
 
-    fn verdict(&mut self, verdict: &[u8]) {
-        let chain = || find(verdict, VERDICT_CHAIN).map(text);
-        self.action = match find(verdict, VERDICT_CODE).and_then(number).map(u32::cast_signed) {
-            Some(NF_DROP) => Some(Action::Drop),
-            Some(NF_ACCEPT) => Some(Action::Accept),
-            Some(NFT_RETURN) => Some(Action::Return),
-            Some(NFT_JUMP) => chain().map(Action::Jump),
-            Some(NFT_GOTO) => chain().map(Action::Goto),
-            _ => None,
-        };
+    fn lookup(&mut self, data: &[u8]) {
+        let set = find(data, LOOKUP_SET).map(text).zip(register(data, LOOKUP_SREG));
+        match (find(data, LOOKUP_DREG).and_then(number), set) {
+            (Some(REG_VERDICT), set) => {
+                self.action = Some(Action::MayDrop);
+                self.map = set.map(|(set, register)| Map { set: set.into(), index: None, register });
+            }
+            (to, Some((set, from))) if to.is_none() || register(data, LOOKUP_DREG).is_some() => {
+                let inverse = find(data, LOOKUP_FLAGS).and_then(number).is_some_and(|flags| flags & INVERSE != 0);
+                let to = register(data, LOOKUP_DREG);
+                self.steps.push(Step::Lookup { set: set.into(), index: None, register: from, inverse, to });
+            }
+            (Some(_), _) => self.steps.push(Step::Clobber),
+            (None, _) => self.steps.push(Step::Opaque),
+        }
+    }
+}
+
+/// What becomes of a packet.
+pub(super) fn verdict(verdict: &[u8]) -> Option<Action> {
+    let chain = || find(verdict, VERDICT_CHAIN).map(text);
+    match find(verdict, VERDICT_CODE).and_then(number).map(u32::cast_signed)? {
+        NF_DROP => Some(Action::Drop),
+        NF_ACCEPT => Some(Action::Accept),
+        NFT_RETURN => Some(Action::Return),
+        NFT_JUMP => chain().map(Action::Jump),
+        NFT_GOTO => chain().map(Action::Goto),
+        NFT_CONTINUE => Some(Action::Pass),
+        _ => None,
+    }
+}
+
+/// What is loaded, in the words of nft.
+fn words(name: &[u8], data: &[u8]) -> &'static str {
+    let key = |kind| find(data, kind).and_then(number);
+    match (name, key(CT_KEY)) {
+        (b"ct", Some(0)) => "ct state",
+        (b"ct", Some(1)) => "ct direction",
+        (b"ct", Some(2)) => "ct status",
+        (b"ct", Some(3)) => "ct mark",
+        (b"ct", _) => "ct",
+        (b"meta", Some(3)) => "meta mark",
+        (b"meta", Some(10)) => "meta skuid",
+        (b"meta", Some(19)) => "meta pkttype",
+        (b"meta", Some(23)) => "meta cgroup",
+        (b"meta", _) => "meta",
+        (b"fib", _) => "fib",
+        (b"rt", _) => "rt",
+        (b"numgen", _) => "numgen",
+        (b"socket", _) => "socket",
+        (b"hash", _) => "jhash",
+        (b"exthdr", _) => "exthdr",
+        (b"xfrm", _) => "ipsec",
+        (b"osf", _) => "osf",
+        (b"payload", _) => "@payload",
+        _ => "\u{2026}",
     }
 }
 

@@ -4,12 +4,15 @@
 
 mod bound;
 mod expression;
+mod set;
 
 use std::io;
 
 pub use self::bound::{Budget, LIMITS, Limits, Unread, processor_time};
 use self::expression::Expressions;
 pub use self::expression::{Load, Operator, REGISTER_WORDS, Step};
+pub use self::set::{Element, Set, Value};
+pub(crate) use self::set::{elements, set};
 use super::Socket;
 use super::attribute::{Attributes, be32_at, be64_at, put, text, u8_at};
 
@@ -19,6 +22,13 @@ const NEWCHAIN: u16 = 10 << 8 | 3;
 const GETCHAIN: u16 = 10 << 8 | 4;
 const NEWRULE: u16 = 10 << 8 | 6;
 const GETRULE: u16 = 10 << 8 | 7;
+const NEWSET: u16 = 10 << 8 | 9;
+const GETSET: u16 = 10 << 8 | 10;
+const NEWSETELEM: u16 = 10 << 8 | 12;
+const GETSETELEM: u16 = 10 << 8 | 13;
+/// Of a request for the elements of a set.
+const LIST_TABLE: u16 = 1;
+const LIST_SET: u16 = 2;
 const NEWGEN: u16 = 10 << 8 | 15;
 const GETGEN: u16 = 10 << 8 | 16;
 /// `struct nfgenmsg`: u8 family, u8 version, u16 resource. Family 0 asks for all.
@@ -106,6 +116,21 @@ pub struct Rule {
     pub rewrites: bool,
     /// Its comment. Hostile bytes.
     pub comment: Option<String>,
+    /// Of [`Action::MayDrop`]: the map.
+    pub map: Option<Map>,
+    /// The set to which it adds elements, or from which it takes some. Hostile bytes.
+    pub updates: Option<String>,
+}
+
+/// A map that tells what becomes of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Map {
+    /// Its name. Hostile bytes.
+    pub set: Box<str>,
+    /// Its place among the sets, once that is known.
+    pub index: Option<usize>,
+    /// Where the key begins.
+    pub register: usize,
 }
 
 /// The rules of a namespace at one moment.
@@ -117,6 +142,8 @@ pub struct Dump {
     pub chains: Vec<Chain>,
     /// All rules, those of a chain in their order.
     pub rules: Vec<Rule>,
+    /// All sets and maps.
+    pub sets: Vec<Set>,
     /// What the kernel has told, in bytes.
     pub bytes: usize,
 }
@@ -161,12 +188,60 @@ impl Nftables {
                 dump.rules.extend(rule(message));
                 within(dump.rules.len(), budget.limits().rules, "rules")
             })?;
+            self.sets(&mut dump, budget)?;
             if self.generation()? == dump.generation {
                 dump.bytes = budget.read();
                 return Ok(dump);
             }
         }
         Err(Unread::Changing)
+    }
+
+    /// Sets, and what is in them, as far as the budget goes. What time or packets change is not read.
+    fn sets(&mut self, dump: &mut Dump, budget: &mut Budget<'_>) -> Result<(), Unread> {
+        let most = budget.limits().sets;
+        self.0.dump_until(GETSET, &[0; NFGENMSG], NEWSET, |message| {
+            budget.spend(message)?;
+            dump.sets.extend(set(message).filter(|_| dump.sets.len() < most));
+            Ok::<(), Unread>(())
+        })?;
+        let mut room = budget.limits().elements;
+        for set in dump.sets.iter_mut().filter(|set| !set.changing) {
+            match self.elements(set, room, budget) {
+                Ok(elements) => {
+                    room -= elements.as_ref().map_or(0, Vec::len);
+                    set.elements = elements;
+                }
+                Err(Unread::Ended) => return Err(Unread::Ended),
+                // Then it is not known what is in this one and in those that come after it.
+                Err(error) => {
+                    log::debug!("not all sets are read: {error}");
+                    self.0 = Socket::open(NETLINK_NETFILTER)?;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `None` if one of them is not understood.
+    fn elements(&mut self, set: &Set, room: usize, budget: &mut Budget<'_>) -> Result<Option<Vec<Element>>, Unread> {
+        let mut body = vec![set.family, 0, 0, 0];
+        for (kind, name) in [(LIST_TABLE, &set.table), (LIST_SET, &set.name)] {
+            put(&mut body, kind, &[name.as_bytes(), b"\0"].concat());
+        }
+        let mut all: Option<Vec<Element>> = Some(Vec::new());
+        self.0.dump_until(GETSETELEM, &body, NEWSETELEM, |message| {
+            budget.spend(message)?;
+            for element in elements(message) {
+                match (&mut all, element) {
+                    (Some(all), Some(element)) => all.push(element),
+                    _ => all = None,
+                }
+            }
+            within(all.as_ref().map_or(0, Vec::len), room, "elements of sets")
+        })?;
+        Ok(all)
     }
 
     /// What the counter of a rule says now; `None` if it has none.
@@ -266,9 +341,10 @@ pub(crate) fn rule(message: &[u8]) -> Option<Rule> {
             _ => {}
         }
     }
-    let Expressions { steps, action, packets, rewrites } = expressions?;
+    let Expressions { steps, action, packets, rewrites, map, updates } = expressions?;
     let action = action.unwrap_or(Action::Pass);
-    Some(Rule { family, table: table?, chain: chain?, handle: handle?, steps, action, packets, rewrites, comment })
+    let (table, chain, handle) = (table?, chain?, handle?);
+    Some(Rule { family, table, chain, handle, steps, action, packets, rewrites, comment, map, updates })
 }
 
 /// The comment in what user space keeps with a rule.

@@ -109,9 +109,9 @@ fn what_is_not_understood_may_be_anything() {
         (b"payload", [number(2, 1), number(3, 8), number(4, 1), number(5, 1)].concat(), Some(Step::Clobber), true),
         // A register that there is not, and a meta key that is not followed.
         (b"meta", [number(1, 99), number(2, 16)].concat(), Some(Step::Clobber), false),
-        (b"meta", [number(1, 1), number(2, 3)].concat(), Some(Step::Unknown { register: 4 }), false),
-        (b"ct", [number(1, 9), number(2, 0)].concat(), Some(Step::Unknown { register: 5 }), false),
-        (b"hash", [number(1, 1), number(2, 8)].concat(), Some(Step::Unknown { register: 4 }), false),
+        (b"meta", [number(1, 1), number(2, 3)].concat(), Some(Step::Unknown { register: 4, what: "meta mark" }), false),
+        (b"ct", [number(1, 9), number(2, 0)].concat(), Some(Step::Unknown { register: 5, what: "ct state" }), false),
+        (b"hash", [number(1, 1), number(2, 8)].concat(), Some(Step::Unknown { register: 4, what: "jhash" }), false),
     ] {
         let rule = a_rule(&[expression(name, &data)]).unwrap();
         assert_eq!((rule.steps.first(), rule.rewrites), (step.as_ref(), rewrites), "{}", String::from_utf8_lossy(name));

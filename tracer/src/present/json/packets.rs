@@ -94,6 +94,10 @@ fn write_hint(out: &mut Vec<u8>, hint: &Hint) {
         out.extend_from_slice(b",\"chain\":");
         string(out, &nft.chain);
         optional(out, b",\"handle\":", nft.handle);
+        if let Some(rule) = &nft.rule {
+            out.extend_from_slice(b",\"rule\":");
+            string(out, rule);
+        }
         out.push(b'}');
     }
     if let Some(qdisc) = &hint.qdisc {

@@ -26,6 +26,7 @@ fn interface(name: &str, n: u64) -> Interface {
         mtu: Some(1500),
         operstate: Some("lowerlayerdown"),
         rx_dropped: None,
+        xdp: None,
     };
     let addresses = ["203.0.113.255", "2001:db8:1234:5678:9abc:def0:1234:5678", "fd00::1", "fe80::1"];
     let addresses = addresses.iter().map(|address| (address.parse().unwrap(), 64)).collect();

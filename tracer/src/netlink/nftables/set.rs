@@ -1,0 +1,121 @@
+//! `NFT_MSG_GETSET` and `NFT_MSG_GETSETELEM`: sets and maps, and what is in them.
+
+use super::{Action, NFGENMSG, expression::verdict, find, number};
+use crate::netlink::attribute::{Attributes, be32_at, text, u8_at};
+
+const SET_TABLE: u16 = 1;
+const SET_NAME: u16 = 2;
+const SET_FLAGS: u16 = 3;
+const SET_KEY_LEN: u16 = 5;
+const SET_DESC: u16 = 9;
+const DESC_CONCAT: u16 = 2;
+const FIELD_LEN: u16 = 1;
+const LIST_ELEMENTS: u16 = 3;
+const ELEMENT_KEY: u16 = 1;
+const ELEMENT_DATA: u16 = 2;
+const ELEMENT_FLAGS: u16 = 3;
+const ELEMENT_KEY_END: u16 = 10;
+const DATA_VALUE: u16 = 1;
+const DATA_VERDICT: u16 = 2;
+/// `NFT_SET_INTERVAL`.
+const INTERVAL: u32 = 0x4;
+/// `NFT_SET_TIMEOUT` and `NFT_SET_EVAL`: time or packets change what is in it, and no generation tells.
+const CHANGING: u32 = 0x10 | 0x20;
+/// `NFT_SET_ELEM_INTERVAL_END`: what ends before this key has begun at the one before.
+const INTERVAL_END: u32 = 0x1;
+/// `NFT_SET_ELEM_CATCHALL`.
+const CATCHALL: u32 = 0x2;
+
+/// A set or a map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    /// `NFPROTO_*`.
+    pub family: u8,
+    /// Its table. Hostile bytes.
+    pub table: String,
+    /// Its name. Hostile bytes.
+    pub name: String,
+    /// Its keys are intervals.
+    pub interval: bool,
+    /// What is in it changes without a new generation.
+    pub changing: bool,
+    /// Bytes of a key.
+    pub key_length: usize,
+    /// Bytes of each part of a key that is put together from several; each part fills whole words.
+    pub fields: Vec<usize>,
+    /// What is in it; `None` if that was not read.
+    pub elements: Option<Vec<Element>>,
+}
+
+/// What a map says of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing: it is a set.
+    None,
+    /// These bytes.
+    Data(Box<[u8]>),
+    /// What becomes of the packet.
+    Verdict(Action),
+}
+
+/// An element of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    /// The key, or the first one; empty for the element that stands for all others.
+    pub key: Box<[u8]>,
+    /// The last key of a range.
+    pub key_end: Option<Box<[u8]>>,
+    /// With this key an interval ends.
+    pub ends: bool,
+    /// What a map says.
+    pub value: Value,
+}
+
+pub(crate) fn set(message: &[u8]) -> Option<Set> {
+    let mut set = Set { family: u8_at(message, 0)?, ..Set::default() };
+    for (kind, value) in Attributes::after(NFGENMSG, message) {
+        match kind {
+            SET_TABLE => set.table = text(value),
+            SET_NAME => set.name = text(value),
+            SET_FLAGS => {
+                let flags = number(value)?;
+                (set.interval, set.changing) = (flags & INTERVAL != 0, flags & CHANGING != 0);
+            }
+            SET_KEY_LEN => set.key_length = usize::try_from(number(value)?).ok()?,
+            SET_DESC => {
+                let fields = find(value, DESC_CONCAT).unwrap_or_default();
+                let length = |(_, field)| be32_at(find(field, FIELD_LEN)?, 0).and_then(|length| length.try_into().ok());
+                set.fields = Attributes::of(fields).map_while(length).collect();
+            }
+            _ => {}
+        }
+    }
+    (!set.name.is_empty()).then_some(set)
+}
+
+/// The elements in one message; what cannot be understood is `None`.
+pub(crate) fn elements(message: &[u8]) -> impl Iterator<Item = Option<Element>> {
+    let list = message.get(NFGENMSG..).and_then(|attributes| find(attributes, LIST_ELEMENTS)).unwrap_or_default();
+    Attributes::of(list).map(|(_, attributes)| element(attributes))
+}
+
+fn element(attributes: &[u8]) -> Option<Element> {
+    let (mut key, mut key_end, mut flags, mut value) = (None, None, 0, Value::None);
+    let bytes = |value| Some(Box::<[u8]>::from(find(value, DATA_VALUE)?));
+    for (kind, data) in Attributes::of(attributes) {
+        match kind {
+            ELEMENT_KEY => key = Some(bytes(data)?),
+            ELEMENT_KEY_END => key_end = Some(bytes(data)?),
+            ELEMENT_FLAGS => flags = number(data)?,
+            ELEMENT_DATA => {
+                value = match find(data, DATA_VERDICT) {
+                    Some(code) => Value::Verdict(verdict(code)?),
+                    None => Value::Data(bytes(data)?),
+                }
+            }
+            _ => {}
+        }
+    }
+    let key = if flags & CATCHALL == 0 { key? } else { Box::default() };
+    Some(Element { key, key_end, ends: flags & INTERVAL_END != 0, value })
+}
