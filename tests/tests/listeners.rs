@@ -243,3 +243,62 @@ fn a_listener_at_the_address_goes_before_one_at_any() {
         assert_eq!(owner, Some(owned.process.pid.into()), "{event}");
     }
 }
+
+/// listen() on a socket that nobody has bound; the port that the kernel chose.
+fn listen_unbound(actor: &Actor) -> (i64, u16) {
+    let fd = actor.socket(4);
+    let reply = actor.must(json!({ "op": "listen", "fd": fd, "backlog": 4 }));
+    let addr = reply.value.as_str().and_then(|text| text.parse::<SocketAddr>().ok()).expect("it has an address");
+    (fd, addr.port())
+}
+
+#[test]
+fn a_listener_that_nobody_bound_has_the_port_that_the_kernel_chose() {
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let trace = start(&ns);
+    let (fd, port) = listen_unbound(&server);
+    trace.agent.wait_for("the port, before anything else happens", |event| {
+        event["event"] == "listen" && event["lport"] == port
+    });
+    let ports = connect(&client, SocketAddr::from(([127, 0, 0, 1], port)), 2);
+    server.on("close", fd);
+    let stream = told(trace, 2, 1);
+    let of = |kind: &str, role: &str| -> Vec<&Value> {
+        stream.of_netns(ns.inode()).filter(|e| e["event"] == kind && e["role"] == role).collect()
+    };
+    assert_eq!((of("listen", "listener").len(), of("open", "listener").len()), (1, 0));
+    let closes = of("close", "listener");
+    assert_eq!((closes.len(), &closes[0]["lport"], &closes[0]["verdict"]), (1, &port.into(), &"closed_local".into()));
+    let established = servers(&stream, &ns, "established");
+    assert_eq!(established.len(), ports.len());
+    for (_, owner, source, event) in established {
+        assert_eq!((owner, source), (Some(server.process.pid.into()), "listener"), "{event}");
+    }
+}
+
+#[test]
+fn a_listener_that_nobody_bound_and_that_closes_at_once_is_told_with_its_port() {
+    let ns = Netns::new();
+    let server = Actor::start(&ns);
+    let trace = start(&ns);
+    let (fd, port) = listen_unbound(&server);
+    server.on("close", fd);
+    let stream = told(trace, 0, 1);
+    let of: Vec<_> = stream.of_netns(ns.inode()).map(|e| (e["event"].as_str(), e["lport"].as_u64())).collect();
+    assert_eq!(of, [(Some("listen"), Some(port.into())), (Some("close"), Some(port.into()))]);
+}
+
+#[test]
+fn a_filter_for_the_port_that_the_kernel_chose_passes_the_listener() {
+    let ns = Netns::new();
+    let (server, client) = (Actor::start(&ns), Actor::start(&ns));
+    ns.sysctl("net/ipv4/ip_local_port_range", "40000 40000");
+    let trace = Trace::with(&["--netns", ns.name(), "--lport", "40000"]);
+    let (fd, port) = listen_unbound(&server);
+    assert_eq!(port, 40000);
+    trace.agent.wait_for("the listener", |event| event["event"] == "listen" && event["lport"] == port);
+    server.on("close", fd);
+    drop(client);
+    assert_eq!(told(trace, 0, 1).of_netns(ns.inode()).count(), 2);
+}

@@ -110,7 +110,7 @@ fn is_found(listener: &TcpListener, inode: u64) {
     trace.agent.wait_for("the older listener", |event| {
         event["event"] == "open" && event["lport"] == port && event["owner"]["pid"] == std::process::id()
     });
-    trace.agent.stop();
+    assert_eq!(trace.agent.stop().status.code(), Some(0));
 }
 
 #[test]

@@ -263,7 +263,7 @@ impl<'p> Agent<'p> {
                 found = self.acceptors.found() => {
                     // Ends that came before the look must not be taken for what it has found.
                     self.drain();
-                    self.acceptors.tell(found, &mut self.core);
+                    self.acceptors.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
                 }
                 looks = async { match &mut self.counters { Some(counters) => counters.looked().await, None => std::future::pending().await } } => {
                     self.take_looks(looks);

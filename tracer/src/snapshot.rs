@@ -80,14 +80,15 @@ fn processes(root: &ProcRoot, readers: &Readers, pids: impl IntoIterator<Item = 
     snapshot.processes.extend(looks.into_iter().filter_map(|(pid, look)| process_snapshot(pid, look)));
 }
 
-/// The sockets with these tuples, and the processes that hold them. A tuple without a network namespace
-/// means all that agree in the rest.
+/// The sockets with these tuples, the listeners with the inodes in `listeners`, and the processes that hold them. A
+/// tuple without a network namespace means all that agree in the rest.
 #[must_use]
-pub fn holders_of(root: &ProcRoot, readers: &Readers, tuples: &[Tuple]) -> Snapshot {
+pub fn holders_of(root: &ProcRoot, readers: &Readers, tuples: &[Tuple], listeners: &[u64]) -> Snapshot {
     let key = |tuple: &Tuple| (tuple.family, tuple.laddr, tuple.lport, tuple.raddr, tuple.rport);
     let wanted: HashSet<_> = tuples.iter().map(key).collect();
     let mut snapshot = Snapshot::default();
-    sockets(root, &mut snapshot, |tuple| wanted.contains(&key(tuple)));
+    let listeners: HashSet<u64> = listeners.iter().copied().collect();
+    sockets(root, &mut snapshot, |tuple, inode| wanted.contains(&key(tuple)) || listeners.contains(&inode));
     let pids: HashSet<u32> = snapshot.sockets.iter().flat_map(|socket| socket.holders.iter().copied()).collect();
     processes(root, readers, pids, &mut snapshot);
     snapshot
@@ -140,7 +141,7 @@ fn seed(row: &Row, owners: &Owners) -> Option<SeedSocket> {
     Some(SeedSocket { tuple, state, inode: row.inode, holders })
 }
 
-fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple) -> bool) {
+fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple, u64) -> bool) {
     let mut rows: Vec<(Tuple, TcpState, u64)> = Vec::new();
     let report = tcp_tables(root, |netns, row| {
         let Some(state) = TcpState::from_number(row.state) else { return };
@@ -159,7 +160,7 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple) -> 
             netns,
             ifindex: 0,
         };
-        if wanted(&tuple) {
+        if wanted(&tuple, row.inode) {
             rows.push((tuple, state, row.inode));
         }
     });

@@ -1,4 +1,5 @@
-//! Who has accepted a connection, where accept() is not hooked: a look at who holds its file. In
+//! Who has accepted a connection, where accept() is not hooked, and which port the kernel chose for a listener that
+//! nobody had bound: a look at the tables, and at who holds the file. In
 //! another thread, and seldom enough that it costs little. Where accept() is hooked the core asks
 //! for nothing, and nothing is done.
 
@@ -15,6 +16,7 @@ use crate::{
     proc::root::ProcRoot,
     readers::Readers,
     snapshot::{self, Snapshot},
+    stream::Sink,
 };
 
 /// Between two looks there is at least this time,
@@ -43,14 +45,15 @@ impl Acceptors {
         if self.looking.is_some() || self.not_before.is_some_and(|instant| now < instant) {
             return;
         }
-        let tuples = core.unowned();
-        if tuples.is_empty() {
+        let (tuples, unbound) = (core.unowned(), core.unbound());
+        if tuples.is_empty() && unbound.is_empty() {
             return;
         }
         let (send, receive) = oneshot::channel();
         let (root, readers) = (root.clone(), readers.clone());
         namespaces.give(move || {
-            let found = Found { began_ns: clock::boot_ns(), snapshot: snapshot::holders_of(&root, &readers, &tuples) };
+            let began_ns = clock::boot_ns();
+            let found = Found { began_ns, snapshot: snapshot::holders_of(&root, &readers, &tuples, &unbound) };
             // The receiver is gone if the trace ended first.
             let _ = send.send(found);
         });
@@ -66,7 +69,7 @@ impl Acceptors {
     }
 
     /// Hands over what [`Acceptors::found`] has given.
-    pub fn tell<G: Gate>(&mut self, found: Option<Found>, core: &mut Core<G>) {
+    pub fn tell<G: Gate>(&mut self, found: Option<Found>, core: &mut Core<G>, sink: &mut dyn Sink) {
         let Some((began, _)) = self.looking.take() else { return };
         let took = began.elapsed();
         self.not_before = Some(Instant::now() + PAUSE.max(took * SHARE));
@@ -79,6 +82,6 @@ impl Acceptors {
         for process in snapshot.processes {
             core.apply(Input::Process(process), &mut Nowhere);
         }
-        core.apply(Input::Holders(Holders { began_ns, sockets: snapshot.sockets }), &mut Nowhere);
+        core.apply(Input::Holders(Holders { began_ns, sockets: snapshot.sockets }), sink);
     }
 }

@@ -46,6 +46,8 @@ pub struct Connection {
     pub owner_source: OwnerSource,
     /// Inode of its file; 0 if it has none, or if that is not known.
     pub inode: u64,
+    /// That it listens is to be said when its port is known: since when, and the backlog.
+    pub listen_waits: Option<(u64, Option<u32>)>,
     /// Number of the first subflow of the MPTCP connection that it has joined.
     pub joined: Option<u64>,
     /// Others that hold it.
@@ -108,6 +110,7 @@ impl Connection {
             owner: None,
             owner_source: OwnerSource::Unknown,
             inode: 0,
+            listen_waits: None,
             joined: None,
             holders: Vec::new(),
             started_ns: 0,

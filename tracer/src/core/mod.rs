@@ -18,6 +18,7 @@ mod subflow;
 #[cfg(test)]
 mod tests;
 mod unanswered;
+mod unbound;
 mod unseen_end;
 pub mod verdict;
 
@@ -150,6 +151,10 @@ pub struct Core<G> {
     by_tuple: ByTuple<Seeded>,
     /// By the number of a first subflow of MPTCP those that have joined it before anybody had accepted it.
     joined: HashMap<u64, Vec<u64>, IdentityHasher>,
+    /// By their inode the listeners whose port is not known yet.
+    unbound: HashMap<u64, u64>,
+    /// There is a new one among them.
+    unbound_unasked: bool,
     /// accept() is hooked.
     accept_hooked: bool,
     /// Connections came in since the last look for who holds them, and no record will tell.
@@ -180,6 +185,8 @@ impl<G: Gate> Core<G> {
             connections: HashMap::default(),
             by_tuple: ByTuple::default(),
             joined: HashMap::default(),
+            unbound: HashMap::new(),
+            unbound_unasked: false,
             accept_hooked: true,
             unowned: false,
             hints: ByTuple::default(),
@@ -234,7 +241,10 @@ impl<G: Gate> Core<G> {
                 sink.event(&Event { boot_ns, socket: None, kind: Kind::Lost { class, count } });
             }
             Input::Hooked { accept } => self.accept_hooked = accept,
-            Input::Holders(holders) => self.take_holders(&holders),
+            Input::Holders(holders) => {
+                self.take_holders(&holders);
+                self.take_ports(&holders, sink);
+            }
             Input::Hints(answers) => self.learn_hints(answers, sink),
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
@@ -306,6 +316,7 @@ impl<G: Gate> Core<G> {
 
     /// Says the last event of a connection: now everything is decided.
     fn say_last(&mut self, connection: &mut Connection, boot_ns: u64, close: &Close, sink: &mut dyn Sink) {
+        self.say_listens(connection, sink);
         if self.admit(connection, sink) == Admission::Undecided {
             let admitted = self.gate.admit_finally(&connection.socket());
             self.decide(connection, admitted, sink);

@@ -42,6 +42,7 @@ impl<G: Gate> Core<G> {
             // Nothing of it was told, or it was lost and is counted.
             return;
         }
+        self.port_of_parent(record, sink);
         let mut connection = self.connection_of(&record.state, record);
         match kind {
             RecordKind::Connect => {
@@ -54,10 +55,7 @@ impl<G: Gate> Core<G> {
                 return;
             }
             RecordKind::Listen => {
-                connection.inode = u64::from(record.state.parent);
-                self.listeners.add(record.state.id, &connection.tuple, connection.inode, connection.owner.as_ref());
-                let backlog = u32::try_from(record.detail).ok();
-                self.say(&mut connection, boot_ns, Kind::Listen { backlog }, sink);
+                self.listens(&mut connection, record, sink);
             }
             RecordKind::Established => self.established(&mut connection, boot_ns, sink),
             RecordKind::Accept => {

@@ -122,7 +122,7 @@ mod tests {
         let tree = Tree::new();
         tree.link("7/ns/net", "net:[1]");
         for (thread, inode) in [(7, 1), (8, 2), (9, 1)] {
-            tree.link(&format!("7/task/{thread}/ns/net"), &format!("net:[{inode}]"));
+            tree.link(&format!("7/task/{thread}/ns/net"), format!("net:[{inode}]"));
         }
         for (fd, to) in [(0, "/dev/null"), (1, "net:[1]"), (2, "net:[3]"), (3, "mnt:[4]")] {
             tree.link(&format!("7/fd/{fd}"), to);
