@@ -395,3 +395,22 @@ fn large_transfer() {
     let listener = listener.close();
     expect(scene, facts, listener);
 }
+
+/// `TCP_REPAIR`, as CRIU has it: close() sends nothing, and the connection goes on elsewhere.
+#[test]
+fn a_checkpoint_is_no_reset() {
+    const TCP_REPAIR: i32 = 19;
+    let scene = Scene::loopback();
+    let listener = scene.listen("127.0.0.1:0");
+    let mut pair = scene.pair(&listener);
+    pair.client_sends(10);
+    scene.client.tcp_option(pair.client_fd, TCP_REPAIR, 1);
+    let Pair { mut client_fact, client_fd, mut server_fact, server_fd, .. } = pair;
+    scene.client.on("close", client_fd);
+    client_fact.end("aborted", None);
+    scene.server.on("linger_zero", server_fd);
+    scene.server.on("close", server_fd);
+    server_fact.end("reset_local", None);
+    let facts = [client_fact, server_fact, listener.close()];
+    scene.expect(&facts);
+}

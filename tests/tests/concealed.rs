@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 use tracer_tests::bpf::Map;
-use tracer_tests::generator::{Actor, Fact};
+use tracer_tests::generator::{Actor, Fact, Pair};
 use tracer_tests::scene::Scene;
+use tracer_tests::skip::{lacks, skip};
 
 const UNREACHABLE: &str = "255.255.255.255:7061";
 
@@ -36,7 +37,7 @@ fn calls_that_wait_in_connect_take_no_room_from_calls_that_fail() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["verdict"], &told[0]["errno"]), (&json!("failed_local"), &json!("ENETUNREACH")));
     assert_eq!(told[0]["owner"]["pid"], scene.client.process.pid);
-    assert_eq!(ended.stream.summary()["incomplete"]["connects_unnoted"], 0);
+    assert_eq!(ended.stream.summary()["incomplete"]["calls_unnoted"], 0);
 }
 
 /// The kernel reads the address from the caller's memory, a page of a file as well as any other.
@@ -79,4 +80,70 @@ fn a_forged_accept_changes_no_owner_and_hides_no_close() {
     assert_eq!(closes.len(), 1, "{closes:?}");
     assert_eq!(closes[0]["owner"]["pid"], client.owner.pid);
     assert_eq!((closes[0]["tx_bytes"].as_u64(), stream.kind("accept").count()), (Some(30), 0));
+}
+
+/// Of all its completions but the last no request is named.
+#[test]
+fn accepts_by_one_request_of_io_uring_have_their_owners() {
+    let scene = Scene::loopback();
+    let listener = scene.listen("127.0.0.1:0");
+    let waiting = scene.server.begin(json!({ "op": "uring_accept_many", "fd": listener.fd, "count": 3 }));
+    let connected: Vec<_> = (0..3)
+        .map(|_| {
+            let fd = scene.client.socket(4);
+            (fd, scene.client.connect(fd, listener.addr))
+        })
+        .collect();
+    let accepted = scene.server.finish(waiting);
+    if accepted.error.is_some() {
+        return skip(&lacks("io_uring", "multishot accept is refused"));
+    }
+    let descriptors: Vec<i64> = accepted.value.as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+    let mut facts = Vec::new();
+    for ((client_fd, reply), server_fd) in connected.into_iter().zip(descriptors) {
+        let local = reply.local();
+        let client_fact = Fact::new("client", &scene.client_ns, &reply.who, Some(local)).peer(listener.addr);
+        let server_fact = Fact::new("server", scene.server_ns(), &accepted.who, Some(listener.addr)).peer(local);
+        let (client, server) = (&scene.client, &scene.server);
+        let pair = Pair { client, client_fd, client_fact, server, server_fd, server_fact };
+        facts.extend(pair.client_closes_first());
+    }
+    facts.push(listener.close());
+    scene.expect(&facts);
+}
+
+#[test]
+fn calls_of_32_bit_programs_are_told() {
+    let scene = Scene::loopback();
+    let fd = scene.client.socket(4);
+    let failed = scene.client.must(json!({ "op": "connect_32", "fd": fd, "addr": UNREACHABLE }));
+    if failed.errno() == Some("38") || failed.errno() == Some("ENOSYS") {
+        return skip(&lacks("32-bit programs", "int 0x80 is refused"));
+    }
+    assert_eq!(failed.errno(), Some("ENETUNREACH"));
+    let mut facts = vec![scene.attempt(&failed, UNREACHABLE).failed_at_once("ENETUNREACH")];
+    let listener = scene.listen("127.0.0.1:0");
+    let waiting = scene.server.begin(json!({ "op": "accept_32", "fd": listener.fd }));
+    let client_fd = scene.client.socket(4);
+    let to = json!({ "op": "connect_32", "fd": client_fd, "addr": listener.addr.to_string() });
+    let connected = scene.client.must(to);
+    assert_eq!(connected.errno(), None);
+    let accepted = scene.server.finish(waiting);
+    let local = connected.local();
+    let pair = Pair {
+        client: &scene.client,
+        client_fd,
+        client_fact: Fact::new("client", &scene.client_ns, &connected.who, Some(local)).peer(listener.addr),
+        server: &scene.server,
+        server_fd: accepted.fd(),
+        server_fact: listener.accepted(&accepted),
+    };
+    facts.extend(pair.client_closes_first());
+    // Told once, by the transitions, although the call fails, too.
+    let fd = scene.client.socket(4);
+    let refused = scene.client.must(json!({ "op": "connect_32", "fd": fd, "addr": "127.0.0.1:9" }));
+    assert_eq!(refused.errno(), Some("ECONNREFUSED"));
+    facts.push(scene.attempt(&refused, "127.0.0.1:9").never_established().ends("refused", Some("ECONNREFUSED")));
+    facts.push(listener.close());
+    scene.expect(&facts);
 }

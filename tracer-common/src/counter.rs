@@ -35,8 +35,8 @@ pub enum Counter {
     TakenOver = 13,
     /// Calls that the first of several programs left to the others.
     Declined = 14,
-    /// connect() calls of which no note could be kept: if they fail before a SYN is sent, that is not told.
-    ConnectsUnnoted = 15,
+    /// connect() and listen() calls of which no note could be kept: if they fail at once, that is not told.
+    CallsUnnoted = 15,
 }
 
 /// How many counters there are.

@@ -34,6 +34,12 @@ pub enum RecordKind {
     /// A socket is gone: one that had closed before anybody accepted it, or one whose end was not seen and whose memory
     /// is another one's now (then nothing is known of its addresses). [`SocketRecord`].
     Destroyed = 9,
+    /// bind() failed; `errno` says why, the local end of the tuple is what was asked for, `detail` is the protocol.
+    /// [`SocketRecord`].
+    BindFailed = 12,
+    /// accept() failed on a listener, `detail` times, for want of something; the opener is the task that called it.
+    /// [`SocketRecord`].
+    AcceptFailed = 13,
     /// A process was forked. [`ForkRecord`].
     Fork = 16,
     /// A process executed a program. [`ExecRecord`].
@@ -62,6 +68,8 @@ impl RecordKind {
             7 => Self::State,
             8 => Self::Error,
             9 => Self::Destroyed,
+            12 => Self::BindFailed,
+            13 => Self::AcceptFailed,
             16 => Self::Fork,
             17 => Self::Exec,
             18 => Self::Exit,
@@ -159,8 +167,8 @@ pub const FLAG_FILTERED: u16 = 1 << 2;
 pub const FLAG_JOINED: u16 = 1 << 3;
 /// A subflow of an MPTCP connection.
 pub const FLAG_MPTCP: u16 = 1 << 4;
-/// The close is one that connect() itself caused; `errno` comes from its return value.
-pub const FLAG_CONNECT_FAILED: u16 = 1 << 5;
+/// The close is one that connect() or listen() itself caused; `errno` comes from its return value.
+pub const FLAG_CALL_FAILED: u16 = 1 << 5;
 /// The transition to `CLOSE` was not seen; the record was made when the socket was destroyed.
 pub const FLAG_RECOVERED: u16 = 1 << 6;
 /// The socket map was full: nothing is remembered of this socket between its records.
@@ -197,6 +205,10 @@ pub struct Connecting {
 pub const CONNECTING_ENTERED: u64 = 0;
 /// The socket fell back to `CLOSE` inside connect(), without an error from the network.
 pub const CONNECTING_FAILED: u64 = 2;
+/// It is listen() that was entered.
+pub const CALL_LISTEN: u64 = 3;
+/// The socket fell from `LISTEN` back to `CLOSE` inside listen().
+pub const CALL_LISTEN_FAILED: u64 = 4;
 
 /// What the kernel side remembers of a socket between its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +234,7 @@ pub struct SocketState {
     /// Inode of the socket that this one came from: a child's listener, the MPTCP socket of one that has
     /// [`FLAG_JOINED`]; of a listener its own. 0 where it is not known. (sockfs numbers in 32 bits, `get_next_ino`.)
     /// Another client came from none: see [`SocketState::err_soft`].
+    /// In [`RecordKind::AcceptFailed`], of a listener that is older than the trace: its inode number.
     pub parent: u32,
 }
 
@@ -279,6 +292,56 @@ pub struct SocketRecord {
     pub detail: u64,
 }
 
+/// accept() calls of one task on one listener that fail with one errno: told once a second at the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct AcceptFailures {
+    /// What is to be told; `detail` is how many have not been told yet.
+    pub record: SocketRecord,
+    /// When some were told last.
+    pub told_ns: u64,
+}
+
+impl AcceptFailures {
+    /// None yet.
+    pub const NONE: Self = Self {
+        record: SocketRecord {
+            header: Header {
+                kind: RecordKind::AcceptFailed as u8,
+                version: RECORD_VERSION,
+                reserved: [0; 6],
+                boot_ns: 0,
+            },
+            state: SocketState {
+                id: 0,
+                started_ns: 0,
+                established_ns: 0,
+                opener: Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] },
+                role: 0,
+                closed: 0,
+                flags: 0,
+                parent: 0,
+            },
+            tuple: Tuple {
+                laddr: [0; 4],
+                raddr: [0; 4],
+                lport: 0,
+                rport: 0,
+                family: 0,
+                reserved: [0; 3],
+                netns: 0,
+                ifindex: 0,
+            },
+            old: 0,
+            new: 0,
+            reserved: [0; 2],
+            errno: 0,
+            detail: 0,
+        },
+        told_ns: 0,
+    };
+}
+
 /// The kernel's own counters of a connection at its end (`struct tcp_sock`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -319,6 +382,8 @@ pub const COUNTERS_HAS_SOCKET: u32 = 1 << 2;
 pub const COUNTERS_SOCKET_KNOWN: u32 = 1 << 3;
 /// `sk_err` could not be read: that `errno` is zero says nothing.
 pub const COUNTERS_NO_ERRNO: u32 = 1 << 4;
+/// The socket was in repair mode (`TCP_REPAIR`): its end sends nothing.
+pub const COUNTERS_REPAIR: u32 = 1 << 8;
 
 /// `detail` of a [`RecordKind::Listen`] whose backlog could not be read.
 pub const BACKLOG_UNKNOWN: u64 = u64::MAX;
@@ -403,6 +468,7 @@ const _: () = {
     assert!(size_of::<Tuple>() == 48);
     assert!(size_of::<SocketRecord>() == 160);
     assert!(size_of::<TcpCounters>() == 64);
+    assert!(size_of::<AcceptFailures>() == 168);
     assert!(size_of::<Connecting>() == 104);
     assert!(size_of::<CloseRecord>() == 280);
     assert!(size_of::<ForkRecord>() == 40);

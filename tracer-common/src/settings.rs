@@ -200,6 +200,22 @@ offsets! {
     sys_enter_args,
     /// Number of the system call in `struct pt_regs`
     regs_syscall,
+    /// First argument of a system call in `struct pt_regs`, as it was at its entry
+    regs_first,
+    /// Second argument there
+    regs_second,
+    /// First argument of a 32-bit system call there
+    regs_compat_first,
+    /// Second argument of a 32-bit system call there
+    regs_compat_second,
+    /// `bpf_task_pt_regs` exists (1): from 5.15 on
+    task_pt_regs,
+    /// `task_struct.thread_info.status` (x86: whether a 32-bit system call is under way)
+    thread_status,
+    /// Byte that holds `tcp_sock.repair`
+    tcp_repair,
+    /// Mask of `tcp_sock.repair` in that byte (not an offset)
+    tcp_repair_mask,
     /// `sk_buff.head`
     skb_head,
     /// `sk_buff.data`

@@ -19,7 +19,7 @@ use crate::{
     identity,
     lane::Lane,
     maps::{AUDIT_NOTES, AUDIT_OPEN, count_in_audit},
-    memory, offset, setting,
+    memory, offset, setting, task,
 };
 
 /// The traced program has done with a call: it has come to `outcome`.
@@ -156,7 +156,8 @@ counters! {
 /// The return of any system call, for those that are traced by their own, classic tracepoints.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn audit_sys_exit(ctx: RawTracePointContext) -> i32 {
-    if !is_open() {
+    // 32-bit calls have other numbers.
+    if !is_open() || task::is_in_compat_call() {
         return 0;
     }
     let number: u32 = memory::read(ctx.arg(0), offset!(regs_syscall));

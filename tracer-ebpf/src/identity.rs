@@ -26,12 +26,14 @@ pub enum Site {
     ConnectByIoUringFailed = 9,
     /// Any context; guarded by `drops::Scratch::busy`.
     Drop = 10,
+    Bind = 11,
+    Compat = 12,
 }
 
 /// Room for sites in a lane.
 pub const SITES: u32 = 16;
 const _: () =
-    assert!((Site::Drop as u32) < SITES && SITES * (lane::PROGRAMS - 1) + (Site::Drop as u32) < OF_SOCKET as u32);
+    assert!((Site::Compat as u32) < SITES && SITES * (lane::PROGRAMS - 1) + (Site::Compat as u32) < OF_SOCKET as u32);
 
 /// Bits that say where a number comes from: a [`Site`] and a [`Lane`].
 const PLACE_BITS: u32 = 6;

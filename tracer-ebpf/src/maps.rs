@@ -15,7 +15,7 @@ use tracer_common::{
     audit::{NOTES, PLACES as AUDIT_PLACES},
     counter::{COUNTERS, Counter},
     drops::{FOLDS as PLACES, Fold},
-    record::{Connecting, SocketState},
+    record::{AcceptFailures, Connecting, SocketState},
     settings,
 };
 
@@ -71,9 +71,13 @@ pub fn settled() -> bool {
 #[map]
 pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(1 << 18, BPF_F_NO_PREALLOC);
 
-/// connect() calls in progress, by `pid_tgid`.
+/// connect() and listen() calls in progress, by `pid_tgid`.
 #[map]
 pub static CONNECTING: HashMap<u64, Connecting> = HashMap::with_max_entries(1 << 14, BPF_F_NO_PREALLOC);
+
+/// Failures of accept() by listener, task and errno. What is in it at the end has not been told.
+#[map]
+pub static ACCEPT_FAILURES: HashMap<[u64; 3], AcceptFailures> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
 /// [`Counter`]s.
 #[map]

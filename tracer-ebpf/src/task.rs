@@ -2,7 +2,10 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
-    generated::{bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf},
+    generated::{
+        bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf,
+        bpf_task_pt_regs,
+    },
 };
 use tracer_common::{record::Opener, settings::ABSENT};
 
@@ -40,6 +43,45 @@ impl Current {
     pub fn pointer(self, offset: u32) -> u64 {
         memory::read(self.0 as u64, offset)
     }
+}
+
+/// What the current task gave to the system call that it is in.
+#[derive(Clone, Copy)]
+pub struct UserRegisters(u64);
+
+impl UserRegisters {
+    /// Those of a native call; `None` where the kernel does not lend them, and in a 32-bit call, whose arguments are
+    /// elsewhere.
+    #[inline(always)]
+    pub fn native() -> Option<Self> {
+        if offset!(task_pt_regs) != 1 || offset!(task_btf) != 1 || is_in_compat_call() {
+            return None;
+        }
+        // SAFETY: the argument is a task. Where the kernel has no such helper the verifier never sees that branch.
+        let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+        Some(Self(registers as u64))
+    }
+
+    /// The first argument.
+    #[inline(always)]
+    pub fn first(self) -> u64 {
+        memory::read(self.0, offset!(regs_first))
+    }
+
+    /// The second argument.
+    #[inline(always)]
+    pub fn second(self) -> u64 {
+        memory::read(self.0, offset!(regs_second))
+    }
+}
+
+/// `TS_COMPAT` of `arch/x86/include/asm/thread_info.h`.
+const TS_COMPAT: u32 = 2;
+
+/// Whether the current task is in a 32-bit system call.
+#[inline(always)]
+pub fn is_in_compat_call() -> bool {
+    offset!(thread_status) != ABSENT && Current::get().number::<u32>(offset!(thread_status)) & TS_COMPAT != 0
 }
 
 /// `PF_KTHREAD` of `include/linux/sched.h`.

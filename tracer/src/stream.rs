@@ -70,6 +70,8 @@ pub enum OwnerSource {
     Accept,
     /// It called listen().
     Listen,
+    /// It called bind().
+    Bind,
     /// It holds the socket's file (kernel file table or /proc).
     Fd,
     /// It owns the listener; nobody has accepted the connection yet.
@@ -86,6 +88,7 @@ impl OwnerSource {
             Self::Connect => "connect",
             Self::Accept => "accept",
             Self::Listen => "listen",
+            Self::Bind => "bind",
             Self::Fd => "fd",
             Self::Listener => "listener",
             Self::Unknown => "unknown",
@@ -235,10 +238,20 @@ pub enum Kind<'a> {
         /// Time spent in `old`.
         state_us: Option<u64>,
     },
-    /// The kernel reported an error on the socket.
+    /// The kernel reported an error on the socket, or accept() failed on a listener.
     Error {
         /// Positive.
         errno: i32,
+        /// How many accept() calls of the owner failed with it since the last such event; `None` if it is no such
+        /// error.
+        accepts: Option<u64>,
+    },
+    /// bind() failed.
+    Bind {
+        /// Positive.
+        errno: i32,
+        /// Who listens there.
+        held_by: Option<&'a Owner>,
     },
     /// The socket is done.
     Close(&'a Close),
@@ -275,7 +288,7 @@ pub enum Kind<'a> {
 
 impl Kind<'_> {
     /// The kinds by their names in the stream, the ones that `--event` takes.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "listen",
         "connect",
         "established",
@@ -290,6 +303,7 @@ impl Kind<'_> {
         "close",
         "lost",
         "discard",
+        "bind",
     ];
 
     /// Its place in [`Kind::NAMES`].
@@ -310,6 +324,7 @@ impl Kind<'_> {
             Self::Close(_) => 11,
             Self::Lost { .. } => 12,
             Self::Discard(_) => 13,
+            Self::Bind { .. } => 14,
         }
     }
 

@@ -136,3 +136,78 @@ fn forge(fd: c_int) -> Sys<c_int> {
         outcome(thief)
     }
 }
+
+/// Calls accept() `times` times while this process may have no descriptor more.
+///
+/// # Errors
+/// If one of them fails in another way than for that, or the limit cannot be set.
+pub fn accept_without_descriptors(listener: c_int, times: usize) -> Sys<c_int> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live local.
+    unsafe { sys::check(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit))? };
+    let none = libc::rlimit { rlim_cur: 0, ..limit };
+    // SAFETY: as above.
+    unsafe { sys::check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const none))? };
+    let failed = (0..times).all(|_| sys::accept(listener) == Err(libc::EMFILE));
+    // SAFETY: as above.
+    unsafe { sys::check(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit))? };
+    if failed { Ok(0) } else { Err(libc::EPROTO) }
+}
+
+/// A system call as a 32-bit program makes it.
+#[cfg(target_arch = "x86_64")]
+fn call_32(number: u32, first: c_int, second: usize, third: u32) -> Sys<c_int> {
+    let result: c_int;
+    // SAFETY: the kernel reads memory that the caller gives; `rbx` is the compiler's own and is put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg rbx, {first}", "int 0x80", "xchg rbx, {first}",
+            first = inout(reg) first as i64 => _,
+            inlateout("eax") number => result,
+            in("ecx") second as u32, in("edx") third, in("esi") 0,
+            lateout("r8") _, lateout("r9") _, lateout("r10") _, lateout("r11") _,
+        );
+    }
+    if result < 0 { Err(-result) } else { Ok(result) }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn call_32(_: u32, _: c_int, _: usize, _: u32) -> Sys<c_int> {
+    Err(libc::ENOSYS)
+}
+
+/// connect() as a 32-bit program calls it.
+///
+/// # Errors
+/// The errno of the call; `ENOSYS` where there are no 32-bit programs.
+pub fn connect_32(fd: c_int, addr: &SocketAddr) -> Sys<c_int> {
+    let (storage, len) = sys::to_kernel(addr);
+    let size = size_of_val(&storage);
+    // SAFETY: a new mapping, below 4 GiB and large enough for the copy.
+    let low = unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | MAP_LOW;
+        let low = libc::mmap(std::ptr::null_mut(), size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+        if low == libc::MAP_FAILED {
+            return Err(errno::last());
+        }
+        std::ptr::copy_nonoverlapping((&raw const storage).cast::<u8>(), low.cast(), size);
+        low
+    };
+    let result = call_32(362, fd, low as usize, len);
+    // SAFETY: the mapping that was made above.
+    unsafe { libc::munmap(low, size) };
+    result
+}
+
+#[cfg(target_arch = "x86_64")]
+const MAP_LOW: c_int = libc::MAP_32BIT;
+#[cfg(not(target_arch = "x86_64"))]
+const MAP_LOW: c_int = 0;
+
+/// accept() as a 32-bit program calls it.
+///
+/// # Errors
+/// As [`connect_32`].
+pub fn accept_32(listener: c_int) -> Sys<c_int> {
+    call_32(364, listener, 0, 0)
+}

@@ -167,6 +167,12 @@ pub fn run(request: &Value) -> Sys<Value> {
             let result = concealed::connect_unread(fd, &addr(request)?);
             Ok(outcome(fd, result))
         }
+        "try_bind" => Ok(outcome(fd, sys::bind(fd, &addr(request)?))),
+        "try_listen" => Ok(outcome(fd, sys::listen(fd, 1))),
+        "accept_without_descriptors" => unit(concealed::accept_without_descriptors(fd, size(request, "times")?)),
+        "uring_accept_many" => uring::accept_many(fd, size(request, "count")?).map(|fds| json!(fds)),
+        "connect_32" => Ok(outcome(fd, concealed::connect_32(fd, &addr(request)?))),
+        "accept_32" => accepted(concealed::accept_32(fd)),
         "accept_forged" => unit(concealed::accept_forged(fd)),
         "disconnect" => Ok(outcome(fd, sys::disconnect(fd))),
         "accept" => accepted(sys::accept(fd)),

@@ -32,3 +32,26 @@ pub fn accept(fd: c_int, worker: bool) -> Sys<c_int> {
     let entry = opcode::Accept::new(types::Fd(fd), std::ptr::null_mut(), std::ptr::null_mut()).build();
     submit(&punted(entry, worker))
 }
+
+/// Accepts `count` connections by one request that goes on (multishot).
+///
+/// # Errors
+/// The errno of a call or of the request.
+pub fn accept_many(fd: c_int, count: usize) -> Sys<Vec<c_int>> {
+    let mut ring = IoUring::new(4).map_err(|e| sys::errno_of(&e))?;
+    let entry = opcode::AcceptMulti::new(types::Fd(fd)).build();
+    // SAFETY: the entry points to nothing.
+    unsafe { ring.submission().push(&entry) }.map_err(|_| libc::EAGAIN)?;
+    let mut accepted = Vec::new();
+    while accepted.len() < count {
+        ring.submit_and_wait(1).map_err(|e| sys::errno_of(&e))?;
+        for completion in ring.completion() {
+            let result = completion.result();
+            if result < 0 {
+                return Err(-result);
+            }
+            accepted.push(result);
+        }
+    }
+    Ok(accepted)
+}

@@ -13,12 +13,15 @@ macro_rules! tracepoint {
     };
 }
 
+mod compat;
 mod inet_csk_accept;
 mod inet_sk_error_report;
 mod inet_sock_set_state;
 mod io_uring_complete;
 mod kfree_skb;
 mod sched_process;
+mod sys_bind;
+mod sys_listen;
 mod tcp_connect;
 mod tcp_destroy_sock;
 mod tcp_receive_reset;

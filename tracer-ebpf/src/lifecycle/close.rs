@@ -5,9 +5,9 @@ use tracer_common::{
     counter::Counter,
     record::{
         CONNECTING_FAILED, COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO,
-        COUNTERS_SOCKET_KNOWN, CloseRecord, Connecting, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_CONNECT_TRACED,
-        FLAG_FILTERED, FLAG_JOINED, FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole, SocketState, TcpCounters,
-        Tuple,
+        COUNTERS_REPAIR, COUNTERS_SOCKET_KNOWN, CloseRecord, Connecting, FLAG_ACCEPTED, FLAG_CALL_FAILED,
+        FLAG_CONNECT_TRACED, FLAG_FILTERED, FLAG_JOINED, FLAG_PREEXISTING, FLAG_RECOVERED, RecordKind, RecordRole,
+        SocketState, TcpCounters, Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
     silence::IcmpError,
@@ -16,7 +16,9 @@ use tracer_common::{
 use super::{
     CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin,
     connect::note,
-    filtered, inode, now, send,
+    filtered, inode,
+    listen::fails_inside_listen,
+    now, send,
     silence::{icmp_error, silence},
     write,
 };
@@ -44,6 +46,10 @@ pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
             return filtered();
         }
         if old == SYN_SENT && (fails_inside_connect(sock, known) || fails_in_a_ring(sock)) {
+            known.closed = 1;
+            return Outcome::Aside;
+        }
+        if old == LISTEN && fails_inside_listen(sock) {
             known.closed = 1;
             return Outcome::Aside;
         }
@@ -142,9 +148,13 @@ pub fn destroyed<S: Sock>(sock: S) -> Outcome {
         info!("the close of the socket at {:x} was missed, its end is seen", identity::number(sk));
         state.flags |= FLAG_RECOVERED;
         send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32)
+    } else if state.role == RecordRole::Listener as u8 {
+        // listen() failed and its result was not seen.
+        state.flags |= FLAG_CALL_FAILED;
+        send_close(sock, &state, &sock.tuple(), LISTEN, 0)
     } else if state.role == RecordRole::Client as u8 {
         // connect() failed and its result was not seen.
-        state.flags |= FLAG_CONNECT_FAILED;
+        state.flags |= FLAG_CALL_FAILED;
         send_close(sock, &state, &sock.tuple(), SYN_SENT, 0)
     } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {
         state.flags &= !tracer_common::record::FLAG_UNDECIDED;
@@ -207,6 +217,9 @@ fn counters<S: Sock>(sock: S) -> TcpCounters {
         && sock.u64(offset!(skc_flags)) >> (offset!(sock_done_bit) & 63) & 1 != 0
     {
         flags |= COUNTERS_FIN_RECEIVED;
+    }
+    if offset!(tcp_repair) != ABSENT && u32::from(sock.u8(offset!(tcp_repair))) & offset!(tcp_repair_mask) != 0 {
+        flags |= COUNTERS_REPAIR;
     }
     if offset!(sk_socket) != ABSENT {
         flags |= COUNTERS_SOCKET_KNOWN;

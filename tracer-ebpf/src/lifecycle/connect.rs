@@ -4,7 +4,7 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user
 use tracer_common::{
     audit::Outcome,
     counter::Counter,
-    record::{CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CONNECT_FAILED, RecordKind, RecordRole, Tuple},
+    record::{CONNECTING_ENTERED, CONNECTING_FAILED, Connecting, FLAG_CALL_FAILED, RecordKind, RecordRole, Tuple},
 };
 
 use super::{NO_TUPLE, SYN_SENT, UNKNOWN, begin, close::send_close, filtered, send, set_opener};
@@ -13,12 +13,15 @@ use crate::{
     identity::{self, Site},
     lane::Lane,
     maps::{CONNECTING, SOCKETS, count, started},
-    memory,
+    memory, offset,
     sock::{AF_INET, AF_INET6, Raw, Sock},
 };
 
 const EINTR: i32 = 4;
 const EISCONN: i32 = 106;
+const ECONNRESET: i32 = 104;
+const ETIMEDOUT: i32 = 110;
+const ECONNREFUSED: i32 = 111;
 const EALREADY: i32 = 114;
 const EINPROGRESS: i32 = 115;
 /// `ERESTARTSYS` and its kin: the kernel's own, a signal came.
@@ -52,7 +55,7 @@ pub fn called(sk: u64, place: u64, addr: SockAddr) {
 #[inline(always)]
 pub(super) fn note(attempt: &Connecting) {
     if CONNECTING.insert(bpf_get_current_pid_tgid(), attempt, 0).is_err() {
-        count(Counter::ConnectsUnnoted);
+        count(Counter::CallsUnnoted);
         audit::connect_unnoted();
     }
 }
@@ -114,7 +117,7 @@ fn family_of(addr: &SockAddr) -> u16 {
 
 /// What connecting the socket at `sk` to `addr` would have made of its tuple.
 #[inline(always)]
-fn destination(sk: u64, addr: &SockAddr) -> Tuple {
+pub(super) fn destination(sk: u64, addr: &SockAddr) -> Tuple {
     let mut tuple = Raw(sk).tuple();
     tuple.lport = Raw(sk).bound_port();
     // What the socket was connected to before is not what it is connected to now; an address of
@@ -144,6 +147,9 @@ pub fn connect_returned(result: i32, site: Site, lane: Lane) -> Outcome {
     let Some(attempt) = CONNECTING.get_ptr(task) else { return Outcome::Aside };
     // SAFETY: this task's own entry.
     let mut attempt = unsafe { *attempt };
+    if attempt.progress != CONNECTING_ENTERED && attempt.progress != CONNECTING_FAILED {
+        return Outcome::Aside;
+    }
     let _ = CONNECTING.remove(task);
     if attempt.progress == CONNECTING_FAILED {
         failed_after_start(&attempt, -result)
@@ -168,7 +174,7 @@ fn failed_after_start(attempt: &Connecting, errno: i32) -> Outcome {
     // SAFETY: a live map value; the socket belongs to this task, which is inside connect().
     let mut state = unsafe { *known };
     let _ = SOCKETS.remove(attempt.sk);
-    state.flags |= FLAG_CONNECT_FAILED;
+    state.flags |= FLAG_CALL_FAILED;
     send_close(Raw(attempt.sk), &state, &attempt.tuple, SYN_SENT, errno)
 }
 
@@ -183,7 +189,7 @@ fn connect_failed(sk: u64, tuple: &Tuple, errno: i32, site: Site, lane: Lane) ->
     }
     let mut state = UNKNOWN;
     begin(&mut state, Raw(sk), identity::next(site, lane), RecordRole::Client);
-    state.flags |= FLAG_CONNECT_FAILED;
+    state.flags |= FLAG_CALL_FAILED;
     set_opener(&mut state);
     send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0)
 }
@@ -192,6 +198,27 @@ fn connect_failed(sk: u64, tuple: &Tuple, errno: i32, site: Site, lane: Lane) ->
 /// `CLOSE` and is back there.
 #[inline(always)]
 pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) -> Outcome {
+    by_address(sk, addr, errno, Site::ConnectByIoUringFailed)
+}
+
+/// As [`connect_failed_by_address`], for a 32-bit system call, which may have waited for the network's answer.
+#[inline(always)]
+pub fn connect_failed_in_compat(sk: u64, addr: u64, errno: i32) -> Outcome {
+    // The first attempt of a socket draws a first sequence number when it has a port, and leaves it behind. With one
+    // either the transitions have told what the network answered, or it is a further attempt of an old socket, and
+    // whether that has left `CLOSE` nobody knows.
+    if SOCKETS.get_ptr(sk).is_none() && Raw(sk).u32(offset!(write_seq)) != 0 {
+        if errno != ECONNREFUSED && errno != ETIMEDOUT && errno != ECONNRESET && is_failure(errno) {
+            count(Counter::CallsUnnoted);
+        }
+        return Outcome::Aside;
+    }
+    by_address(sk, addr, errno, Site::Compat)
+}
+
+/// See [`super::accept_failed`].
+#[inline(never)]
+fn by_address(sk: u64, addr: u64, errno: i32, site: Site) -> Outcome {
     if !is_failure(errno) || Raw::tcp(sk).is_none() {
         return Outcome::Aside;
     }
@@ -202,15 +229,13 @@ pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) -> Outcome {
             return Outcome::Aside;
         }
         // In place: the stack has no room for a copy. `connect` has told the tuple.
-        known.flags |= FLAG_CONNECT_FAILED;
+        known.flags |= FLAG_CALL_FAILED;
         let outcome = send_close(Raw(sk), known, &NO_TUPLE, SYN_SENT, errno);
         let _ = SOCKETS.remove(sk);
         return outcome;
     }
     match user_address(addr) {
-        UserAddress::Internet(addr) => {
-            connect_failed(sk, &destination(sk, &addr), errno, Site::ConnectByIoUringFailed, Lane::First)
-        }
+        UserAddress::Internet(addr) => connect_failed(sk, &destination(sk, &addr), errno, site, Lane::First),
         _ => Outcome::Aside,
     }
 }

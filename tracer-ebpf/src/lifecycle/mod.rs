@@ -3,10 +3,13 @@
 //! Most transitions need nothing (the last state before `CLOSE` tells who closed first), so the
 //! common path is: open, established, close.
 
+mod bind;
 mod child;
 mod close;
 mod connect;
+mod listen;
 mod open;
+mod shortage;
 mod silence;
 mod subflow;
 
@@ -23,10 +26,16 @@ use tracer_common::{
 };
 
 pub use self::{
+    bind::{bind_returned, bind_returned_by},
     child::Birth,
     close::destroyed,
-    connect::{UserAddress, called, connect_entered, connect_failed_by_address, connect_returned, user_address},
-    open::accepted,
+    connect::{
+        UserAddress, called, connect_entered, connect_failed_by_address, connect_failed_in_compat, connect_returned,
+        user_address,
+    },
+    listen::{listen_called, listen_returned},
+    open::{accepted, waits_for_accept},
+    shortage::{accept_failed, is_shortage},
 };
 use crate::{
     emit,

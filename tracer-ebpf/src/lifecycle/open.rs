@@ -133,6 +133,17 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
     send(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, detail)
 }
 
+/// Whether the socket at `sk` is a listener's child that nobody is known to have accepted. If a task has a descriptor of
+/// one, it was accepted in a way that says nothing of itself.
+#[inline(always)]
+pub fn waits_for_accept(sk: u64) -> bool {
+    match SOCKETS.get_ptr(sk) {
+        // SAFETY: a live map value.
+        Some(known) => unsafe { (*known).role == RecordRole::Server as u8 && (*known).flags & FLAG_ACCEPTED == 0 },
+        None => false,
+    }
+}
+
 /// accept() is about to hand the socket at `sk` to the current task, as `site` has seen.
 #[inline(always)]
 pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {

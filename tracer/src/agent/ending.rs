@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 use anyhow::Context as _;
 use log::warn;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracer_common::counter::Counter;
+use tracer_common::{counter::Counter, decode::Record, record::RecordKind};
 
 use super::{Agent, Outcome, Stop};
 use crate::{
@@ -134,6 +134,18 @@ impl Agent<'_> {
         [("events", self.ring.fill(), self.ring.received())].into_iter().chain(drops).collect()
     }
 
+    /// Of accept() calls that go on failing some have happened since the last was told.
+    fn tell_accept_failures(&mut self) {
+        let failures = self.kernel.accept_failures().unwrap_or_else(|error| {
+            warn!("{error}");
+            Vec::new()
+        });
+        for failure in &failures {
+            let record = Record::Socket(RecordKind::AcceptFailed, failure);
+            self.core.apply(Input::Record(record), &mut self.shown.sink(self.presenter));
+        }
+    }
+
     /// What is still in the ring, what was lost, what is still open.
     pub(super) async fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>, end: Instant) -> Outcome {
         self.drain_to_the_end(end).await;
@@ -144,6 +156,7 @@ impl Agent<'_> {
         }
         // What the last look at the folds has given.
         self.drain_to_the_end(end).await;
+        self.tell_accept_failures();
         // Later than all that was told: what is open is open at the end of its own events, too.
         let end_ns = clock::boot_ns();
         self.tell_unplaced(end_ns);
@@ -158,7 +171,7 @@ impl Agent<'_> {
             incomplete: Incomplete {
                 sockets_untracked: self.known.get(Counter::SocketsUntracked),
                 closes_recovered: self.known.get(Counter::ClosesRecovered),
-                connects_unnoted: self.known.get(Counter::ConnectsUnnoted),
+                calls_unnoted: self.known.get(Counter::CallsUnnoted),
                 stacks_missing: self.known.get(Counter::StacksMissing),
                 findings_untold: self.shown.findings_untold(),
                 hints_given_up: self.core.hints_given_up(),

@@ -86,6 +86,22 @@ impl Listeners {
         fitting.all(|other| other.owner.as_ref().is_some_and(|owner| owner.pid == first.pid)).then_some(first)
     }
 
+    /// Who listens where a socket with this local end was to be bound, or where it makes that impossible: the address is
+    /// the same, or one of the two is any. A listener on any address of IPv6 mostly has IPv4, too.
+    #[must_use]
+    pub fn holder(&self, wanted: &Tuple) -> Option<&Rc<Owner>> {
+        let list = self.by_port.get(&(wanted.netns, wanted.lport)).filter(|_| wanted.lport != 0)?;
+        let any = [0; 4];
+        let same = |known: &&Listener| {
+            known.family == wanted.family && (known.laddr == wanted.laddr || known.laddr == any || wanted.laddr == any)
+        };
+        let other = |known: &&Listener| {
+            known.family != wanted.family
+                && (known.family == 6 && known.laddr == any || wanted.family == 6 && wanted.laddr == any)
+        };
+        list.iter().find(same).or_else(|| list.iter().find(other)).and_then(|known| known.owner.as_ref())
+    }
+
     /// The number of the only listener that a packet to this tuple's local end can be for. A packet of an
     /// unknown namespace is for none that is known: a listener elsewhere may have the same port.
     #[must_use]

@@ -4,6 +4,7 @@
 //! events, whether they come from the kernel, from a test or from a recording.
 
 mod by_tuple;
+mod calls;
 mod class;
 mod connection;
 pub mod discards;
@@ -166,6 +167,8 @@ pub struct Core<G> {
     attached_ns: u64,
     packets: Packets,
     discards: Discards,
+    /// Listeners on which accept() has failed for want of something, by the kernel side's number.
+    listeners_without_room: HashMap<u64, ConnId>,
     last_conn: u64,
     last_seed: u64,
     filtered: u64,
@@ -193,6 +196,7 @@ impl<G: Gate> Core<G> {
             attached_ns: 0,
             packets: Packets::default(),
             discards: Discards::default(),
+            listeners_without_room: HashMap::new(),
             last_conn: 0,
             last_seed: 0,
             filtered: 0,
@@ -380,7 +384,11 @@ impl<G: Gate> Core<G> {
 #[must_use]
 pub fn opener(record: &Record<'_>) -> Option<(u32, u64)> {
     use tracer_common::record::RecordKind as K;
-    let Record::Socket(K::Connect | K::ConnectFailed | K::Accept | K::Listen, record) = record else { return None };
+    let Record::Socket(K::Connect | K::ConnectFailed | K::Accept | K::Listen | K::BindFailed | K::AcceptFailed, record) =
+        record
+    else {
+        return None;
+    };
     let opener = &record.state.opener;
     (opener.pid != 0).then_some((opener.pid, opener.start_ns))
 }

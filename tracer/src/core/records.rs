@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use tracer_common::record::{
-    COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CONNECT_FAILED, FLAG_ESTABLISHED_HELD,
+    COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CALL_FAILED, FLAG_ESTABLISHED_HELD,
     FLAG_JOINED, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord,
     SocketState, TcpCounters,
 };
@@ -42,6 +42,11 @@ impl<G: Gate> Core<G> {
             // Nothing of it was told, or it was lost and is counted.
             return;
         }
+        match kind {
+            RecordKind::BindFailed => return self.bind_failed(record, sink),
+            RecordKind::AcceptFailed => return self.accept_failed(record, sink),
+            _ => {}
+        }
         self.port_of_parent(record, sink);
         let mut connection = self.connection_of(&record.state, record);
         match kind {
@@ -76,10 +81,12 @@ impl<G: Gate> Core<G> {
             }
             RecordKind::Error => {
                 connection.last_errno = record.errno;
-                self.say(&mut connection, boot_ns, Kind::Error { errno: record.errno }, sink);
+                self.say(&mut connection, boot_ns, Kind::Error { errno: record.errno, accepts: None }, sink);
             }
             RecordKind::Destroyed => return self.destroyed(&mut connection, record, sink),
             RecordKind::Close
+            | RecordKind::BindFailed
+            | RecordKind::AcceptFailed
             | RecordKind::Fork
             | RecordKind::Exec
             | RecordKind::Exit
@@ -219,11 +226,11 @@ impl<G: Gate> Core<G> {
         // (tcp_done_with_error, commit 5ce4645c23cf); before, it reported first. Either way it is
         // told once, before the close. An orphan has nobody to report to.
         let reported = record.tcp.flags & COUNTERS_HAS_SOCKET != 0
-            && record.socket.state.flags & FLAG_CONNECT_FAILED == 0
+            && record.socket.state.flags & FLAG_CALL_FAILED == 0
             && !matches!(record.socket.errno, 0)
             && record.socket.errno != connection.last_errno;
         if reported {
-            self.say(connection, boot_ns, Kind::Error { errno: record.socket.errno }, sink);
+            self.say(connection, boot_ns, Kind::Error { errno: record.socket.errno, accepts: None }, sink);
         }
         self.say_last(connection, boot_ns, &close, sink);
     }
@@ -242,7 +249,7 @@ impl<G: Gate> Core<G> {
     }
 
     /// Puts a connection back.
-    fn keep(&mut self, state: &SocketState, mut connection: Box<Connection>) {
+    pub(super) fn keep(&mut self, state: &SocketState, mut connection: Box<Connection>) {
         self.packets.index(state.id, &mut connection);
         self.connections.insert(state.id, connection);
     }
@@ -274,7 +281,7 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
     let TcpCounters { total_retrans, srtt_us, min_rtt_us, flags, .. } = record.tcp;
     let known = flags & COUNTERS_KNOWN != 0 && !listener;
     let payload = if listener { None } else { verdict::payload(record, connection.role) };
-    let failed = record.socket.state.flags & FLAG_CONNECT_FAILED != 0;
+    let failed = record.socket.state.flags & FLAG_CALL_FAILED != 0;
     let duration_us =
         if connection.preexisting { None } else { Connection::between_us(connection.started_ns, boot_ns) };
     Close {

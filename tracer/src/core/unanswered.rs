@@ -3,7 +3,7 @@
 use tracer_common::{
     record::{
         COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CloseRecord,
-        FLAG_CONNECT_FAILED, FLAG_RECOVERED,
+        FLAG_CALL_FAILED, FLAG_RECOVERED,
     },
     silence::{QUIET_UNKNOWN, SILENCE_RETRANSMITS_KNOWN, Silence},
     tcp::TcpState,
@@ -22,7 +22,7 @@ fn state(record: &CloseRecord) -> Option<TcpState> {
 
 /// The counters are those of a connection's end, and not of what is left of a socket.
 const fn counts(record: &CloseRecord) -> bool {
-    record.tcp.flags & COUNTERS_KNOWN != 0 && record.socket.state.flags & (FLAG_CONNECT_FAILED | FLAG_RECOVERED) == 0
+    record.tcp.flags & COUNTERS_KNOWN != 0 && record.socket.state.flags & (FLAG_CALL_FAILED | FLAG_RECOVERED) == 0
 }
 
 /// SYNs that were sent, of a connection whose handshake did not end.
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(idle_us(&record, Role::Client), None, "there was no connection");
         record.tcp.write_seq = 99;
         assert_eq!(unacked_bytes(&record, Role::Client), None);
-        record.socket.state.flags |= FLAG_CONNECT_FAILED;
+        record.socket.state.flags |= FLAG_CALL_FAILED;
         assert_eq!(syns(&record, Role::Client), None);
     }
 

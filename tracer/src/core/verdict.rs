@@ -2,8 +2,8 @@
 
 use tracer_common::{
     record::{
-        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO, COUNTERS_SOCKET_KNOWN,
-        CloseRecord, FLAG_CONNECT_FAILED, FLAG_RECOVERED, TcpCounters,
+        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO, COUNTERS_REPAIR,
+        COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_CALL_FAILED, FLAG_RECOVERED, TcpCounters,
     },
     silence::{IcmpError, SILENCE_LOCK_KNOWN, SILENCE_LOCKED},
     tcp::TcpState,
@@ -18,7 +18,7 @@ use crate::stream::{self, Icmp, Role, Verdict};
 /// error queue, or was told before (`last`).
 #[must_use]
 pub fn errno(record: &CloseRecord, last: i32) -> i32 {
-    let waits = record.socket.old == TcpState::SynSent as u8 && record.socket.state.flags & FLAG_CONNECT_FAILED == 0;
+    let waits = record.socket.old == TcpState::SynSent as u8 && record.socket.state.flags & FLAG_CALL_FAILED == 0;
     // What stays of an earlier connection of the socket says nothing of this one.
     let soft = Some(record.tcp.sk_err_soft).filter(|soft| *soft != record.socket.state.err_soft()).unwrap_or(0);
     let places = [soft, record.icmp.errno, last].map(|errno| if waits { errno } else { 0 });
@@ -45,12 +45,16 @@ pub fn icmp(record: &CloseRecord, errno: i32) -> Option<Icmp> {
 #[must_use]
 pub fn verdict(record: &CloseRecord, errno: i32, role: Role, accepted: bool) -> Verdict {
     let flags = record.socket.state.flags;
-    if flags & FLAG_CONNECT_FAILED != 0 {
+    if flags & FLAG_CALL_FAILED != 0 {
         return Verdict::FailedLocal;
     }
     let old = TcpState::from_number(record.socket.old);
     if record.tcp.flags & COUNTERS_NO_ERRNO != 0 {
         return without_errno(old);
+    }
+    // A checkpoint (CRIU): nothing is sent, and the connection goes on elsewhere.
+    if record.tcp.flags & COUNTERS_REPAIR != 0 {
+        return Verdict::Aborted;
     }
     match errno {
         0 if flags & FLAG_RECOVERED != 0 => Verdict::Unknown,
@@ -228,7 +232,7 @@ mod tests {
             (S::LastAck, 0, 0, Role::Server, true, Verdict::ClosedRemote),
             (S::Closing, 0, 0, Role::Server, true, Verdict::ClosedBoth),
             (S::SynSent, 0, 0, Role::Client, false, Verdict::NoAnswer),
-            (S::SynSent, 0, FLAG_CONNECT_FAILED, Role::Client, false, Verdict::FailedLocal),
+            (S::SynSent, 0, FLAG_CALL_FAILED, Role::Client, false, Verdict::FailedLocal),
             (S::SynSent, libc::ECONNREFUSED, 0, Role::Client, false, Verdict::Refused),
             (S::SynSent, libc::ETIMEDOUT, 0, Role::Client, false, Verdict::TimedOut),
             (S::SynSent, libc::EHOSTUNREACH, 0, Role::Client, false, Verdict::Unreachable),
@@ -270,7 +274,7 @@ mod tests {
         record.socket.state.parent = libc::EHOSTUNREACH.cast_unsigned();
         assert_eq!((errno(&record, 0), verdict(&record, Role::Client, false)), (0, Verdict::NoAnswer));
         // connect() itself has said why; a soft error of a connection is not the end of it.
-        let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CONNECT_FAILED);
+        let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CALL_FAILED);
         soft(&mut record);
         assert_eq!(errno(&record, 0), libc::EADDRNOTAVAIL);
         let mut record = closed(TcpState::FinWait2, 0, 0);
@@ -288,6 +292,16 @@ mod tests {
     }
 
     #[test]
+    fn a_checkpoint_is_no_reset() {
+        for old in [TcpState::Established, TcpState::CloseWait] {
+            let mut record = closed(old, 0, 0);
+            assert_eq!(verdict(&record, Role::Client, true), Verdict::ResetLocal);
+            record.tcp.flags |= COUNTERS_REPAIR;
+            assert_eq!(verdict(&record, Role::Client, true), Verdict::Aborted);
+        }
+    }
+
+    #[test]
     fn an_errno_that_nobody_could_read_is_no_verdict() {
         for old in [TcpState::SynSent, TcpState::Established, TcpState::FinWait2, TcpState::LastAck, TcpState::Closing]
         {
@@ -299,7 +313,7 @@ mod tests {
         record.tcp.flags = COUNTERS_NO_ERRNO;
         assert_eq!(verdict(&record, Role::Listener, false), Verdict::ClosedLocal);
         // connect() itself has said why.
-        let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CONNECT_FAILED);
+        let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CALL_FAILED);
         record.tcp.flags = COUNTERS_NO_ERRNO;
         assert_eq!(verdict(&record, Role::Client, false), Verdict::FailedLocal);
     }

@@ -109,8 +109,13 @@ pub const TABLE: &[Entry] = &[
     ),
     verdict(
         "failed_local",
-        "connect() failed on this host, before anything was sent.",
-        &["No route", "No free local port", "Not permitted: a cgroup program, netfilter, a security module"],
+        "connect() failed on this host, before anything was sent; or listen() did.",
+        &[
+            "No route",
+            "EADDRINUSE of a listener: another one has the port",
+            "No free local port",
+            "Not permitted: a cgroup program, netfilter, a security module",
+        ],
         &[
             "tracer --verdict failed_local  # with the errno",
             "ip route get ADDRESS",
@@ -124,6 +129,7 @@ pub const TABLE: &[Entry] = &[
             "`ss -K`, or an agent that does the same when a backend goes",
             "The network namespace was removed",
             "connect() to AF_UNSPEC",
+            "A checkpoint (TCP_REPAIR, CRIU): nothing is sent, and the connection goes on elsewhere",
         ],
         &["tracer --verdict aborted", "ip netns list"],
     ),

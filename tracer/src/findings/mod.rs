@@ -5,6 +5,7 @@
 //! sentence needs ([`Facts`]) is an input, too.
 
 mod advice;
+mod calls;
 mod discards;
 mod facts;
 mod no_answer;
@@ -190,6 +191,7 @@ impl Findings {
             Kind::Listen { backlog: Some(backlog) } => self.remember_backlog(event, backlog),
             Kind::Close(close) if !close.verdict.is_failure() => return None,
             Kind::Connect { errno: None } => return None,
+            _ if calls::is_about(event) => {}
             Kind::Drop(_) | Kind::Discard(_) | Kind::Retransmit { .. } | Kind::Close(_) | Kind::Connect { .. } => {}
             _ => return None,
         }

@@ -5,7 +5,11 @@ use std::rc::Rc;
 
 use tracer_common::drops::{TCP_ACK, TCP_SYN};
 
-use super::{Case, Facts, Subject, Weight, advice, discards};
+use super::{
+    Case, Facts, Subject, Weight, advice,
+    calls::{CANNOT_ACCEPT, CANNOT_BIND},
+    discards,
+};
 use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Finding, Kind, Role, Segment, Socket, Verdict};
 
 /// A rule.
@@ -45,7 +49,9 @@ impl Rule {
 }
 
 /// Every rule.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 12] = [
+    CANNOT_BIND,
+    CANNOT_ACCEPT,
     Rule {
         name: "conntrack_full",
         least: 1,
@@ -182,7 +188,7 @@ pub const RULES: [Rule; 10] = [
 ];
 
 const POLICY: &str = "syn_dropped_by_policy";
-const ONE_CONNECTION: Weight = Weight { connections: 1, ..Weight::NONE };
+pub(super) const ONE_CONNECTION: Weight = Weight { connections: 1, ..Weight::NONE };
 
 pub(super) fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {
     match event.kind {

@@ -12,7 +12,7 @@ use tracer_common::{
     audit::NOTES,
     counter::{COUNTERS, Counter},
     drops::{FOLDS, STACKS},
-    record::SocketState,
+    record::{AcceptFailures, SocketRecord, SocketState},
     settings::{ABSENT, CALLS, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_STACKS},
 };
 
@@ -143,7 +143,8 @@ impl Kernel {
         let mut choices = Vec::new();
         let mut trampolines = None;
         for hook in Hook::ALL {
-            if hook == Hook::IoUring && !needs_io_uring(&choices) || !plan.packets.want(hook, &plan.offsets) {
+            let of_last_link = matches!(hook, Hook::IoUring | Hook::Compat);
+            if of_last_link && !needs_io_uring(&choices) || !plan.packets.want(hook, &plan.offsets) {
                 continue;
             }
             let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
@@ -344,6 +345,16 @@ impl Kernel {
             .collect())
     }
 
+    /// Failures of accept() that have not been told yet. To be asked at the end.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn accept_failures(&self) -> Result<Vec<SocketRecord>, KernelError> {
+        let map = self.ebpf.map("ACCEPT_FAILURES").ok_or(KernelError::Object("ACCEPT_FAILURES"))?;
+        let failures = HashMap::<_, [u64; 3], Value>::try_from(map).map_err(KernelError::Map)?;
+        Ok(failures.iter().filter_map(Result::ok).map(|(_, value)| value.0.record).filter(|r| r.detail > 0).collect())
+    }
+
     /// Adds a process to the set of `FILTER_PID`.
     ///
     /// # Errors
@@ -376,6 +387,14 @@ impl Kernel {
     }
 }
 
+/// A value of `ACCEPT_FAILURES`.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Value(AcceptFailures);
+
+// SAFETY: `repr(C)`, integers only, without padding (its size is asserted).
+unsafe impl aya::Pod for Value {}
+
 /// The links that will be taken on nearly every kernel, the one that the verifier takes longest for
 /// first. Those of connect() and accept() are not among them: which it will be shows when the first one
 /// is tried.
@@ -394,7 +413,8 @@ fn likely_links(plan: &Plan, has_btf: bool) -> Vec<&'static Link> {
             Backend::RawTp => true,
             _ => false,
         };
-        let wanted = loads && hook != Hook::IoUring && plan.packets.want(hook, &plan.offsets) && !forced;
+        let wanted =
+            loads && !matches!(hook, Hook::IoUring | Hook::Compat) && plan.packets.want(hook, &plan.offsets) && !forced;
         (wanted && blind(hook, link.backend, &plan.offsets).is_none()).then_some(link)
     };
     hooks.into_iter().filter_map(likely).collect()

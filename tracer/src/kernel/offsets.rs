@@ -210,6 +210,20 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     let number = ["orig_ax", "syscallno"].into_iter().find_map(|name| btf.member("pt_regs", name));
     offsets.regs_syscall = number.map_or(ABSENT, |member| member.byte_offset());
 
+    let register = |names: &[&str]| {
+        names.iter().find_map(|name| btf.member("pt_regs", name)).map_or(ABSENT, |member| member.byte_offset())
+    };
+    offsets.regs_first = register(&["di", "orig_x0"]);
+    offsets.regs_second = register(&["si", "regs[1]"]);
+    offsets.regs_compat_first = register(&["bx"]);
+    offsets.regs_compat_second = register(&["cx"]);
+    if btf.enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs").is_some() {
+        offsets.task_pt_regs = 1;
+    }
+    // x86 only.
+    offsets.thread_status =
+        btf.member("task_struct", "thread_info.status").map_or(ABSENT, |member| member.byte_offset());
+
     // 5.5 renamed it (cf25e24db61c).
     offsets.task_start_boottime = match btf.member("task_struct", "start_boottime") {
         Some(member) => member.byte_offset(),
@@ -231,6 +245,13 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
             offsets.subflow_join_mask = 1 << (request.bit_offset % 8) | 1 << (mp.bit_offset % 8);
         }
         _ => missing.push("mptcp_subflow_context.mp_join".to_owned()),
+    }
+    match btf.member("tcp_sock", "repair") {
+        Some(member) => {
+            offsets.tcp_repair = member.byte_offset();
+            offsets.tcp_repair_mask = member.bits.map_or(0xff, |bits| ((1 << bits) - 1) << (member.bit_offset % 8));
+        }
+        None => missing.push("tcp_sock.repair".to_owned()),
     }
     match btf.enumerator("sock_flags", "SOCK_DONE").and_then(|value| u32::try_from(value).ok()) {
         Some(bit) => offsets.sock_done_bit = bit,

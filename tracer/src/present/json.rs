@@ -186,7 +186,20 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
     match *kind {
         Kind::Listen { backlog } => optional(out, b",\"backlog\":", backlog),
         Kind::Connect { errno: None } => {}
-        Kind::Connect { errno: Some(errno) } | Kind::Error { errno } => write_errno(out, Some(errno)),
+        Kind::Connect { errno: Some(errno) } | Kind::Error { errno, accepts: None } => write_errno(out, Some(errno)),
+        Kind::Error { errno, accepts: Some(times) } => {
+            write_errno(out, Some(errno));
+            out.extend_from_slice(b",\"call\":\"accept\",\"count\":");
+            number(out, times);
+        }
+        Kind::Bind { errno, held_by } => {
+            write_errno(out, Some(errno));
+            out.extend_from_slice(b",\"held_by\":");
+            match held_by {
+                Some(owner) => write_owner(out, owner),
+                None => out.extend_from_slice(b"null"),
+            }
+        }
         Kind::Established { connect_us } => optional(out, b",\"connect_us\":", connect_us),
         Kind::Accept { accept_wait_us } => optional(out, b",\"accept_wait_us\":", accept_wait_us),
         Kind::Open { state } => name(out, b",\"state\":\"", state.name()),

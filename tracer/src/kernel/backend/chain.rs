@@ -159,11 +159,15 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                         programs: &[
                             needed("accept__fexit", Attach::Fexit("inet_csk_accept")),
                             optional(ACCEPT_OF_4, Attach::Fexit("inet_csk_accept")),
+                            optional("accept_failed__fexit", Attach::Fexit("__sys_accept4")),
                         ],
                     },
                     Link {
                         backend: Backend::Kprobe,
-                        programs: &[needed("accept__kretprobe", Attach::Kprobe("inet_csk_accept"))],
+                        programs: &[
+                            needed("accept__kretprobe", Attach::Kprobe("inet_csk_accept")),
+                            optional("accept_failed__kretprobe", Attach::Kprobe("__sys_accept4")),
+                        ],
                     },
                     Link {
                         backend: Backend::Syscall,
@@ -182,6 +186,51 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                     programs: &[needed("io_uring_complete__raw", Attach::RawTp("io_uring_complete"))],
                 }]
             }
+        }
+        Hook::Bind => {
+            const {
+                &[
+                    Link { backend: Backend::Fentry, programs: &[needed("bind__fexit", Attach::Fexit("__sys_bind"))] },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[needed("bind__kretprobe", Attach::Kprobe("__sys_bind"))],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[needed("bind__syscall", Attach::Tracepoint("syscalls", "sys_exit_bind"))],
+                    },
+                ]
+            }
+        }
+        Hook::Listen => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[
+                            needed("listen__fexit", Attach::Fexit("__sys_listen")),
+                            needed("listen__fentry", Attach::Fentry("__sys_listen")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[
+                            needed("listen__kretprobe", Attach::Kprobe("__sys_listen")),
+                            needed("listen__kprobe", Attach::Kprobe("__sys_listen")),
+                        ],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[
+                            needed("listen__syscall_exit", Attach::Tracepoint("syscalls", "sys_exit_listen")),
+                            needed("listen__syscall_enter", Attach::Tracepoint("syscalls", "sys_enter_listen")),
+                        ],
+                    },
+                ]
+            }
+        }
+        Hook::Compat => {
+            const { &[Link { backend: Backend::RawTp, programs: &[needed("compat__raw", Attach::RawTp("sys_exit"))] }] }
         }
         Hook::Processes => {
             const {

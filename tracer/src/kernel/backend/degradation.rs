@@ -20,6 +20,12 @@ pub enum Degradation {
     AcceptByKretprobe,
     /// io_uring is not hooked where it would be needed.
     NoIoUring,
+    /// bind() is not hooked.
+    NoBind,
+    /// listen() is not hooked.
+    NoListen,
+    /// 32-bit system calls are not hooked where they would be needed.
+    NoCompat,
     /// fork, exec, exit are not hooked.
     NoProcesses,
     /// Errors are not hooked.
@@ -57,6 +63,9 @@ impl Degradation {
             Self::AcceptBySyscall => "accept_by_syscall".into(),
             Self::AcceptByKretprobe => "accept_by_kretprobe".into(),
             Self::NoIoUring => "no_io_uring".into(),
+            Self::NoBind => "no_bind".into(),
+            Self::NoListen => "no_listen".into(),
+            Self::NoCompat => "no_compat".into(),
             Self::NoProcesses => "no_processes".into(),
             Self::NoErrorReport => "no_error_report".into(),
             Self::NoDestroy => "no_destroy".into(),
@@ -86,6 +95,9 @@ impl Degradation {
             Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
             Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
             Self::NoIoUring => "accepts through io_uring are not seen, nor its immediate connect failures".into(),
+            Self::NoBind => "bind() calls that fail are not told".into(),
+            Self::NoListen => "a listen() that fails is told as `closed_local`, without its errno".into(),
+            Self::NoCompat => "accept() and failing connect() calls of 32-bit programs are not seen".into(),
             Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
@@ -118,6 +130,9 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
         (Hook::Accept, Some(Backend::Syscall)) => Degradation::AcceptBySyscall,
         (Hook::Accept, Some(Backend::Kprobe)) => Degradation::AcceptByKretprobe,
         (Hook::IoUring, None) => Degradation::NoIoUring,
+        (Hook::Bind, None) => Degradation::NoBind,
+        (Hook::Listen, None) => Degradation::NoListen,
+        (Hook::Compat, None) => Degradation::NoCompat,
         (Hook::Processes, None) => Degradation::NoProcesses,
         (Hook::ErrorReport, None) => Degradation::NoErrorReport,
         (Hook::Destroy, None) => Degradation::NoDestroy,

@@ -32,6 +32,12 @@ pub enum Hook {
     Accept,
     /// accept and connect through io_uring.
     IoUring,
+    /// bind(), for the calls that fail.
+    Bind,
+    /// listen(), for the calls that fail.
+    Listen,
+    /// System calls of 32-bit programs.
+    Compat,
     /// fork, exec, exit.
     Processes,
     /// Errors that the kernel reports on a socket.
@@ -53,13 +59,16 @@ pub enum Hook {
 impl Hook {
     /// All of them, in the order in which they are attached: transitions last, so that the first
     /// connection seen is seen whole.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Processes,
         Self::Destroy,
         Self::ErrorReport,
         Self::Accept,
         Self::Connect,
+        Self::Bind,
+        Self::Listen,
         Self::IoUring,
+        Self::Compat,
         Self::Drop,
         Self::Retransmit,
         Self::RetransmitSynAck,
@@ -78,6 +87,9 @@ impl Hook {
             Self::Connect => "tcp_connect",
             Self::Accept => "inet_csk_accept",
             Self::IoUring => "io_uring_complete",
+            Self::Bind => "sys_bind",
+            Self::Listen => "sys_listen",
+            Self::Compat => "raw_syscalls",
             Self::Processes => "sched_process",
             Self::ErrorReport => "inet_sk_error_report",
             Self::Drop => "kfree_skb",

@@ -55,6 +55,19 @@ const STATE_FORMAT: Needs = fields! {
 };
 const DESTROY_FORMAT: Needs = fields! { destroy_format_skaddr: "skaddr in tcp:tcp_destroy_sock" };
 const IO_URING: Needs = fields! { io_opcode: "io_kiocb.opcode", io_file: "io_kiocb.file" };
+/// The arguments of a system call when it returns.
+const ARGUMENTS: Needs = fields! {
+    task_pt_regs: "bpf_task_pt_regs()",
+    task_btf: "bpf_get_current_task_btf()",
+    regs_first: "the first argument in pt_regs",
+    regs_second: "the second argument in pt_regs",
+};
+const COMPAT: Needs = fields! {
+    thread_status: "thread_info.status",
+    regs_syscall: "the number of the call in pt_regs",
+    regs_compat_first: "pt_regs.bx",
+    regs_compat_second: "pt_regs.cx",
+};
 /// A packet by its address.
 const SKB: Needs = fields! {
     skb_head: "sk_buff.head",
@@ -100,6 +113,11 @@ const fn needs(hook: Hook, backend: Backend) -> &'static [Needs] {
         (Hook::ErrorReport, _) => &[SOCK, SK_ERR],
         (Hook::Accept, _) => &[FD, SYSCALL_EXIT, SOCK],
         (Hook::IoUring, _) => &[IO_URING, FD, SOCK],
+        (Hook::Bind | Hook::Listen, Backend::Fentry) | (Hook::Listen, Backend::Kprobe) => &[FD, SOCK],
+        (Hook::Bind, Backend::Kprobe) => &[FD, SOCK, ARGUMENTS],
+        (Hook::Bind, _) => &[FD, SOCK, ARGUMENTS, SYSCALL_EXIT],
+        (Hook::Listen, _) => &[FD, SOCK, SYSCALL_ENTER, SYSCALL_EXIT],
+        (Hook::Compat, _) => &[FD, SOCK, COMPAT],
         (Hook::Processes, _) => &[TASK],
         (Hook::Drop, Backend::Tracepoint) => &[KFREE_FORMAT, SKB],
         (Hook::Drop, _) => &[SKB],

@@ -137,7 +137,7 @@ fn the_keys_of_each_kind() {
         further(Kind::State { old: TcpState::SynSent, new: TcpState::Established, state_us: Some(3) }),
         json!({"old": "SYN_SENT", "new": "ESTABLISHED", "state_us": 3})
     );
-    assert_eq!(further(Kind::Error { errno: 4095 }), json!({"errno": "E4095"}));
+    assert_eq!(further(Kind::Error { errno: 4095, accepts: None }), json!({"errno": "E4095"}));
     let close = Close {
         duration_us: Some(u64::MAX),
         connect_us: Some(2),

@@ -178,7 +178,7 @@ mod tests {
             "v": 1, "event": "summary", "time": "1970-01-01T00:00:01.000000001Z", "boot_ns": 1_000_000_001,
             "duration_ns": 12_400_000_000_u64,
             "events": {"connect": 1204, "close": 1204}, "lost": {},
-            "incomplete": {"sockets_untracked": 0, "closes_recovered": 0, "connects_unnoted": 0, "stacks_missing": 0,
+            "incomplete": {"sockets_untracked": 0, "closes_recovered": 0, "calls_unnoted": 0, "stacks_missing": 0,
                 "findings_untold": 0, "hints_given_up": 0},
             "filtered": 88, "connections": 1204, "unanswered": 0,
             "verdicts": {"closed_local": 1192, "refused": 12}, "findings": [], "drops": {}, "discards": {},

@@ -58,7 +58,7 @@ pub struct Incomplete {
     /// Their transition to `CLOSE` was missed; the end was seen when they were destroyed.
     pub closes_recovered: u64,
     /// connect() calls that may have failed untold: there was no room for a note of them.
-    pub connects_unnoted: u64,
+    pub calls_unnoted: u64,
     /// Kernel stacks of drops that could not be taken or kept.
     pub stacks_missing: u64,
     /// Events that speak for a finding, of cases beyond those that are told apart.
@@ -79,8 +79,8 @@ impl Incomplete {
             ),
             ("closes_recovered", self.closes_recovered, "ends were seen late, and not how they came about"),
             (
-                "connects_unnoted",
-                self.connects_unnoted,
+                "calls_unnoted",
+                self.calls_unnoted,
                 "connect() calls, if they failed before a SYN was sent, are not told: too many were under way",
             ),
             ("stacks_missing", self.stacks_missing, "kernel stacks of drops could not be taken, or not be kept"),

@@ -287,7 +287,7 @@ without fentry: the kernel refused to load the program: EPERM
         summary.incomplete = Incomplete {
             sockets_untracked: u64::MAX,
             closes_recovered: u64::MAX,
-            connects_unnoted: u64::MAX,
+            calls_unnoted: u64::MAX,
             stacks_missing: u64::MAX,
             findings_untold: u64::MAX,
             hints_given_up: u64::MAX,

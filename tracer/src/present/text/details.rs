@@ -66,7 +66,23 @@ impl Details {
         self.pieces.clear();
         match *kind {
             Kind::Listen { backlog: Some(backlog) } => self.push(format_args!("backlog {backlog}")),
-            Kind::Connect { errno: Some(errno) } | Kind::Error { errno } => self.push(format_args!("{}", Errno(errno))),
+            Kind::Connect { errno: Some(errno) } | Kind::Error { errno, accepts: None } => {
+                self.push(format_args!("{}", Errno(errno)));
+            }
+            Kind::Error { errno, accepts: Some(times) } => {
+                self.push(format_args!("accept() {}", Errno(errno)));
+                if times > 1 {
+                    self.push(format_args!("×{}", Count(times)));
+                }
+            }
+            Kind::Bind { errno, held_by } => {
+                self.push(format_args!("{}", Errno(errno)));
+                if let Some(owner) = held_by {
+                    let mut holder = String::from("held by ");
+                    escape::push(&mut holder, &owner.comm);
+                    self.push(format_args!("{holder}[{}]", owner.pid));
+                }
+            }
             Kind::Listen { backlog: None } | Kind::Connect { errno: None } => {}
             Kind::Established { connect_us } => self.time(connect_us),
             Kind::Accept { accept_wait_us: Some(us) } => self.piece(|text| {

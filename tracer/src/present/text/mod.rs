@@ -100,7 +100,9 @@ pub(super) fn drop_sequence(class: DropClass) -> &'static str {
 fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
     let meaning = match kind {
         Kind::Finding(_) => Meaning::Warning,
-        Kind::Connect { errno: Some(_) } | Kind::Error { .. } | Kind::Lost { .. } => Meaning::Failure,
+        Kind::Connect { errno: Some(_) } | Kind::Error { .. } | Kind::Bind { .. } | Kind::Lost { .. } => {
+            Meaning::Failure
+        }
         Kind::Established { .. } => Meaning::Good,
         Kind::Open { .. } | Kind::State { .. } => Meaning::Done,
         Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } => Meaning::Plain,

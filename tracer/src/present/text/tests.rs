@@ -120,7 +120,7 @@ fn a_page_of_events() {
                 Some(client),
                 Kind::State { old: TcpState::Established, new: TcpState::CloseWait, state_us: Some(35_000) },
             ),
-            (Some(client), Kind::Error { errno: libc::EPIPE }),
+            (Some(client), Kind::Error { errno: libc::EPIPE, accepts: None }),
             (Some(unbound), Kind::Connect { errno: Some(libc::EADDRNOTAVAIL) }),
             (None, Kind::Lost { class: "lifecycle", count: 1234 }),
         ],
@@ -294,7 +294,7 @@ fn any_event_fits_and_is_harmless() {
             3 => Kind::Accept { accept_wait_us: random.maybe(number) },
             4 => Kind::Open { state: random.of(&states) },
             5 => Kind::State { old: random.of(&states), new: random.of(&states), state_us: random.maybe(number) },
-            6 => Kind::Error { errno },
+            6 => Kind::Error { errno, accepts: None },
             7 => Kind::Lost { class: "lifecycle", count: number },
             _ => Kind::Close(&close),
         };

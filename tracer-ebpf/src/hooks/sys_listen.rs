@@ -1,0 +1,59 @@
+//! `__sys_listen(int fd, int backlog)`, or the system call: a socket that falls from `LISTEN` back to `CLOSE` inside it
+//! has failed, and the return says why.
+
+use aya_ebpf::{
+    macros::{fentry, fexit, kprobe, kretprobe},
+    programs::{FEntryContext, FExitContext, ProbeContext, RetProbeContext, TracePointContext},
+};
+
+use crate::{
+    lifecycle::{listen_called, listen_returned},
+    offset,
+};
+
+#[fentry(function = "__sys_listen")]
+pub fn listen__fentry(ctx: FEntryContext) -> i32 {
+    let fd: i32 = ctx.arg(0);
+    listen_called(fd as u32);
+    0
+}
+
+#[fexit(function = "__sys_listen")]
+pub fn listen__fexit(ctx: FExitContext) -> i32 {
+    listen_returned(ctx.arg(2));
+    0
+}
+
+#[kprobe(function = "__sys_listen")]
+pub fn listen__kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(fd) = ctx.arg::<u32>(0) {
+        listen_called(fd);
+    }
+    0
+}
+
+#[kretprobe(function = "__sys_listen")]
+pub fn listen__kretprobe(ctx: RetProbeContext) -> u32 {
+    listen_returned(ctx.ret());
+    0
+}
+
+tracepoint! { "tracepoint/syscalls/sys_enter_listen" listen__syscall_enter => syscall_enter }
+
+#[inline(always)]
+fn syscall_enter(ctx: &TracePointContext) {
+    // SAFETY: the offset comes from a `format` file; each argument takes eight bytes.
+    if let Ok(fd) = unsafe { ctx.read_at::<u64>(offset!(sys_enter_args) as usize) } {
+        listen_called(fd as u32);
+    }
+}
+
+tracepoint! { "tracepoint/syscalls/sys_exit_listen" listen__syscall_exit => syscall_exit }
+
+#[inline(always)]
+fn syscall_exit(ctx: &TracePointContext) {
+    // SAFETY: as above.
+    if let Ok(result) = unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+        listen_returned(result as i32);
+    }
+}

@@ -1,0 +1,68 @@
+//! bind() that fails.
+
+use tracer_common::{
+    audit::Outcome,
+    record::{RecordKind, RecordRole},
+};
+
+use super::{
+    NO_TUPLE, UNKNOWN, begin,
+    connect::{UserAddress, destination, user_address},
+    filtered, send, set_opener,
+};
+use crate::{
+    fd, filter,
+    identity::{self, Site},
+    lane::Lane,
+    maps::started,
+    memory, offset,
+    sock::{AF_INET, AF_INET6, IPPROTO_TCP, Raw, Sock},
+};
+
+const IPPROTO_UDP: u16 = 17;
+
+/// bind() of `fd` to the address at `place` in the caller's memory has come to `result`.
+#[inline(always)]
+pub fn bind_returned(fd: u32, place: u64, result: i32) -> Outcome {
+    bind_returned_by(fd, place, result, Site::Bind)
+}
+
+/// As [`bind_returned`], seen by another program.
+#[inline(always)]
+pub fn bind_returned_by(fd: u32, place: u64, result: i32, site: Site) -> Outcome {
+    if result >= 0 || !started() {
+        return Outcome::Aside;
+    }
+    match fd::socket(fd) {
+        Some(socket) => failed(socket.tcp(), place, -result, site),
+        None => Outcome::Aside,
+    }
+}
+
+/// See [`super::accept_failed`].
+#[inline(never)]
+fn failed(sk: u64, place: u64, errno: i32, site: Site) -> Outcome {
+    let family = Raw(sk).family();
+    let protocol: u16 = memory::read(sk, offset!(sk_protocol));
+    if (family != AF_INET && family != AF_INET6) || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) {
+        return Outcome::Aside;
+    }
+    if !filter::process_passes() {
+        return filtered();
+    }
+    // Where a connect() to that address would go is where this one was to be.
+    let asked = match user_address(place) {
+        UserAddress::Internet(addr) => destination(sk, &addr),
+        _ => NO_TUPLE,
+    };
+    let mut tuple = Raw(sk).tuple();
+    (tuple.laddr, tuple.lport) = (asked.raddr, asked.rport);
+    (tuple.raddr, tuple.rport) = ([0; 4], 0);
+    if !filter::socket_passes(RecordRole::Unknown, &tuple) {
+        return filtered();
+    }
+    let mut state = UNKNOWN;
+    begin(&mut state, Raw(sk), identity::next(site, Lane::First), RecordRole::Unknown);
+    set_opener(&mut state);
+    send(RecordKind::BindFailed, state.started_ns, &state, &tuple, 0, 0, errno, u64::from(protocol))
+}

@@ -1,0 +1,87 @@
+//! accept() that fails for want of something: a program that goes on calling it does so a million times a second, so
+//! each thread tells it once a second, with how often it was.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use tracer_common::{
+    audit::Outcome,
+    counter::Counter,
+    record::{AcceptFailures, FLAG_FILTERED, FLAG_PREEXISTING, RecordKind, RecordRole},
+    settings::ABSENT,
+};
+
+use super::{LISTEN, UNKNOWN, begin, filtered, inode, now, send, set_opener, write};
+use crate::{
+    filter, identity,
+    maps::{ACCEPT_FAILURES, SOCKETS, count, started},
+    offset,
+    sock::{Raw, Sock},
+};
+
+const SECOND: u64 = 1_000_000_000;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ENOMEM: i32 = 12;
+const ENOBUFS: i32 = 105;
+
+/// Whether accept() that fails with `errno` lacks descriptors or memory.
+#[inline(always)]
+pub fn is_shortage(errno: i32) -> bool {
+    matches!(errno, ENFILE | EMFILE | ENOMEM | ENOBUFS)
+}
+
+/// accept() on the listener at `sk` has failed in the current task. A function of its own, with a stack of its own, as
+/// all that only failures come to.
+#[inline(never)]
+pub fn accept_failed(sk: u64, errno: i32) -> Outcome {
+    if !started() {
+        return Outcome::Aside;
+    }
+    let Some(sock) = Raw::tcp(sk) else { return Outcome::Aside };
+    if offset!(skc_state) != ABSENT && sock.u8(offset!(skc_state)) != LISTEN {
+        return Outcome::Aside;
+    }
+    if !filter::process_passes() {
+        return filtered();
+    }
+    let key = [identity::number(sk), bpf_get_current_pid_tgid(), errno as u64];
+    let at = now();
+    let folded = ACCEPT_FAILURES.get_ptr_mut(key);
+    if let Some(folded) = folded {
+        // SAFETY: a live map value, of this task and no other.
+        let folded = unsafe { &mut *folded };
+        if at - folded.told_ns < SECOND {
+            folded.record.detail += 1;
+            folded.record.header.boot_ns = at;
+            return Outcome::Folded;
+        }
+    }
+    let mut state = UNKNOWN;
+    match SOCKETS.get_ptr(sk) {
+        // SAFETY: a live map value; the listener is held by its file.
+        Some(known) if unsafe { (*known).flags } & FLAG_FILTERED == 0 => state = unsafe { *known },
+        _ => {
+            begin(&mut state, sock, identity::of_socket(sk), RecordRole::Listener);
+            state.flags |= FLAG_PREEXISTING;
+            state.parent = inode(sock) as u32;
+        }
+    }
+    let tuple = sock.tuple();
+    if !filter::socket_passes(RecordRole::Listener, &tuple) {
+        return filtered();
+    }
+    set_opener(&mut state);
+    let mut times = 1;
+    if folded.is_none() && ACCEPT_FAILURES.insert(key, AcceptFailures::NONE, 0).is_err() {
+        count(Counter::LostLifecycle);
+        return Outcome::Lost;
+    }
+    if let Some(folded) = ACCEPT_FAILURES.get_ptr_mut(key) {
+        // SAFETY: as above.
+        unsafe {
+            times += (*folded).record.detail;
+            (*folded).told_ns = at;
+            write(&raw mut (*folded).record, RecordKind::AcceptFailed, at, &state, &tuple, 0, 0, errno, 0);
+        }
+    }
+    send(RecordKind::AcceptFailed, at, &state, &tuple, 0, 0, errno, times)
+}

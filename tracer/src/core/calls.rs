@@ -1,0 +1,67 @@
+//! Calls that fail on sockets that are no connections: bind(), and accept() for want of something.
+
+use std::rc::Rc;
+
+use tracer_common::record::{FLAG_PREEXISTING, SocketRecord};
+
+use super::{Core, Gate, connection::Connection};
+use crate::stream::{ConnId, Event, Kind, OwnerSource, Role, Sink, Socket};
+
+/// `IPPROTO_UDP`.
+const UDP: u64 = 17;
+/// Listeners whose names are kept for what is told when they are closed.
+const MOST_LISTENERS: usize = 4096;
+
+impl<G: Gate> Core<G> {
+    /// bind() failed.
+    pub(super) fn bind_failed(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
+        let boot_ns = record.header.boot_ns;
+        let conn = self.new_conn();
+        let owner = self.processes.owner(&record.state.opener, boot_ns);
+        let tcp = record.detail != UDP;
+        let socket = Socket {
+            proto: if tcp { "tcp" } else { "udp" },
+            owner: owner.as_deref(),
+            owner_source: if owner.is_some() { OwnerSource::Bind } else { OwnerSource::Unknown },
+            ..Connection::socket_of(conn, &record.tuple, Role::Unknown)
+        };
+        if !self.gate.admit_finally(&socket) {
+            self.filtered += 1;
+            return;
+        }
+        let taken = tcp && record.errno == libc::EADDRINUSE;
+        let held_by = if taken { self.listeners.holder(&record.tuple) } else { None };
+        let kind = Kind::Bind { errno: record.errno, held_by: held_by.map(Rc::as_ref) };
+        sink.event(&Event { boot_ns, socket: Some(socket), kind });
+    }
+
+    /// accept() failed on a listener. Whose event it is says the call, not the listener. The last ones may come when the
+    /// listener is closed.
+    pub(super) fn accept_failed(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
+        let (id, boot_ns) = (record.state.id, record.header.boot_ns);
+        let known = self.connections.contains_key(&id);
+        if !known && record.state.flags & FLAG_PREEXISTING != 0 && !self.listeners_without_room.contains_key(&id) {
+            // Older than the trace.
+            if let Some(connection) = self.claim(id, &record.tuple, record.state.parent.into()) {
+                self.keep(&record.state, connection);
+            }
+        }
+        let conn = self.connections.get(&id).map(|connection| connection.conn);
+        let conn = conn.unwrap_or_else(|| self.listeners_without_room.get(&id).copied().unwrap_or(ConnId::NONE));
+        if self.listeners_without_room.len() < MOST_LISTENERS {
+            self.listeners_without_room.insert(id, conn);
+        }
+        let caller = self.processes.owner(&record.state.opener, boot_ns);
+        let socket = Socket {
+            owner: caller.as_deref(),
+            owner_source: if caller.is_some() { OwnerSource::Accept } else { OwnerSource::Unknown },
+            ..Connection::socket_of(conn, &record.tuple, Role::Listener)
+        };
+        if self.gate.admit_finally(&socket) {
+            let kind = Kind::Error { errno: record.errno, accepts: Some(record.detail) };
+            sink.event(&Event { boot_ns, socket: Some(socket), kind });
+        } else {
+            self.filtered += 1;
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Rules about calls that fail: a service that does not start, or accepts nobody.
+
+use super::{
+    Case, Subject, Weight,
+    rules::{ONE_CONNECTION, Rule, end},
+};
+use crate::present::errno;
+use crate::stream::{Event, Kind, Role, Socket, Verdict};
+
+/// A port, or an address, that cannot be had.
+pub const CANNOT_BIND: Rule = Rule {
+    name: "cannot_bind",
+    least: 1,
+    speaks: |event, _| {
+        let (failed, errno, held_by) = match event.kind {
+            Kind::Bind { errno, held_by } => ("bind", errno, held_by),
+            Kind::Close(close) if close.verdict == Verdict::FailedLocal => {
+                event.socket.filter(|socket| socket.role == Role::Listener)?;
+                ("listen on", close.errno?, None)
+            }
+            _ => return None,
+        };
+        let held = held_by.map_or(String::new(), |holder| format!(", held by {}[{}]", holder.comm, holder.pid));
+        Some((local(event.socket.as_ref()?, &format!("{failed} {{}}: {}{held}", name(errno))), ONE_CONNECTION))
+    },
+    say: |case, _| said(case, case.connections),
+    look: &["ss -lntup", "tracer sockets", "tracer explain EADDRINUSE"],
+};
+
+/// Not enough descriptors or memory for a connection.
+pub const CANNOT_ACCEPT: Rule = Rule {
+    name: "cannot_accept",
+    least: 1,
+    speaks: |event, _| match event.kind {
+        Kind::Error { errno, accepts: Some(times) } => {
+            let why = match errno {
+                libc::EMFILE => " (its limit of open files is reached)",
+                libc::ENFILE => " (the host's limit of open files is reached)",
+                _ => " (no memory)",
+            };
+            let subject = local(event.socket.as_ref()?, &format!("accept on {{}}: {}{why}", name(errno)));
+            Some((subject, Weight { packets: times, certain: true, ..Weight::default() }))
+        }
+        _ => None,
+    },
+    say: |case, _| said(case, case.packets),
+    look: &["grep 'open files' /proc/PID/limits", "ls /proc/PID/fd | wc -l", "tracer explain EMFILE"],
+};
+
+fn name(errno: i32) -> String {
+    errno::name(errno).map_or_else(|| format!("E{errno}"), str::to_owned)
+}
+
+/// The process and the local end, with the words that say what failed.
+fn local(socket: &Socket<'_>, what: &str) -> Subject {
+    Subject {
+        pid: socket.owner.map(|owner| owner.pid),
+        addr: socket.laddr,
+        port: socket.lport,
+        netns: socket.netns,
+        what: Some(what.into()),
+    }
+}
+
+fn said(case: &Case, count: u64) -> String {
+    let who = case.owners.first().map_or_else(|| "a process".to_owned(), |(pid, comm)| format!("{comm}[{pid}]"));
+    let what = case.subject.what.as_deref().unwrap_or_default().replace("{}", &end(case));
+    let times = if count == 1 { String::new() } else { format!(", {count} times") };
+    format!("{who} cannot {what}{times}")
+}
+
+/// Whether an event is one of a call that these rules are about.
+pub const fn is_about(event: &Event<'_>) -> bool {
+    matches!(event.kind, Kind::Bind { .. } | Kind::Error { accepts: Some(_), .. })
+}
