@@ -9,6 +9,8 @@ use crate::traffic::sys;
 
 /// SYN.
 pub const SYN: u8 = 1 << 1;
+/// RST.
+pub const RST: u8 = 1 << 2;
 /// ACK.
 pub const ACK: u8 = 1 << 4;
 

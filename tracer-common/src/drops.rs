@@ -177,6 +177,99 @@ pub const MIXED_FOLDS: u32 = 32;
 /// All places of one CPU.
 pub const FOLDS: u32 = FLOW_FOLDS + MIXED_FOLDS;
 
+/// What a place of `FOLDS` holds, of [`Fold`]; all zeros for one that was never used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    /// See there.
+    pub begin: u64,
+    /// See there.
+    pub hash: u64,
+    /// See there.
+    pub last_ns: u64,
+}
+
+/// No place.
+pub const NO_PLACE: u32 = u32::MAX;
+
+/// Where drops of one reason and location are counted together when too many are told: a place of `FOLDS`, or
+/// [`NO_PLACE`]. `look`: what a place holds.
+///
+/// The first place that the hash names may be another kind's: then the next ones are asked. A kind never stands behind
+/// a place that was never used, because it would have taken that one.
+///
+/// No `Option`: what it holds beside `None` is nothing, which LLVM may read and the verifier refuses ("R6 !read_ok").
+#[inline(always)]
+pub fn mixed_place(hash: u64, at: u64, mut look: impl FnMut(u32) -> Held) -> u32 {
+    let mut free = NO_PLACE;
+    let mut n = 0;
+    while n < MIXED_FOLDS {
+        let place = FLOW_FOLDS + (hash as u32).wrapping_add(n) % MIXED_FOLDS;
+        let held = look(place);
+        if held.begin == 0 {
+            return if free == NO_PLACE { place } else { free };
+        }
+        if held.hash == hash {
+            return place;
+        }
+        if free == NO_PLACE && at.wrapping_sub(held.last_ns) >= QUIET_NS {
+            free = place;
+        }
+        n += 1;
+    }
+    free
+}
+
+/// A kind of drops that is not seen for so long gives its place to another.
+pub const QUIET_NS: u64 = 1_000_000_000;
+
+/// What is left, of all CPUs together, of the drops that may be told one by one in a tenth of a second.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Budget {
+    /// Which tenth of a second, since the machine began.
+    pub tenth: u64,
+    /// Drops for which CPUs have drawn in it.
+    pub drawn: u64,
+}
+
+/// What becomes of drops by one reason: a value in `REASONS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ReasonAction {
+    /// As of reasons that are not listed.
+    Rest = 0,
+    /// They are wanted.
+    Keep = 1,
+    /// A filter leaves them out.
+    LeaveOut = 2,
+    /// So it does, but for ICMP errors: those tell why another packet was not delivered.
+    LeaveOutButErrors = 3,
+    /// It leaves out segments that nobody waits for: of TCP, without a socket, and no request for a connection.
+    LeaveOutRemains = 4,
+}
+
+/// Reasons of the kernel itself that are told apart in `REASONS`,
+const CORE_REASONS: u32 = 1024;
+/// and of each subsystem (the high sixteen bits).
+const SUBSYSTEM_REASONS: u32 = 256;
+const SUBSYSTEMS: u32 = 16;
+/// Places in `REASONS`.
+pub const REASON_PLACES: u32 = CORE_REASONS + SUBSYSTEMS * SUBSYSTEM_REASONS;
+
+/// The place of a reason in `REASONS`; [`REASON_PLACES`] for one that has none.
+#[inline(always)]
+#[must_use]
+pub const fn reason_place(reason: u32) -> u32 {
+    let (subsystem, number) = (reason >> 16, reason & 0xffff);
+    if subsystem == 0 {
+        if number < CORE_REASONS { number } else { REASON_PLACES }
+    } else if subsystem <= SUBSYSTEMS && number < SUBSYSTEM_REASONS {
+        CORE_REASONS + (subsystem - 1) * SUBSYSTEM_REASONS + number
+    } else {
+        REASON_PLACES
+    }
+}
+
 /// A segment that was sent again, or that resets a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -229,7 +322,90 @@ const _: () = {
     assert!(size_of::<PacketSocket>() == 120);
     assert!(size_of::<DropRecord>() == 296);
     assert!(size_of::<Fold>() == 352);
+    assert!(size_of::<Budget>() == 16);
     assert!(size_of::<SegmentRecord>() == 96);
     assert!(STACKS < u16::MAX as u32);
     assert!(align_of::<DropRecord>() == 8 && align_of::<SegmentRecord>() == 8);
 };
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// The places of one CPU, as the kernel side uses them: a kind's hash, when it was seen last, how often.
+    struct Places(Vec<Option<(u64, u64, u64)>>);
+
+    impl Places {
+        fn new() -> Self {
+            Self(std::vec![None; MIXED_FOLDS as usize])
+        }
+
+        /// Counts one drop of the kind; whether there was a place.
+        fn drop_one(&mut self, hash: u64, at: u64) -> bool {
+            let index = |place: u32| (place - FLOW_FOLDS) as usize;
+            let place = mixed_place(hash, at, |place| {
+                self.0[index(place)].map_or(Held::default(), |(hash, last_ns, _)| Held { begin: 1, hash, last_ns })
+            });
+            if place == NO_PLACE {
+                return false;
+            }
+            let count = match self.0[index(place)] {
+                Some((held, _, count)) if held == hash => count,
+                _ => 0,
+            };
+            self.0[index(place)] = Some((hash, at, count + 1));
+            true
+        }
+
+        fn count(&self, hash: u64) -> u64 {
+            self.0.iter().flatten().filter(|(held, ..)| *held == hash).map(|(.., count)| count).sum()
+        }
+    }
+
+    #[test]
+    fn two_kinds_that_fall_into_one_place_are_both_counted() {
+        let mut places = Places::new();
+        let kinds = [5, 5 + u64::from(MIXED_FOLDS), 6];
+        for n in 0..300 {
+            for kind in kinds {
+                assert!(places.drop_one(kind, 10 * SECOND + n), "there is room");
+            }
+        }
+        assert_eq!(kinds.map(|kind| places.count(kind)), [300; 3]);
+    }
+
+    #[test]
+    fn as_many_kinds_as_places_have_room_whatever_their_hashes() {
+        let mut places = Places::new();
+        for n in 0..10 {
+            for kind in 0..u64::from(MIXED_FOLDS) {
+                assert!(places.drop_one(kind * 64, SECOND + n));
+            }
+        }
+        assert!((0..u64::from(MIXED_FOLDS)).all(|kind| places.count(kind * 64) == 10));
+        // One more has none, until one of them is quiet.
+        assert!(!places.drop_one(99, SECOND + 10));
+        assert!(places.drop_one(99, 2 * SECOND + 10));
+        // Who came back finds the places of others taken, and its own again.
+        assert!(places.drop_one(0, 2 * SECOND + 11) && places.drop_one(64, 2 * SECOND + 11));
+    }
+
+    #[test]
+    fn reasons_have_places_of_their_own() {
+        let reasons = [0, 1, 130, 1023, 0x1_0000, 0x1_00ff, 0x2_0007, 0x3_0007, 0x10_00ff];
+        let mut places: Vec<u32> = reasons.iter().map(|reason| reason_place(*reason)).collect();
+        assert!(places.iter().all(|place| *place < REASON_PLACES), "{places:?}");
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), reasons.len());
+        for reason in [1024, 0xffff, 0x1_0100, 0x11_0000, NO_REASON] {
+            assert_eq!(reason_place(reason), REASON_PLACES, "{reason:#x}");
+        }
+    }
+}

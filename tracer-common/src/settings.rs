@@ -374,6 +374,11 @@ pub const WANT_PROCESSES: u32 = 1 << 3;
 /// Drops are recorded with the kernel's stack.
 pub const WANT_STACKS: u32 = 1 << 4;
 
+/// Drops by some reasons are left out (map `REASONS`).
+pub const WANT_SOME_REASONS: u32 = 1 << 5;
+/// So are those by reasons that are not listed there.
+pub const WANT_LISTED_REASONS: u32 = 1 << 6;
+
 /// What the programs are to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -392,7 +397,7 @@ pub struct Settings {
     pub role: u32,
     /// Level of that cgroup below the root.
     pub cgroup_level: u32,
-    /// Dropped packets that one CPU may tell one by one in a tenth of a second.
+    /// Dropped packets that may be told one by one in a tenth of a second, by all CPUs together.
     pub drops_told: u32,
     /// Drawn at random: without it others could choose packets that are taken for equal.
     pub drops_seed: u64,
@@ -408,6 +413,10 @@ pub struct Settings {
     pub nr_accept4: u32,
     /// Length of the kernel's tick (jiffy); 0 if it is not known.
     pub tick_ns: u32,
+    /// For so many drops a CPU draws at once from what may be told.
+    pub drops_drawn: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 impl Settings {
@@ -428,6 +437,8 @@ impl Settings {
         nr_accept: 0,
         nr_accept4: 0,
         tick_ns: 0,
+        drops_drawn: 0,
+        reserved: 0,
     };
 }
 
@@ -452,7 +463,7 @@ pub struct PrefixKey6 {
 }
 
 const _: () = {
-    assert!(size_of::<Settings>() == 72);
+    assert!(size_of::<Settings>() == 80);
     assert!(size_of::<Offsets>().is_multiple_of(4));
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };

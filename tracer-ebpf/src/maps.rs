@@ -14,7 +14,7 @@ use aya_ebpf::{
 use tracer_common::{
     audit::{NOTES, PLACES as AUDIT_PLACES},
     counter::{COUNTERS, Counter},
-    drops::{FOLDS as PLACES, Fold},
+    drops::{Budget, FOLDS as PLACES, Fold, REASON_PLACES},
     record::{AcceptFailures, Connecting, SocketState},
     settings,
 };
@@ -142,6 +142,15 @@ pub static DROPS_WAITING: Array<u32> = Array::with_max_entries(2, 0);
 #[map]
 pub static FOLDS: PerCpuArray<Fold> = PerCpuArray::with_max_entries(PLACES, 0);
 
+/// What becomes of drops by each reason ([`tracer_common::drops::ReasonAction`]), with `WANT_SOME_REASONS`. The agent
+/// makes it as small as can be without.
+#[map]
+pub static REASONS: Array<u8> = Array::with_max_entries(REASON_PLACES, 0);
+
+/// How many drops may still be told one by one.
+#[map]
+pub static BUDGET: Array<Budget> = Array::with_max_entries(1, 0);
+
 /// Where one CPU works on one dropped packet.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
@@ -179,9 +188,17 @@ pub fn count_in_audit(place: u32) {
 #[inline(always)]
 fn add_one(value: Option<*mut u64>) {
     if let Some(value) = value {
+        add(value, 1);
+    }
+}
+
+/// Adds to a number in a map, whoever else does.
+#[inline(always)]
+pub fn add(value: *mut u64, more: u64) {
+    {
         // A softirq may come between a load and a store, and its count would be lost: so one atomic
         // instruction (BPF_XADD, in every kernel; `core`'s atomics do not exist on this target).
-        // SAFETY: a valid, aligned per-CPU slot.
-        unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) 1u64) };
+        // SAFETY: a valid, aligned slot of a map.
+        unsafe { core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) value, in(reg) more) };
     }
 }

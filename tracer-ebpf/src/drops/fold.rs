@@ -6,14 +6,14 @@
 use tracer_common::{
     audit::Outcome,
     counter::Counter,
-    drops::{DROP_MIXED, DROP_STACK, DropRecord, FLOW_FOLDS, Fold, MIXED_FOLDS, TOLD_OF_A_KIND},
+    drops::{DROP_MIXED, DROP_STACK, DropRecord, FLOW_FOLDS, Fold, Held, TOLD_OF_A_KIND, mixed_place},
     packet::Packet,
     record::RecordKind,
     settings::{FILTER_NETNS, WANT_STACKS},
 };
 
 use super::{
-    Dropped, Scratch, attribution, lost, now, ring,
+    Dropped, Scratch, attribution, budget, lost, now, reason, ring,
     skb::{Skb, checked, number},
     stack,
 };
@@ -28,8 +28,6 @@ use crate::{
 
 /// After this time the next one of its kind is told again.
 const INTERVAL_NS: u64 = 1_000_000_000;
-/// The time of which [`Settings::drops_told`](tracer_common::settings::Settings) speaks.
-const RATE_NS: u64 = 100_000_000;
 
 /// Accounts for one packet.
 ///
@@ -37,7 +35,9 @@ const RATE_NS: u64 = 100_000_000;
 /// `scratch` is this CPU's, and nobody else works on it.
 #[inline(always)]
 pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcome {
-    // First, while there is one way to be here: for each load of a pointer from a structure that the
+    // What nobody has asked for takes neither time nor a place from what is asked for.
+    let Some(action) = reason::action(drop.reason) else { return filtered() };
+    // While there is one way to be here: for each load of a pointer from a structure that the
     // verifier trusts it looks through the names of all types of the kernel, which takes up to a
     // millisecond (`btf_nested_type_is_trusted`, 6.3).
     let dev = drop.skb.pointer(offset!(skb_dev), scratch);
@@ -50,6 +50,9 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
         return filtered();
     }
     drop.skb.read_packet(scratch);
+    if reason::leaves_out(action, &scratch.packet, owner) {
+        return filtered();
+    }
     if filter::judges_flows() && attribution::packet_passes(owner) == 0 {
         return filtered();
     }
@@ -69,7 +72,7 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
     if goes_on && (fold.told >= TOLD_OF_A_KIND || fold.count > 0) {
         return add(fold, at);
     }
-    if !may_tell(scratch, at) {
+    if !budget::may_tell(scratch, at) {
         return if same { add(fold, at) } else { mix(drop, scratch, dev, sk, at) };
     }
     if !goes_on {
@@ -111,13 +114,12 @@ fn add(fold: &mut Fold, at: u64) -> Outcome {
 #[inline(always)]
 fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) -> Outcome {
     let hash = mixed(mixed(setting!(drops_seed), drop.location), u64::from(drop.reason));
-    let place = FLOW_FOLDS + hash as u32 % MIXED_FOLDS;
+    let place = place_of_mixed(hash, at);
     let Some(fold) = FOLDS.get_ptr_mut(place) else { return lost() };
     // SAFETY: this CPU's own place.
     let fold = unsafe { &mut *fold };
     if fold.begin == 0 || fold.hash != hash {
-        let quiet = fold.begin == 0 || at.wrapping_sub(fold.last_ns) >= INTERVAL_NS;
-        if !quiet || !settle(fold) {
+        if !settle(fold) {
             return lost();
         }
         begin(fold, hash, at);
@@ -126,6 +128,18 @@ fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u
         end(fold);
     }
     add(fold, at)
+}
+
+/// The place of the kind with this hash; one that is none if all are taken. A global function: it has a loop, which the
+/// verifier is to follow once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn place_of_mixed(hash: u64, at: u64) -> u32 {
+    mixed_place(hash, at, |place| match FOLDS.get_ptr(place) {
+        // SAFETY: this CPU's own place.
+        Some(fold) => unsafe { Held { begin: (*fold).begin, hash: (*fold).hash, last_ns: (*fold).last_ns } },
+        None => Held { begin: 0, hash: 0, last_ns: 0 },
+    })
 }
 
 /// Tells how many a fold has counted, if any: before its place is taken by another. Whether that
@@ -190,17 +204,6 @@ fn fill<S: Skb>(
     let owner = if drop.rx_sk != 0 { drop.rx_sk } else { sk };
     let (iif, refdst) = (drop.skb.u32(offset!(skb_iif)), drop.skb.u64(offset!(skb_refdst)));
     attribution::attribute_packet(place | receives, dev, owner, iif, refdst);
-}
-
-/// Whether one more may be told in this tenth of a second.
-#[inline(always)]
-fn may_tell(scratch: &mut Scratch, at: u64) -> bool {
-    if at.wrapping_sub(scratch.told_since) >= RATE_NS {
-        scratch.told_since = at;
-        scratch.told = 0;
-    }
-    scratch.told += 1;
-    scratch.told <= u64::from(setting!(drops_told))
 }
 
 /// What makes two drops equal.

@@ -5,7 +5,9 @@
 //! count: told, folded or lost.
 
 mod attribution;
+mod budget;
 mod fold;
+mod reason;
 mod ring;
 mod segment;
 mod skb;
@@ -32,10 +34,10 @@ pub struct Scratch {
     pub packet: Packet,
     /// 1 while a program works here.
     pub busy: u32,
-    /// Start of the tenth of a second that `told` counts in.
-    pub told_since: u64,
-    /// Packets told in it.
-    pub told: u64,
+    /// Which tenth of a second `left` is for.
+    pub tenth: u64,
+    /// Packets that this CPU may tell in it, drawn from what all may.
+    pub left: u64,
     /// For pointers that are to become numbers: the verifier forbids arithmetic on them.
     pub pointer: u64,
 }

@@ -44,11 +44,12 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let gauge = queue.gauge();
     let root = ProcRoot::default();
     let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;
-    let session = session::open(&filter, output, &Extra::from(&args.kernel))?;
+    let quiet = output.json || output.all || filter.asks_for_reason();
+    let extra = Extra { quiet_drops: Some(quiet), ..Extra::from(&args.kernel) };
+    let session = session::open(&filter, output, &extra)?;
     let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
     let start_ns = clock::boot_ns();
     let screen = Screen::of(args);
-    let quiet = output.json || output.all || filter.asks_for_reason();
     let shape = if output.json {
         Shape::Json
     } else {

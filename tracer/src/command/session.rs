@@ -5,12 +5,15 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use log::{debug, warn};
 use rustix::rand::{GetRandomFlags, getrandom};
-use tracer_common::settings::{ABSENT, FILTER_NETNS, Offsets, Settings, WANT_PROCESSES, WANT_STACKS, WANT_STATES};
+use tracer_common::settings::{
+    ABSENT, FILTER_NETNS, Offsets, Settings, WANT_LISTED_REASONS, WANT_PROCESSES, WANT_SOME_REASONS, WANT_STACKS,
+    WANT_STATES,
+};
 
 use crate::{
     allocator,
     cli::{KernelArgs, OutputArgs, Types},
-    filter::{self, Filter, FilterArgs, FilterError, kernel::KernelFilter},
+    filter::{self, Filter, FilterArgs, FilterError, LeftOut, kernel::KernelFilter},
     kernel::{
         self,
         backend::{Backend, Degradation, Hook, degradations, gives_drop_reasons, gives_reset_reasons},
@@ -152,8 +155,8 @@ pub struct PacketSession {
 /// Dropped packets that are told one by one in a second, at the most, all CPUs together; beyond
 /// that they are counted by reason and call site.
 const DROPS_TOLD: u32 = 20_000;
-/// The same for one CPU of many, in a tenth of a second.
-const LEAST_DROPS_TOLD: u32 = 50;
+/// A CPU draws for so many at once at the most.
+const DROPS_DRAWN: u32 = 32;
 
 /// More that goes into the kernel than the filter says.
 #[derive(Debug, Clone, Default)]
@@ -164,6 +167,8 @@ pub struct Extra {
     pub forced: Vec<(Hook, Backend)>,
     /// Where the kernel's type information is, if not in the kernel.
     pub types: Option<Types>,
+    /// Whether drops that nobody misses are shown; `None`: as lines of text do.
+    pub quiet_drops: Option<bool>,
     /// Sockets followed at the most.
     pub sockets: Option<u32>,
     /// Whether threads give up what they do not need.
@@ -174,10 +179,22 @@ impl From<&KernelArgs> for Extra {
     fn from(args: &KernelArgs) -> Self {
         Self {
             follow_from: None,
+            quiet_drops: None,
             forced: args.backend.clone(),
             types: args.btf.clone(),
             sockets: args.sockets,
             sandbox: args.sandbox(),
+        }
+    }
+}
+
+impl Extra {
+    /// Whether drops that nobody misses are of no use. `drops` of a `close` counts them, too, which only JSON has.
+    fn hides_quiet(&self, filter: &Filter, output: &OutputArgs) -> bool {
+        if output.json {
+            !filter.shows_kind("drop") && !filter.shows_kind("close")
+        } else {
+            !self.quiet_drops.unwrap_or_else(|| output.text_options(filter, false).quiet_drops)
         }
     }
 }
@@ -247,8 +264,15 @@ fn plan(
     if output.stack && drops {
         settings.wants |= WANT_STACKS;
     }
-    let cpus = std::thread::available_parallelism().map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX));
-    settings.drops_told = (DROPS_TOLD / 10 / cpus).max(LEAST_DROPS_TOLD);
+    settings.drops_told = DROPS_TOLD / 10;
+    // What CPUs have drawn and not used when the tenth of a second is over is a tenth of all at the most, on up to two
+    // hundred of them.
+    let cpus = aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX));
+    settings.drops_drawn = (settings.drops_told / 10 / cpus).clamp(1, DROPS_DRAWN);
+    let left_out = LeftOut::of(filter, extra.hides_quiet(filter, output), &host.reasons).filter(|_| drops);
+    if let Some(left_out) = &left_out {
+        settings.wants |= WANT_SOME_REASONS | if left_out.others { WANT_LISTED_REASONS } else { 0 };
+    }
     settings.drops_seed = seed();
     settings.tick_ns = crate::clock::tick_ns().unwrap_or(0);
     settings.tracepoints_preemptible = u32::from(host.resolved.tracepoints_preemptible);
@@ -290,6 +314,7 @@ fn plan(
             uids: compiled.uids.clone(),
             netns: compiled.netns.clone(),
             ports: compiled.port_words().collect(),
+            reasons: left_out.map(|left_out| left_out.listed).unwrap_or_default(),
             prefixes4: compiled.prefixes4.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
             prefixes6: compiled.prefixes6.iter().map(|(key, bits)| (key.bits, key.addr, *bits)).collect(),
         },

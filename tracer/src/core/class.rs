@@ -40,6 +40,13 @@ pub fn class(reason: &str, usual: DropClass, of: &Circumstances<'_>) -> DropClas
     }
 }
 
+/// Whether drops by this reason are what lines of text leave out, whatever else is known of the packet.
+#[must_use]
+pub fn is_always_quiet(reason: &str) -> bool {
+    let depends = ["NO_SOCKET", "IP_NOPROTO", "NOT_SPECIFIED", ""];
+    DropClass::of_reason(reason).is_quiet() && !depends.contains(&reason)
+}
+
 /// Nobody listens: refused, unless it was no request.
 fn nobody(of: &Circumstances<'_>) -> DropClass {
     match of.tcp_flags {
@@ -74,6 +81,35 @@ fn unspecified(of: &Circumstances<'_>) -> DropClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every combination of what is known of a packet.
+    fn all_circumstances() -> Vec<Circumstances<'static>> {
+        let mut all = Vec::new();
+        for bits in 0..8 {
+            for tcp_flags in [None, Some(0), Some(TCP_SYN), Some(TCP_ACK), Some(TCP_RST), Some(TCP_FIN | TCP_ACK)] {
+                for state in [None, Some(TcpState::Listen), Some(TcpState::Established), Some(TcpState::TimeWait)] {
+                    for function in ["", NETFILTER, "tcp_v4_rcv"] {
+                        let [answered, is_ip, to_many] = [1, 2, 4].map(|bit| bits & bit != 0);
+                        all.push(Circumstances { function, answered, is_ip, to_many, tcp_flags, state });
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_always_quiet_is_so_whatever_the_packet() {
+        let names = crate::explain::entries().filter(|entry| entry.class.is_some()).flat_map(|entry| entry.names());
+        let short = names.map(crate::explain::short).collect::<Vec<_>>();
+        let quiet: Vec<&&str> = short.iter().filter(|name| is_always_quiet(name)).collect();
+        assert!(quiet.contains(&&"TCP_CLOSE") && quiet.contains(&&"TCP_FLAGS") && !quiet.contains(&&"NO_SOCKET"));
+        for name in quiet {
+            for of in all_circumstances() {
+                assert!(class(name, DropClass::of_reason(name), &of).is_quiet(), "{name} {of:?}");
+            }
+        }
+    }
 
     #[test]
     fn the_same_reason_means_different_things() {

@@ -38,7 +38,7 @@ use self::{
     seed::Seeded,
 };
 pub use self::{
-    class::{Circumstances, class},
+    class::{Circumstances, class, is_always_quiet},
     holders::Holders,
     process::ProcessSnapshot,
     seed::{Opened, Seed, SeedSocket},

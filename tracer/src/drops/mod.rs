@@ -94,7 +94,6 @@ pub struct Aggregate {
     others: HashMap<Option<Reason>, Row>,
     packets: u64,
     recent: u64,
-    hidden: u64,
     lost: u64,
     discards: Discards,
     /// Number of the last event.
@@ -102,7 +101,7 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// Nothing yet. Without `quiet`, drops that nobody misses are only counted.
+    /// Nothing yet. Without `quiet`, drops that nobody misses have no rows.
     #[must_use]
     pub fn new(by: By, quiet: bool) -> Self {
         Self {
@@ -112,7 +111,6 @@ impl Aggregate {
             others: HashMap::new(),
             packets: 0,
             recent: 0,
-            hidden: 0,
             lost: 0,
             discards: Discards::default(),
             seen: 0,
@@ -137,10 +135,10 @@ impl Aggregate {
         self.recent
     }
 
-    /// Packets that nobody misses and that have no row.
+    /// Whether drops that nobody misses have no row.
     #[must_use]
-    pub const fn hidden(&self) -> u64 {
-        self.hidden
+    pub const fn hides_quiet(&self) -> bool {
+        !self.quiet
     }
 
     /// Packets of which nothing is known.
@@ -191,7 +189,6 @@ impl Aggregate {
 
     fn add(&mut self, boot_ns: u64, drop: &Drop, socket: Option<&Socket<'_>>) {
         if drop.class.is_quiet() && !self.quiet {
-            self.hidden += drop.count;
             return;
         }
         self.packets += drop.count;

@@ -9,6 +9,7 @@ mod choice;
 mod error;
 mod glob;
 pub mod kernel;
+mod left_out;
 mod lookup;
 mod names;
 mod netns;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use args::{FilterArgs, SOCKET_PROTOCOLS};
 pub use error::FilterError;
+pub use left_out::LeftOut;
 pub use lookup::{Host, Lookup, Process};
 pub use netns::WantedNetns;
 pub use pid_set::PidSet;

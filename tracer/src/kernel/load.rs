@@ -11,9 +11,9 @@ use log::{debug, warn};
 use tracer_common::{
     audit::NOTES,
     counter::{COUNTERS, Counter},
-    drops::{FOLDS, STACKS},
+    drops::{FOLDS, REASON_PLACES, STACKS},
     record::{AcceptFailures, SocketRecord, SocketState},
-    settings::{ABSENT, CALLS, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_STACKS},
+    settings::{ABSENT, CALLS, WANT_ACCEPT, WANT_CONNECT_EXIT, WANT_SOME_REASONS, WANT_STACKS},
 };
 
 use super::{
@@ -131,6 +131,7 @@ impl Kernel {
             .map_max_entries("CALLS", if plan.settings.tracepoints_preemptible != 0 { CALLS } else { 1 })
             .map_max_entries("AUDIT_NOTES", if audited { NOTES } else { 1 })
             .map_max_entries("FOLDS", if plan.packets.drops { FOLDS } else { 1 })
+            .map_max_entries("REASONS", if plan.settings.wants & WANT_SOME_REASONS != 0 { REASON_PLACES } else { 1 })
             .map_max_entries("STACKS", if stacks { STACKS } else { 1 })
             .load(&object)
             .map_err(KernelError::load)?;

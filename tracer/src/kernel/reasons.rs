@@ -107,6 +107,11 @@ impl Reasons {
         numbers
     }
 
+    /// Every drop reason that has a name.
+    pub fn drops(&self) -> impl Iterator<Item = (u32, &str)> {
+        self.drops.iter().map(|(number, name)| (*number, &**name))
+    }
+
     /// Whether a reset reason is called so.
     #[must_use]
     pub fn has_reset(&self, name: &str) -> bool {

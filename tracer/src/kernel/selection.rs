@@ -18,6 +18,8 @@ pub struct Selection {
     pub netns: Vec<u32>,
     /// Entries of `PORTS` that are not zero: `PORT_*` bits of sixteen ports each.
     pub ports: Vec<(u32, u64)>,
+    /// Entries of `REASONS` that are not zero.
+    pub reasons: Vec<(u32, u8)>,
     /// `PREFIX_*` bits by IPv4 prefix.
     pub prefixes4: Vec<(u32, [u8; 4], u32)>,
     /// `PREFIX_*` bits by IPv6 prefix.
@@ -39,6 +41,13 @@ impl Selection {
             let mut array = Array::<_, u64>::try_from(map).map_err(KernelError::Map)?;
             for (index, word) in &self.ports {
                 array.set(*index, *word, 0).map_err(KernelError::Map)?;
+            }
+        }
+        if !self.reasons.is_empty() {
+            let map = ebpf.map_mut("REASONS").ok_or(KernelError::Object("REASONS"))?;
+            let mut array = Array::<_, u8>::try_from(map).map_err(KernelError::Map)?;
+            for (place, action) in &self.reasons {
+                array.set(*place, *action, 0).map_err(KernelError::Map)?;
             }
         }
         let map = ebpf.map_mut("PREFIXES4").ok_or(KernelError::Object("PREFIXES4"))?;

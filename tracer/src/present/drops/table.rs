@@ -147,8 +147,9 @@ fn totals(aggregate: &Aggregate, figures: &Figures) -> String {
         0 => line.push_str("; nothing lost"),
         lost => drop(write!(line, "; LOST {}", Count(lost))),
     }
-    if aggregate.hidden() > 0 {
-        let _ = write!(line, "; {} more with --all", Count(aggregate.hidden()));
+    // Not how many: most of them the kernel side does not even look at.
+    if aggregate.hides_quiet() {
+        line.push_str("; harmless ones with --all");
     }
     line
 }

@@ -37,7 +37,7 @@ fn finished(aggregate: Aggregate, options: TableOptions, size: Option<Size>) -> 
 #[test]
 fn one_table_at_the_end() {
     let expected = "\
-1,207 packets dropped in 10.0s, 120/s, in 2 rows; nothing lost; 30 more with --all
+1,207 packets dropped in 10.0s, 120/s, in 2 rows; nothing lost; harmless ones with --all
   PACKETS      /S REASON             LOCATION         OWNER           FLOW
     1,204     120 NETFILTER_DROP     nft_do_chain     evil\\x1b…[4121] tcp  :40000 → 10.0.0.5:5432
         3     0.3 NO_SOCKET          nft_do_chain     -               udp  :9 → 10.0.0.5:5432
@@ -52,7 +52,10 @@ fn one_table_at_the_end() {
 ";
     assert_eq!(finished(sample(&[Part::Reason], true), TableOptions::default(), None), expected);
     let nothing = Aggregate::new(By::new(&Part::ALL), false);
-    assert_eq!(finished(nothing, TableOptions::default(), None), "0 packets dropped in 10.0s; nothing lost\n");
+    assert_eq!(
+        finished(nothing, TableOptions::default(), None),
+        "0 packets dropped in 10.0s; nothing lost; harmless ones with --all\n"
+    );
 }
 
 #[test]

@@ -1,0 +1,46 @@
+//! How many drops are told one by one: so many in a tenth of a second, of all CPUs together.
+//!
+//! A CPU draws for several at once, so that CPUs seldom meet at what they share, and what it has not used when the
+//! tenth is over it gives up: the agent makes the batches so small that this is little. Two that draw, or begin a tenth,
+//! at the same moment may draw a batch more than there was; each packet is counted all the same.
+
+use super::Scratch;
+use crate::{maps, maps::BUDGET, setting};
+
+const TENTH_NS: u64 = 100_000_000;
+
+/// Whether one more may be told in this tenth of a second.
+#[inline(always)]
+pub fn may_tell(scratch: &mut Scratch, at: u64) -> bool {
+    let tenth = at / TENTH_NS;
+    if scratch.tenth != tenth {
+        scratch.tenth = tenth;
+        scratch.left = 0;
+    }
+    if scratch.left == 0 {
+        scratch.left = draw(tenth);
+    }
+    let may = scratch.left != 0;
+    scratch.left -= u64::from(may);
+    may
+}
+
+/// Takes a batch from what is left; 0 if nothing is.
+#[inline(always)]
+fn draw(tenth: u64) -> u64 {
+    let Some(budget) = BUDGET.get_ptr_mut(0) else { return 0 };
+    // SAFETY: a live array slot. Other CPUs work on it: loads and stores of one word, and one atomic addition.
+    unsafe {
+        // One that was interrupted between the two may be of an earlier tenth: it draws from this one.
+        if core::ptr::read_volatile(&raw const (*budget).tenth) < tenth {
+            core::ptr::write_volatile(&raw mut (*budget).drawn, 0);
+            core::ptr::write_volatile(&raw mut (*budget).tenth, tenth);
+        }
+        if core::ptr::read_volatile(&raw const (*budget).drawn) >= u64::from(setting!(drops_told)) {
+            return 0;
+        }
+        let batch = u64::from(setting!(drops_drawn));
+        maps::add(&raw mut (*budget).drawn, batch);
+        batch
+    }
+}

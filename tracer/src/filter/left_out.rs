@@ -1,0 +1,125 @@
+//! Which drops the kernel side leaves out by their reason: what `--reason` does not want, and what lines of text would
+//! not show. However many they are, they take no room from what is asked for.
+
+use tracer_common::drops::{REASON_PLACES, ReasonAction, reason_place};
+
+use super::Filter;
+use crate::{core::is_always_quiet, kernel::reasons::Reasons};
+
+/// What becomes of drops by each reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Reasons that are not listed are left out.
+    pub others: bool,
+    /// The places in the kernel side's map, with [`ReasonAction`]s.
+    pub listed: Vec<(u32, u8)>,
+}
+
+impl LeftOut {
+    /// Looks the names up among those of the running kernel. `quiet`: drops that nobody misses are left out, too. `None`
+    /// if none is left out.
+    #[must_use]
+    pub fn of(filter: &Filter, quiet: bool, reasons: &Reasons) -> Option<Self> {
+        let others = filter.asks_for_reason();
+        let mut listed: Vec<(u32, ReasonAction)> = Vec::new();
+        if others {
+            for name in filter.reason.include.iter().filter(|name| filter.reason.passes(|wanted| wanted == *name)) {
+                listed.extend(reasons.drop_numbers(&name.0).into_iter().map(|number| (number, ReasonAction::Keep)));
+            }
+        } else {
+            if quiet {
+                listed.extend(reasons.drops().filter_map(|(number, name)| Some((number, quiet_action(name)?))));
+            }
+            for name in &filter.reason.exclude {
+                listed.extend(reasons.drop_numbers(&name.0).into_iter().map(|number| (number, ReasonAction::LeaveOut)));
+            }
+        }
+        // Later ones count: what is excluded.
+        let mut listed: Vec<(u32, u8)> =
+            listed.into_iter().map(|(number, action)| (reason_place(number), action as u8)).collect();
+        // A reason that has no place there could not be kept: then nothing is left out for not being listed.
+        let others = others && listed.iter().all(|(place, _)| *place < REASON_PLACES);
+        listed.retain(|(place, _)| *place < REASON_PLACES);
+        (others || !listed.is_empty()).then_some(Self { others, listed })
+    }
+}
+
+/// What lines of text do not show of drops by this reason.
+fn quiet_action(name: &str) -> Option<ReasonAction> {
+    match name {
+        // The receivers of ICMP errors have the reason of a purged queue when they close.
+        "QUEUE_PURGE" => Some(ReasonAction::LeaveOutButErrors),
+        "NO_SOCKET" => Some(ReasonAction::LeaveOutRemains),
+        _ => is_always_quiet(name).then_some(ReasonAction::LeaveOut),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::filter::{FilterArgs, Host};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        filter: FilterArgs,
+    }
+
+    const REASONS: [(u32, &str); 6] = [
+        (2, "NOT_SPECIFIED"),
+        (3, "NO_SOCKET"),
+        (9, "TCP_CLOSE"),
+        (12, "NETFILTER_DROP"),
+        (60, "QUEUE_PURGE"),
+        (0x3_0001, "QDISC_OVERLIMIT"),
+    ];
+
+    /// The actions, with the names of their reasons.
+    fn left_out(text: &str, quiet: bool) -> Option<(bool, Vec<(&'static str, u8)>)> {
+        let args = Line::try_parse_from(std::iter::once("x").chain(text.split_whitespace())).unwrap().filter;
+        let left = LeftOut::of(&args.resolve(&Host::default()).unwrap(), quiet, &Reasons::of(&REASONS))?;
+        let name =
+            |place| REASONS.iter().find(|(number, _)| reason_place(*number) == place).map_or("?", |(_, name)| *name);
+        let mut listed: Vec<_> = left.listed.iter().map(|(place, action)| (name(*place), *action)).collect();
+        listed.sort_unstable();
+        Some((left.others, listed))
+    }
+
+    #[test]
+    fn what_is_asked_for_alone_is_kept() {
+        let keep = ReasonAction::Keep as u8;
+        assert_eq!(left_out("--reason NETFILTER_DROP", false), Some((true, vec![("NETFILTER_DROP", keep)])));
+        assert_eq!(
+            left_out("--reason QDISC_OVERLIMIT,!NO_SOCKET", false),
+            Some((true, vec![("QDISC_OVERLIMIT", keep)]))
+        );
+        assert_eq!(left_out("--reason NO_SOCKET,!NO_SOCKET", false), Some((true, vec![])), "it contradicts itself");
+        // Only resets have it: no drop is wanted.
+        assert_eq!(left_out("--reason TCP_RFC7323_PAWS", false), Some((true, vec![])));
+    }
+
+    #[test]
+    fn what_is_excluded_is_left_out() {
+        assert_eq!(left_out("", false), None);
+        let out = ReasonAction::LeaveOut as u8;
+        assert_eq!(left_out("--reason !TCP_CLOSE", false), Some((false, vec![("TCP_CLOSE", out)])));
+    }
+
+    #[test]
+    fn what_lines_do_not_show_is_left_out() {
+        let due = vec![
+            ("NO_SOCKET", ReasonAction::LeaveOutRemains as u8),
+            ("QUEUE_PURGE", ReasonAction::LeaveOutButErrors as u8),
+            ("TCP_CLOSE", ReasonAction::LeaveOut as u8),
+        ];
+        assert_eq!(left_out("", true), Some((false, due)));
+    }
+
+    #[test]
+    fn a_reason_that_has_no_place_is_left_to_the_agent() {
+        assert_eq!(left_out("--reason REASON_5000", false), None);
+    }
+}
