@@ -59,7 +59,7 @@ fn findings_alone_have_their_sources() {
         .stream
         .events
         .iter()
-        .filter(|e| !["finding", "lost", "summary"].contains(&&*e["event"].as_str().unwrap_or("")));
+        .filter(|e| !["finding", "lost", "summary"].contains(&e["event"].as_str().unwrap_or("")));
     assert_eq!(others.count(), 0, "what they rest on is not printed");
 }
 

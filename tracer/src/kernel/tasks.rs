@@ -15,6 +15,7 @@ pub fn room(sysctls: &Path) -> u32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
