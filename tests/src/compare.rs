@@ -184,9 +184,11 @@ fn check_owner(fact: &Fact, event: &Value, wrong: &mut Vec<String>) {
     expect(event, "owner_source", &fact.owner_source.into(), wrong);
     let owner = &event["owner"];
     let mut is_right = owner["pid"] == fact.owner.pid && owner["uid"] == fact.owner.uid;
-    is_right &= owner["exe"] == *fact.owner.exe;
+    is_right &= owner["exe"] == *fact.owner.exe && owner["comm"] == *fact.owner.name;
     if !fact.any_thread {
-        is_right &= owner["tid"] == fact.owner.tid && owner["comm"] == *fact.owner.comm;
+        // Said where it is another one.
+        let thread = Some(&fact.owner.comm).filter(|comm| **comm != fact.owner.name);
+        is_right &= owner["tid"] == fact.owner.tid && owner["thread"].as_str() == thread.map(String::as_str);
     }
     if !is_right {
         wrong.push(format!("the owner is {:?}, in {}: {owner}", fact.owner, event["event"]));
@@ -231,7 +233,7 @@ mod tests {
     use crate::generator::Process;
 
     fn fact() -> Fact {
-        let owner = Process { pid: 10, tid: 11, comm: "c".into(), exe: "/c".into(), uid: 5 };
+        let owner = Process { pid: 10, tid: 11, comm: "t".into(), name: "c".into(), exe: "/c".into(), uid: 5 };
         let local = "127.0.0.1:1000".parse().expect("an address");
         let mut fact = Fact::in_netns("client", 7, &owner, Some(local))
             .peer("127.0.0.1:80".parse().expect("an address"))
@@ -244,7 +246,7 @@ mod tests {
     /// The stream that [`fact`] describes, one event a line.
     fn stream() -> Stream {
         let event = |kind: &str, boot_ns: u64, more: Value| {
-            let owner = json!({ "pid": 10, "tid": 11, "comm": "c", "exe": "/c", "uid": 5 });
+            let owner = json!({ "pid": 10, "tid": 11, "comm": "c", "thread": "t", "exe": "/c", "uid": 5 });
             let mut event = json!({
                 "event": kind, "boot_ns": boot_ns, "conn": "1", "proto": "tcp", "family": 4, "netns": 7,
                 "laddr": "127.0.0.1", "lport": 1000, "raddr": "127.0.0.1", "rport": 80,
@@ -302,7 +304,7 @@ mod tests {
             wrong.events[2][key] = value;
             assert!(!differences(&wrong, &[fact()], &[7]).is_empty(), "{key}");
         }
-        for key in ["pid", "tid", "comm", "exe", "uid"] {
+        for key in ["pid", "tid", "comm", "thread", "exe", "uid"] {
             let mut wrong = stream();
             wrong.events[0]["owner"][key] = json!(1);
             assert_eq!(differences(&wrong, &[fact()], &[7]).len(), 1, "owner.{key}");

@@ -132,7 +132,8 @@ mod tests {
     }
 
     fn told(events: Vec<Value>) -> Tale {
-        let who = crate::generator::Process { pid: 5, tid: 5, comm: "c".into(), exe: "/c".into(), uid: 0 };
+        let who =
+            crate::generator::Process { pid: 5, tid: 5, comm: "c".into(), name: "c".into(), exe: "/c".into(), uid: 0 };
         let local = "127.0.0.1:1000".parse().expect("an address");
         let fact = Fact::in_netns("client", 7, &who, Some(local)).peer("127.0.0.1:80".parse().expect("an address"));
         tale(&Stream { events }, &[fact.label("it")], &[(5, "client"), (6, "client")])

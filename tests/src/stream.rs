@@ -157,7 +157,7 @@ pub fn brief(event: &Value) -> Value {
             !value.is_null() && !["v", "time", "proto", "srtt_us", "min_rtt_us"].contains(&&**key)
         });
         if let Some(owner) = keys.get_mut("owner").and_then(Value::as_object_mut) {
-            owner.retain(|key, _| ["pid", "tid", "comm", "exe"].contains(&&**key));
+            owner.retain(|key, _| ["pid", "tid", "comm", "thread", "exe"].contains(&&**key));
         }
     }
     brief

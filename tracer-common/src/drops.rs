@@ -79,7 +79,7 @@ impl PacketSocket {
             netns: 0,
             ifindex: 0,
         },
-        opener: Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] },
+        opener: Opener::NOBODY,
         id: 0,
         inode: 0,
         protocol: 0,
@@ -319,9 +319,9 @@ pub const TCP_RST: u8 = 1 << 2;
 pub const TCP_ACK: u8 = 1 << 4;
 
 const _: () = {
-    assert!(size_of::<PacketSocket>() == 120);
-    assert!(size_of::<DropRecord>() == 296);
-    assert!(size_of::<Fold>() == 352);
+    assert!(size_of::<PacketSocket>() == 136);
+    assert!(size_of::<DropRecord>() == 312);
+    assert!(size_of::<Fold>() == 368);
     assert!(size_of::<Budget>() == 16);
     assert!(size_of::<SegmentRecord>() == 96);
     assert!(STACKS < u16::MAX as u32);

@@ -117,17 +117,28 @@ pub struct Opener {
     pub pid: u32,
     /// Thread id.
     pub tid: u32,
-    /// Real uid in the initial user namespace, as `bpf_get_current_uid_gid` gives it.
+    /// Effective uid in the initial user namespace; [`UID_UNKNOWN`] where it cannot be read.
     pub uid: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Real uid, as `bpf_get_current_uid_gid` gives it.
+    pub real_uid: u32,
     /// Start of the process (not of the thread) on `CLOCK_BOOTTIME`, in nanoseconds; 0 if unknown.
     pub start_ns: u64,
     /// Id of the task's cgroup in the v2 hierarchy; 0 if unknown.
     pub cgroup_id: u64,
-    /// `task->comm`, padded with zeros.
+    /// `task->comm`, the thread's, padded with zeros.
     pub comm: [u8; 16],
+    /// `task->group_leader->comm`, the process's; zeros where it cannot be read.
+    pub process_comm: [u8; 16],
 }
+
+impl Opener {
+    /// No task.
+    pub const NOBODY: Self =
+        Self { pid: 0, tid: 0, uid: 0, real_uid: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16], process_comm: [0; 16] };
+}
+
+/// No user has this uid (`INVALID_UID`).
+pub const UID_UNKNOWN: u32 = u32::MAX;
 
 /// Which way the connection was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -316,7 +327,7 @@ impl AcceptFailures {
                 id: 0,
                 started_ns: 0,
                 established_ns: 0,
-                opener: Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] },
+                opener: Opener::NOBODY,
                 role: 0,
                 closed: 0,
                 flags: 0,
@@ -431,8 +442,12 @@ pub struct ExecRecord {
     pub header: Header,
     /// The process.
     pub pid: u32,
-    /// Real uid.
+    /// Effective uid; [`UID_UNKNOWN`] where it cannot be read.
     pub uid: u32,
+    /// Real uid.
+    pub real_uid: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Start of the process, `CLOCK_BOOTTIME` ns.
     pub start_ns: u64,
     /// `task->comm` after the exec.
@@ -463,16 +478,16 @@ pub struct ExitRecord {
 
 const _: () = {
     assert!(size_of::<Header>() == 16);
-    assert!(size_of::<Opener>() == 48);
-    assert!(size_of::<SocketState>() == 80);
+    assert!(size_of::<Opener>() == 64);
+    assert!(size_of::<SocketState>() == 96);
     assert!(size_of::<Tuple>() == 48);
-    assert!(size_of::<SocketRecord>() == 160);
+    assert!(size_of::<SocketRecord>() == 176);
     assert!(size_of::<TcpCounters>() == 64);
-    assert!(size_of::<AcceptFailures>() == 168);
+    assert!(size_of::<AcceptFailures>() == 184);
     assert!(size_of::<Connecting>() == 104);
-    assert!(size_of::<CloseRecord>() == 280);
+    assert!(size_of::<CloseRecord>() == 296);
     assert!(size_of::<ForkRecord>() == 40);
-    assert!(size_of::<ExecRecord>() == 56 + EXEC_PATH + EXEC_ARGS);
+    assert!(size_of::<ExecRecord>() == 64 + EXEC_PATH + EXEC_ARGS);
     assert!(size_of::<ExitRecord>() == 32);
     assert!(align_of::<ExecRecord>() == 8 && align_of::<CloseRecord>() == 8);
 };

@@ -158,6 +158,12 @@ offsets! {
     destroy_format_skaddr,
     /// `linux_binprm.filename`
     binprm_filename,
+    /// `task_struct.comm`
+    task_comm,
+    /// `task_struct.cred`
+    task_cred,
+    /// `cred.euid`
+    cred_euid,
     /// `mm_struct.arg_start`
     mm_arg_start,
     /// `mm_struct.arg_end`

@@ -1,12 +1,9 @@
 //! What can be decided in the kernel is decided here; cheapest test first.
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_uid_gid, generated::bpf_get_current_ancestor_cgroup_id},
-    maps::lpm_trie::Key,
-};
+use aya_ebpf::{helpers::generated::bpf_get_current_ancestor_cgroup_id, maps::lpm_trie::Key};
 use tracer_common::{
     packet::{Flow, HAS_PORTS},
-    record::{RecordRole, Tuple},
+    record::{RecordRole, Tuple, UID_UNKNOWN},
     settings::{
         FILTER_ADDR, FILTER_CGROUP, FILTER_FAMILY, FILTER_LADDR, FILTER_LPORT, FILTER_NETNS, FILTER_NO_LOOPBACK,
         FILTER_PID, FILTER_PORT, FILTER_RADDR, FILTER_ROLE, FILTER_RPORT, FILTER_UID, FILTERS_OF_PROCESS, PORT_ANY,
@@ -32,8 +29,12 @@ pub fn process_passes() -> bool {
     if filters(FILTER_PID) && PIDS.get_ptr(task::current_pid()).is_none() {
         return false;
     }
-    if filters(FILTER_UID) && UIDS.get_ptr(bpf_get_current_uid_gid() as u32).is_none() {
-        return false;
+    if filters(FILTER_UID) {
+        let uid = task::effective_uid();
+        // One that is not known is for the agent to decide.
+        if uid != UID_UNKNOWN && UIDS.get_ptr(uid).is_none() {
+            return false;
+        }
     }
     if filters(FILTER_CGROUP) {
         // SAFETY: permitted in all program types used here.

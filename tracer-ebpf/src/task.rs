@@ -7,7 +7,10 @@ use aya_ebpf::helpers::{
         bpf_task_pt_regs,
     },
 };
-use tracer_common::{record::Opener, settings::ABSENT};
+use tracer_common::{
+    record::{Opener, UID_UNKNOWN},
+    settings::ABSENT,
+};
 
 use crate::{memory, offset};
 
@@ -88,12 +91,21 @@ pub fn is_in_compat_call() -> bool {
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Nobody yet.
-pub const NOBODY: Opener = Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] };
+pub const NOBODY: Opener = Opener::NOBODY;
 
 /// Process id of the current task.
 #[inline(always)]
 pub fn current_pid() -> u32 {
     (bpf_get_current_pid_tgid() >> 32) as u32
+}
+
+/// Effective uid of the current task; [`UID_UNKNOWN`] where it cannot be read.
+#[inline(always)]
+pub fn effective_uid() -> u32 {
+    if offset!(task_cred) == ABSENT || offset!(cred_euid) == ABSENT {
+        return UID_UNKNOWN;
+    }
+    memory::read(Current::get().pointer(offset!(task_cred)), offset!(cred_euid))
 }
 
 /// Start of the process that `task` belongs to.
@@ -119,16 +131,24 @@ pub fn fill(opener: &mut Opener) -> bool {
     let pid_tgid = bpf_get_current_pid_tgid();
     opener.pid = (pid_tgid >> 32) as u32;
     opener.tid = pid_tgid as u32;
-    opener.uid = bpf_get_current_uid_gid() as u32;
-    opener.start_ns = if opener.pid == opener.tid {
-        task.number(offset!(task_start_boottime))
-    } else {
-        memory::read(task.pointer(offset!(task_group_leader)), offset!(task_start_boottime))
-    };
+    opener.uid = effective_uid();
+    opener.real_uid = bpf_get_current_uid_gid() as u32;
     // SAFETY: no arguments; and sixteen writable bytes.
     unsafe {
         opener.cgroup_id = bpf_get_current_cgroup_id();
         bpf_get_current_comm((&raw mut opener.comm).cast(), 16);
+    }
+    if opener.pid == opener.tid {
+        opener.start_ns = task.number(offset!(task_start_boottime));
+        opener.process_comm = opener.comm;
+    } else {
+        let leader = task.pointer(offset!(task_group_leader));
+        opener.start_ns = memory::read(leader, offset!(task_start_boottime));
+        if offset!(task_comm) != ABSENT && leader != 0 {
+            memory::read_into(&mut opener.process_comm, leader, offset!(task_comm));
+        } else {
+            opener.process_comm = [0; 16];
+        }
     }
     true
 }

@@ -161,8 +161,8 @@ mod tests {
 
     use super::*;
 
-    fn socket_record(kind: RecordKind, id: u64, flags: u16, lport: u16) -> [u64; 20] {
-        let mut words = [0; 20];
+    fn socket_record(kind: RecordKind, id: u64, flags: u16, lport: u16) -> [u64; 22] {
+        let mut words = [0; 22];
         assert_eq!(size_of_val(&words), size_of::<SocketRecord>());
         words[0] = u64::from_ne_bytes([kind as u8, RECORD_VERSION, 0, 0, 0, 0, 0, 0]);
         let place = words.as_mut_ptr().cast::<SocketRecord>();

@@ -65,7 +65,8 @@ pub fn process_snapshot(pid: u32, look: Look) -> Option<ProcessSnapshot> {
     let Look::Seen(identity, facts) = look else { return None };
     // A process that is ending has no executable any more, and has left its cgroup for the root.
     facts.exe.as_ref()?;
-    Some(ProcessSnapshot { pid, start_ns: identity.start_ns, comm: identity.comm, uid: identity.uid, facts })
+    let process::ProcessIdentity { start_ns, comm, uid, real_uid, .. } = identity;
+    Some(ProcessSnapshot { pid, start_ns, comm, uid, real_uid, facts })
 }
 
 fn processes(root: &ProcRoot, readers: &Readers, pids: impl IntoIterator<Item = u32>, snapshot: &mut Snapshot) {

@@ -11,6 +11,7 @@ mod icmp;
 mod packet;
 #[cfg(test)]
 pub mod sample;
+mod told;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,6 +23,7 @@ pub use self::{
     hint::{Discipline, Hint, Nft},
     icmp::Icmp,
     packet::{Drop, DropClass, PacketEnds, Segment, Stack, direction},
+    told::Told,
 };
 pub use tracer_common::{drops::Direction, tcp::TcpState};
 
@@ -76,6 +78,8 @@ pub enum OwnerSource {
     Fd,
     /// It owns the listener; nobody has accepted the connection yet.
     Listener,
+    /// The kernel opened it itself: no process did.
+    Kernel,
     /// Not known.
     Unknown,
 }
@@ -91,6 +95,7 @@ impl OwnerSource {
             Self::Bind => "bind",
             Self::Fd => "fd",
             Self::Listener => "listener",
+            Self::Kernel => "kernel",
             Self::Unknown => "unknown",
         }
     }
@@ -104,19 +109,26 @@ pub struct Container {
     pub runtime: &'static str,
     /// The runtime's id or name of it.
     pub id: String,
+    /// Whoever made the cgroup need not be a runtime: it stands below a directory that is given to others.
+    pub claimed: bool,
 }
 
 /// What is known of a process beyond the kernel record: shared by all of its connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessFacts {
-    /// The executable's path, as `/proc/PID/exe` or the exec event gave it. Hostile bytes.
+    /// The executable's path, as `/proc/PID/exe` (which ends in ` (deleted)` if it was unlinked since) or the exec event
+    /// gave it. Hostile bytes.
     pub exe: Option<String>,
-    /// The arguments. Hostile bytes.
+    /// The arguments, 4 KiB of them at the most. Hostile bytes.
     pub cmdline: Option<Vec<String>>,
-    /// The cgroup path. Hostile bytes.
+    /// There were more.
+    pub cmdline_cut: bool,
+    /// The cgroup path, 4 KiB of it at the most. Hostile bytes.
     pub cgroup: Option<String>,
     /// The container that the cgroup path names.
     pub container: Option<Container>,
+    /// The unit of systemd that the cgroup path names.
+    pub unit: Option<String>,
     /// The process did not answer in time when it was asked: what is missing was not read.
     pub late: bool,
 }
@@ -124,18 +136,24 @@ pub struct ProcessFacts {
 /// The process that opened a socket, as it was at that moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// Process id in the initial pid namespace.
+    /// Process id in the initial pid namespace (of `tracer sockets`: in the one that /proc shows).
     pub pid: u32,
     /// The thread that opened the socket; the process's id where only the process is known.
     pub tid: u32,
     /// Effective uid; `None` where nothing tells.
     pub uid: Option<u32>,
-    /// `comm` at that moment. Hostile bytes.
+    /// Real uid; `None` where nothing tells.
+    pub real_uid: Option<u32>,
+    /// `comm` of the process, which is that of its first thread, at that moment. Hostile bytes.
     pub comm: String,
+    /// `comm` of the thread, where it is another one. Hostile bytes.
+    pub thread: Option<String>,
     /// Start of the process, `CLOCK_BOOTTIME` ns; `None` if unknown.
     pub start_ns: Option<u64>,
     /// The rest.
     pub facts: Arc<ProcessFacts>,
+    /// Its `process` event.
+    pub told: Told,
 }
 
 /// The keys that every event of a socket has.
@@ -284,11 +302,13 @@ pub enum Kind<'a> {
         /// How many since the last such event.
         count: u64,
     },
+    /// What is known of a process, before its first event.
+    Process(&'a Owner),
 }
 
 impl Kind<'_> {
     /// The kinds by their names in the stream, the ones that `--event` takes.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "listen",
         "connect",
         "established",
@@ -304,6 +324,7 @@ impl Kind<'_> {
         "lost",
         "discard",
         "bind",
+        "process",
     ];
 
     /// Its place in [`Kind::NAMES`].
@@ -325,6 +346,7 @@ impl Kind<'_> {
             Self::Lost { .. } => 12,
             Self::Discard(_) => 13,
             Self::Bind { .. } => 14,
+            Self::Process(_) => 15,
         }
     }
 

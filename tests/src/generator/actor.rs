@@ -370,6 +370,16 @@ impl Actor {
         actor
     }
 
+    /// Lets the first thread exit, while another one goes on with what is asked for.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[must_use]
+    pub fn leave(self) -> Self {
+        self.must(json!({ "op": "leave" }));
+        self
+    }
+
     /// Ends the process by itself and waits until it is gone.
     pub fn exit(self) {
         self.must(json!({ "op": "exit" }));

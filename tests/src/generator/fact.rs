@@ -15,6 +15,8 @@ pub struct Process {
     pub tid: u32,
     /// `comm` of the thread.
     pub comm: String,
+    /// `comm` of the process, which is its first thread's.
+    pub name: String,
     /// Path of the executable.
     pub exe: String,
     /// Effective user.
@@ -30,7 +32,14 @@ impl Process {
     pub fn from_json(who: &Value) -> Self {
         let number = |key: &str| who[key].as_u64().unwrap_or_else(|| panic!("{key} in {who}")) as u32;
         let text = |key: &str| who[key].as_str().unwrap_or_else(|| panic!("{key} in {who}")).to_owned();
-        Self { pid: number("pid"), tid: number("tid"), comm: text("comm"), exe: text("exe"), uid: number("uid") }
+        Self {
+            pid: number("pid"),
+            tid: number("tid"),
+            comm: text("comm"),
+            name: text("name"),
+            exe: text("exe"),
+            uid: number("uid"),
+        }
     }
 }
 
@@ -64,7 +73,7 @@ pub struct Fact {
     pub rport: Option<u16>,
     /// The process that opened it.
     pub owner: Process,
-    /// The thread is not a fixed one (a kernel worker of the process): tid and comm are not compared.
+    /// The thread is not a fixed one (a kernel worker of the process): it and its name are not compared.
     pub any_thread: bool,
     /// How the owner is known.
     pub owner_source: Source,

@@ -2,7 +2,7 @@
 //! and says with every answer which process and thread did it.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -16,14 +16,15 @@ use crate::errno;
 
 type Writer = Arc<Mutex<UnixStream>>;
 
-/// The process and thread that asks, as `{pid, tid, comm, exe, uid}`.
+/// The process and thread that asks, as `{pid, tid, comm, name, exe, uid}`.
 #[must_use]
 pub fn who() -> Value {
     let tid = sys::thread_id();
     let comm = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).unwrap_or_default();
-    let exe = std::fs::read_link("/proc/self/exe").unwrap_or_default();
+    let name = std::fs::read_to_string("/proc/self/comm").unwrap_or_default();
+    let exe = std::fs::read_link("/proc/thread-self/exe").unwrap_or_default();
     json!({
-        "pid": std::process::id(), "tid": tid, "comm": comm.trim_end_matches('\n'),
+        "pid": std::process::id(), "tid": tid, "comm": comm.trim_end_matches('\n'), "name": name.trim_end_matches('\n'),
         "exe": exe.to_string_lossy(), "uid": sys::user_id(),
     })
 }
@@ -57,8 +58,16 @@ pub fn run(path: &str) -> std::io::Result<()> {
     let stream = UnixStream::connect(path)?;
     let writer: Writer = Arc::new(Mutex::new(stream.try_clone()?));
     answer(&writer, &json!({ "id": 0 }), Ok(Value::Null));
-    let mut threads: HashMap<String, Sender<Value>> = HashMap::new();
-    for line in BufReader::new(stream).lines() {
+    serve(path, BufReader::new(stream).lines(), writer, HashMap::new())
+}
+
+fn serve(
+    path: &str,
+    mut lines: Lines<BufReader<UnixStream>>,
+    writer: Writer,
+    mut threads: HashMap<String, Sender<Value>>,
+) -> std::io::Result<()> {
+    while let Some(line) = lines.next() {
         let request: Value = serde_json::from_str(&line?)?;
         if let Some(name) = request["thread"].as_str() {
             let thread = threads.entry(name.to_owned()).or_insert_with(|| worker(&writer));
@@ -81,6 +90,16 @@ pub fn run(path: &str) -> std::io::Result<()> {
                 let program = request["program"].as_str().unwrap_or_default();
                 let error = Command::new(program).args(["actor", path]).exec();
                 answer(&writer, &request, Err(sys::errno_of(&error)));
+            }
+            // The first thread exits, another one goes on.
+            Some("leave") => {
+                let path = path.to_owned();
+                std::thread::spawn(move || {
+                    let left = sys::until(|| Ok(sys::has_left(std::process::id())));
+                    answer(&writer, &request, left.map(|()| Value::Null));
+                    std::process::exit(i32::from(serve(&path, lines, writer, threads).is_err()));
+                });
+                sys::exit_thread();
             }
             Some("exit") => {
                 answer(&writer, &request, Ok(Value::Null));

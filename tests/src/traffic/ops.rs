@@ -138,6 +138,10 @@ pub fn run(request: &Value) -> Sys<Value> {
             return Ok(Value::Null);
         }
         "wait_in_connect" => return unit(concealed::wait_in_connect(size(request, "count")?, addr(request)?)),
+        "set_euid" => {
+            let uid = request["uid"].as_u64().and_then(|uid| u32::try_from(uid).ok()).ok_or(libc::EINVAL)?;
+            return unit(sys::set_effective_user(uid));
+        }
         "unix_listen" => {
             let listener = UnixListener::bind(text(request, "path")?).map_err(|e| sys::errno_of(&e))?;
             return Ok(json!(listener.into_raw_fd()));

@@ -231,6 +231,26 @@ pub fn until(mut condition: impl FnMut() -> Sys<bool>) -> Sys<()> {
     Ok(())
 }
 
+/// Whether this thread of the calling process has exited.
+#[must_use]
+pub fn has_left(tid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
+/// Ends the calling thread and no other one.
+pub fn exit_thread() -> ! {
+    // SAFETY: the thread's stack and what is on it stay where they are; nothing of it runs any more.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("exit() does not return")
+}
+
+/// Sets the effective uid of the calling thread, and of no other one.
+pub fn set_effective_user(uid: u32) -> Sys<c_int> {
+    // SAFETY: takes no pointers. Not the C library's function, which sets that of all threads.
+    check(unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, uid, u32::MAX) } as c_int)
+}
+
 /// `CLOCK_BOOTTIME` in nanoseconds.
 #[must_use]
 pub fn boot_ns() -> u64 {

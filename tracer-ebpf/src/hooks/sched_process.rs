@@ -125,7 +125,9 @@ fn exec(ctx: &RawTracePointContext) -> Outcome {
     unsafe {
         (&raw mut (*place).header).write(emit::header(RecordKind::Exec, now()));
         (*place).pid = pid;
-        (*place).uid = bpf_get_current_uid_gid() as u32;
+        (*place).uid = task::effective_uid();
+        (*place).real_uid = bpf_get_current_uid_gid() as u32;
+        (*place).reserved = 0;
         (*place).start_ns = task::process_start_ns(current);
         (*place).comm = bpf_get_current_comm().unwrap_or_default();
         let length = bpf_probe_read_kernel_str((&raw mut (*place).path).cast(), EXEC_PATH as u32, filename as *const _);

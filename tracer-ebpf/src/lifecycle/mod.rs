@@ -89,20 +89,20 @@ pub fn error<S: Sock>(sock: S) -> Outcome {
     }
     let Some(known) = SOCKETS.get_ptr(sock.address()) else { return Outcome::Aside };
     // SAFETY: a live map value; the socket is locked by our caller.
-    let known = unsafe { *known };
+    let known = unsafe { &*known };
     // Its close has carried the error already.
     if known.closed != 0 {
         return Outcome::Aside;
     }
-    send(RecordKind::Error, now(), &known, &sock.tuple(), 0, 0, errno, 0)
+    send(RecordKind::Error, now(), known, &sock.tuple(), 0, 0, errno, 0)
 }
 
 #[inline(always)]
 fn state<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     let Some(known) = SOCKETS.get_ptr(sock.address()) else { return Outcome::Aside };
     // SAFETY: a live map value; the socket is locked by our caller.
-    let known = unsafe { *known };
-    send(RecordKind::State, now(), &known, &sock.tuple(), old, new, 0, 0)
+    let known = unsafe { &*known };
+    send(RecordKind::State, now(), known, &sock.tuple(), old, new, 0, 0)
 }
 
 /// Nothing can be said of it.

@@ -20,10 +20,13 @@ use crate::{
 /// # Errors
 /// If there can be no trace, or its output cannot be written.
 pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
-    let filter = match session::filter(&args.filter, &args.kernel) {
+    let mut filter = match session::filter(&args.filter, &args.kernel) {
         Ok(filter) => filter,
         Err(error) => cli::wrong_usage(error).exit(),
     };
+    if !args.output.json {
+        filter.leave_out_processes();
+    }
     let mut destination = Destination::open(&args.output, Home::Stdout, &filter, args.kernel.sandbox())?;
     let root = ProcRoot::default();
     let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;

@@ -49,6 +49,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Err(error) => cli::wrong_usage(error).exit(),
     };
     let user = User::of(args.user.as_deref())?;
+    if !args.output.json {
+        filter.leave_out_processes();
+    }
     let mut destination = Destination::open(&args.output, Home::Stderr, &filter, args.kernel.sandbox())?;
     let own = std::process::id();
     let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };

@@ -171,7 +171,7 @@ mod tests {
 
     fn owner(pid: u32) -> Rc<Owner> {
         let facts = std::sync::Arc::default();
-        Rc::new(Owner { pid, tid: pid, uid: None, comm: String::new(), start_ns: None, facts })
+        Rc::new(Owner { uid: None, start_ns: None, facts, ..crate::stream::sample::owner("", pid) })
     }
 
     fn listeners(all: &[(u64, Tuple)]) -> Listeners {

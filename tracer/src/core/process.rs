@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
-use tracer_common::record::{ExecRecord, ForkRecord, Opener};
+use tracer_common::record::{EXEC_ARGS, ExecRecord, ForkRecord, Opener, UID_UNKNOWN};
 
-use crate::stream::{Owner, ProcessFacts};
+use crate::stream::{Owner, ProcessFacts, Told};
 
 /// What a snapshot of /proc says of one process.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct ProcessSnapshot {
     pub comm: String,
     /// Effective uid.
     pub uid: Option<u32>,
+    /// Real uid.
+    pub real_uid: Option<u32>,
     /// The rest.
     pub facts: ProcessFacts,
 }
@@ -39,7 +41,10 @@ struct Process {
     exact: bool,
     comm: String,
     uid: Option<u32>,
+    real_uid: Option<u32>,
     facts: Arc<ProcessFacts>,
+    /// The `process` event of this program.
+    told: Told,
     /// /proc was asked about this program: what it did not tell then it will not tell later. Before
     /// that the executable may be what execve was told, which need not be the resolved path.
     settled: bool,
@@ -73,16 +78,23 @@ impl ProcessTable {
         let (start_ns, exact) = known.map_or((snapshot.start_ns, false), |known| (known.start_ns, known.exact));
         let mut facts = snapshot.facts;
         let told = !facts.late || facts.cmdline.is_some();
-        if let Some(known) = known.filter(|known| !known.settled && told && known.facts.cmdline != facts.cmdline) {
+        if let Some(known) = known.filter(|known| !known.settled && told && !same_arguments(&known.facts, &facts)) {
             // It has executed something else since the record, or written over its arguments: what
             // the record said is what it was.
             facts.exe.clone_from(&known.facts.exe);
             facts.cmdline.clone_from(&known.facts.cmdline);
+            facts.cmdline_cut = known.facts.cmdline_cut;
         } else if let Some(known) = known {
-            facts.cmdline = facts.cmdline.or_else(|| known.facts.cmdline.clone());
+            if facts.cmdline.is_none() {
+                facts.cmdline.clone_from(&known.facts.cmdline);
+                facts.cmdline_cut = known.facts.cmdline_cut;
+            }
             facts.exe = facts.exe.or_else(|| known.facts.exe.clone());
-            facts.cgroup = facts.cgroup.or_else(|| known.facts.cgroup.clone());
-            facts.container = facts.container.or_else(|| known.facts.container.clone());
+            if facts.cgroup.is_none() {
+                facts.cgroup.clone_from(&known.facts.cgroup);
+                facts.container.clone_from(&known.facts.container);
+                facts.unit.clone_from(&known.facts.unit);
+            }
             // The record of its exec had what it did not tell.
             facts.late &= facts.cmdline.is_none();
         }
@@ -91,7 +103,9 @@ impl ProcessTable {
             exact,
             comm: snapshot.comm,
             uid: snapshot.uid,
+            real_uid: snapshot.real_uid,
             facts: Arc::new(facts),
+            told: known.map(|known| known.told.clone()).unwrap_or_default(),
             settled: true,
             owner: None,
         };
@@ -110,7 +124,9 @@ impl ProcessTable {
             exact: true,
             comm: parent.comm.clone(),
             uid: parent.uid,
+            real_uid: parent.real_uid,
             facts: Arc::clone(&parent.facts),
+            told: Told::default(),
             settled: parent.settled,
             owner: None,
         };
@@ -124,16 +140,20 @@ impl ProcessTable {
         let facts = ProcessFacts {
             exe: (!path.is_empty()).then(|| String::from_utf8_lossy(path).into_owned()),
             cmdline: arguments(record.args()),
+            cmdline_cut: record.args().len() == EXEC_ARGS,
             cgroup: known.and_then(|known| known.facts.cgroup.clone()),
             container: known.and_then(|known| known.facts.container.clone()),
+            unit: known.and_then(|known| known.facts.unit.clone()),
             late: false,
         };
         let process = Process {
             start_ns: record.start_ns,
             exact: true,
             comm: comm(&record.comm),
-            uid: Some(record.uid),
+            uid: Some(record.uid).filter(|uid| *uid != UID_UNKNOWN),
+            real_uid: Some(record.real_uid),
             facts: Arc::new(facts),
+            told: Told::default(),
             settled: false,
             owner: None,
         };
@@ -170,7 +190,9 @@ impl ProcessTable {
                     exact: true,
                     comm: String::new(),
                     uid: None,
+                    real_uid: None,
                     facts: Arc::default(),
+                    told: Told::default(),
                     settled: true,
                     owner: None,
                 };
@@ -199,23 +221,38 @@ impl ProcessTable {
             start_ns => process.is(start_ns),
         };
         let process = self.by_pid.get_mut(&opener.pid).filter(is);
-        let comm = comm_bytes(&opener.comm);
+        // The thread's; the process's own is not in the record where no type information says where it stands.
+        let thread = comm_bytes(&opener.comm);
+        let comm = match (comm_bytes(&opener.process_comm), &process) {
+            (&[], Some(process)) if opener.pid != opener.tid && !process.comm.is_empty() => process.comm.as_bytes(),
+            (&[], _) => thread,
+            (comm, _) => comm,
+        };
+        let uid = match opener.uid {
+            UID_UNKNOWN => process.as_ref().and_then(|process| process.uid),
+            uid => Some(uid),
+        };
         if let Some(owner) = process.as_ref().and_then(|process| process.owner.as_ref())
             && owner.tid == opener.tid
-            && owner.uid == Some(opener.uid)
+            && owner.uid == uid
+            && owner.real_uid == Some(opener.real_uid)
             && owner.comm.as_bytes() == comm
+            && owner.thread.as_ref().map_or(comm, |thread| thread.as_bytes()) == thread
         {
             return Some(Rc::clone(owner));
         }
         let owner = Rc::new(Owner {
             pid: opener.pid,
             tid: opener.tid,
-            uid: Some(opener.uid),
+            uid,
+            real_uid: Some(opener.real_uid),
             comm: String::from_utf8_lossy(comm).into_owned(),
+            thread: (thread != comm).then(|| String::from_utf8_lossy(thread).into_owned()),
             start_ns: Some(opener.start_ns)
                 .filter(|start| *start != 0)
                 .or_else(|| process.as_ref().map(|process| process.start_ns)),
             facts: process.as_ref().map(|process| Arc::clone(&process.facts)).unwrap_or_default(),
+            told: process.as_ref().map(|process| process.told.clone()).unwrap_or_default(),
         });
         if let Some(process) = process {
             process.owner = Some(Rc::clone(&owner));
@@ -230,11 +267,23 @@ impl ProcessTable {
             pid,
             tid: pid,
             uid: process.uid,
+            real_uid: process.real_uid,
             comm: process.comm.clone(),
+            thread: None,
             start_ns: Some(process.start_ns),
             facts: Arc::clone(&process.facts),
+            told: process.told.clone(),
         }))
     }
+}
+
+/// Whether these can be the arguments of one program: the kernel's record has their beginning only.
+fn same_arguments(record: &ProcessFacts, now: &ProcessFacts) -> bool {
+    let (Some(known), Some(all)) = (&record.cmdline, &now.cmdline) else { return record.cmdline == now.cmdline };
+    let Some((last, whole)) = known.split_last().filter(|_| record.cmdline_cut) else { return known == all };
+    // The cut may have gone through a character.
+    let last = last.trim_end_matches('\u{fffd}');
+    all.get(..whole.len()) == Some(whole) && all.get(whole.len()).is_some_and(|argument| argument.starts_with(last))
 }
 
 fn comm_bytes(comm: &[u8; 16]) -> &[u8] {

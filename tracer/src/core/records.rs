@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use tracer_common::record::{
     COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CALL_FAILED, FLAG_ESTABLISHED_HELD,
-    FLAG_JOINED, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_UNTRACKED, RecordKind, RecordRole, SocketRecord,
-    SocketState, TcpCounters,
+    FLAG_JOINED, FLAG_KERNEL, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_UNTRACKED, RecordKind, RecordRole,
+    SocketRecord, SocketState, TcpCounters,
 };
 
 use super::{Core, Gate, connection::Connection, unanswered, verdict};
@@ -160,6 +160,11 @@ impl<G: Gate> Core<G> {
     }
 
     fn name_owner(&mut self, connection: &mut Connection, state: &SocketState, boot_ns: u64) {
+        if state.flags & FLAG_KERNEL != 0 {
+            connection.owner = None;
+            connection.owner_source = OwnerSource::Kernel;
+            return;
+        }
         let source = match connection.role {
             Role::Client => OwnerSource::Connect,
             Role::Listener => OwnerSource::Listen,

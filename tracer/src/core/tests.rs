@@ -84,10 +84,11 @@ pub(super) fn record(
         pid,
         tid: pid,
         uid: 0,
-        reserved: 0,
+        real_uid: 0,
         start_ns: u64::from(pid),
         cgroup_id: 1,
         comm: *b"test\0\0\0\0\0\0\0\0\0\0\0\0",
+        process_comm: *b"test\0\0\0\0\0\0\0\0\0\0\0\0",
     };
     SocketRecord {
         header: Header { kind: kind as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: at },
@@ -273,6 +274,7 @@ fn without_type_information_nothing_is_made_up() {
         start_ns,
         comm: "p".into(),
         uid: Some(0),
+        real_uid: Some(0),
         facts: crate::stream::ProcessFacts::default(),
     };
     let older = |tuple| SeedSocket { tuple, state: TcpState::Established, inode: 1, holders: vec![9] };
@@ -342,6 +344,7 @@ fn a_process_without_a_start_is_who_had_the_number_then() {
         start_ns,
         comm: "p".into(),
         uid: Some(0),
+        real_uid: Some(0),
         facts: crate::stream::ProcessFacts { exe: Some("/p".into()), ..Default::default() },
     };
     let mut connect = record(K::Connect, 2_000_000_000, 2, R::Client, 0, 5, tuple(0, 80));

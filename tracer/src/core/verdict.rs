@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn closed(old: TcpState, errno: i32, flags: u16) -> CloseRecord {
-        let opener = Opener { pid: 0, tid: 0, uid: 0, reserved: 0, start_ns: 0, cgroup_id: 0, comm: [0; 16] };
+        let opener = Opener::NOBODY;
         CloseRecord {
             socket: SocketRecord {
                 header: Header { kind: 6, version: 1, reserved: [0; 6], boot_ns: 0 },

@@ -29,11 +29,11 @@ pub struct FilterArgs {
     #[arg(short, long)]
     pub follow: bool,
 
-    /// Connections of processes with this name; `*`, `?` and `[a-z]` as in the shell
+    /// Connections of processes, or threads, with this name; `*`, `?` and `[a-z]` as in the shell
     #[arg(long, value_name = "GLOB,...", value_delimiter = ',')]
     pub comm: Vec<Selector<Glob>>,
 
-    /// Connections of processes of these users
+    /// Connections of processes of these users: the effective ones
     #[arg(long, value_name = "USER,...", value_delimiter = ',')]
     pub uid: Vec<Selector<User>>,
 
@@ -90,7 +90,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = PROTOCOLS)]
     pub proto: Vec<Selector<&'static str>>,
 
-    /// Kinds of events (losses are told in any case, unless `!lost`)
+    /// Kinds of events (losses are told in any case, unless `!lost`; processes only if they are among these)
     #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = EVENTS)]
     pub event: Vec<Selector<&'static str>>,
 

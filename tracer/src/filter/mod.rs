@@ -132,7 +132,7 @@ impl Filter {
             // Nobody should take an incomplete stream for a complete one.
             Kind::Lost { .. } => !self.event.exclude.contains(&name),
             // Whatever it was drawn from.
-            Kind::Finding(_) => self.event.passes(|event| *event == name),
+            Kind::Finding(_) | Kind::Process(_) => self.event.passes(|event| *event == name),
             Kind::Close(close) => {
                 self.event.passes(|event| *event == name) && self.wants_end(close) && self.wants_reason(kind)
             }
@@ -192,6 +192,19 @@ impl Filter {
     #[must_use]
     pub fn wants_states(&self) -> bool {
         self.event.include.contains(&"state")
+    }
+
+    /// Shows no `process` unless `--event` names it: lines have the names of processes, not their arguments.
+    pub fn leave_out_processes(&mut self) {
+        if !self.asks_for("process") {
+            self.event.exclude.push("process");
+        }
+    }
+
+    /// Whether `--event` wants processes and nothing else: then any event of theirs lets them be told.
+    #[must_use]
+    pub fn wants_processes_only(&self) -> bool {
+        matches!(self.event.include.as_slice(), ["process"])
     }
 
     /// Whether `--event` names this kind as a wanted one.
@@ -289,7 +302,9 @@ const CRITERIA: [Criterion; 16] = [
     |filter, socket, last| {
         filter.uid.judge(&[owner_fact(socket, last, |owner| Side::of(owner.uid))], |wanted, uid| *wanted == uid)
     },
-    |filter, socket, last| filter.comm.judge(&[owner_fact(socket, last, comm)], Glob::matches),
+    |filter, socket, last| {
+        filter.comm.judge(&[owner_fact(socket, last, comm), owner_fact(socket, last, thread)], Glob::matches)
+    },
     |filter, socket, last| filter.cgroup.judge(&[owner_fact(socket, last, cgroup)], Cgroup::contains),
     |filter, socket, last| filter.container.judge(&[owner_fact(socket, last, container)], ContainerName::matches),
 ];
@@ -359,6 +374,11 @@ fn container(owner: &Owner) -> Side<&str> {
 
 fn comm(owner: &Owner) -> Side<&str> {
     Side::Known(owner.comm.as_str())
+}
+
+/// The thread's name, where it has one of its own.
+fn thread(owner: &Owner) -> Side<&str> {
+    owner.thread.as_deref().map_or(Side::Absent, Side::Known)
 }
 
 #[cfg(test)]

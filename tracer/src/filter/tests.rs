@@ -49,7 +49,7 @@ fn owner(pid: u32) -> Owner {
     let id = "3f4e8a1b2c3d4e5f60718293a4b5c6d7e8f90123456789abcdef0123456789ab".to_owned();
     let facts = ProcessFacts {
         cgroup: Some(format!("/system.slice/docker-{id}.scope")),
-        container: Some(Container { runtime: "docker", id }),
+        container: Some(Container { runtime: "docker", id, claimed: false }),
         ..ProcessFacts::default()
     };
     Owner { uid: Some(33), start_ns: Some(70_000_123), facts: Arc::new(facts), ..sample::owner("nginx", pid) }

@@ -25,6 +25,7 @@ pub const WANTED: &[&str] = &[
     "socket",
     "task_struct",
     "signal_struct",
+    "cred",
     "files_struct",
     "fdtable",
     "file",
@@ -196,6 +197,9 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.fdt_fd = find("fdtable", "fd");
     offsets.fdt_max_fds = find("fdtable", "max_fds");
     offsets.file_private_data = find("file", "private_data");
+    offsets.task_comm = find("task_struct", "comm");
+    offsets.task_cred = find("task_struct", "cred");
+    offsets.cred_euid = find("cred", "euid");
     offsets.binprm_filename = find("linux_binprm", "filename");
     offsets.mm_arg_start = find("mm_struct", "arg_start");
     offsets.mm_arg_end = find("mm_struct", "arg_end");

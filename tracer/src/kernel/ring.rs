@@ -87,10 +87,16 @@ impl Ring {
     }
 
     /// Hands out what is there, up to a batch. Returns how many records that were.
-    pub fn drain(&mut self, mut take: impl FnMut(&[u8])) -> usize {
+    pub fn drain(&mut self, take: impl FnMut(&[u8])) -> usize {
+        self.drain_while(|| true, take)
+    }
+
+    /// The same as long as there is room for what comes of it: asked before each record.
+    pub fn drain_while(&mut self, mut has_room: impl FnMut() -> bool, mut take: impl FnMut(&[u8])) -> usize {
         let ring = self.fd.get_mut();
         let mut count = 0;
         while count < BATCH
+            && has_room()
             && let Some(record) = ring.next()
         {
             take(&record);

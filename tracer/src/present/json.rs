@@ -5,6 +5,7 @@
 mod close;
 pub(super) mod discard;
 pub(super) mod packets;
+mod process;
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr};
@@ -151,22 +152,15 @@ pub(super) fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
     number(out, owner.tid.into());
     out.extend_from_slice(b",\"comm\":");
     string(out, &owner.comm);
+    if let Some(thread) = &owner.thread {
+        out.extend_from_slice(b",\"thread\":");
+        string(out, thread);
+    }
     out.extend_from_slice(b",\"exe\":");
     optional_string(out, facts.exe.as_deref());
     optional(out, b",\"uid\":", owner.uid);
-    out.extend_from_slice(b",\"cgroup\":");
-    optional_string(out, facts.cgroup.as_deref());
-    out.extend_from_slice(b",\"container\":");
-    optional_string(out, facts.container.as_ref().map(|container| container.id.as_str()));
+    process::write_place(out, facts);
     optional(out, b",\"start_ns\":", owner.start_ns);
-    if let Some(container) = &facts.container {
-        out.extend_from_slice(b",\"container_runtime\":");
-        string(out, container.runtime);
-    }
-    if let Some(arguments) = &facts.cmdline {
-        out.extend_from_slice(b",\"cmdline\":");
-        list(out, arguments, |out, argument| string(out, argument));
-    }
     if facts.late {
         out.extend_from_slice(b",\"facts\":\"timeout\"");
     }
@@ -217,6 +211,7 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
             out.push(b',');
             write_finding(out, finding);
         }
+        Kind::Process(owner) => process::write(out, owner),
         Kind::Lost { class, count } => {
             name(out, b",\"class\":\"", class);
             out.extend_from_slice(b",\"count\":");

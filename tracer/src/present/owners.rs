@@ -15,6 +15,7 @@ struct Written<T> {
     uid: Option<u32>,
     start_ns: Option<u64>,
     comm: String,
+    thread: Option<String>,
     /// Kept alive, so that the same address means the same facts.
     facts: Arc<ProcessFacts>,
     text: T,
@@ -28,6 +29,7 @@ impl<T> Written<T> {
             && self.start_ns == owner.start_ns
             && Arc::ptr_eq(&self.facts, &owner.facts)
             && self.comm == owner.comm
+            && self.thread == owner.thread
     }
 }
 
@@ -62,6 +64,7 @@ impl<T> Owners<T> {
             uid: owner.uid,
             start_ns: owner.start_ns,
             comm: owner.comm.clone(),
+            thread: owner.thread.clone(),
             facts: Arc::clone(&owner.facts),
             text,
         };

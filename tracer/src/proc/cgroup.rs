@@ -16,12 +16,12 @@ const DELETED: &str = " (deleted)";
 /// # Errors
 /// Those of reading.
 pub fn cgroup_path(mut proc_pid_cgroup: impl BufRead) -> io::Result<Option<String>> {
-    let mut best: Option<((bool, bool, u8, usize), String)> = None;
+    let mut best: Option<((u8, bool, u8, usize), String)> = None;
     let mut line = Vec::new();
     while proc_pid_cgroup.read_until(b'\n', &mut line)? != 0 {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
         if let Some((controllers, path)) = fields(&text) {
-            let rank = (container(path).is_some(), path != "/", weight(controllers), path.len());
+            let rank = (containers(path), path != "/", weight(controllers), path.len());
             if best.as_ref().is_none_or(|(other, _)| rank > *other) {
                 best = Some((rank, path.to_owned()));
             }
@@ -37,6 +37,11 @@ fn fields(line: &str) -> Option<(&str, &str)> {
     let (controllers, path) = rest.split_once(':')?;
     let path = if controllers.is_empty() { path.strip_suffix(DELETED).unwrap_or(path) } else { path };
     path.starts_with('/').then_some((controllers, path))
+}
+
+/// How much a path is worth for the container that it names: one that is only claimed hides none that is a runtime's.
+fn containers(path: &str) -> u8 {
+    container(path).map_or(0, |container| if container.claimed { 1 } else { 2 })
 }
 
 /// How much the hierarchy's path is worth: the ones that service managers and runtimes always use.

@@ -2,7 +2,10 @@
 //!
 //! The runtimes name their cgroups in different ways, and each in several (by the cgroup driver,
 //! the version, and what started it). A path is only a name: who may make cgroups in a delegated
-//! subtree can make one that looks like a container's.
+//! subtree can make one that looks like a container's. So what stands elsewhere than in a runtime's own place is
+//! `claimed` (`parent`).
+
+mod parent;
 
 use crate::stream::Container;
 
@@ -38,7 +41,11 @@ pub fn container(cgroup_path: &str) -> Option<Container> {
     while let Some((above, name)) = path.rsplit_once('/') {
         let parent = above.rsplit_once('/').map_or(above, |(_, parent)| parent);
         if let Some((runtime, id)) = named(above, parent, name, child) {
-            return Some(Container { runtime, id });
+            let is_container = |above: &str, name: &str, child: &str| {
+                named(above, above.rsplit_once('/').map_or("", |(_, parent)| parent), name, child).is_some()
+            };
+            let claimed = !parent::is_runtimes(above, is_container);
+            return Some(Container { runtime, id, claimed });
         }
         child = name;
         path = above;
@@ -58,6 +65,10 @@ fn named(above: &str, parent: &str, name: &str, child: &str) -> Option<(&'static
         };
         return Some((runtime, name.to_owned()));
     }
+    // Fargate's: an id of ECS with a number, below one of the task's.
+    if is_ecs_id(name) && (above == "/ecs" || above.contains("/ecs/")) {
+        return Some((UNKNOWN, name.to_owned()));
+    }
     prefixed(name)
         .map(|(runtime, id)| (runtime, id.to_owned()))
         .or_else(|| lxc(parent, name).map(|id| (LXC, id.to_owned())))
@@ -66,7 +77,16 @@ fn named(above: &str, parent: &str, name: &str, child: &str) -> Option<(&'static
 
 /// 64 lower-case hexadecimal digits, the id that all the OCI runtimes' engines make.
 fn is_id(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    name.len() == 64 && is_hexadecimal(name)
+}
+
+/// 32 lower-case hexadecimal digits, which are the task's id, and a number.
+fn is_ecs_id(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(task, number)| task.len() == 32 && is_hexadecimal(task) && is_number(number))
+}
+
+fn is_hexadecimal(text: &str) -> bool {
+    text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn prefixed(name: &str) -> Option<(&'static str, &str)> {
@@ -148,6 +168,7 @@ mod tests {
     const B: &str = "b0a1c2d3e4f5061728394a5b6c7d8e9fb0a1c2d3e4f5061728394a5b6c7d8e9f";
 
     /// Paths as the runtimes make them, `{A}` and `{B}` for ids: runtime and id, if any.
+    /// A `~` before the path: it is only claimed.
     const PATHS: &[(&str, Option<(&str, &str)>)] = &[
         // Docker
         ("/docker/{A}", Some(("docker", "{A}"))),
@@ -156,20 +177,32 @@ mod tests {
         ("/docker/{A}/system.slice/nginx.service", Some(("docker", "{A}"))),
         ("/system.slice/docker-{A}.scope", Some(("docker", "{A}"))),
         ("/system.slice/docker-{A}.scope/init.scope", Some(("docker", "{A}"))),
-        ("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{A}.scope", Some(("docker", "{A}"))),
-        ("/docker/{A}/docker/{B}", Some(("docker", "{B}"))),
-        ("/system.slice/docker-{A}.scope/docker/{B}", Some(("docker", "{B}"))),
-        ("/system.slice/docker-{A}.scope/system.slice/docker-{B}.scope", Some(("docker", "{B}"))),
-        ("/lxc/100/ns/docker/{A}", Some(("docker", "{A}"))),
+        ("~/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{A}.scope", Some(("docker", "{A}"))),
+        ("~/docker/{A}/docker/{B}", Some(("docker", "{B}"))),
+        ("~/system.slice/docker-{A}.scope/docker/{B}", Some(("docker", "{B}"))),
+        ("~/system.slice/docker-{A}.scope/system.slice/docker-{B}.scope", Some(("docker", "{B}"))),
+        ("~/lxc/100/ns/docker/{A}", Some(("docker", "{A}"))),
         ("/../../system.slice/docker-{A}.scope", Some(("docker", "{A}"))),
         ("/kubepods.slice/kubepods-pod01ab23cd_0000.slice/docker-{A}.scope", Some(("docker", "{A}"))),
-        ("/actions_job/{A}", Some(("unknown", "{A}"))),
+        ("~/actions_job/{A}", Some(("unknown", "{A}"))),
         ("/ecs/0a1b2c3d4e5f40718293a4b5c6d7e8f9/{A}", Some(("unknown", "{A}"))),
+        (
+            "/ecs/0a1b2c3d4e5f40718293a4b5c6d7e8f9/0a1b2c3d4e5f40718293a4b5c6d7e8f9-2968571237",
+            Some(("unknown", "0a1b2c3d4e5f40718293a4b5c6d7e8f9-2968571237")),
+        ),
+        ("/jobs/0a1b2c3d4e5f40718293a4b5c6d7e8f9-2968571237", None),
+        ("/ecstasks.slice/ecstasks-0a1b2c3d4e5f40718293a4b5c6d7e8f9.slice/docker-{A}.scope", Some(("docker", "{A}"))),
+        // What others than a runtime can have made
+        ("~/mine/docker-{A}.scope", Some(("docker", "{A}"))),
+        ("~/user.slice/user-1000.slice/user@1000.service/docker/{A}", Some(("docker", "{A}"))),
+        ("~/user.slice/user-1000.slice/user@1000.service/kubepods.slice/crio-{A}.scope", Some(("cri-o", "{A}"))),
+        ("~/system.slice/delegated.service/docker-{A}.scope", Some(("docker", "{A}"))),
+        ("~/../../user.slice/docker-{A}.scope", Some(("docker", "{A}"))),
         // Kubernetes
         ("/kubepods/besteffort/pod6e8b1f6c-98a1-4a5e-9d3c-1f8d6a2b7c11/{A}", Some(("unknown", "{A}"))),
         ("/kubepods/burstable/pod6e8b1f6c-98a1-4a5e-9d3c-1f8d6a2b7c11/{A}", Some(("unknown", "{A}"))),
         ("/kubepods/pod6e8b1f6c-98a1-4a5e-9d3c-1f8d6a2b7c11/{A}", Some(("unknown", "{A}"))),
-        ("/docker/{A}/kubepods/besteffort/pod6e8b1f6c/{B}", Some(("unknown", "{B}"))),
+        ("~/docker/{A}/kubepods/besteffort/pod6e8b1f6c/{B}", Some(("unknown", "{B}"))),
         (
             "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod6e8b1f6c_98a1.slice/cri-containerd-{A}.scope",
             Some(("containerd", "{A}")),
@@ -185,7 +218,7 @@ mod tests {
             Some(("containerd", "{A}")),
         ),
         (
-            "/system.slice/docker-{A}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod6e8b.slice/cri-containerd-{B}.scope",
+            "~/system.slice/docker-{A}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod6e8b.slice/cri-containerd-{B}.scope",
             Some(("containerd", "{B}")),
         ),
         ("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod6e8b1f6c.slice", None),
@@ -196,18 +229,18 @@ mod tests {
         ("/default/{A}", Some(("containerd", "{A}"))),
         ("/k8s.io/{A}", Some(("containerd", "{A}"))),
         ("/system.slice/nerdctl-{A}.scope", Some(("containerd", "{A}"))),
-        ("/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-{A}.scope", Some(("containerd", "{A}"))),
+        ("~/user.slice/user-1000.slice/user@1000.service/user.slice/nerdctl-{A}.scope", Some(("containerd", "{A}"))),
         ("/system.slice/containerd.service", None),
         // Podman
         ("/machine.slice/libpod-{A}.scope", Some(("podman", "{A}"))),
         ("/machine.slice/libpod-{A}.scope/container", Some(("podman", "{A}"))),
         ("/machine.slice/libpod-{A}.scope/container/init.scope", Some(("podman", "{A}"))),
         (
-            "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope/container",
+            "~/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{A}.scope/container",
             Some(("podman", "{A}")),
         ),
         ("/libpod_parent/libpod-{A}", Some(("podman", "{A}"))),
-        ("/system.slice/web.service/libpod-payload-{A}", Some(("podman", "{A}"))),
+        ("~/system.slice/web.service/libpod-payload-{A}", Some(("podman", "{A}"))),
         ("/machine.slice/libpod-conmon-{A}.scope", None),
         ("/libpod_parent/libpod-conmon-{A}", None),
         ("/libpod_parent/conmon", None),
@@ -221,7 +254,7 @@ mod tests {
         ("/lxc.payload.web/system.slice/cron.service", Some(("lxc", "web"))),
         ("/lxc.payload.web.example.org/init.scope", Some(("lxc", "web.example.org"))),
         ("/lxc.payload/web/user.slice", Some(("lxc", "web"))),
-        ("/lxc.payload.outer/lxc.payload.inner/init.scope", Some(("lxc", "inner"))),
+        ("~/lxc.payload.outer/lxc.payload.inner/init.scope", Some(("lxc", "inner"))),
         ("/lxc.payload.outer/lxc.monitor.inner", Some(("lxc", "outer"))),
         ("/lxc.monitor.web", None),
         ("/lxc.monitor/web", None),
@@ -270,7 +303,9 @@ mod tests {
         assert!(PATHS.len() >= 40);
         let fill = |text: &str| text.replace("{A}", A).replace("{B}", B);
         for (path, expected) in PATHS {
+            let (claimed, path) = path.strip_prefix('~').map_or((false, *path), |path| (true, path));
             let found = container(&fill(path));
+            assert!(found.as_ref().is_none_or(|container| container.claimed == claimed), "{path}: {found:?}");
             let found = found.as_ref().map(|c| (c.runtime, c.id.clone()));
             assert_eq!(found, expected.map(|(runtime, id)| (runtime, fill(id))), "{path}");
         }

@@ -21,4 +21,5 @@ mod stat;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod tree;
+pub mod unit;
 pub mod visit;

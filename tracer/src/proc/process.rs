@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufReader, Read};
-use std::path::Path;
 use std::sync::OnceLock;
 
 use procfs::process::Process;
@@ -12,18 +11,16 @@ use super::container::container;
 use super::dir::{self, decimal};
 use super::root::{ProcRoot, ReadError};
 use super::stat::{self, Stat};
+use super::unit::unit;
 use crate::clock;
 use crate::stream::ProcessFacts;
 
 /// Length of a clock tick in /proc. `USER_HZ` is 100 on every architecture that has BPF.
 const TICK_NS: u64 = 10_000_000;
-/// Bytes of a command line that are kept: it may be megabytes long.
-const CMDLINE: u64 = 32 * 1024;
+/// Bytes of a command line, a path, a cgroup that are kept: a command line may be megabytes long.
+const KEPT: usize = 4096;
 /// Bytes of a status file that are read: what is looked for is in its beginning.
 const STATUS: u64 = 4096;
-/// What the kernel appends to the path of an executable that was unlinked.
-const DELETED: &str = " (deleted)";
-
 /// Which process it is, and who.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessIdentity {
@@ -37,14 +34,15 @@ pub struct ProcessIdentity {
     pub comm: String,
     /// Effective uid; `None` where it could not be read.
     pub uid: Option<u32>,
-    /// The executable was unlinked since it was started (its path does not say so).
-    pub exe_deleted: bool,
+    /// Real uid.
+    pub real_uid: Option<u32>,
 }
 
 /// The facts of process `pid`: all of one process, also when its id is reused meanwhile.
 ///
 /// `None` if there is no such process, or it ended before everything was read. What this user may
-/// not read is `None` in the facts. Arguments beyond 32 KiB are cut off. In the middle of an exec the
+/// not read is `None` in the facts. Arguments beyond 4 KiB are cut off. Where the first thread has exited another one
+/// tells what the kernel no longer tells of the process. In the middle of an exec the
 /// arguments may be missing and `comm` the old one: the kernel sets them after the memory.
 ///
 /// This may hang: see [`Begun::arguments`].
@@ -57,6 +55,8 @@ pub fn facts(root: &ProcRoot, pid: u32) -> Option<(ProcessIdentity, ProcessFacts
 #[derive(Debug)]
 pub struct Begun {
     process: Process,
+    /// Another thread than the first one, where that has exited.
+    living: Option<Process>,
     identity: ProcessIdentity,
     facts: ProcessFacts,
 }
@@ -67,23 +67,25 @@ impl Begun {
     pub fn read(root: &ProcRoot, pid: u32) -> Option<Self> {
         let process = Process::new_with_root(root.process(pid)).ok()?;
         let first = stat_of(&process)?;
-        let uid = read(&process, "status", STATUS).and_then(|status| effective_uid(&status));
-        let (exe, exe_deleted) = match process.exe() {
-            Ok(path) => split_deleted(&path),
-            // A kernel thread has none, a zombie none any more; or it may not be read.
-            Err(_) => (None, false),
-        };
-        let cgroup = process.open_relative("cgroup").ok().and_then(|file| cgroup_path(BufReader::new(file)).ok()?);
+        let living = if first.is_zombie() { living_thread(root, pid) } else { None };
+        let task = living.as_ref().unwrap_or(&process);
+        let [real_uid, uid] = read(task, "status", STATUS).map_or([None; 2], |status| uids(&status));
+        // A kernel thread has none, a zombie none any more; or it may not be read.
+        let exe = task.exe().ok().map(|path| bounded(path.to_string_lossy().into_owned()));
+        let cgroup = task.open_relative("cgroup").ok().and_then(|file| cgroup_path(BufReader::new(file)).ok()?);
         let container = cgroup.as_deref().and_then(container);
+        let unit = cgroup.as_deref().and_then(unit);
+        let cgroup = cgroup.map(bounded);
         let identity = ProcessIdentity {
             pid,
             start_ticks: first.start_ticks,
             start_ns: start_ns(first.start_ticks),
             comm: String::from_utf8_lossy(first.comm()).into_owned(),
             uid,
-            exe_deleted,
+            real_uid,
         };
-        Some(Self { process, identity, facts: ProcessFacts { exe, cgroup, container, ..ProcessFacts::default() } })
+        let facts = ProcessFacts { exe, cgroup, container, unit, ..ProcessFacts::default() };
+        Some(Self { process, living, identity, facts })
     }
 
     /// So much, said to be late: the arguments are not known.
@@ -102,7 +104,11 @@ impl Begun {
     /// if somebody holds it.
     #[must_use]
     pub fn arguments(mut self) -> Option<(ProcessIdentity, ProcessFacts)> {
-        self.facts.cmdline = read(&self.process, "cmdline", CMDLINE).and_then(|text| arguments(&text));
+        let task = self.living.as_ref().unwrap_or(&self.process);
+        let mut text = read(task, "cmdline", KEPT as u64 + 1).unwrap_or_default();
+        self.facts.cmdline_cut = text.len() > KEPT;
+        text.truncate(KEPT);
+        self.facts.cmdline = arguments(&text);
         self.still().map(|it| (it.identity, it.facts))
     }
 
@@ -173,22 +179,29 @@ fn read(process: &Process, name: &str, limit: u64) -> Option<Vec<u8>> {
     }
 }
 
-/// The second number of the line `Uid:` of a status file. `Name:`, the line before it that a process
-/// can choose, has its newlines escaped.
-fn effective_uid(status: &[u8]) -> Option<u32> {
-    let numbers = status.split(|&c| c == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t"))?;
-    let effective = numbers.split(|&c| c == b'\t').nth(1)?;
-    decimal(effective).and_then(|uid| u32::try_from(uid).ok())
+/// Real and effective uid: the first two numbers of the line `Uid:` of a status file. `Name:`, the line before it that a
+/// process can choose, has its newlines escaped.
+fn uids(status: &[u8]) -> [Option<u32>; 2] {
+    let line = status.split(|&c| c == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t")).unwrap_or_default();
+    let mut numbers = line.split(|&c| c == b'\t').map(|number| u32::try_from(decimal(number)?).ok());
+    [numbers.next().flatten(), numbers.next().flatten()]
 }
 
-/// The path without the kernel's mark, and whether it had one. A file that is really called
-/// `… (deleted)` cannot be told from one that was.
-fn split_deleted(link: &Path) -> (Option<String>, bool) {
-    let path = link.to_string_lossy();
-    match path.strip_suffix(DELETED) {
-        Some(path) => (Some(path.to_owned()), true),
-        None => (Some(path.into_owned()), false),
-    }
+/// A thread of a process whose first one has exited: of a zombie /proc shows neither executable nor arguments.
+fn living_thread(root: &ProcRoot, pid: u32) -> Option<Process> {
+    let threads = root.process(pid).join("task");
+    let ids = dir::pids(&threads).ok()?;
+    let is_living = |thread: &Process| stat_of(thread).is_some_and(|stat| !stat.is_zombie()) && thread.exe().is_ok();
+    ids.into_iter()
+        .filter(|id| *id != pid)
+        .filter_map(|id| Process::new_with_root(threads.join(id.to_string())).ok())
+        .find(is_living)
+}
+
+/// The first 4 KiB of `text`, whole characters.
+fn bounded(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(KEPT));
+    text
 }
 
 /// The arguments in a /proc/PID/cmdline, empty ones too; `None` if there are none.

@@ -34,15 +34,16 @@ fn everything() {
         start_ns: 47_110_000_000,
         comm: "nginx".into(),
         uid: Some(33),
-        exe_deleted: false,
+        real_uid: Some(0),
     };
     assert_eq!(identity, expected);
     let expected = ProcessFacts {
         exe: Some("/usr/sbin/nginx".into()),
         cmdline: Some(["nginx", "-g", "daemon off;", "", "-x"].map(String::from).to_vec()),
         cgroup: Some(format!("/system.slice/docker-{ID}.scope")),
-        container: Some(Container { runtime: "docker", id: ID.into() }),
-        late: false,
+        container: Some(Container { runtime: "docker", id: ID.into(), claimed: false }),
+        unit: Some(format!("docker-{ID}.scope")),
+        ..ProcessFacts::default()
     };
     assert_eq!(facts, expected);
 }
@@ -65,12 +66,11 @@ fn what_is_missing_is_none() {
 }
 
 #[test]
-fn a_deleted_executable_is_told_apart() {
+fn a_deleted_executable_says_so() {
     let tree = Tree::new();
     tree.process(7, "x", 1);
     tree.link("7/exe", "/opt/a b (deleted) (deleted)");
-    let (identity, facts) = of(&tree).unwrap();
-    assert_eq!((facts.exe.as_deref(), identity.exe_deleted), (Some("/opt/a b (deleted)"), true));
+    assert_eq!(of(&tree).unwrap().1.exe.as_deref(), Some("/opt/a b (deleted) (deleted)"));
 }
 
 #[test]
@@ -106,18 +106,45 @@ fn command_lines() {
 
     let tree = whole();
     tree.file("7/cmdline", "x".repeat(3 << 20));
-    let cmdline = of(&tree).unwrap().1.cmdline.unwrap();
-    assert_eq!(cmdline.iter().map(String::len).collect::<Vec<_>>(), [32 * 1024]);
+    tree.file("7/cgroup", format!("0::/{}\n", "é".repeat(3000)));
+    let facts = of(&tree).unwrap().1;
+    assert_eq!(facts.cmdline.unwrap().iter().map(String::len).collect::<Vec<_>>(), [4096]);
+    assert!(facts.cmdline_cut);
+    assert_eq!(facts.cgroup.unwrap().len(), 4095, "whole characters");
+    tree.file("7/cmdline", "x".repeat(4096));
+    assert!(!of(&tree).unwrap().1.cmdline_cut);
 }
 
 #[test]
-fn uids() {
-    assert_eq!(effective_uid(STATUS.as_bytes()), Some(33));
-    assert_eq!(effective_uid(b"Name:\t\\nUid:\t9\t9\nUid:\t1\t4294967295\t3\t4\n"), Some(u32::MAX));
-    assert_eq!(effective_uid(b"Name:\t\xff\nUid:\t1\t2\t3\t4\n"), Some(2));
-    for status in ["", "Uid:\t1\n", "Uid:\t1\t-1\t1\t1\n", "Uid:\t1\t4294967296\t1\t1\n"] {
-        assert_eq!(effective_uid(status.as_bytes()), None, "{status:?}");
+fn users() {
+    assert_eq!(uids(STATUS.as_bytes()), [Some(0), Some(33)]);
+    assert_eq!(uids(b"Name:\t\\nUid:\t9\t9\nUid:\t1\t4294967295\t3\t4\n"), [Some(1), Some(u32::MAX)]);
+    assert_eq!(uids(b"Name:\t\xff\nUid:\t1\t2\t3\t4\n"), [Some(1), Some(2)]);
+    assert_eq!(uids(b""), [None; 2]);
+    for status in ["Uid:\t1\n", "Uid:\t1\t-1\t1\t1\n", "Uid:\t1\t4294967296\t1\t1\n"] {
+        assert_eq!(uids(status.as_bytes()), [Some(1), None], "{status:?}");
     }
+}
+
+#[test]
+fn another_thread_tells_of_a_process_whose_first_one_has_exited() {
+    let tree = whole();
+    tree.file("7/stat", stat(7, "nginx", 4711).replace(" S ", " Z "));
+    for name in ["exe", "cmdline", "cgroup"] {
+        fs::remove_file(tree.path().join("7").join(name)).unwrap();
+    }
+    tree.file("7/task/7/stat", stat(7, "nginx", 4711).replace(" S ", " Z "));
+    tree.file("7/task/8/stat", stat(8, "gone", 4712).replace(" S ", " X "));
+    tree.file("7/task/9/stat", stat(9, "worker", 4713));
+    tree.link("7/task/9/exe", "/usr/sbin/nginx");
+    tree.file("7/task/9/cmdline", "nginx\0-g\0");
+    tree.file("7/task/9/cgroup", "0::/system.slice/nginx.service\n");
+    tree.file("7/task/9/status", "Uid:\t5\t6\t6\t6\n");
+    let (identity, facts) = of(&tree).unwrap();
+    assert_eq!((identity.comm.as_str(), identity.start_ticks, identity.uid), ("nginx", 4711, Some(6)));
+    assert_eq!(facts.exe.as_deref(), Some("/usr/sbin/nginx"));
+    assert_eq!(facts.cmdline.unwrap(), ["nginx", "-g"]);
+    assert_eq!(facts.unit.as_deref(), Some("nginx.service"));
 }
 
 #[test]

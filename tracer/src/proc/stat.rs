@@ -16,6 +16,7 @@ const STARTTIME_AFTER_COMM: usize = 22 - 3;
 pub(super) struct Stat {
     buf: [u8; SIZE],
     comm: (usize, usize),
+    state: u8,
     /// Start of the process, clock ticks since boot.
     pub(super) start_ticks: u64,
 }
@@ -25,11 +26,16 @@ impl Stat {
     pub(super) fn comm(&self) -> &[u8] {
         self.buf.get(self.comm.0..self.comm.1).unwrap_or_default()
     }
+
+    /// It has exited: as a first thread, of which others may be left, or waiting for its parent.
+    pub(super) fn is_zombie(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
 }
 
 /// Reads a /proc/PID/stat; `None` if it is not one.
 pub(super) fn read(mut file: impl Read) -> io::Result<Option<Stat>> {
-    let mut stat = Stat { buf: [0; SIZE], comm: (0, 0), start_ticks: 0 };
+    let mut stat = Stat { buf: [0; SIZE], comm: (0, 0), state: 0, start_ticks: 0 };
     let mut len = 0;
     while let Some(room) = stat.buf.get_mut(len..).filter(|room| !room.is_empty()) {
         match file.read(room) {
@@ -39,16 +45,16 @@ pub(super) fn read(mut file: impl Read) -> io::Result<Option<Stat>> {
             Err(error) => return Err(error),
         }
     }
-    let Some((comm, start_ticks)) = stat.buf.get(..len).and_then(parse) else {
+    let Some((comm, state, start_ticks)) = stat.buf.get(..len).and_then(parse) else {
         return Ok(None);
     };
-    stat.comm = comm;
+    (stat.comm, stat.state) = (comm, state);
     stat.start_ticks = start_ticks;
     Ok(Some(stat))
 }
 
-/// Where `comm` is, and the start.
-fn parse(text: &[u8]) -> Option<((usize, usize), u64)> {
+/// Where `comm` is, the state, and the start.
+fn parse(text: &[u8]) -> Option<((usize, usize), u8, u64)> {
     // `comm` may hold parentheses and spaces; what follows it holds none.
     let open = text.iter().position(|&c| c == b'(')? + 1;
     let close = text.iter().rposition(|&c| c == b')')?;
@@ -57,7 +63,7 @@ fn parse(text: &[u8]) -> Option<((usize, usize), u64)> {
     }
     let rest = text.get(close + 1..)?.strip_prefix(b" ")?;
     let starttime = rest.split(|&c| c == b' ').nth(STARTTIME_AFTER_COMM)?;
-    Some(((open, close), decimal(starttime)?))
+    Some(((open, close), *rest.first()?, decimal(starttime)?))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::proc::fd::SocketHolders;
 use crate::proc::fd_scan::{HolderProcess, Scan};
 use crate::proc::process::{self, Begun};
 use crate::proc::root::ProcRoot;
-use crate::stream::{Owner, OwnerSource};
+use crate::stream::{Owner, OwnerSource, Told};
 
 /// The holders of all sockets, and who they are.
 #[derive(Debug, Default)]
@@ -97,9 +97,12 @@ fn named(process: HolderProcess) -> Owner {
         pid: process.pid,
         tid: process.pid,
         uid: None,
+        real_uid: None,
         start_ns: Some(process::start_ns(process.start_ticks)),
         comm: process.comm,
+        thread: None,
         facts: Arc::default(),
+        told: Told::default(),
     }
 }
 
@@ -111,9 +114,12 @@ fn known(root: &ProcRoot, process: HolderProcess) -> Owner {
             pid: process.pid,
             tid: process.pid,
             uid: identity.uid,
+            real_uid: identity.real_uid,
             start_ns: Some(identity.start_ns),
             comm: identity.comm,
+            thread: None,
             facts: Arc::new(facts),
+            told: Told::default(),
         },
         _ => named(process),
     }

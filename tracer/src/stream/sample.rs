@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::{
-    Close, ConnId, Direction, Drop, DropClass, Owner, OwnerSource, PacketEnds, ProcessFacts, Role, Socket, Stack,
+    Close, ConnId, Direction, Drop, DropClass, Owner, OwnerSource, PacketEnds, ProcessFacts, Role, Socket, Stack, Told,
     Verdict,
 };
 
@@ -42,9 +42,12 @@ pub fn owner(comm: &str, pid: u32) -> Owner {
         pid,
         tid: pid,
         uid: Some(1000),
+        real_uid: Some(1000),
         comm: comm.into(),
+        thread: None,
         start_ns: Some(u64::from(pid)),
         facts: Arc::new(ProcessFacts::default()),
+        told: Told::default(),
     }
 }
 

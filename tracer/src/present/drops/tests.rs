@@ -170,7 +170,7 @@ fn rows_as_objects() {
         "conn": "7", "proto": "tcp", "family": 4, "laddr": "10.0.0.1", "lport": 40000, "raddr": "10.0.0.5",
         "rport": 5432, "netns": 4_026_531_840_u32, "role": "client",
         "owner": {"pid": 4121, "tid": 4121, "comm": "evil\x1b[2J", "exe": null, "uid": 1000, "cgroup": null,
-                  "container": null, "start_ns": 4121},
+                  "container": null, "unit": null, "start_ns": 4121},
         "owner_source": "connect",
     });
     assert_eq!(rows[0], expected);

@@ -15,16 +15,17 @@ fn owner() -> Owner {
         exe: Some("/usr/bin/curl".into()),
         cmdline: Some(vec!["curl".into(), "a \"b\"\n".into()]),
         cgroup: Some("/docker/abc".into()),
-        container: Some(Container { runtime: "docker", id: "abc".into() }),
-        late: false,
+        container: Some(Container { runtime: "docker", id: "abc".into(), claimed: false }),
+        unit: Some("a.service".into()),
+        ..ProcessFacts::default()
     };
     Owner {
-        pid: 4121,
         tid: 4122,
-        uid: Some(1000),
-        comm: "curl".into(),
+        real_uid: Some(0),
+        thread: Some("resolver".into()),
         start_ns: Some(987_654_321),
         facts: Arc::new(facts),
+        ..sample::owner("curl", 4121)
     }
 }
 
@@ -67,17 +68,39 @@ fn the_keys_of_a_socket_in_order() {
             r#"{"v":1,"event":"connect","time":"2023-11-14T22:13:32.000000345Z","boot_ns":12000000345,"#,
             r#""conn":"65553","proto":"tcp","family":4,"#,
             r#""laddr":"10.0.0.1","lport":40000,"raddr":"10.0.0.255","rport":443,"netns":4026531840,"role":"client","#,
-            r#""owner":{"pid":4121,"tid":4122,"comm":"curl","exe":"/usr/bin/curl","uid":1000,"#,
-            r#""cgroup":"/docker/abc","container":"abc","start_ns":987654321,"#,
-            r#""container_runtime":"docker","cmdline":["curl","a \"b\"\n"]},"owner_source":"connect"}"#,
+            r#""owner":{"pid":4121,"tid":4122,"comm":"curl","thread":"resolver","exe":"/usr/bin/curl","uid":1000,"#,
+            r#""cgroup":"/docker/abc","container":"abc","container_runtime":"docker","unit":"a.service","#,
+            r#""start_ns":987654321},"owner_source":"connect"}"#,
             "\n"
         )
     );
 }
 
 #[test]
+fn a_process_has_its_arguments() {
+    let owner = owner();
+    assert_eq!(
+        line(None, Kind::Process(&owner)),
+        concat!(
+            r#"{"v":1,"event":"process","time":"2023-11-14T22:13:32.000000345Z","boot_ns":12000000345,"#,
+            r#""pid":4121,"start_ns":987654321,"comm":"curl","exe":"/usr/bin/curl","cmdline":["curl","a \"b\"\n"],"#,
+            r#""uid":0,"euid":1000,"cgroup":"/docker/abc","container":"abc","container_runtime":"docker","#,
+            r#""unit":"a.service"}"#,
+            "\n"
+        )
+    );
+    let cut = ProcessFacts { cmdline_cut: true, container: None, ..(*owner.facts).clone() };
+    let value = object(None, Kind::Process(&Owner { facts: Arc::new(cut), ..owner.clone() }));
+    assert_eq!(value["cmdline_cut"], true);
+    let container = Container { runtime: "docker", id: "abc".into(), claimed: true };
+    let claimed = ProcessFacts { container: Some(container), ..ProcessFacts::default() };
+    let value = object(None, Kind::Process(&Owner { facts: Arc::new(claimed), ..owner }));
+    assert_eq!((&value["container_claimed"], &value["cmdline"]), (&json!(true), &Value::Null));
+}
+
+#[test]
 fn what_is_not_known_is_null() {
-    let unknown = Owner { pid: 1, tid: 1, uid: None, comm: String::new(), start_ns: None, facts: Arc::default() };
+    let unknown = Owner { uid: None, start_ns: None, ..sample::owner("", 1) };
     let socket = Socket {
         laddr: None,
         lport: None,
@@ -94,7 +117,8 @@ fn what_is_not_known_is_null() {
     }
     assert_eq!(
         value["owner"],
-        json!({"pid": 1, "tid": 1, "comm": "", "exe": null, "uid": null, "cgroup": null, "container": null, "start_ns": null})
+        json!({"pid": 1, "tid": 1, "comm": "", "exe": null, "uid": null, "cgroup": null, "container": null,
+            "unit": null, "start_ns": null})
     );
     assert_eq!(object(Some(self::socket(None)), Kind::Connect { errno: None })["owner"], Value::Null);
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 
-use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Socket, Verdict};
+use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Owner, Socket, Verdict};
 
 use super::super::errno::Errno;
 use super::super::escape;
@@ -107,8 +107,30 @@ impl Details {
             Kind::Discard(discard) => self.discard(discard),
             // A sentence of its own.
             Kind::Finding(_) => {}
+            Kind::Process(process) => self.program(process),
             Kind::Lost { class, count } => self.push(format_args!("{} {class} events were lost", Count(count))),
         }
+    }
+
+    /// The arguments, or else the executable: one piece, which may be cut.
+    fn program(&mut self, process: &Owner) {
+        let mut text = String::new();
+        match (&process.facts.cmdline, &process.facts.exe) {
+            (Some(arguments), _) => escape::push(&mut text, &arguments.join(" ")),
+            (None, Some(exe)) => escape::push(&mut text, exe),
+            (None, None) => {}
+        }
+        if process.facts.cmdline_cut {
+            text.push('…');
+        }
+        self.push(format_args!("{text}"));
+    }
+
+    /// All pieces, the last one cut in the middle if need be.
+    pub fn append_cut(&self, out: &mut Vec<u8>, columns: usize) {
+        let mut text = String::new();
+        escape::push_cut_plain(&mut text, &String::from_utf8_lossy(&self.text), columns);
+        out.extend_from_slice(text.as_bytes());
     }
 
     fn close(&mut self, close: &Close, wide: bool) {
@@ -220,11 +242,15 @@ impl Details {
             self.push(format_args!("netns={netns}"));
         }
         let Some(owner) = socket.owner else { return };
+        if let Some(thread) = &owner.thread {
+            self.push_hostile(format_args!("thread="), thread);
+        }
         if let Some(uid) = owner.uid {
             self.push(format_args!("uid={uid}"));
         }
         if let Some(container) = &owner.facts.container {
-            self.push_hostile(format_args!("container={}:", container.runtime), &container.id);
+            let claimed = if container.claimed { "claimed:" } else { "" };
+            self.push_hostile(format_args!("container={claimed}{}:", container.runtime), &container.id);
         }
         if let Some(exe) = &owner.facts.exe {
             self.push_hostile(format_args!("exe="), exe);

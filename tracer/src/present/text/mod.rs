@@ -105,7 +105,7 @@ fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
         }
         Kind::Established { .. } => Meaning::Good,
         Kind::Open { .. } | Kind::State { .. } => Meaning::Done,
-        Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } => Meaning::Plain,
+        Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } | Kind::Process(_) => Meaning::Plain,
         Kind::Retransmit { .. } | Kind::Reset { .. } => Meaning::Warning,
         Kind::Drop(drop) => meaning_of(drop.class),
         Kind::Discard(_) => Meaning::Failure,
@@ -298,14 +298,19 @@ impl<W: Write> Sink for TextSink<W> {
         if let Kind::Finding(finding) = event.kind {
             return self.finding(finding);
         }
-        self.process(event.socket.as_ref().and_then(|socket| socket.owner));
+        self.process(match event.kind {
+            Kind::Process(process) => Some(process),
+            _ => event.socket.as_ref().and_then(|socket| socket.owner),
+        });
         self.line.push(b' ');
         self.details.of(&event.kind, self.options.wide);
+        let room = if self.options.wide { usize::MAX } else { TAIL };
         let ends_of_packet = ends_of_packet(event);
         match ends_of_packet.as_ref().or(event.socket.as_ref()) {
             Some(socket) if self.options.wide => self.wide_tail(socket, &event.kind),
             // Two names of states take more than other details, and are nothing without each other.
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
+            None if matches!(event.kind, Kind::Process(_)) => self.details.append_cut(&mut self.line, room),
             None => self.line.extend_from_slice(self.details.cut(TAIL)),
         }
         if let Kind::Drop(drop) = event.kind

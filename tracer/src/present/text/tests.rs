@@ -141,11 +141,24 @@ fn the_header_stands_above_its_columns() {
 }
 
 #[test]
+fn a_process_is_one_line_that_is_cut() {
+    let facts = ProcessFacts {
+        cmdline: Some(vec!["curl".into(), "\x1b[2J".into(), "x".repeat(200)]),
+        cmdline_cut: true,
+        ..ProcessFacts::default()
+    };
+    let curl = Owner { facts: Arc::new(facts), ..owner("curl", 4121) };
+    let text = lines(UTC, &[(None, Kind::Process(&curl))]);
+    assert_eq!(text, format!("12:01:02.123 process         curl[4121]       curl \\x1b[2J {}…\n", "x".repeat(40)));
+    assert!(lines(TextOptions { wide: true, ..UTC }, &[(None, Kind::Process(&curl))]).ends_with("xx…\n"));
+}
+
+#[test]
 fn wide_lines_have_everything() {
     let facts = ProcessFacts {
         exe: Some("/usr/bin/cu\nrl".into()),
         cgroup: Some("/docker/abc".into()),
-        container: Some(Container { runtime: "docker", id: "abc".into() }),
+        container: Some(Container { runtime: "docker", id: "abc".into(), claimed: false }),
         ..ProcessFacts::default()
     };
     let curl = Owner { facts: Arc::new(facts), ..owner("curl", 4121) };
