@@ -14,6 +14,7 @@ use crate::{readers::Readers, stream::ProcessFacts};
 
 /// What a look has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "almost all of them are seen")]
 pub enum Look {
     /// The process; [`ProcessFacts::late`] says that something is missing because it was not told in time.
     Seen(ProcessIdentity, ProcessFacts),
