@@ -4,14 +4,22 @@
 //! tenth is over it gives up: the agent makes the batches so small that this is little. Two that draw, or begin a tenth,
 //! at the same moment may draw a batch more than there was; each packet is counted all the same.
 
-use super::Scratch;
-use crate::{maps, maps::BUDGET, setting};
+use crate::{
+    maps,
+    maps::{BUDGET, SCRATCH},
+    setting,
+};
 
 const TENTH_NS: u64 = 100_000_000;
 
-/// Whether one more may be told in this tenth of a second.
-#[inline(always)]
-pub fn may_tell(scratch: &mut Scratch, at: u64) -> bool {
+/// Whether one more may be told in this tenth of a second: 1 or 0. A global function: the verifier follows its ways once,
+/// and not again for each way that leads to it (the program of the classic tracepoint: "Processed 1000001 insn").
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_tell(at: u64) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this CPU's own place; the caller has marked it as busy.
+    let scratch = unsafe { &mut *scratch };
     let tenth = at / TENTH_NS;
     if scratch.tenth != tenth {
         scratch.tenth = tenth;
@@ -26,11 +34,11 @@ pub fn may_tell(scratch: &mut Scratch, at: u64) -> bool {
             left = draw(tenth);
         }
         if left == 0 {
-            return false;
+            return 0;
         }
         core::ptr::write_volatile(place, left - 1);
     }
-    true
+    1
 }
 
 /// Takes a batch from what is left; 0 if nothing is.

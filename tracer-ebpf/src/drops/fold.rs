@@ -50,7 +50,7 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
         return filtered();
     }
     drop.skb.read_packet(scratch);
-    if reason::leaves_out(action, &scratch.packet, owner) {
+    if reason::leaves_out(action, owner) {
         return filtered();
     }
     if filter::judges_flows() && attribution::packet_passes(owner) == 0 {
@@ -72,7 +72,7 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
     if goes_on && (fold.told >= TOLD_OF_A_KIND || fold.count > 0) {
         return add(fold, at);
     }
-    if !budget::may_tell(scratch, at) {
+    if budget::may_tell(at) == 0 {
         return if same { add(fold, at) } else { mix(drop, scratch, dev, sk, at) };
     }
     if !goes_on {

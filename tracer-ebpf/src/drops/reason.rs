@@ -6,16 +6,29 @@ use tracer_common::{
     settings::{WANT_LISTED_REASONS, WANT_SOME_REASONS},
 };
 
-use crate::{globals::wants, maps::REASONS};
+use crate::{
+    globals::wants,
+    maps::{REASONS, SCRATCH},
+};
 
 const IPPROTO_TCP: u8 = 6;
 
+// Both are global functions: the verifier follows their ways once, and not again for each way that leads on.
+
 /// What becomes of a drop by this reason; `None`: it is left out.
 #[inline(always)]
-pub fn action(reason: u32) -> Option<u8> {
+pub fn action(reason: u32) -> Option<u32> {
     if !wants(WANT_SOME_REASONS) {
-        return Some(ReasonAction::Keep as u8);
+        return Some(ReasonAction::Keep as u32);
     }
+    let action = action_of_reason(reason);
+    if action == ReasonAction::LeaveOut as u32 { None } else { Some(action) }
+}
+
+/// A [`ReasonAction`] by number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn action_of_reason(reason: u32) -> u32 {
     let mut action = match REASONS.get_ptr(reason_place(reason)) {
         // SAFETY: a live array slot, written before the programs were attached.
         Some(action) => unsafe { *action },
@@ -24,22 +37,30 @@ pub fn action(reason: u32) -> Option<u8> {
     if action == ReasonAction::Rest as u8 && wants(WANT_LISTED_REASONS) {
         action = ReasonAction::LeaveOut as u8;
     }
-    if action == ReasonAction::LeaveOut as u8 { None } else { Some(action) }
+    u32::from(action)
 }
 
 /// Whether it is left out for what the packet is. `owner`: its socket, or 0.
 #[inline(always)]
-pub fn leaves_out(action: u8, packet: &Packet, owner: u64) -> bool {
-    if !wants(WANT_SOME_REASONS) {
-        return false;
-    }
-    if action == ReasonAction::LeaveOutButErrors as u8 {
+pub fn leaves_out(action: u32, owner: u64) -> bool {
+    wants(WANT_SOME_REASONS) && packet_is_left_out(action, owner) != 0
+}
+
+/// 1 if the packet of this CPU is one that `action` leaves out.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn packet_is_left_out(action: u32, owner: u64) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr(0) else { return 0 };
+    // SAFETY: this CPU's own place; the caller has marked it as busy.
+    let packet = unsafe { &(*scratch).packet };
+    let left_out = if action == ReasonAction::LeaveOutButErrors as u32 {
         packet.inner.family == 0
-    } else if action == ReasonAction::LeaveOutRemains as u8 {
+    } else if action == ReasonAction::LeaveOutRemains as u32 {
         owner == 0 && is_remains(packet)
     } else {
         false
-    }
+    };
+    u32::from(left_out)
 }
 
 /// A segment that neither asks for a connection nor belongs to one. The agent's `class` says the same.
