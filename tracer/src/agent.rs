@@ -239,7 +239,7 @@ impl<'p> Agent<'p> {
         let forwarding = command.is_some();
         let stop = loop {
             tokio::select! {
-                ready = self.ring.ready(), if self.line.has_room() && self.outlet.has_room() => {
+                ready = self.ring.ready(), if self.line.takes_more(self.starts()) && self.outlet.has_room() => {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
@@ -346,6 +346,11 @@ impl<'p> Agent<'p> {
         let kept = capabilities::for_agent(command.is_some(), &self.kernel);
         debug!("kept: {}", capabilities::names(kept));
         self.sandbox.confine(Duty::Agent { command }, kept);
+    }
+
+    /// Records of before the snapshot are not all told.
+    const fn starts(&self) -> bool {
+        !self.taken_over || self.unreconciled.is_some()
     }
 
     fn take_answer(&mut self, answer: Option<questions::Answer>) {

@@ -23,6 +23,9 @@ pub struct Backlog {
     looked: usize,
 }
 
+/// As much as comes within an answer's deadline on a busy host; what a slow reader of the output leaves behind is not
+/// gathered here.
+const LONG_BYTES: usize = 8 << 20;
 /// Words of records that are gone which are kept at the most.
 const GONE: usize = 1 << 16;
 
@@ -31,6 +34,13 @@ impl Backlog {
     #[must_use]
     pub const fn has_room(&self) -> bool {
         (self.words.len() - self.place) * 8 < LIMIT_BYTES
+    }
+
+    /// Whether more may wait here. But for the start, what exceeds a moment's records stays in the ring, where a loss is
+    /// counted and nothing grows.
+    #[must_use]
+    pub const fn takes_more(&self, at_start: bool) -> bool {
+        self.has_room() && (at_start || (self.words.len() - self.place) * 8 < LONG_BYTES)
     }
 
     /// Whether none waits.

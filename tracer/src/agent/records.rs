@@ -120,7 +120,9 @@ impl Agent<'_> {
 
     /// The same, whether or not there is room for what follows. Whether more may be in the ring.
     pub(super) fn drain_anyway(&mut self) -> bool {
-        let Self { ring, core, presenter, shown, line, lost, feed, questions, taken_over, cut_ns, .. } = self;
+        let Self {
+            ring, core, presenter, shown, line, lost, feed, questions, taken_over, unreconciled, cut_ns, ..
+        } = self;
         // What is later may belong to a connection whose records are still to come.
         let now_ns = clock::boot_ns();
         // Packets first: whatever connection they belong to is recorded by then.
@@ -132,7 +134,8 @@ impl Agent<'_> {
         // Bounded, so that signals and timers have their turn under a flood.
         let mut rest = true;
         for _ in 0..8 {
-            if !line.has_room() {
+            // At the start the line is as long as what came meanwhile, and the ring must not fill up while it is told.
+            if !line.takes_more(!*taken_over || unreconciled.is_some()) {
                 break;
             }
             let count = ring.drain(|bytes| {
