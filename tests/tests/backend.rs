@@ -239,13 +239,26 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
             let server = event["role"] == "server";
             let listener = event["role"] == "listener";
             let Some(keys) = event.as_object_mut() else { continue };
-            for key in
-                ["netns", "errno", "backlog", "tx_bytes", "rx_bytes", "retransmits", "drops", "srtt_us", "min_rtt_us"]
-            {
+            for key in [
+                "netns",
+                "errno",
+                "backlog",
+                "tx_bytes",
+                "rx_bytes",
+                "retransmits",
+                "drops",
+                "srtt_us",
+                "min_rtt_us",
+                "unacked_bytes",
+                "unanswered",
+                "idle_us",
+            ] {
                 if let Some(value) = keys.get_mut(key) {
                     *value = Value::Null;
                 }
             }
+            // How many SYNs were sent stands only beside a verdict on the connect().
+            keys.remove("syns");
             if let Some(verdict) = keys.get_mut("verdict").filter(|verdict| !listener && **verdict != "open_at_end") {
                 *verdict = json!("unknown");
             }
