@@ -235,6 +235,8 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
     for events in left.values_mut() {
         let unseen: &[&str] = if accepts { &["error", "reset"] } else { &["error", "reset", "accept"] };
         events.retain(|event| !unseen.iter().any(|kind| event["event"] == *kind));
+        // What was never established has no request, whatever can be read.
+        let established = events.iter().any(|event| event["event"] == "established");
         for event in events {
             let server = event["role"] == "server";
             let listener = event["role"] == "listener";
@@ -250,12 +252,14 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
                 "srtt_us",
                 "min_rtt_us",
                 "unacked_bytes",
-                "unanswered",
                 "idle_us",
             ] {
                 if let Some(value) = keys.get_mut(key) {
                     *value = Value::Null;
                 }
+            }
+            if let Some(unanswered) = keys.get_mut("unanswered").filter(|_| established) {
+                *unanswered = Value::Null;
             }
             // How many SYNs were sent stands only beside a verdict on the connect().
             keys.remove("syns");
