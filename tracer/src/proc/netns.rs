@@ -2,7 +2,7 @@
 //!
 //! Found are the namespaces of all processes and the ones that are bound to a file: in the directories of
 //! named namespaces, or anywhere in this mount namespace; and within a budget those of further threads and of open
-//! descriptors ([`super::netns_kept`]). A namespace that only a socket or a mount in another mount namespace keeps
+//! descriptors (`netns_kept.rs`). A namespace that only a socket or a mount in another mount namespace keeps
 //! alive is not found: nothing in /proc leads to it.
 
 use std::collections::{HashMap, hash_map::Entry};
