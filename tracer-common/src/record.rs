@@ -6,6 +6,7 @@
 use crate::{
     drops::{DropRecord, SegmentRecord},
     silence::{IcmpError, Silence},
+    tcp::TcpState,
 };
 
 /// Version of the layouts in this file. A change of any layout changes it.
@@ -393,6 +394,10 @@ pub const COUNTERS_HAS_SOCKET: u32 = 1 << 2;
 pub const COUNTERS_SOCKET_KNOWN: u32 = 1 << 3;
 /// `sk_err` could not be read: that `errno` is zero says nothing.
 pub const COUNTERS_NO_ERRNO: u32 = 1 << 4;
+/// Of a socket in `SYN_SENT`: whether a system call had it (`sk_lock.owned`) could be read.
+pub const COUNTERS_LOCK_KNOWN: u32 = 1 << 5;
+/// A system call had it: what happened to it, that call did.
+pub const COUNTERS_LOCKED: u32 = 1 << 6;
 /// The socket was in repair mode (`TCP_REPAIR`): its end sends nothing.
 pub const COUNTERS_REPAIR: u32 = 1 << 8;
 
@@ -407,10 +412,26 @@ pub struct CloseRecord {
     pub socket: SocketRecord,
     /// The kernel's counters.
     pub tcp: TcpCounters,
+    /// A packed [`IcmpError`] if it was in `SYN_SENT`, else a [`Silence`].
+    pub ending: [u64; 3],
+}
+
+impl CloseRecord {
+    const fn was_connecting(&self) -> bool {
+        self.socket.old == TcpState::SynSent as u8
+    }
+
     /// How long nothing was said.
-    pub silence: Silence,
-    /// Of a socket that was in `SYN_SENT`: the ICMP error that it had.
-    pub icmp: IcmpError,
+    #[must_use]
+    pub const fn silence(&self) -> Silence {
+        if self.was_connecting() { Silence::UNKNOWN } else { Silence::unpack(self.ending) }
+    }
+
+    /// The ICMP error that a connect() without an answer had.
+    #[must_use]
+    pub const fn icmp(&self) -> IcmpError {
+        if self.was_connecting() { IcmpError::unpack(self.ending) } else { IcmpError::NONE }
+    }
 }
 
 /// `sched_process_fork` of a new process (not of a thread).
@@ -485,7 +506,7 @@ const _: () = {
     assert!(size_of::<TcpCounters>() == 64);
     assert!(size_of::<AcceptFailures>() == 184);
     assert!(size_of::<Connecting>() == 104);
-    assert!(size_of::<CloseRecord>() == 296);
+    assert!(size_of::<CloseRecord>() == 264);
     assert!(size_of::<ForkRecord>() == 40);
     assert!(size_of::<ExecRecord>() == 64 + EXEC_PATH + EXEC_ARGS);
     assert!(size_of::<ExitRecord>() == 32);

@@ -10,17 +10,11 @@ use tracer_common::{
         SocketState, TcpCounters, Tuple,
     },
     settings::{ABSENT, WANT_ACCEPT, WANT_CONNECT_EXIT},
-    silence::IcmpError,
 };
 
 use super::{
-    CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin,
-    connect::note,
-    filtered, inode,
-    listen::fails_inside_listen,
-    now, send,
-    silence::{icmp_error, silence},
-    write,
+    CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin, connect::note, filtered, inode,
+    listen::fails_inside_listen, now, send, silence, write,
 };
 use crate::{
     emit, filter,
@@ -196,8 +190,12 @@ pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8,
     unsafe {
         write(&raw mut (*place).socket, RecordKind::Close, now(), state, tuple, old, CLOSE, errno, detail);
         (&raw mut (*place).tcp).write(counters(sock));
-        (&raw mut (*place).silence).write(silence(sock));
-        (&raw mut (*place).icmp).write(if old == SYN_SENT { icmp_error(sock) } else { IcmpError::NONE });
+        if old == SYN_SENT {
+            (*place).tcp.flags |= silence::lock(sock);
+            (&raw mut (*place).ending).write(silence::icmp_error(sock).pack());
+        } else {
+            (&raw mut (*place).ending).write(silence::silence(sock).pack());
+        }
         emit::submit(place, Counter::SentLifecycle);
     }
     Outcome::Told

@@ -2,8 +2,9 @@
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tracer_common::{
+    record::{COUNTERS_LOCK_KNOWN, COUNTERS_LOCKED},
     settings::ABSENT,
-    silence::{IcmpError, QUIET_UNKNOWN, SILENCE_LOCK_KNOWN, SILENCE_LOCKED, SILENCE_RETRANSMITS_KNOWN, Silence},
+    silence::{IcmpError, PATIENCE_NS, QUIET_UNKNOWN, Silence},
 };
 
 use crate::{memory, offset, setting, sock::Sock};
@@ -22,36 +23,50 @@ const SADDR6: u32 = 8;
 /// `seq` in that of TCP (RFC 9293).
 const TCP_SEQ: u32 = 4;
 
-/// Loads only, and one call that the kernel's compiler replaces by a load where it can.
+/// Each line of memory that is looked at here costs a connection: what only matters after a long silence, or where
+/// something was not acknowledged, is read then.
 #[inline(always)]
 pub fn silence<S: Sock>(sock: S) -> Silence {
     let mut silence = Silence::UNKNOWN;
-    if setting!(tick_ns) != 0 && offset!(lsndtime) != ABSENT && offset!(lrcvtime) != ABSENT {
-        // SAFETY: no arguments; permitted to every program type that is used here.
-        let now = unsafe { bpf_jiffies64() } as u32;
-        silence.tick_ns = setting!(tick_ns);
-        silence.sent_ago = now.wrapping_sub(sock.u32(offset!(lsndtime)));
-        silence.received_ago = now.wrapping_sub(sock.u32(offset!(lrcvtime)));
-        silence.rto = sock.u32(offset!(icsk_rto));
+    if offset!(icsk_retransmits) != ABSENT && sock.u32(offset!(write_seq)) != sock.u32(offset!(snd_una)) {
+        silence.retransmits = sock.u8(offset!(icsk_retransmits));
     }
+    let tick_ns = setting!(tick_ns);
+    if tick_ns == 0 || offset!(lsndtime) == ABSENT || offset!(lrcvtime) == ABSENT {
+        return silence;
+    }
+    // SAFETY: no arguments; permitted to every program type that is used here. The kernel makes a load of it where it
+    // can.
+    let now = unsafe { bpf_jiffies64() } as u32;
+    silence.tick_ns = tick_ns;
+    silence.sent_ago = now.wrapping_sub(sock.u32(offset!(lsndtime)));
+    if silence.sent_ago == 0 {
+        return silence;
+    }
+    silence.received_ago = now.wrapping_sub(sock.u32(offset!(lrcvtime)));
+    if (u64::from(silence.sent_ago) + 1) * u64::from(tick_ns) < PATIENCE_NS {
+        return silence;
+    }
+    silence.rto = sock.u32(offset!(icsk_rto));
     if offset!(tcp_clock_cache) != ABSENT && offset!(tcp_wstamp_ns) != ABSENT {
         let (looked, sent) = (sock.u64(offset!(tcp_clock_cache)), sock.u64(offset!(tcp_wstamp_ns)));
         // Pacing puts the last departure into the future.
-        silence.quiet_ns = if looked > sent { looked - sent } else { 0 };
-    } else {
-        silence.quiet_ns = QUIET_UNKNOWN;
-    }
-    if offset!(icsk_retransmits) != ABSENT {
-        silence.flags |= SILENCE_RETRANSMITS_KNOWN;
-        silence.retransmits = sock.u8(offset!(icsk_retransmits));
-    }
-    if offset!(sk_lock_owned) != ABSENT {
-        silence.flags |= SILENCE_LOCK_KNOWN;
-        if sock.u32(offset!(sk_lock_owned)) != 0 {
-            silence.flags |= SILENCE_LOCKED;
-        }
+        let quiet_us = if looked > sent { (looked - sent) / 1000 } else { 0 };
+        silence.quiet_us = if quiet_us < u64::from(QUIET_UNKNOWN) { quiet_us as u32 } else { QUIET_UNKNOWN - 1 };
     }
     silence
+}
+
+/// Whether a system call has the socket: `COUNTERS_LOCK*`.
+#[inline(always)]
+pub fn lock<S: Sock>(sock: S) -> u32 {
+    if offset!(sk_lock_owned) == ABSENT {
+        0
+    } else if sock.u32(offset!(sk_lock_owned)) != 0 {
+        COUNTERS_LOCK_KNOWN | COUNTERS_LOCKED
+    } else {
+        COUNTERS_LOCK_KNOWN
+    }
 }
 
 /// The kernel queues the ICMP errors of a connect() that waits (since 5.8, commit 45af29ca761c). The last one is read. One

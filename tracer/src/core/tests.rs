@@ -128,8 +128,7 @@ pub(super) fn close(socket: SocketRecord, old: TcpState, errno: i32) -> CloseRec
             sk_err_soft: 0,
             flags: COUNTERS_KNOWN | COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET,
         },
-        silence: tracer_common::silence::Silence::UNKNOWN,
-        icmp: tracer_common::silence::IcmpError::NONE,
+        ending: [0; 3],
     }
 }
 

@@ -5,14 +5,12 @@ use tracer_common::{
         COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CloseRecord,
         FLAG_CALL_FAILED, FLAG_RECOVERED,
     },
-    silence::{QUIET_UNKNOWN, SILENCE_RETRANSMITS_KNOWN, Silence},
+    silence::{PATIENCE_NS, QUIET_UNKNOWN, Silence},
     tcp::TcpState,
 };
 
 use crate::stream::{Role, Verdict};
 
-/// Who closes sooner has not waited for an answer (syslog, a health check).
-const PATIENCE_NS: u64 = 1_000_000_000;
 /// Doubling of the timeout is followed so far.
 const MOST_DOUBLINGS: u32 = 8;
 
@@ -57,7 +55,7 @@ pub fn unacked_bytes(record: &CloseRecord, role: Role) -> Option<u64> {
 #[must_use]
 pub fn idle_us(record: &CloseRecord, role: Role) -> Option<u64> {
     let ended = matches!(state(record), None | Some(TcpState::SynSent | TcpState::SynRecv | TcpState::Listen));
-    let Silence { sent_ago, received_ago, tick_ns, .. } = record.silence;
+    let Silence { sent_ago, received_ago, tick_ns, .. } = record.silence();
     let known = tick_ns != 0 && role != Role::Listener && !ended && counts(record);
     known.then(|| u64::from(sent_ago.min(received_ago)) * u64::from(tick_ns) / 1000)
 }
@@ -74,7 +72,7 @@ pub fn unanswered(record: &CloseRecord, role: Role, verdict: Verdict, mptcp: boo
     }
     if unacked > 0 {
         return if matches!(verdict, Verdict::ResetLocal | Verdict::Aborted | Verdict::ListenerClosed) {
-            thrown_away(&record.silence)
+            thrown_away(&record.silence())
         } else {
             Some(true)
         };
@@ -95,7 +93,7 @@ pub fn unanswered(record: &CloseRecord, role: Role, verdict: Verdict, mptcp: boo
 
 /// This side threw away what it had sent: whether the peer had the time to acknowledge it.
 fn thrown_away(silence: &Silence) -> Option<bool> {
-    if silence.flags & SILENCE_RETRANSMITS_KNOWN != 0 && silence.retransmits > 0 {
+    if silence.retransmits > 0 {
         return Some(true);
     }
     (silence.tick_ns != 0).then(|| ago_ns(silence) >= PATIENCE_NS)
@@ -108,7 +106,7 @@ fn ago_ns(silence: &Silence) -> u64 {
 
 /// Whether nothing came after the last payload that was sent, and this side waited for it before it closed.
 fn waited(record: &CloseRecord) -> Option<bool> {
-    let silence = &record.silence;
+    let silence = record.silence();
     if silence.tick_ns == 0 {
         return None;
     }
@@ -123,17 +121,17 @@ fn waited(record: &CloseRecord) -> Option<bool> {
 }
 
 fn waited_long_enough(record: &CloseRecord) -> Option<bool> {
-    let silence = &record.silence;
-    let ago = ago_ns(silence);
+    let silence = record.silence();
+    let ago = ago_ns(&silence);
     let held = COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET;
     if ago < PATIENCE_NS || record.tcp.flags & held == held {
         return Some(ago >= PATIENCE_NS);
     }
     // close() was earlier: when the FIN left, which is what was sent last.
-    if silence.quiet_ns == QUIET_UNKNOWN {
+    if silence.quiet_us == QUIET_UNKNOWN {
         return None;
     }
-    let most = ago.saturating_sub(silence.quiet_ns);
+    let most = ago.saturating_sub(u64::from(silence.quiet_us) * 1000);
     // If that was not its first FIN, the first one was so much earlier.
     let doublings = record.tcp.total_retrans.min(MOST_DOUBLINGS);
     let repeats = u64::from(silence.rto) * u64::from(silence.tick_ns) * ((1 << doublings) - 1);
@@ -149,10 +147,7 @@ fn waited_long_enough(record: &CloseRecord) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::{
-        record::{RecordKind, RecordRole},
-        silence::SILENCE_RETRANSMITS_KNOWN,
-    };
+    use tracer_common::record::{RecordKind, RecordRole};
 
     use super::*;
     use crate::core::tests::{close, record, tuple};
@@ -163,8 +158,8 @@ mod tests {
         let mut record = close(socket, old, 0);
         record.tcp.flags = COUNTERS_KNOWN | COUNTERS_SOCKET_KNOWN;
         record.tcp.bytes_sent = 100;
-        record.silence =
-            Silence { quiet_ns: 100_000, sent_ago, received_ago, tick_ns: 4_000_000, rto: 50, ..Silence::UNKNOWN };
+        record.ending =
+            Silence { quiet_us: 100, sent_ago, received_ago, tick_ns: 4_000_000, rto: 50, ..Silence::UNKNOWN }.pack();
         record
     }
 
@@ -177,9 +172,9 @@ mod tests {
         let mut answered = request(TcpState::FinWait2, 1000, 999);
         answered.tcp.bytes_received = 5;
         assert_eq!(judge(&answered), Some(false), "answered, then idle");
-        answered.silence.received_ago = 1001;
+        answered.ending = Silence { received_ago: 1001, ..answered.silence() }.pack();
         assert_eq!(judge(&answered), Some(true), "the second request was not");
-        answered.silence.received_ago = 1000;
+        answered.ending = Silence { received_ago: 1000, ..answered.silence() }.pack();
         assert_eq!(judge(&answered), None, "both in one tick");
         let mut farewell = request(TcpState::FinWait2, 1000, 1000);
         farewell.tcp.bytes_received = 1;
@@ -196,9 +191,9 @@ mod tests {
     fn a_slow_farewell_is_no_wait() {
         let judge = |record: &CloseRecord| unanswered(record, Role::Client, Verdict::ClosedLocal, false);
         let mut slow = request(TcpState::FinWait1, 500, 500);
-        slow.silence.quiet_ns = 1_900_000_000;
+        slow.ending = Silence { quiet_us: 1_900_000, ..slow.silence() }.pack();
         assert_eq!(judge(&slow), Some(false), "the FIN left at once, its acknowledgement took two seconds");
-        slow.silence.quiet_ns = QUIET_UNKNOWN;
+        slow.ending = Silence { quiet_us: QUIET_UNKNOWN, ..slow.silence() }.pack();
         assert_eq!(judge(&slow), None);
         let mut again = request(TcpState::FinWait1, 500, 500);
         again.tcp.total_retrans = 3;
@@ -220,7 +215,7 @@ mod tests {
         let left = request(TcpState::LastAck, 1000, 1000);
         assert_eq!(unanswered(&left, Role::Client, Verdict::ClosedRemote, false), Some(false), "the peer closed");
         let mut unknown = idle;
-        unknown.silence.tick_ns = 0;
+        unknown.ending = Silence { tick_ns: 0, ..unknown.silence() }.pack();
         assert_eq!(unanswered(&unknown, Role::Client, Verdict::ClosedLocal, false), None);
         assert_eq!(idle_us(&unknown, Role::Client), None);
     }
@@ -235,8 +230,7 @@ mod tests {
         }
         // Thrown away at once: the peer had no time.
         assert_eq!(unanswered(&record, Role::Client, Verdict::ResetLocal, false), Some(false));
-        record.silence.flags = SILENCE_RETRANSMITS_KNOWN;
-        record.silence.retransmits = 2;
+        record.ending = Silence { retransmits: 2, ..record.silence() }.pack();
         assert_eq!(unanswered(&record, Role::Client, Verdict::ResetLocal, false), Some(true));
         assert_eq!(unanswered(&record, Role::Client, Verdict::Unknown, false), None);
     }

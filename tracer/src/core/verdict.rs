@@ -2,10 +2,11 @@
 
 use tracer_common::{
     record::{
-        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_NO_ERRNO, COUNTERS_REPAIR,
-        COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_CALL_FAILED, FLAG_RECOVERED, TcpCounters,
+        COUNTERS_FIN_RECEIVED, COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_LOCK_KNOWN, COUNTERS_LOCKED,
+        COUNTERS_NO_ERRNO, COUNTERS_REPAIR, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_CALL_FAILED, FLAG_RECOVERED,
+        TcpCounters,
     },
-    silence::{IcmpError, SILENCE_LOCK_KNOWN, SILENCE_LOCKED},
+    silence::IcmpError,
     tcp::TcpState,
 };
 
@@ -21,14 +22,14 @@ pub fn errno(record: &CloseRecord, last: i32) -> i32 {
     let waits = record.socket.old == TcpState::SynSent as u8 && record.socket.state.flags & FLAG_CALL_FAILED == 0;
     // What stays of an earlier connection of the socket says nothing of this one.
     let soft = Some(record.tcp.sk_err_soft).filter(|soft| *soft != record.socket.state.err_soft()).unwrap_or(0);
-    let places = [soft, record.icmp.errno, last].map(|errno| if waits { errno } else { 0 });
+    let places = [soft, record.icmp().errno, last].map(|errno| if waits { errno } else { 0 });
     [record.socket.errno].into_iter().chain(places).find(|errno| *errno != 0).unwrap_or(0)
 }
 
 /// The ICMP error that `errno` comes from.
 #[must_use]
 pub fn icmp(record: &CloseRecord, errno: i32) -> Option<Icmp> {
-    let IcmpError { from, errno: of_message, family, kind, code, .. } = record.icmp;
+    let IcmpError { from, errno: of_message, family, kind, code } = record.icmp();
     if family == 0 || of_message != errno {
         return None;
     }
@@ -112,8 +113,8 @@ fn without_error(record: &CloseRecord, old: Option<TcpState>, role: Role, accept
 /// Without a system call that has the socket it was the kernel that ended connect(), for an error that somebody has
 /// taken since (getsockopt(SO_ERROR) on another CPU): nobody knows which.
 const fn given_up(record: &CloseRecord) -> Verdict {
-    match record.silence.flags & (SILENCE_LOCK_KNOWN | SILENCE_LOCKED) {
-        SILENCE_LOCK_KNOWN => Verdict::Unknown,
+    match record.tcp.flags & (COUNTERS_LOCK_KNOWN | COUNTERS_LOCKED) {
+        COUNTERS_LOCK_KNOWN => Verdict::Unknown,
         _ => Verdict::NoAnswer,
     }
 }
@@ -154,10 +155,7 @@ fn sent(tcp: &TcpCounters, record: &CloseRecord, role: Role) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use tracer_common::{
-        record::{Header, Opener, RecordRole, SocketRecord, SocketState, Tuple},
-        silence::Silence,
-    };
+    use tracer_common::record::{Header, Opener, RecordRole, SocketRecord, SocketState, Tuple};
 
     use super::{verdict as judged, *};
 
@@ -210,8 +208,7 @@ mod tests {
                 sk_err_soft: 0,
                 flags: COUNTERS_KNOWN | COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET,
             },
-            silence: Silence::UNKNOWN,
-            icmp: IcmpError::NONE,
+            ending: [0; 3],
         }
     }
 
@@ -254,18 +251,17 @@ mod tests {
     fn a_connect_that_waits_has_its_error_in_several_places() {
         let waits = closed(TcpState::SynSent, 0, 0);
         let soft = |record: &mut CloseRecord| record.tcp.sk_err_soft = libc::EHOSTUNREACH;
-        let message =
-            IcmpError { from: [1, 0, 0, 0], errno: libc::ENETUNREACH, family: 4, kind: 3, code: 0, reserved: 0 };
+        let message = IcmpError { from: [1, 0, 0, 0], errno: libc::ENETUNREACH, family: 4, kind: 3, code: 0 };
         let mut record = waits;
         soft(&mut record);
         assert_eq!((errno(&record, 0), icmp(&record, libc::EHOSTUNREACH)), (libc::EHOSTUNREACH, None));
         assert_eq!(verdict(&record, Role::Client, false), Verdict::Unreachable);
-        record.icmp = message;
+        record.ending = message.pack();
         assert_eq!((errno(&record, 0), icmp(&record, libc::EHOSTUNREACH)), (libc::EHOSTUNREACH, None), "another one's");
-        let mut record = CloseRecord { icmp: message, ..waits };
+        let mut record = CloseRecord { ending: message.pack(), ..waits };
         assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ENETUNREACH, "SO_ERROR has taken it");
         assert_eq!(icmp(&record, libc::ENETUNREACH).map(|icmp| (icmp.kind, icmp.code)), Some((3, 0)));
-        record.icmp = IcmpError::NONE;
+        record.ending = IcmpError::NONE.pack();
         assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ECONNREFUSED, "it was told before");
         // The socket had it before it was connected.
         let mut record = waits;
@@ -285,9 +281,9 @@ mod tests {
     #[test]
     fn whoever_has_the_socket_gives_connect_up() {
         let mut record = closed(TcpState::SynSent, 0, 0);
-        record.silence.flags = SILENCE_LOCK_KNOWN | SILENCE_LOCKED;
+        record.tcp.flags |= COUNTERS_LOCK_KNOWN | COUNTERS_LOCKED;
         assert_eq!(verdict(&record, Role::Client, false), Verdict::NoAnswer);
-        record.silence.flags = SILENCE_LOCK_KNOWN;
+        record.tcp.flags &= !COUNTERS_LOCKED;
         assert_eq!(verdict(&record, Role::Client, false), Verdict::Unknown, "the kernel ended it");
     }
 
