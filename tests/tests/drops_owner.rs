@@ -8,7 +8,6 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, expect, is_ours, wait};
 use tracer_tests::generator::traffic;
 use tracer_tests::netns::Netns;
 use tracer_tests::scale;
@@ -91,31 +90,4 @@ fn every_drop_of_a_known_connection_has_its_owner() {
     for source in ["connect", "accept", "listen"] {
         assert!(sources.contains_key(source), "{sources:?}");
     }
-}
-
-/// A container's interface may stand on one of the host's: that is where its packets are dropped, in another network
-/// namespace than that of their sockets.
-#[test]
-fn what_leaves_by_a_device_of_another_namespace_is_its_sockets() {
-    let (host, guest) = (Netns::new(), Netns::new());
-    host.ip(&["link", "add", "wire", "type", "veth", "peer", "name", "end"]);
-    host.ip(&["link", "add", "link", "wire", "name", "upper", "type", "macvlan"]);
-    host.ip(&["link", "set", "upper", "netns", guest.name()]);
-    for (netns, device) in [(&host, "wire"), (&host, "end"), (&guest, "upper")] {
-        netns.ip(&["link", "set", device, "up"]);
-    }
-    guest.ip(&["addr", "add", "10.9.0.2/24", "dev", "upper"]);
-    guest.ip(&["neigh", "add", "10.9.0.1", "lladdr", "02:00:00:00:00:01", "dev", "upper"]);
-    // No packet is as small as that.
-    let tc = ["tc", "qdisc", "add", "dev", "wire", "root"];
-    host.run(&[&tc[..], &["tbf", "rate", "8kbit", "burst", "40", "limit", "3000"]].concat());
-    let agent = Agent::live(&["--netns", &guest.inode().to_string()]);
-    attempt(&guest, address("10.9.0.1:4029"));
-    let event = wait(&agent, "the SYN's drop", |event| event["event"] == "drop" && event["dport"] == 4029);
-    is_ours(&event);
-    expect(&event, &[("netns", guest.inode().into()), ("iface", "wire".into()), ("direction", "out".into())]);
-    expect(&event, &[("role", "client".into()), ("owner_source", "connect".into())]);
-    let stream = agent.stop().stream;
-    let close = stream.kind("close").find(|close| close["conn"] == event["conn"]).expect("its end is told");
-    assert!(close["drops"].as_u64() >= Some(1), "{close}");
 }

@@ -179,8 +179,10 @@ pub struct Socket<'a> {
     pub rport: Option<u16>,
     /// Interface that scopes link-local addresses.
     pub ifindex: Option<u32>,
-    /// Inode number of the network namespace.
+    /// Inode number of the network namespace; of a drop, the one in which the packet was dropped.
     pub netns: Option<u32>,
+    /// Of a drop: the namespace of its socket, where the packet was dropped in another one.
+    pub home: Option<u32>,
     /// Role.
     pub role: Role,
     /// Owner; `None` if nobody is known.

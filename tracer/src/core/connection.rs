@@ -164,6 +164,7 @@ impl Connection {
             rport: Some(tuple.rport).filter(|port| !listener && (*port != 0 || !raddr.is_unspecified())),
             ifindex: Some(tuple.ifindex).filter(|index| *index != 0),
             netns: Some(tuple.netns).filter(|inode| *inode != 0),
+            home: None,
             role,
             owner: None,
             owner_source: OwnerSource::Unknown,

@@ -170,8 +170,10 @@ pub struct Row {
     pub conn: Same<ConnId>,
     /// Its ends.
     pub socket: Same<SocketEnds>,
-    /// Inode number of the namespace.
+    /// Inode number of the namespace in which they were dropped.
     pub netns: Same<u32>,
+    /// That of the socket.
+    pub socket_netns: Same<u32>,
     /// Role of the socket.
     pub role: Same<Role>,
     /// How the owner is known.
@@ -210,6 +212,7 @@ impl Row {
             conn: Same(socket.map(|socket| socket.conn)),
             socket: Same(socket.map(SocketEnds::of)),
             netns: Same(socket.and_then(|socket| socket.netns)),
+            socket_netns: Same(drop.socket_netns),
             role: Same(socket.map(|socket| socket.role)),
             owner_source: Same(socket.map(|socket| socket.owner_source)),
             stack: drop.stack.clone(),
@@ -234,6 +237,7 @@ impl Row {
         self.conn.meet(socket.map(|socket| socket.conn));
         self.socket.meet(socket.map(SocketEnds::of));
         self.netns.meet(socket.and_then(|socket| socket.netns));
+        self.socket_netns.meet(drop.socket_netns);
         self.role.meet(socket.map(|socket| socket.role));
         self.owner_source.meet(socket.map(|socket| socket.owner_source));
         if self.stack == Stack::Missing {
@@ -263,6 +267,7 @@ impl Row {
             conn: Same(None),
             socket: Same(None),
             netns: Same(None),
+            socket_netns: Same(None),
             role: Same(None),
             owner_source: Same(None),
             stack: Stack::NotAsked,

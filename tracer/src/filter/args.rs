@@ -46,7 +46,8 @@ pub struct FilterArgs {
     #[arg(long, value_name = "ID|NAME,...", value_delimiter = ',')]
     pub container: Vec<Selector<ContainerName>>,
 
-    /// Connections in this network namespace: of a process, by `ip netns` name or by inode number
+    /// Connections in this network namespace, and packets that are dropped in it: of a process, by `ip netns` name or by
+    /// inode number
     #[arg(long, value_name = "PID|NAME|INODE,...", value_delimiter = ',')]
     pub netns: Vec<Selector<Netns>>,
 

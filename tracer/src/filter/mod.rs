@@ -290,7 +290,7 @@ const CRITERIA: [Criterion; 16] = [
     |filter, socket, _| answer(filter.family.is_none_or(|family| family == socket.family || takes(socket, family))),
     |filter, socket, _| answer(filter.role.passes(|role| *role == socket.role)),
     |filter, socket, _| answer(filter.proto.passes(|proto| *proto == socket.proto)),
-    |filter, socket, _| filter.netns.judge(&[Side::of(socket.netns)], |wanted, netns| *wanted == netns),
+    netns,
     no_loopback,
     |filter, socket, _| filter.port.judge(&[Side::of(socket.lport), remote(socket, socket.rport)], PortRange::contains),
     |filter, socket, _| filter.lport.judge(&[Side::of(socket.lport)], PortRange::contains),
@@ -317,6 +317,12 @@ fn takes(socket: &Socket<'_>, family: u8) -> bool {
         && socket.v6only != Some(true)
         && socket.laddr.is_some_and(|addr| addr.is_unspecified() && addr.is_ipv6())
         && (socket.role == Role::Listener || socket.v6only == Some(false))
+}
+
+/// A drop is of two namespaces, where its socket is in another one: of the one it happened in, and of the socket's.
+fn netns(filter: &Filter, socket: &Socket<'_>, _: bool) -> Answer {
+    let sides = [Side::of(socket.netns), socket.home.map_or(Side::Absent, Side::Known)];
+    filter.netns.judge(&sides, |wanted, netns| *wanted == netns)
 }
 
 fn answer(passes: bool) -> Answer {

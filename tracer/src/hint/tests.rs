@@ -20,6 +20,8 @@ fn drop(reason: Option<&str>, symbol: &str, to: &str) -> Drop {
         location: None,
         symbol: Some(symbol.into()),
         iface: Some("wire".into()),
+        netns: None,
+        socket_netns: None,
         direction: Direction::Out,
         len: 60,
         protocol: Some("tcp"),

@@ -96,6 +96,11 @@ pub struct Drop {
     pub symbol: Option<Rc<str>>,
     /// Name of the device. Hostile bytes.
     pub iface: Option<Rc<str>>,
+    /// Inode number of the network namespace in which the packet was: the device's, or the socket's while the packet has
+    /// no device. `None` if neither tells.
+    pub netns: Option<u32>,
+    /// The socket's namespace; `None` without a socket.
+    pub socket_netns: Option<u32>,
     /// Which way it went.
     pub direction: Direction,
     /// Bytes, from the network header on.

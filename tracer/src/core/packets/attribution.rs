@@ -4,7 +4,9 @@ use std::{net::IpAddr, rc::Rc};
 
 use tracer_common::{
     decode::Record,
-    drops::{DROP_MIXED, Direction, DropRecord, PacketSocket, SOCKET_REQUEST, SOCKET_TUPLE, SegmentRecord},
+    drops::{
+        DROP_MIXED, Direction, DropRecord, PacketSocket, SOCKET_RECEIVES, SOCKET_REQUEST, SOCKET_TUPLE, SegmentRecord,
+    },
     packet::{Flow, HAS_PORTS},
     record::{FLAG_ACCEPTED, FLAG_FILTERED, Tuple},
     tcp::TcpState,
@@ -74,6 +76,7 @@ impl Outside {
             rport,
             ifindex: Some(self.tuple.ifindex).filter(|index| *index != 0),
             netns: Some(self.tuple.netns).filter(|inode| *inode != 0),
+            home: None,
             role: self.role,
             owner: self.owner.as_deref(),
             owner_source: self.source,
@@ -144,7 +147,9 @@ impl<G: Gate> Core<G> {
         }
         let socket = &record.socket;
         if socket.followed & FLAG_FILTERED != 0 {
-            return Whose::Filtered;
+            // The filter left the socket out, perhaps for its namespace: this packet was in another one.
+            let elsewhere = record.netns != 0 && socket.tuple.netns != 0 && record.netns != socket.tuple.netns;
+            return if elsewhere { self.whose_by_process(record) } else { Whose::Filtered };
         }
         if let Some(id) = self.by_kernel(socket, Some(&record.packet.flow)) {
             return Whose::Open(id);
@@ -155,6 +160,12 @@ impl<G: Gate> Core<G> {
         if let Some(id) = self.by_listener(record, came_to_nobody) {
             return Whose::Open(id);
         }
+        self.whose_by_process(record)
+    }
+
+    /// As who opened the socket, or holds it, tells.
+    fn whose_by_process(&mut self, record: &DropRecord) -> Whose {
+        let socket = &record.socket;
         if let Some(owner) = self.processes.owner(&socket.opener, record.header.boot_ns) {
             return self.outside(record, Some(owner), source_of(socket));
         }
@@ -253,8 +264,9 @@ impl<G: Gate> Core<G> {
         let direction = Direction::from_number(record.direction);
         let mixed = record.flags & DROP_MIXED != 0;
         let (mut tuple, known) = if flow.family != 0 && !mixed {
+            let sent_elsewhere = record.netns != socket.tuple.netns && has_sent(socket, flow);
             let known = matches!(direction, Direction::In | Direction::Out);
-            (oriented(flow, record.netns, direction != Direction::In), known)
+            (oriented(flow, record.netns, direction != Direction::In || sent_elsewhere), known || sent_elsewhere)
         } else if socket.flags & SOCKET_TUPLE != 0 && !mixed {
             (socket.tuple, true)
         } else {
@@ -274,6 +286,16 @@ impl<G: Gate> Core<G> {
         };
         Whose::Outside(Box::new(Outside { tuple, oriented: known, proto, role: Role::Unknown, owner, source }))
     }
+}
+
+/// Whether the socket that the kernel names is the one that the packet came from: it arrives in another namespace with
+/// the socket that has sent it.
+fn has_sent(socket: &PacketSocket, flow: &Flow) -> bool {
+    let tuple = &socket.tuple;
+    let from_there = tuple.laddr == [0; 4] || tuple.family != flow.family || tuple.laddr == flow.src;
+    socket.flags & (SOCKET_TUPLE | SOCKET_RECEIVES) == SOCKET_TUPLE
+        && from_there
+        && (flow.flags & HAS_PORTS == 0 || tuple.lport == flow.sport)
 }
 
 /// How the kernel side knows the opener.

@@ -100,6 +100,9 @@ impl<G: Gate> Core<G> {
             location: Some(record.location).filter(|at| *at != 0 && self.packets.shows(*at)),
             symbol: self.packets.symbols.get(&record.location).cloned().flatten(),
             iface: Some(iface).filter(|name| told(!name.is_empty())).map(Rc::from),
+            netns: Some(record.netns).filter(|netns| told(*netns != 0)),
+            // Whose it was is found out later.
+            socket_netns: None,
             direction: if mixed { Direction::Unknown } else { Direction::from_number(record.direction) },
             len: record.len,
             protocol: Some(protocol(packet.flow.protocol))

@@ -20,7 +20,7 @@ use std::{
 use tracer_common::{
     decode::Record,
     drops::{
-        DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST,
+        DROP_MIXED, DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST,
         SOCKET_TUPLE, SegmentRecord, TCP_ACK, TCP_FIN, TCP_SYN,
     },
     record::{RecordKind, Tuple},
@@ -112,6 +112,9 @@ impl PacketEvent {
     /// The socket's keys as this event has them.
     #[must_use]
     pub fn socket<'s>(&self, socket: Socket<'s>) -> Socket<'s> {
+        if let Self::Drop(drop, _) = self {
+            return Socket { netns: drop.netns, home: drop.socket_netns.filter(|_| self.is_elsewhere()), ..socket };
+        }
         match self.ends() {
             Some(tuple) => {
                 // As those of a connection: a listener's own has no remote end.
@@ -128,6 +131,12 @@ impl PacketEvent {
             }
             None => socket,
         }
+    }
+
+    /// Whether it happened in another network namespace than the socket's.
+    fn is_elsewhere(&self) -> bool {
+        let Self::Drop(drop, _) = self else { return false };
+        drop.netns.zip(drop.socket_netns).is_some_and(|(of_packet, of_socket)| of_packet != of_socket)
     }
 
     const fn ends(&self) -> Option<&Tuple> {
@@ -295,7 +304,7 @@ impl<G: Gate> Core<G> {
 
     fn tell_drop(&mut self, record: &DropRecord, sink: &mut dyn Sink) {
         let answered = record.reason == NO_REASON && self.packets.is_answered(record);
-        let drop = self.describe(record, answered);
+        let mut drop = self.describe(record, answered);
         let count = drop.count;
         let whose = self.whose_drop(record, answered || drop.reason.as_deref() == Some("NO_SOCKET"));
         if record.socket.flags & (SOCKET_TUPLE | SOCKET_REQUEST) == SOCKET_TUPLE {
@@ -306,9 +315,22 @@ impl<G: Gate> Core<G> {
             _ => drop.ends.and_then(|ends| ends.dport),
         };
         self.discards.drop_told(record, &drop, port, self.packets.function(record.location));
+        drop.socket_netns = self.netns_of_socket(&whose, record);
         let wish = Wish::of(&drop, record);
         let event = PacketEvent::Drop(Box::new(drop), wish);
         self.say_of_packet(record.header.boot_ns, whose, count, event, sink);
+    }
+
+    /// The namespace of the socket whose packet was dropped.
+    fn netns_of_socket(&self, whose: &Whose, record: &DropRecord) -> Option<u32> {
+        let known = match whose {
+            Whose::Open(id) => self.connections.get(id).map(|connection| connection.tuple.netns),
+            Whose::Ended(ended) => Some(ended.tuple.netns),
+            Whose::Outside(_) | Whose::Filtered => None,
+        };
+        let by_kernel = record.socket.tuple.netns;
+        let told = record.flags & DROP_MIXED == 0;
+        known.or(Some(by_kernel).filter(|_| told)).filter(|netns| *netns != 0)
     }
 
     pub(super) fn segment_record(&mut self, kind: RecordKind, record: &SegmentRecord, sink: &mut dyn Sink) {
@@ -383,8 +405,8 @@ impl<G: Gate> Core<G> {
             Whose::Open(id) => {
                 let Some(mut connection) = self.connections.remove(&id) else { return };
                 connection.drops += drops;
-                if event.ends().is_some() {
-                    // The filter may ask for the other end, which the listener has not.
+                if event.ends().is_some() || event.is_elsewhere() {
+                    // The filter may ask for the other end, which the listener has not, or the other namespace.
                     if self.gate.admit_finally(&event.socket(connection.socket())) {
                         self.tell_packet(&connection, boot_ns, event, sink);
                     } else {
@@ -403,14 +425,19 @@ impl<G: Gate> Core<G> {
                 self.connections.insert(id, connection);
             }
             Whose::Ended(ended) => {
-                if ended.admitted {
+                let admitted = if event.is_elsewhere() {
+                    self.gate.admit_finally(&event.socket(ended.socket()))
+                } else {
+                    ended.admitted
+                };
+                if admitted {
                     self.packets.hints.tell(boot_ns, hints::Whose::Connection(ended), event, sink);
                 } else {
                     self.filtered += 1;
                 }
             }
             Whose::Outside(outside) => {
-                if self.gate.admit_finally(&outside.socket(true)) {
+                if self.gate.admit_finally(&event.socket(outside.socket(true))) {
                     self.packets.hints.tell(boot_ns, hints::Whose::Outside(outside), event, sink);
                 } else if matches!(&event, PacketEvent::Drop(drop, _) if drop.mixed) && self.gate.shows(&event.kind()) {
                     self.unplaced_drops += drops;

@@ -218,6 +218,7 @@ fn socket<'a>(tuple: &Tuple, owner: &'a Owner) -> Socket<'a> {
         rport: (tuple.rport != 0).then_some(tuple.rport),
         ifindex: None,
         netns: (tuple.netns != 0).then_some(tuple.netns),
+        home: None,
         role: tuple.role,
         owner: Some(owner),
         owner_source: OwnerSource::Connect,

@@ -77,6 +77,7 @@ fn socket(ends: FlowEnds, netns: Option<u32>) -> Option<Socket<'static>> {
         rport: None,
         ifindex: None,
         netns,
+        home: None,
         role: Role::Client,
         owner: None,
         owner_source: OwnerSource::Unknown,

@@ -149,6 +149,9 @@ fn socket(out: &mut Vec<u8>, row: &Row) {
     if row.netns.0.is_some() {
         optional(out, b",\"netns\":", row.netns.0);
     }
+    if row.socket_netns.0.is_some() {
+        optional(out, b",\"socket_netns\":", row.socket_netns.0);
+    }
     if let Some(role) = row.role.0 {
         name(out, b",\"role\":\"", role.name());
     }

@@ -32,6 +32,9 @@ pub fn write_drop(out: &mut Vec<u8>, drop: &Drop) {
     optional_string(out, drop.iface.as_deref());
     out.extend_from_slice(b",\"direction\":");
     optional_string(out, stream::direction(drop.direction));
+    if drop.socket_netns.is_some() {
+        optional(out, b",\"socket_netns\":", drop.socket_netns);
+    }
     optional(out, b",\"len\":", Some(drop.len));
     out.extend_from_slice(b",\"protocol\":");
     optional_string(out, drop.protocol);

@@ -46,6 +46,7 @@ pub fn stream_socket<'a>(picture: &'a Picture, row: &'a Row, number: u64, owner:
         rport: None,
         ifindex: None,
         netns: Some(row.netns),
+        home: None,
         role: match row.state {
             State::Listen => Role::Listener,
             State::SynSent => Role::Client,

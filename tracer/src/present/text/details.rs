@@ -241,6 +241,9 @@ impl Details {
         if let Some(netns) = socket.netns {
             self.push(format_args!("netns={netns}"));
         }
+        if let Some(home) = socket.home {
+            self.push(format_args!("socket-netns={home}"));
+        }
         let Some(owner) = socket.owner else { return };
         if let Some(thread) = &owner.thread {
             self.push_hostile(format_args!("thread="), thread);
