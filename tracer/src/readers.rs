@@ -3,9 +3,13 @@
 //! A read of /proc/PID/cmdline waits for the memory map of the process, and who holds that chooses how long: a page
 //! fault in a file of a hung server, or of a user's own file system, is for ever. So the threads that answer to
 //! somebody (the loop of a trace, above all) do not read such things; they ask here. A question is answered, or it is
-//! said to be late, after [`DEADLINE`] and not later. A thread that hangs is given up: another one takes its place,
+//! said to be late when its thread has been blocked for [`DEADLINE`]. Time in which the thread works, or waits for a
+//! processor, does not count (`readers/blocked.rs`): on a host whose processors are all busy, every process has an owner's
+//! facts all the same. A thread that hangs is given up: another one takes its place,
 //! and nobody waits for it, not at the end either. So many may hang at the most ([`MOST_HUNG`]); then nothing is
 //! read any more that may hang ([`Readers::read_memory`]).
+
+mod blocked;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,9 +25,10 @@ use std::{
 
 use log::debug;
 
+use self::blocked::Blocked;
 use crate::privilege::{Duty, Sandbox, capabilities};
 
-/// After this time a question is late.
+/// A question is late when its thread has been blocked for this time.
 pub const DEADLINE: Duration = Duration::from_millis(200);
 /// Threads that may hang.
 pub const MOST_HUNG: usize = 16;
@@ -47,7 +52,7 @@ struct Question {
 /// A thread at work.
 struct Busy {
     number: u64,
-    began: Instant,
+    blocked: Blocked,
     /// `None`: it was said to be late.
     late: Option<Call>,
 }
@@ -70,9 +75,22 @@ struct Shared {
     questions: Condvar,
     watch: Condvar,
     hung: AtomicUsize,
-    /// Processes whose memory is read now, and since when.
-    memory: Mutex<HashMap<u32, Instant>>,
+    /// Processes whose memory a thread reads now.
+    memory: Mutex<HashMap<u32, MemoryRead>>,
     deadline: Duration,
+}
+
+/// Who reads the memory of a process, and since when.
+struct MemoryRead {
+    thread: libc::pid_t,
+    began: Instant,
+}
+
+impl MemoryRead {
+    /// Inside that read a thread sleeps for no other reason than the process.
+    fn hangs(&self, now: Instant) -> bool {
+        now >= self.began + HANGS && !blocked::is_runnable(self.thread)
+    }
 }
 
 /// The memory of a process is read while this lives.
@@ -160,8 +178,8 @@ impl Readers {
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    /// Has `read` called by some thread. If it has not returned after [`DEADLINE`], or no thread could begin with
-    /// it, `late` is called, by another thread; `read` may return afterwards all the same.
+    /// Has `read` called by some thread. If that thread is blocked for [`DEADLINE`], or no thread can begin with
+    /// `read` for so long, another thread calls `late`; `read` may return afterwards all the same.
     pub fn ask(&self, read: impl FnOnce() + Send + 'static, late: impl FnOnce() + Send + 'static) {
         let shared = &*self.0.0;
         let mut state = shared.lock();
@@ -180,12 +198,12 @@ impl Readers {
         let shared = &self.0.0;
         let now = Instant::now();
         let mut memory = shared.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.hung() >= MOST_HUNG || memory.get(&pid).is_some_and(|began| now >= *began + HANGS) {
+        if self.hung() >= MOST_HUNG || memory.get(&pid).is_some_and(|read| read.hangs(now)) {
             return None;
         }
         let noted = memory.contains_key(&pid);
         if !noted {
-            memory.insert(pid, now);
+            memory.insert(pid, MemoryRead { thread: blocked::current_thread(), began: now });
         }
         drop(memory);
         Some(Reading { shared: Arc::clone(shared), pid: Some(pid).filter(|_| !noted) })
@@ -208,16 +226,15 @@ fn watch(shared: &Arc<Shared>) {
     while !state.closed {
         let now = Instant::now();
         let mut late: Vec<Call> = Vec::new();
-        for busy in &mut state.busy {
-            if now >= busy.began + shared.deadline {
-                let said = busy.late.take();
-                if said.is_some() {
-                    shared.hung.fetch_add(1, Ordering::Relaxed);
-                }
-                late.extend(said);
+        for busy in state.busy.iter_mut().filter(|busy| busy.late.is_some()) {
+            if busy.blocked.for_so_long(now, shared.deadline) {
+                shared.hung.fetch_add(1, Ordering::Relaxed);
+                late.extend(busy.late.take());
             }
         }
-        while state.queue.front().is_some_and(|question| now >= question.asked + shared.deadline) {
+        // As long as one thread does not hang the queue gets shorter.
+        let all_hang = state.threads <= shared.hung.load(Ordering::Relaxed);
+        while all_hang && state.queue.front().is_some_and(|question| now >= question.asked + shared.deadline) {
             late.extend(state.queue.pop_front().map(|question| question.late));
         }
         let waited = state.queue.front().is_some_and(|question| now >= question.asked + PATIENCE);
@@ -238,10 +255,10 @@ fn watch(shared: &Arc<Shared>) {
         if another {
             continue;
         }
-        let running = state.busy.iter().filter(|busy| busy.late.is_some()).map(|busy| busy.began + shared.deadline);
+        let running = state.busy.iter().filter(|busy| busy.late.is_some()).map(|busy| busy.blocked.next_look());
         let grows = state.threads < MOST_HUNG + SPARE;
-        let patience = if grows { PATIENCE } else { shared.deadline };
-        let waiting = state.queue.front().map(|question| question.asked + patience);
+        let patience = if grows { Some(PATIENCE) } else { all_hang.then_some(shared.deadline) };
+        let waiting = state.queue.front().zip(patience).map(|(question, patience)| question.asked + patience);
         let next = running.chain(waiting).min();
         state.next_look = next;
         state = match next {
@@ -284,9 +301,10 @@ fn answer(shared: &Shared) {
         };
         state.last += 1;
         let number = state.last;
-        state.busy.push(Busy { number, began: Instant::now(), late: Some(question.late) });
+        let blocked = Blocked::begin(Instant::now(), shared.deadline);
+        state.busy.push(Busy { number, blocked, late: Some(question.late) });
         let more = !state.queue.is_empty() && state.idle == 0;
-        shared.look_after(&mut state, if more { PATIENCE } else { shared.deadline });
+        shared.look_after(&mut state, if more { PATIENCE } else { blocked::interval(shared.deadline) });
         drop(state);
         // One that panics has told so; it is late.
         let done = catch_unwind(AssertUnwindSafe(question.read));
@@ -306,5 +324,4 @@ fn answer(shared: &Shared) {
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#[path = "readers_tests.rs"]
 mod tests;

@@ -34,6 +34,9 @@ const SEARCH: Duration = Duration::from_secs(1);
 const SEARCH_SHARE: u32 = 10;
 /// After an answer was late: how long nobody is waited for longer than [`SHORT`].
 const HURRY: Duration = Duration::from_secs(1);
+/// Records wait for so long where processors are so busy that readers get none. Of a reader that hangs its watch says so
+/// much earlier ([`DEADLINE`]).
+const MOST_WAITED: Duration = Duration::from_secs(1);
 /// As long as that healthy processes answer meanwhile.
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -151,7 +154,7 @@ impl Questions {
         let Some(question) = self.processes.get(&key) else { return Poll::Ready(()) };
         if question.look.is_none() {
             let hurries = self.hurry.is_some_and(|until| Instant::now() < until);
-            let until = question.since + if hurries { SHORT } else { DEADLINE };
+            let until = question.since + if hurries { SHORT } else { MOST_WAITED };
             if !self.over && Instant::now() < until {
                 self.until = Some(until);
                 return Poll::Pending;

@@ -1,0 +1,152 @@
+//! How long a thread of this process is blocked: neither runs nor waits for a processor.
+//!
+//! The wall clock does not tell a read that hangs from a thread that gets no processor. A thread is blocked from one look
+//! to the next if it is not runnable (`/proc/self/task/TID/stat`) and the scheduler has not run it meanwhile (`schedstat`
+//! beside it: time on a processor, time in a run queue, number of times; CONFIG_SCHED_INFO). The state alone would take a
+//! thread that sleeps often for one that sleeps long, and `schedstat` alone one that still waits in a run queue, whose
+//! time the kernel adds when the thread gets a processor.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+/// Looks in the time after which a thread hangs.
+const LOOKS: u32 = 4;
+
+/// The time between two looks at a thread that hangs when it is blocked for `limit`.
+pub fn interval(limit: Duration) -> Duration {
+    limit / LOOKS
+}
+
+/// The time for which a thread is blocked without a break.
+#[derive(Debug)]
+pub struct Blocked {
+    thread: libc::pid_t,
+    looked: Instant,
+    next_look: Instant,
+    /// `None`: no look was taken yet.
+    seen: Option<Scheduled>,
+    blocked: Duration,
+}
+
+/// What the scheduler says of a thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Scheduled {
+    is_runnable: bool,
+    /// The line of `schedstat`, empty where the kernel has none.
+    account: String,
+}
+
+impl Blocked {
+    /// The calling thread begins now with something that may block it for `limit`.
+    pub fn begin(now: Instant, limit: Duration) -> Self {
+        Self {
+            thread: current_thread(),
+            looked: now,
+            next_look: now + interval(limit),
+            seen: None,
+            blocked: Duration::ZERO,
+        }
+    }
+
+    /// When the next look is worth its while.
+    pub const fn next_look(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Looks at the thread if it is time to. Whether the thread has been blocked for `limit`.
+    pub fn for_so_long(&mut self, now: Instant, limit: Duration) -> bool {
+        if now >= self.next_look {
+            self.look(now, Scheduled::read(self.thread));
+            self.next_look = now + interval(limit);
+        }
+        // The first look cannot tell since when: it counts for the time before it.
+        self.blocked + interval(limit) >= limit
+    }
+
+    fn look(&mut self, now: Instant, scheduled: Scheduled) {
+        let slept = !scheduled.is_runnable && self.seen.as_ref() == Some(&scheduled);
+        let passed = now.saturating_duration_since(self.looked);
+        self.blocked = if slept { self.blocked + passed } else { Duration::ZERO };
+        self.looked = now;
+        self.seen = Some(scheduled);
+    }
+}
+
+/// The number of the calling thread.
+pub fn current_thread() -> libc::pid_t {
+    // SAFETY: gettid() has no arguments and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+/// Whether a thread of this process runs or waits for a processor.
+pub fn is_runnable(thread: libc::pid_t) -> bool {
+    Scheduled::read(thread).is_runnable
+}
+
+impl Scheduled {
+    fn read(thread: libc::pid_t) -> Self {
+        let file = |name: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{name}")).unwrap_or_default();
+        // A thread's name may have a parenthesis, the state behind it has none.
+        let is_runnable = file("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R'));
+        Self { is_runnable, account: file("schedstat") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    fn scheduled(is_runnable: bool, account: &str) -> Scheduled {
+        Scheduled { is_runnable, account: account.to_owned() }
+    }
+
+    /// What `looks`, one after another, say in the end.
+    fn hangs(looks: &[Scheduled]) -> bool {
+        let start = Instant::now();
+        let mut blocked = Blocked::begin(start, LIMIT);
+        for (number, scheduled) in (1..).zip(looks) {
+            blocked.look(start + interval(LIMIT) * number, scheduled.clone());
+        }
+        blocked.blocked + interval(LIMIT) >= LIMIT
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_all_the_time_hangs() {
+        assert!(hangs(&vec![scheduled(false, "10 20 3"); 4]));
+        assert!(!hangs(&vec![scheduled(false, "10 20 3"); 3]));
+        assert!(hangs(&vec![scheduled(false, ""); 4]), "where the kernel has no account");
+    }
+
+    #[test]
+    fn a_thread_that_works_or_waits_for_a_processor_does_not_hang() {
+        assert!(!hangs(&vec![scheduled(true, "10 20 3"); 100]), "it waits in a run queue");
+        let works: Vec<Scheduled> = (0..100).map(|ran| scheduled(ran % 2 == 0, &format!("{ran} 20 3"))).collect();
+        assert!(!hangs(&works));
+        let sleeps_often: Vec<Scheduled> = (0..100).map(|times| scheduled(false, &format!("10 20 {times}"))).collect();
+        assert!(!hangs(&sleeps_often));
+    }
+
+    #[test]
+    fn the_kernel_tells_a_thread_that_runs_from_one_that_sleeps() {
+        assert!(is_runnable(current_thread()));
+        let (send, thread) = std::sync::mpsc::channel();
+        let (_release, hangs) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let _ = send.send(current_thread());
+            let _ = hangs.recv();
+        });
+        let thread = thread.recv().unwrap_or_default();
+        // Between its going to sleep and the scheduler's account of that is a moment.
+        loop {
+            let seen = Scheduled::read(thread);
+            if !seen.is_runnable && seen == Scheduled::read(thread) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+    }
+}
