@@ -2,7 +2,7 @@
 
 use crate::toolchain::{Kind, Toolchain};
 use crate::tree::Tree;
-use crate::{command, rustc, stamp};
+use crate::{btf_ext, command, rustc, stamp};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -163,14 +163,29 @@ fn build(
     command::run(&mut cargo)?;
     let built = target.join(TARGET).join("release/tracer-ebpf");
     fs::create_dir_all(object.parent().context("an object without a folder")?)?;
-    // DWARF is most of the file and the kernel never reads it. The line table (.BTF.ext) is most of
-    // the rest, for nothing but annotated verifier logs: the BTF itself stays.
-    command::quietly(
-        std::process::Command::new(&toolchain.objcopy)
-            .args(["--strip-debug", "--remove-section=.BTF.ext", "--remove-section=.rel.BTF.ext"])
-            .arg(built)
-            .arg(object),
-    )
+    strip(toolchain, &built, object)
+}
+
+/// DWARF is most of the file, and the kernel never reads it. The lines of source code are most of the rest.
+fn strip(toolchain: &Toolchain, built: &Path, object: &Path) -> Result<()> {
+    let objcopy = |words: &[OsString]| {
+        let mut objcopy = std::process::Command::new(&toolchain.objcopy);
+        objcopy.args(words);
+        command::quietly(&mut objcopy)
+    };
+    let functions = object.with_extension("BTF.ext");
+    let section = |option: &str| joined(option, &functions, "");
+    // The values of these relocations are in their places already: libbpf and aya do not look at them.
+    objcopy(&[
+        "--strip-debug".into(),
+        "--remove-section=.rel.BTF.ext".into(),
+        section("--dump-section=.BTF.ext="),
+        built.into(),
+        object.into(),
+    ])?;
+    fs::write(&functions, btf_ext::functions_only(&fs::read(&functions)?)?)?;
+    objcopy(&[section("--update-section=.BTF.ext="), object.into()])?;
+    fs::remove_file(&functions).context("cannot remove a file of the build")
 }
 
 fn joined(before: &str, path: &Path, after: &str) -> OsString {

@@ -5,6 +5,7 @@
 
 mod advisories;
 mod bench;
+mod btf_ext;
 mod build_ebpf;
 mod ci;
 mod command;
