@@ -25,7 +25,11 @@ pub struct Wire {
     carriers: Vec<JoinHandle<()>>,
 }
 
-fn tun(namespace: &Netns) -> Result<OwnedFd, String> {
+/// A `tun` device named `wire` in a namespace, behind which is whoever has the descriptor. It has no address yet.
+///
+/// # Errors
+/// The reason to skip, if this kernel has no tun devices.
+pub fn tun(namespace: &Netns) -> Result<OwnedFd, String> {
     namespace.within(|| {
         // SAFETY: the path is a C string.
         let fd = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };

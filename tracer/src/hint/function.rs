@@ -4,7 +4,7 @@
 use crate::stream::DropClass;
 
 /// A function, what its drops mean, and their class.
-const FUNCTIONS: [(&str, &str, DropClass); 22] = [
+const FUNCTIONS: [(&str, &str, DropClass); 23] = [
     ("neigh_invalidate", "no answer from the neighbour", DropClass::Loss),
     ("arp_process", "an ARP message that asks nothing of this host", DropClass::Noise),
     ("arp_rcv", "an ARP message that is not for this host, or malformed", DropClass::Noise),
@@ -21,6 +21,7 @@ const FUNCTIONS: [(&str, &str, DropClass); 22] = [
         "the program behind the device does not take it: closed, too slow, or by its filter",
         DropClass::Loss,
     ),
+    ("tun_queue_purge", "the program behind the device has closed it before it took this", DropClass::Loss),
     ("packet_rcv", "a copy for a packet socket, which did not want it or had no room", DropClass::Noise),
     ("tpacket_rcv", "a copy for a packet socket, which did not want it or had no room", DropClass::Noise),
     ("igmp_rcv", "a message about multicast groups", DropClass::Noise),

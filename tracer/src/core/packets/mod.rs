@@ -20,7 +20,7 @@ use std::{
 use tracer_common::{
     decode::Record,
     drops::{
-        DROP_MIXED, DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST,
+        DROP_MIXED, Direction, DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST,
         SOCKET_TUPLE, SegmentRecord, TCP_ACK, TCP_FIN, TCP_SYN,
     },
     record::{RecordKind, Tuple},
@@ -227,6 +227,16 @@ impl Packets {
         symbol.split_once('+').map_or(symbol, |(function, _)| function)
     }
 
+    /// The record with the direction that its function tells, where the kernel side did not know it. A device's function
+    /// for sending may have taken the socket from the packet before (`tun_net_xmit`), and a packet that has come from no
+    /// device (the direction of which would be known) was made here.
+    fn direction_by_function(&self, record: &DropRecord) -> Option<DropRecord> {
+        let function = self.function(record.location);
+        let sends = function.ends_with("_xmit") || function == "tun_queue_purge";
+        let unknown = record.direction == Direction::Unknown as u8 && record.flags & DROP_MIXED == 0;
+        (unknown && sends && record.ifindex != 0).then_some(DropRecord { direction: Direction::Out as u8, ..*record })
+    }
+
     fn reset_name(&mut self, reason: u32) -> Option<Rc<str>> {
         let reasons = &self.reasons;
         self.reset_names.entry(reason).or_insert_with(|| reasons.reset(reason).map(Rc::from)).clone()
@@ -273,6 +283,8 @@ impl<G: Gate> Core<G> {
     }
 
     pub(super) fn drop_record(&mut self, record: &DropRecord, sink: &mut dyn Sink) {
+        let known = self.packets.direction_by_function(record);
+        let record = known.as_ref().unwrap_or(record);
         if self.packets.portless.concerns(record) && matches!(self.whose_drop(record, true), Whose::Outside(_)) {
             if let Some(oldest) = self.packets.portless.wait(record) {
                 self.tell_drop(&oldest, sink);

@@ -2,7 +2,8 @@
 //!
 //! The kernel chooses a client's port after the transition that opens its connection, and where the
 //! functions of connect() cannot be hooked nothing tells it before the handshake ends. A dropped SYN-ACK
-//! (or the RST instead of it) fits no connection until then. It waits while there is a connection to where
+//! (or the RST instead of it) fits no connection until then, nor does a SYN that a device has taken the socket from
+//! before it was dropped (tun). It waits while there is a connection to where
 //! it came from whose port is not known: with `ESTABLISHED`, with a SYN that is sent again, or at the latest
 //! with its close each of them tells it.
 
@@ -72,11 +73,15 @@ impl Portless {
     pub fn concerns(&self, record: &DropRecord) -> bool {
         let packet = &record.packet;
         let answers = packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN | TCP_ACK || packet.tcp_flags & TCP_RST != 0;
-        answers
-            && packet.flow.protocol == IPPROTO_TCP
+        let asks = packet.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST) == TCP_SYN;
+        let fits = match Direction::from_number(record.direction) {
+            Direction::In | Direction::Unknown => answers,
+            Direction::Out => asks,
+            Direction::Forward => false,
+        };
+        fits && packet.flow.protocol == IPPROTO_TCP
             && packet.flow.flags & HAS_PORTS != 0
-            && matches!(Direction::from_number(record.direction), Direction::In | Direction::Unknown)
-            && self.clients.contains_key(&destination(&oriented(&packet.flow, record.netns, false)))
+            && self.clients.contains_key(&destination(&oriented(&packet.flow, record.netns, asks)))
     }
 
     /// Keeps a drop; gives the oldest if there are too many.
