@@ -11,8 +11,10 @@ use crate::netns::unique;
 use crate::skip::lacks;
 
 mod map;
+mod sockmap;
 
 pub use map::Map;
+pub use sockmap::Sockmap;
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;

@@ -6,11 +6,13 @@
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
-pub const FEATURES: [(&str, (u64, u64)); 18] = [
+pub const FEATURES: [(&str, (u64, u64)); 19] = [
     // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
     ("cgroup2", (4, 5)),
     ("cgroup/connect4", (4, 17)),
     ("io_uring", (5, 1)),
+    // BPF_PROG_TYPE_SK_MSG: 4f738adba30a.
+    ("sockmap", (4, 17)),
     ("tun", (2, 4)),
     ("memory controller", (4, 5)),
     // No matter of the kernel: the machines of `cargo xtask vm` are.

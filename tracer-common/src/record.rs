@@ -193,6 +193,8 @@ pub const FLAG_KERNEL: u16 = 1 << 10;
 pub const FLAG_UNDECIDED: u16 = 1 << 9;
 /// The attempt began in a connect() whose return is traced.
 pub const FLAG_CONNECT_TRACED: u16 = 1 << 11;
+/// It is or was in a map of sockets: programs may have moved its payload past TCP and its counters.
+pub const FLAG_SOCKMAP: u16 = 1 << 12;
 
 /// A connect() in progress, kept per task from its entry until the socket leaves `CLOSE`, and again from a failure
 /// inside it to its return. Not while it waits for an answer: how many calls wait is for others to choose.

@@ -54,6 +54,8 @@ offsets! {
     sk_err,
     /// `sock.sk_err_soft`
     sk_err_soft,
+    /// `sock.sk_user_data`
+    sk_user_data,
     /// `sock.sk_protocol`
     sk_protocol,
     /// `sock.sk_socket`

@@ -20,6 +20,7 @@ mod inet_sock_set_state;
 mod io_uring_complete;
 mod kfree_skb;
 mod sched_process;
+mod sk_psock_init;
 mod sys_bind;
 mod sys_listen;
 mod tcp_connect;

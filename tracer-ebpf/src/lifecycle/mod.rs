@@ -11,6 +11,7 @@ mod listen;
 mod open;
 mod shortage;
 mod silence;
+mod sockmap;
 mod subflow;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
@@ -36,6 +37,7 @@ pub use self::{
     listen::{listen_called, listen_returned},
     open::{accepted, waits_for_accept},
     shortage::{accept_failed, is_shortage},
+    sockmap::{put_into_map, put_into_map_by_call},
 };
 use crate::{
     emit,

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use tracer_common::record::{
     COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CALL_FAILED, FLAG_ESTABLISHED_HELD,
-    FLAG_JOINED, FLAG_KERNEL, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_UNTRACKED, RecordKind, RecordRole,
-    SocketRecord, SocketState, TcpCounters,
+    FLAG_JOINED, FLAG_KERNEL, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_SOCKMAP, FLAG_UNTRACKED, RecordKind,
+    RecordRole, SocketRecord, SocketState, TcpCounters,
 };
 
 use super::{Core, Gate, connection::Connection, unanswered, verdict};
@@ -285,7 +285,8 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
     let listener = connection.role == Role::Listener;
     let TcpCounters { total_retrans, srtt_us, min_rtt_us, flags, .. } = record.tcp;
     let known = flags & COUNTERS_KNOWN != 0 && !listener;
-    let payload = if listener { None } else { verdict::payload(record, connection.role) };
+    let sockmap = record.socket.state.flags & FLAG_SOCKMAP != 0 && !listener;
+    let payload = if listener || sockmap { None } else { verdict::payload(record, connection.role) };
     let failed = record.socket.state.flags & FLAG_CALL_FAILED != 0;
     let duration_us =
         if connection.preexisting { None } else { Connection::between_us(connection.started_ns, boot_ns) };
@@ -303,11 +304,12 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
         errno: Some(errno).filter(|errno| *errno != 0),
         icmp: verdict::icmp(record, errno),
         syns: unanswered::syns(record, connection.role),
-        unanswered: unanswered::unanswered(record, connection.role, verdict, connection.mptcp),
+        unanswered: unanswered::unanswered(record, connection.role, verdict, connection.mptcp).filter(|_| !sockmap),
         unacked_bytes: unanswered::unacked_bytes(record, connection.role),
         // Ticks are coarse.
         idle_us: unanswered::idle_us(record, connection.role).map(|idle| duration_us.map_or(idle, |all| idle.min(all))),
         preexisting: connection.preexisting,
-        incomplete: connection.incomplete,
+        incomplete: connection.incomplete || sockmap,
+        sockmap,
     }
 }

@@ -147,6 +147,7 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.net_inum = find("net", "ns.inum");
     offsets.sk_err = find("sock", "sk_err");
     offsets.sk_err_soft = find("sock", "sk_err_soft");
+    offsets.sk_user_data = find("sock", "sk_user_data");
     offsets.sk_protocol = find("sock", "sk_protocol");
     offsets.sk_socket = find("sock", "sk_socket");
     offsets.sk_ack_backlog = find("sock", "sk_ack_backlog");

@@ -129,8 +129,10 @@ pub struct Close {
     pub idle_us: Option<u64>,
     /// Older than the trace.
     pub preexisting: bool,
-    /// A transition was missed or the socket could not be followed: times may be unknown.
+    /// A transition was missed or the socket could not be followed: times may be unknown. Or [`Close::sockmap`].
     pub incomplete: bool,
+    /// It was in a map of sockets of a BPF program, which moves payload past TCP and its counters: how much is not known.
+    pub sockmap: bool,
 }
 
 impl Close {
@@ -154,6 +156,7 @@ impl Close {
         idle_us: None,
         preexisting: false,
         incomplete: false,
+        sockmap: false,
     };
 
     /// Whether its owner got what it wanted: what `--failed` selects.

@@ -20,8 +20,8 @@ use std::{
 use tracer_common::{
     decode::Record,
     drops::{
-        DROP_MIXED, Direction, DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ, SOCKET_REQUEST,
-        SOCKET_TUPLE, SegmentRecord, TCP_ACK, TCP_FIN, TCP_SYN,
+        DROP_MIXED, Direction, DropRecord, NO_REASON, SEGMENT_DATA, SEGMENT_PROBE, SEGMENT_RECEIVED, SEGMENT_SEQ,
+        SOCKET_REQUEST, SOCKET_TUPLE, SegmentRecord, TCP_ACK, TCP_FIN, TCP_SYN,
     },
     record::{RecordKind, Tuple},
     tcp::TcpState,

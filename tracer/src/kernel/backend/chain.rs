@@ -229,6 +229,24 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 ]
             }
         }
+        Hook::Sockmap => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[needed("psock__fentry", Attach::Fentry("sk_psock_init"))],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[needed("psock__kprobe", Attach::Kprobe("sk_psock_init"))],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[needed("psock__syscall", Attach::Tracepoint("syscalls", "sys_exit_bpf"))],
+                    },
+                ]
+            }
+        }
         Hook::Compat => {
             const { &[Link { backend: Backend::RawTp, programs: &[needed("compat__raw", Attach::RawTp("sys_exit"))] }] }
         }

@@ -24,6 +24,10 @@ pub enum Degradation {
     NoBind,
     /// listen() is not hooked.
     NoListen,
+    /// Maps of sockets are not hooked.
+    NoSockmap,
+    /// Maps of sockets are hooked at the system call only.
+    SockmapBySyscall,
     /// 32-bit system calls are not hooked where they would be needed.
     NoCompat,
     /// fork, exec, exit are not hooked.
@@ -65,6 +69,8 @@ impl Degradation {
             Self::NoIoUring => "no_io_uring".into(),
             Self::NoBind => "no_bind".into(),
             Self::NoListen => "no_listen".into(),
+            Self::NoSockmap => "no_sockmap".into(),
+            Self::SockmapBySyscall => "sockmap_by_syscall".into(),
             Self::NoCompat => "no_compat".into(),
             Self::NoProcesses => "no_processes".into(),
             Self::NoErrorReport => "no_error_report".into(),
@@ -97,6 +103,12 @@ impl Degradation {
             Self::NoIoUring => "accepts through io_uring are not seen, nor its immediate connect failures".into(),
             Self::NoBind => "bind() calls that fail are not told".into(),
             Self::NoListen => "a listen() that fails is told as `closed_local`, without its errno".into(),
+            Self::NoSockmap => "`tx_bytes` and `rx_bytes` leave out what BPF programs move between sockets (sockmap), \
+                 and nothing says so"
+                .into(),
+            Self::SockmapBySyscall => "of sockets that a BPF program puts into a sockmap by itself, `tx_bytes` and \
+                 `rx_bytes` leave out what is redirected, and nothing says so"
+                .into(),
             Self::NoCompat => "accept() and failing connect() calls of 32-bit programs are not seen".into(),
             Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
@@ -132,6 +144,8 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
         (Hook::IoUring, None) => Degradation::NoIoUring,
         (Hook::Bind, None) => Degradation::NoBind,
         (Hook::Listen, None) => Degradation::NoListen,
+        (Hook::Sockmap, None) => Degradation::NoSockmap,
+        (Hook::Sockmap, Some(Backend::Syscall)) => Degradation::SockmapBySyscall,
         (Hook::Compat, None) => Degradation::NoCompat,
         (Hook::Processes, None) => Degradation::NoProcesses,
         (Hook::ErrorReport, None) => Degradation::NoErrorReport,

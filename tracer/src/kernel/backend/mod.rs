@@ -36,6 +36,8 @@ pub enum Hook {
     Bind,
     /// listen(), for the calls that fail.
     Listen,
+    /// Sockets that are put into a map of sockets.
+    Sockmap,
     /// System calls of 32-bit programs.
     Compat,
     /// fork, exec, exit.
@@ -59,7 +61,7 @@ pub enum Hook {
 impl Hook {
     /// All of them, in the order in which they are attached: transitions last, so that the first
     /// connection seen is seen whole.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Processes,
         Self::Destroy,
         Self::ErrorReport,
@@ -67,6 +69,7 @@ impl Hook {
         Self::Connect,
         Self::Bind,
         Self::Listen,
+        Self::Sockmap,
         Self::IoUring,
         Self::Compat,
         Self::Drop,
@@ -89,6 +92,7 @@ impl Hook {
             Self::IoUring => "io_uring_complete",
             Self::Bind => "sys_bind",
             Self::Listen => "sys_listen",
+            Self::Sockmap => "sk_psock_init",
             Self::Compat => "raw_syscalls",
             Self::Processes => "sched_process",
             Self::ErrorReport => "inet_sk_error_report",

@@ -62,6 +62,7 @@ const ARGUMENTS: Needs = fields! {
     regs_first: "the first argument in pt_regs",
     regs_second: "the second argument in pt_regs",
 };
+const USER_DATA: Needs = fields! { sk_user_data: "sock.sk_user_data" };
 const COMPAT: Needs = fields! {
     thread_status: "thread_info.status",
     regs_syscall: "the number of the call in pt_regs",
@@ -116,6 +117,8 @@ const fn needs(hook: Hook, backend: Backend) -> &'static [Needs] {
         (Hook::Bind | Hook::Listen, Backend::Fentry) | (Hook::Listen, Backend::Kprobe) => &[FD, SOCK],
         (Hook::Bind, Backend::Kprobe) => &[FD, SOCK, ARGUMENTS],
         (Hook::Bind, _) => &[FD, SOCK, ARGUMENTS, SYSCALL_EXIT],
+        (Hook::Sockmap, Backend::Syscall) => &[FD, SOCK, ARGUMENTS, SYSCALL_EXIT, USER_DATA],
+        (Hook::Sockmap, _) => &[],
         (Hook::Listen, _) => &[FD, SOCK, SYSCALL_ENTER, SYSCALL_EXIT],
         (Hook::Compat, _) => &[FD, SOCK, COMPAT],
         (Hook::Processes, _) => &[TASK],

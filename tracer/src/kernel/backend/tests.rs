@@ -115,6 +115,8 @@ fn a_link_that_would_see_nothing_is_refused() {
         (Hook::Destroy, Backend::RawTp),
         (Hook::Accept, Backend::Fentry),
         (Hook::Accept, Backend::Kprobe),
+        (Hook::Sockmap, Backend::Fentry),
+        (Hook::Sockmap, Backend::Kprobe),
     ];
     assert_eq!(sees(&Offsets::NONE), by_address);
     let format = Offsets {

@@ -34,6 +34,9 @@ pub fn write(out: &mut Vec<u8>, close: &Close) {
     if close.incomplete {
         out.extend_from_slice(b",\"incomplete\":true");
     }
+    if close.sockmap {
+        out.extend_from_slice(b",\"sockmap\":true");
+    }
 }
 
 fn write_icmp(out: &mut Vec<u8>, icmp: &Icmp) {

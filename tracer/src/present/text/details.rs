@@ -159,6 +159,9 @@ impl Details {
         if close.incomplete {
             self.push(format_args!("incomplete"));
         }
+        if close.sockmap {
+            self.push(format_args!("sockmap"));
+        }
     }
 
     fn discard(&mut self, discard: &Discard) {

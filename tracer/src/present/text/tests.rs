@@ -273,6 +273,7 @@ impl Random {
             idle_us: self.maybe(c),
             preexisting: a % 2 == 0,
             incomplete: b % 2 == 0,
+            sockmap: b % 3 == 0,
         }
     }
 }

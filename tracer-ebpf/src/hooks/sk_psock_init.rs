@@ -1,0 +1,47 @@
+//! `struct sk_psock *sk_psock_init(struct sock *sk, int node)`, or bpf() that puts a socket into a map: what programs
+//! move between such sockets passes TCP's counters of bytes.
+//!
+//! The function is called with the socket locked, by whoever puts it into its first map, programs of sock_ops included,
+//! which the system call does not see. When a socket closes nothing is left of it (`sock_map_close` comes before TCP).
+
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext, TracePointContext},
+};
+
+use crate::{
+    lifecycle::{put_into_map, put_into_map_by_call},
+    offset,
+    task::UserRegisters,
+};
+
+/// `BPF_MAP_UPDATE_ELEM` of `include/uapi/linux/bpf.h`.
+const BPF_MAP_UPDATE_ELEM: u32 = 2;
+
+#[fentry(function = "sk_psock_init")]
+pub fn psock__fentry(ctx: FEntryContext) -> i32 {
+    let sk: *const u8 = ctx.arg(0);
+    put_into_map(sk as u64);
+    0
+}
+
+#[kprobe(function = "sk_psock_init")]
+pub fn psock__kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(sk) = ctx.arg::<*const u8>(0) {
+        put_into_map(sk as u64);
+    }
+    0
+}
+
+tracepoint! { "tracepoint/syscalls/sys_exit_bpf" psock__syscall => syscall }
+
+#[inline(always)]
+fn syscall(ctx: &TracePointContext) {
+    // SAFETY: the offset comes from the tracepoint's `format` file, which is the same for every call's return.
+    let Ok(0) = (unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) }) else { return };
+    if let Some(registers) = UserRegisters::native()
+        && registers.first() as u32 == BPF_MAP_UPDATE_ELEM
+    {
+        put_into_map_by_call(registers.second());
+    }
+}

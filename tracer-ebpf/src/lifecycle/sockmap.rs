@@ -1,0 +1,42 @@
+//! Sockets that are put into a map of sockets.
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use tracer_common::record::FLAG_SOCKMAP;
+
+use crate::{
+    fd,
+    maps::{SOCKETS, started},
+    memory, offset,
+};
+
+/// The beginning of `union bpf_attr` of `BPF_MAP_UPDATE_ELEM`: the map, the place of the key, that of the value.
+type Update = [u64; 3];
+
+/// The socket at `sk` is put into a map. One that is older than the trace and has no entry is not remembered.
+#[inline(always)]
+pub fn put_into_map(sk: u64) {
+    if started()
+        && let Some(known) = SOCKETS.get_ptr_mut(sk)
+    {
+        // SAFETY: a live map value. Who else writes flags is accept(), before anybody has a descriptor to put into a
+        // map (programs of sock_ops have the socket before that: then one of two bits may be lost).
+        unsafe { (*known).flags |= FLAG_SOCKMAP };
+    }
+}
+
+/// `BPF_MAP_UPDATE_ELEM` with the attributes at `place` in the caller's memory has succeeded. If the value is the
+/// descriptor of a socket which has such a thing as a map of sockets gives it, it was one.
+#[inline(always)]
+pub fn put_into_map_by_call(place: u64) {
+    // SAFETY: the helper checks the address.
+    let Ok(update) = (unsafe { bpf_probe_read_user(place as *const Update) }) else { return };
+    // The value has four or eight bytes.
+    // SAFETY: as above.
+    let Ok(number) = (unsafe { bpf_probe_read_user(update[2] as *const u32) }) else { return };
+    if let Some(socket) = fd::socket(number) {
+        let sk = socket.tcp();
+        if memory::read::<u64>(sk, offset!(sk_user_data)) != 0 {
+            put_into_map(sk);
+        }
+    }
+}
