@@ -117,7 +117,15 @@ impl Agent {
     pub fn start(command: &mut Command, stdout: Option<File>) -> Self {
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         command.stdout(stdout.map_or_else(Stdio::piped, Stdio::from));
-        let mut child = command.spawn().expect("tracer starts");
+        Self::of(command.spawn().expect("tracer starts"))
+    }
+
+    /// One that was started with a pipe for stderr, and one for stdout unless that is a file.
+    ///
+    /// # Panics
+    /// If stderr is no pipe.
+    #[must_use]
+    pub fn of(mut child: Child) -> Self {
         let ears = Arc::new(Ears::default());
         let mut readers = Vec::new();
         if let Some(stdout) = child.stdout.take() {

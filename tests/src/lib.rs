@@ -40,6 +40,7 @@ pub mod many;
 pub mod memory;
 pub mod netns;
 pub mod network;
+pub mod pid_ns;
 pub mod reason;
 pub mod retold;
 pub mod scale;

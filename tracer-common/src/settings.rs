@@ -116,6 +116,16 @@ offsets! {
     task_tgid,
     /// `task_struct.pid`
     task_pid,
+    /// `task_struct.thread_pid`
+    task_thread_pid,
+    /// `pid.level`
+    pid_level,
+    /// `pid.numbers[0].nr`
+    pid_number,
+    /// `pid.numbers[0].ns`
+    pid_ns,
+    /// `pid_namespace.ns.inum`
+    pid_ns_inum,
     /// `task_struct.flags`
     task_flags,
     /// `task_struct.mm`
@@ -423,8 +433,8 @@ pub struct Settings {
     pub tick_ns: u32,
     /// For so many drops a CPU draws at once from what may be told.
     pub drops_drawn: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Inode number of the pid namespace whose numbers the agent uses; 0: the initial one.
+    pub pid_ns: u32,
 }
 
 impl Settings {
@@ -446,7 +456,7 @@ impl Settings {
         nr_accept4: 0,
         tick_ns: 0,
         drops_drawn: 0,
-        reserved: 0,
+        pid_ns: 0,
     };
 }
 

@@ -18,6 +18,7 @@ mod lifecycle;
 mod log;
 mod maps;
 mod memory;
+mod pid_ns;
 mod sock;
 mod task;
 

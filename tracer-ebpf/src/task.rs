@@ -1,7 +1,7 @@
 //! The current task: who opens a socket.
 
 use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+    bpf_get_current_uid_gid,
     generated::{
         bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_get_current_task_btf,
         bpf_task_pt_regs,
@@ -12,7 +12,7 @@ use tracer_common::{
     settings::ABSENT,
 };
 
-use crate::{memory, offset};
+use crate::{memory, offset, pid_ns};
 
 /// The current task: its plain members are read directly where the kernel lends it to the verifier,
 /// else by address.
@@ -93,10 +93,10 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 /// Nobody yet.
 pub const NOBODY: Opener = Opener::NOBODY;
 
-/// Process id of the current task.
+/// Process id of the current task; 0 if it is of a pid namespace that the agent does not see.
 #[inline(always)]
 pub fn current_pid() -> u32 {
-    (bpf_get_current_pid_tgid() >> 32) as u32
+    pid_ns::current_process()
 }
 
 /// Effective uid of the current task; [`UID_UNKNOWN`] where it cannot be read.
@@ -128,9 +128,7 @@ pub fn fill(opener: &mut Opener) -> bool {
     if task.number::<u32>(offset!(task_flags)) & PF_KTHREAD != 0 {
         return false;
     }
-    let pid_tgid = bpf_get_current_pid_tgid();
-    opener.pid = (pid_tgid >> 32) as u32;
-    opener.tid = pid_tgid as u32;
+    (opener.pid, opener.tid) = pid_ns::current();
     opener.uid = effective_uid();
     opener.real_uid = bpf_get_current_uid_gid() as u32;
     // SAFETY: no arguments; and sixteen writable bytes.

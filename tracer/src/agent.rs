@@ -15,6 +15,7 @@ mod acceptors;
 mod beginning;
 mod counters;
 mod ending;
+mod names;
 mod namespaces;
 mod outcome;
 mod questions;
@@ -22,7 +23,7 @@ mod records;
 mod tables;
 
 use self::{
-    acceptors::Acceptors, counters::Counters as KernelCounters, namespaces::Namespaces, records::Nowhere,
+    acceptors::Acceptors, counters::Counters as KernelCounters, names::Names, namespaces::Namespaces, records::Nowhere,
     tables::Reading,
 };
 pub use self::{
@@ -118,6 +119,7 @@ pub struct Agent<'p> {
     sandbox: Sandbox,
     earlier: Option<Earlier>,
     namespaces: Namespaces,
+    names: Names,
     acceptors: Acceptors,
     /// The kernel's counters of discards; `None` if they are not wanted.
     counters: Option<KernelCounters>,
@@ -174,6 +176,7 @@ impl<'p> Agent<'p> {
             None
         };
         core.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() }, &mut Nowhere);
+        let names = Names::start(&filter, sandbox).context("cannot start a thread")?;
         let feed = match packets {
             Some(PacketSession { reasons, symbols, stacks }) => {
                 let drops = kernel.backend(Hook::Drop).is_some();
@@ -209,6 +212,7 @@ impl<'p> Agent<'p> {
             sandbox,
             earlier: Some(earlier),
             namespaces: Namespaces::start(sandbox).context("cannot start a thread")?,
+            names,
             acceptors: Acceptors::default(),
             counters,
             reading: Reading::default(),
@@ -267,6 +271,14 @@ impl<'p> Agent<'p> {
                 }
                 looks = async { match &mut self.counters { Some(counters) => counters.looked().await, None => std::future::pending().await } } => {
                     self.take_looks(looks);
+                }
+                change = self.names.changed() => {
+                    // What was recorded before is judged by what the name was before.
+                    self.drain();
+                    let fresh = self.names.follow(&change, &mut self.kernel);
+                    if let Some((fresh, counters)) = fresh.zip(self.counters.as_ref()) {
+                        counters.search(vec![fresh]);
+                    }
                 }
                 read = self.reading.done(self.core.waits_for_hints()) => {
                     self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));

@@ -18,6 +18,7 @@ mod fuzz;
 mod gate;
 pub mod hint;
 pub mod kernel;
+pub mod limits;
 pub mod logging;
 pub mod net;
 pub mod netfilter;

@@ -1,14 +1,27 @@
 //! The `tracer` command.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::atomic::Ordering};
 
 use tracer::{
+    allocator,
     cli::{self, Command, OutputArgs},
     command::{completions, doctor, drops, explain, live, man, net, run, sockets, unwritable},
-    stderr,
+    limits, stderr,
 };
 
+/// Says so where there is no memory left.
+#[global_allocator]
+static ALLOCATOR: allocator::Speaking = allocator::Speaking;
+
 fn main() -> ExitCode {
+    limits::fail_beyond_file_size();
+    if std::env::args_os().nth(1).is_some_and(|word| word == "run") {
+        allocator::STATUS.store(run::FAILED, Ordering::Relaxed);
+    }
+    if let Err(error) = limits::check() {
+        stderr::line(error);
+        return ExitCode::from(allocator::STATUS.load(Ordering::Relaxed));
+    }
     let command = cli::parse();
     let (verbose_output, failed) = match &command {
         Command::Live(args) => (&args.output, 1),

@@ -23,7 +23,7 @@ use crate::{
     },
     lanes,
     maps::PIDS,
-    memory, offset, task,
+    memory, offset, pid_ns, task,
 };
 
 /// sched_process_fork(struct task_struct *parent, struct task_struct *child)
@@ -47,12 +47,14 @@ fn fork_in(ctx: &RawTracePointContext, lane: Lane) {
 #[inline(always)]
 fn fork(ctx: &RawTracePointContext) -> Outcome {
     let child: u64 = ctx.arg(1);
-    let pid: u32 = memory::read(child, offset!(task_tgid));
-    if pid != memory::read::<u32>(child, offset!(task_pid)) {
+    if memory::read::<u32>(child, offset!(task_tgid)) != memory::read::<u32>(child, offset!(task_pid)) {
         return Outcome::Aside; // a thread
     }
     let parent: u64 = ctx.arg(0);
-    let parent_pid: u32 = memory::read(parent, offset!(task_tgid));
+    let (pid, parent_pid) = (pid_ns::process(child), pid_ns::process(parent));
+    if pid == 0 {
+        return Outcome::Aside;
+    }
     if filters(FILTER_PID) {
         if PIDS.get_ptr(parent_pid).is_none() {
             return Outcome::Filtered;
@@ -104,7 +106,7 @@ fn exec_in(ctx: &RawTracePointContext, lane: Lane) {
 #[inline(always)]
 fn exec(ctx: &RawTracePointContext) -> Outcome {
     let pid = task::current_pid();
-    if !wants(WANT_PROCESSES) {
+    if !wants(WANT_PROCESSES) || pid == 0 {
         return Outcome::Aside;
     }
     if filters(FILTER_PID) && PIDS.get_ptr(pid).is_none() {
@@ -174,6 +176,9 @@ fn exit(ctx: &RawTracePointContext) -> Outcome {
         return Outcome::Aside;
     }
     let pid = task::current_pid();
+    if pid == 0 {
+        return Outcome::Aside;
+    }
     if filters(FILTER_PID) && PIDS.remove(pid).is_err() {
         return Outcome::Filtered;
     }

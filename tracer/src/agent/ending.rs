@@ -175,6 +175,7 @@ impl Agent<'_> {
                 stacks_missing: self.known.get(Counter::StacksMissing),
                 findings_untold: self.shown.findings_untold(),
                 hints_given_up: self.core.hints_given_up(),
+                namespaces_renewed: self.names.renewed(),
             },
             filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
             programs,

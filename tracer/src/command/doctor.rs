@@ -25,7 +25,7 @@ use crate::{
         self, Sandbox, capabilities,
         missing::{OPTIONAL, REQUIRED},
     },
-    proc::{netns, root::ProcRoot},
+    proc::{netns, pidns::Numbers, root::ProcRoot},
     sockets::diag::drops,
 };
 
@@ -87,6 +87,7 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
         None => Finding::missing("tracefs", session::no_tracefs(), "no classic and system call tracepoints"),
     });
     findings.extend(capabilities());
+    findings.push(pid_namespace());
     let mut kernel = None;
     match session::open(&Filter::default(), &OutputArgs::default(), extra) {
         Ok(session) => {
@@ -219,6 +220,18 @@ fn sandbox(sandbox: Sandbox, kernel: Option<&Kernel>) -> Finding {
         )),
         ..Finding::fine("sandbox")
     }
+}
+
+/// Whether /proc has every process, with the kernel's own numbers.
+fn pid_namespace() -> Finding {
+    let of = match Numbers::look(&ProcRoot::default()) {
+        Numbers::Initial => return Finding::fine("pid_namespace"),
+        Numbers::Of(inode) => format!("{inode}"),
+        Numbers::Unknown => "unknown".to_owned(),
+    };
+    // Whether it can be translated is said by a trace.
+    let cost = Degradation::PidNamespace { known: of != "unknown" }.cost();
+    Finding::missing("pid_namespace", format!("not the host's but {of}"), cost)
 }
 
 fn owners() -> Finding {

@@ -29,7 +29,7 @@ use crate::{
     clock,
     filter::{Host, Lookup as _},
     kernel::backend::Hook,
-    proc::root::ProcRoot,
+    proc::{pidns, root::ProcRoot},
     stderr,
 };
 
@@ -53,9 +53,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         filter.leave_out_processes();
     }
     let mut destination = Destination::open(&args.output, Home::Stderr, &filter, args.kernel.sandbox())?;
-    let own = std::process::id();
-    let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };
     let root = ProcRoot::default();
+    let own = pidns::own(&root);
+    let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };
     let earlier = Earlier::start(&root, Seeding::ProcessesOnly, args.kernel.sandbox())?;
     let mut session = session::open(&filter, &args.output, &extra)?;
     if session.kernel.backend(Hook::Processes).is_none() {
@@ -85,8 +85,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         };
         session.kernel.remove_pid(own)?;
         let pid = child.id().context("the command is gone before it began")?;
-        let start = Host::default().process(pid).ok().flatten().map(|process| process.start_ns);
-        filter.follow_process(pid, start);
+        let number = pidns::in_proc(&root, pid).context("the command's number in /proc cannot be looked up")?;
+        let start = Host::default().process(number).ok().flatten().map(|process| process.start_ns);
+        filter.follow_process(number, start);
         let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
         let command = agent::Command { pid, end: Box::pin(supervise(child, signals)) };
         agent.run(Some(command)).await.map(Ok)

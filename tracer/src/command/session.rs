@@ -29,6 +29,7 @@ use crate::{
         types::KernelTypes,
     },
     privilege::{self, Sandbox, missing::Optional},
+    proc::{pidns::Numbers, root::ProcRoot},
 };
 
 /// Default size of the ring: at 20 MB of records a second (20,000 connections) almost half a second.
@@ -226,6 +227,9 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     if extra.sandbox == Sandbox::On && !privilege::has_seccomp() {
         degradations.push(Degradation::NoSeccomp);
     }
+    if plan.settings.pid_ns != 0 {
+        degradations.push(Degradation::PidNamespace { known: plan.settings.pid_ns != NO_NUMBERS });
+    }
     let stacks = plan.settings.wants & WANT_STACKS != 0;
     let packets = symbols.map(|symbols| PacketSession { reasons: host.reasons, symbols, stacks });
     Ok(Session { kernel, degradations, packets })
@@ -274,6 +278,14 @@ fn plan(
         settings.wants |= WANT_SOME_REASONS | if left_out.others { WANT_LISTED_REASONS } else { 0 };
     }
     settings.drops_seed = seed();
+    settings.pid_ns = pid_ns(&host.resolved.offsets);
+    if settings.pid_ns == NO_NUMBERS && (filter.names_processes() || extra.follow_from.is_some()) {
+        bail!(
+            "no process can be named here: tracer is in a pid namespace of its own, and cannot tell which numbers \
+             processes have in it (without type information, or without the right to look at /proc/1/ns/pid); run it \
+             in the host's pid namespace (docker run --pid=host)"
+        );
+    }
     settings.tick_ns = crate::clock::tick_ns().unwrap_or(0);
     settings.tracepoints_preemptible = u32::from(host.resolved.tracepoints_preemptible);
     if output.audit {
@@ -331,6 +343,20 @@ fn plan(
                 || drops && !drop_reasons,
         },
     })
+}
+
+/// Instead of a pid namespace: no process has a number.
+const NO_NUMBERS: u32 = u32::MAX;
+
+/// See `Settings::pid_ns`.
+fn pid_ns(offsets: &Offsets) -> u32 {
+    let Offsets { task_group_leader, task_thread_pid, pid_level, pid_number, pid_ns, pid_ns_inum, .. } = *offsets;
+    let told = ![task_group_leader, task_thread_pid, pid_level, pid_number, pid_ns, pid_ns_inum].contains(&ABSENT);
+    match Numbers::look(&ProcRoot::default()) {
+        Numbers::Initial => 0,
+        Numbers::Of(inode) if told => inode,
+        Numbers::Of(_) | Numbers::Unknown => NO_NUMBERS,
+    }
 }
 
 /// Why there is no tracefs, and what to do.

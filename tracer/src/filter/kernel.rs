@@ -11,10 +11,10 @@ use tracer_common::settings::{self, PrefixKey4, PrefixKey6};
 
 use crate::stream::Role;
 
-use super::Filter;
 use super::cgroup::CgroupId;
 use super::choice::Choice;
 use super::parse::{PortRange, Prefix};
+use super::{Filter, NamedNetns};
 
 /// Room in the map of processes.
 pub const MOST_PIDS: usize = 1 << 16;
@@ -65,7 +65,7 @@ impl KernelFilter {
         }
         kernel.role(&filter.role);
         kernel.processes(filter, cgroup);
-        if let Some(netns) = wanted(&filter.netns, MOST_VALUES - 1) {
+        if let Some(netns) = wanted(&inodes(&filter.netns), MOST_VALUES - 1) {
             kernel.filters |= settings::FILTER_NETNS;
             kernel.netns = netns;
             kernel.netns.push(0);
@@ -187,6 +187,12 @@ fn wanted(choice: &Choice<u32>, most: usize) -> Option<Vec<u32>> {
     values.sort_unstable();
     values.dedup();
     (values.len() <= most).then_some(values)
+}
+
+/// Those that they are now.
+fn inodes(choice: &Choice<NamedNetns>) -> Choice<u32> {
+    let inodes = |named: &[NamedNetns]| named.iter().map(NamedNetns::inode).collect();
+    Choice { include: inodes(&choice.include), exclude: inodes(&choice.exclude) }
 }
 
 /// The options on either side, the local and the remote one.

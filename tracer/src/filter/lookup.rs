@@ -6,12 +6,17 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use procfs::FromRead;
 use procfs::process::Stat;
 
 use super::FilterError;
 use super::parse::Netns;
 use crate::proc::process;
+
+/// Of `include/uapi/linux/magic.h`: the file system of namespaces.
+const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
 
 /// A running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +90,7 @@ impl Host {
     pub fn at(root: &Path) -> Self {
         Self {
             proc: root.join("proc"),
-            netns: vec![root.join("run/netns"), root.join("run/docker/netns")],
+            netns: ["run/netns", "var/run/netns", "run/docker/netns"].map(|path| root.join(path)).to_vec(),
             passwd: root.join("etc/passwd"),
             name_service: root == Path::new("/"),
         }
@@ -99,7 +104,21 @@ impl Host {
     }
 
     fn inode(&self, path: &Path) -> Result<Option<u32>, FilterError> {
-        let inode = there(path, fs::metadata(path))?.map(|metadata| metadata.ino());
+        // Waits for nobody at the other end of a pipe.
+        let Some(file) = there(
+            path,
+            rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from),
+        )?
+        else {
+            return Ok(None);
+        };
+        let file = File::from(file);
+        // `ip netns` makes a file first, and then it becomes a namespace. A copy of the host's files has none.
+        let kind = rustix::fs::fstatfs(&file).map(|system| system.f_type);
+        if self.name_service && kind != Ok(NSFS_MAGIC) {
+            return Ok(None);
+        }
+        let inode = there(path, file.metadata())?.map(|metadata| metadata.ino());
         Ok(inode.and_then(|inode| u32::try_from(inode).ok()))
     }
 }

@@ -24,7 +24,7 @@ pub use args::{FilterArgs, SOCKET_PROTOCOLS};
 pub use error::FilterError;
 pub use left_out::LeftOut;
 pub use lookup::{Host, Lookup, Process};
-pub use netns::WantedNetns;
+pub use netns::{NamedNetns, WantedNetns};
 pub use pid_set::PidSet;
 pub use reason::check as check_reasons;
 
@@ -67,7 +67,7 @@ pub struct Filter {
     uid: Choice<u32>,
     cgroup: Choice<Cgroup>,
     container: Choice<ContainerName>,
-    netns: Choice<u32>,
+    netns: Choice<NamedNetns>,
     port: Choice<PortRange>,
     lport: Choice<PortRange>,
     rport: Choice<PortRange>,
@@ -249,6 +249,12 @@ impl Filter {
         Ok(())
     }
 
+    /// Whether `--pid` names processes, wanted or not.
+    #[must_use]
+    pub fn names_processes(&self) -> bool {
+        self.pids.is_some() || !self.not_pids.is_empty()
+    }
+
     /// Whether the process passes `--pid`.
     #[must_use]
     pub fn pid_matches(&self, pid: u32, start_ns: Option<u64>) -> bool {
@@ -322,7 +328,7 @@ fn takes(socket: &Socket<'_>, family: u8) -> bool {
 /// A drop is of two namespaces, where its socket is in another one: of the one it happened in, and of the socket's.
 fn netns(filter: &Filter, socket: &Socket<'_>, _: bool) -> Answer {
     let sides = [Side::of(socket.netns), socket.home.map_or(Side::Absent, Side::Known)];
-    filter.netns.judge(&sides, |wanted, netns| *wanted == netns)
+    filter.netns.judge(&sides, NamedNetns::is)
 }
 
 fn answer(passes: bool) -> Answer {

@@ -2,7 +2,7 @@
 
 use super::choice::Choice;
 use super::parse::{Netns, Selector, User};
-use super::{Filter, FilterArgs, FilterError, Lookup, PidSet};
+use super::{Filter, FilterArgs, FilterError, Lookup, NamedNetns, PidSet};
 
 impl FilterArgs {
     /// Looks up every name.
@@ -87,8 +87,9 @@ fn resolve_user(user: &User, lookup: &impl Lookup) -> Result<u32, FilterError> {
     }
 }
 
-fn resolve_netns(netns: &Netns, lookup: &impl Lookup) -> Result<u32, FilterError> {
-    lookup.netns(netns)?.ok_or_else(|| FilterError::NoSuchNetns {
+fn resolve_netns(netns: &Netns, lookup: &impl Lookup) -> Result<NamedNetns, FilterError> {
+    let inode = lookup.netns(netns)?;
+    inode.map(|inode| NamedNetns::new(netns, inode)).ok_or_else(|| FilterError::NoSuchNetns {
         name: match netns {
             Netns::Pid(number) | Netns::Inode(number) => number.to_string(),
             Netns::Name(name) => name.clone(),

@@ -376,6 +376,26 @@ impl Kernel {
         pids.remove(&pid).map_err(KernelError::Map)
     }
 
+    /// Adds a namespace to the set of `FILTER_NETNS`.
+    ///
+    /// # Errors
+    /// If the map is full.
+    pub fn add_netns(&mut self, inode: u32) -> Result<(), KernelError> {
+        self.netns()?.insert(inode, 1, 0).map_err(KernelError::Map)
+    }
+
+    /// Takes a namespace out of the set of `FILTER_NETNS`.
+    ///
+    /// # Errors
+    /// If it is not in it.
+    pub fn remove_netns(&mut self, inode: u32) -> Result<(), KernelError> {
+        self.netns()?.remove(&inode).map_err(KernelError::Map)
+    }
+
+    fn netns(&mut self) -> Result<HashMap<&mut aya::maps::MapData, u32, u8>, KernelError> {
+        HashMap::try_from(self.ebpf.map_mut("NETNS").ok_or(KernelError::Object("NETNS"))?).map_err(KernelError::Map)
+    }
+
     /// What each attached program has cost so far.
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {

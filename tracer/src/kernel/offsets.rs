@@ -25,6 +25,8 @@ pub const WANTED: &[&str] = &[
     "socket",
     "task_struct",
     "signal_struct",
+    "pid",
+    "pid_namespace",
     "cred",
     "files_struct",
     "fdtable",
@@ -190,6 +192,11 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     offsets.task_files = find("task_struct", "files");
     offsets.task_tgid = find("task_struct", "tgid");
     offsets.task_pid = find("task_struct", "pid");
+    offsets.task_thread_pid = find("task_struct", "thread_pid");
+    offsets.pid_level = find("pid", "level");
+    offsets.pid_number = find("pid", "numbers[0].nr");
+    offsets.pid_ns = find("pid", "numbers[0].ns");
+    offsets.pid_ns_inum = find("pid_namespace", "ns.inum");
     offsets.task_flags = find("task_struct", "flags");
     offsets.task_mm = find("task_struct", "mm");
     offsets.task_signal = find("task_struct", "signal");

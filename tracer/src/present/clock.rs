@@ -3,7 +3,12 @@
 //! Events carry `CLOCK_BOOTTIME`; what people and programs read is that plus a constant, so that
 //! the order in the stream is the order of the times even if somebody sets the clock.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use log::warn;
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
@@ -93,6 +98,8 @@ impl TimeOfDay {
     /// In UTC or in the host's time zone.
     #[must_use]
     pub fn new(utc: bool) -> Self {
+        // The C library reads the zone's file here, and never again.
+        let utc = utc || !zone_can_be_read() || local(0).is_none();
         Self { utc, second: None, text: String::new() }
     }
 
@@ -109,6 +116,26 @@ impl TimeOfDay {
         out.extend_from_slice(self.text.as_bytes());
         out.extend_from_slice(&digits::<3>((wall_ns.rem_euclid(SECOND) / 1_000_000) as u64));
     }
+}
+
+/// Whether the C library would wait for nobody to read the file of the time zone: a pipe may have no writer.
+fn zone_can_be_read() -> bool {
+    let Some(path) = zone_file(std::env::var_os("TZ"), std::env::var_os("TZDIR")) else { return true };
+    // One that is not there is no file but a rule such as CET-1CEST, or UTC.
+    let can_be_read = std::fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
+    if !can_be_read {
+        warn!("{} is no file of a time zone: times are UTC; set TZ to a name such as Europe/Vienna", path.display());
+    }
+    can_be_read
+}
+
+/// The file that the C library takes the time zone from; `None`: it needs none.
+fn zone_file(zone: Option<OsString>, directory: Option<OsString>) -> Option<PathBuf> {
+    let Some(zone) = zone else { return Some("/etc/localtime".into()) };
+    let name = zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes());
+    let directory = directory.unwrap_or_else(|| "/usr/share/zoneinfo".into());
+    // An absolute path stays as it is.
+    (!name.is_empty()).then(|| Path::new(&directory).join(OsStr::from_bytes(name)))
 }
 
 /// Hour, minute and second in the host's time zone; `None` if it cannot be told.
@@ -130,6 +157,18 @@ mod tests {
         let mut out = Vec::new();
         Rfc3339::default().write(&mut out, wall_ns);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_zone_is_where_the_c_library_looks_for_it() {
+        let file = |zone: Option<&str>, directory: Option<&str>| {
+            zone_file(zone.map(Into::into), directory.map(Into::into)).map(|path| path.display().to_string())
+        };
+        assert_eq!(file(None, None).unwrap(), "/etc/localtime");
+        assert_eq!(file(Some(""), None), None);
+        assert_eq!(file(Some("Europe/Vienna"), None).unwrap(), "/usr/share/zoneinfo/Europe/Vienna");
+        assert_eq!(file(Some(":Europe/Vienna"), Some("/zones")).unwrap(), "/zones/Europe/Vienna");
+        assert_eq!(file(Some(":/tmp/zone"), Some("/zones")).unwrap(), "/tmp/zone");
     }
 
     #[test]

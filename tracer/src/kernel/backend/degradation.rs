@@ -54,6 +54,11 @@ pub enum Degradation {
     NoCapability(Optional),
     /// This kernel does not filter system calls.
     NoSeccomp,
+    /// /proc is not that of the initial pid namespace.
+    PidNamespace {
+        /// The numbers that processes have in it can be told.
+        known: bool,
+    },
 }
 
 impl Degradation {
@@ -84,6 +89,7 @@ impl Degradation {
             Self::MissingMember(member) => format!("missing:{member}"),
             Self::NoCapability(lacks) => format!("no_{}", lacks.name().to_lowercase()),
             Self::NoSeccomp => "no_seccomp".into(),
+            Self::PidNamespace { .. } => "pid_namespace".into(),
         }
     }
 
@@ -127,6 +133,12 @@ impl Degradation {
             Self::NoCapability(lacks) => lacks.cost.into(),
             Self::NoSeccomp => "the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER): tracer keeps all of \
                  them while it runs"
+                .into(),
+            Self::PidNamespace { known: true } => "processes outside of this pid namespace have no number in it: what \
+                 they open has no owner; in the host's (docker run --pid=host) all have one"
+                .into(),
+            Self::PidNamespace { known: false } => "the kernel's process numbers are not those of this pid namespace, \
+                 and cannot be translated: nothing has an owner; run tracer in the host's (docker run --pid=host)"
                 .into(),
         }
     }

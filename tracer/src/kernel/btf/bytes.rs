@@ -1,6 +1,7 @@
 //! The bytes of type information: mapped where the kernel allows it, else read.
 
 use std::fs;
+use std::io;
 use std::ops::Deref;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
@@ -18,10 +19,21 @@ unsafe impl Send for Bytes {}
 // SAFETY: as above.
 unsafe impl Sync for Bytes {}
 
+/// Bytes of a file that is looked at. A kernel's own type information has a fortieth of that.
+const MOST: u64 = 256 << 20;
+
 impl Bytes {
     /// The file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, BtfError> {
         let unreadable = |source| BtfError::Read { path: path.display().to_string(), source };
+        // A pipe may wait for a writer for ever, and a device be without an end.
+        let metadata = fs::metadata(path).map_err(unreadable)?;
+        if !metadata.is_file() {
+            return Err(unreadable(io::Error::other("it is no ordinary file")));
+        }
+        if metadata.len() > MOST {
+            return Err(BtfError::Malformed("it is longer than type information can be"));
+        }
         let file = fs::File::open(path).map_err(unreadable)?;
         // An ordinary file may be cut while it is mapped.
         let mapped = if path.starts_with("/sys/kernel/btf") { Self::map(&file) } else { None };

@@ -179,7 +179,7 @@ mod tests {
             "duration_ns": 12_400_000_000_u64,
             "events": {"connect": 1204, "close": 1204}, "lost": {},
             "incomplete": {"sockets_untracked": 0, "closes_recovered": 0, "calls_unnoted": 0, "stacks_missing": 0,
-                "findings_untold": 0, "hints_given_up": 0},
+                "findings_untold": 0, "hints_given_up": 0, "namespaces_renewed": 0},
             "filtered": 88, "connections": 1204, "unanswered": 0,
             "verdicts": {"closed_local": 1192, "refused": 12}, "findings": [], "drops": {}, "discards": {},
             "cost": {

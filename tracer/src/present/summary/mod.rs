@@ -65,12 +65,14 @@ pub struct Incomplete {
     pub findings_untold: u64,
     /// Drops of which it was not found out which rule, queueing discipline or next hop it was.
     pub hints_given_up: u64,
+    /// How often another network namespace got the name that `--netns` asks for.
+    pub namespaces_renewed: u64,
 }
 
 impl Incomplete {
     /// By their names in the stream, each with what it means and what helps.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, u64, &'static str); 6] {
+    pub const fn named(&self) -> [(&'static str, u64, &'static str); 7] {
         [
             (
                 "sockets_untracked",
@@ -93,6 +95,11 @@ impl Incomplete {
                 "hints_given_up",
                 self.hints_given_up,
                 "drops do not say which rule or queue it was: there were too many of them, or too many rules",
+            ),
+            (
+                "namespaces_renewed",
+                self.namespaces_renewed,
+                "times another network namespace got the name: what happened in its first moments is not told",
             ),
         ]
     }

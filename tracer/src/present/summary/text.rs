@@ -291,6 +291,7 @@ without fentry: the kernel refused to load the program: EPERM
             stacks_missing: u64::MAX,
             findings_untold: u64::MAX,
             hints_given_up: u64::MAX,
+            namespaces_renewed: u64::MAX,
         };
         for line in summary.to_text().lines() {
             assert!(escape::width(line) <= COLUMNS, "{line}");
