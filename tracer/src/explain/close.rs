@@ -55,6 +55,25 @@ pub const TABLE: &[Entry] = &[
         &["sysctl net.ipv4.tcp_syn_retries net.ipv4.tcp_syn_linear_timeouts", "nstat -az TcpExtTCPSynRetrans"],
     ),
     key(
+        "sockmap",
+        &[],
+        "A BPF program has or had the socket in a map of sockets, and may have moved payload past TCP: the kernel's \
+         counters leave that out, so that tx_bytes and rx_bytes are not known.",
+        &[
+            "A proxy or service mesh that shortcuts connections of one host",
+            "A program that steers connections to sockets",
+        ],
+        &["bpftool map show", "bpftool prog show"],
+    ),
+    key(
+        "incomplete",
+        &[],
+        "Not all of the connection was seen or can be known: a transition was missed, the table of sockets was full, or \
+         a sockmap took part.",
+        &["The trace began or ended in the middle", "More sockets than --sockets", "See sockmap"],
+        &["tracer --event close --json | jq 'select(.incomplete)'"],
+    ),
+    key(
         "icmp",
         &[],
         "The ICMP error that ended connect(): type, code, meaning, and the source address that the message bears. \

@@ -34,7 +34,14 @@ pub const fn kind(family: Family) -> Option<&'static str> {
         Family::Drop | Family::Qdisc | Family::Mac80211 | Family::Openvswitch => Some("drop"),
         Family::Reset => Some("reset"),
         Family::Counter => Some("counter"),
-        Family::State | Family::Verdict | Family::Close | Family::Class | Family::Errno => None,
+        Family::State
+        | Family::Verdict
+        | Family::Close
+        | Family::Class
+        | Family::Errno
+        | Family::Event
+        | Family::Source
+        | Family::Degradation => None,
     }
 }
 

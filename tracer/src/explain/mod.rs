@@ -8,11 +8,14 @@
 pub mod class;
 mod close;
 mod counter;
+mod degradation;
 mod drop;
 mod errno;
+mod event;
 pub mod kernels;
 mod nearest;
 mod reset;
+mod source;
 mod state;
 mod verdict;
 
@@ -48,11 +51,17 @@ pub enum Family {
     Errno,
     /// Counters of /proc/net/netstat, snmp and snmp6, as nstat names them
     Counter,
+    /// Kinds of events in the stream
+    Event,
+    /// How the owner of a socket is known (owner_source)
+    Source,
+    /// What a trace cannot do on a host (degraded)
+    Degradation,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Drop,
         Self::Qdisc,
         Self::Mac80211,
@@ -64,6 +73,9 @@ impl Family {
         Self::Class,
         Self::Errno,
         Self::Counter,
+        Self::Event,
+        Self::Source,
+        Self::Degradation,
     ];
 
     /// The name on the command line and in JSON.
@@ -81,6 +93,9 @@ impl Family {
             Self::Class => "class",
             Self::Errno => "errno",
             Self::Counter => "counter",
+            Self::Event => "event",
+            Self::Source => "source",
+            Self::Degradation => "degradation",
         }
     }
 
@@ -99,6 +114,9 @@ impl Family {
             Self::Class => "drop class",
             Self::Errno => "error",
             Self::Counter => "counter",
+            Self::Event => "event",
+            Self::Source => "owner_source",
+            Self::Degradation => "degradation",
         }
     }
 
@@ -111,7 +129,14 @@ impl Family {
             Self::Openvswitch => &["OVS_DROP_", "OVS_"],
             Self::Reset => &["SK_RST_REASON_"],
             Self::Counter => counter::GROUPS,
-            Self::State | Self::Verdict | Self::Close | Self::Class | Self::Errno => &[],
+            Self::State
+            | Self::Verdict
+            | Self::Close
+            | Self::Class
+            | Self::Errno
+            | Self::Event
+            | Self::Source
+            | Self::Degradation => &[],
         }
     }
 
@@ -159,6 +184,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         .copied()
         .chain([reset::TABLE, state::TABLE, verdict::TABLE, close::TABLE, class::TABLE, errno::TABLE])
         .chain(counter::TABLES.iter().copied())
+        .chain([event::TABLE, source::TABLE, degradation::TABLE])
         .flatten()
 }
 

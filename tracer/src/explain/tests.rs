@@ -5,8 +5,11 @@ use std::{collections::HashSet, path::Path};
 use tracer_common::tcp::TcpState;
 
 use super::*;
+use crate::discards::counter::COUNTERS;
+use crate::kernel::backend::{Backend, Choice, Degradation, Hook, cost_of};
 use crate::kernel::btf::Btf;
-use crate::stream::Verdict;
+use crate::privilege::missing::OPTIONAL;
+use crate::stream::{Kind, OwnerSource, Verdict};
 
 fn of(family: Family) -> impl Iterator<Item = &'static Entry> {
     entries().filter(move |entry| entry.family == family)
@@ -134,6 +137,46 @@ fn every_state_verdict_and_class_has_an_entry() {
     }
     assert_eq!(of(Family::Verdict).count(), Verdict::ALL.len());
     assert_eq!(of(Family::Class).count(), DropClass::ALL.len());
+}
+
+/// Whatever the stream can say has an entry, and nothing has one that the stream cannot say.
+#[test]
+fn every_event_counter_source_and_degradation_has_an_entry() {
+    for name in Kind::NAMES.into_iter().chain(["summary"]) {
+        assert!(named(name, &[Family::Event]).is_some(), "no entry for the event {name}");
+    }
+    assert_eq!(of(Family::Event).count(), Kind::NAMES.len() + 1);
+    for counter in &COUNTERS {
+        assert!(named(counter.name, &[Family::Counter]).is_some(), "no entry for {}", counter.name);
+    }
+    let sources = [
+        OwnerSource::Connect,
+        OwnerSource::Accept,
+        OwnerSource::Listen,
+        OwnerSource::Bind,
+        OwnerSource::Fd,
+        OwnerSource::Listener,
+        OwnerSource::Kernel,
+        OwnerSource::Unknown,
+    ];
+    for source in sources {
+        assert!(named(source.name(), &[Family::Source]).is_some(), "no entry for {source:?}");
+    }
+    assert_eq!(of(Family::Source).count(), sources.len());
+    let links = [None, Some(Backend::TpBtf), Some(Backend::Fentry), Some(Backend::Kprobe)].into_iter().chain([
+        Some(Backend::RawTp),
+        Some(Backend::Tracepoint),
+        Some(Backend::Syscall),
+    ]);
+    let choices = links.flat_map(|backend| Hook::ALL.map(|hook| Choice { hook, backend, refused: Vec::new() }));
+    let mut names: HashSet<String> = choices.filter_map(|choice| cost_of(&choice)).map(|loss| loss.name()).collect();
+    names.extend([Degradation::NoBtf, Degradation::NoDropReasons, Degradation::NoSeccomp].map(|loss| loss.name()));
+    names.extend(OPTIONAL.map(|lacks| Degradation::NoCapability(lacks).name()));
+    names.insert("missing".into());
+    for name in &names {
+        assert!(named(name, &[Family::Degradation]).is_some(), "no entry for the degradation {name}");
+    }
+    assert_eq!(of(Family::Degradation).count(), names.len());
 }
 
 #[test]
