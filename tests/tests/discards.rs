@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tracer_tests::agent::{Agent, run_to_end};
 use tracer_tests::netns::Netns;
+use tracer_tests::segment::{RST, RawIp, SYN, Segment};
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys::patience;
 
@@ -240,6 +241,28 @@ fn what_stopped_counting_is_history_to_net() {
         assert_eq!((&queue["severity"], &queue["when"]), (&"sick".into(), &"now".into()), "{queue}");
     }
     drop(waiting);
+}
+
+/// Only a host's first namespace may have a smaller table: that it is full is a test of the finding's own.
+#[test]
+fn what_conntrack_counts_is_told_with_how_full_its_table_is() {
+    let netns = Netns::new();
+    netns.nft_rule("input", "ct state invalid counter accept");
+    let agent = Agent::live(&["--event", "discard", "--netns", netns.name()]);
+    let raw = RawIp::open(&netns, false);
+    let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    // No segment has both.
+    for port in 0..5 {
+        raw.send(&Segment { flags: SYN | RST, ..Segment::between(at(5000 + port), at(4513)) });
+    }
+    assert!(all_told(&agent, &netns, "conntrack_invalid", 5));
+    let limit = netns.run(&["cat", "/proc/sys/net/netfilter/nf_conntrack_max"]);
+    let limit: u64 = limit.trim().parse().expect("a number");
+    let stream = agent.stop().stream;
+    for discard in discards(&stream.events, &netns, "conntrack_invalid") {
+        assert_eq!(discard["conntrack_max"], limit, "{discard}");
+        assert!(discard["conntrack_count"].as_u64().is_some_and(|count| count < limit), "{discard}");
+    }
 }
 
 #[test]

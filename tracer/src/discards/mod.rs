@@ -17,6 +17,8 @@ pub struct Look {
     pub boot_ns: u64,
     /// The namespace; `None` for what the kernel counts for the whole host.
     pub netns: Option<u32>,
+    /// Connections in conntrack's table, and how many it takes: where one of its counters moved.
+    pub conntrack: Option<(u64, u64)>,
     /// Counters that moved.
     pub moved: Vec<Moved>,
     /// Listeners and UDP sockets that have thrown something away.

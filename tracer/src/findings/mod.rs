@@ -6,6 +6,7 @@
 
 mod advice;
 mod calls;
+mod conntrack;
 mod discards;
 mod facts;
 mod no_answer;

@@ -8,6 +8,7 @@ use tracer_common::drops::{TCP_ACK, TCP_SYN};
 use super::{
     Case, Facts, Subject, Weight, advice,
     calls::{CANNOT_ACCEPT, CANNOT_BIND},
+    conntrack::CONNTRACK_FULL,
     discards,
 };
 use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Finding, Kind, Role, Segment, Socket, Verdict};
@@ -52,22 +53,7 @@ impl Rule {
 pub const RULES: [Rule; 12] = [
     CANNOT_BIND,
     CANNOT_ACCEPT,
-    Rule {
-        name: "conntrack_full",
-        least: 1,
-        speaks: |event, facts| {
-            // What a rule drops is no matter of connection tracking.
-            let by_rule = |drop: &Drop| drop.symbol.as_deref().is_some_and(|at| at.starts_with("nft_do_chain"));
-            let drop = dropped(event).filter(|drop| is_by_netfilter(drop) && !by_rule(drop))?;
-            facts.of(netns(event)).filter(|facts| facts.conntrack_is_full())?;
-            Some((Subject::default(), packets(drop)))
-        },
-        say: |case, facts| {
-            let fill = facts.conntrack.map_or(String::new(), |(count, most)| format!(" ({count} of {most})"));
-            format!("the conntrack table is full{fill}: {} dropped", counted(case.packets, "packet"))
-        },
-        look: &["conntrack -S", "sysctl net.netfilter.nf_conntrack_max"],
-    },
+    CONNTRACK_FULL,
     Rule {
         name: POLICY,
         least: 1,
@@ -202,7 +188,7 @@ pub(super) fn packets(drop: &Drop) -> Weight {
 }
 
 /// Without a reason a drop is of class `policy` only if netfilter did it.
-fn is_by_netfilter(drop: &Drop) -> bool {
+pub(super) fn is_by_netfilter(drop: &Drop) -> bool {
     match drop.reason.as_deref() {
         None | Some("NOT_SPECIFIED") => drop.class == DropClass::Policy,
         Some(reason) => reason == "NETFILTER_DROP",

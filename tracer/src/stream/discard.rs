@@ -19,6 +19,8 @@ pub struct Discard {
     pub queue: Option<u32>,
     /// Of a listener: how many may wait. The kernel takes one more.
     pub backlog: Option<u32>,
+    /// Of conntrack: connections in its table a moment later, and how many it takes.
+    pub conntrack: Option<(u64, u64)>,
     /// Of a listener: the time since somebody has accepted one, or since the trace began; `None` if the trace would
     /// not know.
     pub no_accept_us: Option<u64>,

@@ -143,6 +143,7 @@ impl Namespace {
             since_ns: std::mem::replace(&mut self.looked_ns, boot_ns),
             boot_ns: clock::boot_ns(),
             netns: Some(self.netns.inode),
+            conntrack: None,
             moved: Vec::new(),
             sockets: Vec::new(),
         };
@@ -165,6 +166,9 @@ impl Namespace {
         }
         let moved = |groups: &[Group]| look.moved.iter().any(|moved| groups.contains(&moved.counter.group));
         let (listeners, datagrams) = (moved(&[Group::Listener]), moved(&[Group::Udp, Group::Udp6]));
+        if moved(&[Group::Conntrack]) && place.inside {
+            look.conntrack = fill(&mut buffers.text);
+        }
         if listeners {
             sockets(place, drops::listeners, &mut seen.listeners, self.netns.inode, true, &mut look.sockets);
         }
@@ -325,6 +329,15 @@ fn conntrack(place: &Place, text: &mut Vec<u8>, numbers: &mut Numbers) {
     for (counter, number) in COUNTERS.iter().zip(&mut numbers.0).filter(|(c, _)| c.group == Group::Conntrack) {
         *number = table.sum(counter.column);
     }
+}
+
+/// How full conntrack's table is, in the namespace that this thread has entered.
+fn fill(text: &mut Vec<u8>) -> Option<(u64, u64)> {
+    let mut number = |name: &str| {
+        read_into(&Path::new("/proc/sys/net/netfilter").join(name), text).ok()?;
+        std::str::from_utf8(text).ok()?.trim().parse().ok()
+    };
+    number("nf_conntrack_count").zip(number("nf_conntrack_max"))
 }
 
 fn read(place: &Place, file: &str, text: &mut Vec<u8>) -> Option<()> {

@@ -237,7 +237,14 @@ impl Watcher {
             })
             .sum();
         let moved = Moved { counter: by_name(SOFTNET_DROPPED)?, device: None, before: 0, now: dropped };
-        (dropped > 0).then(|| Look { since_ns, boot_ns, netns: None, moved: vec![moved], sockets: Vec::new() })
+        (dropped > 0).then(|| Look {
+            since_ns,
+            boot_ns,
+            netns: None,
+            conntrack: None,
+            moved: vec![moved],
+            sockets: Vec::new(),
+        })
     }
 
     /// Says who holds the sockets that are named.

@@ -238,6 +238,7 @@ impl<G: Gate> Core<G> {
             iface: part.device.map(Rc::from),
             queue: listener.and_then(|socket| Some(socket.queue?.0)),
             backlog: listener.and_then(|socket| Some(socket.queue?.1)),
+            conntrack: look.conntrack.filter(|_| part.counter.group == Group::Conntrack),
             no_accept_us: None,
             syns: false,
             clients: Vec::new(),

@@ -56,6 +56,7 @@ fn look(at: u64, moved: &[Moved], sockets: &[SocketLook]) -> Input<'static> {
         since_ns: (at - 1) * SECOND,
         boot_ns: at * SECOND,
         netns: Some(1),
+        conntrack: None,
         moved: moved.to_vec(),
         sockets: sockets.to_vec(),
     })

@@ -14,6 +14,7 @@ fn discard(counter: &'static str, count: u64) -> Discard {
         iface: None,
         queue: None,
         backlog: None,
+        conntrack: None,
         no_accept_us: None,
         syns: false,
         clients: Vec::new(),
@@ -93,4 +94,31 @@ fn other_counters_have_a_modest_sentence() {
     let missed = Discard { iface: Some("eth0".into()), ..discard("rx_missed", 5) };
     findings.event(&Event { boot_ns: 1, socket: None, kind: Kind::Discard(&missed) });
     assert_eq!(text(&findings), "rx_missed of eth0 counted 5 (packets discarded)");
+}
+
+#[test]
+fn a_table_of_conntrack_that_is_full_is_named_with_its_limit() {
+    let host = Socket { conn: ConnId::NONE, netns: Some(7), owner: None, ..sample::SOCKET };
+    for (table, name) in [
+        (Some((95, 100)), "conntrack_full"),
+        (Some((262_144, 262_144)), "conntrack_full"),
+        // Conntrack drops for other reasons, too.
+        (Some((94, 100)), "discarded"),
+        (Some((0, 0)), "discarded"),
+        (None, "discarded"),
+    ] {
+        let mut findings = Findings::default();
+        let counted = Discard { conntrack: table, ..discard("conntrack_drop", 12) };
+        let said = findings.event(&Event { boot_ns: 1, socket: Some(host), kind: Kind::Discard(&counted) });
+        let said = said.map(|finding| (finding.name, finding.text)).unwrap_or_default();
+        assert_eq!(said.0, name, "{table:?}: {}", said.1);
+        if let ("conntrack_full", Some((count, most))) = (name, table) {
+            assert_eq!(said.1, format!("the conntrack table is full ({count} of {most}): 12 packets dropped"));
+        }
+    }
+    // Others of its counters tell nothing of that.
+    let mut findings = Findings::default();
+    let counted = Discard { conntrack: Some((100, 100)), ..discard("conntrack_invalid", 12) };
+    let said = findings.event(&Event { boot_ns: 1, socket: Some(host), kind: Kind::Discard(&counted) });
+    assert_eq!(said.map(|finding| finding.name), Some("discarded"));
 }

@@ -15,6 +15,10 @@ pub fn write(out: &mut Vec<u8>, discard: &Discard) {
     }
     optional(out, b",\"queue\":", discard.queue);
     optional(out, b",\"backlog\":", discard.backlog);
+    if let Some((count, most)) = discard.conntrack {
+        optional(out, b",\"conntrack_count\":", Some(count));
+        optional(out, b",\"conntrack_max\":", Some(most));
+    }
     if discard.no_accept_us.is_some() {
         optional(out, b",\"no_accept_us\":", discard.no_accept_us);
     }

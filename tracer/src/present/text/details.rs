@@ -170,6 +170,9 @@ impl Details {
         if let (Some(queue), Some(backlog)) = (discard.queue, discard.backlog) {
             self.push(format_args!("queue {queue} of {backlog}"));
         }
+        if let Some((count, most)) = discard.conntrack {
+            self.push(format_args!("table {count} of {most}"));
+        }
         if let Some(iface) = &discard.iface {
             self.push_hostile(format_args!("dev="), iface);
         }

@@ -1,0 +1,36 @@
+//! Connection tracking has no room: by what it drops, and by its own counters.
+
+use super::{
+    Subject, Weight,
+    rules::{Rule, counted, dropped, is_by_netfilter, netns, packets},
+};
+use crate::stream::{Drop, Kind};
+
+/// A table that is so full, in hundredths, a moment after packets were dropped was full then.
+const FULL: u64 = 95;
+
+/// See the module.
+pub(super) const CONNTRACK_FULL: Rule = Rule {
+    name: "conntrack_full",
+    least: 1,
+    speaks: |event, facts| {
+        let subject = Subject { netns: netns(event), ..Subject::default() };
+        if let Kind::Discard(discard) = event.kind {
+            let (count, most) = discard.conntrack.filter(|_| discard.counter == "conntrack_drop")?;
+            let full = most > 0 && u128::from(count) * 100 >= u128::from(most) * u128::from(FULL);
+            return full.then_some((subject, Weight { packets: discard.count, ..Weight::default() }));
+        }
+        // What a rule drops is no matter of connection tracking.
+        let by_rule = |drop: &Drop| drop.symbol.as_deref().is_some_and(|at| at.starts_with("nft_do_chain"));
+        let drop = dropped(event).filter(|drop| is_by_netfilter(drop) && !by_rule(drop))?;
+        facts.of(netns(event)).filter(|facts| facts.conntrack_is_full())?;
+        Some((subject, packets(drop)))
+    },
+    say: |case, facts| {
+        let counted_now = case.discard.as_ref().and_then(|discard| discard.conntrack);
+        let table = counted_now.or(facts.of(case.subject.netns).and_then(|facts| facts.conntrack));
+        let fill = table.map_or(String::new(), |(count, most)| format!(" ({count} of {most})"));
+        format!("the conntrack table is full{fill}: {} dropped", counted(case.packets, "packet"))
+    },
+    look: &["conntrack -S", "sysctl net.netfilter.nf_conntrack_max"],
+};
