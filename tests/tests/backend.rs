@@ -193,6 +193,9 @@ fn every_link_that_loads_tells_the_same() {
             let (status, _, err) = run_to_end(&["live", "--json", "--backend", &forced, "--duration", "1ms"]);
             if !status.success() {
                 assert_eq!(status.code(), Some(1), "{err}");
+                // The kernel may have no such way; a program that its verifier refuses (EACCES) is wrong. Of this one it is
+                // known: it takes 32 bytes more of the stack than there are before 6.13.
+                assert!(!err.contains("(os error 13)") || forced == "inet_sock_set_state=raw_tp", "{err}");
                 continue;
             }
             if best.stream.summary()["backends"][&hook].is_null() {

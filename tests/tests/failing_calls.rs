@@ -117,3 +117,30 @@ fn accepts_without_descriptors_are_told_once_a_second_and_counted_exactly() {
     assert!(errors.iter().all(|error| error["conn"] == conn), "{errors:?}");
     assert!(finding(&ended.stream.events, "cannot_accept").is_some_and(|text| text.contains("EMFILE")));
 }
+
+/// The hook of accept() itself does not see them: they have one of their own.
+#[test]
+fn accepts_without_descriptors_have_a_hook_of_their_own_and_the_conn_of_an_older_listener() {
+    let netns = Netns::new();
+    let master = Actor::start(&netns);
+    let listener = Listener::open(&master, &netns, "[::1]:0");
+    let agent = traced(&netns);
+    agent.wait_for("the older listener", |event| event["event"] == "open" && event["role"] == "listener");
+    let worker = master.fork();
+    worker.must(json!({ "op": "accept_without_descriptors", "fd": listener.fd, "times": 7 }));
+    agent.wait_for("error", |event| event["event"] == "error");
+    let port = listener.addr.port();
+    drop((worker, listener));
+    let ended = agent.stop();
+    let summary = ended.stream.summary();
+    assert!(summary["backends"]["sys_accept"].is_string(), "{summary}");
+    let open = ended.stream.kind("open").find(|open| open["role"] == "listener").expect("it was open before");
+    let errors: Vec<&Value> = ended.stream.kind("error").collect();
+    let total: u64 = errors.iter().filter_map(|error| error["count"].as_u64()).sum();
+    assert_eq!(total, 7, "{errors:?}");
+    for error in errors {
+        assert_eq!((&error["errno"], &error["call"]), (&json!("EMFILE"), &json!("accept")));
+        assert_eq!((&error["conn"], &error["lport"], &error["laddr"]), (&open["conn"], &json!(port), &json!("::1")));
+        assert_ne!(error["owner"]["pid"], master.process.pid);
+    }
+}

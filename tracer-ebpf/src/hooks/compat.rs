@@ -5,12 +5,13 @@
 //! It runs for every system call of the host: for all others it is one look at the current thread.
 
 use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::raw_tracepoint, programs::RawTracePointContext};
+use tracer_common::audit::Outcome;
 
 use crate::{
     fd,
     identity::Site,
     lane::Lane,
-    lifecycle::{accept_failed, accepted, bind_returned_by, connect_failed_in_compat, is_shortage},
+    lifecycle::{accept_failed, accepted, bind_failed_in_compat, connect_failed_in_compat, is_shortage},
     memory, offset, task,
 };
 
@@ -28,50 +29,68 @@ const SYS_ACCEPT4: u32 = 18;
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn compat__raw(ctx: RawTracePointContext) -> i32 {
     if task::is_in_compat_call() {
-        returned(ctx.arg(0), ctx.arg::<u64>(1) as i32);
+        let (regs, result) = (ctx.arg(0), ctx.arg::<u64>(1) as i32);
+        if result >= 0 {
+            succeeded(regs, result);
+        } else {
+            failed(regs, -result);
+        }
     }
     0
 }
 
+/// A function of its own, as [`failed`] is: before 6.13 what both take of the stack is too much for one.
+#[inline(never)]
+fn succeeded(regs: u64, result: i32) -> Outcome {
+    if let Some((ACCEPT4, _)) = call(regs)
+        && let Some(socket) = fd::socket(result as u32)
+    {
+        return accepted(socket.tcp(), Site::Compat, Lane::First);
+    }
+    Outcome::Aside
+}
+
+#[inline(never)]
+fn failed(regs: u64, errno: i32) -> Outcome {
+    let Some((call, [first, second])) = call(regs) else { return Outcome::Aside };
+    if call != CONNECT && call != BIND && !(call == ACCEPT4 && is_shortage(errno)) {
+        return Outcome::Aside;
+    }
+    match (call, socket(first)) {
+        (_, 0) => Outcome::Aside,
+        (CONNECT, sk) => connect_failed_in_compat(sk, u64::from(second), errno),
+        (BIND, sk) => bind_failed_in_compat(sk, u64::from(second), errno),
+        (_, sk) => accept_failed(sk, errno),
+    }
+}
+
+/// The `struct sock` behind a descriptor; 0 if there is none. What this takes of the stack is given back before more is
+/// needed.
+#[inline(never)]
+fn socket(fd: u32) -> u64 {
+    fd::socket(fd).map_or(0, |socket| socket.tcp())
+}
+
+/// Which call it is, and its first two arguments.
 #[inline(always)]
-fn returned(regs: u64, result: i32) {
-    let mut call: u32 = memory::read(regs, offset!(regs_syscall));
-    let (mut first, mut second): (u32, u32) =
+fn call(regs: u64) -> Option<(u32, [u32; 2])> {
+    let call: u32 = memory::read(regs, offset!(regs_syscall));
+    let (first, second): (u32, u32) =
         (memory::read(regs, offset!(regs_compat_first)), memory::read(regs, offset!(regs_compat_second)));
-    if call == SOCKETCALL {
-        // Which call it is; its arguments are in memory.
-        call = match first {
-            SYS_BIND => BIND,
-            SYS_CONNECT => CONNECT,
-            SYS_ACCEPT | SYS_ACCEPT4 => ACCEPT4,
-            _ => return,
-        };
-        let mut arguments = [0_u32; 2];
-        // SAFETY: the helper checks the address; eight writable bytes.
-        if unsafe { bpf_probe_read_user((&raw mut arguments).cast(), 8, second as usize as *const _) } != 0 {
-            return;
-        }
-        [first, second] = arguments;
+    if call != SOCKETCALL {
+        return Some((call, [first, second]));
     }
-    match call {
-        CONNECT if result < 0 => {
-            if let Some(socket) = fd::socket(first) {
-                connect_failed_in_compat(socket.tcp(), u64::from(second), -result);
-            }
-        }
-        ACCEPT4 if result >= 0 => {
-            if let Some(socket) = fd::socket(result as u32) {
-                accepted(socket.tcp(), Site::Compat, Lane::First);
-            }
-        }
-        ACCEPT4 if is_shortage(-result) => {
-            if let Some(socket) = fd::socket(first) {
-                accept_failed(socket.tcp(), -result);
-            }
-        }
-        BIND => {
-            bind_returned_by(first, u64::from(second), result, Site::Compat);
-        }
-        _ => {}
+    let call = match first {
+        SYS_BIND => BIND,
+        SYS_CONNECT => CONNECT,
+        SYS_ACCEPT | SYS_ACCEPT4 => ACCEPT4,
+        _ => return None,
+    };
+    // Its arguments are in memory.
+    let mut arguments = [0_u32; 2];
+    // SAFETY: the helper checks the address; eight writable bytes.
+    if unsafe { bpf_probe_read_user((&raw mut arguments).cast(), 8, second as usize as *const _) } != 0 {
+        return None;
     }
+    Some((call, arguments))
 }

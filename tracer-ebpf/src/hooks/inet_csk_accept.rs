@@ -15,9 +15,8 @@ use crate::{
         preempted::{self, Before, Subject, address},
     },
     lanes,
-    lifecycle::{accept_failed, accepted, is_shortage},
+    lifecycle::accepted,
     offset,
-    task::UserRegisters,
 };
 
 /// match-proto:v6.10: struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)
@@ -76,46 +75,11 @@ fn from_result(ctx: &TracePointContext) -> Outcome {
         return Outcome::Aside;
     };
     if result < 0 {
-        return failed(result as i32);
+        // `sys_accept` looks at those.
+        return Outcome::Aside;
     }
     match fd::socket(result as u32) {
         Some(socket) => accepted(socket.tcp(), Site::Accept, Lane::First),
-        None => Outcome::Aside,
-    }
-}
-
-/// match-proto: int __sys_accept4(int fd, struct sockaddr *addr, int *addrlen, int flags)
-///
-/// Without a free descriptor `inet_csk_accept` is not even called.
-#[fexit(function = "__sys_accept4")]
-pub fn accept_failed__fexit(ctx: FExitContext) -> i32 {
-    let (fd, result): (i32, i32) = (ctx.arg(0), ctx.arg(4));
-    if is_shortage(-result) {
-        failed_on(fd as u32, -result);
-    }
-    0
-}
-
-#[kretprobe(function = "__sys_accept4")]
-pub fn accept_failed__kretprobe(ctx: RetProbeContext) -> u32 {
-    failed(ctx.ret());
-    0
-}
-
-#[inline(always)]
-fn failed(result: i32) -> Outcome {
-    if is_shortage(-result)
-        && let Some(registers) = UserRegisters::native()
-    {
-        return failed_on(registers.first() as u32, -result);
-    }
-    Outcome::Aside
-}
-
-#[inline(always)]
-fn failed_on(fd: u32, errno: i32) -> Outcome {
-    match fd::socket(fd) {
-        Some(socket) => accept_failed(socket.tcp(), errno),
         None => Outcome::Aside,
     }
 }

@@ -19,44 +19,64 @@ use crate::{
 const OP_ACCEPT: u8 = 13;
 const OP_CONNECT: u8 = 16;
 
+/// Completions that have succeeded: accepts.
 #[raw_tracepoint(tracepoint = "io_uring_complete")]
 pub fn io_uring_complete__raw(ctx: RawTracePointContext) -> i32 {
-    audit::settle(Audited::IoUring, &ctx, completed(&ctx));
+    let result = result(&ctx);
+    if result >= 0 {
+        audit::settle(Audited::IoUring, &ctx, succeeded(&ctx, result));
+    }
+    0
+}
+
+/// Those that have failed. A program of its own, because of the stack: before 6.13 all of it together may take 512 bytes.
+#[raw_tracepoint(tracepoint = "io_uring_complete")]
+pub fn io_uring_failed__raw(ctx: RawTracePointContext) -> i32 {
+    let result = result(&ctx);
+    if result < 0 {
+        audit::settle(Audited::IoUring, &ctx, failed(&ctx, -result));
+    }
     0
 }
 
 #[inline(always)]
-fn completed(ctx: &RawTracePointContext) -> Outcome {
-    let req: u64 = ctx.arg(1);
-    let opcode: u8 = memory::read(req, offset!(io_opcode));
-    // Each completion but the last of a request that goes on (multishot) names no request.
-    if req != 0 && opcode != OP_ACCEPT && opcode != OP_CONNECT {
-        return Outcome::Aside;
-    }
+fn result(ctx: &RawTracePointContext) -> i32 {
     // 6.14 (commit 8cf0b459993e) hands over the completion entry, before that its fields; up to 5.18
     // there is a `user_data` before the result.
-    let result: i32 =
-        if offset!(io_complete_has_cqe) == 1 { memory::read(ctx.arg(2), offset!(io_cqe_res)) } else { ctx.arg(3) };
-    if opcode == OP_CONNECT && req != 0 {
-        return if result < 0 { connect_failed(req, -result) } else { Outcome::Aside };
+    if offset!(io_complete_has_cqe) == 1 { memory::read(ctx.arg(2), offset!(io_cqe_res)) } else { ctx.arg(3) }
+}
+
+#[inline(always)]
+fn succeeded(ctx: &RawTracePointContext, result: i32) -> Outcome {
+    let req: u64 = ctx.arg(1);
+    // Each completion but the last of a request that goes on (multishot) names no request.
+    if req != 0 && memory::read::<u8>(req, offset!(io_opcode)) != OP_ACCEPT {
+        return Outcome::Aside;
     }
-    if result >= 0 {
-        // Of a completion without a request it may be a descriptor, or bytes, or anything: what counts is what stands
-        // behind it.
-        return match fd::socket(result as u32) {
-            Some(socket) if req != 0 || waits_for_accept(socket.tcp()) => {
-                accepted(socket.tcp(), Site::AcceptByIoUring, Lane::First)
-            }
-            _ => Outcome::Aside,
-        };
+    // Of a completion without a request it may be a descriptor, or bytes, or anything: what counts is what stands
+    // behind it.
+    match fd::socket(result as u32) {
+        Some(socket) if req != 0 || waits_for_accept(socket.tcp()) => {
+            accepted(socket.tcp(), Site::AcceptByIoUring, Lane::First)
+        }
+        _ => Outcome::Aside,
     }
-    if req != 0
-        && is_shortage(-result)
-        && let Some(socket) = fd::of_file(memory::read(req, offset!(io_file)))
-    {
-        return accept_failed(socket.tcp(), -result);
+}
+
+#[inline(always)]
+fn failed(ctx: &RawTracePointContext, errno: i32) -> Outcome {
+    let req: u64 = ctx.arg(1);
+    if req == 0 {
+        return Outcome::Aside;
     }
-    Outcome::Aside
+    match memory::read::<u8>(req, offset!(io_opcode)) {
+        OP_CONNECT => connect_failed(req, errno),
+        OP_ACCEPT if is_shortage(errno) => match fd::of_file(memory::read(req, offset!(io_file))) {
+            Some(socket) => accept_failed(socket.tcp(), errno),
+            None => Outcome::Aside,
+        },
+        _ => Outcome::Aside,
+    }
 }
 
 #[inline(always)]

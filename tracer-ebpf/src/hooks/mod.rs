@@ -21,6 +21,7 @@ mod io_uring_complete;
 mod kfree_skb;
 mod sched_process;
 mod sk_psock_init;
+mod sys_accept;
 mod sys_bind;
 mod sys_listen;
 mod tcp_connect;

@@ -6,7 +6,7 @@ use tracer_common::{
 };
 
 use super::{
-    NO_TUPLE, UNKNOWN, begin,
+    UNKNOWN, begin,
     connect::{UserAddress, destination, user_address},
     filtered, send, set_opener,
 };
@@ -24,19 +24,19 @@ const IPPROTO_UDP: u16 = 17;
 /// bind() of `fd` to the address at `place` in the caller's memory has come to `result`.
 #[inline(always)]
 pub fn bind_returned(fd: u32, place: u64, result: i32) -> Outcome {
-    bind_returned_by(fd, place, result, Site::Bind)
-}
-
-/// As [`bind_returned`], seen by another program.
-#[inline(always)]
-pub fn bind_returned_by(fd: u32, place: u64, result: i32, site: Site) -> Outcome {
     if result >= 0 || !started() {
         return Outcome::Aside;
     }
     match fd::socket(fd) {
-        Some(socket) => failed(socket.tcp(), place, -result, site),
+        Some(socket) => failed(socket.tcp(), place, -result, Site::Bind),
         None => Outcome::Aside,
     }
+}
+
+/// As [`bind_returned`], of the socket at `sk` and for a 32-bit system call that has failed.
+#[inline(always)]
+pub fn bind_failed_in_compat(sk: u64, place: u64, errno: i32) -> Outcome {
+    if started() { failed(sk, place, errno, Site::Compat) } else { Outcome::Aside }
 }
 
 /// See [`super::accept_failed`].
@@ -50,13 +50,15 @@ fn failed(sk: u64, place: u64, errno: i32, site: Site) -> Outcome {
     if !filter::process_passes() {
         return filtered();
     }
-    // Where a connect() to that address would go is where this one was to be.
-    let asked = match user_address(place) {
-        UserAddress::Internet(addr) => destination(sk, &addr),
-        _ => NO_TUPLE,
-    };
     let mut tuple = Raw(sk).tuple();
-    (tuple.laddr, tuple.lport) = (asked.raddr, asked.rport);
+    // Where a connect() to that address would go is where this one was to be.
+    (tuple.laddr, tuple.lport) = match user_address(place) {
+        UserAddress::Internet(addr) => {
+            let asked = destination(sk, &addr);
+            (asked.raddr, asked.rport)
+        }
+        _ => ([0; 4], 0),
+    };
     (tuple.raddr, tuple.rport) = ([0; 4], 0);
     if !filter::socket_passes(RecordRole::Unknown, &tuple) {
         return filtered();

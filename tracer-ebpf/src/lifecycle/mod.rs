@@ -27,7 +27,7 @@ use tracer_common::{
 };
 
 pub use self::{
-    bind::{bind_returned, bind_returned_by},
+    bind::{bind_failed_in_compat, bind_returned},
     child::Birth,
     close::destroyed,
     connect::{

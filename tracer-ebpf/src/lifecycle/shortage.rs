@@ -9,7 +9,7 @@ use tracer_common::{
     settings::ABSENT,
 };
 
-use super::{LISTEN, UNKNOWN, begin, filtered, inode, now, send, set_opener, write};
+use super::{LISTEN, UNKNOWN, begin, filtered, inode, now, send, set_opener};
 use crate::{
     filter, identity,
     maps::{ACCEPT_FAILURES, SOCKETS, count, started},
@@ -22,6 +22,9 @@ const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 const ENOMEM: i32 = 12;
 const ENOBUFS: i32 = 105;
+
+/// Not built on the stack, which has no room for it.
+static NONE_YET: AcceptFailures = AcceptFailures::NONE;
 
 /// Whether accept() that fails with `errno` lacks descriptors or memory.
 #[inline(always)]
@@ -55,33 +58,39 @@ pub fn accept_failed(sk: u64, errno: i32) -> Outcome {
             return Outcome::Folded;
         }
     }
-    let mut state = UNKNOWN;
-    match SOCKETS.get_ptr(sk) {
-        // SAFETY: a live map value; the listener is held by its file.
-        Some(known) if unsafe { (*known).flags } & FLAG_FILTERED == 0 => state = unsafe { *known },
-        _ => {
-            begin(&mut state, sock, identity::of_socket(sk), RecordRole::Listener);
-            state.flags |= FLAG_PREEXISTING;
-            state.parent = inode(sock) as u32;
-        }
-    }
     let tuple = sock.tuple();
     if !filter::socket_passes(RecordRole::Listener, &tuple) {
         return filtered();
     }
-    set_opener(&mut state);
-    let mut times = 1;
-    if folded.is_none() && ACCEPT_FAILURES.insert(key, AcceptFailures::NONE, 0).is_err() {
+    if folded.is_none() && ACCEPT_FAILURES.insert(key, &NONE_YET, 0).is_err() {
         count(Counter::LostLifecycle);
         return Outcome::Lost;
     }
-    if let Some(folded) = ACCEPT_FAILURES.get_ptr_mut(key) {
-        // SAFETY: as above.
-        unsafe {
-            times += (*folded).record.detail;
-            (*folded).told_ns = at;
-            write(&raw mut (*folded).record, RecordKind::AcceptFailed, at, &state, &tuple, 0, 0, errno, 0);
+    let Some(folded) = ACCEPT_FAILURES.get_ptr_mut(key) else {
+        // Taken away meanwhile: only when the trace ends.
+        count(Counter::LostLifecycle);
+        return Outcome::Lost;
+    };
+    // SAFETY: as above.
+    let folded = unsafe { &mut *folded };
+    let times = 1 + folded.record.detail;
+    folded.told_ns = at;
+    // In place: the stack has no room for it.
+    let record = &mut folded.record;
+    match SOCKETS.get_ptr(sk) {
+        // SAFETY: a live map value; the listener is held by its file.
+        Some(known) if unsafe { (*known).flags } & FLAG_FILTERED == 0 => record.state = unsafe { *known },
+        _ => {
+            record.state = UNKNOWN;
+            begin(&mut record.state, sock, identity::of_socket(sk), RecordRole::Listener);
+            record.state.flags |= FLAG_PREEXISTING;
+            record.state.parent = inode(sock) as u32;
         }
     }
-    send(RecordKind::AcceptFailed, at, &state, &tuple, 0, 0, errno, times)
+    set_opener(&mut record.state);
+    record.tuple = tuple;
+    record.errno = errno;
+    record.header.boot_ns = at;
+    record.detail = 0;
+    send(RecordKind::AcceptFailed, at, &record.state, &record.tuple, 0, 0, errno, times)
 }

@@ -89,6 +89,9 @@ pub fn object(forms: MapForms, wants: impl Fn(&str) -> bool) -> Result<Vec<u8>, 
 }
 
 #[cfg(test)]
+mod stack_tests;
+
+#[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;

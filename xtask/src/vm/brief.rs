@@ -4,7 +4,7 @@
 use super::plan::Test;
 
 /// File and test.
-const TESTS: [(&str, &str); 35] = [
+const TESTS: [(&str, &str); 37] = [
     // Verdicts and bytes: states, errors and resets are read from different places.
     ("close", "client_closes_first"),
     ("close", "half_close"),
@@ -33,8 +33,11 @@ const TESTS: [(&str, &str); 35] = [
     ("owner", "exec_after_connect"),
     ("owner", "short_lived_processes"),
     ("preexisting", "opened_before_v4"),
+    ("listeners", "of_three_older_ones_on_one_port_each_has_its_own_connections_and_end_v6"),
     ("sockets", "tcp_is_what_ss_shows"),
     ("sockets_owners", "a_thread_with_files_of_its_own_is_looked_into"),
+    // Calls that fail: programs of their own, which share the stack with what they call.
+    ("failing_calls", "accepts_without_descriptors_are_told_once_a_second_and_counted_exactly"),
     // What is left out in the kernel: programs that are different ones with each filter.
     ("drops_command", "a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for"),
     ("drops_owner", "what_leaves_by_a_device_of_another_namespace_is_its_sockets"),

@@ -159,15 +159,11 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                         programs: &[
                             needed("accept__fexit", Attach::Fexit("inet_csk_accept")),
                             optional(ACCEPT_OF_4, Attach::Fexit("inet_csk_accept")),
-                            optional("accept_failed__fexit", Attach::Fexit("__sys_accept4")),
                         ],
                     },
                     Link {
                         backend: Backend::Kprobe,
-                        programs: &[
-                            needed("accept__kretprobe", Attach::Kprobe("inet_csk_accept")),
-                            optional("accept_failed__kretprobe", Attach::Kprobe("__sys_accept4")),
-                        ],
+                        programs: &[needed("accept__kretprobe", Attach::Kprobe("inet_csk_accept"))],
                     },
                     Link {
                         backend: Backend::Syscall,
@@ -179,11 +175,35 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
                 ]
             }
         }
+        Hook::AcceptFailure => {
+            const {
+                &[
+                    Link {
+                        backend: Backend::Fentry,
+                        programs: &[needed("accept_failed__fexit", Attach::Fexit("__sys_accept4"))],
+                    },
+                    Link {
+                        backend: Backend::Kprobe,
+                        programs: &[needed("accept_failed__kretprobe", Attach::Kprobe("__sys_accept4"))],
+                    },
+                    Link {
+                        backend: Backend::Syscall,
+                        programs: &[
+                            needed("accept_failed__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept")),
+                            needed("accept_failed__syscall", Attach::Tracepoint("syscalls", "sys_exit_accept4")),
+                        ],
+                    },
+                ]
+            }
+        }
         Hook::IoUring => {
             const {
                 &[Link {
                     backend: Backend::RawTp,
-                    programs: &[needed("io_uring_complete__raw", Attach::RawTp("io_uring_complete"))],
+                    programs: &[
+                        needed("io_uring_complete__raw", Attach::RawTp("io_uring_complete")),
+                        needed("io_uring_failed__raw", Attach::RawTp("io_uring_complete")),
+                    ],
                 }]
             }
         }

@@ -18,6 +18,8 @@ pub enum Degradation {
     AcceptBySyscall,
     /// accept() is a kretprobe.
     AcceptByKretprobe,
+    /// accept() that fails is not hooked.
+    NoAcceptFailures,
     /// io_uring is not hooked where it would be needed.
     NoIoUring,
     /// bind() is not hooked.
@@ -71,6 +73,7 @@ impl Degradation {
             Self::NoAccept => "no_accept".into(),
             Self::AcceptBySyscall => "accept_by_syscall".into(),
             Self::AcceptByKretprobe => "accept_by_kretprobe".into(),
+            Self::NoAcceptFailures => "no_accept_failures".into(),
             Self::NoIoUring => "no_io_uring".into(),
             Self::NoBind => "no_bind".into(),
             Self::NoListen => "no_listen".into(),
@@ -106,6 +109,7 @@ impl Degradation {
                 .into(),
             Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
             Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
+            Self::NoAcceptFailures => "accept() calls that lack descriptors or memory are not told".into(),
             Self::NoIoUring => "accepts through io_uring are not seen, nor its immediate connect failures".into(),
             Self::NoBind => "bind() calls that fail are not told".into(),
             Self::NoListen => "a listen() that fails is told as `closed_local`, without its errno".into(),
@@ -153,6 +157,7 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
         (Hook::Accept, None) => Degradation::NoAccept,
         (Hook::Accept, Some(Backend::Syscall)) => Degradation::AcceptBySyscall,
         (Hook::Accept, Some(Backend::Kprobe)) => Degradation::AcceptByKretprobe,
+        (Hook::AcceptFailure, None) => Degradation::NoAcceptFailures,
         (Hook::IoUring, None) => Degradation::NoIoUring,
         (Hook::Bind, None) => Degradation::NoBind,
         (Hook::Listen, None) => Degradation::NoListen,

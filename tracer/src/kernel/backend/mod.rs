@@ -30,6 +30,8 @@ pub enum Hook {
     Connect,
     /// accept().
     Accept,
+    /// accept(), for the calls that lack descriptors or memory.
+    AcceptFailure,
     /// accept and connect through io_uring.
     IoUring,
     /// bind(), for the calls that fail.
@@ -61,11 +63,12 @@ pub enum Hook {
 impl Hook {
     /// All of them, in the order in which they are attached: transitions last, so that the first
     /// connection seen is seen whole.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Processes,
         Self::Destroy,
         Self::ErrorReport,
         Self::Accept,
+        Self::AcceptFailure,
         Self::Connect,
         Self::Bind,
         Self::Listen,
@@ -89,6 +92,7 @@ impl Hook {
             Self::Destroy => "tcp_destroy_sock",
             Self::Connect => "tcp_connect",
             Self::Accept => "inet_csk_accept",
+            Self::AcceptFailure => "sys_accept",
             Self::IoUring => "io_uring_complete",
             Self::Bind => "sys_bind",
             Self::Listen => "sys_listen",

@@ -1,0 +1,59 @@
+//! `__sys_accept4(int fd, struct sockaddr *addr, int *addrlen, int flags)`, or the system calls: for accept() that lacks
+//! descriptors or memory. Without a free descriptor `inet_csk_accept` is not even called. On the way out only, where a
+//! result that is no such error costs a comparison.
+//!
+//! Apart from the programs that see accepts: before 6.13 what both take of the stack is too much for one.
+
+use aya_ebpf::{
+    macros::{fexit, kretprobe},
+    programs::{FExitContext, RetProbeContext, TracePointContext},
+};
+
+use crate::{
+    fd,
+    lifecycle::{accept_failed, is_shortage},
+    offset,
+    task::UserRegisters,
+};
+
+#[fexit(function = "__sys_accept4")]
+pub fn accept_failed__fexit(ctx: FExitContext) -> i32 {
+    let (fd, result): (i32, i32) = (ctx.arg(0), ctx.arg(4));
+    if is_shortage(-result) {
+        failed(fd as u32, -result);
+    }
+    0
+}
+
+#[kretprobe(function = "__sys_accept4")]
+pub fn accept_failed__kretprobe(ctx: RetProbeContext) -> u32 {
+    returned(ctx.ret());
+    0
+}
+
+tracepoint! { "tracepoint/syscalls/sys_exit_accept" accept_failed__syscall => syscall }
+
+/// Attached to the exit of accept4 as well.
+#[inline(always)]
+fn syscall(ctx: &TracePointContext) {
+    // SAFETY: the offset comes from the tracepoint's `format` file.
+    if let Ok(result) = unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+        returned(result as i32);
+    }
+}
+
+#[inline(always)]
+fn returned(result: i32) {
+    if is_shortage(-result)
+        && let Some(registers) = UserRegisters::native()
+    {
+        failed(registers.first() as u32, -result);
+    }
+}
+
+#[inline(always)]
+fn failed(fd: u32, errno: i32) {
+    if let Some(socket) = fd::socket(fd) {
+        accept_failed(socket.tcp(), errno);
+    }
+}
