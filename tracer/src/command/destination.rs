@@ -88,6 +88,12 @@ impl Destination {
     /// # Errors
     /// If it cannot be; a reader that has gone away is no error.
     pub fn finish(self, runtime: &Runtime, stop: &Stop) -> anyhow::Result<u64> {
+        // The summary could not be written, which was learnt before this waits for it.
+        let error = self.error().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        if let Some(error) = error.filter(|_| !matches!(stop, Stop::Output(_))) {
+            let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+            return Err(unwritable("events", copy));
+        }
         let queue = match self.shape {
             Shape::Json(json) => json.into_inner(),
             Shape::Text(text) => text.into_inner(),
