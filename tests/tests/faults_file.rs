@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -139,6 +139,28 @@ fn a_directory_of_another_user_leads_to_nothing_of_roots() {
     // A new file there is no link.
     let new = trace_into(&theirs.join("new"));
     assert!(new.status.success(), "{}", log(&new));
+}
+
+/// A pipe of another user's would have the whole stream, or keep the trace from beginning.
+#[test]
+fn a_pipe_of_another_user_is_refused_with_and_without_a_reader() {
+    let dir = Sticky::new("their pipe");
+    let pipe = dir.path("pipe");
+    tracer_tests::netns::command("mkfifo", &[pipe.to_str().expect("it is UTF-8")]);
+    chown(&pipe, Some(OTHER), Some(OTHER)).expect("it is given away");
+    let refused = || {
+        let out = trace_into(&pipe);
+        assert_eq!(out.status.code(), Some(1), "{}", log(&out));
+        assert!(log(&out).contains("belongs to another user"), "{}", log(&out));
+    };
+    refused();
+    // Opened to read and write: that waits for nobody.
+    let mut reader = File::options().read(true).write(true).open(&pipe).expect("the pipe opens");
+    refused();
+    reader.write_all(b"nothing else").expect("the pipe takes it");
+    let mut read = [0; 64];
+    let length = reader.read(&mut read).expect("the pipe is read");
+    assert_eq!(&read[..length], b"nothing else");
 }
 
 #[test]

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
+use std::net::TcpStream;
 
+use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
 use tracer_tests::busy::Busy;
 use tracer_tests::churn::Endless;
@@ -122,6 +124,29 @@ fn older_listener_takes_new_connections() {
     let mut facts = Pair::open(&client, &ns, &listener).client_closes_first().to_vec();
     facts.push(listener.close());
     trace.expect(&[&ns], &facts);
+}
+
+/// Connections that nobody has accepted when the trace begins are their listener's, and end with it.
+#[test]
+fn older_connections_that_wait_for_accept_are_the_listeners() {
+    let ns = Netns::new();
+    let server = Actor::start(&ns);
+    let listener = Listener::open(&server, &ns, "127.0.0.1:0");
+    let at = listener.addr;
+    let clients = [0; 3].map(|_| ns.within(|| TcpStream::connect(at).expect("it connects")));
+    let agent = Agent::live(&["--netns", ns.name(), "--role", "server"]);
+    let _ = listener.close();
+    let of = |events: &[Value], kind: &str| {
+        events.iter().filter(|e| e["event"] == kind && e["role"] == "server").cloned().collect::<Vec<_>>()
+    };
+    assert!(agent.settles(|events| of(events, "close").len() == clients.len()), "each has its close");
+    let events = agent.stop().stream.events;
+    for event in of(&events, "open").iter().chain(&of(&events, "close")) {
+        let owner = json!([event["owner"]["pid"], event["owner_source"]]);
+        assert_eq!(owner, json!([server.process.pid, "listener"]), "{event}");
+    }
+    assert_eq!(of(&events, "open").len(), clients.len());
+    assert!(of(&events, "close").iter().all(|e| e["verdict"] == "listener_closed"), "{events:?}");
 }
 
 #[test]

@@ -172,3 +172,31 @@ fn a_container_that_anybody_can_have_made_is_claimed() {
     assert_eq!(of_pid(&stream, server.process.pid)[0].get("container_claimed"), None);
     drop(client);
 }
+
+/// A runtime makes a process first, and moves it then: a connection has the control group of its moment.
+#[test]
+fn a_process_that_is_moved_has_the_control_group_of_each_connection() {
+    let group = match Cgroup::new("moved") {
+        Ok(group) => group,
+        Err(why) => return skip(&why),
+    };
+    let ns = Netns::new();
+    let (client, server) = (Actor::start(&ns), Actor::start(&ns));
+    let listener = Listener::open(&server, &ns, "127.0.0.1:0");
+    let agent = Agent::live(&["--netns", ns.name(), "--event", "close"]);
+    let before = Pair::open(&client, &ns, &listener).client_closes_first();
+    // /proc is asked a moment after each.
+    agent.wait_for("the first one's close", |e| e["owner"]["pid"] == client.process.pid);
+    group.take(client.process.pid);
+    let after = Pair::open(&client, &ns, &listener).client_closes_first();
+    drop((before, after));
+    let closes = |events: &[Value]| {
+        let is = |e: &&Value| e["event"] == "close" && e["owner"]["pid"] == client.process.pid;
+        events.iter().filter(is).map(|e| e["owner"]["cgroup"].clone()).collect::<Vec<_>>()
+    };
+    assert!(agent.settles(|events| closes(events).len() == 2), "both are told");
+    let groups = closes(&agent.stop().stream.events);
+    assert_ne!(groups[0], group.path(), "the first one was opened before");
+    assert_eq!(groups[1], group.path());
+    drop(client);
+}

@@ -128,6 +128,31 @@ fn the_second_request_may_be_the_one_without_an_answer() {
     assert_eq!(clients[0]["unanswered"], true, "{}", clients[0]);
 }
 
+/// A server that hangs up leaves a request without an answer; one that has answered before does not.
+#[test]
+fn a_server_that_hangs_up_has_not_answered() {
+    let scene = Scene::new(&[]);
+    let ends = [false, true].map(|answers| {
+        let (mut client, mut server) = scene.pair();
+        client.write_all(b"request").expect("it sends");
+        server.read_exact(&mut [0; 7]).expect("it comes");
+        waits(&mut client);
+        if answers {
+            server.write_all(b"answer").expect("it answers");
+            client.read_exact(&mut [0; 6]).expect("it comes");
+        }
+        server.shutdown(Shutdown::Write).expect("it hangs up");
+        assert_eq!(client.read(&mut [0; 16]).expect("the end comes"), 0);
+        let port = client.local_addr().expect("an address").port();
+        drop((client, server));
+        port
+    });
+    let ([clients, _], _) = scene.closes(2);
+    let of = |port: u16| clients.iter().find(|e| e["lport"] == port).expect("a close");
+    let keys = ends.map(|port| json!([of(port)["verdict"], of(port)["unanswered"]]));
+    assert_eq!(keys, [json!(["closed_remote", true]), json!(["closed_remote", false])], "{clients:?}");
+}
+
 #[test]
 fn bytes_that_were_never_acknowledged_are_counted_on_either_side() {
     let (near, far) = Netns::pair();

@@ -135,7 +135,7 @@ fn seed(row: &Row, owners: &Owners) -> Option<SeedSocket> {
         family: inet.family,
         reserved: [0; 3],
         netns: row.netns,
-        ifindex: 0,
+        ifindex: inet.ifindex,
     };
     // Nobody holds what waits for accept(), though its owner is known.
     let holders = if row.inode == 0 { Vec::new() } else { owners.of(row).pids.to_vec() };

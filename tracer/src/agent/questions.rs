@@ -152,8 +152,10 @@ impl Questions {
     pub fn process<G: Gate>(&mut self, key: Key, core: &mut Core<G>) -> Poll<()> {
         self.ask(key);
         let Some(question) = self.processes.get(&key) else { return Poll::Ready(()) };
+        // One that is looked at again, because it may have moved to another cgroup, is known without the answer.
+        let known = core.knows(key.0, key.1);
         if question.look.is_none() {
-            let hurries = self.hurry.is_some_and(|until| Instant::now() < until);
+            let hurries = known || self.hurry.is_some_and(|until| Instant::now() < until);
             let until = question.since + if hurries { SHORT } else { MOST_WAITED };
             if !self.over && Instant::now() < until {
                 self.until = Some(until);
@@ -173,7 +175,7 @@ impl Questions {
             Look::Gone => false,
             Look::Late => true,
         };
-        if late && question.since.elapsed() > SHORT {
+        if late && !known && question.since.elapsed() > SHORT {
             self.hurry = Some(Instant::now() + HURRY);
         }
         let nothing = look == Look::Late;
@@ -183,7 +185,7 @@ impl Questions {
         if let Some(process) = process {
             core.apply(Input::Process(process), &mut super::Nowhere);
         }
-        if nothing {
+        if nothing && !known {
             core.apply(Input::LateProcess(pid, start_ns), &mut super::Nowhere);
         } else if settled {
             core.apply(Input::NoProcess(pid, start_ns), &mut super::Nowhere);

@@ -61,7 +61,14 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     if !is_foreign(&of_dir) {
         return open_in(&dir, &name, WRITE | libc::O_NOFOLLOW | libc::O_TRUNC).map_err(cannot);
     }
-    let file = match open_in(&dir, &name, WRITE | libc::O_NOFOLLOW) {
+    // Without waiting for a reader: whoever made a pipe there may never read it.
+    let file = match open_in(&dir, &name, WRITE | libc::O_NOFOLLOW | libc::O_NONBLOCK) {
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
+            return match own_pipe(&dir, &name).map_err(cannot)? {
+                Some(file) => Ok(file),
+                None => Err(not_safe("belongs to another user")),
+            };
+        }
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(not_safe("is a symbolic link")),
         // The sysctl fs.protected_regular is on.
         Err(error) if error.raw_os_error() == Some(libc::EACCES) && user() == 0 => {
@@ -71,11 +78,14 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     };
     let of_file = file.metadata().map_err(cannot)?;
     let kind = of_file.file_type();
-    if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
-        return Ok(file);
-    }
-    if !is_ours(of_file.uid()) && of_file.uid() != of_dir.uid() {
+    let special = kind.is_fifo() || kind.is_char_device() || kind.is_block_device();
+    // What is in a file of the directory's owner is not lost to that owner; what is written to a pipe is read at once.
+    if !is_ours(of_file.uid()) && (special || of_file.uid() != of_dir.uid()) {
         return Err(not_safe("belongs to another user"));
+    }
+    if special {
+        blocking(&file).map_err(cannot)?;
+        return Ok(file);
     }
     if of_file.nlink() > 1 {
         return Err(not_safe("has a second name (a hard link)"));
@@ -170,6 +180,21 @@ fn is_foreign(of_dir: &Metadata) -> bool {
 /// Root or the effective user. Who has called sudo is neither: sudo may permit no more than this command.
 fn is_ours(uid: libc::uid_t) -> bool {
     uid == 0 || uid == user()
+}
+
+/// A pipe that has no reader yet: waits for one, if the pipe is our own.
+fn own_pipe(dir: &File, name: &OsStr) -> io::Result<Option<File>> {
+    let pipe = open_in(dir, name, libc::O_PATH | libc::O_NOFOLLOW)?;
+    if !is_ours(pipe.metadata()?.uid()) {
+        return Ok(None);
+    }
+    OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", pipe.as_raw_fd())).map(Some)
+}
+
+/// As it is without `O_NONBLOCK`.
+fn blocking(file: &File) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(file)?;
+    Ok(rustix::fs::fcntl_setfl(file, flags - rustix::fs::OFlags::NONBLOCK)?)
 }
 
 fn is_proc(dir: &File) -> bool {

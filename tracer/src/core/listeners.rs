@@ -92,14 +92,19 @@ impl Listeners {
     pub fn holder(&self, wanted: &Tuple) -> Option<&Rc<Owner>> {
         let list = self.by_port.get(&(wanted.netns, wanted.lport)).filter(|_| wanted.lport != 0)?;
         let any = [0; 4];
+        let (family, laddr) = plain(wanted.family, wanted.laddr);
+        // Two devices have a port each.
+        let device = |known: &&Listener| known.ifindex == 0 || wanted.ifindex == 0 || known.ifindex == wanted.ifindex;
         let same = |known: &&Listener| {
-            known.family == wanted.family && (known.laddr == wanted.laddr || known.laddr == any || wanted.laddr == any)
+            let (of_known, its) = plain(known.family, known.laddr);
+            of_known == family && (its == laddr || its == any || laddr == any)
         };
         let other = |known: &&Listener| {
-            known.family != wanted.family
+            plain(known.family, known.laddr).0 != family
                 && (known.family == 6 && known.laddr == any || wanted.family == 6 && wanted.laddr == any)
         };
-        list.iter().find(same).or_else(|| list.iter().find(other)).and_then(|known| known.owner.as_ref())
+        let here = || list.iter().filter(device);
+        here().find(same).or_else(|| here().find(other)).and_then(|known| known.owner.as_ref())
     }
 
     /// The number of the only listener that a packet to this tuple's local end can be for. A packet of an
@@ -230,5 +235,19 @@ mod tests {
         assert_eq!(at.find(&tuple(4, ONE, 0)), Some(1), "a packet is rather for its own family");
         assert_eq!(listeners(&[(2, tuple(6, ANY, 0))]).find(&tuple(4, ONE, 0)), Some(2));
         assert_eq!(listeners(&[(1, tuple(4, ANY, 0))]).find(&tuple(6, [9; 4], 0)), None);
+    }
+
+    #[test]
+    fn who_holds_a_port_has_the_same_address_on_the_same_device() {
+        let held = |all: &[(u64, Tuple)], wanted: Tuple| listeners(all).holder(&wanted).map(|owner| owner.pid);
+        let devices = [(1, tuple(4, ANY, 1)), (2, tuple(4, ANY, 2))];
+        assert_eq!(held(&devices, tuple(4, ONE, 2)), Some(2));
+        assert_eq!(held(&devices, tuple(4, ANY, 1)), Some(1));
+        assert_eq!(held(&devices, tuple(4, ANY, 3)), None);
+        assert!(held(&devices, tuple(4, ANY, 0)).is_some(), "either holds it");
+        assert_eq!(held(&[(1, tuple(4, ONE, 0))], tuple(6, MAPPED, 0)), Some(1));
+        assert_eq!(held(&[(1, tuple(6, MAPPED, 0))], tuple(4, ONE, 0)), Some(1));
+        assert_eq!(held(&[(1, tuple(6, ANY, 0))], tuple(4, ONE, 0)), Some(1));
+        assert_eq!(held(&[(1, tuple(6, MAPPED, 0))], tuple(6, [1, 0, 0, 1], 0)), None);
     }
 }

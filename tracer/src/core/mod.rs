@@ -25,7 +25,10 @@ pub mod verdict;
 
 use std::collections::{HashMap, HashSet};
 
-use tracer_common::{decode::Record, record::Tuple};
+use tracer_common::{
+    decode::Record,
+    record::{Opener, Tuple},
+};
 
 use self::{
     by_tuple::ByTuple,
@@ -259,7 +262,14 @@ impl<G: Gate> Core<G> {
     /// something: look before the record is applied.
     #[must_use]
     pub fn wants(&self, record: &Record<'_>) -> Option<(u32, u64)> {
-        opener(record).filter(|(pid, start_ns)| self.processes.lacks(*pid, *start_ns))
+        let (opener, boot_ns) = opening(record)?;
+        self.processes.lacks(opener, boot_ns).then_some((opener.pid, opener.start_ns))
+    }
+
+    /// Whether /proc was asked about this process and its program before.
+    #[must_use]
+    pub fn knows(&self, pid: u32, start_ns: u64) -> bool {
+        self.processes.is_settled(pid, start_ns)
     }
 
     /// Events that the filter has kept out here (the kernel side counts its own).
@@ -383,6 +393,11 @@ impl<G: Gate> Core<G> {
 /// The process (pid, start) that a record names as the one that opened a socket.
 #[must_use]
 pub fn opener(record: &Record<'_>) -> Option<(u32, u64)> {
+    opening(record).map(|(opener, _)| (opener.pid, opener.start_ns))
+}
+
+/// Who opens a socket by it, and when.
+fn opening<'r>(record: &Record<'r>) -> Option<(&'r Opener, u64)> {
     use tracer_common::record::RecordKind as K;
     let Record::Socket(K::Connect | K::ConnectFailed | K::Accept | K::Listen | K::BindFailed | K::AcceptFailed, record) =
         record
@@ -390,7 +405,7 @@ pub fn opener(record: &Record<'_>) -> Option<(u32, u64)> {
         return None;
     };
     let opener = &record.state.opener;
-    (opener.pid != 0).then_some((opener.pid, opener.start_ns))
+    (opener.pid != 0).then_some((opener, record.header.boot_ns))
 }
 
 fn emit(connection: &Connection, boot_ns: u64, kind: Kind<'_>, sink: &mut dyn Sink) {

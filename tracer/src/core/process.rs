@@ -48,6 +48,10 @@ struct Process {
     /// /proc was asked about this program: what it did not tell then it will not tell later. Before
     /// that the executable may be what execve was told, which need not be the resolved path.
     settled: bool,
+    /// Its cgroup was looked at when the kernel gave it this number there (version 2); 0: its own was not looked at.
+    cgroup_id: u64,
+    /// When that was, by the record that made it necessary.
+    looked_ns: u64,
     /// The last owner made of it: most connections of a process are opened by one thread.
     owner: Option<Rc<Owner>>,
 }
@@ -58,22 +62,39 @@ impl Process {
         if self.exact { self.start_ns == start_ns } else { self.is_about(start_ns) }
     }
 
+    /// Whether it may be in another cgroup than when it was looked at.
+    const fn may_have_moved(&self, opener: &Opener, boot_ns: u64) -> bool {
+        let by_version_1 = opener.cgroup_id <= ROOT_CGROUP && boot_ns >= self.looked_ns + LOOK_AGAIN_NS;
+        opener.cgroup_id != self.cgroup_id || by_version_1
+    }
+
     /// Whether /proc, with this start, means this process.
     fn is_about(&self, start_ns: u64) -> bool {
         self.start_ns / TICK_NS == start_ns / TICK_NS
     }
 }
 
+/// The root of cgroups of version 2 (`cgroup_id()` of `cgrp_dfl_root`). Who is there may be in others of version 1, of
+/// which no record tells.
+const ROOT_CGROUP: u64 = 1;
+/// The cgroup of such a process is looked at again after this time.
+const LOOK_AGAIN_NS: u64 = 1_000_000_000;
+
 /// The table. A process leaves it when it exits; owners that connections refer to stay.
 #[derive(Default)]
 pub struct ProcessTable {
     by_pid: HashMap<u32, Process>,
+    /// What /proc shows from now on is later than the snapshot.
+    began: bool,
 }
 
 impl ProcessTable {
     /// A process as /proc shows it. What an exec record said of the same process is replaced: /proc
     /// knows the resolved path.
     pub fn snapshot(&mut self, snapshot: ProcessSnapshot) {
+        if self.moved(&snapshot) {
+            return;
+        }
         let known = self.by_pid.get(&snapshot.pid).filter(|known| known.is_about(snapshot.start_ns));
         let (start_ns, exact) = known.map_or((snapshot.start_ns, false), |known| (known.start_ns, known.exact));
         let mut facts = snapshot.facts;
@@ -107,9 +128,35 @@ impl ProcessTable {
             facts: Arc::new(facts),
             told: known.map(|known| known.told.clone()).unwrap_or_default(),
             settled: true,
+            cgroup_id: 0,
+            looked_ns: 0,
             owner: None,
         };
         self.by_pid.insert(snapshot.pid, process);
+    }
+
+    /// The snapshot is over: what records say of a program is newer than what /proc says.
+    pub const fn begin(&mut self) {
+        self.began = true;
+    }
+
+    /// Takes the cgroup alone from a look at a process whose program is known. Whether it was one.
+    fn moved(&mut self, look: &ProcessSnapshot) -> bool {
+        let began = self.began;
+        let known = self.by_pid.get_mut(&look.pid);
+        let Some(known) = known.filter(|known| began && known.settled && known.is_about(look.start_ns)) else {
+            return false;
+        };
+        if look.facts.cgroup.is_some() && look.facts.cgroup != known.facts.cgroup {
+            known.facts = Arc::new(ProcessFacts {
+                cgroup: look.facts.cgroup.clone(),
+                container: look.facts.container.clone(),
+                unit: look.facts.unit.clone(),
+                ..(*known.facts).clone()
+            });
+            known.owner = None;
+        }
+        true
     }
 
     /// A child is what its parent was, until it executes something else.
@@ -128,6 +175,9 @@ impl ProcessTable {
             facts: Arc::clone(&parent.facts),
             told: Told::default(),
             settled: parent.settled,
+            // It begins in the cgroup of its parent, wherever it is moved to.
+            cgroup_id: parent.cgroup_id,
+            looked_ns: 0,
             owner: None,
         };
         self.by_pid.insert(record.pid, child);
@@ -155,6 +205,8 @@ impl ProcessTable {
             facts: Arc::new(facts),
             told: Told::default(),
             settled: false,
+            cgroup_id: 0,
+            looked_ns: 0,
             owner: None,
         };
         self.by_pid.insert(record.pid, process);
@@ -168,11 +220,19 @@ impl ProcessTable {
     /// Whether a look at /proc could add something about the opener of a socket. Always, where the
     /// kernel side cannot tell when a process started: then there are no records of what it executes.
     #[must_use]
-    pub fn lacks(&self, pid: u32, start_ns: u64) -> bool {
-        match self.by_pid.get(&pid) {
-            Some(process) if start_ns != 0 && process.is(start_ns) => !process.settled,
+    pub fn lacks(&self, opener: &Opener, boot_ns: u64) -> bool {
+        match self.by_pid.get(&opener.pid) {
+            Some(process) if opener.start_ns != 0 && process.is(opener.start_ns) => {
+                !process.settled || process.may_have_moved(opener, boot_ns)
+            }
             _ => true,
         }
+    }
+
+    /// Whether /proc was asked about this program of the process.
+    #[must_use]
+    pub fn is_settled(&self, pid: u32, start_ns: u64) -> bool {
+        start_ns != 0 && self.by_pid.get(&pid).is_some_and(|process| process.settled && process.is(start_ns))
     }
 
     /// /proc had nothing (more) to say of this process: do not ask again.
@@ -194,6 +254,8 @@ impl ProcessTable {
                     facts: Arc::default(),
                     told: Told::default(),
                     settled: true,
+                    cgroup_id: 0,
+                    looked_ns: 0,
                     owner: None,
                 };
                 self.by_pid.insert(pid, unknown);
@@ -220,7 +282,13 @@ impl ProcessTable {
             0 => process.start_ns <= boot_ns,
             start_ns => process.is(start_ns),
         };
-        let process = self.by_pid.get_mut(&opener.pid).filter(is);
+        let mut process = self.by_pid.get_mut(&opener.pid).filter(is);
+        if let Some(process) = &mut process
+            && process.may_have_moved(opener, boot_ns)
+        {
+            // It was looked at for this record.
+            (process.cgroup_id, process.looked_ns) = (opener.cgroup_id, boot_ns);
+        }
         // The thread's; the process's own is not in the record where no type information says where it stands.
         let thread = comm_bytes(&opener.comm);
         let comm = match (comm_bytes(&opener.process_comm), &process) {

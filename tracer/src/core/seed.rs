@@ -20,8 +20,15 @@ pub struct SeedSocket {
     pub state: TcpState,
     /// Inode number; 0 if it has no file.
     pub inode: u64,
-    /// Processes that hold its file, oldest first.
+    /// Processes that hold its file, oldest first. Of one that waits for accept(): who listens.
     pub holders: Vec<u32>,
+}
+
+impl SeedSocket {
+    /// Without a file before its end it waits in the queue of its listener.
+    const fn waits_for_accept(&self) -> bool {
+        self.inode == 0 && matches!(self.state, TcpState::Established | TcpState::CloseWait)
+    }
 }
 
 impl Filed for SeedSocket {
@@ -71,7 +78,10 @@ impl<G: Gate> Core<G> {
     /// Takes the snapshot over. Records that came while it was taken are to be applied after it.
     pub(super) fn seed(&mut self, seed: Seed, sink: &mut dyn Sink) {
         self.attached_ns = seed.attached_ns;
-        for socket in seed.before {
+        self.processes.begin();
+        let (listeners, others): (Vec<_>, Vec<_>) =
+            seed.before.into_iter().partition(|socket| socket.state == TcpState::Listen);
+        for socket in listeners {
             self.hints.insert(TupleKey::from(&socket.tuple), socket);
         }
         let opened = OpenedSince::new(&seed.opened_since);
@@ -80,6 +90,10 @@ impl<G: Gate> Core<G> {
         for (_, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen && !opened.tells(hint)) {
             let owner = hint.holders.iter().find_map(|pid| self.processes.holder(*pid));
             self.listeners.add(hint_id(hint), &hint.tuple, hint.inode, owner.as_ref());
+        }
+        for socket in others {
+            let socket = self.with_listener(socket);
+            self.hints.insert(TupleKey::from(&socket.tuple), socket);
         }
         let (listeners, others): (Vec<_>, Vec<_>) =
             seed.sockets.into_iter().partition(|socket| socket.state == TcpState::Listen);
@@ -95,23 +109,38 @@ impl<G: Gate> Core<G> {
             let is_there =
                 same.iter().any(|other| other.inode == socket.inode || other.inode == 0 || socket.inode == 0);
             if !opened.tells(&socket) && !is_there {
+                let socket = self.with_listener(socket);
                 self.seed_socket(socket, sink);
             }
         }
     }
 
+    /// Of one that waits for accept() with who listens.
+    fn with_listener(&self, socket: SeedSocket) -> SeedSocket {
+        let listens = if socket.waits_for_accept() { self.listeners.owner(&socket.tuple, 0) } else { None };
+        match listens {
+            Some(owner) => SeedSocket { holders: vec![owner.pid], ..socket },
+            None => socket,
+        }
+    }
+
     fn seed_socket(&mut self, mut socket: SeedSocket, sink: &mut dyn Sink) {
+        let mut waits = socket.waits_for_accept();
         // What it was before counts: since then it may have begun to close, and have lost its file.
         if let Ok(Some(hint)) = self.hints.take(&socket.tuple, socket.inode) {
             if hint.state == TcpState::Listen {
                 self.listeners.remove(hint_id(&hint));
             }
             socket.state = hint.state;
-            socket.holders = if socket.holders.is_empty() { hint.holders } else { socket.holders };
+            waits = hint.waits_for_accept() && socket.inode == 0;
+            if socket.holders.is_empty() && waits == hint.waits_for_accept() {
+                socket.holders = hint.holders;
+            }
         }
         let role = match socket.state {
             TcpState::Listen => Role::Listener,
             TcpState::SynSent => Role::Client,
+            _ if waits => Role::Server,
             _ => Role::Unknown,
         };
         let mut connection = Box::new(Connection::new(self.new_conn(), socket.tuple, role));
@@ -121,6 +150,9 @@ impl<G: Gate> Core<G> {
         self.last_seed += 1;
         let id = SEED_BIT | self.last_seed;
         self.hold(&mut connection, &socket);
+        if connection.owner.is_some() && waits {
+            connection.owner_source = OwnerSource::Listener;
+        }
         connection.inode = socket.inode;
         if role == Role::Listener {
             self.listeners.add(id, &socket.tuple, socket.inode, connection.owner.as_ref());
@@ -147,6 +179,11 @@ impl<G: Gate> Core<G> {
     pub(super) fn remember(&mut self, connection: &mut Connection, inode: u64) {
         if let Ok(Some(hint)) = self.hints.take(&connection.tuple, inode) {
             self.hold(connection, &hint);
+            if hint.waits_for_accept() && connection.role == Role::Unknown {
+                connection.role = Role::Server;
+                connection.owner_source =
+                    if connection.owner.is_some() { OwnerSource::Listener } else { OwnerSource::Unknown };
+            }
             connection.inode = hint.inode;
             connection.established_said = hint.state != TcpState::SynSent;
             connection.seen_as = Some(hint.state);

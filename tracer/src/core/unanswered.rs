@@ -80,7 +80,9 @@ pub fn unanswered(record: &CloseRecord, role: Role, verdict: Verdict, mptcp: boo
     // Whatever came after its FIN: a server that never read the request answers that with RST.
     let closed_here = matches!(verdict, Verdict::ClosedLocal | Verdict::ResetLocal)
         || matches!(state(record), Some(TcpState::FinWait1 | TcpState::FinWait2));
-    if !closed_here || record.tcp.bytes_sent == 0 {
+    // A server that hangs up instead of answering leaves the request unanswered, too.
+    let hung_up = matches!(verdict, Verdict::ClosedRemote | Verdict::ClosedBoth);
+    if !(closed_here || hung_up) || record.tcp.bytes_sent == 0 {
         return Some(false);
     }
     match role {
@@ -213,7 +215,7 @@ mod tests {
         assert_eq!(unanswered(&idle, Role::Listener, Verdict::ClosedLocal, false), None);
         assert_eq!(unanswered(&idle, Role::Client, Verdict::ClosedLocal, true), None, "another subflow may have it");
         let left = request(TcpState::LastAck, 1000, 1000);
-        assert_eq!(unanswered(&left, Role::Client, Verdict::ClosedRemote, false), Some(false), "the peer closed");
+        assert_eq!(unanswered(&left, Role::Client, Verdict::ClosedRemote, false), Some(true), "the peer hung up");
         let mut unknown = idle;
         unknown.ending = Silence { tick_ns: 0, ..unknown.silence() }.pack();
         assert_eq!(unanswered(&unknown, Role::Client, Verdict::ClosedLocal, false), None);

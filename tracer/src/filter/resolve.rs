@@ -65,9 +65,11 @@ impl FilterArgs {
             ("--verdict", !self.verdict.is_empty()),
             ("--min-duration", self.min_duration.is_some()),
         ];
-        let shows_close = Choice::new(&self.event).passes(|event| *event == "close");
+        // A finding rests on closes that are not shown.
+        let event = Choice::new(&self.event);
+        let uses_close = event.passes(|event| *event == "close") || event.include.contains(&"finding");
         match ends.iter().find(|(_, given)| *given) {
-            Some((option, _)) if !shows_close => Err(FilterError::NothingLeft { option }),
+            Some((option, _)) if !uses_close => Err(FilterError::NothingLeft { option }),
             _ => Ok(()),
         }
     }
