@@ -4,7 +4,7 @@
 use super::plan::Test;
 
 /// File and test.
-const TESTS: [(&str, &str); 37] = [
+const TESTS: [(&str, &str); 41] = [
     // Verdicts and bytes: states, errors and resets are read from different places.
     ("close", "client_closes_first"),
     ("close", "half_close"),
@@ -15,6 +15,9 @@ const TESTS: [(&str, &str); 37] = [
     ("close", "destroyed_while_connecting"),
     ("close", "process_killed"),
     ("close", "namespace_deleted_with_live_sockets"),
+    ("given_up", "an_icmp_error_says_which_it_was_and_from_whom"),
+    ("unanswered", "a_request_without_an_answer_is_said_to_be_one"),
+    ("sockmap", "bytes_that_pass_a_sockmap_are_not_known_and_those_beside_it_are"),
     // Ways to connect, each by another function of the kernel's.
     ("connect", "blocking_connect_v4"),
     ("connect", "between_namespaces_v6"),
@@ -40,11 +43,13 @@ const TESTS: [(&str, &str); 37] = [
     ("failing_calls", "accepts_without_descriptors_are_told_once_a_second_and_counted_exactly"),
     // What is left out in the kernel: programs that are different ones with each filter.
     ("drops_command", "a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for"),
-    ("drops_owner", "what_leaves_by_a_device_of_another_namespace_is_its_sockets"),
+    ("drops_netns", "what_leaves_by_a_device_of_another_namespace_is_its_sockets"),
     // Packets: reasons are numbered anew by nearly every version.
     ("drops_policy", "a_rule_on_input_is_policy_and_the_listeners"),
     ("drops_tcp", "a_closed_port_refuses"),
     ("drops_tcp", "segments_that_are_not_right"),
+    // Counters: which there are, and whether a socket has its own.
+    ("discards", "syns_to_a_full_accept_queue_are_told_on_the_server_with_the_listener"),
     ("audit", "connections"),
     ("findings", "nobody_listens"),
     // Which system calls are made differs, and which capabilities they take.
