@@ -127,17 +127,21 @@ fn syns_are_those_of_the_clients_of_this_host() {
     assert!(told.iter().any(|event| event["clients"][0]["pid"] == std::process::id()), "{told:?}");
 }
 
+fn small_buffer(socket: &UdpSocket) {
+    let size: libc::c_int = 4096;
+    let length = libc::socklen_t::try_from(size_of_val(&size)).expect("four");
+    // SAFETY: the option has the size of a number, which is readable.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const size).cast(), length)
+    };
+    assert_eq!(set, 0, "a small buffer");
+}
+
 /// A socket that reads nothing, and so many datagrams that most of them are thrown away.
 fn flood(netns: &Netns, at: &str) -> (UdpSocket, u64) {
     let socket = netns.within(|| {
         let socket = UdpSocket::bind(at).expect("it is bound");
-        let size: libc::c_int = 4096;
-        let length = libc::socklen_t::try_from(size_of_val(&size)).expect("four");
-        // SAFETY: the option has the size of a number, which is readable.
-        let set = unsafe {
-            libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const size).cast(), length)
-        };
-        assert_eq!(set, 0, "a small buffer");
+        small_buffer(&socket);
         let sender = UdpSocket::bind("127.0.0.1:0").expect("it is bound");
         for _ in 0..300 {
             sender.send_to(&[0; 500], socket.local_addr().expect("its address")).expect("loopback takes all");
@@ -180,6 +184,96 @@ fn what_a_drop_tells_of_is_not_told_by_the_counter_too() {
     assert_eq!(drops(&stream.events), lost);
     let twice: Vec<_> = discards(&stream.events, &netns, "UdpRcvbufErrors").collect();
     assert!(twice.is_empty(), "{twice:?}");
+}
+
+#[test]
+fn datagrams_of_both_families_to_one_socket_are_told_once() {
+    let netns = Netns::new();
+    let agent = Agent::live(&["--event", "drop,discard", "--netns", netns.name()]);
+    let socket = netns.within(|| {
+        let socket = UdpSocket::bind("[::]:4513").expect("it is bound");
+        small_buffer(&socket);
+        for (from, to) in [("127.0.0.1:0", "127.0.0.1:4513"), ("[::1]:0", "[::1]:4513")] {
+            let sender = UdpSocket::bind(from).expect("it is bound");
+            for _ in 0..60 {
+                sender.send_to(&[0; 500], to).expect("loopback takes all");
+            }
+        }
+        // The other's account is its own.
+        let other = UdpSocket::bind("127.0.0.1:4514").expect("it is bound");
+        small_buffer(&other);
+        for _ in 0..60 {
+            other.send_to(&[0; 500], "127.0.0.1:4514").expect("loopback takes all");
+        }
+        (socket, other)
+    });
+    let v4 = counted(&netns, "snmp", "Udp", "RcvbufErrors");
+    let snmp6 = netns.within(|| std::fs::read_to_string("/proc/thread-self/net/snmp6")).expect("the kernel counts");
+    let v6 = snmp6.lines().find_map(|line| line.strip_prefix("Udp6RcvbufErrors")).expect("the counter");
+    let v6: u64 = v6.trim().parse().expect("a number");
+    assert!(v4 > 60 && v6 > 40, "{v4} {v6}");
+    let drops = |events: &[Value]| {
+        let ours = events.iter().filter(|event| event["event"] == "drop" && event["reason"] == "SOCKET_RCVBUFF");
+        ours.map(|event| event["count"].as_u64().unwrap_or(1)).sum::<u64>()
+    };
+    let discarded = |events: &[Value]| {
+        sum(discards(events, &netns, "UdpRcvbufErrors")) + sum(discards(events, &netns, "Udp6RcvbufErrors"))
+    };
+    agent.settles(|events| drops(events) + discarded(events) >= v4 + v6);
+    let stream = agent.stop().stream;
+    assert_eq!(drops(&stream.events) + discarded(&stream.events), v4 + v6, "each of them once");
+    drop(socket);
+}
+
+#[test]
+fn datagrams_that_a_queueing_discipline_drops_are_told_once() {
+    let (client, server) = Netns::pair();
+    client.run(&[
+        "tc", "qdisc", "add", "dev", "wire", "root", "tbf", "rate", "200kbit", "burst", "3000", "limit", "3000",
+    ]);
+    let agent = Agent::live(&["--event", "drop,discard", "--netns", client.name()]);
+    client.within(|| {
+        let sender = UdpSocket::bind("0.0.0.0:0").expect("it is bound");
+        for _ in 0..40 {
+            // The kernel tells the sender only where it asks for errors.
+            let _ = sender.send_to(&[0; 1000], "10.7.0.2:4515");
+        }
+    });
+    let failed = counted(&client, "snmp", "Udp", "SndbufErrors");
+    assert!(failed > 10, "{failed}");
+    let drops = |events: &[Value]| {
+        let ours = events.iter().filter(|event| event["event"] == "drop" && event["dport"] == 4515);
+        ours.filter(|event| event["netns"] == client.inode()).map(|e| e["count"].as_u64().unwrap_or(1)).sum::<u64>()
+    };
+    assert!(agent.settles(|events| drops(events) >= failed), "each is told as a drop");
+    let stream = agent.stop().stream;
+    assert_eq!(discards(&stream.events, &client, "UdpSndbufErrors").count(), 0, "and by nothing else");
+    drop(server);
+}
+
+#[test]
+fn the_worker_that_hangs_is_not_hidden_by_another_that_accepts() {
+    let netns = Netns::new();
+    let agent = Agent::live(&["--netns", netns.name()]);
+    let (_hung, _waiting) = full(&netns, "127.0.0.2:4516");
+    let worker = netns.within(|| TcpListener::bind("127.0.0.3:4516").expect("it listens"));
+    in_vain(&netns, "127.0.0.2:4516", 2);
+    netns.within(|| {
+        let _end = TcpStream::connect("127.0.0.3:4516").expect("it has room");
+        worker.accept().expect("a connection waits");
+    });
+    // Since that accept() the other still has had none: as long as it listens.
+    agent.wait_for("the accept", |event| event["event"] == "accept" && event["lport"] == 4516);
+    in_vain(&netns, "127.0.0.2:4516", 2);
+    assert!(all_told(&agent, &netns, OVERFLOWS, overflows(&netns)));
+    let stream = agent.stop().stream;
+    let accepted = stream.kind("accept").find(|event| event["lport"] == 4516).expect("it is told");
+    let accepted = accepted["boot_ns"].as_u64().expect("a time");
+    for discard in discards(&stream.events, &netns, OVERFLOWS) {
+        let idle = discard["no_accept_us"].as_u64().expect("it is known");
+        let at = discard["boot_ns"].as_u64().expect("a time");
+        assert!(at - idle * 1000 < accepted, "{discard}: that accept() was the other's, at {accepted}");
+    }
 }
 
 #[test]

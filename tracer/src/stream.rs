@@ -13,6 +13,7 @@ mod packet;
 pub mod sample;
 mod told;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -202,8 +203,8 @@ pub struct Finding {
     pub name: &'static str,
     /// The sentence. It has hostile bytes in it (names of processes and devices).
     pub text: String,
-    /// Commands that tell more.
-    pub look: &'static [&'static str],
+    /// Commands that tell more. They may have hostile bytes in them (names of devices).
+    pub look: Vec<Cow<'static, str>>,
     /// Packets or connections, whatever the rule counts.
     pub count: u64,
     /// The first events that it rests on.

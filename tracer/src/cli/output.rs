@@ -122,7 +122,20 @@ pub struct OutputArgs {
     pub buffer: Option<u32>,
 }
 
+/// Options that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--no-counters leaves nothing that --event discard could show; leave one of them out")]
+pub struct NoCounters;
+
 impl OutputArgs {
+    /// Whether the options can be what somebody wants, beside those of the filter.
+    ///
+    /// # Errors
+    /// Discards are asked for, and the counters that they come from are not watched.
+    pub fn check(&self, filter: &Filter) -> Result<(), NoCounters> {
+        if self.no_counters && filter.asks_for("discard") { Err(NoCounters) } else { Ok(()) }
+    }
+
     /// How lines of text look. What was open before and what still is are no news: they are shown
     /// only if one asks for them, by kind, by verdict or with -v. `color`: see [`Color::enabled`].
     #[must_use]
@@ -141,8 +154,35 @@ impl OutputArgs {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::filter::{FilterArgs, Host};
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        filter: FilterArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    }
+
+    #[test]
+    fn discards_without_counters_are_refused() {
+        let check = |text: &str| {
+            let line = Line::try_parse_from(std::iter::once("x").chain(text.split_whitespace())).unwrap();
+            line.output.check(&line.filter.resolve(&Host::default()).unwrap())
+        };
+        for text in ["--event discard --no-counters", "--no-counters --event drop,discard"] {
+            assert_eq!(check(text), Err(NoCounters), "{text}");
+        }
+        for text in ["--no-counters", "--event discard", "--event drop --no-counters", "--event !discard --no-counters"]
+        {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+    }
 
     #[test]
     fn colours_are_for_terminals() {

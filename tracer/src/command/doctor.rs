@@ -121,7 +121,10 @@ fn counters() -> Finding {
     let found = netns::find(&ProcRoot::default());
     match drops::listeners() {
         _ if found.denied > 0 => {
-            let why = format!("the namespaces of {} processes may not be looked into", found.denied);
+            let why = match found.denied {
+                1 => "the namespaces of 1 process may not be looked into".to_owned(),
+                denied => format!("the namespaces of {denied} processes may not be looked into"),
+            };
             Finding::missing("counters", why, cost)
         }
         Err(error) => Finding::missing("counters", format!("sock_diag: {error}"), cost),

@@ -24,6 +24,9 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         Ok(filter) => filter,
         Err(error) => cli::wrong_usage(error).exit(),
     };
+    if let Err(error) = args.output.check(&filter) {
+        cli::wrong_usage(error).exit();
+    }
     if !args.output.json {
         filter.leave_out_processes();
     }

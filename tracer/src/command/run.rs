@@ -48,6 +48,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Ok(filter) => filter,
         Err(error) => cli::wrong_usage(error).exit(),
     };
+    if let Err(error) = args.output.check(&filter) {
+        cli::wrong_usage(error).exit();
+    }
     let user = User::of(args.user.as_deref())?;
     if !args.output.json {
         filter.leave_out_processes();

@@ -64,7 +64,7 @@ impl<G: Gate> Core<G> {
             }
             RecordKind::Established => self.established(&mut connection, boot_ns, sink),
             RecordKind::Accept => {
-                self.discards.accepts(&connection.tuple, boot_ns);
+                self.discards.accepts(&connection.tuple, u64::from(record.state.parent), boot_ns);
                 self.accepted(&mut connection, record, sink);
                 self.tell_joined(record.state.id, &connection);
                 if let Some(closed) = connection.closed.take() {

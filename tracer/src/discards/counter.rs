@@ -67,6 +67,15 @@ const fn udp(
     Counter { name, column, group, meaning, reasons, functions: UDP_FUNCTIONS }
 }
 
+/// Functions in which queueing disciplines drop, and the caller of those at the way out.
+const QUEUE_FUNCTIONS: &[&str] = &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list", "kfree_skb_list_reason"];
+
+/// The sender is told so (`ENOBUFS`) where a queueing discipline or a filter of tc drops its datagram.
+const fn not_sent(name: &'static str, column: &'static str, group: Group) -> Counter {
+    let meaning = "datagrams not sent: send buffer or queue full";
+    Counter { name, column, group, meaning, reasons: &["TC_EGRESS"], functions: QUEUE_FUNCTIONS }
+}
+
 const fn conntrack(
     name: &'static str,
     column: &'static str,
@@ -83,10 +92,12 @@ const fn device(name: &'static str, meaning: &'static str) -> Counter {
         group: Group::Device,
         meaning,
         reasons: &[],
-        functions: &["__netif_receive_skb_core"],
+        functions: &["__netif_receive_skb_core", "enqueue_to_backlog", "veth_xdp_rcv_skb"],
     }
 }
 
+/// The reason that says nothing.
+pub const UNSPECIFIED: &str = "NOT_SPECIFIED";
 /// SYNs, and ACKs that end a handshake, for which there was no room among those that wait for accept().
 pub const OVERFLOWS: &str = "TcpExtListenOverflows";
 /// All that a listener throws away: the ones above are in it.
@@ -103,7 +114,7 @@ pub const QDISC_DROPS: &str = "qdisc_drops";
 pub const SOFTNET_DROPPED: &str = "softnet_dropped";
 
 /// Every one.
-pub static COUNTERS: [Counter; 35] = [
+pub static COUNTERS: [Counter; 34] = [
     listener(OVERFLOWS, &["TCP_LISTEN_OVERFLOW"], "packets of handshakes discarded: the accept queue was full"),
     listener("TcpExtTCPReqQFullDrop", &[], "SYNs discarded: too many handshakes under way, and SYN cookies are off"),
     listener(LISTEN_DROPS, &[], "packets of handshakes discarded by a listener for another reason than a full queue"),
@@ -142,7 +153,7 @@ pub static COUNTERS: [Counter; 35] = [
     ext("TcpExtTCPMD5Failure", &["TCP_MD5FAILURE"], "segments discarded: their MD5 signature was wrong"),
     udp(UDP_FULL[0], "RcvbufErrors", Group::Udp, &["SOCKET_RCVBUFF"], "datagrams discarded: receive buffer full"),
     udp("UdpMemErrors", "MemErrors", Group::Udp, &["PROTO_MEM"], "datagrams discarded: the memory of UDP is used up"),
-    udp("UdpSndbufErrors", "SndbufErrors", Group::Udp, &[], "datagrams not sent: send buffer or queue full"),
+    not_sent("UdpSndbufErrors", "SndbufErrors", Group::Udp),
     udp(UDP_FULL[1], "Udp6RcvbufErrors", Group::Udp6, &["SOCKET_RCVBUFF"], "datagrams discarded: receive buffer full"),
     udp(
         "Udp6MemErrors",
@@ -151,7 +162,7 @@ pub static COUNTERS: [Counter; 35] = [
         &["PROTO_MEM"],
         "datagrams discarded: the memory of UDP is used up",
     ),
-    udp("Udp6SndbufErrors", "Udp6SndbufErrors", Group::Udp6, &[], "datagrams not sent: send buffer or queue full"),
+    not_sent("Udp6SndbufErrors", "Udp6SndbufErrors", Group::Udp6),
     conntrack(
         "conntrack_insert_failed",
         "insert_failed",
@@ -160,12 +171,6 @@ pub static COUNTERS: [Counter; 35] = [
     ),
     conntrack("conntrack_drop", "drop", &["NETFILTER_DROP"], "packets dropped by conntrack: its table was full"),
     conntrack("conntrack_early_drop", "early_drop", &[], "connections thrown out of conntrack's table to make room"),
-    conntrack(
-        "conntrack_invalid",
-        "invalid",
-        &[],
-        "packets that conntrack took for invalid; whether a rule dropped them, drops say",
-    ),
     Counter {
         name: SOFTNET_DROPPED,
         column: "dropped",
@@ -175,7 +180,7 @@ pub static COUNTERS: [Counter; 35] = [
         functions: &["enqueue_to_backlog"],
     },
     Counter {
-        reasons: &["CPU_BACKLOG", "UNHANDLED_PROTO", "PTYPE_ABSENT", "FULL_RING", "NOT_SPECIFIED"],
+        reasons: &["CPU_BACKLOG", "UNHANDLED_PROTO", "PTYPE_ABSENT", "FULL_RING"],
         ..device(RX_DROPPED, "received packets discarded by a device or on their way from it")
     },
     device(RX_MISSED, "received packets discarded: the ring of the device was full"),
@@ -186,7 +191,7 @@ pub static COUNTERS: [Counter; 35] = [
         group: Group::Qdisc,
         meaning: "packets discarded by a queueing discipline",
         reasons: &["QDISC_DROP"],
-        functions: &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list", "kfree_skb_list_reason"],
+        functions: QUEUE_FUNCTIONS,
     },
 ];
 
@@ -200,11 +205,59 @@ impl Counter {
     /// Whether drop events with `reason`, or without one at `function`, tell of packets that it counts.
     #[must_use]
     pub fn tells_of(&self, reason: Option<&str>, function: &str) -> bool {
+        let function = function.split('.').next().unwrap_or_default();
         match reason {
-            // From 7.1 on each cause in a queueing discipline has a name of its own.
-            Some(reason) if self.group == Group::Qdisc => reason.starts_with("QDISC_"),
-            Some(reason) => self.reasons.contains(&reason),
-            None => self.functions.contains(&function),
+            None | Some(UNSPECIFIED) => self.functions.contains(&function),
+            Some(reason) => self.reasons.contains(&reason) || self.counts_queues() && is_of_queue(reason),
         }
+    }
+
+    /// Whether it counts what queueing disciplines drop.
+    fn counts_queues(&self) -> bool {
+        self.group == Group::Qdisc || self.functions == QUEUE_FUNCTIONS
+    }
+}
+
+/// From 7.1 on each cause in a queueing discipline has a name of its own.
+fn is_of_queue(reason: &str) -> bool {
+    ["QDISC_", "FQ_", "CAKE_"].iter().any(|prefix| reason.starts_with(prefix))
+}
+
+/// Whether a counter counts drops by this reason: then they have to be seen, whatever is shown.
+#[must_use]
+pub fn counts(reason: &str) -> bool {
+    reason != UNSPECIFIED && COUNTERS.iter().any(|counter| counter.tells_of(Some(reason), ""))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_queue_drops_is_the_datagram_that_was_not_sent() {
+        for name in ["UdpSndbufErrors", "Udp6SndbufErrors", QDISC_DROPS] {
+            let counter = by_name(name).unwrap();
+            for reason in ["QDISC_DROP", "QDISC_OVERLIMIT", "FQ_FLOW_LIMIT"] {
+                assert!(counter.tells_of(Some(reason), ""), "{name} {reason}");
+            }
+            assert!(counter.tells_of(None, "__dev_queue_xmit") && !counter.tells_of(Some("NETFILTER_DROP"), ""));
+        }
+        assert!(!by_name(RX_DROPPED).unwrap().tells_of(Some("QDISC_DROP"), ""));
+    }
+
+    #[test]
+    fn a_drop_without_a_reason_is_of_a_counter_only_where_that_counts() {
+        let rx_dropped = by_name(RX_DROPPED).unwrap();
+        for reason in [None, Some(UNSPECIFIED)] {
+            assert!(rx_dropped.tells_of(reason, "__netif_receive_skb_core.constprop.0"));
+            assert!(!rx_dropped.tells_of(reason, "ip6_mc_input") && !rx_dropped.tells_of(reason, ""));
+        }
+        assert!(rx_dropped.tells_of(Some("UNHANDLED_PROTO"), "ip6_mc_input"));
+    }
+
+    #[test]
+    fn what_conntrack_only_classifies_is_no_discard() {
+        assert_eq!(by_name("conntrack_invalid"), None);
     }
 }

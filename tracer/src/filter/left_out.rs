@@ -4,7 +4,7 @@
 use tracer_common::drops::{REASON_PLACES, ReasonAction, reason_place};
 
 use super::Filter;
-use crate::{core::is_always_quiet, kernel::reasons::Reasons};
+use crate::{core::is_always_quiet, discards::counter, kernel::reasons::Reasons};
 
 /// What becomes of drops by each reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,12 @@ impl LeftOut {
             if quiet {
                 listed.extend(reasons.drops().filter_map(|(number, name)| Some((number, quiet_action(name)?))));
             }
-            for name in &filter.reason.exclude {
+            // What a counter counts, too, has to be seen: such a packet is subtracted from it. The agent leaves it out.
+            if filter.wants_counters() {
+                listed.retain(|(number, _)| !counter::counts(&reasons.drop(*number)));
+            }
+            let seen = |name: &str| filter.wants_counters() && counter::counts(name);
+            for name in filter.reason.exclude.iter().filter(|name| !seen(&name.0)) {
                 listed.extend(reasons.drop_numbers(&name.0).into_iter().map(|number| (number, ReasonAction::LeaveOut)));
             }
         }
@@ -68,12 +73,13 @@ mod tests {
         filter: FilterArgs,
     }
 
-    const REASONS: [(u32, &str); 6] = [
+    const REASONS: [(u32, &str); 7] = [
         (2, "NOT_SPECIFIED"),
         (3, "NO_SOCKET"),
         (9, "TCP_CLOSE"),
         (12, "NETFILTER_DROP"),
         (60, "QUEUE_PURGE"),
+        (61, "UNHANDLED_PROTO"),
         (0x3_0001, "QDISC_OVERLIMIT"),
     ];
 
@@ -116,6 +122,16 @@ mod tests {
             ("TCP_CLOSE", ReasonAction::LeaveOut as u8),
         ];
         assert_eq!(left_out("", true), Some((false, due)));
+    }
+
+    #[test]
+    fn what_a_counter_counts_is_seen_whatever_is_shown() {
+        let has = |text: &str, quiet| {
+            left_out(text, quiet).is_some_and(|left| left.1.iter().any(|r| r.0 == "UNHANDLED_PROTO"))
+        };
+        assert!(!has("", true) && !has("--reason !UNHANDLED_PROTO", false));
+        // Without counters and findings there is nothing to subtract it from.
+        assert!(has("--event drop", true) && has("--event drop --reason !UNHANDLED_PROTO", false));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What to look at next, by what has dropped a packet. Advice that is not of the reason itself sends people to the
 //! wrong place.
 
+use std::borrow::Cow;
+
+use super::{Case, rules::POLICY};
+
 /// Commands for a drop for this reason, or at this call site where there is none; `None` if nothing particular is known.
 #[must_use]
 pub fn of(cause: &str) -> Option<&'static [&'static str]> {
@@ -37,6 +41,78 @@ pub fn of(cause: &str) -> Option<&'static [&'static str]> {
             &["bpftool net show dev DEV", "ip -details link show dev DEV"]
         }
         _ => return None,
+    })
+}
+
+/// Commands for what this very case is; `None`: those of its rule.
+#[must_use]
+pub fn of_case(rule: &str, case: &Case) -> Option<&'static [&'static str]> {
+    match rule {
+        POLICY => of(case.subject.what.as_deref()?),
+        "cannot_bind" => match errno(case)? {
+            "EADDRINUSE" => None,
+            "EADDRNOTAVAIL" => Some(&["ip addr", "sysctl net.ipv4.ip_nonlocal_bind", "tracer explain ERRNO"]),
+            "EACCES" => Some(&[
+                "sysctl net.ipv4.ip_unprivileged_port_start",
+                "grep CapEff /proc/PID/status",
+                "tracer explain ERRNO",
+            ]),
+            _ => Some(&["tracer explain ERRNO"]),
+        },
+        "peer_unreachable" => match (case.subject.icmp, &case.subject.what) {
+            (Some(icmp), _) if icmp.is_prohibition() => Some(&["nft list ruleset", "ip route get ADDRESS"]),
+            (Some(_), _) => Some(&["ip route get ADDRESS", "tracepath -n ADDRESS"]),
+            (None, Some(_)) => Some(&["ip route get ADDRESS", "ip rule"]),
+            (None, None) => None,
+        },
+        "discarded" => case.discard.as_ref().map(|discard| of_counter(discard.counter)),
+        _ => None,
+    }
+}
+
+/// Commands for a counter.
+fn of_counter(counter: &str) -> &'static [&'static str] {
+    match counter {
+        _ if counter.starts_with("conntrack_") => {
+            &["conntrack -S", "sysctl net.netfilter.nf_conntrack_max", "tracer explain COUNTER"]
+        }
+        _ if counter.starts_with("TcpExtTCPReqQFull") => {
+            &["ss -lnt", "sysctl net.ipv4.tcp_max_syn_backlog net.ipv4.tcp_syncookies", "tracer explain COUNTER"]
+        }
+        _ if counter.starts_with("Udp") => &["ss -uamp", "nstat -az COUNTER", "tracer explain COUNTER"],
+        _ if counter.starts_with("rx_") => &["ip -s link show dev DEV", "ethtool -S DEV", "tracer explain COUNTER"],
+        "qdisc_drops" => &["tc -s qdisc show dev DEV", "tracer explain COUNTER"],
+        "softnet_dropped" => {
+            &["cat /proc/net/softnet_stat", "sysctl net.core.netdev_max_backlog", "tracer explain COUNTER"]
+        }
+        _ => &["nstat -az COUNTER", "tracer net", "tracer explain COUNTER"],
+    }
+}
+
+/// The error that a sentence about a call names.
+fn errno(case: &Case) -> Option<&str> {
+    let (_, after) = case.subject.what.as_deref()?.split_once(": ")?;
+    after.split([',', ' ']).next()
+}
+
+/// A command with the names of this case, where they are known and can stand in a shell as they are.
+#[must_use]
+pub fn filled(command: &'static str, case: &Case) -> Cow<'static, str> {
+    let discard = case.discard.as_ref();
+    let names = [
+        ("COUNTER", discard.map(|discard| discard.counter.to_owned())),
+        ("DEV", discard.and_then(|discard| discard.iface.as_deref()).map(str::to_owned)),
+        ("ERRNO", errno(case).map(str::to_owned)),
+        ("REASON", case.subject.what.as_deref().map(str::to_owned)),
+        ("ADDRESS", case.subject.addr.map(|addr| addr.to_string())),
+        ("PID", case.subject.pid.map(|pid| pid.to_string())),
+    ];
+    let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte));
+    names.into_iter().fold(Cow::Borrowed(command), |command, (placeholder, name)| match name {
+        Some(name) if command.contains(placeholder) && !name.starts_with('-') && plain(&name) => {
+            command.replace(placeholder, &name).into()
+        }
+        _ => command,
     })
 }
 

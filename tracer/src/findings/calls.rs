@@ -13,6 +13,8 @@ pub const CANNOT_BIND: Rule = Rule {
     least: 1,
     speaks: |event, _| {
         let (failed, errno, held_by) = match event.kind {
+            // No port is left: that is another finding.
+            Kind::Bind { .. } if super::ports::is_bind_to_any(event) => return None,
             Kind::Bind { errno, held_by } => ("bind", errno, held_by),
             Kind::Close(close) if close.verdict == Verdict::FailedLocal => {
                 event.socket.filter(|socket| socket.role == Role::Listener)?;
@@ -24,7 +26,7 @@ pub const CANNOT_BIND: Rule = Rule {
         Some((local(event.socket.as_ref()?, &format!("{failed} {{}}: {}{held}", name(errno))), ONE_CONNECTION))
     },
     say: |case, _| said(case, case.connections),
-    look: &["ss -lntup", "tracer sockets", "tracer explain EADDRINUSE"],
+    look: &["ss -lntup", "tracer sockets", "tracer explain ERRNO"],
 };
 
 /// Not enough descriptors or memory for a connection.
@@ -44,7 +46,7 @@ pub const CANNOT_ACCEPT: Rule = Rule {
         _ => None,
     },
     say: |case, _| said(case, case.packets),
-    look: &["grep 'open files' /proc/PID/limits", "ls /proc/PID/fd | wc -l", "tracer explain EMFILE"],
+    look: &["grep 'open files' /proc/PID/limits", "ls /proc/PID/fd | wc -l", "tracer explain ERRNO"],
 };
 
 fn name(errno: i32) -> String {
@@ -59,6 +61,7 @@ fn local(socket: &Socket<'_>, what: &str) -> Subject {
         port: socket.lport,
         netns: socket.netns,
         what: Some(what.into()),
+        ..Subject::default()
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const ACCEPT_QUEUE: Rule = Rule {
             addr: socket.and_then(|socket| socket.laddr),
             port,
             netns: netns(event),
-            what: None,
+            ..Subject::default()
         };
         if let Some(discard) = discarded(event) {
             let full = discard.queue.zip(discard.backlog).is_some_and(|(queue, backlog)| queue > backlog);
@@ -91,16 +91,19 @@ pub(super) const RECEIVE_BUFFER: Rule = Rule {
     speaks: |event, _| {
         let owner = event.socket.and_then(|socket| socket.owner);
         let lport = event.socket.and_then(|socket| socket.lport);
-        let pid = owner.map(|owner| owner.pid);
+        // Of a port it is one cause, also before its owner is known.
+        let pid_at = |port: Option<u16>| owner.map(|owner| owner.pid).filter(|_| port.is_none());
         if let Some(discard) = discarded(event) {
             // Without a socket it is a number of a namespace.
             let port = Some(lport.filter(|_| UDP_FULL.contains(&discard.counter))?);
             let what = Some("SOCKET_RCVBUFF".into());
+            let pid = pid_at(port);
             return Some((Subject { pid, port, what, netns: netns(event), ..Subject::default() }, weight(discard)));
         }
         let full = ["SOCKET_RCVBUFF", "SOCKET_BACKLOG", "PROTO_MEM"];
         let drop = dropped(event).filter(|drop| drop.reason.as_deref().is_some_and(|name| full.contains(&name)))?;
         let port = lport.or(drop.ends.and_then(|ends| ends.dport));
+        let pid = pid_at(port);
         Some((Subject { pid, port, what: cause(drop), netns: netns(event), ..Subject::default() }, packets(drop)))
     },
     say: |case, _| {
@@ -139,6 +142,7 @@ pub(super) const DISCARDED: Rule = Rule {
             port: socket.and_then(|socket| socket.lport),
             netns: netns(event),
             what: Some(what.into()),
+            ..Subject::default()
         };
         Some((subject, weight(discard)))
     },
@@ -149,10 +153,20 @@ pub(super) const DISCARDED: Rule = Rule {
             Subject { port: None, .. } => String::new(),
             Subject { addr, port, .. } => format!(" at {}", Endpoint { addr, port, ifindex: None }),
         };
-        format!("{what} counted {}{}{at} ({meaning})", case.packets, of_owners(case))
+        let meaning = if case.packets == 1 { singular(meaning) } else { meaning.to_owned() };
+        format!("{} {meaning}{at}{} ({what})", case.packets, of_owners(case))
     },
     look: &["nstat -az", "tracer net", "tracer explain COUNTER"],
 };
+
+/// A counter's meaning begins with the name of many things.
+fn singular(meaning: &str) -> String {
+    let mut words: Vec<&str> = meaning.split(' ').collect();
+    if let Some(word) = words.iter_mut().find(|word| word.ends_with('s')) {
+        *word = word.trim_end_matches('s');
+    }
+    words.join(" ")
+}
 
 fn discarded<'a>(event: &Event<'a>) -> Option<&'a Discard> {
     match event.kind {

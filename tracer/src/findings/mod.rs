@@ -10,11 +10,13 @@ mod conntrack;
 mod discards;
 mod facts;
 mod no_answer;
+mod ports;
 mod rules;
+mod unreachable;
 
 use std::{collections::HashMap, net::IpAddr, rc::Rc};
 
-use crate::stream::{self, ConnId, Discard, Event, Evidence, Finding, Kind, Owner, Role, Socket};
+use crate::stream::{self, ConnId, Discard, Event, Evidence, Finding, Icmp, Kind, Owner, Role, Socket};
 
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
@@ -44,6 +46,10 @@ pub struct Subject {
     pub netns: Option<u32>,
     /// A reason or a device.
     pub what: Option<Rc<str>>,
+    /// The rule of a firewall, as it stands in the ruleset. Hostile bytes.
+    pub rule: Option<Rc<str>>,
+    /// An ICMP error.
+    pub icmp: Option<Icmp>,
 }
 
 /// What has been seen of one subject.
@@ -77,6 +83,8 @@ pub struct Case {
     pub syns: u64,
     /// The longest wait for an answer, µs.
     pub longest_us: u64,
+    /// Of the connections, those that the kernel gave up.
+    pub timed_out: u64,
     /// The first events.
     pub evidence: Vec<Evidence>,
     distinct: Vec<ConnId>,
@@ -95,6 +103,7 @@ impl Case {
         self.connections += weight.connections;
         self.certain |= weight.certain;
         self.syns += weight.syns;
+        self.timed_out += if weight.certain { weight.connections } else { 0 };
         self.longest_us = self.longest_us.max(weight.waited_us);
         self.local = self.local.or(event.socket.and_then(|socket| socket.laddr));
         if let Kind::Discard(discard) = event.kind {

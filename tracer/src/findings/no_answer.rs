@@ -35,6 +35,11 @@ fn weight(event: &Event<'_>) -> Option<Weight> {
         }
         _ => false,
     };
+    // Who gives up before the kernel would send a SYN again knows nothing: the answer may have been under way.
+    let patient = close.duration_us.is_some_and(|us| us >= PATIENCE_US) || close.syns.is_some_and(|syns| syns > 1);
+    if close.verdict == Verdict::NoAnswer && !patient {
+        return None;
+    }
     let (syns, waited_us) = (close.syns.unwrap_or(0).into(), close.duration_us.unwrap_or(0));
     // The verdict of the kernel leaves no doubt: it has waited as long as it can be told to.
     let certain = close.verdict == Verdict::TimedOut;
@@ -43,10 +48,17 @@ fn weight(event: &Event<'_>) -> Option<Weight> {
 
 fn say(case: &Case, _: &super::Facts) -> String {
     let count = counted(case.connections, "connection");
-    let ended = match (case.certain, case.connections) {
-        (true, _) => "timed out",
-        (false, 1) => "was given up",
-        (false, _) => "were given up",
+    let ended = match (case.timed_out, case.connections) {
+        (0, 1) => "was given up".to_owned(),
+        (0, _) => "were given up".to_owned(),
+        (timed_out, all) if timed_out == all => "timed out".to_owned(),
+        (timed_out, all) => {
+            let given_up = all - timed_out;
+            format!(
+                "had no answer: {given_up} {} given up, {timed_out} timed out,",
+                if given_up == 1 { "was" } else { "were" }
+            )
+        }
     };
     let mut waited = Vec::new();
     if case.longest_us > 0 {
@@ -57,8 +69,5 @@ fn say(case: &Case, _: &super::Facts) -> String {
         waited.push(counted(case.syns, "SYN"));
     }
     let waited = if waited.is_empty() { String::new() } else { format!(" {}", waited.join(", ")) };
-    // Who gives up within a second, before a SYN was sent again, knows less: it may be the loser of a race.
-    let patient = case.certain || case.longest_us >= PATIENCE_US || case.syns > case.connections;
-    let does = if patient { "does not answer" } else { "did not answer in time" };
-    format!("{} {does}: {count}{} {ended}{waited}", end(case), of_owners(case))
+    format!("{} does not answer: {count}{} {ended}{waited}", end(case), of_owners(case))
 }

@@ -38,11 +38,14 @@ impl Rule {
     /// The finding that `case` is.
     #[must_use]
     pub fn finding(&self, case: &Case, facts: &Facts) -> Finding {
-        let of_reason = case.subject.what.as_deref().filter(|_| self.name == POLICY).and_then(advice::of);
         Finding {
             name: self.name,
             text: (self.say)(case, facts),
-            look: of_reason.unwrap_or(self.look),
+            look: advice::of_case(self.name, case)
+                .unwrap_or(self.look)
+                .iter()
+                .map(|command| advice::filled(command, case))
+                .collect(),
             count: case.packets.max(case.connections),
             evidence: case.evidence.clone(),
         }
@@ -60,11 +63,17 @@ pub const RULES: [Rule; 12] = [
         speaks: |event, _| {
             let drop = dropped(event).filter(|drop| drop.class == DropClass::Policy && is_syn(drop))?;
             let weight = Weight { of_sender: true, ..packets(drop) };
-            Some((Subject { what: cause(drop), ..destination(event, drop)? }, weight))
+            // Rules that are known apart are findings apart.
+            let rule = rule_of(drop);
+            Some((Subject { what: cause(drop), rule, ..destination(event, drop)? }, weight))
         },
         say: |case, _| {
-            let Subject { what, .. } = &case.subject;
-            let place = [case.symbol.as_deref(), case.direction].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            let Subject { what, rule, .. } = &case.subject;
+            let place = match rule {
+                Some(rule) => [Some(rule.as_ref()), case.direction],
+                None => [case.symbol.as_deref(), case.direction],
+            };
+            let place = place.into_iter().flatten().collect::<Vec<_>>().join(", ");
             let place = if place.is_empty() { place } else { format!(" ({place})") };
             let (who, end, rule) = (of_owners(case), end(case), what.as_deref().unwrap_or("a rule"));
             let count = counted(case.packets, "SYN");
@@ -76,50 +85,8 @@ pub const RULES: [Rule; 12] = [
     discards::ACCEPT_QUEUE,
     discards::RECEIVE_BUFFER,
     discards::DISCARDED,
-    Rule {
-        name: "peer_unreachable",
-        least: 1,
-        speaks: |event, _| match event.kind {
-            Kind::Drop(drop) if drop.reason.as_deref().is_some_and(|name| name.starts_with("NEIGH_")) => {
-                let subject = Subject { port: None, ..destination(event, drop)? };
-                Some((subject, Weight { certain: true, ..packets(drop) }))
-            }
-            Kind::Close(close) if close.verdict == Verdict::Unreachable => {
-                Some((Subject { port: None, ..remote(event.socket.as_ref()?) }, ONE_CONNECTION))
-            }
-            _ => None,
-        },
-        say: |case, _| {
-            let addr = case.subject.addr.map_or_else(|| "the destination".to_owned(), |addr| addr.to_string());
-            let why = if case.certain { "no neighbour answers for it" } else { "the network says so" };
-            let mut counts = Vec::new();
-            if case.connections > 0 {
-                counts.push(format!("{} failed", counted(case.connections, "connection")));
-            }
-            if case.packets > 0 {
-                counts.push(format!("{} dropped", counted(case.packets, "packet")));
-            }
-            format!("{addr} cannot be reached, {why}: {}{}", counts.join(", "), of_owners(case))
-        },
-        look: &["ip neigh", "ip route get ADDRESS"],
-    },
-    Rule {
-        name: "ports_exhausted",
-        least: 1,
-        speaks: |event, _| match event.kind {
-            Kind::Connect { errno: Some(libc::EADDRNOTAVAIL) } => {
-                Some((remote(event.socket.as_ref()?), ONE_CONNECTION))
-            }
-            _ => None,
-        },
-        say: |case, facts| {
-            let ports = facts.of(case.subject.netns).and_then(|facts| facts.ports);
-            let range = ports.map_or(String::new(), |(first, last)| format!(" (ports {first}-{last})"));
-            let count = counted(case.connections, "connection");
-            format!("no local port is left for {}{range}: {count}{} failed", end(case), of_owners(case))
-        },
-        look: &["ss -s", "sysctl net.ipv4.ip_local_port_range net.ipv4.tcp_tw_reuse"],
-    },
+    super::unreachable::RULE,
+    super::ports::RULE,
     Rule {
         name: "nobody_listens",
         least: 1,
@@ -173,7 +140,7 @@ pub const RULES: [Rule; 12] = [
     },
 ];
 
-const POLICY: &str = "syn_dropped_by_policy";
+pub(super) const POLICY: &str = "syn_dropped_by_policy";
 pub(super) const ONE_CONNECTION: Weight = Weight { connections: 1, ..Weight::NONE };
 
 pub(super) fn dropped<'a>(event: &Event<'a>) -> Option<&'a Drop> {
@@ -195,6 +162,12 @@ pub(super) fn is_by_netfilter(drop: &Drop) -> bool {
     }
 }
 
+/// The rule that has dropped it, or what else is known of the place without a doubt.
+fn rule_of(drop: &Drop) -> Option<Rc<str>> {
+    let hint = drop.hint.as_ref().filter(|hint| !hint.undecided)?;
+    (hint.nft.is_some() || hint.qdisc.is_some()).then(|| hint.text.as_str().into())
+}
+
 fn is_syn(drop: &Drop) -> bool {
     drop.tcp_flags.is_some_and(|flags| flags & TCP_SYN != 0 && flags & TCP_ACK == 0)
 }
@@ -208,7 +181,7 @@ pub(super) fn netns(event: &Event<'_>) -> Option<u32> {
 }
 
 /// Where a packet was going to.
-fn destination(event: &Event<'_>, drop: &Drop) -> Option<Subject> {
+pub(super) fn destination(event: &Event<'_>, drop: &Drop) -> Option<Subject> {
     let ends = drop.ends?;
     Some(Subject { addr: Some(ends.daddr), port: ends.dport, netns: netns(event), ..Subject::default() })
 }

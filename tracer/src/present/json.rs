@@ -228,7 +228,7 @@ pub(super) fn write_finding(out: &mut Vec<u8>, finding: &Finding) {
     out.extend_from_slice(b",\"count\":");
     number(out, finding.count);
     out.extend_from_slice(b",\"look\":");
-    list(out, finding.look, |out, command| string(out, command));
+    list(out, &finding.look, |out, command| string(out, command));
     out.extend_from_slice(b",\"evidence\":");
     list(out, &finding.evidence, |out, evidence| {
         name(out, b"{\"event\":\"", evidence.event);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// An ICMP error, as the message says: anybody can send one, with any source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Icmp {
     /// ICMPv6.
     pub v6: bool,
@@ -20,6 +20,12 @@ impl Icmp {
     #[must_use]
     pub const fn protocol(&self) -> &'static str {
         if self.v6 { "ICMPv6" } else { "ICMP" }
+    }
+
+    /// Whether a rule, and not a missing route or host, is what it tells of.
+    #[must_use]
+    pub const fn is_prohibition(&self) -> bool {
+        matches!((self.v6, self.kind, self.code), (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6))
     }
 
     /// What type and code mean (RFC 792, RFC 1812, RFC 4443); `None` where there is no such code.

@@ -3,11 +3,12 @@
 //! A look is told when every drop that came before it has been: two settlements later. Then a packet that both tell of
 //! is counted once.
 
+mod listener;
+mod shares;
 mod told;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    net::IpAddr,
+    collections::{HashSet, VecDeque},
     rc::Rc,
 };
 
@@ -16,25 +17,22 @@ use tracer_common::{
     record::Tuple,
 };
 
-use self::told::{Drops, Told};
+use self::{
+    listener::{Accepts, GivenUp},
+    shares::{Part, parts},
+    told::{Drops, Told},
+};
 use super::{Core, Gate, connection::Connection};
 use crate::{
     discards::{
-        Look, SocketLook,
-        counter::{Counter, Group, LISTEN_DROPS, OVERFLOWS, by_name},
+        Look,
+        counter::{Group, OVERFLOWS, UNSPECIFIED},
     },
-    stream::{self, ConnId, Discard, Drop, Event, Kind, Owner, OwnerSource, Role, Sink, Socket},
+    stream::{ConnId, Discard, Drop, Event, Kind, OwnerSource, Role, Sink, Socket},
 };
 
 /// Looks that wait.
 const MOST_WAITING: usize = 1024;
-/// Ports whose last accept() is remembered.
-const MOST_PORTS: usize = 16_384;
-/// Clients of a listener that are named.
-const MOST_CLIENTS: usize = 4;
-/// Clients that gave up lately, and how long ago that may be.
-const MOST_GIVEN_UP: usize = 64;
-const GIVEN_UP_NS: u64 = 10_000_000_000;
 
 /// What of the trace is known, for the sake of what counters tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,10 +52,8 @@ pub struct Discards {
     counting: Option<Counting>,
     told: Told,
     waiting: VecDeque<(u8, Look)>,
-    /// By namespace and port.
-    accepted: HashMap<(u32, u16), u64>,
-    /// Clients whose connect() was given up: where it went, and when.
-    given_up: VecDeque<(IpAddr, u16, u64, Rc<Owner>)>,
+    accepts: Accepts,
+    given_up: GivenUp,
     namespaces: HashSet<u32>,
     last: u32,
     fresh: Vec<u32>,
@@ -74,12 +70,10 @@ impl Discards {
         }
     }
 
-    /// A connection was accepted.
-    pub fn accepts(&mut self, child: &Tuple, boot_ns: u64) {
-        if self.counting.is_some_and(|counting| counting.accepts)
-            && (self.accepted.len() < MOST_PORTS || self.accepted.contains_key(&(child.netns, child.lport)))
-        {
-            self.accepted.insert((child.netns, child.lport), boot_ns);
+    /// A connection was accepted, of the listener with the inode `parent`; 0 if that is not known.
+    pub fn accepts(&mut self, child: &Tuple, parent: u64, boot_ns: u64) {
+        if self.counting.is_some_and(|counting| counting.accepts) {
+            self.accepts.add(child, parent, boot_ns);
         }
     }
 
@@ -92,15 +86,9 @@ impl Discards {
 
     /// A connection has ended.
     pub fn ends(&mut self, connection: &Connection, boot_ns: u64) {
-        if self.counting.is_none() || connection.role != Role::Client || connection.established_ns != 0 {
-            return;
+        if self.counting.is_some() {
+            self.given_up.add(connection, boot_ns);
         }
-        let Some(owner) = connection.owner.as_ref().filter(|_| !connection.preexisting) else { return };
-        if self.given_up.len() >= MOST_GIVEN_UP {
-            self.given_up.pop_front();
-        }
-        let tuple = &connection.tuple;
-        self.given_up.push_back((stream::address(tuple.family, tuple.raddr).0, tuple.rport, boot_ns, Rc::clone(owner)));
     }
 
     /// A drop event was told, whether it is shown or not.
@@ -110,7 +98,9 @@ impl Discards {
         }
         let mixed = record.flags & DROP_MIXED != 0;
         let flow = &record.packet.flow;
-        let location = if record.reason == NO_REASON { record.location } else { 0 };
+        // Where the reason says nothing, the call site does.
+        let unspecified = record.reason == NO_REASON || drop.reason.as_deref() == Some(UNSPECIFIED);
+        let location = if unspecified { record.location } else { 0 };
         let drops = Drops {
             netns: Some(record.netns).filter(|netns| *netns != 0 && !mixed),
             first_ns: record.first_ns.min(record.header.boot_ns),
@@ -122,14 +112,6 @@ impl Discards {
         };
         self.told.add((record.reason, location), drop.reason.as_deref(), function, &drops);
     }
-}
-
-/// A count that is to be told, of a socket or of a namespace.
-struct Part<'l> {
-    counter: &'static Counter,
-    count: u64,
-    socket: Option<&'l SocketLook>,
-    device: Option<&'l str>,
 }
 
 impl<G: Gate> Core<G> {
@@ -168,65 +150,9 @@ impl<G: Gate> Core<G> {
     }
 
     fn tell_discards(&mut self, look: &Look, sink: &mut dyn Sink) {
-        for part in self.parts(look) {
+        for part in parts(&mut self.discards.told, look) {
             self.tell_discard(look, &part, sink);
         }
-    }
-
-    /// What is left of a look when the drops are subtracted, by socket where that is known.
-    fn parts<'l>(&mut self, look: &'l Look) -> Vec<Part<'l>> {
-        let told = &mut self.discards.told;
-        let mut parts = Vec::new();
-        let delta = |name: &str| {
-            look.moved
-                .iter()
-                .find(|moved| moved.counter.name == name && moved.device.is_none())
-                .map_or(0, |moved| moved.now.saturating_sub(moved.before))
-        };
-        // What each socket has thrown away, and was not given to a counter yet.
-        let mut left: Vec<(&SocketLook, u64)> =
-            look.sockets.iter().map(|socket| (socket, socket.now.wrapping_sub(socket.before).into())).collect();
-        // Where several have, those first whose queue is full.
-        left.sort_by_key(|(socket, count)| {
-            (socket.queue.is_none_or(|(waiting, most)| waiting <= most), u64::MAX - count)
-        });
-
-        let (overflows, cookies_off) = (delta(OVERFLOWS), delta("TcpExtTCPReqQFullDrop"));
-        let rest = delta(LISTEN_DROPS).saturating_sub(overflows + cookies_off);
-        let several = left.iter().filter(|(socket, _)| socket.listens).count() > 1;
-        let listening = if several && cookies_off + rest > 0 {
-            // Which listener threw away how many of each kind only their sum tells.
-            vec![(LISTEN_DROPS, overflows + cookies_off + rest)]
-        } else {
-            vec![(OVERFLOWS, overflows), ("TcpExtTCPReqQFullDrop", cookies_off), (LISTEN_DROPS, rest)]
-        };
-        for (name, count) in listening {
-            let Some(counter) = by_name(name).filter(|_| count > 0) else { continue };
-            let subtracted = by_name(OVERFLOWS).filter(|_| name == LISTEN_DROPS && several).unwrap_or(counter);
-            let whose = |socket: &SocketLook| socket.listens;
-            share(told, look, counter, subtracted, count, &mut left, whose, &mut parts);
-        }
-        for moved in &look.moved {
-            let (counter, count) = (moved.counter, moved.now.saturating_sub(moved.before));
-            match counter.group {
-                Group::Listener => {}
-                Group::Udp | Group::Udp6 => {
-                    let v6 = counter.group == Group::Udp6;
-                    // A socket of IPv6 takes datagrams of IPv4, too. Nothing that was not sent is in `sk_drops`.
-                    let whose = |socket: &SocketLook| {
-                        !socket.listens && (socket.tuple.family == 6 || !v6) && !counter.name.contains("Sndbuf")
-                    };
-                    share(told, look, counter, counter, count, &mut left, whose, &mut parts);
-                }
-                Group::TcpExt | Group::Conntrack | Group::Softnet | Group::Device | Group::Qdisc => {
-                    let device = moved.device.as_deref();
-                    let count = count - told.take(look, counter, None, device, count);
-                    parts.push(Part { counter, count, socket: None, device });
-                }
-            }
-        }
-        parts.retain(|part| part.count > 0);
-        parts
     }
 
     fn tell_discard(&mut self, look: &Look, part: &Part<'_>, sink: &mut dyn Sink) {
@@ -286,7 +212,7 @@ impl<G: Gate> Core<G> {
             (None, None) => (None, OwnerSource::Unknown),
         };
         if named.listens {
-            discard.no_accept_us = self.no_accept_us(connection.map(Box::as_ref), look.boot_ns);
+            discard.no_accept_us = self.no_accept_us(connection.map(Box::as_ref), named.inode, look.boot_ns);
             discard.syns = part.counter.name == OVERFLOWS
                 && self.discards.counting.is_some_and(|counting| counting.drops)
                 && self.packets.knows_reason("TCP_LISTEN_OVERFLOW");
@@ -304,81 +230,10 @@ impl<G: Gate> Core<G> {
             self.filtered += 1;
         }
     }
-
-    /// How long nobody has accepted a connection of a listener; `None` if that is not known.
-    fn no_accept_us(&self, listener: Option<&Connection>, boot_ns: u64) -> Option<u64> {
-        let counting = self.discards.counting.filter(|counting| counting.accepts && self.accept_hooked)?;
-        // Of several at a port nothing tells whose an accepted connection was.
-        let listener = listener?;
-        let key = (listener.tuple.netns, listener.tuple.lport);
-        let since = self.discards.accepted.get(&key).copied().unwrap_or(0);
-        Some(boot_ns.saturating_sub(since.max(counting.began_ns).max(listener.started_ns)) / 1000)
-    }
-
-    /// Who waits for an answer from a listener, or gave up lately.
-    fn clients_of(&self, listener: &Tuple, look: &Look) -> Vec<Rc<Owner>> {
-        let (laddr, _) = stream::address(listener.family, listener.laddr);
-        // Who listens at any address is one of many of this port.
-        let mut owners: Vec<Rc<Owner>> = Vec::new();
-        if laddr.is_unspecified() {
-            return owners;
-        }
-        let mut add = |owner: &Rc<Owner>| {
-            if owners.len() < MOST_CLIENTS && !owners.iter().any(|known| known.pid == owner.pid) {
-                owners.push(Rc::clone(owner));
-            }
-        };
-        let waits = |connection: &&Connection| {
-            connection.role == Role::Client
-                && connection.established_ns == 0
-                && !connection.established_said
-                && connection.tuple.rport == listener.lport
-                && connection.started_ns <= look.boot_ns
-                && stream::address(connection.tuple.family, connection.tuple.raddr).0 == laddr
-        };
-        // The order of the table is not the same twice.
-        let mut waiting: Vec<&Connection> = self.connections.values().map(Box::as_ref).filter(waits).collect();
-        waiting.sort_by_key(|connection| connection.conn);
-        waiting.iter().filter_map(|connection| connection.owner.as_ref()).for_each(&mut add);
-        for (addr, port, at, owner) in &self.discards.given_up {
-            if *addr == laddr && *port == listener.lport && at.saturating_add(GIVEN_UP_NS) > look.boot_ns {
-                add(owner);
-            }
-        }
-        owners
-    }
 }
 
 const NOWHERE: Tuple =
     Tuple { laddr: [0; 4], raddr: [0; 4], lport: 0, rport: 0, family: 4, reserved: [0; 3], netns: 0, ifindex: 0 };
-
-/// Gives `count` of a counter to the sockets that have thrown something away, less what drops have told of each; what
-/// no socket accounts for is the namespace's.
-#[expect(clippy::too_many_arguments, reason = "all of one sum")]
-fn share<'l>(
-    told: &mut Told,
-    look: &Look,
-    counter: &'static Counter,
-    subtracted: &'static Counter,
-    count: u64,
-    left: &mut [(&'l SocketLook, u64)],
-    whose: impl Fn(&SocketLook) -> bool,
-    parts: &mut Vec<Part<'l>>,
-) {
-    let mut rest = count;
-    for (socket, thrown) in left.iter_mut().filter(|(socket, _)| whose(socket)) {
-        let given = rest.min(*thrown);
-        if given == 0 {
-            continue;
-        }
-        let known = told.take(look, subtracted, Some(socket.tuple.lport), None, given);
-        parts.push(Part { counter, count: given - known, socket: Some(*socket), device: None });
-        *thrown -= given;
-        rest -= given;
-    }
-    let known = told.take(look, subtracted, None, None, rest);
-    parts.push(Part { counter, count: rest - known, socket: None, device: None });
-}
 
 #[cfg(test)]
 mod tests;

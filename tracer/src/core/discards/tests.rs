@@ -13,8 +13,8 @@ use crate::{
         tests::{Only, record, tuple},
     },
     discards::{
-        Moved,
-        counter::{UDP_FULL, by_name},
+        Moved, SocketLook,
+        counter::{LISTEN_DROPS, UDP_FULL, by_name},
     },
     kernel::reasons::Reasons,
 };
@@ -143,7 +143,8 @@ fn of_two_listeners_each_has_its_own() {
 fn an_accept_is_remembered_and_lost_records_make_it_unknown() {
     let (mut core, mut told) = core(counting(false));
     listen(&mut core, &mut told, 80, 7);
-    let accept = record(K::Accept, 5 * SECOND, 900, R::Server, FLAG_ACCEPTED, 7, tuple(80, 4000));
+    let mut accept = record(K::Accept, 5 * SECOND, 900, R::Server, FLAG_ACCEPTED, 7, tuple(80, 4000));
+    accept.state.parent = 80;
     core.apply(Input::Record(Record::Socket(K::Accept, &accept)), &mut told);
     let full = [listener(80, 0, 1, (2, 1))];
     core.apply(look(9, &[moved(OVERFLOWS, 1), moved(LISTEN_DROPS, 1)], &full), &mut told);
@@ -210,15 +211,14 @@ fn what_waits_is_told_at_the_end() {
 fn what_no_socket_accounts_for_is_the_namespaces() {
     let (mut core, mut told) = core(counting(false));
     let v6 = SocketLook { listens: false, queue: None, ..listener(53, 0, 4, (0, 0)) };
-    let moved = [moved(UDP_FULL[0], 6), moved("TcpExtRcvPruned", 2), moved("conntrack_invalid", 1)];
+    let moved = [moved(UDP_FULL[0], 6), moved("TcpExtRcvPruned", 2)];
     core.apply(look(9, &moved, &[v6]), &mut told);
     assert_eq!(
         told.0,
         [
             "UdpRcvbufErrors 4 of 0 idle -1 clients []",
             "UdpRcvbufErrors 2 of 0 idle -1 clients []",
-            "TcpExtRcvPruned 2 of 0 idle -1 clients []",
-            "conntrack_invalid 1 of 0 idle -1 clients []"
+            "TcpExtRcvPruned 2 of 0 idle -1 clients []"
         ]
     );
 }
@@ -234,4 +234,114 @@ fn filters_hold_for_sockets_and_for_what_has_none() {
     let moved = [moved(OVERFLOWS, 2), moved(LISTEN_DROPS, 2), moved("TcpExtRcvPruned", 1)];
     core.apply(look(9, &moved, &both), &mut told);
     assert_eq!(told.0, ["TcpExtListenOverflows 1 of 8 idle 7 clients []"]);
+}
+
+/// Datagrams that were dropped for want of room, of this family, to this port.
+fn full_buffer(family: u8, dport: u16, count: u64) -> DropRecord {
+    let mut record = overflow_drop(9 * SECOND - 5, dport, count);
+    record.reason = 6;
+    (record.packet.flow.family, record.packet.flow.protocol) = (family, 17);
+    record
+}
+
+fn datagrams(lport: u16, family: u8, now: u32) -> SocketLook {
+    let tuple = Tuple { family, laddr: if family == 6 { [0; 4] } else { tuple(lport, 0).laddr }, ..tuple(lport, 0) };
+    SocketLook { tuple, listens: false, queue: None, ..listener(lport, 0, now, (0, 0)) }
+}
+
+#[test]
+fn drops_of_both_families_are_subtracted_from_a_dual_stack_socket() {
+    let (mut core, mut told) = with_reason();
+    for record in [full_buffer(4, 53, 50), full_buffer(4, 56, 50), full_buffer(6, 56, 50)] {
+        core.apply(Input::Record(Record::Drop(&record)), &mut told);
+    }
+    let both = [moved(UDP_FULL[0], 100), moved(UDP_FULL[1], 50)];
+    core.apply(look(9, &both, &[datagrams(53, 4, 50), datagrams(56, 6, 100)]), &mut told);
+    core.apply(Input::End { boot_ns: 10 * SECOND, followed: None }, &mut told);
+    assert!(told.0.is_empty(), "{:?}", told.0);
+}
+
+#[test]
+fn what_no_drop_told_of_a_dual_stack_socket_is_told_once_for_each_family() {
+    let (mut core, mut told) = with_reason();
+    core.apply(Input::Record(Record::Drop(&full_buffer(6, 56, 50))), &mut told);
+    let both = [moved(UDP_FULL[0], 3), moved(UDP_FULL[1], 52)];
+    core.apply(look(9, &both, &[datagrams(56, 6, 55)]), &mut told);
+    core.apply(Input::End { boot_ns: 10 * SECOND, followed: None }, &mut told);
+    assert_eq!(told.0, ["UdpRcvbufErrors 3 of 0 idle -1 clients []", "Udp6RcvbufErrors 2 of 0 idle -1 clients []"]);
+}
+
+#[test]
+fn of_several_workers_at_a_port_each_has_its_own_last_accept() {
+    let (mut core, mut told) = core(counting(false));
+    for (id, pid) in [(80, 7), (81, 8)] {
+        let mut record = record(K::Listen, 2 * SECOND, id, R::Listener, 0, pid, tuple(80, 0));
+        record.state.parent = u32::try_from(id).unwrap_or(0);
+        core.apply(Input::Record(Record::Socket(K::Listen, &record)), &mut told);
+    }
+    let mut accept = record(K::Accept, 8 * SECOND, 900, R::Server, FLAG_ACCEPTED, 8, tuple(80, 4000));
+    accept.state.parent = 81;
+    core.apply(Input::Record(Record::Socket(K::Accept, &accept)), &mut told);
+    let worker = |inode, now| SocketLook { inode, ..listener(80, 0, now, (2, 1)) };
+    let full = [moved(OVERFLOWS, 3), moved(LISTEN_DROPS, 3)];
+    core.apply(look(9, &full, &[worker(80, 2), worker(81, 1)]), &mut told);
+    assert_eq!(
+        told.0,
+        ["TcpExtListenOverflows 2 of 7 idle 7 clients []", "TcpExtListenOverflows 1 of 8 idle 1 clients []"]
+    );
+    // Whose the next one was is not known: then nothing is said of either.
+    told.0.clear();
+    accept.state.parent = 0;
+    accept.state.id = 901;
+    accept.tuple.rport = 4001;
+    core.apply(Input::Record(Record::Socket(K::Accept, &accept)), &mut told);
+    core.apply(look(10, &full, &[worker(80, 3)]), &mut told);
+    assert!(told.0.first().is_some_and(|first| first.contains("idle -1")), "{:?}", told.0);
+}
+
+#[test]
+fn clients_of_other_namespaces_are_named_only_where_none_else_can_be_meant() {
+    let full = [moved(OVERFLOWS, 1), moved(LISTEN_DROPS, 1)];
+    let clients = |namespaces: &[u32], other_listener: bool| {
+        let (mut core, mut told) = core(counting(false));
+        listen(&mut core, &mut told, 80, 7);
+        if other_listener {
+            let twin = Tuple { netns: 9, ..tuple(80, 0) };
+            let record = record(K::Listen, 2 * SECOND, 99, R::Listener, 0, 70, twin);
+            core.apply(Input::Record(Record::Socket(K::Listen, &record)), &mut told);
+        }
+        for (id, netns) in (11..).zip(namespaces) {
+            let pid = u32::try_from(id).unwrap_or(0);
+            let connect =
+                record(K::Connect, 3 * SECOND, id, R::Client, 0, pid, Tuple { netns: *netns, ..tuple(0, 80) });
+            core.apply(Input::Record(Record::Socket(K::Connect, &connect)), &mut told);
+        }
+        core.apply(look(9, &full, &[listener(80, 0, 1, (2, 1))]), &mut told);
+        told.0.concat().split_once("clients ").map(|(_, clients)| clients.to_owned())
+    };
+    assert_eq!(clients(&[2], false).as_deref(), Some("[11]"));
+    assert_eq!(clients(&[2, 3], false).as_deref(), Some("[]"), "both have the same address");
+    assert_eq!(clients(&[1, 2, 3], false).as_deref(), Some("[11]"), "its own namespace is no other");
+    assert_eq!(clients(&[2], true).as_deref(), Some("[]"), "it may mean the other listener");
+}
+
+#[test]
+fn a_client_whose_syn_was_dropped_elsewhere_is_not_named() {
+    let (mut core, mut told) = (Core::new(Only(None)), Told::default());
+    core.apply(Input::Packets { reasons: Reasons::of(&[(9, "NETFILTER_DROP")]), drops: true }, &mut told);
+    core.apply(Input::Counting(counting(true)), &mut told);
+    listen(&mut core, &mut told, 80, 7);
+    for (id, lport) in [(11, 4000), (12, 4001)] {
+        let to = Tuple { netns: id as u32, ..tuple(lport, 80) };
+        let connect = record(K::Connect, 3 * SECOND, id, R::Client, 0, id as u32, to);
+        core.apply(Input::Record(Record::Socket(K::Connect, &connect)), &mut told);
+    }
+    let mut drop = overflow_drop(4 * SECOND, 80, 1);
+    (drop.reason, drop.netns, drop.direction) = (9, 12, Direction::Out as u8);
+    let flow = &mut drop.packet.flow;
+    (flow.src, flow.dst, flow.sport) = (tuple(0, 0).laddr, tuple(0, 0).laddr, 4001);
+    core.apply(Input::Record(Record::Drop(&drop)), &mut told);
+    core.apply(look(9, &[moved(OVERFLOWS, 1), moved(LISTEN_DROPS, 1)], &[listener(80, 0, 1, (2, 1))]), &mut told);
+    core.apply(Input::End { boot_ns: 10 * SECOND, followed: None }, &mut told);
+    assert!(told.0.iter().any(|said| said.ends_with("clients [11]")), "{:?}", told.0);
 }

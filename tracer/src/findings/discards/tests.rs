@@ -93,7 +93,13 @@ fn other_counters_have_a_modest_sentence() {
     let mut findings = Findings::default();
     let missed = Discard { iface: Some("eth0".into()), ..discard("rx_missed", 5) };
     findings.event(&Event { boot_ns: 1, socket: None, kind: Kind::Discard(&missed) });
-    assert_eq!(text(&findings), "rx_missed of eth0 counted 5 (packets discarded)");
+    assert_eq!(text(&findings), "5 packets discarded (rx_missed of eth0)");
+    let look = findings.all().remove(0).look;
+    assert_eq!(look, ["ip -s link show dev eth0", "ethtool -S eth0", "tracer explain rx_missed"]);
+    let mut one = Findings::default();
+    one.event(&Event { boot_ns: 1, socket: None, kind: Kind::Discard(&discard("conntrack_drop", 1)) });
+    assert_eq!(text(&one), "1 packet discarded (conntrack_drop)");
+    assert_eq!(one.all().remove(0).look.first().map(AsRef::as_ref), Some("conntrack -S"));
 }
 
 #[test]
@@ -118,7 +124,7 @@ fn a_table_of_conntrack_that_is_full_is_named_with_its_limit() {
     }
     // Others of its counters tell nothing of that.
     let mut findings = Findings::default();
-    let counted = Discard { conntrack: Some((100, 100)), ..discard("conntrack_invalid", 12) };
+    let counted = Discard { conntrack: Some((100, 100)), ..discard("conntrack_early_drop", 12) };
     let said = findings.event(&Event { boot_ns: 1, socket: Some(host), kind: Kind::Discard(&counted) });
     assert_eq!(said.map(|finding| finding.name), Some("discarded"));
 }

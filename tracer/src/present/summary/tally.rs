@@ -33,7 +33,8 @@ pub struct Row {
 impl Row {
     fn add(&mut self, close: &Close) {
         self.connections += 1;
-        self.failed += u64::from(close.verdict.is_failure());
+        // As `--failed` selects: also what ended well and was never answered.
+        self.failed += u64::from(close.is_failure());
         self.tx_bytes = self.tx_bytes.saturating_add(close.tx_bytes.unwrap_or(0));
         self.rx_bytes = self.rx_bytes.saturating_add(close.rx_bytes.unwrap_or(0));
     }

@@ -71,14 +71,16 @@ impl Summary {
     fn totals(&self, out: &mut String) {
         let events: u64 = self.events.iter().map(|(_, count)| count).sum();
         let mut text = format!(
-            "{} connections and {} events in {}",
+            "{} connection{} and {} event{} in {}",
             Count(self.connections),
+            plural(self.connections),
             Count(events),
+            plural(events),
             Micros(self.duration_ns / 1000)
         );
         if self.filtered > 0 {
             // Writing to a String does not fail.
-            let _ = write!(text, "; {} events left out by filters", Count(self.filtered));
+            let _ = write!(text, "; {} event{} left out by filters", Count(self.filtered), plural(self.filtered));
         }
         if self.lost_events() == 0 {
             text.push_str("; nothing lost");
@@ -195,6 +197,11 @@ fn wrapped(out: &mut String, head: &str, text: &str) {
         column += escape::push_cut_plain(out, word, COLUMNS - column);
     }
     out.push('\n');
+}
+
+/// What a number of things ends with.
+const fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 #[cfg(test)]
