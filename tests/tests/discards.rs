@@ -337,11 +337,26 @@ fn what_stopped_counting_is_history_to_net() {
     drop(waiting);
 }
 
+/// A counter of conntrack in the namespace, of all CPUs.
+fn conntrack_counted(netns: &Netns, name: &str) -> u64 {
+    let text = netns.within(|| std::fs::read_to_string("/proc/thread-self/net/stat/nf_conntrack"));
+    let text = text.expect("conntrack counts");
+    let at = text.split_whitespace().position(|word| word == name).expect("the counter");
+    let values = text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(at));
+    values.map(|value| u64::from_str_radix(value, 16).expect("a number")).sum()
+}
+
 /// Only a host's first namespace may have a smaller table: that it is full is a test of the finding's own.
 #[test]
-fn what_conntrack_counts_is_told_with_how_full_its_table_is() {
-    let netns = Netns::new();
+fn what_conntrack_drops_is_told_with_how_full_its_table_is_and_what_it_lets_pass_is_not() {
+    let (netns, server) = Netns::pair();
     netns.nft_rule("input", "ct state invalid counter accept");
+    // All connections are to have one port: the second one finds it taken when conntrack enters it.
+    netns.nft(
+        "table ip one {\nchain out {\ntype nat hook postrouting priority 100;\n\
+         tcp dport 4517 snat to 10.7.0.1:5000\n}\n}\n",
+    );
+    let listener = server.within(|| TcpListener::bind("10.7.0.2:4517").expect("it listens"));
     let agent = Agent::live(&["--event", "discard", "--netns", netns.name()]);
     let raw = RawIp::open(&netns, false);
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -349,14 +364,21 @@ fn what_conntrack_counts_is_told_with_how_full_its_table_is() {
     for port in 0..5 {
         raw.send(&Segment { flags: SYN | RST, ..Segment::between(at(5000 + port), at(4513)) });
     }
-    assert!(all_told(&agent, &netns, "conntrack_invalid", 5));
+    let _first = netns.within(|| TcpStream::connect("10.7.0.2:4517")).expect("the port is free");
+    in_vain(&netns, "10.7.0.2:4517", 2);
+    let failed = conntrack_counted(&netns, "insert_failed");
+    assert!(failed >= 2, "{failed}");
+    assert!(all_told(&agent, &netns, "conntrack_insert_failed", failed));
+    assert!(conntrack_counted(&netns, "invalid") >= 5, "it has seen them");
     let limit = netns.run(&["cat", "/proc/sys/net/netfilter/nf_conntrack_max"]);
     let limit: u64 = limit.trim().parse().expect("a number");
     let stream = agent.stop().stream;
-    for discard in discards(&stream.events, &netns, "conntrack_invalid") {
+    assert_eq!(discards(&stream.events, &netns, "conntrack_invalid").count(), 0, "nothing dropped them");
+    for discard in discards(&stream.events, &netns, "conntrack_insert_failed") {
         assert_eq!(discard["conntrack_max"], limit, "{discard}");
         assert!(discard["conntrack_count"].as_u64().is_some_and(|count| count < limit), "{discard}");
     }
+    drop(listener);
 }
 
 #[test]
