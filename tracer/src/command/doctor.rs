@@ -154,8 +154,14 @@ fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
         .map(|hook| {
             let Some(choice) = choices.iter().find(|choice| choice.hook == hook) else {
                 debug_assert!(hook != Hook::IoUring || !needs_io_uring(choices));
+                let why = match hook {
+                    Hook::SendReset | Hook::SendResetForNobody | Hook::ReceiveReset => {
+                        "not needed: only a trace that shows resets attaches it (--all, --json, --event reset)"
+                    }
+                    _ => "not needed: the functions behind it are hooked",
+                };
                 return Finding {
-                    why: Some("not needed: the functions behind it are hooked".to_owned()),
+                    why: Some(why.to_owned()),
                     ..Finding::fine(hook.name())
                 };
             };
