@@ -136,4 +136,9 @@ pub const TABLE: &[Entry] = &[
         "The kernel cannot filter system calls: tracer keeps all of them while it runs.",
         &["CONFIG_SECCOMP_FILTER is off"],
     ),
+    loss(
+        "pid_namespace",
+        "Processes outside of the pid namespace whose /proc tracer sees have no number in it: what they open has no owner.",
+        &["tracer runs in a container: run it in the host's pid namespace (docker run --pid=host)"],
+    ),
 ];

@@ -172,6 +172,7 @@ fn every_event_counter_source_and_degradation_has_an_entry() {
     let mut names: HashSet<String> = choices.filter_map(|choice| cost_of(&choice)).map(|loss| loss.name()).collect();
     names.extend([Degradation::NoBtf, Degradation::NoDropReasons, Degradation::NoSeccomp].map(|loss| loss.name()));
     names.extend(OPTIONAL.map(|lacks| Degradation::NoCapability(lacks).name()));
+    names.insert(Degradation::PidNamespace { known: true }.name());
     names.insert("missing".into());
     for name in &names {
         assert!(named(name, &[Family::Degradation]).is_some(), "no entry for the degradation {name}");
