@@ -160,10 +160,7 @@ fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
                     }
                     _ => "not needed: the functions behind it are hooked",
                 };
-                return Finding {
-                    why: Some(why.to_owned()),
-                    ..Finding::fine(hook.name())
-                };
+                return Finding { why: Some(why.to_owned()), ..Finding::fine(hook.name()) };
             };
             let refused: Vec<String> =
                 choice.refused.iter().map(|(backend, why)| format!("{backend} refused: {why}")).collect();

@@ -36,6 +36,11 @@ pub const TABLE: &[Entry] = &[
         &["The kernel has no trampolines (fentry)"],
     ),
     loss(
+        "no_accept_failures",
+        "accept() calls that fail for want of descriptors or memory are not told.",
+        &["The kernel refuses the program or lacks what it attaches to"],
+    ),
+    loss(
         "no_io_uring",
         "Accepts through io_uring, and its connects that fail at once, are not seen.",
         &["The kernel refuses the program or lacks what it attaches to"],
