@@ -15,7 +15,7 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     let text = match site.reason.unwrap_or_default() {
         "IP_OUTNOROUTES" | "IP_INNOROUTES" => format!("no route to {to}"),
         _ if INPUT.contains(&at) || OUTPUT.contains(&at) => format!("no route to {to}"),
-        "IP_RPFILTER" => format!("rp_filter: {from} came in{by}, and the way back is another"),
+        "IP_RPFILTER" => format!("rp_filter: {from} came in{by}, and no route back to it leads that way"),
         "IP_INADDRERRORS" => format!("{to} cannot be a destination here"),
         "IP_LOCAL_SOURCE" => format!("{from} is an address of this host, and came in{by}"),
         "IP_INVALID_SOURCE" => format!("{from} cannot be a source{by}"),

@@ -85,7 +85,7 @@ fn what_a_packet_tells_by_itself() {
     for (reason, symbol, words) in [
         (Some("IP_OUTNOROUTES"), "ip_output", "no route to 10.0.0.2"),
         (Some("NOT_SPECIFIED"), "ip6_pkt_discard+0x1", "no route to 10.0.0.2"),
-        (Some("IP_RPFILTER"), "", "rp_filter: 10.0.0.1 came in by wire, and the way back is another"),
+        (Some("IP_RPFILTER"), "", "rp_filter: 10.0.0.1 came in by wire, and no route back to it leads that way"),
         (
             Some("TC_EGRESS"),
             "",
