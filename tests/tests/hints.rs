@@ -260,7 +260,10 @@ fn a_source_that_is_not_believed() {
     });
     let event = drop_in(&agent, &b, 4114);
     if event["reason"] == "IP_RPFILTER" {
-        assert_eq!(event["hint"], "rp_filter: 10.99.0.1 came in by wire, and no route back to it leads that way", "{event}");
+        assert_eq!(
+            event["hint"], "rp_filter: 10.99.0.1 came in by wire, and no route back to it leads that way",
+            "{event}"
+        );
     }
 }
 

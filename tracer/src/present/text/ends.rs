@@ -19,11 +19,21 @@ fn arrow(role: Role) -> &'static str {
     }
 }
 
-/// Appends local and remote end; of a listener, the local one. Gives the columns that they take.
+/// Whether it has a local end alone: a listener, a UDP socket, a number of a namespace.
+fn is_alone(socket: &Socket<'_>) -> bool {
+    let nobody = socket.raddr.is_none() && socket.rport.is_none();
+    socket.role == Role::Listener || socket.role == Role::Unknown && nobody
+}
+
+/// Appends local and remote end; the local one where there is no other. Gives the columns that they take.
 pub fn whole(out: &mut Vec<u8>, socket: &Socket<'_>) -> usize {
     let begin = out.len();
+    if is_alone(socket) && socket.laddr.is_none() && socket.lport.is_none() {
+        out.push(b'-');
+        return 1;
+    }
     append_end(out, socket.laddr, socket.lport, socket.ifindex);
-    if socket.role != Role::Listener {
+    if !is_alone(socket) {
         out.extend_from_slice(arrow(socket.role).as_bytes());
         append_end(out, socket.raddr, socket.rport, socket.ifindex);
     }
@@ -52,7 +62,7 @@ pub fn columns(text: &[u8]) -> usize {
 /// Without the local address, and with a remote one that is cut in the middle to make it fit into
 /// `columns`; the ports are always whole.
 pub fn short(out: &mut String, socket: &Socket<'_>, columns: usize) {
-    let (addr, port) = if socket.role == Role::Listener {
+    let (addr, port) = if is_alone(socket) {
         (socket.laddr, socket.lport)
     } else {
         push_port(out, socket.lport);
@@ -96,6 +106,20 @@ mod tests {
     fn socket(role: Role, laddr: &str, raddr: &str) -> Socket<'static> {
         let (laddr, raddr) = (laddr.parse().ok(), raddr.parse().ok());
         Socket { family: 6, laddr, raddr, ifindex: Some(2), role, ..sample::SOCKET }
+    }
+
+    #[test]
+    fn who_talks_to_none_has_one_end() {
+        let of = |socket: &Socket<'_>| {
+            let mut out = Vec::new();
+            let columns = whole(&mut out, socket);
+            (String::from_utf8_lossy(&out).into_owned(), columns)
+        };
+        let udp = Socket { rport: None, ..socket(Role::Unknown, "::", "") };
+        assert_eq!(of(&udp), ("[::]:40000".to_owned(), 10));
+        // A number of a namespace.
+        assert_eq!(of(&Socket { laddr: None, lport: None, ..udp }), ("-".to_owned(), 1));
+        assert_eq!(of(&Socket { role: Role::Client, ..udp }).0, "[::]:40000 → *:*", "not known yet");
     }
 
     #[test]
