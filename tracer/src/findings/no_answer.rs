@@ -9,8 +9,8 @@ use crate::{
     stream::{Event, Kind, Role, Verdict},
 };
 
-/// After so long the kernel sends a SYN again.
-const PATIENCE_US: u64 = 1_000_000;
+/// Who gives up sooner (a scanner, the loser of a race between addresses) has hardly waited: an answer may be under way.
+const PATIENCE_US: u64 = 100_000;
 
 /// One case for each destination.
 pub const RULE: Rule = Rule {
@@ -35,7 +35,6 @@ fn weight(event: &Event<'_>) -> Option<Weight> {
         }
         _ => false,
     };
-    // Who gives up before the kernel would send a SYN again knows nothing: the answer may have been under way.
     let patient = close.duration_us.is_some_and(|us| us >= PATIENCE_US) || close.syns.is_some_and(|syns| syns > 1);
     if close.verdict == Verdict::NoAnswer && !patient {
         return None;
