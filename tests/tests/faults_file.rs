@@ -154,7 +154,7 @@ fn a_pipe_of_another_user_is_refused_with_and_without_a_reader() {
         assert!(log(&out).contains("belongs to another user"), "{}", log(&out));
     };
     refused();
-    // Opened to read and write: that waits for nobody.
+    // A pipe that is opened to read and write needs no other end.
     let mut reader = File::options().read(true).write(true).open(&pipe).expect("the pipe opens");
     refused();
     reader.write_all(b"nothing else").expect("the pipe takes it");

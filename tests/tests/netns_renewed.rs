@@ -104,7 +104,7 @@ fn a_name_that_is_not_wanted_is_followed_too() {
     let (inode, second) = name.renew();
     says(&agent, &format!("is another one now, with number {inode}"));
     refused(&second, 9);
-    // A moment later the first one is one of those that are told.
+    // A moment later the trace tells of the first one, too.
     let told = until(|| {
         refused(&first, 10);
         Ok(agent.settles_now(|events| events.iter().any(|event| is_end(event, 10))))
@@ -114,7 +114,7 @@ fn a_name_that_is_not_wanted_is_followed_too() {
     assert_eq!(ended.stream.of_netns(inode).count(), 0, "{:?}", ended.stream.events);
 }
 
-/// Other names lead to namespaces, too; what is none is refused, and nobody waits for a pipe.
+/// Other names lead to namespaces, too. A trace refuses a name of something else, and does not wait for a pipe.
 #[test]
 fn what_is_no_namespace_is_refused() {
     let directory = std::env::temp_dir().join(format!("tracer-no-netns-{}", std::process::id()));

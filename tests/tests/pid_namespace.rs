@@ -12,7 +12,7 @@ use tracer_tests::netns::Netns;
 use tracer_tests::pid_ns::PidNs;
 use tracer_tests::stream::Stream;
 
-/// Says its number, connects when it is told to, and ends.
+/// A process that prints its number, connects when a line comes, and ends.
 const CLIENT: &str = "import os, socket, sys\n\
     print(os.readlink('/proc/self'), os.getpid(), flush=True)\n\
     sys.stdin.readline()\n\
@@ -58,7 +58,7 @@ fn degraded(stream: &Stream) -> bool {
     degraded.iter().any(|degradation| degradation["name"] == "pid_namespace")
 }
 
-/// Owners in what is told of `netns`, client's and server's.
+/// The owners of the client's and the server's events in `netns`.
 fn owners<'a>(stream: &'a Stream, netns: u64, role: &str) -> Vec<&'a Value> {
     let of_role = stream.of_netns(netns).filter(|event| event["role"] == role && event["event"] != "drop");
     of_role.map(|event| &event["owner"]).collect()

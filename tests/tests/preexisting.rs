@@ -126,7 +126,7 @@ fn older_listener_takes_new_connections() {
     trace.expect(&[&ns], &facts);
 }
 
-/// Connections that nobody has accepted when the trace begins are their listener's, and end with it.
+/// A connection that waits for accept() when the trace begins belongs to its listener, and ends with it.
 #[test]
 fn older_connections_that_wait_for_accept_are_the_listeners() {
     let ns = Netns::new();

@@ -211,6 +211,9 @@ impl<G: Gate> Core<G> {
     pub fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
         match input {
             Input::Record(Record::Socket(kind, record)) => {
+                if let Some((opener, boot_ns)) = opening(&Record::Socket(kind, record)) {
+                    self.processes.looked_at(opener, boot_ns);
+                }
                 self.socket_record(kind, record, sink);
                 self.tell_portless(sink);
             }

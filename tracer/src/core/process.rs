@@ -235,6 +235,14 @@ impl ProcessTable {
         start_ns != 0 && self.by_pid.get(&pid).is_some_and(|process| process.settled && process.is(start_ns))
     }
 
+    /// /proc was asked about this process for the sake of a record that names `opener` ([`Self::lacks`]).
+    pub fn looked_at(&mut self, opener: &Opener, boot_ns: u64) {
+        let known = self.by_pid.get_mut(&opener.pid).filter(|process| process.is(opener.start_ns));
+        if let Some(process) = known.filter(|process| process.may_have_moved(opener, boot_ns)) {
+            (process.cgroup_id, process.looked_ns) = (opener.cgroup_id, boot_ns);
+        }
+    }
+
     /// /proc had nothing (more) to say of this process: do not ask again.
     pub fn settle(&mut self, pid: u32, start_ns: u64) {
         // What was known of this number may have been another process.
@@ -282,13 +290,7 @@ impl ProcessTable {
             0 => process.start_ns <= boot_ns,
             start_ns => process.is(start_ns),
         };
-        let mut process = self.by_pid.get_mut(&opener.pid).filter(is);
-        if let Some(process) = &mut process
-            && process.may_have_moved(opener, boot_ns)
-        {
-            // It was looked at for this record.
-            (process.cgroup_id, process.looked_ns) = (opener.cgroup_id, boot_ns);
-        }
+        let process = self.by_pid.get_mut(&opener.pid).filter(is);
         // The thread's; the process's own is not in the record where no type information says where it stands.
         let thread = comm_bytes(&opener.comm);
         let comm = match (comm_bytes(&opener.process_comm), &process) {
@@ -369,4 +371,39 @@ fn arguments(bytes: &[u8]) -> Option<Vec<String>> {
         return None;
     }
     Some(bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A packet of an older connection names its opener, too, but /proc is not asked for its sake.
+    #[test]
+    fn only_a_look_says_that_the_cgroup_is_known() {
+        const START: u64 = 5 * TICK_NS;
+        let mut table = ProcessTable::default();
+        let in_cgroup = |cgroup: &str| ProcessSnapshot {
+            pid: 5,
+            start_ns: START,
+            comm: "five".to_owned(),
+            uid: None,
+            real_uid: None,
+            facts: ProcessFacts { cgroup: Some(cgroup.to_owned()), ..ProcessFacts::default() },
+        };
+        table.snapshot(in_cgroup("/before"));
+        table.begin();
+        let opener = Opener { pid: 5, tid: 5, start_ns: START, cgroup_id: 7, ..Opener::NOBODY };
+        let cgroup = |table: &mut ProcessTable| table.owner(&opener, 1).and_then(|owner| owner.facts.cgroup.clone());
+        assert_eq!(cgroup(&mut table).as_deref(), Some("/before"));
+        assert!(table.lacks(&opener, 1), "an owner was made, and no look was taken");
+        table.snapshot(in_cgroup("/after"));
+        table.looked_at(&opener, 1);
+        assert!(!table.lacks(&opener, 1));
+        assert_eq!(cgroup(&mut table).as_deref(), Some("/after"));
+        let moved = Opener { cgroup_id: 8, ..opener };
+        assert!(table.lacks(&moved, 1), "the kernel says that it is in another one");
+        let in_root = Opener { cgroup_id: ROOT_CGROUP, ..opener };
+        table.looked_at(&in_root, 1);
+        assert!(!table.lacks(&in_root, 1) && table.lacks(&in_root, 1 + LOOK_AGAIN_NS), "of version 1 no record tells");
+    }
 }
