@@ -29,13 +29,6 @@ pub const TABLE: &[Entry] = &[
         &["sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max", "conntrack -S"],
     ),
     counter(
-        "conntrack_invalid",
-        &[],
-        "Packets that conntrack could not make sense of. It lets them pass by itself; a rule with `ct state invalid` may drop them.",
-        &["Asymmetric routing: half of a connection is seen", "Segments outside of the window", "Late packets"],
-        &["conntrack -S", "nft list ruleset"],
-    ),
-    counter(
         "softnet_dropped",
         &[],
         "Packets for which the backlog of a CPU had no room. The whole host's.",
