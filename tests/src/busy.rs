@@ -51,7 +51,7 @@ impl Busy {
         let path = scratch().join(format!("{}.sock", ns.name()));
         let mut holder = ns
             .command("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/busy.py"))
+            .args(["-c", include_str!("busy.py")])
             .arg(&path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

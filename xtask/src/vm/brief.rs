@@ -3,7 +3,7 @@
 
 use super::plan::Test;
 
-/// File and test.
+/// Module and test.
 const TESTS: [(&str, &str); 37] = [
     // Verdicts and bytes: states, errors and resets are read from different places.
     ("close", "client_closes_first"),
@@ -54,7 +54,7 @@ const TESTS: [(&str, &str); 37] = [
 
 /// Whether it is one of them.
 pub fn has(test: &Test) -> bool {
-    TESTS.contains(&(test.binary.as_str(), test.name.as_str()))
+    TESTS.contains(&(test.module.as_str(), test.name.as_str()))
 }
 
 #[cfg(test)]
@@ -65,10 +65,10 @@ mod tests {
     /// One that is renamed would be left out, and nobody would know.
     #[test]
     fn they_exist() {
-        for (file, name) in TESTS {
-            let path = format!("{}/../tests/tests/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        for (module, name) in TESTS {
+            let path = format!("{}/../tests/tests/live/{module}.rs", env!("CARGO_MANIFEST_DIR"));
             let text = std::fs::read_to_string(path).unwrap();
-            assert!(text.contains(&format!("#[test]\nfn {name}()")), "{file}::{name}");
+            assert!(text.contains(&format!("#[test]\nfn {name}()")), "{module}::{name}");
         }
     }
 }

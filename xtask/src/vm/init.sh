@@ -56,11 +56,11 @@ if [ -n "$LINKS" ]; then
     done
 fi
 export TRACER_SKIP_LOG=/run/skipped
-while read -r binary test; do
-    echo "@@start $binary $test" >&3
+while read -r test; do
+    echo "@@start $test" >&3
     : >/run/skipped
     now; began=$now
-    timeout -s KILL "$TEST_LIMIT" "/tracer/tests/$binary" --exact "$test" --test-threads=1 </dev/null >/run/output 2>&1
+    timeout -s KILL "$TEST_LIMIT" /tracer/tests --exact "$test" --test-threads=1 </dev/null >/run/output 2>&1
     status=$?
     now; took=$((now - began))
     if [ $status -ne 0 ]; then

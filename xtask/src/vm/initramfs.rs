@@ -161,12 +161,7 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option
     archive.link("usr/bin/sh", "dash")?;
     archive.copy(&programs.tracer, "tracer/tracer")?;
     archive.copy(&programs.traffic, "tracer/traffic")?;
-    for binary in &programs.tests {
-        archive.copy(&binary.path, &format!("tracer/tests/{}", binary.name))?;
-    }
-    // Scripts beside the tests are found by the path that the tests were compiled at.
-    let beside = tree.root.join("tests/tests");
-    archive.copy_all(&beside, &beside.to_string_lossy(), &[])?;
+    archive.copy(&programs.tests, "tracer/tests")?;
     archive.end()?;
     Ok(())
 }

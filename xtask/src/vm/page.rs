@@ -11,7 +11,7 @@ pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
     let mut page = format!(
         "# Kernels\n\n\
          Written by `cargo xtask vm --write` on {date}; a change by hand is lost. There are {tests} live tests in\n\
-         `tests/tests`; those counted below ran on Debian's kernels, emulated. Debian switches on nearly everything\n\
+         `tests/tests/live`; those counted below ran on Debian's kernels, emulated. Debian switches on nearly everything\n\
          that a version has. What a kernel leaves that is locked down or built without kprobes is not shown here:\n\
          `tracer doctor` says it on the machine itself.\n\n"
     );

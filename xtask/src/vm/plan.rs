@@ -20,15 +20,6 @@ const LIVE: &str = "tracer-tests";
 /// Seconds that a condition may take in a test, which waits 30 at full speed.
 const PATIENCE: u64 = 60;
 
-/// A test binary.
-#[derive(Clone, Debug)]
-pub struct Binary {
-    /// The file in tests/tests, without its extension.
-    pub name: String,
-    /// Where cargo put it.
-    pub path: PathBuf,
-}
-
 /// Everything that cargo builds for the guest.
 #[derive(Debug)]
 pub struct Programs {
@@ -37,7 +28,7 @@ pub struct Programs {
     /// The generator of traffic.
     pub traffic: PathBuf,
     /// The live tests.
-    pub tests: Vec<Binary>,
+    pub tests: PathBuf,
     /// What they are built for.
     pub arch: Arch,
 }
@@ -45,15 +36,24 @@ pub struct Programs {
 /// One test.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Test {
-    /// The file in tests/tests.
-    pub binary: String,
+    /// The module: the file in tests/tests/live, without its extension.
+    pub module: String,
     /// The function.
     pub name: String,
 }
 
+impl Test {
+    /// The test of a path as libtest lists it: `module::name`.
+    #[must_use]
+    pub fn of(path: &str) -> Option<Self> {
+        let (module, name) = path.split_once("::")?;
+        Some(Self { module: module.to_owned(), name: name.to_owned() })
+    }
+}
+
 impl std::fmt::Display for Test {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}::{}", self.binary, self.name)
+        write!(f, "{}::{}", self.module, self.name)
     }
 }
 
@@ -76,7 +76,7 @@ impl Plan {
     /// The tests, one a line, as init reads them.
     #[must_use]
     pub fn lines(&self) -> String {
-        self.tests.iter().map(|test| format!("{} {}\n", test.binary, test.name)).collect()
+        self.tests.iter().map(|test| format!("{test}\n")).collect()
     }
 
     /// The variables of the tests, as init reads them.
@@ -145,30 +145,28 @@ impl Programs {
         let (tracer, built) = (tracer?, built?);
         let is = |message: &Value, kind: &str| message["target"]["kind"][0] == kind;
         let traffic = built.iter().filter(|m| is(m, "bin") && m["profile"]["test"] == false).find_map(executable);
-        let tests = built.iter().filter(|message| is(message, "test")).filter_map(|message| {
-            Some(Binary { name: message["target"]["name"].as_str()?.to_owned(), path: executable(message)? })
-        });
-        let mut tests: Vec<Binary> = tests.collect();
-        tests.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { tracer, traffic: traffic.context("cargo built no traffic generator")?, tests, arch })
+        let tests = built.iter().filter(|message| is(message, "test")).find_map(executable);
+        Ok(Self {
+            tracer,
+            traffic: traffic.context("cargo built no traffic generator")?,
+            tests: tests.context("cargo built no live tests")?,
+            arch,
+        })
     }
 
-    /// The tests whose `binary::name` contains one of `filters`; all if there are none.
+    /// The tests whose `module::name` contains one of `filters`; all if there are none.
     ///
     /// # Errors
-    /// When a binary does not list its tests, or nothing is left.
+    /// When the binary does not list its tests, or nothing is left.
     pub fn list(&self, filters: &[String]) -> Result<Vec<Test>> {
-        let mut tests = Vec::new();
-        for binary in &self.tests {
-            // They are static: they run on this machine, too.
-            let mut program = match self.arch {
-                Arch::X86 => Command::new(&binary.path),
-                Arch::Arm => Foreign::run(&binary.path),
-            };
-            let said = command::output(program.args(["--list", "--format", "terse"]))?;
-            let names = said.lines().filter_map(|line| line.strip_suffix(": test"));
-            tests.extend(names.map(|name| Test { binary: binary.name.clone(), name: name.to_owned() }));
-        }
+        // It is static: it runs on this machine, too.
+        let mut program = match self.arch {
+            Arch::X86 => Command::new(&self.tests),
+            Arch::Arm => Foreign::run(&self.tests),
+        };
+        let said = command::output(program.args(["--list", "--format", "terse"]))?;
+        let mut tests: Vec<Test> =
+            said.lines().filter_map(|line| line.strip_suffix(": test")).filter_map(Test::of).collect();
         tests.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.to_string().contains(filter)));
         if tests.is_empty() {
             bail!("no test has {} in its name", filters.join(" or "));
@@ -177,7 +175,7 @@ impl Programs {
     }
 }
 
-/// Deals `tests` to `machines`, so that each gets some of every file.
+/// Deals `tests` to `machines`, so that each gets some of every module.
 #[must_use]
 pub fn deal(tests: &[Test], machines: usize) -> Vec<Vec<Test>> {
     let deal = |machine: usize| tests.iter().skip(machine).step_by(machines).cloned().collect::<Vec<_>>();
@@ -190,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_test_is_dealt_once() {
-        let tests: Vec<Test> = (0..7).map(|i| Test { binary: "a".into(), name: i.to_string() }).collect();
+        let tests: Vec<Test> = (0..7).map(|i| Test { module: "a".into(), name: i.to_string() }).collect();
         let mut dealt = deal(&tests, 3).concat();
         dealt.sort();
         assert_eq!(dealt, tests);

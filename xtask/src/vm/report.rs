@@ -107,8 +107,7 @@ impl Report {
                     }
                 }
                 "@@start" => {
-                    let (binary, name) = rest.split_once(' ').unwrap_or((rest, ""));
-                    running = Some(Running::new(Test { binary: binary.to_owned(), name: name.to_owned() }));
+                    running = Test::of(rest).map(Running::new);
                 }
                 "@@end" => report.verdicts.extend(running.take().map(|running| running.end(rest, release))),
                 _ => {
@@ -250,7 +249,7 @@ mod tests {
     }
 
     fn plan(names: &[&str]) -> Plan {
-        let test = |name: &&str| Test { binary: "a".into(), name: (*name).to_owned() };
+        let test = |name: &&str| Test { module: "a".into(), name: (*name).to_owned() };
         Plan { tests: names.iter().map(test).collect(), test_limit: 1, scale: 1, links: false, arch: Arch::X86 }
     }
 
@@ -258,8 +257,8 @@ mod tests {
 
     #[test]
     fn every_test_of_the_plan_has_an_outcome() {
-        let told = "@@begin Linux version 5.10\n@@start a one\n@@end 0 150\n@@start a two\n panicked\n@@end 101 20\n\
-                    @@start a three\n";
+        let told = "@@begin Linux version 5.10\n@@start a::one\n@@end 0 150\n@@start a::two\n panicked\n@@end 101 20\n\
+                    @@start a::three\n";
         let report = Report::of(&ended(told, End::Died), &plan(&["one", "two", "three", "four"]), KERNEL);
         assert_eq!(report.counts(), Counts { passed: 1, skipped: 0, known: 0, failed: 3 });
         assert!((report.verdicts[0].seconds - 1.5).abs() < 1e-9);
@@ -285,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_kernel_that_complains_fails_the_test() {
-        let told = "@@begin x\n@@start a one\n@@kernel WARNING: CPU: 0\n@@end 0 1\n@@done\n";
+        let told = "@@begin x\n@@start a::one\n@@kernel WARNING: CPU: 0\n@@end 0 1\n@@done\n";
         let report = Report::of(&ended(told, End::Done), &plan(&["one"]), KERNEL);
         assert_eq!(report.counts().failed, 1);
     }
