@@ -7,7 +7,7 @@
 //! traced program, which finds the note, leaves the call out. Those arguments lie on the kernel's stack, in
 //! the same place for all programs of one call (`bpf_trace_run1` and its kin), and as long as the call is
 //! under way no other one has that place: not an interrupt's, and no other CPU's. So both counts are of the
-//! same calls, with traffic at both ends; ARCHITECTURE.md, "Audit".
+//! same calls, with traffic at both ends; docs/audit.md.
 //!
 //! Classic tracepoints have their arguments elsewhere: their programs look by themselves whether the audit
 //! goes on, and a call that is under way when it begins or ends may be part of one count only.

@@ -1,4 +1,4 @@
-//! The kernel side of tracer: hooks → lifecycle → records. See ARCHITECTURE.md, "Kernel side".
+//! The kernel side of tracer: hooks → lifecycle → records. See docs/kernel.md.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // the atomic add of `maps::count`

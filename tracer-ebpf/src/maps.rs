@@ -65,7 +65,7 @@ pub fn settled() -> bool {
 /// The state of every socket that is followed, by the address of its `struct sock`.
 ///
 /// A hash and not socket storage: accept() returns through a program type that may not touch socket
-/// storage (ARCHITECTURE.md, "Per-socket state"). An address does not inherit: the entry goes when the
+/// storage (docs/kernel.md, "State of a socket"). An address does not inherit: the entry goes when the
 /// socket closes, at the latest in `tcp_destroy_sock`, before the memory can be used again, and where the kernel has kept
 /// both from the programs, when the next socket begins there (`lifecycle::close::end_predecessor`).
 #[map]

@@ -1,6 +1,6 @@
 //! The stream: what the core says and the presenters print.
 //!
-//! The names follow the event schema that users' scripts rely on (README, "The stream"): one
+//! The names follow the event schema that users' scripts rely on (docs/stream.md): one
 //! [`Event`] here is one line of `--json`. Events borrow from the core's tables, so that nothing is
 //! allocated per event.
 

@@ -25,7 +25,7 @@ pub struct Args {
     /// Destination ports of the storm of many flows
     #[arg(long, default_value_t = 5000)]
     flows: u16,
-    /// Datagrams a second where each drop is told: below the limit of what is told (ARCHITECTURE.md)
+    /// Datagrams a second where each drop is told: below the limit of what is told (docs/packets.md)
     #[arg(long, default_value_t = 10_000)]
     rate: u32,
 }

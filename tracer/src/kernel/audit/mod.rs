@@ -1,4 +1,4 @@
-//! The audit: whether every call of a hook is accounted for. See ARCHITECTURE.md, "Audit".
+//! The audit: whether every call of a hook is accounted for. See docs/audit.md.
 
 mod account;
 
