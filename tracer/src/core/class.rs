@@ -5,7 +5,7 @@ use tracer_common::{
     tcp::TcpState,
 };
 
-use crate::{hint, stream::DropClass};
+use crate::{explain::class::of_reason, hint, stream::DropClass};
 
 /// The function that drops what a rule of netfilter has decided, before nf_tables did so itself.
 pub const NETFILTER: &str = "nf_hook_slow";
@@ -28,7 +28,7 @@ pub struct Circumstances<'a> {
 }
 
 /// The class of a drop. `reason`: as the kernel calls it, without `SKB_DROP_REASON_`; empty where it
-/// gives none. `usual`: what this reason means by itself ([`DropClass::of_reason`]).
+/// gives none. `usual`: what this reason means by itself ([`of_reason`]).
 #[must_use]
 pub fn class(reason: &str, usual: DropClass, of: &Circumstances<'_>) -> DropClass {
     match reason {
@@ -44,7 +44,7 @@ pub fn class(reason: &str, usual: DropClass, of: &Circumstances<'_>) -> DropClas
 #[must_use]
 pub fn is_always_quiet(reason: &str) -> bool {
     let depends = ["NO_SOCKET", "IP_NOPROTO", "NOT_SPECIFIED", ""];
-    DropClass::of_reason(reason).is_quiet() && !depends.contains(&reason)
+    of_reason(reason).is_quiet() && !depends.contains(&reason)
 }
 
 /// Nobody listens: refused, unless it was no request.
@@ -106,7 +106,7 @@ mod tests {
         assert!(quiet.contains(&&"TCP_CLOSE") && quiet.contains(&&"TCP_FLAGS") && !quiet.contains(&&"NO_SOCKET"));
         for name in quiet {
             for of in all_circumstances() {
-                assert!(class(name, DropClass::of_reason(name), &of).is_quiet(), "{name} {of:?}");
+                assert!(class(name, of_reason(name), &of).is_quiet(), "{name} {of:?}");
             }
         }
     }
@@ -138,7 +138,7 @@ mod tests {
             ("NETFILTER_DROP", ip, DropClass::Policy),
             ("A_REASON_OF_TOMORROW", ip, DropClass::Loss),
         ] {
-            assert_eq!(class(reason, DropClass::of_reason(reason), &of), expected, "{reason} {of:?}");
+            assert_eq!(class(reason, of_reason(reason), &of), expected, "{reason} {of:?}");
         }
     }
 }

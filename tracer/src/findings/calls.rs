@@ -4,7 +4,7 @@ use super::{
     Case, Subject, Weight,
     rules::{ONE_CONNECTION, Rule, end},
 };
-use crate::present::errno;
+use crate::explain::numbers;
 use crate::stream::{Event, Kind, Role, Socket, Verdict};
 
 /// A port, or an address, that cannot be had.
@@ -50,7 +50,7 @@ pub const CANNOT_ACCEPT: Rule = Rule {
 };
 
 fn name(errno: i32) -> String {
-    errno::name(errno).map_or_else(|| format!("E{errno}"), str::to_owned)
+    numbers::name(errno).map_or_else(|| format!("E{errno}"), str::to_owned)
 }
 
 /// The process and the local end, with the words that say what failed.

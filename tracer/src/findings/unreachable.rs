@@ -5,7 +5,7 @@ use super::{
     rules::{ONE_CONNECTION, Rule, counted, destination, end, of_owners, packets, remote},
 };
 use crate::{
-    present::errno,
+    explain::numbers,
     stream::{Kind, Verdict},
 };
 
@@ -22,7 +22,7 @@ pub const RULE: Rule = Rule {
             let remote = remote(event.socket.as_ref()?);
             // Without a message it is the host itself that knows: no neighbour has answered.
             let other = |errno: &i32| close.icmp.is_none() && *errno != libc::EHOSTUNREACH;
-            let what = close.errno.filter(other).and_then(errno::name).map(Into::into);
+            let what = close.errno.filter(other).and_then(numbers::name).map(Into::into);
             let port = remote.port.filter(|_| what.is_some() || close.icmp.is_some());
             Some((Subject { port, what, icmp: close.icmp, ..remote }, ONE_CONNECTION))
         }

@@ -206,7 +206,7 @@ impl Packets {
         let reasons = &self.reasons;
         let (name, class) = self.drop_names.entry(reason).or_insert_with(|| {
             let name = reasons.drop(reason);
-            (name.as_ref().into(), DropClass::of_reason(&name))
+            (name.as_ref().into(), crate::explain::class::of_reason(&name))
         });
         Some((Rc::clone(name), *class))
     }

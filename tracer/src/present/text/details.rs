@@ -5,11 +5,11 @@ use std::io::Write as _;
 
 use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Owner, Socket, Verdict};
 
-use super::super::errno::Errno;
 use super::super::escape;
 use super::super::json::packets::push_tcp_flags;
 use super::super::unit::{Bytes, Count, Micros};
 use super::ends;
+use crate::explain::numbers::Errno;
 
 /// Pieces with a space between them, the most important ones first.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! How a connection ended, in the words of the stream ([`crate::stream::Verdict`]).
+//! How a connection ended, in the words of the stream ([`tracer_stream::Verdict`]).
 
 use super::{Entry, Family};
 

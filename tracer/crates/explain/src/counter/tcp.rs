@@ -1,6 +1,6 @@
 //! The group Tcp of /proc/net/snmp (RFC 4022).
 
-use crate::explain::Entry;
+use crate::Entry;
 
 use super::counter;
 

@@ -1,4 +1,4 @@
-//! The kinds of events in the stream ([`crate::stream::Kind`]).
+//! The kinds of events in the stream ([`tracer_stream::Kind`]).
 
 use super::{Entry, Family};
 

@@ -1,7 +1,7 @@
 //! Reasons of `enum ovs_drop_reason` (net/openvswitch/drop.h).
 
-use crate::explain::DropClass::{Loss, Noise, Policy};
-use crate::explain::{DropClass, Entry, Family};
+use crate::DropClass::{Loss, Noise, Policy};
+use crate::{DropClass, Entry, Family};
 
 use super::entry;
 

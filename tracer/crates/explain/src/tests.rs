@@ -5,11 +5,7 @@ use std::{collections::HashSet, path::Path};
 use tracer_common::tcp::TcpState;
 
 use super::*;
-use crate::discards::counter::COUNTERS;
-use crate::kernel::backend::{Backend, Choice, Degradation, Hook, cost_of};
-use crate::kernel::btf::Btf;
-use crate::privilege::missing::OPTIONAL;
-use crate::stream::{Kind, OwnerSource, Verdict};
+use tracer_stream::Verdict;
 
 fn of(family: Family) -> impl Iterator<Item = &'static Entry> {
     entries().filter(move |entry| entry.family == family)
@@ -70,41 +66,6 @@ fn every_name_of_every_kernel_has_an_entry() {
 }
 
 #[test]
-fn no_name_is_invented() {
-    // These are not in the lists: names that end with any number.
-    let open_ended = ["IcmpMsgInType", "IcmpMsgOutType", "Icmp6InType", "Icmp6OutType"];
-    for entry in entries().filter(|entry| kernels::kind(entry.family).is_some()) {
-        // These are in files of other kinds.
-        let watched = |name: &str| crate::discards::counter::by_name(name).is_some() && !name.contains("Tcp");
-        for name in entry.names().filter(|name| !open_ended.contains(name) && !watched(entry.name)) {
-            assert!(kernels::having(entry, name).is_some(), "{name} is in no kernel's list");
-        }
-    }
-}
-
-#[test]
-fn the_running_kernels_reasons_have_entries() {
-    let path = Path::new("/sys/kernel/btf/vmlinux");
-    let enumerations = [
-        ("skb_drop_reason", Family::Drop),
-        ("qdisc_drop_reason", Family::Qdisc),
-        ("mac80211_drop_reason", Family::Mac80211),
-        ("ovs_drop_reason", Family::Openvswitch),
-        ("sk_rst_reason", Family::Reset),
-    ];
-    if !path.exists() {
-        eprintln!("skipped: this kernel has no BTF");
-        return;
-    }
-    let btf = Btf::read(path, &enumerations.map(|(name, _)| name)).unwrap();
-    for (enumeration, family) in enumerations {
-        for (name, _) in btf.enum_values(enumeration).into_iter().flatten() {
-            assert!(named(name, &[family]).is_some(), "no entry for {name}");
-        }
-    }
-}
-
-#[test]
 fn the_running_kernels_counters_have_entries() {
     let mut names = Vec::new();
     for file in ["/proc/net/netstat", "/proc/net/snmp"] {
@@ -137,47 +98,6 @@ fn every_state_verdict_and_class_has_an_entry() {
     }
     assert_eq!(of(Family::Verdict).count(), Verdict::ALL.len());
     assert_eq!(of(Family::Class).count(), DropClass::ALL.len());
-}
-
-/// Whatever the stream can say has an entry, and nothing has one that the stream cannot say.
-#[test]
-fn every_event_counter_source_and_degradation_has_an_entry() {
-    for name in Kind::NAMES.into_iter().chain(["summary"]) {
-        assert!(named(name, &[Family::Event]).is_some(), "no entry for the event {name}");
-    }
-    assert_eq!(of(Family::Event).count(), Kind::NAMES.len() + 1);
-    for counter in &COUNTERS {
-        assert!(named(counter.name, &[Family::Counter]).is_some(), "no entry for {}", counter.name);
-    }
-    let sources = [
-        OwnerSource::Connect,
-        OwnerSource::Accept,
-        OwnerSource::Listen,
-        OwnerSource::Bind,
-        OwnerSource::Fd,
-        OwnerSource::Listener,
-        OwnerSource::Kernel,
-        OwnerSource::Unknown,
-    ];
-    for source in sources {
-        assert!(named(source.name(), &[Family::Source]).is_some(), "no entry for {source:?}");
-    }
-    assert_eq!(of(Family::Source).count(), sources.len());
-    let links = [None, Some(Backend::TpBtf), Some(Backend::Fentry), Some(Backend::Kprobe)].into_iter().chain([
-        Some(Backend::RawTp),
-        Some(Backend::Tracepoint),
-        Some(Backend::Syscall),
-    ]);
-    let choices = links.flat_map(|backend| Hook::ALL.map(|hook| Choice { hook, backend, refused: Vec::new() }));
-    let mut names: HashSet<String> = choices.filter_map(|choice| cost_of(&choice)).map(|loss| loss.name()).collect();
-    names.extend([Degradation::NoBtf, Degradation::NoDropReasons, Degradation::NoSeccomp].map(|loss| loss.name()));
-    names.extend(OPTIONAL.map(|lacks| Degradation::NoCapability(lacks).name()));
-    names.insert(Degradation::PidNamespace { known: true }.name());
-    names.insert("missing".into());
-    for name in &names {
-        assert!(named(name, &[Family::Degradation]).is_some(), "no entry for the degradation {name}");
-    }
-    assert_eq!(of(Family::Degradation).count(), names.len());
 }
 
 #[test]
@@ -290,15 +210,6 @@ fn commands() -> impl Iterator<Item = (&'static str, &'static str, Vec<&'static 
 fn every_command_is_a_real_one() {
     for (name, command, _) in commands() {
         assert!(COMMANDS.contains(&command), "{name}: {command}");
-    }
-}
-
-#[test]
-fn every_tracer_command_line_is_right() {
-    for (name, _, words) in commands().filter(|(_, command, _)| *command == "tracer") {
-        let words = words.into_iter().map(|word| if word == "PID" { "1" } else { word });
-        let parsed = crate::cli::try_parse_from(std::iter::once("tracer").chain(words));
-        assert!(parsed.is_ok(), "{name}: {}", parsed.unwrap_err());
     }
 }
 

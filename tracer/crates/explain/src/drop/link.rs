@@ -1,7 +1,7 @@
 //! Reasons of `enum skb_drop_reason` below IP: neighbours, devices, queues, tc, tunnels, bridges.
 
-use crate::explain::DropClass::{Loss, Noise, Policy, Refused};
-use crate::explain::Entry;
+use crate::DropClass::{Loss, Noise, Policy, Refused};
+use crate::Entry;
 
 use super::drop;
 

@@ -14,6 +14,7 @@ mod errno;
 mod event;
 pub mod kernels;
 mod nearest;
+pub mod numbers;
 mod reset;
 mod source;
 mod state;
@@ -23,8 +24,6 @@ mod verdict;
 mod tests;
 
 pub use class::DropClass;
-
-use crate::present::errno as numbers;
 
 /// What kind of thing a name is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]

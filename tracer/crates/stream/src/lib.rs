@@ -9,7 +9,7 @@ mod discard;
 mod hint;
 mod icmp;
 mod packet;
-#[cfg(test)]
+#[cfg(any(test, feature = "sample"))]
 pub mod sample;
 mod told;
 

@@ -1,6 +1,6 @@
 //! The groups Icmp (/proc/net/snmp) and Icmp6 (/proc/net/snmp6). `In` is received, `Out` is sent.
 
-use crate::explain::Entry;
+use crate::Entry;
 
 use super::counter;
 

@@ -1,6 +1,6 @@
 //! The groups Udp and UdpLite of /proc/net/snmp and snmp6 (RFC 4113). UDP-Lite has the same names.
 
-use crate::explain::Entry;
+use crate::Entry;
 
 use super::counter;
 

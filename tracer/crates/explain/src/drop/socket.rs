@@ -1,7 +1,7 @@
 //! Reasons of `enum skb_drop_reason` that belong to no protocol: sockets, memory, rules.
 
-use crate::explain::DropClass::{Loss, Noise, Policy, Refused, Teardown};
-use crate::explain::Entry;
+use crate::DropClass::{Loss, Noise, Policy, Refused, Teardown};
+use crate::Entry;
 
 use super::{RULES, drop};
 

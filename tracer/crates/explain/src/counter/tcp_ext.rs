@@ -1,6 +1,6 @@
 //! The group TcpExt of /proc/net/netstat (`snmp4_net_list` in net/ipv4/proc.c).
 
-use crate::explain::Entry;
+use crate::Entry;
 
 use super::counter;
 

@@ -1,7 +1,7 @@
 //! Counters outside of snmp and netstat that a trace watches, by the names that its `discard` events have:
 //! /proc/net/stat/nf_conntrack, /proc/net/softnet_stat, the statistics of devices and of queueing disciplines.
 
-use crate::explain::Entry;
+use crate::Entry;
 
 use super::counter;
 

@@ -1,4 +1,4 @@
-//! What a `close` tells beside its verdict (`crate::stream::Close`).
+//! What a `close` tells beside its verdict ([`tracer_stream::Close`]).
 
 use super::{Entry, Family};
 

@@ -1,7 +1,7 @@
 //! Reasons of `enum skb_drop_reason` that TCP gives (net/ipv4/tcp_input.c, tcp_minisocks.c, tcp_ipv4.c).
 
-use crate::explain::DropClass::{Loss, Noise, Policy, Teardown};
-use crate::explain::Entry;
+use crate::DropClass::{Loss, Noise, Policy, Teardown};
+use crate::Entry;
 
 use super::drop;
 

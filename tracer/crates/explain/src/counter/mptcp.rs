@@ -1,6 +1,6 @@
 //! The group MPTcpExt of /proc/net/netstat (net/mptcp/mib.c; RFC 8684).
 
-use crate::explain::Entry;
+use crate::Entry;
 
 use super::counter;
 

@@ -1,8 +1,8 @@
 //! Reasons of `enum qdisc_drop_reason`, a subsystem of its own in newer kernels
 //! (include/net/dropreason-qdisc.h).
 
-use crate::explain::DropClass::{Loss, Noise};
-use crate::explain::{Entry, Family};
+use crate::DropClass::{Loss, Noise};
+use crate::{Entry, Family};
 
 use super::{entry, link::QDISC};
 

@@ -1,4 +1,4 @@
-//! What a trace cannot do on a host (`degraded` in the summary, `crate::kernel::backend::Degradation`).
+//! What a trace cannot do on a host (`degraded` in the summary, `Degradation` of tracer).
 
 use super::{Entry, Family};
 

@@ -1,8 +1,8 @@
 //! Reasons of `enum mac80211_drop_reason` (net/mac80211/drop.h): received Wi-Fi frames. Kinds that
 //! differ only in the header that is too short or the place where it was found share an entry.
 
-use crate::explain::DropClass::{Loss, Noise, Policy};
-use crate::explain::{DropClass, Entry, Family};
+use crate::DropClass::{Loss, Noise, Policy};
+use crate::{DropClass, Entry, Family};
 
 use super::entry;
 

@@ -1,6 +1,6 @@
 //! The groups Ip (RFC 4293, /proc/net/snmp), IpExt (/proc/net/netstat) and Ip6 (/proc/net/snmp6).
 
-use crate::explain::Entry;
+use crate::Entry;
 
 use super::counter;
 

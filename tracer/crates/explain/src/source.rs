@@ -1,4 +1,4 @@
-//! How the owner of a socket is known (`owner_source`, [`crate::stream::OwnerSource`]).
+//! How the owner of a socket is known (`owner_source`, [`tracer_stream::OwnerSource`]).
 
 use super::{Entry, Family};
 

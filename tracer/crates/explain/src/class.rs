@@ -19,15 +19,13 @@
 //!    unknown may hurt.
 
 use super::{Entry, Family};
-pub use crate::stream::DropClass;
+pub use tracer_stream::DropClass;
 
-impl DropClass {
-    /// The class of a drop reason by its name in BTF or tracefs, with or without
-    /// `SKB_DROP_REASON_`. A reason that is not known is `loss`.
-    #[must_use]
-    pub fn of_reason(reason: &str) -> Self {
-        super::drop_reason(reason).and_then(|entry| entry.class).unwrap_or(Self::Loss)
-    }
+/// The class of a drop reason by its name in BTF or tracefs, with or without
+/// `SKB_DROP_REASON_`. A reason that is not known is `loss`.
+#[must_use]
+pub fn of_reason(reason: &str) -> DropClass {
+    super::drop_reason(reason).and_then(|entry| entry.class).unwrap_or(DropClass::Loss)
 }
 
 const fn class(
@@ -113,7 +111,7 @@ mod tests {
             ("A_REASON_OF_TOMORROW", DropClass::Loss),
             ("", DropClass::Loss),
         ] {
-            assert_eq!(DropClass::of_reason(reason), class, "{reason}");
+            assert_eq!(of_reason(reason), class, "{reason}");
         }
     }
 }
