@@ -48,6 +48,7 @@ mod net_options;
 mod netns_renewed;
 mod owner;
 mod pid_namespace;
+mod port_holders;
 mod ports;
 mod preexisting;
 mod privileges;

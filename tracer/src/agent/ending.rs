@@ -32,14 +32,19 @@ const LAST_LOOK: Duration = Duration::from_millis(5);
 const LAST_DRAINS: usize = 256;
 
 impl Agent<'_> {
-    /// The last drops may wait for what explains them: until `deadline`.
+    /// The last drops may wait for what explains them, and calls for who holds their port: until `deadline`.
     pub(super) async fn explain_last_drops(&mut self, deadline: Instant) {
         self.look_for_losses();
         self.drain();
-        while self.core.waits_for_hints() {
+        while self.core.waits_for_hints() || self.core.waits_for_ports() {
             self.reading.hurry();
+            self.ports.hurry();
             self.reading.start(&self.core, &self.root, &self.namespaces);
+            self.ports.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
             tokio::select! {
+                found = self.ports.found() => {
+                    self.ports.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
+                }
                 found = self.reading.done(false) => {
                     self.reading.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
                 }

@@ -155,7 +155,7 @@ fn preference(listener: &Listener, came: Came<'_>) -> Option<(bool, Reverse<bool
 }
 
 /// A v4-mapped address is the IPv4 address that it carries.
-fn plain(family: u8, addr: [u32; 4]) -> (u8, [u32; 4]) {
+pub fn plain(family: u8, addr: [u32; 4]) -> (u8, [u32; 4]) {
     match addr {
         [0, 0, mark, last] if family == 6 && mark == 0xffff_u32.to_be() => (4, [last, 0, 0, 0]),
         addr => (family, addr),

@@ -12,6 +12,7 @@ mod holders;
 mod identity;
 mod listeners;
 pub mod packets;
+pub mod ports;
 mod process;
 mod records;
 mod seed;
@@ -37,6 +38,7 @@ use self::{
     identity::IdentityHasher,
     listeners::Listeners,
     packets::Packets,
+    ports::Ports,
     process::ProcessTable,
     seed::Seeded,
 };
@@ -126,6 +128,8 @@ pub enum Input<'a> {
     Holding(u64, Vec<u32>),
     /// Hints that [`Core::wanted_hints`] has asked for.
     Hints(Vec<packets::Answer>),
+    /// Who holds the ports that [`Core::wanted_ports`] has asked for.
+    Ports(Vec<ports::AtPort>),
     /// The kernel's counters of discards are watched.
     Counting(Counting),
     /// What moved in the counters of a namespace.
@@ -169,6 +173,7 @@ pub struct Core<G> {
     /// When the hooks were attached.
     attached_ns: u64,
     packets: Packets,
+    ports: Ports,
     discards: Discards,
     /// Listeners on which accept() has failed for want of something, by the kernel side's number.
     listeners_without_room: HashMap<u64, ConnId>,
@@ -198,6 +203,7 @@ impl<G: Gate> Core<G> {
             hints: ByTuple::default(),
             attached_ns: 0,
             packets: Packets::default(),
+            ports: Ports::default(),
             discards: Discards::default(),
             listeners_without_room: HashMap::new(),
             last_conn: 0,
@@ -255,6 +261,7 @@ impl<G: Gate> Core<G> {
                 self.take_holders(&holders);
                 self.take_ports(&holders, sink);
             }
+            Input::Ports(answers) => self.learn_ports(&answers, sink),
             Input::Hints(answers) => self.learn_hints(answers, sink),
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
@@ -303,6 +310,7 @@ impl<G: Gate> Core<G> {
     fn end(&mut self, boot_ns: u64, followed: Option<&HashSet<u64>>, sink: &mut dyn Sink) {
         self.tell_all_portless(sink);
         self.explain_no_more(sink);
+        self.forget_ports(sink);
         self.settle_discards(true, sink);
         let mut left: Vec<(u64, Box<Connection>)> = self.connections.drain().collect();
         left.sort_by_key(|(_, connection)| connection.conn);

@@ -226,7 +226,10 @@ impl<G: Gate> Core<G> {
             self.say(connection, self.attached_or(boot_ns), Kind::Open { state }, sink);
         }
         self.say_held_back(connection, record.socket.state.flags, sink);
-        let close = Close { drops: self.packets.drops_of(connection), ..close_of(connection, record) };
+        let mut close = Close { drops: self.packets.drops_of(connection), ..close_of(connection, record) };
+        if connection.role == Role::Listener && close.errno == Some(libc::EADDRINUSE) {
+            close.held_by = self.listeners.holder(&connection.tuple).cloned();
+        }
         // Since 6.10 the kernel sets the error, moves to CLOSE and reports the error only then
         // (tcp_done_with_error, commit 5ce4645c23cf); before, it reported first. Either way it is
         // told once, before the close. An orphan has nobody to report to.
@@ -302,6 +305,7 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
         min_rtt_us: Some(min_rtt_us).filter(|rtt| known && *rtt != u32::MAX && !failed && srtt_us != 0),
         verdict,
         errno: Some(errno).filter(|errno| *errno != 0),
+        held_by: None,
         icmp: verdict::icmp(record, errno),
         syns: unanswered::syns(record, connection.role),
         unanswered: unanswered::unanswered(record, connection.role, verdict, connection.mptcp).filter(|_| !sockmap),

@@ -18,7 +18,7 @@ pub const CANNOT_BIND: Rule = Rule {
             Kind::Bind { errno, held_by } => ("bind", errno, held_by),
             Kind::Close(close) if close.verdict == Verdict::FailedLocal => {
                 event.socket.filter(|socket| socket.role == Role::Listener)?;
-                ("listen on", close.errno?, None)
+                ("listen on", close.errno?, close.held_by.as_deref())
             }
             _ => return None,
         };

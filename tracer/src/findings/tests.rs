@@ -155,7 +155,7 @@ fn no_port_is_left() {
         said.map(|finding| finding.text).as_deref(),
         Some("no local port is left for 10.0.0.5:5432 (ports 32768-60999): 1 connection of load[9] failed")
     );
-    let elsewhere = Close { errno: Some(libc::ENETUNREACH), ..none_left };
+    let elsewhere = Close { errno: Some(libc::ENETUNREACH), ..none_left.clone() };
     let no_address = Socket { laddr: None, rport: Some(1), ..client };
     let bound = Socket { lport: Some(9), rport: Some(2), ..client };
     for (socket, close) in [(client, &elsewhere), (no_address, &none_left), (bound, &none_left)] {

@@ -102,7 +102,7 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "bind",
-        "bind() failed: the port or the address cannot be had. held_by is who listens there, where that is known.",
+        "bind() failed: the port or the address cannot be had. held_by is who has the port, where that is known.",
         &[
             "Another process, or an earlier one that has not ended, has the port (EADDRINUSE)",
             "The address is not of this host (EADDRNOTAVAIL)",

@@ -1,6 +1,8 @@
 //! How a connection ended.
 
-use super::Icmp;
+use std::rc::Rc;
+
+use super::{Icmp, Owner};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,7 +95,7 @@ impl Verdict {
 }
 
 /// The end of a connection. Times in µs, counts from the kernel; `None` is unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Close {
     /// From the first event of the connection (`None` for one that is older than the trace).
     pub duration_us: Option<u64>,
@@ -117,6 +119,8 @@ pub struct Close {
     pub verdict: Verdict,
     /// The error behind the verdict, positive.
     pub errno: Option<i32>,
+    /// Of a listen() that failed: who listens there.
+    pub held_by: Option<Rc<Owner>>,
     /// The ICMP error that says so.
     pub icmp: Option<Icmp>,
     /// SYNs that were sent, of a connection whose handshake did not end.
@@ -149,6 +153,7 @@ impl Close {
         min_rtt_us: None,
         verdict: Verdict::Unknown,
         errno: None,
+        held_by: None,
         icmp: None,
         syns: None,
         unanswered: None,
