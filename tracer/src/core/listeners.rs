@@ -214,7 +214,7 @@ mod tests {
         }
         assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), Some(9));
         at.add(4, &tuple(4, ONE, 0), 0, None);
-        assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), None, "one of them is nobody knows whose");
+        assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), None, "one of them has an unknown owner");
     }
 
     #[test]

@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ENETUNREACH, "SO_ERROR has taken it");
         assert_eq!(icmp(&record, libc::ENETUNREACH).map(|icmp| (icmp.kind, icmp.code)), Some((3, 0)));
         record.ending = IcmpError::NONE.pack();
-        assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ECONNREFUSED, "it was told before");
+        assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ECONNREFUSED, "it was reported before");
         // The socket had it before it was connected.
         let mut record = waits;
         soft(&mut record);

@@ -1,28 +1,26 @@
-//! What a drop means for whoever is on call: five classes.
+//! The meaning of a drop for an operator: five classes.
 //!
 //! A reason belongs to the first class that holds:
 //!
-//! 1. `policy`: a rule that somebody set decided so, and would decide the same again: netfilter, BPF,
-//!    XDP, tc filters, socket filters, security modules, IPsec, signatures (TCP-MD5, TCP-AO, PSP),
-//!    TTL security, validation of source addresses, a sysctl that forbids. Who wonders why has to
-//!    read the rules, not the network.
-//! 2. `refused`: nobody at the destination wants it, now or later, and the sender is told or could
-//!    know: no socket, no such protocol, no such VNI. An accept queue that is full is not `refused`:
-//!    the receiver wants the packet, the peer is not told (unless `tcp_abort_on_overflow`), it waits
-//!    and tries again. That hurts as loss does. So do full receive buffers.
-//! 3. `teardown`: what is left over when a connection, socket or device ends.
-//! 4. `noise`: nobody misses it: duplicates, chatter for others, probes that are answered by other
-//!    means, and the marks of the enumerations that are no reasons.
-//! 5. `loss`: everything else. Queues and buffers that are full, damage, missing routes and
-//!    neighbours, malformed packets (their sender meant something), deliberate drops of queue
-//!    management (they slow a sender down), and reasons that this program does not know: what is
-//!    unknown may hurt.
+//! 1. `policy`: a configured rule decided so, and would decide the same again: netfilter, BPF, XDP, tc filters, socket
+//!    filters, security modules, IPsec, signatures (TCP-MD5, TCP-AO, PSP), TTL security, validation of source
+//!    addresses, a sysctl that forbids. The explanation is in the rules, not in the network.
+//! 2. `refused`: the destination does not want it, now or later, and the sender is notified or could know: no socket,
+//!    no such protocol, no such VNI. A full accept queue is not `refused`: the receiver wants the packet, the peer gets
+//!    no notice (unless `tcp_abort_on_overflow`), it waits and tries again. That hurts as loss does. So do full receive
+//!    buffers.
+//! 3. `teardown`: a remnant of a connection, socket or device that ends.
+//! 4. `noise`: its loss is harmless: duplicates, chatter for others, probes that are answered by other means, and the
+//!    markers in the enumerations that are no reasons.
+//! 5. `loss`: everything else. Full queues and buffers, damage, missing routes and neighbours, malformed packets (their
+//!    sender meant something), deliberate drops of queue management (they slow a sender down), and reasons unknown to
+//!    this program: the unknown may hurt.
 
 use super::{Entry, Family};
 pub use tracer_stream::DropClass;
 
-/// The class of a drop reason by its name in BTF or tracefs, with or without
-/// `SKB_DROP_REASON_`. A reason that is not known is `loss`.
+/// The class of a drop reason by its name in BTF or tracefs, with or without `SKB_DROP_REASON_`. An unknown reason is
+/// `loss`.
 #[must_use]
 pub fn of_reason(reason: &str) -> DropClass {
     super::drop_reason(reason).and_then(|entry| entry.class).unwrap_or(DropClass::Loss)
@@ -41,7 +39,7 @@ const fn class(
 pub const TABLE: &[Entry] = &[
     class(
         "loss",
-        "A dropped packet that somebody misses: it has to be sent again, or is lost for good.",
+        "A dropped packet that its receiver misses: it has to be sent again, or is lost for good.",
         &[
             "A queue or buffer is full",
             "No route, or no answer from the next hop",
@@ -58,7 +56,7 @@ pub const TABLE: &[Entry] = &[
     ),
     class(
         "refused",
-        "Nobody at the destination wants the packet: no socket, no such protocol. The sender is usually told.",
+        "The destination has no use for the packet: no socket, no such protocol. It usually notifies the sender.",
         &["The service is not running, or not on this address", "A scan"],
         &["ss -lntu", "tracer --verdict refused"],
     ),
@@ -70,8 +68,8 @@ pub const TABLE: &[Entry] = &[
     ),
     class(
         "noise",
-        "A packet that nobody misses: a duplicate, or chatter for others.",
-        &["Spurious retransmissions", "Broadcasts and multicasts that nobody here uses"],
+        "A packet whose loss is harmless: a duplicate, or chatter for others.",
+        &["Spurious retransmissions", "Broadcasts and multicasts without a receiver here"],
         &["tcpdump -eni DEV"],
     ),
 ];

@@ -1,4 +1,4 @@
-//! What a `close` tells beside its verdict ([`tracer_stream::Close`]).
+//! The facts in a `close` beside its verdict ([`tracer_stream::Close`]).
 
 use super::{Entry, Family};
 
@@ -25,7 +25,7 @@ pub const TABLE: &[Entry] = &[
             "The host is gone, or a firewall forgot the connection (unacked_bytes is not 0)",
             "The client had nothing more to say and waited before it closed",
         ],
-        &["tracer --failed", "ss -tanpo  # at the server: Recv-Q is what nobody reads"],
+        &["tracer --failed", "ss -tanpo  # at the server: Recv-Q is data that the program does not read"],
     ),
     key(
         "unacked_bytes",

@@ -1,4 +1,4 @@
-//! What a trace cannot do on a host (`degraded` in the summary, `Degradation` of tracer).
+//! The limits of a trace on a host (`degraded` in the summary, `Degradation` of tracer).
 
 use super::{Entry, Family};
 
@@ -52,7 +52,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "no_listen",
-        "A listen() that fails is told as closed_local, without its errno.",
+        "A failed listen() shows as closed_local, without its errno.",
         &["The kernel refuses the program or lacks what it attaches to"],
     ),
     loss(
@@ -62,7 +62,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "sockmap_by_syscall",
-        "Of sockets that a BPF program puts into a sockmap by itself, tx_bytes and rx_bytes leave out what is redirected, and nothing says so.",
+        "For sockets that a BPF program puts into a sockmap by itself, tx_bytes and rx_bytes leave out redirected bytes, without a notice.",
         &["The kernel has neither kprobes nor trampolines, or is locked down"],
     ),
     loss(
@@ -72,7 +72,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "no_processes",
-        "fork, exec and exit are not seen: -f follows nobody, and what short-lived processes executed may stay unknown.",
+        "fork, exec and exit are not seen: -f follows no process, and the programs of short-lived processes may stay unknown.",
         &["The kernel refuses the program or lacks what it attaches to"],
     ),
     loss(

@@ -282,7 +282,7 @@ pub const TABLE: &[Entry] = &[
     ),
     errno(
         "ECONNREFUSED",
-        "The destination answered that nobody listens there (RST, or ICMP port unreachable).",
+        "The destination answered that no process listens there (RST, or ICMP port unreachable).",
         &[
             "The service is not running, or listens on another address or port",
             "A firewall rule with reject",

@@ -58,7 +58,7 @@ pub const TABLE: &[Entry] = &[
         "reset",
         "This host sent or received a RST.",
         &[
-            "Nobody listens at the port",
+            "No process listens at the port",
             "A program closed with unread data",
             "A firewall or load balancer ended the connection",
         ],
@@ -73,7 +73,7 @@ pub const TABLE: &[Entry] = &[
     event(
         "drop",
         "The kernel dropped a packet. netns is where the packet was, socket_netns where its socket is.",
-        &["A firewall, no room, no route, nobody there: the reason says which"],
+        &["A firewall, no room, no route, no receiver: the reason says which"],
         &["tracer --event drop", "tracer drops", "tracer explain --list drop"],
     ),
     event(
@@ -90,7 +90,7 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "lost",
-        "Events could not be delivered; count says how many of which class.",
+        "Events could not be delivered; count is their number and class their kind.",
         &["More happens than the ring has room for", "The reader of the output is slow"],
         &["tracer --buffer 32M"],
     ),
@@ -112,7 +112,7 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "process",
-        "What is known of a process, once, before its first event: executable, arguments, users, container, unit. Owners of other events name it by pid and start.",
+        "The known facts of a process, once, before its first event: executable, arguments, users, container, unit. Owners in other events refer to it by pid and start.",
         &["A process has its first event in the trace"],
         &["tracer --event process"],
     ),

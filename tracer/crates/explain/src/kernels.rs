@@ -1,4 +1,4 @@
-//! Which kernels know a name: lists of the names of five kernels, kept beside this file.
+//! The kernels that know a name: lists of the names of five kernels, kept beside this file.
 //!
 //! Each line of `kernels/VERSION.txt` is a kind (`drop`, `reset`, `counter`) and a name. They were
 //! made on machines that ran (counters) or had the types of (the rest) these Debian kernels, with
@@ -27,7 +27,7 @@ pub const KERNELS: [(&str, &str); 5] = [
     ("7.3", include_str!("kernels/7.3.txt")),
 ];
 
-/// The kind that the lists use for names of this family; `None` if they have none of them.
+/// The kind that the lists use for names of this family; `None` if they have no such names.
 #[must_use]
 pub const fn kind(family: Family) -> Option<&'static str> {
     match family {
@@ -50,7 +50,7 @@ pub fn names(list: &'static str, kind: &'static str) -> impl Iterator<Item = &'s
     list.lines().filter_map(move |line| line.strip_prefix(kind)?.strip_prefix(' '))
 }
 
-/// The kernels of [`KERNELS`] that have `name`; `None` where the lists do not tell.
+/// The kernels of [`KERNELS`] that have `name`; `None` if the lists do not cover its family.
 #[must_use]
 pub fn having(entry: &Entry, name: &str) -> Option<Vec<&'static str>> {
     let kind = kind(entry.family)?;

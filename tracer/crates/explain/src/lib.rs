@@ -1,5 +1,5 @@
-//! What things mean: drop reasons, reset reasons, TCP states, verdicts, drop classes, errors and the
-//! kernel's counters, with usual causes and where to look next.
+//! Explanations: drop reasons, reset reasons, TCP states, verdicts, drop classes, errors and the kernel's counters,
+//! with usual causes and further commands.
 //!
 //! The tables are constants, one file a subject. Their words are our own; the facts are the kernel's,
 //! named at the head of each file. A name is found without its prefix, in either case, with `-` or
@@ -25,7 +25,7 @@ mod tests;
 
 pub use class::DropClass;
 
-/// What kind of thing a name is.
+/// The family of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Family {
     /// Why the kernel dropped a packet (enum skb_drop_reason)
@@ -44,7 +44,7 @@ pub enum Family {
     Verdict,
     /// What else a close tells
     Close,
-    /// What a drop means for whoever is on call
+    /// What a drop means for an operator
     Class,
     /// Errors of system calls on sockets
     Errno,
@@ -54,7 +54,7 @@ pub enum Family {
     Event,
     /// How the owner of a socket is known (owner_source)
     Source,
-    /// What a trace cannot do on a host (degraded)
+    /// Limits of a trace on a host (degraded)
     Degradation,
 }
 
@@ -98,7 +98,7 @@ impl Family {
         }
     }
 
-    /// What one of them is, for people.
+    /// A description of one of them, for people.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -119,7 +119,7 @@ impl Family {
         }
     }
 
-    /// What the names begin with and may be left out.
+    /// The optional prefixes of the names.
     const fn prefixes(self) -> &'static [&'static str] {
         match self {
             Self::Drop => &["SKB_DROP_REASON_", "SKB_"],
@@ -139,7 +139,7 @@ impl Family {
         }
     }
 
-    /// What people put before the names although the tables do not have it.
+    /// Prefixes that people type although the tables do not have them.
     const fn extra(self) -> &'static [&'static str] {
         match self {
             Self::State => &["TCP", "BPFTCP"],
@@ -149,23 +149,22 @@ impl Family {
     }
 }
 
-/// What one thing means. No field is empty, except `also`.
+/// The explanation of one name. No field is empty, except `also`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What kind of thing it is.
+    /// Its family.
     pub family: Family,
     /// Its name, as the kernel or the stream writes it.
     pub name: &'static str,
-    /// Other names that mean the same, or so nearly that they are explained together.
+    /// Other names with the same meaning, or so close that one explanation covers them.
     pub also: &'static [&'static str],
-    /// Of drop reasons: what such a drop means.
+    /// Of drop reasons: the class of such a drop.
     pub class: Option<DropClass>,
     /// One or two sentences.
     pub meaning: &'static str,
     /// Usual causes, the most likely first.
     pub causes: &'static [&'static str],
-    /// Commands to go on with. Words in capitals (`DEV`, `PORT`, `PID`) are to be filled in, what
-    /// follows two spaces and `#` is a hint.
+    /// Further commands. Words in capitals (`DEV`, `PORT`, `PID`) are placeholders; two spaces and `#` precede a hint.
     pub look: &'static [&'static str],
 }
 
@@ -187,30 +186,30 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         .flatten()
 }
 
-/// A word as it is compared: lower case, letters and digits only.
+/// A word in the form for comparison: lower case, letters and digits only.
 fn normal(word: &str) -> String {
     word.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// The words by which `name` is found, normalised: whole, and without what may be left out.
+/// The words by which `name` is found, normalised: whole, and without the optional prefix.
 fn keys(family: Family, name: &str) -> Vec<String> {
     let mut keys = vec![normal(name)];
     keys.extend(family.prefixes().iter().filter_map(|prefix| name.strip_prefix(prefix)).map(normal));
     keys
 }
 
-/// `name` without the prefix of an enumeration of the kernel: what people type.
+/// `name` without the prefix of an enumeration of the kernel: the form that people type.
 #[must_use]
 pub fn short(name: &'static str) -> &'static str {
     ["SKB_DROP_REASON_", "SK_RST_REASON_"].iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
 }
 
-/// The word with what people put before it taken away.
+/// The word without a typed prefix.
 fn bare(family: Family, word: &str) -> Option<&str> {
     family.extra().iter().filter_map(|prefix| word.strip_prefix(normal(prefix).as_str())).find(|rest| !rest.is_empty())
 }
 
-/// An entry, and by which of its names it was found.
+/// An entry, and the name by which it was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The entry.
@@ -219,9 +218,9 @@ pub struct Found {
     pub name: &'static str,
 }
 
-/// What `word` may mean, in the order of the families: all of it, if it is ambiguous (`TCP_CLOSE` is
-/// a drop reason and a state). Case, `-` and `_` do not matter, prefixes such as `SKB_DROP_REASON_`
-/// or `TcpExt` may be left out. A number is an error's.
+/// The entries that `word` may mean, in the order of the families: all of them, if it is ambiguous (`TCP_CLOSE` is a
+/// drop reason and a state). Case, `-` and `_` do not matter, prefixes such as `SKB_DROP_REASON_` or `TcpExt` are
+/// optional. A number is an error's.
 #[must_use]
 pub fn lookup(word: &str) -> Vec<Found> {
     let number = word.trim().trim_start_matches('-').parse::<i32>().ok().and_then(numbers::name);
@@ -229,7 +228,7 @@ pub fn lookup(word: &str) -> Vec<Found> {
     // Types of ICMP messages: the name ends with any number.
     let untyped = word.trim_end_matches(|c: char| c.is_ascii_digit());
     let untyped = untyped.ends_with("type").then_some(untyped);
-    // The second name of EAGAIN is no name of another error.
+    // The second name of EAGAIN names no other error.
     let word = if word == "ewouldblock" { "eagain" } else { word.as_str() };
     if word.is_empty() {
         return Vec::new();
@@ -253,7 +252,7 @@ pub fn suggestions(word: &str) -> Vec<&'static str> {
     nearest::nearest(&normal(word), names)
 }
 
-/// That of `names` which is most like `word`, if any is.
+/// The one of `names` that is most like `word`, if any is.
 #[must_use]
 pub fn nearest_of<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     nearest::nearest(&normal(word), names.map(|name| (name, vec![normal(name)]))).into_iter().next()

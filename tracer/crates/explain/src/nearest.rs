@@ -1,9 +1,9 @@
-//! The names that are most like one that is not there.
+//! The names most like an unknown one.
 
 /// How many suggestions at most.
 const SUGGESTIONS: usize = 5;
 
-/// Edits (insert, delete, replace, swap neighbours) that make `b` of `a`.
+/// Number of edits (insert, delete, replace, swap neighbours) that turn `a` into `b`.
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let width = b.len() + 1;
     let mut rows: [Vec<usize>; 3] = [vec![0; width], (0..width).collect(), vec![0; width]];
@@ -21,9 +21,8 @@ fn distance(a: &[u8], b: &[u8]) -> usize {
     rows[1][b.len()]
 }
 
-/// Those of `names` that are most like `word`, best first. Each is a name to show and the words it is
-/// found by; `word` and these are normalised. What contains the word comes first, what differs in more
-/// than a third of the word does not come.
+/// The `names` most like `word`, best first. Each is a name to show and the words it is found by; `word` and these are
+/// normalised. Names that contain the word come first; names that differ in more than a third of the word are left out.
 pub fn nearest<'a>(word: &str, names: impl Iterator<Item = (&'a str, Vec<String>)>) -> Vec<&'a str> {
     let limit = word.len().div_ceil(3).max(1);
     let mut found: Vec<(usize, usize, &str)> = names

@@ -1,4 +1,4 @@
-//! Why this host sent a RST: `enum sk_rst_reason` (include/net/rstreason.h).
+//! The reasons why this host sent a RST: `enum sk_rst_reason` (include/net/rstreason.h).
 
 use super::{Entry, Family};
 
@@ -27,7 +27,7 @@ pub const TABLE: &[Entry] = &[
         "A segment came for which there is no socket: no listener, no such connection. The sender sees connection \
          refused or reset.",
         &[
-            "Nobody listens on that port or address",
+            "No process listens on that port or address",
             "The service just restarted, and old connections go on sending",
             "A port scan",
         ],
@@ -71,7 +71,7 @@ pub const TABLE: &[Entry] = &[
     ),
     reset(
         "SK_RST_REASON_TCP_ABORT_ON_DATA",
-        "Data arrived after the program had closed the connection, so nobody can read it.",
+        "Data arrived after the program had closed the connection, so no program can read it.",
         &["The program closed while the peer was still sending", "The peer answers after a timeout on this side"],
         &["nstat -az TcpExtTCPAbortOnData", "tracer --verdict reset_local"],
     ),

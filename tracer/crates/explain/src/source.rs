@@ -1,4 +1,4 @@
-//! How the owner of a socket is known (`owner_source`, [`tracer_stream::OwnerSource`]).
+//! The source of a socket's owner (`owner_source`, [`tracer_stream::OwnerSource`]).
 
 use super::{Entry, Family};
 
@@ -22,7 +22,7 @@ pub const TABLE: &[Entry] = &[
     source(
         "listener",
         "The owner is the listener's: the connection waits for accept(), or ended before it.",
-        &["Nobody has accepted the connection yet"],
+        &["The connection is not accepted yet"],
     ),
     source(
         "kernel",
@@ -32,6 +32,6 @@ pub const TABLE: &[Entry] = &[
     source(
         "unknown",
         "Nothing tells whose socket it is.",
-        &["A packet of no socket", "The process was gone before somebody could ask"],
+        &["A packet without a socket", "The process was gone before tracer could ask"],
     ),
 ];

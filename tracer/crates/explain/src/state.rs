@@ -18,7 +18,7 @@ pub const TABLE: &[Entry] = &[
         "ESTABLISHED",
         &["ESTAB"],
         "The handshake is done, and data may flow both ways.",
-        &["Normal", "One that is idle for hours may have lost its peer: without keepalive nobody notices"],
+        &["Normal", "After idle hours the peer may be gone: only keepalive detects that"],
         &["ss -tino state established", "tracer --event open,established"],
     ),
     state(

@@ -30,7 +30,7 @@ fn no_field_is_empty_and_sentences_are_sentences() {
         for text in texts {
             assert!(text.is_ascii() || text.contains('…'), "{name}: {text}");
             assert!(!text.contains(char::is_control), "{name}: {text}");
-            // A hint stands behind two spaces; elsewhere they are a mistake of typing.
+            // A hint follows two spaces; elsewhere they are a typing error.
             assert!(!text.replace("  # ", " ").contains("  "), "{name}: {text}");
         }
         assert_eq!(entry.class.is_some(), DROPS.contains(&entry.family), "{name}");
@@ -163,7 +163,7 @@ fn nonsense_is_not_found_and_near_misses_are_suggested() {
     assert!(suggestions("xyzzy").is_empty());
 }
 
-/// Commands that `look` may name, by the package of Debian that has them where it is not the base.
+/// Commands that `look` may name, by their Debian package if it is not in the base system.
 const COMMANDS: &[&str] = &[
     "ausearch",
     "bpftool",
@@ -195,7 +195,7 @@ const COMMANDS: &[&str] = &[
     "wpa_cli",
 ];
 
-/// What is in `look` before the hint, by the command it begins with.
+/// The text of `look` before the hint, by its command.
 fn commands() -> impl Iterator<Item = (&'static str, &'static str, Vec<&'static str>)> {
     entries().flat_map(|entry| {
         entry.look.iter().map(|look| {
@@ -222,8 +222,8 @@ fn every_counter_to_look_at_exists() {
     }
 }
 
-/// Settings that not every kernel or host has: a module that may not be loaded, or a kernel that is
-/// older or newer than the setting.
+/// Settings that not every kernel or host has: their module may not be loaded, or the kernel may be older or newer than
+/// the setting.
 const SOMETIMES: &[&str] = &[
     // 6.19.
     "net.core.qdisc_max_burst",

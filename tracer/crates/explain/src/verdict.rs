@@ -60,7 +60,7 @@ pub const TABLE: &[Entry] = &[
         "refused",
         "The connection was refused: RST in answer to the SYN, or ICMP port unreachable.",
         &[
-            "Nobody listens on that port or address",
+            "No process listens on that port or address",
             "The service is down, starts, or listens on 127.0.0.1 only",
             "A firewall rule with reject",
         ],

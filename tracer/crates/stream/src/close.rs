@@ -17,23 +17,23 @@ pub enum Verdict {
     ResetLocal,
     /// The peer sent RST.
     ResetRemote,
-    /// Nobody listens at the destination, or it was rejected.
+    /// The destination has no listener, or a rule rejected the SYN.
     Refused,
-    /// connect() was given up: its owner closed the socket, or ended, before anybody answered.
+    /// connect() was given up: its owner closed the socket, or ended, before an answer came.
     NoAnswer,
     /// No answer, and the kernel gave up.
     TimedOut,
-    /// The network said that the destination cannot be reached.
+    /// The network reported that the destination is unreachable.
     Unreachable,
     /// connect() itself failed.
     FailedLocal,
     /// Destroyed from outside (`ss -K`, its namespace went).
     Aborted,
-    /// The listener closed before anybody accepted the connection.
+    /// The listener closed before accept().
     ListenerClosed,
     /// The trace ended first.
     OpenAtEnd,
-    /// The evidence does not tell.
+    /// The evidence does not decide.
     Unknown,
 }
 
@@ -77,7 +77,7 @@ impl Verdict {
         }
     }
 
-    /// The connection did not do what its owner wanted: what `--failed` selects.
+    /// Whether the connection failed its owner; `--failed` selects these.
     #[must_use]
     pub const fn is_failure(self) -> bool {
         matches!(
@@ -107,7 +107,7 @@ pub struct Close {
     pub tx_bytes: Option<u64>,
     /// Payload bytes received in order.
     pub rx_bytes: Option<u64>,
-    /// Segments sent again.
+    /// Retransmitted segments.
     pub retransmits: Option<u32>,
     /// Packets of this connection that this host dropped.
     pub drops: Option<u64>,
@@ -123,24 +123,25 @@ pub struct Close {
     pub held_by: Option<Rc<Owner>>,
     /// The ICMP error that says so.
     pub icmp: Option<Icmp>,
-    /// SYNs that were sent, of a connection whose handshake did not end.
+    /// SYNs sent by a connection whose handshake did not end.
     pub syns: Option<u32>,
-    /// This side asked and waited a second or longer for nothing, or what it sent was never acknowledged.
+    /// This side asked and waited a second or longer in vain, or its data was never acknowledged.
     pub unanswered: Option<bool>,
     /// Payload bytes that the program wrote and the peer never acknowledged.
     pub unacked_bytes: Option<u64>,
-    /// From the last payload, either way, or the end of the handshake, to the end.
+    /// The time from the last payload in either direction, or from the end of the handshake, to the end.
     pub idle_us: Option<u64>,
     /// Older than the trace.
     pub preexisting: bool,
     /// A transition was missed or the socket could not be followed: times may be unknown. Or [`Close::sockmap`].
     pub incomplete: bool,
-    /// It was in a map of sockets of a BPF program, which moves payload past TCP and its counters: how much is not known.
+    /// A BPF program's map of sockets had it: such a program moves payload past TCP and its counters, so the amount is
+    /// unknown.
     pub sockmap: bool,
 }
 
 impl Close {
-    /// All of whose end nothing is known.
+    /// An end without any known fact.
     pub const UNKNOWN: Self = Self {
         duration_us: None,
         connect_us: None,
@@ -164,7 +165,7 @@ impl Close {
         sockmap: false,
     };
 
-    /// Whether its owner got what it wanted: what `--failed` selects.
+    /// Whether the connection failed its owner; `--failed` selects these.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         self.verdict.is_failure() || self.errno.is_some() || self.unanswered == Some(true)

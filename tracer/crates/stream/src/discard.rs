@@ -1,15 +1,15 @@
-//! What the kernel's counters tell.
+//! Discards that only the kernel's counters show.
 
 use std::rc::Rc;
 
 use super::Owner;
 
-/// Packets that the kernel has thrown away where no tracepoint tells.
+/// Packets that the kernel discarded without a tracepoint event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discard {
     /// The counter's name, as `tracer explain` knows it.
     pub counter: &'static str,
-    /// How much it moved, less what drop events have told.
+    /// Its increase, less the packets in drop events.
     pub count: u64,
     /// What it counts.
     pub meaning: &'static str,
@@ -19,10 +19,9 @@ pub struct Discard {
     pub queue: Option<u32>,
     /// Of a listener: how many may wait. The kernel takes one more.
     pub backlog: Option<u32>,
-    /// Of conntrack: connections in its table a moment later, and how many it takes.
+    /// Of conntrack: the connections in its table a moment later, and its limit.
     pub conntrack: Option<(u64, u64)>,
-    /// Of a listener: the time since somebody has accepted one, or since the trace began; `None` if the trace would
-    /// not know.
+    /// Of a listener: the time since the last accept(), or since the trace began; `None` if the trace cannot know.
     pub no_accept_us: Option<u64>,
     /// All of them are SYNs. Else the last ACKs of handshakes may be among them.
     pub syns: bool,

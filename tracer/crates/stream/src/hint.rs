@@ -1,15 +1,15 @@
-//! What is known of the place that dropped a packet.
+//! Details of the place that dropped a packet.
 
-/// More than the reason says: the rule, the queueing discipline, the destination.
+/// The detail behind the reason: the rule, the queueing discipline, the destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
     /// In a few words. Hostile bytes.
     pub text: String,
-    /// The rule of nftables, if there is no doubt which.
+    /// The rule of nftables, if it is certain.
     pub nft: Option<Nft>,
-    /// The queueing discipline, if there is no doubt which.
+    /// The queueing discipline, if it is certain.
     pub qdisc: Option<Discipline>,
-    /// A bound was met before it was found out.
+    /// The search for it reached a limit.
     pub undecided: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct Discipline {
 }
 
 impl Hint {
-    /// Words alone.
+    /// A hint of words alone.
     #[must_use]
     pub fn of(text: impl Into<String>) -> Self {
         Self { text: text.into(), ..Self::default() }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// An ICMP error, as the message says: anybody can send one, with any source.
+/// An ICMP error as in the message, which anyone can send, with any source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Icmp {
     /// ICMPv6.
@@ -22,13 +22,13 @@ impl Icmp {
         if self.v6 { "ICMPv6" } else { "ICMP" }
     }
 
-    /// Whether a rule, and not a missing route or host, is what it tells of.
+    /// Whether it reports a rule, not a missing route or host.
     #[must_use]
     pub const fn is_prohibition(&self) -> bool {
         matches!((self.v6, self.kind, self.code), (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6))
     }
 
-    /// What type and code mean (RFC 792, RFC 1812, RFC 4443); `None` where there is no such code.
+    /// The meaning of type and code (RFC 792, RFC 1812, RFC 4443); `None` for an unknown code.
     #[must_use]
     pub const fn meaning(&self) -> Option<&'static str> {
         let meaning = match (self.v6, self.kind, self.code) {

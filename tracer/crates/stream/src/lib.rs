@@ -1,4 +1,4 @@
-//! The stream: what the core says and the presenters print.
+//! The stream: the core emits it and the presenters print it.
 //!
 //! The names follow the event schema that users' scripts rely on (docs/stream.md): one
 //! [`Event`] here is one line of `--json`. Events borrow from the core's tables, so that nothing is
@@ -34,7 +34,7 @@ pub use tracer_common::{drops::Direction, tcp::TcpState};
 pub struct ConnId(pub u64);
 
 impl ConnId {
-    /// No connection that is followed: a packet that belongs to none.
+    /// No connection: for a packet that belongs to none.
     pub const NONE: Self = Self(0);
 }
 
@@ -47,7 +47,7 @@ pub enum Role {
     Server,
     /// Waits for connections.
     Listener,
-    /// Older than the trace, and nothing tells.
+    /// Older than the trace, without evidence.
     Unknown,
 }
 
@@ -64,7 +64,7 @@ impl Role {
     }
 }
 
-/// How an owner is known.
+/// The source of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OwnerSource {
     /// It called connect().
@@ -77,9 +77,9 @@ pub enum OwnerSource {
     Bind,
     /// It holds the socket's file (kernel file table or /proc).
     Fd,
-    /// It owns the listener; nobody has accepted the connection yet.
+    /// It owns the listener; the connection has not been accepted yet.
     Listener,
-    /// The kernel opened it itself: no process did.
+    /// The kernel opened it itself, without a process.
     Kernel,
     /// Not known.
     Unknown,
@@ -102,19 +102,18 @@ impl OwnerSource {
     }
 }
 
-/// A container, as far as a cgroup path names it.
+/// A container, as its cgroup path names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Container {
-    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, or `unknown` (a pod whose
-    /// runtime the path does not tell).
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, or `unknown` (a pod without a runtime in its path).
     pub runtime: &'static str,
     /// The runtime's id or name of it.
     pub id: String,
-    /// Whoever made the cgroup need not be a runtime: it stands below a directory that is given to others.
+    /// The creator of the cgroup need not be a runtime: its parent directory is delegated.
     pub claimed: bool,
 }
 
-/// What is known of a process beyond the kernel record: shared by all of its connections.
+/// Facts about a process beyond the kernel record, shared by all its connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessFacts {
     /// The executable's path, as `/proc/PID/exe` (which ends in ` (deleted)` if it was unlinked since) or the exec event
@@ -130,7 +129,7 @@ pub struct ProcessFacts {
     pub container: Option<Container>,
     /// The unit of systemd that the cgroup path names.
     pub unit: Option<String>,
-    /// The process did not answer in time when it was asked: what is missing was not read.
+    /// The process did not answer in time: the missing facts were not read.
     pub late: bool,
 }
 
@@ -141,9 +140,9 @@ pub struct Owner {
     pub pid: u32,
     /// The thread that opened the socket; the process's id where only the process is known.
     pub tid: u32,
-    /// Effective uid; `None` where nothing tells.
+    /// Effective uid; `None` if unknown.
     pub uid: Option<u32>,
-    /// Real uid; `None` where nothing tells.
+    /// Real uid; `None` if unknown.
     pub real_uid: Option<u32>,
     /// `comm` of the process, which is that of its first thread, at that moment. Hostile bytes.
     pub comm: String,
@@ -157,7 +156,7 @@ pub struct Owner {
     pub told: Told,
 }
 
-/// The keys that every event of a socket has.
+/// The keys that all events of a socket share.
 #[derive(Clone, Copy, Debug)]
 pub struct Socket<'a> {
     /// The connection.
@@ -168,7 +167,7 @@ pub struct Socket<'a> {
     pub family: u8,
     /// An IPv6 socket that talks IPv4: the addresses are IPv4.
     pub v4mapped: bool,
-    /// A socket of IPv6 at any address that listens takes no IPv4 (`IPV6_V6ONLY`); `None` where nothing tells.
+    /// A listening socket of IPv6 at any address takes no IPv4 (`IPV6_V6ONLY`); `None` if unknown.
     pub v6only: Option<bool>,
     /// Local address; `None` while the socket has none.
     pub laddr: Option<IpAddr>,
@@ -186,9 +185,9 @@ pub struct Socket<'a> {
     pub home: Option<u32>,
     /// Role.
     pub role: Role,
-    /// Owner; `None` if nobody is known.
+    /// Owner; `None` if unknown.
     pub owner: Option<&'a Owner>,
-    /// How the owner is known.
+    /// Source of the owner.
     pub owner_source: OwnerSource,
     /// Other processes that are known to hold the socket now.
     pub holders: &'a [u32],
@@ -199,19 +198,19 @@ pub struct Socket<'a> {
 /// A conclusion from several events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which rule.
+    /// The rule's name.
     pub name: &'static str,
-    /// The sentence. It has hostile bytes in it (names of processes and devices).
+    /// The sentence. It contains hostile bytes (names of processes and devices).
     pub text: String,
-    /// Commands that tell more. They may have hostile bytes in them (names of devices).
+    /// Commands for further diagnosis. They may contain hostile bytes (names of devices).
     pub look: Vec<Cow<'static, str>>,
-    /// Packets or connections, whatever the rule counts.
+    /// Packets or connections, depending on the rule.
     pub count: u64,
-    /// The first events that it rests on.
+    /// The first events that support it.
     pub evidence: Vec<Evidence>,
 }
 
-/// One of the events that a finding rests on.
+/// An event that supports a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// The event's kind.
@@ -222,7 +221,7 @@ pub struct Evidence {
     pub boot_ns: u64,
 }
 
-/// What happened.
+/// The kind of an event, with its data.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind<'a> {
     /// A socket starts listening.
@@ -240,12 +239,12 @@ pub enum Kind<'a> {
         /// Client: SYN to ESTABLISHED.
         connect_us: Option<u64>,
     },
-    /// accept() handed it to a process.
+    /// accept() returned it to a process.
     Accept {
         /// ESTABLISHED to accept().
         accept_wait_us: Option<u64>,
     },
-    /// Existed before the trace.
+    /// The socket existed before the trace.
     Open {
         /// Its state in the snapshot.
         state: TcpState,
@@ -271,46 +270,46 @@ pub enum Kind<'a> {
     Bind {
         /// Positive.
         errno: i32,
-        /// Who listens there.
+        /// The owner of the listener there.
         held_by: Option<&'a Owner>,
     },
     /// The socket is done.
     Close(&'a Close),
-    /// A segment was sent again.
+    /// A segment was retransmitted.
     Retransmit {
-        /// State of the socket; `None` if it is not known.
+        /// State of the socket; `None` if unknown.
         state: Option<TcpState>,
-        /// Which.
+        /// Kind of segment.
         what: Segment,
         /// Its sequence number.
         seq: Option<u32>,
     },
     /// RST was sent or received.
     Reset {
-        /// Received, and not sent.
+        /// Received, not sent.
         received: bool,
-        /// Why it was sent, if the kernel tells.
+        /// The reason why it was sent, if the kernel gives one.
         reason: Option<&'a str>,
     },
     /// The kernel dropped a packet.
     Drop(&'a Drop),
-    /// The kernel's counters say that packets were thrown away where no tracepoint tells.
+    /// The kernel's counters show discarded packets without a tracepoint event.
     Discard(&'a Discard),
-    /// What several events add up to: said once, when there is enough for it.
+    /// A conclusion from several events: emitted once, when the evidence suffices.
     Finding(&'a Finding),
     /// Events of one class could not be delivered.
     Lost {
         /// `lifecycle`, `process` …
         class: &'static str,
-        /// How many since the last such event.
+        /// Number of events since the last such event.
         count: u64,
     },
-    /// What is known of a process, before its first event.
+    /// The known facts of a process, before its first event.
     Process(&'a Owner),
 }
 
 impl Kind<'_> {
-    /// The kinds by their names in the stream, the ones that `--event` takes.
+    /// The kinds by their names in the stream, which `--event` takes.
     pub const NAMES: [&'static str; 16] = [
         "listen",
         "connect",
@@ -367,7 +366,7 @@ pub struct Event<'a> {
     pub boot_ns: u64,
     /// The socket keys; `None` for events of no socket.
     pub socket: Option<Socket<'a>>,
-    /// What happened.
+    /// Kind and data.
     pub kind: Kind<'a>,
 }
 
@@ -377,8 +376,7 @@ pub trait Sink {
     fn event(&mut self, event: &Event<'_>);
 }
 
-/// An address and port, in canonical form: `10.0.0.1:80`, `[2001:db8::1]:80`, `[fe80::1%2]:80`,
-/// `*` for what is not known.
+/// An address and port, in canonical form: `10.0.0.1:80`, `[2001:db8::1]:80`, `[fe80::1%2]:80`, `*` for unknown parts.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
     /// Address.

@@ -1,4 +1,4 @@
-//! What happens to packets.
+//! Events of packets.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -6,18 +6,18 @@ use tracer_common::drops::Direction;
 
 use super::Hint;
 
-/// What a drop means for whoever waits for the packet.
+/// The meaning of a drop for the receiver of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DropClass {
-    /// Somebody misses it: it has to be sent again, or is gone for good.
+    /// The receiver misses it: it has to be sent again, or is lost for good.
     Loss,
     /// A rule forbids it.
     Policy,
-    /// Nobody wants it: nothing listens there.
+    /// Its destination has no socket for it.
     Refused,
-    /// What is left of a connection that is over.
+    /// A remnant of a connection that is over.
     Teardown,
-    /// Nobody misses it.
+    /// Its loss is harmless.
     Noise,
 }
 
@@ -37,14 +37,14 @@ impl DropClass {
         }
     }
 
-    /// Lines of text leave it out unless it is asked for.
+    /// Whether the text output leaves it out by default.
     #[must_use]
     pub const fn is_quiet(self) -> bool {
         matches!(self, Self::Teardown | Self::Noise)
     }
 }
 
-/// The name of a direction; `None` if it is not known.
+/// The name of a direction; `None` if unknown.
 #[must_use]
 pub const fn direction(direction: Direction) -> Option<&'static str> {
     match direction {
@@ -55,12 +55,12 @@ pub const fn direction(direction: Direction) -> Option<&'static str> {
     }
 }
 
-/// Where a packet came from and went to, as its headers say.
+/// Source and destination of a packet, from its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PacketEnds {
     /// Source address.
     pub saddr: IpAddr,
-    /// Source port; `None` where the protocol has none, or the packet does not tell.
+    /// Source port; `None` if the protocol has none, or the packet lacks it.
     pub sport: Option<u16>,
     /// Destination address.
     pub daddr: IpAddr,
@@ -71,24 +71,24 @@ pub struct PacketEnds {
 /// The kernel's stack at a drop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Stack {
-    /// Nobody has asked for it.
+    /// It was not asked for.
     #[default]
     NotAsked,
     /// It could not be taken, kept or named.
     Missing,
-    /// `function+0xoffset`, from the call that dropped the packet outwards. Of several packets, that
-    /// of one of them.
+    /// `function+0xoffset`, from the call that dropped the packet outwards. Of several packets, the stack of one of
+    /// them.
     Known(Rc<[Rc<str>]>),
 }
 
 /// A packet, or several equal ones, that the kernel dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drop {
-    /// Name of the reason; `None` where this kernel gives none: then `symbol` stands for it.
+    /// Name of the reason; `None` if this kernel gives none: then `symbol` replaces it.
     pub reason: Option<Rc<str>>,
     /// Its number in the running kernel.
     pub reason_id: Option<u32>,
-    /// What it means.
+    /// Its meaning.
     pub class: DropClass,
     /// Address of the call that dropped it; `None` where addresses are hidden.
     pub location: Option<u64>,
@@ -96,22 +96,22 @@ pub struct Drop {
     pub symbol: Option<Rc<str>>,
     /// Name of the device. Hostile bytes.
     pub iface: Option<Rc<str>>,
-    /// Inode number of the network namespace in which the packet was: the device's, or the socket's while the packet has
-    /// no device. `None` if neither tells.
+    /// Inode number of the network namespace of the packet: the device's, or the socket's while the packet has no
+    /// device. `None` if both are unknown.
     pub netns: Option<u32>,
     /// The socket's namespace; `None` without a socket.
     pub socket_netns: Option<u32>,
-    /// Which way it went.
+    /// Direction of the packet.
     pub direction: Direction,
     /// Bytes, from the network header on.
     pub len: u32,
-    /// `tcp`, `udp`, `icmp` …; `None` for what is no IP packet.
+    /// `tcp`, `udp`, `icmp` …; `None` if it is no IP packet.
     pub protocol: Option<&'static str>,
-    /// `None` for what is no IP packet.
+    /// `None` if it is no IP packet.
     pub ends: Option<PacketEnds>,
-    /// Flags of TCP.
+    /// TCP flags.
     pub tcp_flags: Option<u8>,
-    /// Sequence number of TCP.
+    /// TCP sequence number.
     pub seq: Option<u32>,
     /// Type and code of ICMP.
     pub icmp: Option<(u8, u8)>,
@@ -119,27 +119,27 @@ pub struct Drop {
     pub about: Option<(&'static str, PacketEnds)>,
     /// A fragment of a larger packet.
     pub fragment: bool,
-    /// Packets.
+    /// Number of packets.
     pub count: u64,
-    /// Time of the first, if they are several.
+    /// Time of the first of several.
     pub first_ns: u64,
-    /// Of the packets only reason and location are known to be the same.
+    /// The packets are known to share only reason and location.
     pub mixed: bool,
-    /// How the kernel came to it.
+    /// The kernel's stack at the drop.
     pub stack: Stack,
-    /// What is known of the place that dropped it, besides the reason.
+    /// Details of the place that dropped it, besides the reason.
     pub hint: Option<Box<Hint>>,
 }
 
 impl Drop {
-    /// What stands for the reason.
+    /// The reason, or its replacement.
     #[must_use]
     pub fn cause(&self) -> &str {
         self.reason.as_deref().or(self.symbol.as_deref()).unwrap_or("unknown")
     }
 }
 
-/// What was sent again.
+/// The kind of a retransmitted segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Segment {
     /// SYN.

@@ -13,7 +13,7 @@ pub const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 /// The remote end of [`SOCKET`].
 pub const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
 
-/// A client of nobody.
+/// A client without an owner.
 pub const SOCKET: Socket<'static> = Socket {
     conn: ConnId(1),
     proto: "tcp",
@@ -34,7 +34,7 @@ pub const SOCKET: Socket<'static> = Socket {
     mptcp: false,
 };
 
-/// An end of which nothing more is known.
+/// An end with few known facts.
 pub const CLOSE: Close = Close { duration_us: Some(1), verdict: Verdict::ClosedLocal, ..Close::UNKNOWN };
 
 /// A process without facts.

@@ -1,4 +1,4 @@
-//! Whether a process has been told of.
+//! Whether the `process` event of a process was emitted.
 
 use std::sync::{
     Arc,
@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 /// Shared by all owners of one program in one process: its `process` event comes once. It lives as long as a connection
-/// refers to the owner, so that it needs no table that is bounded.
+/// refers to the owner, so it needs no bounded table.
 #[derive(Clone, Debug, Default)]
 pub struct Told(Arc<AtomicBool>);
 
@@ -18,7 +18,7 @@ impl Told {
     }
 }
 
-/// It is no part of what an owner is.
+/// All values are equal: the flag does not belong to an owner's identity.
 impl PartialEq for Told {
     fn eq(&self, _: &Self) -> bool {
         true

@@ -60,7 +60,7 @@ pub const TABLE: &[Entry] = &[
         "qdisc_drops",
         &[],
         "Packets that the queueing disciplines of a device threw away.",
-        &["A link that is slower than what is sent", "A limit (tbf, htb, police)", "Queue management (fq_codel)"],
+        &["A link slower than the traffic", "A limit (tbf, htb, police)", "Queue management (fq_codel)"],
         &["tc -s qdisc", "tracer explain QDISC_DROP"],
     ),
 ];

@@ -178,7 +178,7 @@ pub const TABLE: &[Entry] = &[
             "Ip6OutMcastOctets",
         ],
         "Multicast packets and their bytes, received (In) and sent (Out).",
-        &["Service discovery, routing protocols, neighbour discovery", "A stream somebody subscribed to"],
+        &["Service discovery, routing protocols, neighbour discovery", "A stream with a subscriber"],
         &["ip maddr show", "tcpdump -ni DEV multicast"],
     ),
     counter(

@@ -15,7 +15,7 @@ use super::{Entry, Family};
 pub(super) const TABLES: &[&[Entry]] =
     &[tcp_ext::TABLE, tcp::TABLE, ip::TABLE, udp::TABLE, icmp::TABLE, mptcp::TABLE, host::TABLE];
 
-/// The groups, the longer before those they begin with.
+/// The groups; of two with the same beginning, the longer first.
 pub(super) const GROUPS: &[&str] = &[
     "MPTcpExt", "TcpExt", "IpExt", "UdpLite6", "UdpLite", "IcmpMsg", "Icmp6", "Icmp", "Udp6", "Udp", "Ip6", "Ip", "Tcp",
 ];

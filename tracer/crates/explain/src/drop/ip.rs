@@ -104,7 +104,7 @@ pub const TABLE: &[Entry] = &[
         "SKB_DROP_REASON_IPV6DISABLED",
         Policy,
         "IPv6 is disabled on that device.",
-        &["net.ipv6.conf.DEV.disable_ipv6 is set, and somebody sends IPv6 anyhow"],
+        &["net.ipv6.conf.DEV.disable_ipv6 is set, and a sender uses IPv6 anyhow"],
         &["sysctl net.ipv6.conf.all.disable_ipv6 net.ipv6.conf.default.disable_ipv6", "ip -6 addr"],
     ),
     drop(
@@ -119,7 +119,7 @@ pub const TABLE: &[Entry] = &[
         "SKB_DROP_REASON_IP_INADDRERRORS",
         Loss,
         "The route lookup for a received packet says that the host cannot be reached.",
-        &["A route of type unreachable", "Forwarding is off, and the packet is for somebody else"],
+        &["A route of type unreachable", "Forwarding is off, and the packet is for another host"],
         &[
             "ip route get ADDRESS from SOURCE iif DEV",
             "sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding",
@@ -164,7 +164,7 @@ pub const TABLE: &[Entry] = &[
     drop(
         "SKB_DROP_REASON_PKT_TOO_BIG",
         Loss,
-        "The packet is larger than the MTU of the way out and may not be fragmented. The sender is told by ICMP.",
+        "The packet is larger than the MTU of the way out and may not be fragmented. ICMP notifies the sender.",
         &[
             "A tunnel or VPN with a smaller MTU",
             "Path MTU discovery is blocked by a firewall that drops ICMP",

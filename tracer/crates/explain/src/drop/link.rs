@@ -85,7 +85,7 @@ pub const TABLE: &[Entry] = &[
         Loss,
         "The queue of the outgoing device did not take it.",
         &[
-            "The link is slower than what is sent: the queue is full",
+            "The link is slower than the traffic: the queue is full",
             "A shaper or policer",
             "An AQM (fq_codel) that keeps delay short",
         ],
@@ -102,7 +102,7 @@ pub const TABLE: &[Entry] = &[
         "SKB_DROP_REASON_QDISC_OVERLIMIT",
         Loss,
         "The queue of the outgoing device is at its limit of packets or bytes.",
-        &["The link is slower than what is sent", "A small limit"],
+        &["The link is slower than the traffic", "A small limit"],
         QDISC,
     ),
     drop(
@@ -123,7 +123,7 @@ pub const TABLE: &[Entry] = &[
         "SKB_DROP_REASON_FQ_BAND_LIMIT",
         Loss,
         "fq is at the limit for that priority band.",
-        &["The link is slower than what is sent in this band"],
+        &["The link is slower than the traffic in this band"],
         QDISC,
     ),
     drop(

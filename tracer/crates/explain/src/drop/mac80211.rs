@@ -77,7 +77,7 @@ pub const TABLE: &[Entry] = &[
         "RX_DROP_U_SPURIOUS",
         &["RX_DROP_U_SPURIOUS_NOTIF", "RX_DROP_U_UNKNOWN_STA"],
         Noise,
-        "A frame of a station that is not associated. It is told to leave.",
+        "A frame of a station that is not associated. This host asks it to leave.",
         &["The access point was restarted and its stations do not know yet", "A station that roamed"],
         &["iw dev DEV station dump", "journalctl -u hostapd"],
     ),

@@ -1,5 +1,5 @@
-//! Why the kernel dropped a packet: `enum skb_drop_reason` (include/net/dropreason-core.h) and the
-//! reasons of the subsystems.
+//! The reasons why the kernel dropped a packet: `enum skb_drop_reason` (include/net/dropreason-core.h) and the reasons
+//! of the subsystems.
 
 mod ip;
 mod link;

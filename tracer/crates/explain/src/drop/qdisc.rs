@@ -30,7 +30,7 @@ pub const TABLE: &[Entry] = &[
         "QDISC_DROP_GENERIC",
         "The queue of the outgoing device did not take it, and does not say more.",
         &[
-            "The queue is full: the link is slower than what is sent",
+            "The queue is full: the link is slower than the traffic",
             "A class or filter of the qdisc has no place for it",
         ],
         QDISC,
@@ -38,7 +38,7 @@ pub const TABLE: &[Entry] = &[
     qdisc(
         "QDISC_DROP_OVERLIMIT",
         "The queue of the outgoing device is at its limit of packets or bytes.",
-        &["The link is slower than what is sent", "A small limit"],
+        &["The link is slower than the traffic", "A small limit"],
         QDISC,
     ),
     qdisc(
@@ -62,7 +62,7 @@ pub const TABLE: &[Entry] = &[
     qdisc(
         "QDISC_DROP_BAND_LIMIT",
         "The queue is at the limit for that priority band (fq).",
-        &["The link is slower than what is sent in this band"],
+        &["The link is slower than the traffic in this band"],
         QDISC,
     ),
     qdisc(

@@ -38,7 +38,7 @@ pub const TABLE: &[Entry] = &[
         "No socket of this host wants the packet: no listener, no connection, no UDP socket with this address and \
          port. TCP answers with RST, UDP with ICMP port unreachable.",
         &[
-            "Nobody listens on the destination port, or only on another address (127.0.0.1, one address family)",
+            "No process listens on the destination port, or only on another address (127.0.0.1, one address family)",
             "The service is in another network namespace",
             "Late packets of a connection that this host has forgotten",
             "A port scan",

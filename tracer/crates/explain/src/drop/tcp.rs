@@ -88,7 +88,7 @@ pub const TABLE: &[Entry] = &[
     drop(
         "SKB_DROP_REASON_TCP_ABORT_ON_DATA",
         Teardown,
-        "Data arrived for a connection that the program had closed already. Nobody can read it, so the connection is \
+        "Data arrived for a connection that the program had closed already. No program can read it, so the connection is \
          reset.",
         &["The program closed while the peer was still sending", "The peer ignores the FIN"],
         &["nstat -az TcpExtTCPAbortOnData", "tracer --verdict reset_local"],
@@ -209,8 +209,8 @@ pub const TABLE: &[Entry] = &[
     drop(
         "SKB_DROP_REASON_TCP_INVALID_ACK_SEQUENCE",
         Loss,
-        "It acknowledges what is not between the oldest unacknowledged byte and the last one sent: mostly an answer to \
-         a SYN that was not sent.",
+        "It acknowledges a byte that is not between the oldest unacknowledged byte and the last one sent: mostly an \
+         answer to a SYN that was not sent.",
         &["The peer still holds an old connection with these ports", "A middlebox that answers on its own"],
         &["tcpdump -Sni DEV host ADDRESS and port PORT", "nstat -az TcpExtTCPChallengeACK"],
     ),
