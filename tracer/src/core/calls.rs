@@ -1,16 +1,16 @@
-//! accept() that fails for want of something.
+//! accept() that fails for lack of a resource.
 
 use tracer_common::record::{FLAG_PREEXISTING, SocketRecord};
 
 use super::{Core, Gate, connection::Connection};
 use crate::stream::{ConnId, Event, Kind, OwnerSource, Role, Sink, Socket};
 
-/// Listeners whose names are kept for what is told when they are closed.
+/// The most listeners whose names are kept for events at their close.
 const MOST_LISTENERS: usize = 4096;
 
 impl<G: Gate> Core<G> {
-    /// accept() failed on a listener. Whose event it is says the call, not the listener. The last ones may come when the
-    /// listener is closed.
+    /// accept() failed on a listener. The event belongs to the caller, not to the listener's owner. The last events may
+    /// come when the listener is closed.
     pub(super) fn accept_failed(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
         let (id, boot_ns) = (record.state.id, record.header.boot_ns);
         let known = self.connections.contains_key(&id);

@@ -154,7 +154,7 @@ fn preference(listener: &Listener, came: Came<'_>) -> Option<(bool, Reverse<bool
     Some((any, Reverse(listener.ifindex != 0), other_family))
 }
 
-/// A v4-mapped address is the IPv4 address that it carries.
+/// The IPv4 address in a v4-mapped address, else the address itself.
 pub fn plain(family: u8, addr: [u32; 4]) -> (u8, [u32; 4]) {
     match addr {
         [0, 0, mark, last] if family == 6 && mark == 0xffff_u32.to_be() => (4, [last, 0, 0, 0]),

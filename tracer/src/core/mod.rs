@@ -128,9 +128,9 @@ pub enum Input<'a> {
     Holding(u64, Vec<u32>),
     /// Answers to [`Core::wanted_hints`].
     Hints(Vec<packets::Answer>),
-    /// Who holds the ports that [`Core::wanted_ports`] has asked for.
+    /// The holders of the ports that [`Core::wanted_ports`] asked for.
     Ports(Vec<ports::AtPort>),
-    /// The kernel's counters of discards are watched.
+    /// Watching of the kernel's counters of discards begins.
     Counting(Counting),
     /// Changes in the counters of a namespace.
     Counters(Look),

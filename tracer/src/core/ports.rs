@@ -1,5 +1,5 @@
-//! Who holds the port that a bind() could not have. A listener that is known is it at once; else the event waits until
-//! another thread has looked into the socket tables.
+//! Finds the holder of the port that a bind() wanted. If it is a known listener, the event comes at once; else the
+//! event waits until another thread has looked into the socket tables.
 
 use std::{collections::VecDeque, rc::Rc};
 
@@ -13,27 +13,27 @@ use crate::{
 
 /// `IPPROTO_UDP`.
 const UDP: u64 = 17;
-/// Events that wait at the most; the oldest one is told as it is when there are more.
+/// The most events that wait; above it, the oldest is emitted without a holder.
 const MOST_WAITING: usize = 64;
-/// The kernel gives numbers of inodes to each CPU in blocks of so many (`LAST_INO_BATCH`).
+/// The kernel gives inode numbers to each CPU in blocks of this size (`LAST_INO_BATCH`).
 const BLOCK: u64 = 1024;
 
 /// A port whose holder is to be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {
-    /// By which the answer names it.
+    /// Its number in the answer.
     pub number: u64,
-    /// In this namespace.
+    /// The namespace.
     pub netns: u32,
     /// A process in it.
     pub pid: Option<u32>,
-    /// Of UDP, not of TCP.
+    /// UDP, not TCP.
     pub udp: bool,
     /// The port.
     pub port: u16,
 }
 
-/// The sockets at a port, and who holds each; oldest first. Processes that it names are to be given before it.
+/// The sockets at a port with their holders, oldest first. Their processes are to be given before it.
 #[derive(Clone, Debug, Default)]
 pub struct AtPort {
     /// See [`Port::number`].
@@ -51,7 +51,7 @@ struct Failed {
     asked: bool,
 }
 
-/// See the module.
+/// The failed bind() calls that wait for a holder.
 #[derive(Default)]
 pub struct Ports {
     waiting: VecDeque<Failed>,
@@ -88,7 +88,7 @@ impl<G: Gate> Core<G> {
             self.filtered += 1;
             return;
         }
-        // Without a port the kernel was to choose one, and had none left.
+        // Without a port, the kernel was to choose one and had none left.
         let taken = record.errno == libc::EADDRINUSE && record.tuple.lport != 0 && record.tuple.netns != 0;
         let listener = self.listeners.holder(&record.tuple).filter(|_| taken && !failed.is_udp());
         if !taken || listener.is_some() {
@@ -109,7 +109,7 @@ impl<G: Gate> Core<G> {
         !self.ports.waiting.is_empty()
     }
 
-    /// Ports whose holders are to be found, each once: they come as `Input::Ports`.
+    /// The ports whose holders are to be found, each once; the answers come as `Input::Ports`.
     pub fn wanted_ports(&mut self) -> Vec<Port> {
         let mut wanted = Vec::new();
         for failed in self.ports.waiting.iter_mut().filter(|failed| !failed.asked) {
@@ -125,7 +125,7 @@ impl<G: Gate> Core<G> {
         wanted
     }
 
-    /// Tells what waits for these answers.
+    /// Emits the events that wait for these answers.
     pub(super) fn learn_ports(&mut self, answers: &[AtPort], sink: &mut dyn Sink) {
         for answer in answers {
             let at = self.ports.waiting.iter().position(|failed| failed.number == answer.number);
@@ -135,19 +135,19 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Nothing more will be learnt.
+    /// Emits all waiting events: no more answers will come.
     pub(super) fn forget_ports(&mut self, sink: &mut dyn Sink) {
         for failed in std::mem::take(&mut self.ports.waiting) {
             failed.tell(None, sink);
         }
     }
 
-    /// Who had the port when bind() failed, as the tables tell a moment later.
+    /// The holder of the port at the failed bind(), judged by the tables a moment later.
     fn holder_of_port(&self, failed: &Failed, sockets: &[(Bound, Vec<u32>)]) -> Option<Rc<Owner>> {
         let (record, boot_ns) = (&failed.record, failed.record.header.boot_ns);
         let (mut listeners, mut others) = (Vec::new(), Vec::new());
         for (bound, holders) in sockets.iter().filter(|(bound, _)| is_in_the_way(record, bound)) {
-            // Since then the port may have become another one's.
+            // Since then another process may have got the port.
             let listens_later = self
                 .listeners
                 .with_inode(bound.inode)
@@ -164,7 +164,7 @@ impl<G: Gate> Core<G> {
                 if bound.listens { &mut listeners } else { &mut others }.push(holder);
             }
         }
-        // Each listener is in the way; of the others one that has the option to share the port may be and may not.
+        // Each listener is in the way; another socket with the option to share the port may be or not.
         let first = listeners.into_iter().next();
         first.or_else(|| {
             let one = others.pop()?;
@@ -173,13 +173,13 @@ impl<G: Gate> Core<G> {
     }
 }
 
-/// Whether a socket can have been what made a bind() fail: its address is the same, or one of the two is any.
+/// Whether a socket can have made a bind() fail: its address is the same, or one of the two is any.
 fn is_in_the_way(record: &SocketRecord, bound: &Bound) -> bool {
     let (wanted, has) = (&record.tuple, &bound.tuple);
     let any = [0; 4];
     let (family, laddr) = plain(wanted.family, wanted.laddr);
     let (its_family, its) = plain(has.family, has.laddr);
-    // Two devices have a port each.
+    // Each of two devices has the port.
     let device = has.ifindex == 0 || wanted.ifindex == 0 || has.ifindex == wanted.ifindex;
     let address = if its_family == family {
         its == laddr || its == any || laddr == any
@@ -189,8 +189,8 @@ fn is_in_the_way(record: &SocketRecord, bound: &Bound) -> bool {
     has.lport == wanted.lport && device && address
 }
 
-/// Whether the socket with the first inode was made before the one with the second; `None` if that cannot be told.
-/// Within a block numbers only rise.
+/// Whether the socket with the first inode is older than that with the second; `None` if unknown. Within a block
+/// numbers only rise.
 fn is_older(inode: u64, than: u64) -> Option<bool> {
     (inode != 0 && than != 0 && inode / BLOCK == than / BLOCK).then_some(inode < than)
 }
@@ -220,7 +220,8 @@ mod tests {
         Bound { tuple: Tuple { netns: 0, ..tuple }, listens, v6only: Some(false), inode }
     }
 
-    /// Of process 5, which has made its socket with inode 5000, at 20 ns; others have begun at the ns of their pid.
+    /// The holder found for process 5, which made its socket with inode 5000 at 20 ns; the other processes began at the
+    /// ns that equals their pid.
     fn holder(wanted: Tuple, udp: bool, sockets: Vec<(Bound, Vec<u32>)>) -> Option<u32> {
         let (mut core, mut said) = (Core::new(Only(None)), Said::default());
         let mut failed = record(K::BindFailed, 20, 2, R::Unknown, 0, 5, wanted);

@@ -230,9 +230,9 @@ impl<G: Gate> Core<G> {
         if connection.role == Role::Listener && close.errno == Some(libc::EADDRINUSE) {
             close.held_by = self.listeners.holder(&connection.tuple).cloned();
         }
-        // Since 6.10 the kernel sets the error, moves to CLOSE and reports the error only then
-        // (tcp_done_with_error, commit 5ce4645c23cf); before, it reported first. Either way it is
-        // told once, before the close. An orphan has nobody to report to.
+        // Since 6.10 the kernel sets the error, moves to CLOSE and only then reports the error (tcp_done_with_error,
+        // commit 5ce4645c23cf); before, it reported first. Either way the error is emitted once, before the close. An
+        // orphan has no process to report to.
         let reported = record.tcp.flags & COUNTERS_HAS_SOCKET != 0
             && record.socket.state.flags & FLAG_CALL_FAILED == 0
             && !matches!(record.socket.errno, 0)
