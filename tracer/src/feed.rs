@@ -186,7 +186,7 @@ impl PacketFeed {
             core.apply(Input::Stack { number, location, frames }, sink);
         }
         if let Some(inode) = wanted.holders
-            && questions.holders(inode).is_pending()
+            && questions.holders(inode, core).is_pending()
         {
             return Poll::Pending;
         }

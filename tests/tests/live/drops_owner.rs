@@ -3,8 +3,9 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
@@ -90,4 +91,55 @@ fn every_drop_of_a_known_connection_has_its_owner() {
     for source in ["connect", "accept", "listen"] {
         assert!(sources.contains_key(source), "{sources:?}");
     }
+}
+
+/// Of one search all of them have their owners, and not the one alone for which it began.
+#[test]
+fn sockets_that_overflow_in_the_same_second_have_their_owners() {
+    const FIRST: u16 = 4120;
+    const SOCKETS: u16 = 20;
+    let netns = Netns::new();
+    let bound = |port| netns.within(|| UdpSocket::bind(("127.0.0.1", port)).expect("it is bound"));
+    let mut sockets: Vec<UdpSocket> = (FIRST..FIRST + SOCKETS).map(bound).collect();
+    // The last one is another process's.
+    let last = OwnedFd::from(sockets.pop().expect("a socket"));
+    let mut other = Command::new("sleep").arg("1000").stdin(last).spawn().expect("it sleeps");
+    let others = other.id();
+    let owner = |port| if port == FIRST + SOCKETS - 1 { others } else { std::process::id() };
+    let agent = Agent::live(&["--event", "drop", "--netns", netns.name()]);
+    // More than the usual buffer takes.
+    let fill = |port| {
+        netns.within(|| {
+            let sender = UdpSocket::bind("127.0.0.1:0").expect("it is bound");
+            for _ in 0..400 {
+                sender.send_to(&[0; 500], ("127.0.0.1", port)).expect("loopback takes all");
+            }
+        });
+    };
+    let of = |port: u16| move |event: &Value| event["event"] == "drop" && event["dport"] == port;
+    fill(FIRST);
+    agent.wait_for("the first owner", |event| {
+        of(FIRST)(event) && event["owner"]["pid"] == owner(FIRST) || {
+            fill(FIRST);
+            false
+        }
+    });
+    for port in FIRST + 1..FIRST + SOCKETS {
+        fill(port);
+    }
+    for port in FIRST + 1..FIRST + SOCKETS {
+        agent.wait_for("a drop of each", of(port));
+    }
+    let stream = agent.stop().stream;
+    other.kill().expect("it ends");
+    other.wait().expect("it has ended");
+    let (mut nobodys, mut wrong) = (0, Vec::new());
+    for port in FIRST + 1..FIRST + SOCKETS {
+        let drops = || stream.events.iter().filter(|event| of(port)(event));
+        nobodys += u16::from(drops().any(|event| event["owner"].is_null()));
+        wrong.extend(drops().filter(|event| !event["owner"].is_null() && event["owner"]["pid"] != owner(port)));
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+    // A search beside other work may take longer than a drop waits.
+    assert!(nobodys <= SOCKETS / 2, "{nobodys} of {SOCKETS} without an owner");
 }

@@ -32,6 +32,8 @@ use crate::{
 const SEARCH: Duration = Duration::from_secs(1);
 /// And not again before so many times as long as the last search took.
 const SEARCH_SHARE: u32 = 10;
+/// Sockets whose holders are kept until the next search: 18 bytes each.
+const MOST_FOUND: usize = 65_536;
 /// After an answer was late: how long nobody is waited for longer than [`SHORT`].
 const HURRY: Duration = Duration::from_secs(1);
 /// Records wait for so long where processors are so busy that readers get none. Of a reader that hangs its watch says so
@@ -48,8 +50,8 @@ type Key = (u32, u64);
 pub enum Answer {
     /// Of a process.
     Process(u32, Key, Look),
-    /// Who holds a socket; `None`: that is not known yet.
-    Holders(u64, Option<Vec<u32>>),
+    /// Who holds the sockets of this host, one of which was asked for; `None`: that is not known yet.
+    Holders(u64, Option<SocketHolders>),
     /// The limits of this host's own namespace.
     Facts(Facts),
 }
@@ -63,12 +65,14 @@ struct Process {
     look: Option<Look>,
 }
 
-/// The last search for the holder of a socket.
+/// The last search for the holder of a socket. It comes past all of them, so it has looked for the others, too.
 #[derive(Debug)]
 struct Search {
     inode: u64,
     began: Instant,
     took: Option<Duration>,
+    /// What it has found, if that is little enough to be kept.
+    found: SocketHolders,
     /// Records wait for it.
     waits: bool,
 }
@@ -194,27 +198,30 @@ impl Questions {
     }
 
     /// Tells the core who holds a socket; [`Poll::Pending`]: not now.
-    pub fn holders(&mut self, inode: u64) -> Poll<()> {
+    pub fn holders<G: Gate>(&mut self, inode: u64, core: &mut Core<G>) -> Poll<()> {
         let now = Instant::now();
         if let Some(search) = &mut self.search {
-            let waits = search.inode == inode && search.waits && !self.over && now < search.began + DEADLINE;
-            if waits {
+            if search.waits && !self.over && now < search.began + DEADLINE {
                 self.until = Some(search.began + DEADLINE);
                 return Poll::Pending;
             }
             search.waits = false;
             let pause = search.took.map_or(SEARCH, |took| SEARCH.max(took * SEARCH_SHARE));
             if search.took.is_none() || now < search.began + pause {
+                let pids = search.found.holders(inode);
+                if !pids.is_empty() {
+                    core.apply(Input::Holding(inode, pids.to_vec()), &mut super::Nowhere);
+                }
                 return Poll::Ready(());
             }
         }
         // One that takes longer than records may wait is for those that come later.
         let waits = !self.over && self.search.as_ref().is_none_or(|last| last.took.is_some_and(|took| took < DEADLINE));
-        self.search = Some(Search { inode, began: now, took: None, waits });
+        self.search = Some(Search { inode, began: now, took: None, found: SocketHolders::default(), waits });
         let (root, send, late) = (self.root.clone(), self.send.clone(), self.send.clone());
         let scan = move || {
-            let (holders, _) = SocketHolders::scan(&root, Some(&HashSet::from([inode])));
-            let _ = send.send(Answer::Holders(inode, Some(holders.holders(inode).to_vec())));
+            let (holders, _) = SocketHolders::scan(&root, None);
+            let _ = send.send(Answer::Holders(inode, Some(holders)));
         };
         self.readers.ask(scan, move || {
             let _ = late.send(Answer::Holders(inode, None));
@@ -265,13 +272,17 @@ impl Questions {
                 }
             }
             Answer::Holders(inode, holders) => {
+                let pids = holders.as_ref().map(|holders| holders.holders(inode).to_vec());
                 if let Some(search) = self.search.as_mut().filter(|search| search.inode == inode) {
                     search.waits = false;
-                    if holders.is_some() {
+                    if let Some(holders) = holders {
                         search.took = Some(search.began.elapsed());
+                        if holders.len() <= MOST_FOUND {
+                            search.found = holders;
+                        }
                     }
                 }
-                if let Some(pids) = holders {
+                if let Some(pids) = pids {
                     core.apply(Input::Holding(inode, pids), &mut super::Nowhere);
                 }
             }
