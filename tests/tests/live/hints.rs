@@ -246,6 +246,26 @@ fn a_destination_without_a_route() {
     }
 }
 
+/// There is a route, and the kernel has no reason for what it does.
+#[test]
+fn a_route_that_refuses_is_not_taken_for_none() {
+    let row = Row::new();
+    for (kind, to) in
+        [("blackhole", "10.201.0.1:4117"), ("unreachable", "10.202.0.1:4117"), ("prohibit", "10.203.0.1:4117")]
+    {
+        let to = address(to);
+        row.middle.ip(&["route", "add", kind, &to.ip().to_string()]);
+        let agent = Agent::live(&["--event", "drop"]);
+        datagram(&row.left, to, 10);
+        let event = drop_in(&agent, &row.middle, 4117);
+        // 5.10 has no reasons, and its call site is also that of packets without a route.
+        if event["reason"] == "NOT_SPECIFIED" {
+            let hint = format!("the route to {} refuses it (blackhole, unreachable or prohibit)", to.ip());
+            assert_eq!(event["hint"], hint, "{kind}: {event}");
+        }
+    }
+}
+
 #[test]
 fn a_source_that_is_not_believed() {
     let (a, b) = Netns::pair();

@@ -14,7 +14,7 @@ const FUNCTIONS: [(&str, &str, DropClass); 23] = [
     ("sch_handle_ingress", "a filter on ingress of the device", DropClass::Policy),
     ("sch_handle_egress", "a filter on egress of the device", DropClass::Policy),
     ("ip_forward", "it may not be forwarded, or was not meant for this host", DropClass::Loss),
-    ("ip_error", "there is no route, or this host does not forward", DropClass::Loss),
+    ("ip_error", "there is no route or one that refuses, or this host does not forward", DropClass::Loss),
     ("ip6_forward", "it may not be forwarded, or was not meant for this host", DropClass::Loss),
     (
         "tun_net_xmit",

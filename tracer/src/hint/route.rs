@@ -13,8 +13,14 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     let by = site.iface.map_or(String::new(), |iface| format!(" by {iface}"));
     let at = if site.is_by_function() { site.function } else { "" };
     let text = match site.reason.unwrap_or_default() {
+        // IPv6 has this reason for a route that refuses, too.
+        "IP_OUTNOROUTES" | "IP_INNOROUTES" if to.is_ipv6() => format!("no route to {to}, or one that refuses it"),
         "IP_OUTNOROUTES" | "IP_INNOROUTES" => format!("no route to {to}"),
-        _ if INPUT.contains(&at) || OUTPUT.contains(&at) => format!("no route to {to}"),
+        // Where there are reasons, what has no route has one, and so has what this host does not forward.
+        "NOT_SPECIFIED" if at == "ip_error" => {
+            format!("the route to {to} refuses it (blackhole, unreachable or prohibit)")
+        }
+        _ if INPUT.contains(&at) || OUTPUT.contains(&at) => format!("no route to {to}, or one that refuses it"),
         "IP_RPFILTER" => format!("rp_filter: {from} came in{by}, and no route back to it leads that way"),
         "IP_INADDRERRORS" => format!("{to} cannot be a destination here"),
         "IP_LOCAL_SOURCE" => format!("{from} is an address of this host, and came in{by}"),

@@ -84,7 +84,13 @@ fn what_is_asked_of_which_drop() {
 fn what_a_packet_tells_by_itself() {
     for (reason, symbol, words) in [
         (Some("IP_OUTNOROUTES"), "ip_output", "no route to 10.0.0.2"),
-        (Some("NOT_SPECIFIED"), "ip6_pkt_discard+0x1", "no route to 10.0.0.2"),
+        (Some("NOT_SPECIFIED"), "ip6_pkt_discard+0x1", "no route to 10.0.0.2, or one that refuses it"),
+        (
+            Some("NOT_SPECIFIED"),
+            "ip_error+0x1",
+            "the route to 10.0.0.2 refuses it (blackhole, unreachable or prohibit)",
+        ),
+        (None, "ip_error+0x1", "there is no route or one that refuses, or this host does not forward"),
         (Some("IP_RPFILTER"), "", "rp_filter: 10.0.0.1 came in by wire, and no route back to it leads that way"),
         (
             Some("TC_EGRESS"),
