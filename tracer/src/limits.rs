@@ -7,6 +7,10 @@ const STACK: u64 = 512 << 10;
 /// Bytes of address space with which a trace begins: the rings, the kernel's types, the stacks of threads.
 const ADDRESSES: u64 = 256 << 20;
 
+/// Descriptors that a trace takes at its start, at the least: each program is one, and so is what attaches it. With
+/// fewer the kernel's refusals would pass for what it cannot do.
+pub const DESCRIPTORS: u64 = 128;
+
 /// Why this process cannot do its work, and what helps.
 ///
 /// # Errors
@@ -24,6 +28,12 @@ pub fn check() -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// How many descriptors this process may have, if that is too few for a trace.
+#[must_use]
+pub fn too_few_descriptors() -> Option<u64> {
+    getrlimit(Resource::Nofile).current.filter(|limit| *limit < DESCRIPTORS)
 }
 
 /// A write beyond the limit of a file's size (`ulimit -f`) fails and is told, instead of ending the process. A handler,

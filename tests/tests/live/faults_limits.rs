@@ -47,6 +47,16 @@ fn little_address_space_is_said() {
     }
 }
 
+/// And is not taken for a kernel that is too old.
+#[test]
+fn few_descriptors_are_said() {
+    for limit in ["12", "40", "80"] {
+        let shell = format!("ulimit -n {limit}");
+        fails_with(&under(&shell, &["live", "--duration", "10ms"]), 1, &["ulimit -n", "open files", limit]);
+        fails_with(&under(&shell, &["run", "--", "true"]), 125, &["ulimit -n"]);
+    }
+}
+
 /// Enough to begin with, and not for what is asked: it ends in a sentence all the same.
 #[test]
 fn address_space_that_is_used_up_later_is_said() {

@@ -33,7 +33,7 @@ use super::{
     tasks,
     types::KernelTypes,
 };
-use crate::clock;
+use crate::{clock, limits};
 
 /// Sockets followed at the most where their map is allocated beforehand: ten megabytes.
 const PREALLOCATED_SOCKETS: u32 = 1 << 16;
@@ -78,6 +78,9 @@ impl Kernel {
     /// # Errors
     /// If the kernel refuses the maps, or the hook without which there is no trace.
     pub fn load(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
+        if let Some(limit) = limits::too_few_descriptors() {
+            return Err(KernelError::FewDescriptors(limit));
+        }
         let mut plan = plan.clone();
         plan.settings.wants |= WANT_CONNECT_EXIT | WANT_ACCEPT;
         let kernel = Self::load_once(&plan, types)?;

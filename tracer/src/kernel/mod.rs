@@ -31,7 +31,10 @@ use aya::{EbpfError, maps::MapError};
 use thiserror::Error;
 
 use self::backend::{Backend, Hook};
-use crate::privilege::{capabilities, missing};
+use crate::{
+    limits::DESCRIPTORS,
+    privilege::{capabilities, missing},
+};
 
 /// Why there can be no trace. Each is one sentence with a way out.
 #[derive(Debug, Error)]
@@ -45,6 +48,9 @@ pub enum KernelError {
          less with --buffer and --sockets"
     )]
     NoMemory(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Too few of them.
+    #[error("the limit of open files is {0}, and a trace needs {DESCRIPTORS}: raise it (ulimit -n {DESCRIPTORS})")]
+    FewDescriptors(u64),
     /// bpf(2) is not there.
     #[error("this kernel has no bpf() system call: tracing needs Linux 5.8 or newer with CONFIG_BPF_SYSCALL")]
     NoBpf(#[source] EbpfError),
