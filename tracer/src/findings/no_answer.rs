@@ -60,14 +60,13 @@ fn say(case: &Case, _: &super::Facts) -> String {
             )
         }
     };
-    let mut waited = Vec::new();
-    if case.longest_us > 0 {
-        let most = if case.connections > 1 { "at most " } else { "" };
-        waited.push(format!("after {most}{}", Micros(case.longest_us)));
-    }
-    if case.syns > 0 {
-        waited.push(counted(case.syns, "SYN"));
-    }
-    let waited = if waited.is_empty() { String::new() } else { format!(" {}", waited.join(", ")) };
-    format!("{} does not answer: {count}{} {ended}{waited}", end(case), of_owners(case))
+    let waited = match case.longest_us {
+        0 => String::new(),
+        us => format!(" after {}{}", if case.connections > 1 { "at most " } else { "" }, Micros(us)),
+    };
+    let syns = match case.syns {
+        0 => String::new(),
+        syns => format!(", {}", counted(syns, "SYN")),
+    };
+    format!("{} does not answer: {count}{} {ended}{waited}{syns}", end(case), of_owners(case))
 }

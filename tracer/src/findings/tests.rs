@@ -235,6 +235,27 @@ fn a_connect_that_was_given_up() {
 }
 
 #[test]
+fn a_connect_that_was_given_up_and_began_nobody_knows_when() {
+    let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));
+    let old = Close { preexisting: true, duration_us: None, syns: Some(5), ..close(Verdict::NoAnswer) };
+    let said = findings.event(&event(1, socket(3, Role::Client, Some(&curl)), Kind::Close(&old)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("10.0.0.5:5432 does not answer: 1 connection of curl[5] was given up, 5 SYNs")
+    );
+}
+
+/// So ICMPv6 says it, and the kernel keeps no copy of the message.
+#[test]
+fn a_prohibition_leads_to_the_firewall() {
+    let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));
+    let prohibited = Close { errno: Some(libc::EACCES), ..close(Verdict::Unreachable) };
+    findings.event(&event(1, socket(3, Role::Client, Some(&curl)), Kind::Close(&prohibited)));
+    let [finding] = &findings.all()[..] else { panic!("{:?}", findings.all()) };
+    assert_eq!((finding.name, finding.look[0].as_ref()), ("peer_unreachable", "nft list ruleset"));
+}
+
+#[test]
 fn ten_segments_make_a_bad_path() {
     let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));
     let again = |what| Kind::Retransmit { state: None, what, seq: None };
