@@ -9,6 +9,7 @@ pub mod command;
 pub mod core;
 pub mod discards;
 pub mod drops;
+pub mod explain;
 pub mod feed;
 pub mod filter;
 pub mod findings;
@@ -30,5 +31,4 @@ pub mod shown;
 pub mod snapshot;
 pub mod sockets;
 pub mod stderr;
-
-pub use {tracer_explain as explain, tracer_stream as stream};
+pub mod stream;

@@ -1,14 +1,14 @@
-//! Included and excluded values.
+//! Values that are wanted and values that are not.
 
 use super::Answer;
 use super::parse::Selector;
 
-/// The values of one option, or-ed; a connection also fails if it has an excluded one.
+/// The values of one option: or-ed; a connection also fails if it has an excluded one.
 #[derive(Clone, Debug)]
 pub struct Choice<T> {
-    /// If there are any, the fact must be one of these.
+    /// One of these is needed, if there are any.
     pub include: Vec<T>,
-    /// The fact must be none of these.
+    /// None of these may be.
     pub exclude: Vec<T>,
 }
 
@@ -29,26 +29,26 @@ impl<T: Clone> Choice<T> {
     }
 }
 
-/// A fact about one side of a connection.
+/// What is known of one side of a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Side<V> {
-    /// This value.
+    /// This.
     Known(V),
-    /// There is no such fact (the remote side of a listener).
+    /// There is nothing to know (the remote side of a listener).
     Absent,
-    /// Not known yet, or never.
+    /// Not yet, or never.
     Unknown,
 }
 
 impl<V> Side<V> {
-    /// A fact that may be unknown.
+    /// A fact that may be missing.
     pub fn of(fact: Option<V>) -> Self {
         fact.map_or(Self::Unknown, Self::Known)
     }
 }
 
 impl<T> Choice<T> {
-    /// Whether no value was given: everything passes.
+    /// No value was given: everything passes.
     pub fn is_empty(&self) -> bool {
         self.include.is_empty() && self.exclude.is_empty()
     }

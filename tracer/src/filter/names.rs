@@ -1,4 +1,4 @@
-//! Options with a fixed set of values: `--help` and the shell completions list them.
+//! Options whose values are names that we know: told by `--help` and by shell completions.
 
 use std::ffi::OsStr;
 
@@ -12,9 +12,9 @@ use crate::explain::nearest_of;
 /// Takes one of `all`, with or without a `!` before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<T: 'static> {
-    /// The values.
+    /// What there is.
     pub all: &'static [T],
-    /// The name of a value.
+    /// How it is called.
     pub name: fn(&T) -> &'static str,
 }
 

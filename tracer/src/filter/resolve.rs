@@ -1,4 +1,4 @@
-//! From the command line's values to the filter's.
+//! From what was typed to what is compared.
 
 use super::choice::Choice;
 use super::parse::{Netns, Selector, User};
@@ -7,7 +7,9 @@ use super::{Filter, FilterArgs, FilterError, Lookup, NamedNetns, PidSet};
 impl FilterArgs {
     /// Looks up every name.
     ///
-    /// If a name does not exist or cannot be looked up, or if nothing could ever be shown: wrong usage.
+    /// # Errors
+    /// If one does not exist or cannot be looked up, or if nothing could ever be shown: wrong
+    /// usage.
     pub fn resolve(&self, lookup: &impl Lookup) -> Result<Filter, FilterError> {
         self.check()?;
         let mut filter = Filter {
@@ -53,7 +55,7 @@ impl FilterArgs {
         Ok(filter)
     }
 
-    /// Checks the options, independent of the host.
+    /// What is wrong whatever the host is like.
     ///
     /// # Errors
     /// If the options contradict each other.
@@ -63,7 +65,7 @@ impl FilterArgs {
             ("--verdict", !self.verdict.is_empty()),
             ("--min-duration", self.min_duration.is_some()),
         ];
-        // A finding rests on closes that need not be shown.
+        // A finding rests on closes that are not shown.
         let event = Choice::new(&self.event);
         let uses_close = event.passes(|event| *event == "close") || event.include.contains(&"finding");
         match ends.iter().find(|(_, given)| *given) {

@@ -1,7 +1,8 @@
-//! Conclusions from the stream: short sentences, each with the events that support it.
+//! Conclusions from the stream: short sentences, each with the events that it rests on.
 //!
-//! Every rule is in one table ([`rules::RULES`]). A rule maps an event to a case and a case to a sentence; this module
-//! counts. Events come in, findings go out; the other facts that a sentence needs ([`Facts`]) are an input, too.
+//! Every rule stands in one table ([`rules::RULES`]). A rule says of an event what it speaks for, and
+//! of a case what there is to say; this module counts. Events come in, findings go out: what else a
+//! sentence needs ([`Facts`]) is an input, too.
 
 mod advice;
 mod calls;
@@ -20,24 +21,24 @@ use crate::stream::{self, ConnId, Discard, Event, Evidence, Finding, Icmp, Kind,
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
 
-/// The kinds of events that rules use and that the kernel is hooked for only on demand.
+/// The kinds of events that rules look at and for which the kernel is hooked only if they are wanted.
 pub const SOURCES: [&str; 3] = ["drop", "retransmit", "discard"];
 
-/// The most cases that are kept apart; events of later ones are only counted.
+/// Cases that are told apart; what comes later only counts.
 const MOST_CASES: usize = 1024;
-/// The most events, owners and connections that are kept of a case.
+/// Events, owners and connections that are kept of a case.
 const MOST_EVIDENCE: usize = 8;
 const MOST_OWNERS: usize = 4;
 const MOST_CONNECTIONS: usize = 64;
-/// The most listeners whose backlog is remembered, by namespace, port and owner.
+/// Listeners whose backlog is remembered, by namespace, port and owner.
 const MOST_LISTENERS: usize = 4096;
 
-/// The subject of a case. Rules set the fields that distinguish their cases.
+/// What a case is about. Rules fill in what makes it one case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
-    /// A process, if the finding is about it.
+    /// A process, where it is the point.
     pub pid: Option<u32>,
-    /// The address of a destination, or of a listener.
+    /// Of a destination, or of a listener.
     pub addr: Option<IpAddr>,
     /// Its port.
     pub port: Option<u16>,
@@ -45,44 +46,44 @@ pub struct Subject {
     pub netns: Option<u32>,
     /// A reason or a device.
     pub what: Option<Rc<str>>,
-    /// The rule of a firewall, as in the ruleset. Hostile bytes.
+    /// The rule of a firewall, as it stands in the ruleset. Hostile bytes.
     pub rule: Option<Rc<str>>,
     /// An ICMP error.
     pub icmp: Option<Icmp>,
 }
 
-/// The events of one subject so far.
+/// What has been seen of one subject.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// Its subject.
+    /// What it is about.
     pub subject: Subject,
-    /// Dropped or retransmitted packets.
+    /// Packets that were dropped or sent again.
     pub packets: u64,
-    /// Connections, if the events are their ends or beginnings.
+    /// Connections, where the events are their ends or beginnings.
     pub connections: u64,
-    /// The first few processes concerned.
+    /// Processes concerned, the first few.
     pub owners: Vec<(u32, String)>,
-    /// There are more processes.
+    /// There are more of them.
     pub more_owners: bool,
-    /// The place of the first drop.
+    /// Where the first of the packets was dropped.
     pub symbol: Option<Rc<str>>,
-    /// Direction of the packets.
+    /// Which way it went.
     pub direction: Option<&'static str>,
     /// The backlog of the listener.
     pub backlog: Option<u32>,
-    /// The packets that only the kernel's counters show.
+    /// Of the packets, those that only the kernel's counters tell of.
     pub discarded: u64,
-    /// The last of these discards.
+    /// The last one of these.
     pub discard: Option<Discard>,
     /// The local address of the first event.
     pub local: Option<IpAddr>,
-    /// The evidence is conclusive.
+    /// What was seen leaves no doubt.
     pub certain: bool,
-    /// SYNs without an answer.
+    /// SYNs that had no answer.
     pub syns: u64,
     /// The longest wait for an answer, µs.
     pub longest_us: u64,
-    /// The connections that the kernel gave up.
+    /// Of the connections, those that the kernel gave up.
     pub timed_out: u64,
     /// The first events.
     pub evidence: Vec<Evidence>,
@@ -91,7 +92,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Number of distinct connections with events of it, up to a limit.
+    /// Connections with events of it, as far as they were told apart.
     #[must_use]
     pub fn distinct_connections(&self) -> usize {
         self.distinct.len()
@@ -108,7 +109,7 @@ impl Case {
         if let Kind::Discard(discard) = event.kind {
             self.discarded += weight.packets;
             let mut discard = discard.clone();
-            // The clients of an earlier discard may have gone since.
+            // Who waited at an earlier one may have gone.
             if let Some(before) = self.discard.take() {
                 let more = before.clients.into_iter().filter(|one| !discard.clients.iter().any(|o| o.pid == one.pid));
                 let more: Vec<_> = more.take(MOST_OWNERS.saturating_sub(discard.clients.len())).collect();
@@ -148,32 +149,32 @@ impl Case {
     }
 }
 
-/// Whether the dropped packet came from this socket: the socket may be the listener that it was sent to.
+/// Whether the dropped packet came from this socket: it may be the listener's that it was to.
 fn has_sent(socket: &Socket<'_>, event: &Event<'_>) -> bool {
     let Kind::Drop(drop) = event.kind else { return true };
     let Some(ends) = drop.ends else { return false };
     socket.role != Role::Listener && socket.lport == ends.sport && socket.laddr.is_none_or(|addr| addr == ends.saddr)
 }
 
-/// The weight of an event.
+/// How much an event counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
     /// Packets.
     pub packets: u64,
     /// Connections.
     pub connections: u64,
-    /// It is conclusive.
+    /// It leaves no doubt.
     pub certain: bool,
     /// SYNs without an answer.
     pub syns: u64,
-    /// The wait for an answer, µs.
+    /// How long an answer was waited for, µs.
     pub waited_us: u64,
-    /// Only the sender of the packet is concerned.
+    /// Only who has sent the packet is concerned.
     pub of_sender: bool,
 }
 
 impl Weight {
-    /// No weight.
+    /// It counts nothing.
     pub const NONE: Self = Self { packets: 0, connections: 0, certain: false, syns: 0, waited_us: 0, of_sender: false };
 }
 
@@ -188,13 +189,13 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Sets the current facts of the host.
+    /// The host as it is now.
     pub fn set_facts(&mut self, facts: Facts) {
         self.facts = facts;
     }
 
-    /// Takes an event; returns the finding that it completes: each finding is emitted once, when the evidence suffices.
-    /// For most kinds of events this costs a look at the kind.
+    /// Takes an event; gives what it is the last piece for: each finding is given once, when there is
+    /// enough for it. Of most kinds of events this is a look at the kind.
     pub fn event(&mut self, event: &Event<'_>) -> Option<Finding> {
         match event.kind {
             Kind::Listen { backlog: Some(backlog) } => self.remember_backlog(event, backlog),
@@ -232,13 +233,14 @@ impl Findings {
             let pid = event.socket.and_then(|socket| socket.owner).map(|owner| owner.pid);
             self.backlogs
                 .entry((netns, port, pid))
-                // One process has two listeners: the backlog that a packet meets is unknown.
+                // Two of one process: which of them a packet is for is not known.
                 .and_modify(|known| *known = known.filter(|known| *known == backlog))
                 .or_insert(Some(backlog));
         }
     }
 
-    /// All findings with their final counts, the weightiest of each rule first, in the order of the table.
+    /// All findings with their final counts, the weightiest of each rule first, in the order of the
+    /// table.
     #[must_use]
     pub fn all(&self) -> Vec<Finding> {
         let mut said: Vec<_> = self.cases.iter().filter(|(_, case)| case.said).collect();
@@ -252,7 +254,7 @@ impl Findings {
         said.into_iter().filter_map(|((index, _), case)| Some(RULES.get(*index)?.finding(case, &self.facts))).collect()
     }
 
-    /// Events of cases without room.
+    /// Events of cases that there was no room for.
     #[must_use]
     pub const fn untold(&self) -> u64 {
         self.untold

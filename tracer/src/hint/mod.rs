@@ -1,8 +1,8 @@
-//! Details that a drop's reason leaves open: the rule, the queueing discipline, the destination.
+//! What a drop's reason leaves open: which rule, which queueing discipline, which destination.
 //!
-//! Some come from the packet itself. For the rest, a thread reads the tables of its namespace after the drop
-//! ([`Tables`]). The code excludes what it can; if several candidates remain, the hint says so. Pure: the same packet
-//! and the same tables give the same hint.
+//! Some of it the packet tells itself. For the rest the tables of its namespace are read at a moment
+//! after the drop ([`Tables`]); what can be excluded is, and what remains is said to be one of several
+//! if it is. Pure: the same packet and the same tables give the same hint.
 
 mod filter;
 mod function;
@@ -21,18 +21,18 @@ use crate::{
     stream::{Drop, DropClass, PacketEnds},
 };
 
-/// The place of a drop, with the known facts of the packet.
+/// Where a packet was dropped, and what is known of the packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'d> {
     /// Name of the reason; `None` where the kernel gives none.
     pub reason: Option<&'d str>,
-    /// The function that dropped it, without the compiler's suffix; empty if unknown.
+    /// The function that dropped it, without what the compiler added to its name; empty if that is not known.
     pub function: &'d str,
     /// Name of the device.
     pub iface: Option<&'d str>,
-    /// Its direction.
+    /// Which way it went.
     pub direction: Direction,
-    /// `None` if it is no IP packet.
+    /// `None` for what is no IP packet.
     pub ends: Option<PacketEnds>,
     /// Several packets that need not be equal.
     pub mixed: bool,
@@ -52,23 +52,23 @@ impl<'d> From<&'d Drop> for Site<'d> {
 }
 
 impl Site<'_> {
-    /// Whether the call site stands for the reason: the reason is missing or empty.
+    /// The reason says nothing, or there is none: then the call site stands for it.
     #[must_use]
     pub fn is_by_function(&self) -> bool {
         matches!(self.reason, None | Some("NOT_SPECIFIED"))
     }
 }
 
-/// A drop whose hint needs a table, for another thread to find it.
+/// A drop whose hint takes a table, for another thread to find it.
 #[derive(Clone, Debug)]
 pub struct Open {
-    /// Its number in the answer.
+    /// By which the answer names it.
     pub number: u64,
-    /// The table that it needs.
+    /// What it takes.
     pub question: Question,
-    /// Time of the drop; of several, of the first.
+    /// When it was dropped; of several the first.
     pub first_ns: u64,
-    /// The kernel side's record.
+    /// What the kernel side has told.
     pub record: Box<DropRecord>,
     reason: Option<Box<str>>,
     function: Box<str>,
@@ -78,7 +78,7 @@ pub struct Open {
 }
 
 impl Open {
-    /// A drop whose hint needs the answer to `question`.
+    /// Of a drop for whose hint `question` has to be answered.
     #[must_use]
     pub fn new(number: u64, question: Question, drop: &Drop, record: &DropRecord) -> Self {
         let site = Site::from(drop);
@@ -95,7 +95,7 @@ impl Open {
         }
     }
 
-    /// The place of the drop.
+    /// Where it was dropped.
     #[must_use]
     pub fn site(&self) -> Site<'_> {
         Site {
@@ -108,7 +108,8 @@ impl Open {
         }
     }
 
-    /// The part of netfilter that dropped it. `nftables_drops`: nftables was seen to drop by itself in this kernel.
+    /// Which part of netfilter has dropped it. `nftables_drops`: in this kernel nftables drops by itself, it was seen
+    /// to.
     #[must_use]
     pub fn by(&self, nftables_drops: bool) -> By {
         match &*self.function {
@@ -119,7 +120,7 @@ impl Open {
     }
 }
 
-/// A table that explains a drop.
+/// A table that has to be read before a drop can be explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The rules of nftables.
@@ -132,62 +133,62 @@ pub enum Question {
     Xdp,
 }
 
-/// The tables of a namespace, besides the rules of nftables.
+/// What a namespace's tables tell, besides the rules of nftables.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tables<'t> {
-    /// Tables of iptables-legacy are in use: their rules are unknown.
+    /// Tables of iptables-legacy are in use: their rules are not known.
     pub legacy: bool,
     /// The conntrack table is full: it drops, too.
     pub conntrack_full: bool,
-    /// The evidence of its counters.
+    /// What its counters tell.
     pub conntrack: Conntrack,
-    /// Devices with XDP programs: index and the program's number; `None` if they could not be read.
+    /// Devices that have XDP programs: index and the program's number; `None` if that could not be read.
     pub xdp: Option<&'t [(u32, u32)]>,
     /// Queueing disciplines; `None` if they could not be read.
     pub qdiscs: Option<&'t [Qdisc]>,
-    /// Neighbours; `None` if they could not be read.
+    /// Neighbours; the same.
     pub neighbours: Option<&'t [Neighbour]>,
 }
 
 /// Whether connection tracking itself may have dropped a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Conntrack {
-    /// Unknown.
+    /// It is not known.
     #[default]
     Unknown,
-    /// Its counters stood still: it dropped nothing.
+    /// Its counters stood still: it has not.
     StoodStill,
     /// They have moved since before the drop.
     Moved,
-    /// It dropped this many at unknown times.
+    /// It has dropped so many, nobody knows when.
     Some(u64),
 }
 
-/// The known rules of nftables.
+/// What is known of the rules of nftables.
 #[derive(Clone, Copy, Debug)]
 pub enum Rules<'r> {
-    /// The places that may have dropped the packet.
+    /// Where the packet can have been dropped.
     Places(&'r Places),
-    /// The reason why they are unknown.
+    /// Why they are not known.
     Unread(&'r str),
     /// There are none, or they may not be read.
     None,
 }
 
-/// A kernel function without its offset and the compiler's suffix.
+/// A function of the kernel, without the offset in it and what the compiler added to its name.
 fn function(symbol: Option<&str>) -> &str {
     symbol.map_or("", |symbol| symbol.split(['+', '.']).next().unwrap_or_default())
 }
 
-/// The table that explains a drop at `site`; `None` if none does.
+/// The table that explains a drop at `site`; `None` if none would.
 #[must_use]
 pub fn question(site: &Site<'_>) -> Option<Question> {
-    // Several packets that need not be equal have no common details.
+    // Of several packets that need not be equal nothing more is known.
     if site.mixed {
         return None;
     }
     if filter::is_netfilter(site) {
-        // Only IP packets have known hooks.
+        // An IP packet: of others no hook is known.
         return site.ends.map(|_| Question::Rules);
     }
     if qdisc::is_qdisc(site) {
@@ -199,7 +200,7 @@ pub fn question(site: &Site<'_>) -> Option<Question> {
     filter::is_xdp(site).then_some(Question::Xdp)
 }
 
-/// The hint from the packet alone, without any table.
+/// What the packet tells by itself, without any table.
 #[must_use]
 pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     if site.mixed {
@@ -209,25 +210,25 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     filter::by_itself(site).or_else(|| route::by_itself(site)).or_else(of_function)
 }
 
-/// The class of a drop without a reason, if its function determines it.
+/// The class of a drop without a reason, where its function tells.
 #[must_use]
 pub fn class_of_function(function: &str) -> Option<DropClass> {
     function::class(function)
 }
 
-/// The meaning of a drop without a reason, if its function determines it.
+/// What a drop without a reason means, where its function tells.
 #[must_use]
 pub fn meaning_of_function(function: &str) -> Option<&'static str> {
     function::meaning(function)
 }
 
-/// The hint from the rules.
+/// What the rules tell of a drop.
 #[must_use]
 pub fn explain_rule(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
     filter::explain(by, rules, tables)
 }
 
-/// The hint from the other tables. Falls back to the packet when the needed table is missing.
+/// What the other tables tell of a drop. Without what is needed of them, what the packet tells.
 #[must_use]
 pub fn explain(open: &Open, tables: &Tables<'_>) -> Option<Hint> {
     let (site, ifindex) = (open.site(), open.record.ifindex);

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod drops;
+pub mod errno;
 pub mod escape;
 pub mod json;
 pub mod net;

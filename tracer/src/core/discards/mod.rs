@@ -1,6 +1,7 @@
-//! Discards that the kernel's counters show, less those in drop events, with their owners.
+//! What the kernel's counters say was thrown away, less what drop events have told, and whose it was.
 //!
-//! A look is emitted once every drop before it has been: two settlements later. So a packet in both is counted once.
+//! A look is told when every drop that came before it has been: two settlements later. Then a packet that both tell of
+//! is counted once.
 
 mod listener;
 mod shares;
@@ -30,21 +31,21 @@ use crate::{
     stream::{ConnId, Discard, Drop, Event, Kind, OwnerSource, Role, Sink, Socket},
 };
 
-/// The most looks that wait.
+/// Looks that wait.
 const MOST_WAITING: usize = 1024;
 
-/// The facts about the trace that the judgement of counters needs.
+/// What of the trace is known, for the sake of what counters tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counting {
-    /// Drop events are emitted, with reasons or call sites: they are subtracted.
+    /// Drop events are told, and have reasons or call sites: they are subtracted.
     pub drops: bool,
-    /// The stream has every accept() in the namespaces concerned.
+    /// Every accept() in the namespaces concerned is told.
     pub accepts: bool,
     /// When the trace began.
     pub began_ns: u64,
 }
 
-/// The state for counters of discards.
+/// See the module.
 #[derive(Default)]
 pub struct Discards {
     /// `None`: the counters are not watched.
@@ -59,7 +60,7 @@ pub struct Discards {
 }
 
 impl Discards {
-    /// Notes the namespace of a record.
+    /// A record is of this namespace.
     pub fn sees(&mut self, netns: u32) {
         if netns != self.last && self.counting.is_some() {
             self.last = netns;
@@ -69,35 +70,35 @@ impl Discards {
         }
     }
 
-    /// Notes that a connection was accepted, by the listener with the inode `parent`; 0 if unknown.
+    /// A connection was accepted, of the listener with the inode `parent`; 0 if that is not known.
     pub fn accepts(&mut self, child: &Tuple, parent: u64, boot_ns: u64) {
         if self.counting.is_some_and(|counting| counting.accepts) {
             self.accepts.add(child, parent, boot_ns);
         }
     }
 
-    /// Notes a loss of records: an accept() may be among them.
+    /// Records were lost: an accept() may be among them.
     pub fn loses(&mut self, class: &str) {
         if let Some(counting) = self.counting.as_mut().filter(|_| class == "lifecycle") {
             counting.accepts = false;
         }
     }
 
-    /// Notes that a connection has ended.
+    /// A connection has ended.
     pub fn ends(&mut self, connection: &Connection, boot_ns: u64) {
         if self.counting.is_some() {
             self.given_up.add(connection, boot_ns);
         }
     }
 
-    /// Notes an emitted drop event, hidden by the filter or not.
+    /// A drop event was told, whether it is shown or not.
     pub fn drop_told(&mut self, record: &DropRecord, drop: &Drop, port: Option<u16>, function: &str) {
         if !self.counting.is_some_and(|counting| counting.drops) {
             return;
         }
         let mixed = record.flags & DROP_MIXED != 0;
         let flow = &record.packet.flow;
-        // Without a telling reason the call site decides.
+        // Where the reason says nothing, the call site does.
         let unspecified = record.reason == NO_REASON || drop.reason.as_deref() == Some(UNSPECIFIED);
         let location = if unspecified { record.location } else { 0 };
         let drops = Drops {
@@ -118,7 +119,7 @@ impl<G: Gate> Core<G> {
         self.discards.counting = Some(counting);
     }
 
-    /// The namespaces that records have named for the first time since the last call.
+    /// The namespaces that records have named since the last time, and never before.
     pub fn take_fresh_namespaces(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.discards.fresh)
     }
@@ -137,7 +138,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// All drops before the last settlement have been emitted. `finally`: all before this one.
+    /// All drops were told that happened before the last settlement. `finally`: before this one.
     pub(super) fn settle_discards(&mut self, finally: bool, sink: &mut dyn Sink) {
         for (settlements, _) in &mut self.discards.waiting {
             *settlements += 1;
@@ -189,7 +190,7 @@ impl<G: Gate> Core<G> {
             return;
         };
         let tuple = &named.tuple;
-        // The holder of the socket goes before the listener at its port.
+        // Who holds the very socket goes before who listens at its port.
         let holder = named.holders.iter().find_map(|pid| self.processes.holder(*pid));
         let by_tuple = || {
             let id = self.listeners.find(tuple)?;
@@ -200,7 +201,7 @@ impl<G: Gate> Core<G> {
         let connection = id.and_then(|id| self.connections.get(&id));
         let conn = connection.map_or(ConnId::NONE, |connection| connection.conn);
         let (owner, owner_source) = match (holder, connection) {
-            // The listener's own record of the caller of listen().
+            // The listener's own account of who called listen().
             (Some(holder), Some(connection))
                 if connection.owner.as_ref().is_some_and(|owner| owner.pid == holder.pid) =>
             {

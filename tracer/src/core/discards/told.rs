@@ -1,4 +1,4 @@
-//! Drop events of packets that the kernel's counters count, too.
+//! What drop events have told of packets that the kernel's counters count, too.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,31 +10,31 @@ use crate::discards::{
     counter::{COUNTERS, Counter, Group},
 };
 
-/// The most entries of one counter of one namespace.
+/// Entries of one counter of one namespace.
 const MOST: usize = 512;
-/// Equal drops within this time are one entry.
+/// Equal drops within so many ns are one entry.
 const TOGETHER_NS: u64 = 100_000_000;
-/// The longest time between a count and its drop event: a program has to run in between.
+/// A drop is told so many ns after it was counted, at the most: a program has to run in between.
 const LATE_NS: u64 = 1_000_000;
-/// A drop event older than the previous look by this time matches no counter that moved since.
+/// What was told longer before the look before than this is of no counter that moved since.
 const OLD_NS: u64 = 1_000_000_000;
 
-/// One or several dropped packets.
+/// A packet that was told of, or several.
 #[derive(Clone, Debug, Default)]
 pub struct Drops {
-    /// The namespace; `None` if unknown.
+    /// Where; `None` if that is not known.
     pub netns: Option<u32>,
-    /// Time of the first and the last.
+    /// First and last.
     pub first_ns: u64,
     /// See `first_ns`.
     pub last_ns: u64,
-    /// Number of packets.
+    /// How many.
     pub count: u64,
     /// Local port.
     pub port: Option<u16>,
     /// Its device.
     pub iface: Option<Rc<str>>,
-    /// Number of the protocol and 4 or 6; `None` if unknown.
+    /// Number of the protocol and 4 or 6; `None` if that is not known.
     pub protocol: Option<(u8, u8)>,
 }
 
@@ -47,7 +47,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Adds drops of a reason. `key` stands for the reason, and for the function if there is no reason.
+    /// Takes drops of a reason. `key` stands for it, and for the function if there is no reason.
     pub fn add(&mut self, key: (u32, u64), reason: Option<&str>, function: &str, drops: &Drops) {
         let same = self.same.entry(key).or_insert_with(|| {
             let tells = |(at, counter): (usize, &Counter)| counter.tells_of(reason, function).then_some(at);
@@ -78,8 +78,8 @@ impl Told {
         }
     }
 
-    /// Takes up to `most` drops that `counter` counted until `look`; each is given once. Takes those of `port` or of an
-    /// unknown port, and those of `device`.
+    /// Of `most` packets that `counter` counted until `look`, how many were told. Each is given once. `port`: of this
+    /// one, or of none that is known; `device`: of this one.
     pub fn take(
         &mut self,
         look: &Look,
@@ -91,7 +91,7 @@ impl Told {
         let Some(at) = COUNTERS.iter().position(|other| other.name == counter.name) else { return 0 };
         let mut left = most;
         let netns = look.netns.unwrap_or(0);
-        // A drop without a namespace may be of any.
+        // What has no namespace may be of any.
         let places = if netns == 0 { &[0][..] } else { &[netns, 0][..] };
         for netns in places {
             let Some(entries) = self.by_counter.get_mut(&(*netns, at)) else { continue };
@@ -111,7 +111,7 @@ impl Told {
     }
 }
 
-/// Whether `counter` may count packets of this protocol; an unknown protocol may.
+/// Whether `counter` counts packets of this protocol; of those of an unknown one it may.
 fn is_about(counter: &Counter, protocol: Option<(u8, u8)>) -> bool {
     let Some((protocol, family)) = protocol else { return true };
     let (tcp, udp) = (libc::IPPROTO_TCP, libc::IPPROTO_UDP);

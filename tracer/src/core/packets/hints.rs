@@ -1,8 +1,8 @@
-//! Drops that wait for their hint.
+//! Drops that wait for what explains them.
 //!
-//! The owner of a packet is decided when its record comes; only the event waits, until another thread has read the
-//! tables of its namespace after the drop and has found the hint in them. The event then comes after events that are
-//! later.
+//! Whose a packet was is decided when its record comes; only its telling waits, until another thread has read the
+//! tables of its namespace, at a moment after the drop, and has found its hint in them. It is told after events that
+//! are later, then.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,10 +17,10 @@ use crate::{
     stream::{Drop, Event, Sink},
 };
 
-/// The most drops that wait; above it, the oldest of the namespace with the most of them is emitted without a hint.
+/// Drops that wait at the most; beyond that the oldest of the namespace with the most of them is told as it is.
 const MOST_WAITING: usize = 256;
 
-/// The question of a drop, to be answered before its event.
+/// What a drop wants to know before it is told.
 #[derive(Clone, Debug)]
 pub struct Wish {
     question: Question,
@@ -28,7 +28,7 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// The question of a drop, if it has one.
+    /// That of a drop, if it has one.
     pub fn of(drop: &Drop, record: &DropRecord) -> Option<Box<Self>> {
         // Without a namespace nothing can be read.
         let question = hint::question(&Site::from(drop)).filter(|_| record.netns != 0)?;
@@ -36,11 +36,11 @@ impl Wish {
     }
 }
 
-/// The owner of a waiting drop, as it was at the drop.
+/// Whose a waiting drop is, as it was at the drop.
 pub enum Whose {
-    /// A connection.
+    /// A connection's.
     Connection(Rc<Ended>),
-    /// Not a connection that the core follows.
+    /// Nobody's that is followed.
     Outside(Box<Outside>),
 }
 
@@ -69,16 +69,16 @@ struct Waiting {
     wish: Box<Wish>,
 }
 
-/// Wanted hints of a namespace.
+/// Hints that are wanted.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The namespace.
+    /// Of drops in this namespace.
     pub netns: u32,
     /// A process that may be in it.
     pub pid: Option<u32>,
     /// nftables was seen to drop by itself in this kernel.
     pub nftables_drops: bool,
-    /// The drops.
+    /// Of these drops.
     pub drops: Vec<Open>,
 }
 
@@ -90,17 +90,17 @@ pub type Answer = (u64, Option<Hint>);
 pub struct Hints {
     /// By their numbers.
     waiting: VecDeque<Waiting>,
-    /// Number of waiting drops by namespace.
+    /// How many of each namespace.
     of_netns: HashMap<u32, usize>,
     last: u64,
     /// nftables was seen to drop by itself.
     nftables_drops: bool,
-    /// Drops emitted without their hint: too many waited, the trace ended, or a limit was reached.
+    /// Drops that were told without their hint: too many waited, the trace ended, or a bound was met.
     given_up: u64,
 }
 
 impl Hints {
-    /// Emits a packet's event, now or once its question is answered.
+    /// Tells a packet's event now, or when what it wants to know is there.
     pub fn tell(&mut self, boot_ns: u64, whose: Whose, event: PacketEvent, sink: &mut dyn Sink) {
         match event {
             PacketEvent::Drop(drop, Some(wish)) => {
@@ -120,7 +120,7 @@ impl Hints {
         }
     }
 
-    /// Gives up the oldest drop of the namespace with the most: a flood in one namespace delays no other.
+    /// The oldest of the namespace with the most: who drops many packets delays nobody else's.
     fn give_one_up(&mut self, sink: &mut dyn Sink) {
         let most = self.of_netns.iter().max_by_key(|(netns, count)| (**count, **netns)).map(|(netns, _)| *netns);
         let at = self.waiting.iter().position(|waiting| Some(waiting.wish.record.netns) == most);
@@ -141,7 +141,7 @@ impl Hints {
         }
     }
 
-    /// The hints that drops wait for.
+    /// Which hints are wanted.
     pub fn wanted(&self) -> Vec<Asked> {
         let mut at = HashMap::new();
         let mut wanted: Vec<Asked> = Vec::new();
@@ -165,16 +165,16 @@ impl Hints {
         !self.waiting.is_empty()
     }
 
-    /// Drops emitted without the hint that they waited for.
+    /// Drops that were told without the hint that they waited for.
     pub const fn given_up(&self) -> u64 {
         self.given_up
     }
 
-    /// Emits the drops that these answers are for; the others go on waiting.
+    /// Tells what these answers are for; the others go on waiting.
     pub fn learn(&mut self, answers: Vec<Answer>, sink: &mut dyn Sink) {
         for (number, hint) in answers {
             let at = self.waiting.binary_search_by_key(&number, |waiting| waiting.number);
-            // The drop may have been given up meanwhile.
+            // One that was given up meanwhile is not among them.
             if let Some(waiting) = at.ok().and_then(|at| self.waiting.remove(at)) {
                 self.forget(&waiting);
                 self.given_up += u64::from(hint.as_ref().is_some_and(|hint| hint.undecided));
@@ -183,7 +183,7 @@ impl Hints {
         }
     }
 
-    /// Emits all waiting drops: no more answers will come.
+    /// Nothing more will be learnt.
     pub fn give_up(&mut self, sink: &mut dyn Sink) {
         self.of_netns.clear();
         for waiting in self.waiting.drain(..) {
@@ -215,7 +215,7 @@ impl<G: Gate> Core<G> {
         self.packets.hints.wanted()
     }
 
-    /// Drops emitted without the hint that they waited for.
+    /// Drops that were told without the hint that they waited for.
     #[must_use]
     pub const fn hints_given_up(&self) -> u64 {
         self.packets.hints.given_up()

@@ -1,4 +1,5 @@
-//! Connections by the addresses of their packets: open ones, and for a while ended ones.
+//! Connections by the addresses of their packets: those that are open, and for a while those that
+//! have ended.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -7,7 +8,7 @@ use tracer_common::record::Tuple;
 use super::super::{connection::Connection, identity::IdentityHasher};
 use crate::stream::{ConnId, Owner, OwnerSource, Role, Socket};
 
-/// The most ended connections that are remembered.
+/// Ended connections that are remembered.
 const ENDED: usize = 4096;
 
 /// A connection that has ended.
@@ -18,7 +19,7 @@ pub struct Ended {
     role: Role,
     owner: Option<Rc<Owner>>,
     owner_source: OwnerSource,
-    /// Other holders; empty once it has ended.
+    /// Others that held it; none once it has ended.
     holders: Vec<u32>,
     mptcp: bool,
     /// The filter shows it.
@@ -40,9 +41,9 @@ impl Ended {
         }
     }
 
-    /// Its keys.
+    /// As it was.
     pub fn socket(&self) -> Socket<'_> {
-        // Only the addresses matter here: the other keys are replaced.
+        // Only what the addresses are made from matters: the rest is replaced.
         let mut socket = Connection::socket_of(self.conn, &self.tuple, self.role);
         socket.owner = self.owner.as_deref();
         socket.owner_source = self.owner_source;
@@ -52,15 +53,15 @@ impl Ended {
     }
 }
 
-/// The number of bits of a key that select a chain of ended connections.
+/// Of how many bits of a key the chains of ended connections are made.
 const CHAIN_BITS: u32 = 13;
 
-/// The last ended connections, in a ring. Connections whose keys begin alike form a chain, newest first. Entries need
-/// no removal: a chain ends where it leaves the ring.
+/// The last connections that have ended, in a ring. Those whose keys begin alike are chained, the later
+/// one first. Nothing has to be taken out: a chain ends where it leaves the ring.
 #[derive(Default)]
 struct Past {
     ring: Vec<(Ended, u64)>,
-    /// Number of ended connections; the numbering starts at 1.
+    /// How many have ended. They are numbered from 1 on.
     count: u64,
     /// The last of each chain; 0 for none.
     last: Vec<u64>,
@@ -102,8 +103,8 @@ impl Past {
     }
 }
 
-/// Open and ended connections by the hash of their whole tuple. Of two open connections with equal hashes the later one
-/// is found, and only after a comparison of its tuple.
+/// See the module. Keys are hashes of whole tuples: of two open connections with equal ones the later is
+/// found, and only after its tuple was compared.
 #[derive(Default)]
 pub struct Index {
     open: HashMap<u64, u64, IdentityHasher>,
@@ -111,7 +112,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Adds a connection whose tuple is known now.
+    /// A connection whose tuple is known now.
     pub fn add(&mut self, id: u64, connection: &mut Connection) {
         let tuple = &connection.tuple;
         if connection.role == Role::Listener || tuple.lport == 0 || tuple.rport == 0 {
@@ -133,7 +134,7 @@ impl Index {
         }
     }
 
-    /// Moves a connection to the ended ones.
+    /// A connection is over.
     pub fn end(&mut self, connection: &Connection) {
         self.remove(connection.indexed);
         // Its port may have become known only now.

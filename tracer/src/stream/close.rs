@@ -1,0 +1,167 @@
+//! How a connection ended.
+
+use super::Icmp;
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// This side closed first.
+    ClosedLocal,
+    /// The peer closed first.
+    ClosedRemote,
+    /// FIN crossed FIN.
+    ClosedBoth,
+    /// This side sent RST.
+    ResetLocal,
+    /// The peer sent RST.
+    ResetRemote,
+    /// Nobody listens at the destination, or it was rejected.
+    Refused,
+    /// connect() was given up: its owner closed the socket, or ended, before anybody answered.
+    NoAnswer,
+    /// No answer, and the kernel gave up.
+    TimedOut,
+    /// The network said that the destination cannot be reached.
+    Unreachable,
+    /// connect() itself failed.
+    FailedLocal,
+    /// Destroyed from outside (`ss -K`, its namespace went).
+    Aborted,
+    /// The listener closed before anybody accepted the connection.
+    ListenerClosed,
+    /// The trace ended first.
+    OpenAtEnd,
+    /// The evidence does not tell.
+    Unknown,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::ClosedLocal,
+        Self::ClosedRemote,
+        Self::ClosedBoth,
+        Self::ResetLocal,
+        Self::ResetRemote,
+        Self::Refused,
+        Self::NoAnswer,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::FailedLocal,
+        Self::Aborted,
+        Self::ListenerClosed,
+        Self::OpenAtEnd,
+        Self::Unknown,
+    ];
+
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClosedLocal => "closed_local",
+            Self::ClosedRemote => "closed_remote",
+            Self::ClosedBoth => "closed_both",
+            Self::ResetLocal => "reset_local",
+            Self::ResetRemote => "reset_remote",
+            Self::Refused => "refused",
+            Self::NoAnswer => "no_answer",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::FailedLocal => "failed_local",
+            Self::Aborted => "aborted",
+            Self::ListenerClosed => "listener_closed",
+            Self::OpenAtEnd => "open_at_end",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The connection did not do what its owner wanted: what `--failed` selects.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::ResetRemote
+                | Self::Refused
+                | Self::NoAnswer
+                | Self::TimedOut
+                | Self::Unreachable
+                | Self::FailedLocal
+                | Self::Aborted
+                | Self::ListenerClosed
+        )
+    }
+}
+
+/// The end of a connection. Times in µs, counts from the kernel; `None` is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// From the first event of the connection (`None` for one that is older than the trace).
+    pub duration_us: Option<u64>,
+    /// SYN to ESTABLISHED, successful handshakes of clients only.
+    pub connect_us: Option<u64>,
+    /// ESTABLISHED to accept().
+    pub accept_wait_us: Option<u64>,
+    /// Payload bytes that the peer acknowledged.
+    pub tx_bytes: Option<u64>,
+    /// Payload bytes received in order.
+    pub rx_bytes: Option<u64>,
+    /// Segments sent again.
+    pub retransmits: Option<u32>,
+    /// Packets of this connection that this host dropped.
+    pub drops: Option<u64>,
+    /// Smoothed round-trip time.
+    pub srtt_us: Option<u32>,
+    /// Least round-trip time.
+    pub min_rtt_us: Option<u32>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The error behind the verdict, positive.
+    pub errno: Option<i32>,
+    /// The ICMP error that says so.
+    pub icmp: Option<Icmp>,
+    /// SYNs that were sent, of a connection whose handshake did not end.
+    pub syns: Option<u32>,
+    /// This side asked and waited a second or longer for nothing, or what it sent was never acknowledged.
+    pub unanswered: Option<bool>,
+    /// Payload bytes that the program wrote and the peer never acknowledged.
+    pub unacked_bytes: Option<u64>,
+    /// From the last payload, either way, or the end of the handshake, to the end.
+    pub idle_us: Option<u64>,
+    /// Older than the trace.
+    pub preexisting: bool,
+    /// A transition was missed or the socket could not be followed: times may be unknown. Or [`Close::sockmap`].
+    pub incomplete: bool,
+    /// It was in a map of sockets of a BPF program, which moves payload past TCP and its counters: how much is not known.
+    pub sockmap: bool,
+}
+
+impl Close {
+    /// All of whose end nothing is known.
+    pub const UNKNOWN: Self = Self {
+        duration_us: None,
+        connect_us: None,
+        accept_wait_us: None,
+        tx_bytes: None,
+        rx_bytes: None,
+        retransmits: None,
+        drops: None,
+        srtt_us: None,
+        min_rtt_us: None,
+        verdict: Verdict::Unknown,
+        errno: None,
+        icmp: None,
+        syns: None,
+        unanswered: None,
+        unacked_bytes: None,
+        idle_us: None,
+        preexisting: false,
+        incomplete: false,
+        sockmap: false,
+    };
+
+    /// Whether its owner got what it wanted: what `--failed` selects.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.verdict.is_failure() || self.errno.is_some() || self.unanswered == Some(true)
+    }
+}
