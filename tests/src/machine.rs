@@ -22,6 +22,15 @@ pub fn iterates_by_buckets() -> bool {
     version() >= (5, 15)
 }
 
+/// Whether sock_diag tells of TCP sockets that are bound and nothing else (`TCPF_BOUND_INACTIVE`, commit 91051f003948).
+///
+/// # Panics
+/// If the kernel does not say what it is.
+#[must_use]
+pub fn tells_of_bound_sockets() -> bool {
+    version() >= (6, 8)
+}
+
 /// Major and minor.
 fn version() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a name");

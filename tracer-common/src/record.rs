@@ -248,7 +248,8 @@ pub struct SocketState {
     /// Inode of the socket that this one came from: a child's listener, the MPTCP socket of one that has
     /// [`FLAG_JOINED`]; of a listener its own. 0 where it is not known. (sockfs numbers in 32 bits, `get_next_ino`.)
     /// Another client came from none: see [`SocketState::err_soft`].
-    /// In [`RecordKind::AcceptFailed`], of a listener that is older than the trace: its inode number.
+    /// In [`RecordKind::AcceptFailed`], of a listener that is older than the trace, and in [`RecordKind::BindFailed`]: its
+    /// own inode number.
     pub parent: u32,
 }
 

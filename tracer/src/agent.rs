@@ -18,13 +18,14 @@ mod ending;
 mod names;
 mod namespaces;
 mod outcome;
+mod ports;
 mod questions;
 mod records;
 mod tables;
 
 use self::{
-    acceptors::Acceptors, counters::Counters as KernelCounters, names::Names, namespaces::Namespaces, records::Nowhere,
-    tables::Reading,
+    acceptors::Acceptors, counters::Counters as KernelCounters, names::Names, namespaces::Namespaces, ports::Ports,
+    records::Nowhere, tables::Reading,
 };
 pub use self::{
     beginning::{Earlier, Seeding},
@@ -121,6 +122,7 @@ pub struct Agent<'p> {
     namespaces: Namespaces,
     names: Names,
     acceptors: Acceptors,
+    ports: Ports,
     /// The kernel's counters of discards; `None` if they are not wanted.
     counters: Option<KernelCounters>,
     reading: Reading,
@@ -214,6 +216,7 @@ impl<'p> Agent<'p> {
             namespaces: Namespaces::start(sandbox).context("cannot start a thread")?,
             names,
             acceptors: Acceptors::default(),
+            ports: Ports::default(),
             counters,
             reading: Reading::default(),
             debug_log,
@@ -269,6 +272,9 @@ impl<'p> Agent<'p> {
                     self.drain();
                     self.acceptors.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
                 }
+                found = self.ports.found() => {
+                    self.ports.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
+                }
                 looks = async { match &mut self.counters { Some(counters) => counters.looked().await, None => std::future::pending().await } } => {
                     self.take_looks(looks);
                 }
@@ -310,6 +316,7 @@ impl<'p> Agent<'p> {
                 self.shown.set_facts(facts);
             }
             self.acceptors.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
+            self.ports.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
             self.reading.start(&self.core, &self.root, &self.namespaces);
             self.presenter.flush();
             if self.shown.is_full() || self.presenter.is_full() {
@@ -328,12 +335,6 @@ impl<'p> Agent<'p> {
         if matches!(stop, Stop::Command(_)) {
             self.linger(end).await?;
         }
-        let patience = if matches!(stop, Stop::Command(_)) { ending::LINGER } else { ending::SHORT_LINGER };
-        let soon = end.min(Instant::now() + patience);
-        let wants_more = !self.shown.is_full() && self.presenter.error().is_none();
-        if wants_more {
-            self.look_at_counters_again(soon).await?;
-        }
         // First: what is taken over after this counts as missed rather than not at all.
         let [declined, taken_over] = self
             .kernel
@@ -344,8 +345,14 @@ impl<'p> Agent<'p> {
         programs.extend(self.kernel.costs());
         let programs = cost::by_first_lane(programs);
         self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
-        if wants_more {
-            self.explain_last_drops(soon).await;
+        if !self.shown.is_full() && self.presenter.error().is_none() {
+            if let Some(counters) = &mut self.counters
+                && let Ok(looks) = timeout_at(end, counters.last()).await
+            {
+                self.take_looks(looks);
+            }
+            let patience = if matches!(stop, Stop::Signal) { ending::SHORT_LINGER } else { ending::LINGER };
+            self.explain_last_drops(end.min(Instant::now() + patience)).await;
         }
         Ok(self.finish(stop, programs, end).await)
     }

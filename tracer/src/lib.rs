@@ -9,7 +9,6 @@ pub mod command;
 pub mod core;
 pub mod discards;
 pub mod drops;
-pub mod explain;
 pub mod feed;
 pub mod filter;
 pub mod findings;
@@ -31,4 +30,5 @@ pub mod shown;
 pub mod snapshot;
 pub mod sockets;
 pub mod stderr;
-pub mod stream;
+
+pub use {tracer_explain as explain, tracer_stream as stream};

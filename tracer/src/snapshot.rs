@@ -95,6 +95,14 @@ pub fn holders_of(root: &ProcRoot, readers: &Readers, tuples: &[Tuple], listener
     snapshot
 }
 
+/// What /proc says of these processes.
+#[must_use]
+pub fn of_processes(root: &ProcRoot, readers: &Readers, pids: impl IntoIterator<Item = u32>) -> Vec<ProcessSnapshot> {
+    let mut snapshot = Snapshot::default();
+    processes(root, readers, pids, &mut snapshot);
+    snapshot.processes
+}
+
 fn every_socket(root: &ProcRoot, snapshot: &mut Snapshot) {
     // Netlink and iterators are of the running kernel; a root that is made up has files.
     let via = if *root == ProcRoot::default() { Via::Auto } else { Via::Proc };

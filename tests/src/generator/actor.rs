@@ -306,7 +306,13 @@ impl Actor {
         self.must(json!({ "op": "socket", "family": family })).fd()
     }
 
-    /// A non-blocking one.
+    /// A UDP socket.
+    #[must_use]
+    pub fn datagram_socket(&self, family: u8) -> i64 {
+        self.must(json!({ "op": "socket", "family": family, "protocol": libc::IPPROTO_UDP })).fd()
+    }
+
+    /// A non-blocking TCP socket.
     #[must_use]
     pub fn nonblocking_socket(&self, family: u8) -> i64 {
         self.must(json!({ "op": "socket", "family": family, "nonblock": true })).fd()
@@ -315,6 +321,13 @@ impl Actor {
     /// connect(); its outcome is the caller's to judge.
     pub fn connect(&self, fd: i64, to: impl Address) -> Reply {
         self.must(json!({ "op": "connect", "fd": fd, "addr": to.text() }))
+    }
+
+    /// bind() without any option: the errno, if it fails.
+    #[must_use]
+    pub fn try_bind(&self, fd: i64, to: impl Address) -> Option<String> {
+        let reply = self.must(json!({ "op": "try_bind", "fd": fd, "addr": to.text() }));
+        reply.errno().map(str::to_owned)
     }
 
     /// bind(), with `SO_REUSEADDR`.

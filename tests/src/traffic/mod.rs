@@ -7,7 +7,6 @@ pub mod concealed;
 pub mod once;
 mod ops;
 pub mod storm;
-pub mod stuck;
 pub mod swarm;
 pub mod sys;
 mod uring;

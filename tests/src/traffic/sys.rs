@@ -86,7 +86,8 @@ fn from_kernel(storage: &sockaddr_storage) -> Option<SocketAddr> {
 /// A stream socket of `family` (4 or 6) and `protocol`; survives exec.
 pub fn socket(family: u64, protocol: c_int, nonblock: bool) -> Sys<c_int> {
     let domain = if family == 6 { libc::AF_INET6 } else { libc::AF_INET };
-    let kind = libc::SOCK_STREAM | if nonblock { libc::SOCK_NONBLOCK } else { 0 };
+    let kind = if protocol == libc::IPPROTO_UDP { libc::SOCK_DGRAM } else { libc::SOCK_STREAM };
+    let kind = kind | if nonblock { libc::SOCK_NONBLOCK } else { 0 };
     // SAFETY: takes no pointers.
     check(unsafe { libc::socket(domain, kind, protocol) })
 }

@@ -8,7 +8,7 @@ use tracer_common::{
 use super::{
     UNKNOWN, begin,
     connect::{UserAddress, destination, user_address},
-    filtered, send, set_opener,
+    filtered, inode, send, set_opener,
 };
 use crate::{
     fd, filter,
@@ -66,5 +66,7 @@ fn failed(sk: u64, place: u64, errno: i32, site: Site) -> Outcome {
     let mut state = UNKNOWN;
     begin(&mut state, Raw(sk), identity::next(site, Lane::First), RecordRole::Unknown);
     set_opener(&mut state);
+    // Who has the port then may be this process, which has tried again with another socket.
+    state.parent = inode(Raw(sk)) as u32;
     send(RecordKind::BindFailed, state.started_ns, &state, &tuple, 0, 0, errno, u64::from(protocol))
 }

@@ -5,6 +5,8 @@ pub mod destination;
 pub mod doctor;
 pub mod drops;
 pub mod explain;
+#[cfg(test)]
+mod explain_tests;
 pub mod live;
 pub mod man;
 pub mod net;

@@ -1,8 +1,8 @@
-//! Older sockets by their tuple, for records that have no number of theirs.
+//! Older sockets by their tuple, for records without a number.
 //!
-//! A tuple is not a socket: several may listen on one address and port (`SO_REUSEPORT`, one a device), and what
-//! tells them apart is their inode. Without the kernel's type information a record has neither inode nor network
-//! namespace (0). Then a socket is meant that agrees in all else, if there is only one.
+//! A tuple does not identify a socket: several may listen on one address and port (`SO_REUSEPORT`, one per device), and
+//! only their inodes differ. Without the kernel's type information a record has neither inode nor network namespace
+//! (0). Then the record means the socket that agrees in all else, if there is only one.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use tracer_common::record::Tuple;
 use super::connection::TupleKey;
 
 impl TupleKey {
-    /// The same in a namespace that is not known.
+    /// The same key without a namespace.
     #[must_use]
     pub const fn anywhere(&self) -> Self {
         Self { netns: 0, ..*self }
     }
 }
 
-/// What has an inode, 0 if it has no file.
+/// An item with an inode; 0 if it has no file.
 pub trait Filed {
-    /// It.
+    /// The inode.
     fn inode(&self) -> u64;
 }
 
@@ -30,7 +30,7 @@ impl<T: Filed> Filed for &T {
     }
 }
 
-/// Mostly there is one, and then it takes no memory beside the table's.
+/// Mostly one item, which takes no memory beside the table's.
 #[derive(Debug)]
 enum Same<T> {
     One(T),
@@ -52,7 +52,7 @@ pub struct ByTuple<T> {
     by_tuple: HashMap<TupleKey, Same<T>>,
     /// Filled when the first record without a namespace comes.
     anywhere: HashMap<TupleKey, Vec<TupleKey>>,
-    /// Filled when the first question for an inode comes.
+    /// Filled at the first look-up of an inode.
     by_inode: HashMap<u64, TupleKey>,
 }
 
@@ -63,7 +63,7 @@ impl<T> Default for ByTuple<T> {
 }
 
 impl<T: Filed> ByTuple<T> {
-    /// Adds one.
+    /// Adds a socket.
     pub fn insert(&mut self, key: TupleKey, socket: T) {
         if !self.anywhere.is_empty() {
             self.anywhere.entry(key.anywhere()).or_default().push(key);
@@ -81,18 +81,18 @@ impl<T: Filed> ByTuple<T> {
         };
     }
 
-    /// All of them.
+    /// All sockets.
     pub fn iter(&self) -> impl Iterator<Item = (&TupleKey, &T)> {
         self.by_tuple.iter().flat_map(|(key, same)| same.as_slice().iter().map(move |socket| (key, socket)))
     }
 
-    /// Those with this tuple, in its namespace.
+    /// The sockets with this tuple, in its namespace.
     #[must_use]
     pub fn same(&self, key: &TupleKey) -> &[T] {
         self.by_tuple.get(key).map_or(&[], Same::as_slice)
     }
 
-    /// One by its inode.
+    /// A socket by its inode.
     pub fn with_inode(&mut self, inode: u64) -> Option<&T> {
         if self.by_inode.is_empty() {
             let inodes = self.by_tuple.iter().flat_map(|(key, same)| {
@@ -103,20 +103,20 @@ impl<T: Filed> ByTuple<T> {
         self.same(self.by_inode.get(&inode)?).iter().find(|socket| socket.inode() == inode)
     }
 
-    /// Forgets all.
+    /// Forgets all sockets.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes the one that a record with this tuple and inode (0 if it has none, or that is not known) means.
+    /// Takes the socket that a record with this tuple and inode (0: none or unknown) means.
     ///
     /// # Errors
-    /// All that it can mean, if there are several: none is taken.
+    /// All candidates, if there are several: none is taken.
     pub fn take(&mut self, tuple: &Tuple, inode: u64) -> Result<Option<T>, Vec<&T>> {
         let key = TupleKey::from(tuple);
         let keys = if key.netns == 0 { self.keys_anywhere(&key) } else { vec![key] };
         let candidates = || keys.iter().flat_map(|key| self.same(key).iter().enumerate().map(move |at| (*key, at)));
-        // One without a file may have got it since; one with another file is another socket.
+        // A socket without a file may have got one since; a socket with another file is another socket.
         let exact = candidates().find(|(_, (_, socket))| inode != 0 && socket.inode() == inode);
         let may_be = |socket: &T| inode == 0 || socket.inode() == 0;
         let (key, at) = match exact {

@@ -1,42 +1,16 @@
-//! Calls that fail on sockets that are no connections: bind(), and accept() for want of something.
-
-use std::rc::Rc;
+//! accept() that fails for lack of a resource.
 
 use tracer_common::record::{FLAG_PREEXISTING, SocketRecord};
 
 use super::{Core, Gate, connection::Connection};
 use crate::stream::{ConnId, Event, Kind, OwnerSource, Role, Sink, Socket};
 
-/// `IPPROTO_UDP`.
-const UDP: u64 = 17;
-/// Listeners whose names are kept for what is told when they are closed.
+/// The most listeners whose names are kept for events at their close.
 const MOST_LISTENERS: usize = 4096;
 
 impl<G: Gate> Core<G> {
-    /// bind() failed.
-    pub(super) fn bind_failed(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
-        let boot_ns = record.header.boot_ns;
-        let conn = self.new_conn();
-        let owner = self.processes.owner(&record.state.opener, boot_ns);
-        let tcp = record.detail != UDP;
-        let socket = Socket {
-            proto: if tcp { "tcp" } else { "udp" },
-            owner: owner.as_deref(),
-            owner_source: if owner.is_some() { OwnerSource::Bind } else { OwnerSource::Unknown },
-            ..Connection::socket_of(conn, &record.tuple, Role::Unknown)
-        };
-        if !self.gate.admit_finally(&socket) {
-            self.filtered += 1;
-            return;
-        }
-        let taken = tcp && record.errno == libc::EADDRINUSE;
-        let held_by = if taken { self.listeners.holder(&record.tuple) } else { None };
-        let kind = Kind::Bind { errno: record.errno, held_by: held_by.map(Rc::as_ref) };
-        sink.event(&Event { boot_ns, socket: Some(socket), kind });
-    }
-
-    /// accept() failed on a listener. Whose event it is says the call, not the listener. The last ones may come when the
-    /// listener is closed.
+    /// accept() failed on a listener. The event belongs to the caller, not to the listener's owner. The last events may
+    /// come when the listener is closed.
     pub(super) fn accept_failed(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
         let (id, boot_ns) = (record.state.id, record.header.boot_ns);
         let known = self.connections.contains_key(&id);

@@ -1,34 +1,34 @@
-//! What a drop means, by the name of its reason and what else is known of the packet.
+//! The meaning of a drop, by the name of its reason and the other known facts of the packet.
 
 use tracer_common::{
     drops::{TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN},
     tcp::TcpState,
 };
 
-use crate::{hint, stream::DropClass};
+use crate::{explain::class::of_reason, hint, stream::DropClass};
 
-/// The function that drops what a rule of netfilter has decided, before nf_tables did so itself.
+/// The function that drops packets by netfilter's verdict, before nf_tables did so itself.
 pub const NETFILTER: &str = "nf_hook_slow";
 
-/// What else is known of a dropped packet.
+/// The other known facts of a dropped packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Circumstances<'a> {
-    /// The function that dropped it; empty if that is not known.
+    /// The function that dropped it; empty if unknown.
     pub function: &'a str,
     /// The kernel answered it with an RST of no socket.
     pub answered: bool,
     /// It is an IP packet.
     pub is_ip: bool,
-    /// To more than one host.
+    /// It was sent to more than one host.
     pub to_many: bool,
-    /// Flags of TCP.
+    /// TCP flags.
     pub tcp_flags: Option<u8>,
-    /// State of the TCP socket that it belonged to.
+    /// State of its TCP socket.
     pub state: Option<TcpState>,
 }
 
-/// The class of a drop. `reason`: as the kernel calls it, without `SKB_DROP_REASON_`; empty where it
-/// gives none. `usual`: what this reason means by itself ([`DropClass::of_reason`]).
+/// The class of a drop. `reason`: the kernel's name without `SKB_DROP_REASON_`; empty if the kernel gives none.
+/// `usual`: the meaning of this reason by itself ([`of_reason`]).
 #[must_use]
 pub fn class(reason: &str, usual: DropClass, of: &Circumstances<'_>) -> DropClass {
     match reason {
@@ -40,18 +40,18 @@ pub fn class(reason: &str, usual: DropClass, of: &Circumstances<'_>) -> DropClas
     }
 }
 
-/// Whether drops by this reason are what lines of text leave out, whatever else is known of the packet.
+/// Whether the text output always leaves out drops with this reason, whatever else is known of the packet.
 #[must_use]
 pub fn is_always_quiet(reason: &str) -> bool {
     let depends = ["NO_SOCKET", "IP_NOPROTO", "NOT_SPECIFIED", ""];
-    DropClass::of_reason(reason).is_quiet() && !depends.contains(&reason)
+    of_reason(reason).is_quiet() && !depends.contains(&reason)
 }
 
-/// Nobody listens: refused, unless it was no request.
+/// No socket listens: refused, unless it was no request.
 fn nobody(of: &Circumstances<'_>) -> DropClass {
     match of.tcp_flags {
         _ if of.to_many => DropClass::Noise,
-        // A listener whose queue was full when the handshake ended: for the client it is a connection.
+        // The listener's queue was full when the handshake ended: for the client the connection exists.
         _ if of.state == Some(TcpState::Listen) => DropClass::Loss,
         Some(flags) if flags & TCP_SYN != 0 && flags & TCP_ACK == 0 => DropClass::Refused,
         Some(flags) if flags & (TCP_RST | TCP_FIN | TCP_ACK) != 0 => DropClass::Teardown,
@@ -59,7 +59,7 @@ fn nobody(of: &Circumstances<'_>) -> DropClass {
     }
 }
 
-/// Where the kernel gives no reason, a function that drops for one reason alone stands for it.
+/// Classifies a drop without a reason by its function, if that function drops for one reason alone.
 fn unspecified(of: &Circumstances<'_>) -> DropClass {
     let ended = matches!(of.state, Some(TcpState::TimeWait | TcpState::Close));
     let reset = of.tcp_flags.is_some_and(|flags| flags & TCP_RST != 0);
@@ -82,7 +82,7 @@ fn unspecified(of: &Circumstances<'_>) -> DropClass {
 mod tests {
     use super::*;
 
-    /// Every combination of what is known of a packet.
+    /// Every combination of known facts of a packet.
     fn all_circumstances() -> Vec<Circumstances<'static>> {
         let mut all = Vec::new();
         for bits in 0..8 {
@@ -106,7 +106,7 @@ mod tests {
         assert!(quiet.contains(&&"TCP_CLOSE") && quiet.contains(&&"TCP_FLAGS") && !quiet.contains(&&"NO_SOCKET"));
         for name in quiet {
             for of in all_circumstances() {
-                assert!(class(name, DropClass::of_reason(name), &of).is_quiet(), "{name} {of:?}");
+                assert!(class(name, of_reason(name), &of).is_quiet(), "{name} {of:?}");
             }
         }
     }
@@ -138,7 +138,7 @@ mod tests {
             ("NETFILTER_DROP", ip, DropClass::Policy),
             ("A_REASON_OF_TOMORROW", ip, DropClass::Loss),
         ] {
-            assert_eq!(class(reason, DropClass::of_reason(reason), &of), expected, "{reason} {of:?}");
+            assert_eq!(class(reason, of_reason(reason), &of), expected, "{reason} {of:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use tracer_common::record::{CloseRecord, Tuple};
 use super::packets::{Destination, PacketEvent};
 use crate::stream::{self, ConnId, Kind, Owner, OwnerSource, Role, Socket, TcpState};
 
-/// What names a connection from outside: a tuple is unique among the live sockets of a namespace.
+/// Identifies a connection from outside: a tuple is unique among the live sockets of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TupleKey {
     /// Network namespace.
@@ -31,7 +31,7 @@ impl From<&Tuple> for TupleKey {
     }
 }
 
-/// What is known of a connection.
+/// The state of a connection in the core.
 #[derive(Debug)]
 pub struct Connection {
     /// Its name in the stream.
@@ -42,15 +42,15 @@ pub struct Connection {
     pub role: Role,
     /// Owner.
     pub owner: Option<Rc<Owner>>,
-    /// How the owner is known.
+    /// Source of the owner.
     pub owner_source: OwnerSource,
-    /// Inode of its file; 0 if it has none, or if that is not known.
+    /// Inode of its file; 0 if it has none or the inode is unknown.
     pub inode: u64,
-    /// That it listens is to be said when its port is known: since when, and the backlog.
+    /// A `listen` event that waits for the port: its time and the backlog.
     pub listen_waits: Option<(u64, Option<u32>)>,
-    /// Number of the first subflow of the MPTCP connection that it has joined.
+    /// Number of the first subflow of the MPTCP connection that it joined.
     pub joined: Option<u64>,
-    /// Others that hold it.
+    /// Other processes that hold it.
     pub holders: Vec<u32>,
     /// First SYN, or first sight; 0 if it is older than the trace.
     pub started_ns: u64,
@@ -64,29 +64,29 @@ pub struct Connection {
     pub mptcp: bool,
     /// Older than the trace.
     pub preexisting: bool,
-    /// Nothing is remembered of it in the kernel, or a transition was missed.
+    /// The kernel side has no entry for it, or a transition was missed.
     pub incomplete: bool,
-    /// A record may have meant it or another one: that it is still open is not known.
+    /// A record may have meant it or another connection: whether it is still open is unknown.
     pub doubtful: bool,
-    /// `established` has been said (it may come late, with the accept record).
+    /// `established` was emitted (it may come late, with the accept record).
     pub established_said: bool,
-    /// The filter's final word, once there is one.
+    /// The filter's final decision, once there is one.
     pub admitted: Option<bool>,
     /// Events that the filter cannot decide yet.
     pub held: Vec<(u64, Held)>,
-    /// The close of a connection that nobody has accepted yet: accept() may still name its owner.
+    /// The close of a connection that was not accepted yet: accept() may still name its owner.
     pub closed: Option<Box<CloseRecord>>,
-    /// The last error that was said.
+    /// The last error that was emitted.
     pub last_errno: i32,
-    /// The state before the hooks were attached, if it was seen.
+    /// The state before the hooks were attached, if seen.
     pub seen_as: Option<TcpState>,
     /// The state in the snapshot, for `open`.
     pub opened_as: Option<TcpState>,
-    /// Packets of this connection that were dropped.
+    /// Dropped packets of this connection.
     pub drops: u64,
-    /// Packets find it by its tuple, under this key.
+    /// Key in the index by which packets find the connection.
     pub indexed: Option<u64>,
-    /// Where it goes, while its own port is not known.
+    /// Its destination, while its own port is unknown.
     pub portless: Option<Destination>,
 }
 
@@ -100,7 +100,7 @@ pub enum Held {
 }
 
 impl Connection {
-    /// A connection of which nothing is known but its addresses.
+    /// A connection with known addresses and nothing else.
     #[must_use]
     pub const fn new(conn: ConnId, tuple: Tuple, role: Role) -> Self {
         Self {
@@ -134,7 +134,7 @@ impl Connection {
         }
     }
 
-    /// The keys that every one of its events has.
+    /// The keys that all its events share.
     #[must_use]
     pub fn socket(&self) -> Socket<'_> {
         Socket {
@@ -146,7 +146,7 @@ impl Connection {
         }
     }
 
-    /// The same, without an owner.
+    /// The same keys, without an owner.
     #[must_use]
     pub fn socket_of<'a>(conn: ConnId, tuple: &Tuple, role: Role) -> Socket<'a> {
         let (laddr, local_mapped) = stream::address(tuple.family, tuple.laddr);
@@ -174,10 +174,10 @@ impl Connection {
         }
     }
 
-    /// Takes over the addresses of a newer record. What was known stays known: after a failed or
-    /// finished connection the kernel has cleared parts of them.
+    /// Takes over the addresses of a newer record. Known values stay: after a failed or finished connection the kernel
+    /// has cleared parts of them.
     pub fn update_tuple(&mut self, tuple: &Tuple) {
-        // Nothing of it could be read.
+        // The kernel side could read nothing.
         if tuple.family == 0 {
             return;
         }
@@ -203,7 +203,7 @@ impl Connection {
         }
     }
 
-    /// The time between two marks in µs; `None` if one of them was not seen.
+    /// The time between two marks in µs; `None` if either was not seen.
     #[must_use]
     pub fn between_us(from_ns: u64, to_ns: u64) -> Option<u64> {
         (from_ns != 0 && to_ns != 0).then(|| to_ns.saturating_sub(from_ns) / 1000)

@@ -1,4 +1,4 @@
-//! Who has accepted a connection, where accept() is not hooked: who holds its file a moment later.
+//! Names the acceptor of a connection where accept() is not hooked: the holder of its file a moment later.
 
 use tracer_common::record::Tuple;
 
@@ -9,12 +9,12 @@ use super::{
 };
 use crate::stream::{OwnerSource, Role};
 
-/// What a look at /proc has found. Processes that it names are to be given before it.
+/// The result of a look at /proc. Its processes are to be given before it.
 #[derive(Clone, Debug)]
 pub struct Holders {
-    /// When the look began, `CLOCK_BOOTTIME` ns: of what was established later it says nothing.
+    /// When the look began, `CLOCK_BOOTTIME` ns: it does not cover later connections.
     pub began_ns: u64,
-    /// The sockets that were asked for, as far as they were found; without an inode: not accepted yet.
+    /// The requested sockets, as far as they were found; without an inode: not accepted yet.
     pub sockets: Vec<SeedSocket>,
 }
 
@@ -25,8 +25,8 @@ const fn is_unowned(connection: &Connection) -> bool {
 }
 
 impl<G: Gate> Core<G> {
-    /// Connections whose acceptor no record will name and of which nobody has asked yet: look who
-    /// holds them. Empty wherever accept() is hooked.
+    /// The connections whose acceptor no record will name and that were not asked about yet: look for their holders.
+    /// Empty wherever accept() is hooked.
     pub fn unowned(&mut self) -> Vec<Tuple> {
         if !std::mem::take(&mut self.unowned) {
             return Vec::new();

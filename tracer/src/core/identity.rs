@@ -1,5 +1,5 @@
-//! A hasher for the kernel side's connection numbers: they are ours, unique and well spread in their
-//! low bits already, so one multiplication does (nobody outside can choose them).
+//! A hasher for the kernel side's connection numbers: they are unique and well spread in their low bits already, so one
+//! multiplication does (no outsider can choose them).
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IdentityHasher;
 
-/// See the module.
+/// Hashes by one multiplication.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Multiply(u64);
 

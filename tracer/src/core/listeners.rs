@@ -1,4 +1,4 @@
-//! Listening sockets, to say whose port a connection came in by before anybody has accepted it.
+//! Listening sockets, to name the owner of an incoming connection before accept().
 
 use std::{cmp::Reverse, collections::HashMap, rc::Rc};
 
@@ -15,16 +15,16 @@ struct Listener {
     owner: Option<Rc<Owner>>,
 }
 
-/// What comes to a listener.
+/// An arrival at a listener.
 #[derive(Clone, Copy)]
 enum Came<'a> {
     /// A connection: it has the family of its listener, and the device that the listener is bound to.
     Child(&'a Tuple),
-    /// A packet, on a device that is not known.
+    /// A packet, on an unknown device.
     Packet(&'a Tuple),
 }
 
-/// Where a listener stands.
+/// The place of a listener in the table.
 struct Place {
     netns: u32,
     port: u16,
@@ -32,7 +32,7 @@ struct Place {
     owner: Option<Rc<Owner>>,
 }
 
-/// By namespace and port, by number and by inode.
+/// Listeners by namespace and port, by number and by inode.
 #[derive(Default)]
 pub struct Listeners {
     by_port: HashMap<(u32, u16), Vec<Listener>>,
@@ -41,7 +41,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// A socket listens. `inode`: 0 if that is not known.
+    /// Adds a listener. `inode`: 0 if unknown.
     pub fn add(&mut self, id: u64, tuple: &Tuple, inode: u64, owner: Option<&Rc<Owner>>) {
         self.remove(id);
         let Tuple { family, laddr, ifindex, .. } = *tuple;
@@ -53,7 +53,7 @@ impl Listeners {
         }
     }
 
-    /// A listening socket is closed.
+    /// Removes a listener.
     pub fn remove(&mut self, id: u64) {
         let Some(Place { netns, port, inode, .. }) = self.places.remove(&id) else { return };
         if self.by_inode.get(&inode) == Some(&id) {
@@ -73,9 +73,9 @@ impl Listeners {
         self.by_inode.get(&inode).copied().filter(|_| inode != 0)
     }
 
-    /// Who listens where a child with this tuple came in, by the listener with this `inode` if that is known;
-    /// in any namespace, if its own is not known. `None` if nobody is known to, or if different
-    /// processes share the port (`SO_REUSEPORT`) and nothing tells which of them it was.
+    /// The owner of the listener through which a child with this tuple came in: the one with this `inode`, if known; in
+    /// any namespace if the child's is unknown. `None` if there is no known owner, or if different processes share the
+    /// port (`SO_REUSEPORT`) and nothing distinguishes them.
     #[must_use]
     pub fn owner(&self, child: &Tuple, inode: u64) -> Option<&Rc<Owner>> {
         if inode != 0 {
@@ -86,14 +86,14 @@ impl Listeners {
         fitting.all(|other| other.owner.as_ref().is_some_and(|owner| owner.pid == first.pid)).then_some(first)
     }
 
-    /// Who listens where a socket with this local end was to be bound, or where it makes that impossible: the address is
-    /// the same, or one of the two is any. A listener on any address of IPv6 mostly has IPv4, too.
+    /// The owner of a listener at the local end that a socket wanted, or at one that makes it impossible: the address
+    /// is the same, or one of the two is any. A listener on any address of IPv6 mostly has IPv4, too.
     #[must_use]
     pub fn holder(&self, wanted: &Tuple) -> Option<&Rc<Owner>> {
         let list = self.by_port.get(&(wanted.netns, wanted.lport)).filter(|_| wanted.lport != 0)?;
         let any = [0; 4];
         let (family, laddr) = plain(wanted.family, wanted.laddr);
-        // Two devices have a port each.
+        // Each of two devices has the port.
         let device = |known: &&Listener| known.ifindex == 0 || wanted.ifindex == 0 || known.ifindex == wanted.ifindex;
         let same = |known: &&Listener| {
             let (of_known, its) = plain(known.family, known.laddr);
@@ -107,8 +107,8 @@ impl Listeners {
         here().find(same).or_else(|| here().find(other)).and_then(|known| known.owner.as_ref())
     }
 
-    /// The number of the only listener that a packet to this tuple's local end can be for. A packet of an
-    /// unknown namespace is for none that is known: a listener elsewhere may have the same port.
+    /// The number of the only listener that a packet to this tuple's local end can be for. A packet of an unknown
+    /// namespace fits none: a listener elsewhere may have the same port.
     #[must_use]
     pub fn find(&self, packet: &Tuple) -> Option<u64> {
         let mut fitting = self.fitting(Came::Packet(packet), false);
@@ -116,8 +116,8 @@ impl Listeners {
         fitting.next().is_none().then_some(only.id)
     }
 
-    /// Those that it may have come to, in its namespace or `anywhere`: of all that it can have come to those
-    /// that the kernel prefers (`compute_score` in `net/ipv4/inet_hashtables.c`).
+    /// The possible listeners, in the namespace or `anywhere`: among them, those that the kernel prefers
+    /// (`compute_score` in `net/ipv4/inet_hashtables.c`).
     fn fitting(&self, came: Came<'_>, anywhere: bool) -> impl Iterator<Item = &Listener> {
         let (Came::Child(tuple) | Came::Packet(tuple)) = came;
         let (netns, port) = (tuple.netns, tuple.lport);
@@ -127,7 +127,7 @@ impl Listeners {
         let is_doubtful = move |listener: &&Listener| listener.ifindex != 0 && matches!(came, Came::Packet(_));
         let best = list.clone().filter(move |l| !is_doubtful(l)).filter_map(|l| preference(l, came)).min();
         list.filter(move |listener| match preference(listener, came) {
-            // One for a device takes what comes by it from the others, and nothing else.
+            // A listener bound to a device takes only its packets, and takes them from the others.
             Some((any, ..)) if is_doubtful(listener) => best.is_none_or(|(other_any, ..)| any <= other_any),
             Some(mine) => best == Some(mine),
             None => false,
@@ -135,7 +135,7 @@ impl Listeners {
     }
 }
 
-/// The less, the rather; `None` if it cannot have come to `listener`.
+/// The rank of a listener, lowest first; `None` if `came` cannot be for it.
 fn preference(listener: &Listener, came: Came<'_>) -> Option<(bool, Reverse<bool>, bool)> {
     let (Came::Child(tuple) | Came::Packet(tuple)) = came;
     let any = listener.laddr == [0; 4];
@@ -154,8 +154,8 @@ fn preference(listener: &Listener, came: Came<'_>) -> Option<(bool, Reverse<bool
     Some((any, Reverse(listener.ifindex != 0), other_family))
 }
 
-/// A v4-mapped address is the IPv4 address that it carries.
-fn plain(family: u8, addr: [u32; 4]) -> (u8, [u32; 4]) {
+/// The IPv4 address in a v4-mapped address, else the address itself.
+pub fn plain(family: u8, addr: [u32; 4]) -> (u8, [u32; 4]) {
     match addr {
         [0, 0, mark, last] if family == 6 && mark == 0xffff_u32.to_be() => (4, [last, 0, 0, 0]),
         addr => (family, addr),
@@ -214,7 +214,7 @@ mod tests {
         }
         assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), Some(9));
         at.add(4, &tuple(4, ONE, 0), 0, None);
-        assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), None, "one of them is nobody knows whose");
+        assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), None, "one of them has an unknown owner");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod holders;
 mod identity;
 mod listeners;
 pub mod packets;
+pub mod ports;
 mod process;
 mod records;
 mod seed;
@@ -37,6 +38,7 @@ use self::{
     identity::IdentityHasher,
     listeners::Listeners,
     packets::Packets,
+    ports::Ports,
     process::ProcessTable,
     seed::Seeded,
 };
@@ -50,24 +52,24 @@ use crate::discards::Look;
 use crate::kernel::reasons::Reasons;
 use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
 
-/// What a filter says of a connection.
+/// The filter's answer about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// Show it.
     Pass,
-    /// Do not.
+    /// Hide it.
     Reject,
-    /// Not known yet: its owner or local port is still to come.
+    /// Not decidable yet: its owner or local port is still to come.
     Undecided,
 }
 
-/// Decides what is shown. Asked once for each connection; the answer holds for all its events.
+/// Decides which events are shown. The core asks once for each connection; the answer holds for all its events.
 pub trait Gate {
-    /// About a connection that goes on.
+    /// Decides about an open connection.
     fn admit(&self, socket: &Socket<'_>) -> Admission;
-    /// About a connection that is over: what is unknown now stays unknown.
+    /// Decides about a closed connection: what is unknown now stays unknown.
     fn admit_finally(&self, socket: &Socket<'_>) -> bool;
-    /// About an event of a kind, whoever's it is.
+    /// Decides about a kind of event, independent of the owner.
     fn shows(&self, kind: &Kind<'_>) -> bool;
     /// A process was forked.
     fn fork(&mut self, parent: u32, child: u32, child_start_ns: u64);
@@ -78,68 +80,70 @@ pub trait Gate {
 /// One input.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// From the ring.
+    /// A record from the ring.
     Record(Record<'a>),
-    /// What /proc says of a process.
+    /// A process as /proc shows it.
     Process(ProcessSnapshot),
-    /// /proc has nothing to say of this process (pid, start): it is gone.
+    /// /proc has no such process (pid, start): it has exited.
     NoProcess(u32, u64),
-    /// This process (pid, start) has not answered in time.
+    /// The look at this process (pid, start) timed out.
     LateProcess(u32, u64),
-    /// What existed before the trace.
+    /// The sockets that existed before the trace.
     Seed(Seed),
-    /// So many records of a class were lost since the last such input.
+    /// Records of a class were lost since the last such input.
     Lost {
-        /// When that was noticed.
+        /// When the loss was noticed.
         boot_ns: u64,
         /// `lifecycle`, `process`.
         class: &'static str,
-        /// How many.
+        /// Number of lost records.
         count: u64,
     },
-    /// Which of the hooks that the core goes by are attached. Without it: all.
+    /// The attached hooks that change the core's decisions. Without this input the core assumes all.
     Hooked {
-        /// accept(), so that a record will tell who accepted a connection.
+        /// accept(), so that a record names the acceptor of a connection.
         accept: bool,
     },
-    /// Who holds the sockets that [`Core::unowned`] has asked for.
+    /// The holders of the sockets that [`Core::unowned`] asked for.
     Holders(Holders),
-    /// Packets are told of, too: the names of reasons in the running kernel, and whether drops are.
+    /// Enables packet events: the running kernel's names of reasons, and whether drops are hooked.
     Packets {
-        /// Names.
+        /// Names of the reasons.
         reasons: Reasons,
         /// Drops are hooked.
         drops: bool,
     },
-    /// What a call site is called; `None` if that is not known.
+    /// The name of a call site; `None` if unknown.
     Symbol(u64, Option<String>),
-    /// What the core has asked for by [`packets::Wanted::stack`].
+    /// The answer to [`packets::Wanted::stack`].
     Stack {
-        /// As the record names it.
+        /// Its number in the record.
         number: u16,
         /// The call that dropped the packet.
         location: u64,
-        /// From that call outwards; `None` if the stack cannot be told.
+        /// From that call outwards; `None` if the stack is unavailable.
         frames: Option<Vec<String>>,
     },
-    /// Who holds the file of a socket, by its inode number; oldest first.
+    /// The processes that hold a socket's file (by inode number), oldest first.
     Holding(u64, Vec<u32>),
-    /// Hints that [`Core::wanted_hints`] has asked for.
+    /// Answers to [`Core::wanted_hints`].
     Hints(Vec<packets::Answer>),
-    /// The kernel's counters of discards are watched.
+    /// The holders of the ports that [`Core::wanted_ports`] asked for.
+    Ports(Vec<ports::AtPort>),
+    /// Watching of the kernel's counters of discards begins.
     Counting(Counting),
-    /// What moved in the counters of a namespace.
+    /// Changes in the counters of a namespace.
     Counters(Look),
-    /// All drops of before the last such input were told.
+    /// All drops before the previous such input have been emitted.
     Settled,
-    /// What was seen before the hooks were attached may be forgotten now.
+    /// The sockets seen before the hooks were attached are no longer needed.
     Reconciled,
     /// The trace ends.
     End {
         /// When.
         boot_ns: u64,
-        /// If lifecycle records were lost: the connections that the kernel side still follows. Of
-        /// the others only the end was lost, and how it was is not known.
+        /// If lifecycle records were lost: the connections that the kernel side still follows. The others have ended in
+        /// an unknown way: their close record was lost.
         followed: Option<HashSet<u64>>,
     },
 }
@@ -153,15 +157,15 @@ pub struct Core<G> {
     connections: HashMap<u64, Box<Connection>, IdentityHasher>,
     /// Connections that records name by their tuple only: seeded ones.
     by_tuple: ByTuple<Seeded>,
-    /// By the number of a first subflow of MPTCP those that have joined it before anybody had accepted it.
+    /// Subflows of MPTCP that joined before accept(), by the number of their first subflow.
     joined: HashMap<u64, Vec<u64>, IdentityHasher>,
-    /// By their inode the listeners whose port is not known yet.
+    /// Listeners with an unknown port, by their inode.
     unbound: HashMap<u64, u64>,
-    /// There is a new one among them.
+    /// `unbound` has a new entry.
     unbound_unasked: bool,
     /// accept() is hooked.
     accept_hooked: bool,
-    /// Connections came in since the last look for who holds them, and no record will tell.
+    /// Connections came in since the last look for holders, and no record will name their owner.
     unowned: bool,
     /// Sockets as they were just before the hooks were attached, for those that close before the
     /// snapshot comes to them.
@@ -169,8 +173,9 @@ pub struct Core<G> {
     /// When the hooks were attached.
     attached_ns: u64,
     packets: Packets,
+    ports: Ports,
     discards: Discards,
-    /// Listeners on which accept() has failed for want of something, by the kernel side's number.
+    /// Listeners on which accept() failed for lack of a resource, by the kernel side's number.
     listeners_without_room: HashMap<u64, ConnId>,
     last_conn: u64,
     last_seed: u64,
@@ -178,7 +183,7 @@ pub struct Core<G> {
     unplaced_drops: u64,
 }
 
-/// Kernel-side numbers are below this bit; seeds, which have none yet, above.
+/// Kernel-side numbers are below this bit; seeds, which have no such number yet, are above.
 const SEED_BIT: u64 = 1 << 63;
 
 impl<G: Gate> Core<G> {
@@ -198,6 +203,7 @@ impl<G: Gate> Core<G> {
             hints: ByTuple::default(),
             attached_ns: 0,
             packets: Packets::default(),
+            ports: Ports::default(),
             discards: Discards::default(),
             listeners_without_room: HashMap::new(),
             last_conn: 0,
@@ -207,7 +213,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Takes one input, and says what follows from it.
+    /// Applies one input and emits the events that follow from it.
     pub fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
         match input {
             Input::Record(Record::Socket(kind, record)) => {
@@ -255,34 +261,33 @@ impl<G: Gate> Core<G> {
                 self.take_holders(&holders);
                 self.take_ports(&holders, sink);
             }
+            Input::Ports(answers) => self.learn_ports(&answers, sink),
             Input::Hints(answers) => self.learn_hints(answers, sink),
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
         }
     }
 
-    /// The process (pid, start) that a record names and about which a look at /proc could add
-    /// something: look before the record is applied.
+    /// The process (pid, start) that a record names and /proc may know more about: look before the record is applied.
     #[must_use]
     pub fn wants(&self, record: &Record<'_>) -> Option<(u32, u64)> {
         let (opener, boot_ns) = opening(record)?;
         self.processes.lacks(opener, boot_ns).then_some((opener.pid, opener.start_ns))
     }
 
-    /// Whether /proc was asked about this process and its program before.
+    /// Whether /proc was already asked about this process and its program.
     #[must_use]
     pub fn knows(&self, pid: u32, start_ns: u64) -> bool {
         self.processes.is_settled(pid, start_ns)
     }
 
-    /// Events that the filter has kept out here (the kernel side counts its own).
+    /// Events that the filter hid here (the kernel side counts its own).
     #[must_use]
     pub const fn filtered(&self) -> u64 {
         self.filtered
     }
 
-    /// Dropped packets that the filter may have wanted: they were so many that nobody knows any more whose they
-    /// were.
+    /// Dropped packets that the filter may have wanted: they were folded across flows, so their owner is unknown.
     #[must_use]
     pub const fn unplaced_drops(&self) -> u64 {
         self.unplaced_drops
@@ -299,10 +304,11 @@ impl<G: Gate> Core<G> {
         ConnId(self.last_conn)
     }
 
-    /// Everything that is still open is said to be so.
+    /// Emits the end of everything that is still open.
     fn end(&mut self, boot_ns: u64, followed: Option<&HashSet<u64>>, sink: &mut dyn Sink) {
         self.tell_all_portless(sink);
         self.explain_no_more(sink);
+        self.forget_ports(sink);
         self.settle_discards(true, sink);
         let mut left: Vec<(u64, Box<Connection>)> = self.connections.drain().collect();
         left.sort_by_key(|(_, connection)| connection.conn);
@@ -317,12 +323,12 @@ impl<G: Gate> Core<G> {
                 }
             }
         }
-        // Decided only now.
+        // The filter's last decisions fall only in the loop above.
         self.explain_no_more(sink);
         self.by_tuple.clear();
     }
 
-    /// Says one event of a connection, now or when the filter can decide.
+    /// Emits one event of a connection, now or when the filter can decide.
     fn say(&mut self, connection: &mut Connection, boot_ns: u64, kind: Kind<'static>, sink: &mut dyn Sink) {
         match self.admit(connection, sink) {
             Admission::Pass => emit(connection, boot_ns, kind, sink),
@@ -331,7 +337,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Says the last event of a connection: now everything is decided.
+    /// Emits the last event of a connection: now everything is decided.
     fn say_last(&mut self, connection: &mut Connection, boot_ns: u64, close: &Close, sink: &mut dyn Sink) {
         self.say_listens(connection, sink);
         if self.admit(connection, sink) == Admission::Undecided {
@@ -370,12 +376,12 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// The connection that a record of an older socket means, under its new number. `inode`: as the record has it.
+    /// Finds the connection that a record of an older socket means and renumbers it. `inode` is the record's.
     fn claim(&mut self, id: u64, tuple: &Tuple, inode: u64) -> Option<Box<Connection>> {
         let old = match self.by_tuple.take(tuple, inode) {
             Ok(old) => old?.id,
             Err(several) => {
-                // One of them is meant: whether the others are still open cannot be told later.
+                // The record means one of them: which of the others are still open can no longer be known.
                 for seeded in several {
                     if let Some(connection) = self.connections.get_mut(&seeded.id) {
                         connection.doubtful = true;
@@ -393,13 +399,13 @@ impl<G: Gate> Core<G> {
     }
 }
 
-/// The process (pid, start) that a record names as the one that opened a socket.
+/// The process (pid, start) that a record names as the opener of a socket.
 #[must_use]
 pub fn opener(record: &Record<'_>) -> Option<(u32, u64)> {
     opening(record).map(|(opener, _)| (opener.pid, opener.start_ns))
 }
 
-/// Who opens a socket by it, and when.
+/// The opener in a record, and the time.
 fn opening<'r>(record: &Record<'r>) -> Option<(&'r Opener, u64)> {
     use tracer_common::record::RecordKind as K;
     let Record::Socket(K::Connect | K::ConnectFailed | K::Accept | K::Listen | K::BindFailed | K::AcceptFailed, record) =
@@ -415,8 +421,7 @@ fn emit(connection: &Connection, boot_ns: u64, kind: Kind<'_>, sink: &mut dyn Si
     sink.event(&Event { boot_ns, socket: Some(connection.socket()), kind });
 }
 
-/// The end of a connection whose close was not recorded: because it is open, or because that record
-/// was lost.
+/// The end of a connection without a recorded close: it is still open, or the record was lost.
 fn open_at_end(connection: &Connection, boot_ns: u64, lost: bool) -> Close {
     Close {
         duration_us: Connection::between_us(connection.started_ns, boot_ns).filter(|_| !lost),

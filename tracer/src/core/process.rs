@@ -1,4 +1,4 @@
-//! Who is who: processes by pid and start, with what is known of them.
+//! Processes by pid and start time, with their known facts.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
@@ -6,12 +6,12 @@ use tracer_common::record::{EXEC_ARGS, ExecRecord, ForkRecord, Opener, UID_UNKNO
 
 use crate::stream::{Owner, ProcessFacts, Told};
 
-/// What a snapshot of /proc says of one process.
+/// One process in a snapshot of /proc.
 #[derive(Clone, Debug)]
 pub struct ProcessSnapshot {
     /// Process id.
     pub pid: u32,
-    /// Start in ns since boot, as precise as /proc is: 10 ms.
+    /// Start in ns since boot, at the resolution of /proc: 10 ms.
     pub start_ns: u64,
     /// `comm`.
     pub comm: String,
@@ -24,15 +24,15 @@ pub struct ProcessSnapshot {
 }
 
 impl ProcessSnapshot {
-    /// Whether this is the process that started then, and not the next one with its number. Of a
-    /// process whose start is not known (0) it may be.
+    /// Whether this is the process that started at `start_ns`, and not the next one with its number. With an unknown
+    /// start (0) it may be.
     #[must_use]
     pub const fn is_about(&self, start_ns: u64) -> bool {
         start_ns == 0 || self.start_ns / TICK_NS == start_ns / TICK_NS
     }
 }
 
-/// /proc tells a start in clock ticks, the kernel's records in ns.
+/// /proc shows a start in clock ticks, the kernel's records in ns.
 const TICK_NS: u64 = 10_000_000;
 
 struct Process {
@@ -45,14 +45,14 @@ struct Process {
     facts: Arc<ProcessFacts>,
     /// The `process` event of this program.
     told: Told,
-    /// /proc was asked about this program: what it did not tell then it will not tell later. Before
-    /// that the executable may be what execve was told, which need not be the resolved path.
+    /// /proc was asked about this program: asking again would add nothing. Before that, the executable may be the
+    /// argument of execve, which need not be the resolved path.
     settled: bool,
-    /// Its cgroup was looked at when the kernel gave it this number there (version 2); 0: its own was not looked at.
+    /// The kernel's number of its cgroup (version 2) when the cgroup was looked at; 0: it was not looked at.
     cgroup_id: u64,
-    /// When that was, by the record that made it necessary.
+    /// When that was: the time of the record that made it necessary.
     looked_ns: u64,
-    /// The last owner made of it: most connections of a process are opened by one thread.
+    /// The last owner made from it: one thread opens most connections of a process.
     owner: Option<Rc<Owner>>,
 }
 
@@ -62,35 +62,34 @@ impl Process {
         if self.exact { self.start_ns == start_ns } else { self.is_about(start_ns) }
     }
 
-    /// Whether it may be in another cgroup than when it was looked at.
+    /// Whether it may be in another cgroup than at the last look.
     const fn may_have_moved(&self, opener: &Opener, boot_ns: u64) -> bool {
         let by_version_1 = opener.cgroup_id <= ROOT_CGROUP && boot_ns >= self.looked_ns + LOOK_AGAIN_NS;
         opener.cgroup_id != self.cgroup_id || by_version_1
     }
 
-    /// Whether /proc, with this start, means this process.
+    /// Whether a process of /proc with this start is this process.
     fn is_about(&self, start_ns: u64) -> bool {
         self.start_ns / TICK_NS == start_ns / TICK_NS
     }
 }
 
-/// The root of cgroups of version 2 (`cgroup_id()` of `cgrp_dfl_root`). Who is there may be in others of version 1, of
-/// which no record tells.
+/// The root of cgroups of version 2 (`cgroup_id()` of `cgrp_dfl_root`). A process there may be in others of version 1,
+/// which no record shows.
 const ROOT_CGROUP: u64 = 1;
 /// The cgroup of such a process is looked at again after this time.
 const LOOK_AGAIN_NS: u64 = 1_000_000_000;
 
-/// The table. A process leaves it when it exits; owners that connections refer to stay.
+/// The processes. One leaves the table when it exits; owners that connections refer to stay.
 #[derive(Default)]
 pub struct ProcessTable {
     by_pid: HashMap<u32, Process>,
-    /// What /proc shows from now on is later than the snapshot.
+    /// The initial snapshot is over: /proc is newer than it from now on.
     began: bool,
 }
 
 impl ProcessTable {
-    /// A process as /proc shows it. What an exec record said of the same process is replaced: /proc
-    /// knows the resolved path.
+    /// Takes a process as /proc shows it. Replaces the path that an exec record gave: /proc knows the resolved one.
     pub fn snapshot(&mut self, snapshot: ProcessSnapshot) {
         if self.moved(&snapshot) {
             return;
@@ -100,8 +99,8 @@ impl ProcessTable {
         let mut facts = snapshot.facts;
         let told = !facts.late || facts.cmdline.is_some();
         if let Some(known) = known.filter(|known| !known.settled && told && !same_arguments(&known.facts, &facts)) {
-            // It has executed something else since the record, or written over its arguments: what
-            // the record said is what it was.
+            // It has executed another program since the record, or overwritten its arguments: the record has the
+            // original ones.
             facts.exe.clone_from(&known.facts.exe);
             facts.cmdline.clone_from(&known.facts.cmdline);
             facts.cmdline_cut = known.facts.cmdline_cut;
@@ -116,7 +115,7 @@ impl ProcessTable {
                 facts.container.clone_from(&known.facts.container);
                 facts.unit.clone_from(&known.facts.unit);
             }
-            // The record of its exec had what it did not tell.
+            // The record of its exec had what /proc did not show.
             facts.late &= facts.cmdline.is_none();
         }
         let process = Process {
@@ -135,12 +134,12 @@ impl ProcessTable {
         self.by_pid.insert(snapshot.pid, process);
     }
 
-    /// The snapshot is over: what records say of a program is newer than what /proc says.
+    /// Ends the initial snapshot: from now on records of a program are newer than /proc.
     pub const fn begin(&mut self) {
         self.began = true;
     }
 
-    /// Takes the cgroup alone from a look at a process whose program is known. Whether it was one.
+    /// Takes only the cgroup from a look at a process with a known program. Returns whether it was such a look.
     fn moved(&mut self, look: &ProcessSnapshot) -> bool {
         let began = self.began;
         let known = self.by_pid.get_mut(&look.pid);
@@ -159,7 +158,7 @@ impl ProcessTable {
         true
     }
 
-    /// A child is what its parent was, until it executes something else.
+    /// Copies the parent to its child, until the child executes another program.
     pub fn fork(&mut self, record: &ForkRecord) {
         if self.by_pid.get(&record.pid).is_some_and(|known| known.is(record.start_ns)) {
             return;
@@ -175,7 +174,7 @@ impl ProcessTable {
             facts: Arc::clone(&parent.facts),
             told: Told::default(),
             settled: parent.settled,
-            // It begins in the cgroup of its parent, wherever it is moved to.
+            // The child begins in its parent's cgroup, wherever it is moved to later.
             cgroup_id: parent.cgroup_id,
             looked_ns: 0,
             owner: None,
@@ -183,7 +182,7 @@ impl ProcessTable {
         self.by_pid.insert(record.pid, child);
     }
 
-    /// A new program in an old process. Its cgroup stays.
+    /// Replaces the program of a process. Its cgroup stays.
     pub fn exec(&mut self, record: &ExecRecord) {
         let known = self.by_pid.get(&record.pid).filter(|known| known.is(record.start_ns));
         let path = record.path();
@@ -212,13 +211,13 @@ impl ProcessTable {
         self.by_pid.insert(record.pid, process);
     }
 
-    /// A process is gone.
+    /// Removes a process.
     pub fn exit(&mut self, pid: u32) {
         self.by_pid.remove(&pid);
     }
 
-    /// Whether a look at /proc could add something about the opener of a socket. Always, where the
-    /// kernel side cannot tell when a process started: then there are no records of what it executes.
+    /// Whether a look at /proc could add something about the opener of a socket. Always, where the kernel side does not
+    /// know a process's start: then no record shows what it executed.
     #[must_use]
     pub fn lacks(&self, opener: &Opener, boot_ns: u64) -> bool {
         match self.by_pid.get(&opener.pid) {
@@ -235,7 +234,7 @@ impl ProcessTable {
         start_ns != 0 && self.by_pid.get(&pid).is_some_and(|process| process.settled && process.is(start_ns))
     }
 
-    /// /proc was asked about this process for the sake of a record that names `opener` ([`Self::lacks`]).
+    /// Notes that /proc was asked because a record names `opener` ([`Self::lacks`]).
     pub fn looked_at(&mut self, opener: &Opener, boot_ns: u64) {
         let known = self.by_pid.get_mut(&opener.pid).filter(|process| process.is(opener.start_ns));
         if let Some(process) = known.filter(|process| process.may_have_moved(opener, boot_ns)) {
@@ -243,9 +242,9 @@ impl ProcessTable {
         }
     }
 
-    /// /proc had nothing (more) to say of this process: do not ask again.
+    /// Marks a process that /proc knows nothing (more) about, so that it is not asked again.
     pub fn settle(&mut self, pid: u32, start_ns: u64) {
-        // What was known of this number may have been another process.
+        // Known facts under this number may belong to another process.
         if start_ns == 0 {
             self.by_pid.remove(&pid);
             return;
@@ -271,7 +270,7 @@ impl ProcessTable {
         }
     }
 
-    /// It has not answered in time: do not ask again, what is missing is not known.
+    /// Marks a process whose look timed out, so that it is not asked again; the missing facts stay unknown.
     pub fn settle_late(&mut self, pid: u32, start_ns: u64) {
         self.settle(pid, start_ns);
         if let Some(process) = self.by_pid.get_mut(&pid).filter(|process| process.is(start_ns)) {
@@ -280,18 +279,18 @@ impl ProcessTable {
         }
     }
 
-    /// The owner that a kernel record of `boot_ns` names, with what is known of its process.
+    /// The owner that a kernel record of `boot_ns` names, with the known facts of its process.
     pub fn owner(&mut self, opener: &Opener, boot_ns: u64) -> Option<Rc<Owner>> {
         if opener.pid == 0 {
             return None;
         }
-        // Without its start in the record: the process that has the number now, unless it is younger.
+        // Without a start in the record: the process that has the number now, unless it is younger.
         let is = |process: &&mut Process| match opener.start_ns {
             0 => process.start_ns <= boot_ns,
             start_ns => process.is(start_ns),
         };
         let process = self.by_pid.get_mut(&opener.pid).filter(is);
-        // The thread's; the process's own is not in the record where no type information says where it stands.
+        // The thread's name; the process's own is not in the record if type information for its offset is missing.
         let thread = comm_bytes(&opener.comm);
         let comm = match (comm_bytes(&opener.process_comm), &process) {
             (&[], Some(process)) if opener.pid != opener.tid && !process.comm.is_empty() => process.comm.as_bytes(),
@@ -347,11 +346,11 @@ impl ProcessTable {
     }
 }
 
-/// Whether these can be the arguments of one program: the kernel's record has their beginning only.
+/// Whether these can be the arguments of one program: the kernel's record has only their beginning.
 fn same_arguments(record: &ProcessFacts, now: &ProcessFacts) -> bool {
     let (Some(known), Some(all)) = (&record.cmdline, &now.cmdline) else { return record.cmdline == now.cmdline };
     let Some((last, whole)) = known.split_last().filter(|_| record.cmdline_cut) else { return known == all };
-    // The cut may have gone through a character.
+    // The record may end within a character.
     let last = last.trim_end_matches('\u{fffd}');
     all.get(..whole.len()) == Some(whole) && all.get(whole.len()).is_some_and(|argument| argument.starts_with(last))
 }
@@ -377,7 +376,7 @@ fn arguments(bytes: &[u8]) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    /// A packet of an older connection names its opener, too, but /proc is not asked for its sake.
+    /// A packet of an older connection names its opener, too, but does not cause a look at /proc.
     #[test]
     fn only_a_look_says_that_the_cgroup_is_known() {
         const START: u64 = 5 * TICK_NS;

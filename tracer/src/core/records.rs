@@ -1,4 +1,4 @@
-//! What each kernel record does to its connection.
+//! Applies each kernel record to its connection.
 
 use std::rc::Rc;
 
@@ -20,12 +20,12 @@ const fn role(number: u8) -> Role {
     }
 }
 
-/// The inode that a record of an older socket tells.
+/// The inode in a record of an older socket.
 fn older_inode(record: &SocketRecord) -> u64 {
     if record.state.flags & FLAG_JOINED != 0 { u64::from(record.state.parent) } else { record.detail }
 }
 
-/// SYN to ESTABLISHED, of clients only, where both were seen.
+/// The time from SYN to ESTABLISHED, of clients only, where both were seen.
 pub fn connect_us(connection: &Connection) -> Option<u64> {
     if connection.role != Role::Client || connection.preexisting {
         return None;
@@ -39,7 +39,7 @@ impl<G: Gate> Core<G> {
         self.discards.sees(record.tuple.netns);
         self.end_predecessor(record, sink);
         if kind == RecordKind::Destroyed && !self.connections.contains_key(&record.state.id) {
-            // Nothing of it was told, or it was lost and is counted.
+            // It had no earlier record, or that record was lost and is counted.
             return;
         }
         match kind {
@@ -105,8 +105,8 @@ impl<G: Gate> Core<G> {
         if connection.role == Role::Listener {
             self.listeners.remove(state.id);
         }
-        // Reset while it waits to be accepted: accept() may still hand it out and name its owner.
-        // What happens next (accept or destruction) says it.
+        // Reset while it waits to be accepted: accept() may still return it and name its owner. The next event (accept
+        // or destruction) settles it.
         let waits = self.accept_hooked
             && connection.role == Role::Server
             && state.flags & (FLAG_ACCEPTED | FLAG_RECOVERED | FLAG_PREEXISTING) == 0
@@ -120,7 +120,7 @@ impl<G: Gate> Core<G> {
         self.say_close(&mut connection, record, sink);
     }
 
-    /// The connection of a record, taken out of the table, brought up to date.
+    /// Takes the connection of a record out of the table and updates it.
     fn connection_of(&mut self, state: &SocketState, record: &SocketRecord) -> Box<Connection> {
         let tuple = &record.tuple;
         let older = state.flags & FLAG_PREEXISTING != 0;
@@ -170,7 +170,7 @@ impl<G: Gate> Core<G> {
             Role::Listener => OwnerSource::Listen,
             Role::Server if state.flags & FLAG_ACCEPTED != 0 => OwnerSource::Accept,
             Role::Server if connection.owner.is_none() => {
-                // Its listener's, until somebody accepts it.
+                // The listener's owner, until accept().
                 if let Some(owner) = self.listeners.owner(&connection.tuple, u64::from(state.parent)) {
                     connection.owner = Some(Rc::clone(owner));
                     connection.owner_source = OwnerSource::Listener;
@@ -190,7 +190,7 @@ impl<G: Gate> Core<G> {
 
     fn established(&mut self, connection: &mut Connection, boot_ns: u64, sink: &mut dyn Sink) {
         if connection.established_said || connection.preexisting && connection.opened_as.is_none() {
-            // An older one that the snapshot has not shown: its first word is `open`.
+            // An older one that the snapshot lacks: its first event is `open`.
             if connection.established_said {
                 return;
             }
@@ -215,21 +215,24 @@ impl<G: Gate> Core<G> {
         self.say(connection, boot_ns, Kind::Accept { accept_wait_us }, sink);
     }
 
-    /// Says the close that `record` tells of, and what was never said before it.
+    /// Emits the close in `record`, and the events that had to come before it.
     pub(super) fn say_close(&mut self, connection: &mut Connection, record: &CloseRecord, sink: &mut dyn Sink) {
         let boot_ns = record.socket.header.boot_ns;
         if connection.preexisting && connection.opened_as.is_none() {
-            // It was closed before the snapshot came to it.
+            // It closed before the snapshot reached it.
             let last = TcpState::from_number(record.socket.old);
             let state = connection.seen_as.or(last).unwrap_or(TcpState::Established);
             connection.opened_as = Some(state);
             self.say(connection, self.attached_or(boot_ns), Kind::Open { state }, sink);
         }
         self.say_held_back(connection, record.socket.state.flags, sink);
-        let close = Close { drops: self.packets.drops_of(connection), ..close_of(connection, record) };
-        // Since 6.10 the kernel sets the error, moves to CLOSE and reports the error only then
-        // (tcp_done_with_error, commit 5ce4645c23cf); before, it reported first. Either way it is
-        // told once, before the close. An orphan has nobody to report to.
+        let mut close = Close { drops: self.packets.drops_of(connection), ..close_of(connection, record) };
+        if connection.role == Role::Listener && close.errno == Some(libc::EADDRINUSE) {
+            close.held_by = self.listeners.holder(&connection.tuple).cloned();
+        }
+        // Since 6.10 the kernel sets the error, moves to CLOSE and only then reports the error (tcp_done_with_error,
+        // commit 5ce4645c23cf); before, it reported first. Either way the error is emitted once, before the close. An
+        // orphan has no process to report to.
         let reported = record.tcp.flags & COUNTERS_HAS_SOCKET != 0
             && record.socket.state.flags & FLAG_CALL_FAILED == 0
             && !matches!(record.socket.errno, 0)
@@ -240,7 +243,7 @@ impl<G: Gate> Core<G> {
         self.say_last(connection, boot_ns, &close, sink);
     }
 
-    /// With a process filter the kernel side keeps `established` back until it knows whose it is.
+    /// Emits `established`, which the kernel side holds back under a process filter until it knows the owner.
     fn say_held_back(&mut self, connection: &mut Connection, flags: u16, sink: &mut dyn Sink) {
         if flags & FLAG_ESTABLISHED_HELD != 0 && !connection.established_said && connection.established_ns != 0 {
             connection.established_said = true;
@@ -248,7 +251,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// When an older connection is known to have been there already.
+    /// The earliest time at which an older connection is known to have existed.
     const fn attached_or(&self, boot_ns: u64) -> u64 {
         if self.attached_ns == 0 { boot_ns } else { self.attached_ns }
     }
@@ -280,7 +283,7 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
         connection.joined.is_some() || connection.accepted_ns != 0 || record.socket.state.flags & FLAG_ACCEPTED != 0;
     let errno = verdict::errno(record, connection.last_errno);
     let verdict = verdict::verdict(record, errno, connection.role, accepted);
-    // Nothing failed in the kernel: connect() was under way, which is what it says of such a socket.
+    // The kernel reported no failure: connect() was under way, and EINPROGRESS is its answer for such a socket.
     let errno = if errno == 0 && verdict == Verdict::NoAnswer { libc::EINPROGRESS } else { errno };
     let listener = connection.role == Role::Listener;
     let TcpCounters { total_retrans, srtt_us, min_rtt_us, flags, .. } = record.tcp;
@@ -302,6 +305,7 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
         min_rtt_us: Some(min_rtt_us).filter(|rtt| known && *rtt != u32::MAX && !failed && srtt_us != 0),
         verdict,
         errno: Some(errno).filter(|errno| *errno != 0),
+        held_by: None,
         icmp: verdict::icmp(record, errno),
         syns: unanswered::syns(record, connection.role),
         unanswered: unanswered::unanswered(record, connection.role, verdict, connection.mptcp).filter(|_| !sockmap),

@@ -1,4 +1,4 @@
-//! What existed before the trace.
+//! The sockets that existed before the trace.
 
 use std::collections::HashSet;
 
@@ -20,12 +20,12 @@ pub struct SeedSocket {
     pub state: TcpState,
     /// Inode number; 0 if it has no file.
     pub inode: u64,
-    /// Processes that hold its file, oldest first. Of one that waits for accept(): who listens.
+    /// Processes that hold its file, oldest first; before accept(), those that listen.
     pub holders: Vec<u32>,
 }
 
 impl SeedSocket {
-    /// Without a file before its end it waits in the queue of its listener.
+    /// Whether it waits in its listener's queue: without a file before its end.
     const fn waits_for_accept(&self) -> bool {
         self.inode == 0 && matches!(self.state, TcpState::Established | TcpState::CloseWait)
     }
@@ -40,7 +40,7 @@ impl Filed for SeedSocket {
 /// A connection of the snapshot, until a record names it.
 #[derive(Debug)]
 pub struct Seeded {
-    /// Its number meanwhile.
+    /// Its number until then.
     pub id: u64,
     inode: u64,
 }
@@ -51,31 +51,31 @@ impl Filed for Seeded {
     }
 }
 
-/// A socket that a record of its beginning tells of.
+/// A socket whose beginning is in a record.
 #[derive(Clone, Copy, Debug)]
 pub struct Opened {
     /// Addresses, ports, namespace.
     pub tuple: Tuple,
-    /// Of one that listens its inode, if that is known: others may have the same tuple.
+    /// A listener's inode, if known: others may have the same tuple.
     pub listener: Option<u64>,
 }
 
-/// The snapshot. Processes that it names are to be given before it.
+/// The snapshot. Its processes are to be given before it.
 #[derive(Clone, Debug)]
 pub struct Seed {
-    /// When the hooks were attached: what existed then existed before the trace.
+    /// When the hooks were attached: sockets of that time existed before the trace.
     pub attached_ns: u64,
-    /// What existed before that, to name the owners of what is gone since. Says nothing by itself.
+    /// Sockets before that moment, to name the owners of those that have gone since. Emits nothing by itself.
     pub before: Vec<SeedSocket>,
-    /// What existed after that.
+    /// Sockets after that moment.
     pub sockets: Vec<SeedSocket>,
-    /// What was connected, accepted or made to listen since the hooks were attached: the stream has told,
-    /// or is about to tell, of those itself.
+    /// Sockets that were connected, accepted or made to listen since the hooks were attached: the stream has, or will
+    /// have, their own records.
     pub opened_since: Vec<Opened>,
 }
 
 impl<G: Gate> Core<G> {
-    /// Takes the snapshot over. Records that came while it was taken are to be applied after it.
+    /// Takes the snapshot. Records that came in the meantime are to be applied after it.
     pub(super) fn seed(&mut self, seed: Seed, sink: &mut dyn Sink) {
         self.attached_ns = seed.attached_ns;
         self.processes.begin();
@@ -85,8 +85,8 @@ impl<G: Gate> Core<G> {
             self.hints.insert(TupleKey::from(&socket.tuple), socket);
         }
         let opened = OpenedSince::new(&seed.opened_since);
-        // Listeners first: they tell which of the others came in, and to whom. One that was closed
-        // since the hooks were attached may have had children until then.
+        // Listeners first: they show which connections came in, and to which owner. A listener that closed since the
+        // hooks were attached may have had children until then.
         for (_, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen && !opened.tells(hint)) {
             let owner = hint.holders.iter().find_map(|pid| self.processes.holder(*pid));
             self.listeners.add(hint_id(hint), &hint.tuple, hint.inode, owner.as_ref());
@@ -99,7 +99,7 @@ impl<G: Gate> Core<G> {
             seed.sockets.into_iter().partition(|socket| socket.state == TcpState::Listen);
         let mut seen = HashSet::new();
         for socket in listeners {
-            // A table may show one twice.
+            // A table may show a socket twice.
             if !opened.tells(&socket) && seen.insert((socket.tuple.netns, socket.inode)) {
                 self.seed_socket(socket, sink);
             }
@@ -115,7 +115,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Of one that waits for accept() with who listens.
+    /// Adds the listener's owner to a socket that waits for accept().
     fn with_listener(&self, socket: SeedSocket) -> SeedSocket {
         let listens = if socket.waits_for_accept() { self.listeners.owner(&socket.tuple, 0) } else { None };
         match listens {
@@ -126,7 +126,7 @@ impl<G: Gate> Core<G> {
 
     fn seed_socket(&mut self, mut socket: SeedSocket, sink: &mut dyn Sink) {
         let mut waits = socket.waits_for_accept();
-        // What it was before counts: since then it may have begun to close, and have lost its file.
+        // Its earlier state counts: since then it may have begun to close, and have lost its file.
         if let Ok(Some(hint)) = self.hints.take(&socket.tuple, socket.inode) {
             if hint.state == TcpState::Listen {
                 self.listeners.remove(hint_id(&hint));
@@ -163,8 +163,8 @@ impl<G: Gate> Core<G> {
         self.connections.insert(id, connection);
     }
 
-    /// Names the owner by who holds the file: the oldest process, since a file is opened by one
-    /// process and inherited by its children.
+    /// Names the owner by the holders of the file: the oldest process, since one process opens a file and its children
+    /// inherit it.
     pub(super) fn hold(&self, connection: &mut Connection, socket: &SeedSocket) {
         let mut holders = socket.holders.iter().copied();
         if let Some(owner) = holders.by_ref().find_map(|pid| self.processes.holder(pid)) {
@@ -174,8 +174,8 @@ impl<G: Gate> Core<G> {
         connection.holders = holders.collect();
     }
 
-    /// An older connection that the snapshot did not show any more: what was seen of it before the
-    /// hooks were attached. `inode`: as the record has it, 0 if it had no file by then.
+    /// Completes an older connection that the snapshot lacks with its state before the hooks were attached. `inode` is
+    /// the record's; 0 if it had no file by then.
     pub(super) fn remember(&mut self, connection: &mut Connection, inode: u64) {
         if let Ok(Some(hint)) = self.hints.take(&connection.tuple, inode) {
             self.hold(connection, &hint);
@@ -187,12 +187,12 @@ impl<G: Gate> Core<G> {
             connection.inode = hint.inode;
             connection.established_said = hint.state != TcpState::SynSent;
             connection.seen_as = Some(hint.state);
-            // A record may not know it (no type information); /proc did.
+            // A record may lack it (no type information); /proc had it.
             connection.tuple.netns = hint.tuple.netns;
         }
     }
 
-    /// What was seen before the hooks were attached may be forgotten.
+    /// Forgets the sockets seen before the hooks were attached.
     pub(super) fn reconciled(&mut self) {
         let hints = std::mem::take(&mut self.hints);
         for (_, hint) in hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen) {
@@ -201,7 +201,7 @@ impl<G: Gate> Core<G> {
     }
 }
 
-/// What began since the hooks were attached.
+/// Sockets that began since the hooks were attached.
 struct OpenedSince {
     tuples: HashSet<TupleKey>,
     listeners: HashSet<u64>,
@@ -216,17 +216,17 @@ impl OpenedSince {
         }
     }
 
-    /// Whether a record tells the beginning of `socket`.
+    /// Whether a record shows the beginning of `socket`.
     fn tells(&self, socket: &SeedSocket) -> bool {
         let key = TupleKey::from(&socket.tuple);
         let told = |key: &TupleKey| self.tuples.contains(key) || self.tuples.contains(&key.anywhere());
-        // A connection that still waits for an answer has told its record no local port.
+        // The record of a connection that still waits for an answer has no local port.
         let unbound = TupleKey { local: (key.local.0, 0), ..key };
         self.listeners.contains(&socket.inode) || told(&key) || socket.state == TcpState::SynSent && told(&unbound)
     }
 }
 
-/// A number for a listener that is known by a hint only; apart from those of connections and seeds.
+/// A number for a listener that is known by a hint only, distinct from those of connections and seeds.
 const fn hint_id(hint: &SeedSocket) -> u64 {
     SEED_BIT | SEED_BIT >> 1 | hint.inode
 }

@@ -1,4 +1,4 @@
-//! Further subflows of MPTCP have the owner of the first one: who connected it, or who accepted it.
+//! Gives further subflows of MPTCP the owner of the first: the process that connected or accepted it.
 
 use std::rc::Rc;
 
@@ -8,19 +8,19 @@ use super::{Core, Gate, connection::Connection};
 use crate::stream::OwnerSource;
 
 impl<G: Gate> Core<G> {
-    /// A record of one that has joined another one's connection.
+    /// Takes a record of a subflow that joined an existing connection.
     pub(super) fn name_joined(&mut self, connection: &mut Connection, record: &SocketRecord) {
         let tells =
             matches!(RecordKind::from_number(record.header.kind), Some(RecordKind::Connect | RecordKind::Established));
         let first = (tells && record.detail != 0).then_some(record.detail).or(connection.joined);
         connection.joined = first.or(Some(0));
-        // As long as nobody has accepted the first one its owner is the listener's.
+        // Until the first subflow is accepted, its owner is the listener's.
         if !matches!(connection.owner_source, OwnerSource::Unknown | OwnerSource::Listener) {
             return;
         }
         let mut first = first.and_then(|id| self.connections.get(&id));
         if first.is_none() {
-            // An older one, which no record has named yet: all subflows have the inode of the MPTCP socket.
+            // An older one, without a record so far: all subflows have the inode of the MPTCP socket.
             let seeded = self.by_tuple.with_inode(u64::from(record.state.parent)).filter(|_| record.state.parent != 0);
             first = seeded.and_then(|seeded| self.connections.get(&seeded.id));
         }
@@ -40,7 +40,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// The connection with the number `id` was accepted: so were those that have joined it.
+    /// The connection with the number `id` was accepted, and with it its joined subflows.
     pub(super) fn tell_joined(&mut self, id: u64, first: &Connection) {
         for joined in self.joined.remove(&id).into_iter().flatten() {
             if let Some(connection) = self.connections.get_mut(&joined) {
@@ -50,7 +50,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// The connection with the number `id` is over.
+    /// The connection with the number `id` has ended.
     pub(super) fn leave_joined(&mut self, id: u64, connection: &Connection) {
         if let Some(first) = connection.joined
             && let Some(joined) = self.joined.get_mut(&first)

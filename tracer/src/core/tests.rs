@@ -1,4 +1,4 @@
-//! The core with made-up records: what it says, and that it always says the same.
+//! The core with made-up records: the events, and that they are always the same.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -14,7 +14,7 @@ use tracer_common::{
 
 use super::*;
 
-/// Lets everything through, or only what one process owns.
+/// Passes everything, or only the connections of one process.
 #[derive(Clone, Copy)]
 pub(super) struct Only(pub(super) Option<u32>);
 
@@ -237,13 +237,13 @@ fn older_sockets_are_open_once_and_closed_once() {
         attached_ns: 5,
         before: Vec::new(),
         sockets: vec![socket(5000, TcpState::Established), socket(5001, TcpState::Established)],
-        // Was connected while the snapshot was taken.
+        // It was connected while the snapshot was taken.
         opened_since: vec![Opened { tuple: tuple(5001, 80), listener: None }],
     };
     let steps = [
         Step::Socket(K::Connect, record(K::Connect, 20, 2, R::Client, 0, 5, tuple(5001, 80))),
         Step::Close(close(record(K::Close, 50, 9, R::Unknown, FLAG_PREEXISTING, 0, near), TcpState::LastAck, 0)),
-        // Closed before the snapshot came to it.
+        // It closed before the snapshot reached it.
         Step::Close(close(
             record(K::Close, 51, 10, R::Unknown, FLAG_PREEXISTING, 0, tuple(6000, 80)),
             TcpState::LastAck,
@@ -286,7 +286,7 @@ fn without_type_information_nothing_is_made_up() {
         before: Vec::new(),
         // One of its kind, and two that differ in their namespace only.
         sockets: vec![older(tuple(4000, 80)), older(tuple(4001, 80)), older(elsewhere(tuple(4001, 80)))],
-        // Came while the snapshot was taken.
+        // It came while the snapshot was taken.
         opened_since: vec![Opened { tuple: blind(tuple(80, 5000)), listener: None }],
     };
     core.apply(Input::Seed(seed), &mut said);
@@ -313,7 +313,7 @@ fn without_type_information_nothing_is_made_up() {
         core.apply(Input::Holders(Holders { began_ns, sockets: vec![socket] }), &mut said);
         assert_eq!(!core.unowned().is_empty(), again, "{began_ns}");
     }
-    // Said at once: no record of an accept will come.
+    // Emitted at once: no record of an accept will come.
     let mut end = close(child, TcpState::Established, 0);
     end.socket.header.boot_ns = 40;
     core.apply(Input::Record(Record::Close(&end)), &mut said);
@@ -325,7 +325,7 @@ fn without_type_information_nothing_is_made_up() {
             "5 open 2 9 fd",
             "5 open 3 9 fd",
             "20 close unknown 1 9 fd",
-            // Which of the two it was nobody knows.
+            // Which of the two it was is unknown.
             "5 open 4 nobody unknown",
             "21 close unknown 4 nobody unknown",
             "30 established 5 nobody unknown",

@@ -11,26 +11,26 @@ use tracer_common::{
 
 use crate::stream::{Role, Verdict};
 
-/// Doubling of the timeout is followed so far.
+/// The largest number of timeout doublings that the calculation follows.
 const MOST_DOUBLINGS: u32 = 8;
 
 fn state(record: &CloseRecord) -> Option<TcpState> {
     TcpState::from_number(record.socket.old)
 }
 
-/// The counters are those of a connection's end, and not of what is left of a socket.
+/// Whether the counters describe the end of a connection, not the remains of a socket.
 const fn counts(record: &CloseRecord) -> bool {
     record.tcp.flags & COUNTERS_KNOWN != 0 && record.socket.state.flags & (FLAG_CALL_FAILED | FLAG_RECOVERED) == 0
 }
 
-/// SYNs that were sent, of a connection whose handshake did not end.
+/// SYNs sent by a connection whose handshake did not finish.
 #[must_use]
 pub fn syns(record: &CloseRecord, role: Role) -> Option<u32> {
     let waits = role == Role::Client && state(record) == Some(TcpState::SynSent) && counts(record);
     waits.then(|| record.tcp.total_retrans.saturating_add(1))
 }
 
-/// Payload that the program wrote and the peer never acknowledged: SYN and FIN have a number in the sequence, too.
+/// Payload that the program wrote and the peer never acknowledged; SYN and FIN take a sequence number each, too.
 #[must_use]
 pub fn unacked_bytes(record: &CloseRecord, role: Role) -> Option<u64> {
     if role == Role::Listener || !counts(record) {
@@ -47,11 +47,11 @@ pub fn unacked_bytes(record: &CloseRecord, role: Role) -> Option<u64> {
         }
         _ => 0,
     };
-    // Numbers that run backwards are none of a connection.
+    // Sequence numbers that run backwards belong to no connection.
     (outstanding <= i32::MAX.unsigned_abs()).then(|| u64::from(outstanding.saturating_sub(control)))
 }
 
-/// From the last payload, either way, or the end of the handshake, to the end, in µs.
+/// The time from the last payload in either direction, or from the end of the handshake, to the end, in µs.
 #[must_use]
 pub fn idle_us(record: &CloseRecord, role: Role) -> Option<u64> {
     let ended = matches!(state(record), None | Some(TcpState::SynSent | TcpState::SynRecv | TcpState::Listen));
@@ -60,7 +60,7 @@ pub fn idle_us(record: &CloseRecord, role: Role) -> Option<u64> {
     known.then(|| u64::from(sent_ago.min(received_ago)) * u64::from(tick_ns) / 1000)
 }
 
-/// See [`crate::stream::Close::unanswered`]. `mptcp`: what was lost here may have gone another way.
+/// See [`crate::stream::Close::unanswered`]. With `mptcp`, data lost here may have taken another subflow.
 #[must_use]
 pub fn unanswered(record: &CloseRecord, role: Role, verdict: Verdict, mptcp: bool) -> Option<bool> {
     if matches!(state(record), Some(TcpState::SynSent)) || verdict == Verdict::FailedLocal {
@@ -77,7 +77,7 @@ pub fn unanswered(record: &CloseRecord, role: Role, verdict: Verdict, mptcp: boo
             Some(true)
         };
     }
-    // Whatever came after its FIN: a server that never read the request answers that with RST.
+    // Ignores everything after its FIN: a server that never read the request answers a FIN with RST.
     let closed_here = matches!(verdict, Verdict::ClosedLocal | Verdict::ResetLocal)
         || matches!(state(record), Some(TcpState::FinWait1 | TcpState::FinWait2));
     // A server that hangs up instead of answering leaves the request unanswered, too.
@@ -87,13 +87,13 @@ pub fn unanswered(record: &CloseRecord, role: Role, verdict: Verdict, mptcp: boo
     }
     match role {
         Role::Client => waited(record),
-        // Nobody saw who connected.
+        // The connecting side is unknown.
         Role::Unknown => waited(record).filter(|waited| !waited),
         Role::Server | Role::Listener => Some(false),
     }
 }
 
-/// This side threw away what it had sent: whether the peer had the time to acknowledge it.
+/// This side discarded what it had sent: whether the peer had time to acknowledge it.
 fn thrown_away(silence: &Silence) -> Option<bool> {
     if silence.retransmits > 0 {
         return Some(true);
@@ -101,7 +101,7 @@ fn thrown_away(silence: &Silence) -> Option<bool> {
     (silence.tick_ns != 0).then(|| ago_ns(silence) >= PATIENCE_NS)
 }
 
-/// Since the last payload was sent, a tick rounded up.
+/// The time since the last payload was sent, rounded up by a tick.
 fn ago_ns(silence: &Silence) -> u64 {
     (u64::from(silence.sent_ago) + 1) * u64::from(silence.tick_ns)
 }
@@ -118,7 +118,7 @@ fn waited(record: &CloseRecord) -> Option<bool> {
         return Some(false);
     }
     let long_enough = waited_long_enough(record);
-    // Both in one tick: which came first is not known.
+    // Both in one tick: the order is unknown.
     if received && silence.received_ago == silence.sent_ago { long_enough.filter(|long| !long) } else { long_enough }
 }
 
@@ -129,12 +129,12 @@ fn waited_long_enough(record: &CloseRecord) -> Option<bool> {
     if ago < PATIENCE_NS || record.tcp.flags & held == held {
         return Some(ago >= PATIENCE_NS);
     }
-    // close() was earlier: when the FIN left, which is what was sent last.
+    // close() was earlier: when the FIN left, which was the last segment sent.
     if silence.quiet_us == QUIET_UNKNOWN {
         return None;
     }
     let most = ago.saturating_sub(u64::from(silence.quiet_us) * 1000);
-    // If that was not its first FIN, the first one was so much earlier.
+    // If that was a repeated FIN, the first one was earlier by the sum of the timeouts.
     let doublings = record.tcp.total_retrans.min(MOST_DOUBLINGS);
     let repeats = u64::from(silence.rto) * u64::from(silence.tick_ns) * ((1 << doublings) - 1);
     let least = if doublings > 0 && silence.rto == 0 { 0 } else { most.saturating_sub(repeats) };

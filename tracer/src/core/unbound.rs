@@ -1,6 +1,5 @@
-//! listen() on a socket that was never bound: the kernel chooses the port only after the transition to `LISTEN` is
-//! traced (`inet_csk_listen_start`). The event waits until the port is known: by a look at the tables, by a child's
-//! record, or by the close.
+//! listen() on an unbound socket: the kernel chooses the port only after the transition to `LISTEN` is traced
+//! (`inet_csk_listen_start`). The event waits for the port: from a look at the tables, a child's record, or the close.
 
 use tracer_common::record::{RecordKind, SocketRecord};
 
@@ -8,13 +7,13 @@ use super::{Connection, Core, Gate, Holders};
 use crate::stream::{Kind, Sink, TcpState};
 
 impl<G: Gate> Core<G> {
-    /// The socket listens, as `record` tells.
+    /// The socket of `record` begins to listen.
     pub(super) fn listens(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
         let (boot_ns, id) = (record.header.boot_ns, record.state.id);
         let backlog = u32::try_from(record.detail).ok();
         connection.inode = u64::from(record.state.parent);
         self.listeners.add(id, &connection.tuple, connection.inode, connection.owner.as_ref());
-        // Without its inode nothing could tell which one it is.
+        // Only an inode could identify it.
         if connection.tuple.lport == 0 && connection.inode != 0 {
             connection.listen_waits = Some((boot_ns, backlog));
             self.unbound.insert(connection.inode, id);
@@ -24,13 +23,13 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Inodes of listeners whose port is to be looked up, if there is a new one.
+    /// The inodes of listeners whose port is to be looked up, if there is a new one.
     pub fn unbound(&mut self) -> Vec<u64> {
         let asks = std::mem::take(&mut self.unbound_unasked);
         if asks { self.unbound.keys().copied().collect() } else { Vec::new() }
     }
 
-    /// A child tells its listener's port.
+    /// Takes a listener's port from a child's record.
     pub(super) fn port_of_parent(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
         let inode = u64::from(record.state.parent);
         if self.unbound.is_empty() || RecordKind::from_number(record.header.kind) != Some(RecordKind::Established) {
@@ -41,14 +40,14 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// What a look at the tables has found of those that wait.
+    /// Takes the ports of waiting listeners from a look at the tables.
     pub(super) fn take_ports(&mut self, holders: &Holders, sink: &mut dyn Sink) {
         for socket in holders.sockets.iter().filter(|socket| socket.state == TcpState::Listen) {
             if self.unbound.contains_key(&socket.inode) {
                 self.bound_to(socket.inode, socket.tuple.lport, sink);
             }
         }
-        // One that listened before the look and is in no table has closed, or cannot be found: it waits no more.
+        // A listener older than the look and in no table has closed, or cannot be found: it waits no more.
         let waited = |id: &u64| {
             let waits = self.connections.get(id).and_then(|connection| connection.listen_waits);
             waits.is_none_or(|(since, _)| since < holders.began_ns)
@@ -60,7 +59,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Says that the one with this inode listens, at `port` (0: nobody knows).
+    /// Emits `listen` for the socket with this inode, at `port` (0: unknown).
     fn bound_to(&mut self, inode: u64, port: u16, sink: &mut dyn Sink) {
         let Some(id) = self.unbound.remove(&inode) else { return };
         let Some(mut connection) = self.connections.remove(&id) else { return };
@@ -70,7 +69,7 @@ impl<G: Gate> Core<G> {
         self.connections.insert(id, connection);
     }
 
-    /// Says that it listens, if that was held back: all that could be learnt of it is known.
+    /// Emits `listen`, if it was held back: no more can be learnt of it.
     pub(super) fn say_listens(&mut self, connection: &mut Connection, sink: &mut dyn Sink) {
         if let Some((boot_ns, backlog)) = connection.listen_waits.take() {
             self.unbound.remove(&connection.inode);
@@ -96,7 +95,7 @@ mod tests {
         Tuple { raddr: [0; 4], ..tuple(0, 0) }
     }
 
-    /// A core to which a socket of inode 7 has told that it listens.
+    /// A core in which a socket of inode 7 listens.
     fn listening(said: &mut Said) -> Core<Only> {
         let mut core = Core::new(Only(None));
         let mut listens = record(K::Listen, 20, 2, R::Listener, 0, 5, unbound());
@@ -111,7 +110,7 @@ mod tests {
         let mut said = Said::default();
         let mut core = listening(&mut said);
         let found = |inode| SeedSocket { tuple: tuple(80, 0), state: TcpState::Listen, inode, holders: Vec::new() };
-        // It began before that one listened.
+        // The look began before that socket listened.
         core.apply(Input::Holders(Holders { began_ns: 20, sockets: vec![found(8)] }), &mut said);
         assert!(said.0.is_empty());
         core.apply(Input::Holders(Holders { began_ns: 20, sockets: vec![found(7)] }), &mut said);

@@ -1,14 +1,14 @@
-//! Ends that nobody saw: that the memory of a socket is another one's tells that it is gone.
+//! Ends without a record. A socket is gone once its memory is reused by another.
 //!
-//! The kernel side finds what it remembered of it where the next socket begins. Of sockets for which it had no room
-//! it remembers nothing: their records have a number that is made from the address, which the next one has, too.
+//! The kernel side finds the old entry where the next socket begins. For sockets without room in its map it has no
+//! entry: their records have a number made from the address, which the next socket at that address shares.
 
 use tracer_common::record::{RecordKind, SocketRecord, Tuple};
 
 use super::{Core, Gate, connection::Connection, open_at_end};
 use crate::stream::{Role, Sink};
 
-/// As the kernel side marks such a number, in its four lowest bits.
+/// The mark of such a number, in its four lowest bits.
 const MADE_FROM_ADDRESS: u64 = 15;
 
 impl<G: Gate> Core<G> {
@@ -29,7 +29,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// A socket is gone whose close waited for an accept, or whose end nobody saw: its memory is another one's by now.
+    /// Ends a socket whose memory was reused: its close waited for an accept, or its end has no record.
     pub(super) fn destroyed(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
         if let Some(closed) = connection.closed.take() {
             return self.say_close(connection, &closed, sink);
@@ -37,7 +37,7 @@ impl<G: Gate> Core<G> {
         self.say_unseen_end(connection, record, sink);
     }
 
-    /// Says that the connection with the number of `record` has ended by then.
+    /// Emits the end of the connection with the number of `record`: it ended before that record.
     fn say_unseen_end(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
         if connection.role == Role::Listener {
             self.listeners.remove(record.state.id);
@@ -48,7 +48,7 @@ impl<G: Gate> Core<G> {
     }
 }
 
-/// Whether these can be of one connection: what is zero is not known.
+/// Whether the tuples can belong to one connection; zero means unknown.
 fn agree(one: &Tuple, other: &Tuple) -> bool {
     let port = |a: u16, b: u16| a == 0 || b == 0 || a == b;
     let addr = |a: [u32; 4], b: [u32; 4]| a == [0; 4] || b == [0; 4] || a == b;
@@ -70,7 +70,7 @@ mod tests {
 
     use super::super::tests::{Only, Step, close, play, record, tuple};
 
-    /// A number as the kernel side makes it from an address.
+    /// A number that the kernel side makes from an address.
     const AT_ADDRESS: u64 = 0x1000 << 4 | 15;
 
     #[test]
@@ -96,9 +96,9 @@ mod tests {
         let untracked = |at, pid, tuple| record(K::Connect, at, AT_ADDRESS, R::Client, FLAG_UNTRACKED, pid, tuple);
         let steps = [
             Step::Socket(K::Connect, untracked(20, 5, tuple(0, 80))),
-            // The end of that one was lost.
+            // The end of that connection was lost.
             Step::Socket(K::Connect, untracked(30, 6, tuple(0, 80))),
-            // And of this one, and the beginning of the next.
+            // The end of this one was lost, and so was the beginning of the next.
             Step::Close(close(
                 record(K::Close, 50, AT_ADDRESS, R::Unknown, FLAG_PREEXISTING, 0, tuple(7000, 81)),
                 TcpState::LastAck,
@@ -151,9 +151,9 @@ mod tests {
             gone(30, 2, R::Client),
             Step::Socket(K::Established, record(K::Established, 31, 3, R::Server, 0, 0, far)),
             gone(40, 1, R::Listener),
-            // The next one is nobody's: its listener is gone.
+            // The next one has no owner: its listener is gone.
             Step::Socket(K::Established, record(K::Established, 41, 4, R::Server, 0, 0, far)),
-            // Of this one nothing was told.
+            // This one has no other record.
             gone(50, 5, R::Client),
         ];
         assert_eq!(

@@ -14,13 +14,13 @@ use crate::stream::{self, Icmp, Role, Verdict};
 
 /// The error behind the end, positive; 0 for none.
 ///
-/// That of a connect() that waits has several places. An ICMP error that comes while a system call has the socket is
-/// kept in `sk_err_soft`, and getsockopt(SO_ERROR) takes it from there as it takes `sk_err`: then it is still in the
-/// error queue, or was told before (`last`).
+/// The error of a waiting connect() has several places. If an ICMP error arrives while a system call has the socket,
+/// the kernel keeps it in `sk_err_soft`. getsockopt(SO_ERROR) clears that as it clears `sk_err`: then the error is
+/// still in the error queue, or was reported before (`last`).
 #[must_use]
 pub fn errno(record: &CloseRecord, last: i32) -> i32 {
     let waits = record.socket.old == TcpState::SynSent as u8 && record.socket.state.flags & FLAG_CALL_FAILED == 0;
-    // What stays of an earlier connection of the socket says nothing of this one.
+    // The remains of the socket's earlier connection do not describe this one.
     let soft = Some(record.tcp.sk_err_soft).filter(|soft| *soft != record.socket.state.err_soft()).unwrap_or(0);
     let places = [soft, record.icmp().errno, last].map(|errno| if waits { errno } else { 0 });
     [record.socket.errno].into_iter().chain(places).find(|errno| *errno != 0).unwrap_or(0)
@@ -38,11 +38,11 @@ pub fn icmp(record: &CloseRecord, errno: i32) -> Option<Icmp> {
 
 /// The verdict on a closed socket.
 ///
-/// The last state before `CLOSE` tells who closed first: `FIN_WAIT*` is reached by our FIN only,
-/// `LAST_ACK` by the peer's, `CLOSING` by both at once (RFC 9293, figure 5). A reset goes to `CLOSE`
-/// straight from anywhere: with `sk_err` set it came from outside (`tcp_reset`), without it this
-/// side sent it (`tcp_disconnect` and `tcp_close` set the state first and the error later, if at
-/// all). `errno`: see [`errno`]. `accepted`: somebody is known to have accepted it.
+/// The last state before `CLOSE` shows who closed first: only our FIN leads to `FIN_WAIT*`, only the peer's to
+/// `LAST_ACK`, both at once to `CLOSING` (RFC 9293, figure 5). A reset goes to `CLOSE` straight from anywhere: with
+/// `sk_err` set it came from outside (`tcp_reset`), without it this side sent it (`tcp_disconnect` and `tcp_close` set
+/// the state first and the error later, if at all). `errno`: see [`errno`]. `accepted`: a process is known to have
+/// accepted it.
 #[must_use]
 pub fn verdict(record: &CloseRecord, errno: i32, role: Role, accepted: bool) -> Verdict {
     let flags = record.socket.state.flags;
@@ -64,7 +64,7 @@ pub fn verdict(record: &CloseRecord, errno: i32, role: Role, accepted: bool) -> 
         libc::ETIMEDOUT => Verdict::TimedOut,
         libc::ECONNRESET | libc::EPIPE => Verdict::ResetRemote,
         libc::ECONNABORTED => Verdict::Aborted,
-        // What icmp_err_convert and icmpv6_err_convert of the kernel make of ICMP errors.
+        // The results of the kernel's icmp_err_convert and icmpv6_err_convert.
         libc::EHOSTUNREACH
         | libc::ENETUNREACH
         | libc::EHOSTDOWN
@@ -74,14 +74,14 @@ pub fn verdict(record: &CloseRecord, errno: i32, role: Role, accepted: bool) -> 
         | libc::EACCES
         | libc::EPROTO
         | libc::EMSGSIZE => Verdict::Unreachable,
-        // Why the last SYN could not be sent, say.
+        // For example the reason why the last SYN could not be sent.
         _ if record.socket.errno == 0 && old == Some(TcpState::SynSent) => given_up(record),
         _ => Verdict::Unknown,
     }
 }
 
-/// Whether there was an error could not be read. A reset and a timeout come from every state in which
-/// there is a peer, so the last state alone tells nothing but the end of a listener.
+/// The verdict when the error could not be read. A reset and a timeout come from every state in which there is a peer,
+/// so the last state alone shows nothing but the end of a listener.
 const fn without_errno(old: Option<TcpState>) -> Verdict {
     match old {
         Some(TcpState::Listen) => Verdict::ClosedLocal,
@@ -91,8 +91,8 @@ const fn without_errno(old: Option<TcpState>) -> Verdict {
 
 fn without_error(record: &CloseRecord, old: Option<TcpState>, role: Role, accepted: bool) -> Verdict {
     match old {
-        // Still somebody's socket and no FIN from the peer: it did not time out and it was not
-        // answered, its owner has thrown it away (linger 0, unread data), which sends RST.
+        // It still belongs to a process and the peer sent no FIN: it neither timed out nor was answered; its owner
+        // discarded it (linger 0, unread data), which sends RST.
         Some(TcpState::FinWait1 | TcpState::FinWait2)
             if record.tcp.flags & COUNTERS_HAS_SOCKET != 0 && record.tcp.flags & COUNTERS_FIN_RECEIVED == 0 =>
         {
@@ -110,8 +110,8 @@ fn without_error(record: &CloseRecord, old: Option<TcpState>, role: Role, accept
     }
 }
 
-/// Without a system call that has the socket it was the kernel that ended connect(), for an error that somebody has
-/// taken since (getsockopt(SO_ERROR) on another CPU): nobody knows which.
+/// If no system call has the socket, the kernel ended connect(), for an error that another CPU has fetched since
+/// (getsockopt(SO_ERROR)): which error is unknown.
 const fn given_up(record: &CloseRecord) -> Verdict {
     match record.tcp.flags & (COUNTERS_LOCK_KNOWN | COUNTERS_LOCKED) {
         COUNTERS_LOCK_KNOWN => Verdict::Unknown,
@@ -121,8 +121,8 @@ const fn given_up(record: &CloseRecord) -> Verdict {
 
 /// Payload bytes sent and acknowledged, and received.
 ///
-/// The kernel counts the SYN of an active open and each FIN as one byte (RFC 4898 does, too): they
-/// are taken off, so that a client that sent 64 bytes is said to have sent 64.
+/// The kernel counts the SYN of an active open and each FIN as one byte (RFC 4898 does, too). They are subtracted, so
+/// that a client that sent 64 bytes shows 64.
 #[must_use]
 pub fn payload(record: &CloseRecord, role: Role) -> Option<(u64, u64)> {
     let tcp = &record.tcp;
@@ -140,7 +140,7 @@ fn sent(tcp: &TcpCounters, record: &CloseRecord, role: Role) -> u64 {
     );
     let fin_acked = fin_sent && tcp.snd_una == tcp.write_seq;
     match role {
-        // Nobody saw the handshake: what was sent, less what is still under way.
+        // The handshake was not seen: what was sent, less what is still in flight.
         Role::Unknown => {
             let under_way = u64::from(tcp.snd_nxt.wrapping_sub(tcp.snd_una));
             let fin_under_way = u64::from(fin_sent && !fin_acked && tcp.snd_nxt == tcp.write_seq);
@@ -262,14 +262,14 @@ mod tests {
         assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ENETUNREACH, "SO_ERROR has taken it");
         assert_eq!(icmp(&record, libc::ENETUNREACH).map(|icmp| (icmp.kind, icmp.code)), Some((3, 0)));
         record.ending = IcmpError::NONE.pack();
-        assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ECONNREFUSED, "it was told before");
+        assert_eq!(errno(&record, libc::ECONNREFUSED), libc::ECONNREFUSED, "it was reported before");
         // The socket had it before it was connected.
         let mut record = waits;
         soft(&mut record);
         record.socket.state.role = RecordRole::Client as u8;
         record.socket.state.parent = libc::EHOSTUNREACH.cast_unsigned();
         assert_eq!((errno(&record, 0), verdict(&record, Role::Client, false)), (0, Verdict::NoAnswer));
-        // connect() itself has said why; a soft error of a connection is not the end of it.
+        // connect() itself returned the reason; a soft error of a connection is not its end.
         let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CALL_FAILED);
         soft(&mut record);
         assert_eq!(errno(&record, 0), libc::EADDRNOTAVAIL);
@@ -308,7 +308,7 @@ mod tests {
         let mut record = closed(TcpState::Listen, 0, 0);
         record.tcp.flags = COUNTERS_NO_ERRNO;
         assert_eq!(verdict(&record, Role::Listener, false), Verdict::ClosedLocal);
-        // connect() itself has said why.
+        // connect() itself returned the reason.
         let mut record = closed(TcpState::SynSent, libc::EADDRNOTAVAIL, FLAG_CALL_FAILED);
         record.tcp.flags = COUNTERS_NO_ERRNO;
         assert_eq!(verdict(&record, Role::Client, false), Verdict::FailedLocal);

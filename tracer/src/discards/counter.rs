@@ -1,6 +1,6 @@
 //! The counters that a trace watches.
 
-/// What a counter is about, and where it is found.
+/// The subject and the source of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// /proc/net/netstat: of a listener's handshakes. `sk_drops` of the listener counts them, too.
@@ -17,25 +17,25 @@ pub enum Group {
     Softnet,
     /// /proc/net/dev, and netlink where that file has two in one: a device's.
     Device,
-    /// Netlink: all queueing disciplines of a device.
+    /// Netlink: the sum of all queueing disciplines of a device.
     Qdisc,
 }
 
-/// One of them.
+/// A watched counter.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Counter {
-    /// Its name in the stream: as `nstat` has it, or as `tracer explain` knows it.
+    /// Its name in the stream: that of `nstat`, or of `tracer explain`.
     pub name: &'static str,
-    /// Its name where it is read.
+    /// Its name at the source.
     pub column: &'static str,
-    /// What it is about.
+    /// Its subject.
     pub group: Group,
-    /// What it counts, as the end of a sentence that begins with a number.
+    /// Its meaning, as the end of a sentence that begins with a number.
     pub meaning: &'static str,
-    /// Reasons of drop events that tell of the same packets. Such a packet is counted once: the event says it, and the
-    /// counter is told less these.
+    /// Reasons of drop events for the same packets. Such a packet is counted once: by the event; the counter's count
+    /// leaves it out.
     pub reasons: &'static [&'static str],
-    /// Where the kernel gives no reasons (before 5.17): functions whose drops are the same packets.
+    /// For kernels without reasons (before 5.17): functions whose drops are the same packets.
     pub functions: &'static [&'static str],
 }
 
@@ -70,7 +70,8 @@ const fn udp(
 /// Functions in which queueing disciplines drop, and the caller of those at the way out.
 const QUEUE_FUNCTIONS: &[&str] = &["__dev_queue_xmit", "__dev_xmit_skb", "kfree_skb_list", "kfree_skb_list_reason"];
 
-/// The sender is told so (`ENOBUFS`) where a queueing discipline or a filter of tc drops its datagram.
+/// A counter of unsent datagrams. The sender gets `ENOBUFS` if a queueing discipline or a filter of tc drops its
+/// datagram.
 const fn not_sent(name: &'static str, column: &'static str, group: Group) -> Counter {
     let meaning = "datagrams not sent: send buffer or queue full";
     Counter { name, column, group, meaning, reasons: &["TC_EGRESS"], functions: QUEUE_FUNCTIONS }
@@ -96,24 +97,24 @@ const fn device(name: &'static str, meaning: &'static str) -> Counter {
     }
 }
 
-/// The reason that says nothing.
+/// The reason without a meaning.
 pub const UNSPECIFIED: &str = "NOT_SPECIFIED";
-/// SYNs, and ACKs that end a handshake, for which there was no room among those that wait for accept().
+/// SYNs, and ACKs that end a handshake, that found the queue for accept() full.
 pub const OVERFLOWS: &str = "TcpExtListenOverflows";
-/// All that a listener throws away: the ones above are in it.
+/// All that a listener discards, including the ones above.
 pub const LISTEN_DROPS: &str = "TcpExtListenDrops";
-/// Datagrams for which the receive buffer of their socket had no room.
+/// Datagrams that found the receive buffer of their socket full.
 pub const UDP_FULL: [&str; 2] = ["UdpRcvbufErrors", "Udp6RcvbufErrors"];
-/// Packets that the receiving side of a device has thrown away.
+/// Packets that the receiving side of a device discarded.
 pub const RX_DROPPED: &str = "rx_dropped";
-/// Packets for which a device's ring had no room.
+/// Packets that found a device's ring full.
 pub const RX_MISSED: &str = "rx_missed";
-/// Packets that queueing disciplines have thrown away.
+/// Packets that queueing disciplines discarded.
 pub const QDISC_DROPS: &str = "qdisc_drops";
-/// Packets for which a CPU's backlog had no room.
+/// Packets that found a CPU's backlog full.
 pub const SOFTNET_DROPPED: &str = "softnet_dropped";
 
-/// Every one.
+/// All watched counters.
 pub static COUNTERS: [Counter; 34] = [
     listener(OVERFLOWS, &["TCP_LISTEN_OVERFLOW"], "packets of handshakes discarded: the accept queue was full"),
     listener("TcpExtTCPReqQFullDrop", &[], "SYNs discarded: too many handshakes under way, and SYN cookies are off"),
@@ -202,7 +203,7 @@ pub fn by_name(name: &str) -> Option<&'static Counter> {
 }
 
 impl Counter {
-    /// Whether drop events with `reason`, or without one at `function`, tell of packets that it counts.
+    /// Whether drop events with `reason`, or without one at `function`, stand for packets that it counts.
     #[must_use]
     pub fn tells_of(&self, reason: Option<&str>, function: &str) -> bool {
         let function = function.split('.').next().unwrap_or_default();
@@ -212,18 +213,18 @@ impl Counter {
         }
     }
 
-    /// Whether it counts what queueing disciplines drop.
+    /// Whether it counts drops by queueing disciplines.
     fn counts_queues(&self) -> bool {
         self.group == Group::Qdisc || self.functions == QUEUE_FUNCTIONS
     }
 }
 
-/// From 7.1 on each cause in a queueing discipline has a name of its own.
+/// Whether a queueing discipline has this reason: from 7.1 on each cause has a name of its own.
 fn is_of_queue(reason: &str) -> bool {
     ["QDISC_", "FQ_", "CAKE_"].iter().any(|prefix| reason.starts_with(prefix))
 }
 
-/// Whether a counter counts drops by this reason: then they have to be seen, whatever is shown.
+/// Whether a counter counts drops with this reason: then they have to be seen, even if they are not shown.
 #[must_use]
 pub fn counts(reason: &str) -> bool {
     reason != UNSPECIFIED && COUNTERS.iter().any(|counter| counter.tells_of(Some(reason), ""))

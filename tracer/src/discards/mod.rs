@@ -1,5 +1,5 @@
-//! The kernel's counters of what it throws away where no tracepoint tells: which ones a trace watches
-//! ([`counter`]), and how one look at them is handed on ([`Look`]).
+//! The kernel's counters of discards without a tracepoint event: the watched ones ([`counter`]), and the result of one
+//! look at them ([`Look`]).
 
 pub mod counter;
 pub mod numbers;
@@ -8,33 +8,33 @@ use tracer_common::record::Tuple;
 
 use self::counter::Counter;
 
-/// What moved in one network namespace between two looks.
+/// The changes in one network namespace between two looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// When the look before was, `CLOCK_BOOTTIME` ns.
+    /// Time of the previous look, `CLOCK_BOOTTIME` ns.
     pub since_ns: u64,
-    /// When everything was read.
+    /// Time of this look.
     pub boot_ns: u64,
-    /// The namespace; `None` for what the kernel counts for the whole host.
+    /// The namespace; `None` for counters of the whole host.
     pub netns: Option<u32>,
-    /// Connections in conntrack's table, and how many it takes: where one of its counters moved.
+    /// Connections in conntrack's table, and its limit; only if one of its counters moved.
     pub conntrack: Option<(u64, u64)>,
     /// Counters that moved.
     pub moved: Vec<Moved>,
-    /// Listeners and UDP sockets that have thrown something away.
+    /// Listeners and UDP sockets that discarded something.
     pub sockets: Vec<SocketLook>,
 }
 
 /// A counter at two looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// Which.
+    /// The counter.
     pub counter: &'static Counter,
-    /// Of this device, where the kernel counts by device. Hostile bytes.
+    /// The device, where the kernel counts by device. Hostile bytes.
     pub device: Option<String>,
-    /// At the look before.
+    /// Value at the previous look.
     pub before: u64,
-    /// At this one.
+    /// Value at this look.
     pub now: u64,
 }
 
@@ -47,11 +47,11 @@ pub struct SocketLook {
     pub listens: bool,
     /// Inode of its file; 0 if it has none.
     pub inode: u64,
-    /// `sk_drops` at the look before; 0 if it was not there then.
+    /// `sk_drops` at the previous look; 0 if the socket did not exist then.
     pub before: u32,
-    /// `sk_drops` at this one.
+    /// `sk_drops` at this look.
     pub now: u32,
-    /// Of a listener: connections that wait for accept(), and how many may.
+    /// Of a listener: connections that wait for accept(), and their limit.
     pub queue: Option<(u32, u32)>,
     /// Processes that hold its file, oldest first.
     pub holders: Vec<u32>,

@@ -1,11 +1,11 @@
-//! The watched counters out of the files that have them, beside some hundred others: they are read once a second,
-//! so that only what is wanted is looked at.
+//! Extracts the watched counters from their files, which have some hundred others: the files are read once a second, so
+//! the parser touches only the wanted columns.
 
 use std::collections::BTreeMap;
 
 use super::counter::{COUNTERS, Group};
 
-/// What the counters of a namespace are, in the order of [`COUNTERS`]; `None`: this kernel has none of that name.
+/// The counters of a namespace, in the order of [`COUNTERS`]; `None`: this kernel has no counter of that name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbers(pub [Option<u64>; COUNTERS.len()]);
 
@@ -15,18 +15,18 @@ impl Default for Numbers {
     }
 }
 
-/// The lines of names whose columns are known.
+/// Lines of names with known columns.
 #[derive(Debug, Default)]
 pub struct Columns {
     /// By the line's first word.
     known: BTreeMap<&'static str, Line>,
 }
 
-/// A line of names, and which of its values are which counters.
+/// A line of names, and the pairs of its columns and counters.
 type Line = (Vec<u8>, Vec<(usize, usize)>);
 
 impl Columns {
-    /// Takes what is in /proc/net/netstat or /proc/net/snmp: pairs of lines, names and values.
+    /// Parses /proc/net/netstat or /proc/net/snmp: pairs of lines, names and values.
     pub fn pairs(&mut self, text: &[u8], numbers: &mut Numbers) {
         let mut lines = text.split(|byte| *byte == b'\n');
         while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
@@ -65,7 +65,7 @@ impl Columns {
     }
 }
 
-/// Takes what is in /proc/net/snmp6: a name and a value in each line.
+/// Parses /proc/net/snmp6: a name and a value in each line.
 pub fn udp6(text: &[u8], numbers: &mut Numbers) {
     for line in text.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"Udp6")) {
         let mut words = words(line);

@@ -25,7 +25,7 @@ pub struct FilterArgs {
     #[arg(short, long, value_name = "PID,...", value_delimiter = ',')]
     pub pid: Vec<Selector<Pid>>,
 
-    /// Also of the processes that they start, and have started
+    /// Also connections of processes that they start, or have started
     #[arg(short, long)]
     pub follow: bool,
 
@@ -33,7 +33,7 @@ pub struct FilterArgs {
     #[arg(long, value_name = "GLOB,...", value_delimiter = ',')]
     pub comm: Vec<Selector<Glob>>,
 
-    /// Connections of processes of these users: the effective ones
+    /// Connections of processes with these effective users
     #[arg(long, value_name = "USER,...", value_delimiter = ',')]
     pub uid: Vec<Selector<User>>,
 
@@ -41,13 +41,12 @@ pub struct FilterArgs {
     #[arg(long, value_name = "PATH,...", value_delimiter = ',')]
     pub cgroup: Vec<Selector<Cgroup>>,
 
-    /// Connections of processes in this container: the beginning of its id, or its name where the
-    /// cgroup path has one
+    /// Connections of processes in this container: the beginning of its id, or its name if the cgroup path has one
     #[arg(long, value_name = "ID|NAME,...", value_delimiter = ',')]
     pub container: Vec<Selector<ContainerName>>,
 
-    /// Connections in this network namespace, and packets that are dropped in it: of a process, by `ip netns` name or by
-    /// inode number
+    /// Connections in this network namespace, and packets dropped in it: given by process, `ip netns` name or inode
+    /// number
     #[arg(long, value_name = "PID|NAME|INODE,...", value_delimiter = ',')]
     pub netns: Vec<Selector<Netns>>,
 
@@ -79,7 +78,7 @@ pub struct FilterArgs {
     #[arg(short = '4')]
     pub ipv4: bool,
 
-    /// IPv6 sockets only (also those that talk IPv4)
+    /// IPv6 sockets only (including those that talk IPv4)
     #[arg(short = '6')]
     pub ipv6: bool,
 
@@ -91,11 +90,11 @@ pub struct FilterArgs {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = PROTOCOLS)]
     pub proto: Vec<Selector<&'static str>>,
 
-    /// Kinds of events (losses are told in any case, unless `!lost`; processes only if they are among these)
+    /// Kinds of events (`lost` is always shown, unless `!lost`; `process` only if it is among these)
     #[arg(long, value_name = "KIND,...", value_delimiter = ',', value_parser = EVENTS)]
     pub event: Vec<Selector<&'static str>>,
 
-    /// Only the ends of connections that ended like this
+    /// Only the ends of connections with this verdict
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = VERDICTS)]
     pub verdict: Vec<Selector<Verdict>>,
 
@@ -103,11 +102,11 @@ pub struct FilterArgs {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub reason: Vec<Selector<ReasonName>>,
 
-    /// Only the ends of connections that failed, or that had no answer
+    /// Only the ends of connections that failed or had no answer
     #[arg(long)]
     pub failed: bool,
 
-    /// Only the ends of connections that lasted this long: 500ms, 10s, 2m, 1h
+    /// Only the ends of connections that lasted at least this long: 500ms, 10s, 2m, 1h
     #[arg(long, value_name = "T", value_parser = crate::cli::value::time)]
     pub min_duration: Option<Duration>,
 

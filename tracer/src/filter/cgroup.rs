@@ -9,18 +9,18 @@ use std::path::Path;
 pub struct CgroupId {
     /// `bpf_get_current_ancestor_cgroup_id` of its processes at `level`.
     pub id: u64,
-    /// How far it is below the root.
+    /// Number of levels below the root.
     pub level: u32,
 }
 
-/// The inode number, and so the cgroup id, of the root of the whole hierarchy. The root that a
-/// cgroup namespace shows has another: its levels are not those that the kernel counts.
+/// The inode number, and so the cgroup id, of the root of the whole hierarchy. The root in a cgroup namespace has
+/// another: its levels differ from those that the kernel counts.
 const ROOT_ID: u64 = 1;
 
-/// The cgroup at `path` (from the hierarchy's root, empty for the root itself) below the mount
-/// point `mount` (`/sys/fs/cgroup`). `None` where its processes cannot be told by that number: no
-/// such cgroup, no v2 hierarchy, a cgroup namespace, or, on a hybrid host, a v1 hierarchy that has
-/// the same path, since a process may be meant that is there and somewhere else in v2.
+/// The cgroup at `path` (from the hierarchy's root, empty for the root itself) below the mount point `mount`
+/// (`/sys/fs/cgroup`). `None` if that number cannot identify its processes: no such cgroup, no v2 hierarchy, a cgroup
+/// namespace, or, on a hybrid host, a v1 hierarchy with the same path, since the user may mean a process that is there
+/// and elsewhere in v2.
 #[must_use]
 pub fn find(mount: &Path, path: &str) -> Option<CgroupId> {
     let relative = path.trim_start_matches('/');

@@ -1,14 +1,14 @@
-//! Values that are wanted and values that are not.
+//! Included and excluded values.
 
 use super::Answer;
 use super::parse::Selector;
 
-/// The values of one option: or-ed; a connection also fails if it has an excluded one.
+/// The values of one option, or-ed; a connection also fails if it has an excluded one.
 #[derive(Clone, Debug)]
 pub struct Choice<T> {
-    /// One of these is needed, if there are any.
+    /// If there are any, the fact must be one of these.
     pub include: Vec<T>,
-    /// None of these may be.
+    /// The fact must be none of these.
     pub exclude: Vec<T>,
 }
 
@@ -29,26 +29,26 @@ impl<T: Clone> Choice<T> {
     }
 }
 
-/// What is known of one side of a connection.
+/// A fact about one side of a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Side<V> {
-    /// This.
+    /// This value.
     Known(V),
-    /// There is nothing to know (the remote side of a listener).
+    /// There is no such fact (the remote side of a listener).
     Absent,
-    /// Not yet, or never.
+    /// Not known yet, or never.
     Unknown,
 }
 
 impl<V> Side<V> {
-    /// A fact that may be missing.
+    /// A fact that may be unknown.
     pub fn of(fact: Option<V>) -> Self {
         fact.map_or(Self::Unknown, Self::Known)
     }
 }
 
 impl<T> Choice<T> {
-    /// No value was given: everything passes.
+    /// Whether no value was given: everything passes.
     pub fn is_empty(&self) -> bool {
         self.include.is_empty() && self.exclude.is_empty()
     }

@@ -1,9 +1,9 @@
-//! What can be wrong with a filter.
+//! Errors in a filter.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a filter cannot be used: wrong usage, so the command ends with status 2 before it traces.
+/// An invalid filter: wrong usage, so the command ends with status 2 before it traces.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the message of each variant is its documentation")]
 pub enum FilterError {
@@ -61,7 +61,7 @@ fn meant(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
-/// Which kernels have it.
+/// The kernels that have the reason.
 fn elsewhere(kernels: &[&str]) -> String {
     match kernels {
         [] => String::new(),

@@ -42,7 +42,7 @@ impl FromStr for Glob {
     }
 }
 
-/// What follows a `[`. As in the shell, a `]` in the first place is a plain one.
+/// Parses the rest of a set after its `[`. As in the shell, a `]` in the first place is a plain one.
 fn set(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Token, FilterError> {
     let negated = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
     let mut ranges = Vec::new();
@@ -79,8 +79,8 @@ impl Token {
 }
 
 impl Glob {
-    /// Whether the whole of `text` fits. Takes at most `text.len() * pattern.len()` steps: only the
-    /// last `*` is ever tried again.
+    /// Whether the whole of `text` fits. Takes at most `text.len() * pattern.len()` steps: only the last `*` is ever
+    /// tried again.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let (mut token, mut rest) = (0, text.chars());

@@ -1,8 +1,8 @@
 //! The part of a filter that the kernel side decides.
 //!
-//! It never rejects what [`Filter`] would pass: what a map cannot express, or has no room for, is
-//! left to the agent. The kernel side lets pass what it does not know yet (a port or a namespace
-//! that reads 0) and, with [`FILTER_ROLE`](settings::FILTER_ROLE), a role it does not know.
+//! It never rejects what [`Filter`] would pass: the agent decides the rest, which a map cannot express or has no room
+//! for. The kernel side passes unknown values (a port or a namespace that reads 0) and, with
+//! [`FILTER_ROLE`](settings::FILTER_ROLE), an unknown role.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,10 +22,10 @@ pub const MOST_PIDS: usize = 1 << 16;
 pub const MOST_VALUES: usize = 256;
 /// Room in each map of prefixes.
 pub const MOST_PREFIXES: usize = 1024;
-/// How many ports there are.
+/// The number of ports.
 pub const PORTS: usize = 1 << 16;
 
-/// What the loader writes into settings and maps.
+/// The filter as the loader writes it into settings and maps.
 #[derive(Clone, Debug, Default)]
 pub struct KernelFilter {
     /// `FILTER_*` of [`settings`].
@@ -38,13 +38,13 @@ pub struct KernelFilter {
     pub pids: Vec<u32>,
     /// With `FILTER_UID`.
     pub uids: Vec<u32>,
-    /// With `FILTER_NETNS`; always with 0, the number of one that could not be read.
+    /// With `FILTER_NETNS`; always includes 0, which stands for an unreadable namespace.
     pub netns: Vec<u32>,
     /// With `FILTER_CGROUP`.
     pub cgroup: Option<CgroupId>,
     /// With `FILTER_*PORT`: `PORT_*` bits by port.
     pub ports: Option<Box<[u8; PORTS]>>,
-    /// With `FILTER_*ADDR`: `PREFIX_*` bits by prefix, the longest that fits counts.
+    /// With `FILTER_*ADDR`: `PREFIX_*` bits by prefix; the longest that fits counts.
     pub prefixes4: Vec<(PrefixKey4, u32)>,
     /// The same for IPv6. v4-mapped addresses are looked up as IPv4.
     pub prefixes6: Vec<(PrefixKey6, u32)>,
@@ -75,7 +75,7 @@ impl KernelFilter {
         kernel
     }
 
-    /// One role can be told; the one that is not known is never among the wanted ones then.
+    /// Expresses a choice of one role; an unknown role is then never among the wanted ones.
     fn role(&mut self, choice: &Choice<Role>) {
         let known = [
             (Role::Client, RecordRole::Client),
@@ -124,7 +124,7 @@ impl KernelFilter {
         let values = [settings::PORT_ANY, settings::PORT_LOCAL, settings::PORT_REMOTE].map(u32::from);
         let mut table = Box::new([0; PORTS]);
         for (port, entry) in (0..=u16::MAX).zip(table.iter_mut()) {
-            // Three bits. Port 0 is one that is not known, or a listener's remote one.
+            // Three bits. Port 0 is an unknown port, or a listener's remote one.
             let allowed =
                 if port == 0 { values.iter().sum() } else { sides.allowed(|p: &PortRange| p.contains(port), values) };
             *entry = allowed as u8;
@@ -136,12 +136,12 @@ impl KernelFilter {
         let sides = Sides { either: &filter.addr, local: &filter.laddr, remote: &filter.raddr };
         let bits = sides.filters([settings::FILTER_ADDR, settings::FILTER_LADDR, settings::FILTER_RADDR]);
         let values = [settings::PREFIX_ANY, settings::PREFIX_LOCAL, settings::PREFIX_REMOTE];
-        // The longest prefix alone counts, so each one must know what those that cover it say. An
-        // address that no other prefix covers falls to the one of length 0.
+        // Only the longest prefix counts, so each one must include the values of those that cover it. An address
+        // without another prefix falls to the one of length 0.
         let mut prefixes: Vec<Prefix> = sides.lists().into_iter().flatten().copied().collect();
         let unspecified = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         prefixes.extend(unspecified.map(|addr| Prefix::new(addr, 0)));
-        // The address that is not known yet, or a listener's remote one.
+        // The unknown address, or a listener's remote one.
         let [zero4, zero6] = unspecified.map(|addr| Prefix::new(addr, if addr.is_ipv4() { 32 } else { 128 }));
         prefixes.extend([zero4, zero6]);
         prefixes.sort_unstable_by_key(|prefix| (prefix.addr(), prefix.bits()));
@@ -189,13 +189,13 @@ fn wanted(choice: &Choice<u32>, most: usize) -> Option<Vec<u32>> {
     (values.len() <= most).then_some(values)
 }
 
-/// Those that they are now.
+/// The current inode numbers.
 fn inodes(choice: &Choice<NamedNetns>) -> Choice<u32> {
     let inodes = |named: &[NamedNetns]| named.iter().map(NamedNetns::inode).collect();
     Choice { include: inodes(&choice.include), exclude: inodes(&choice.exclude) }
 }
 
-/// The options on either side, the local and the remote one.
+/// The options for either side, the local and the remote one.
 struct Sides<'a, T> {
     either: &'a Choice<T>,
     local: &'a Choice<T>,
@@ -203,8 +203,8 @@ struct Sides<'a, T> {
 }
 
 impl<T> Sides<'_, T> {
-    /// The filters that are needed. What must be on neither side is excluded on both: a kernel
-    /// filter on either side is content with one good side.
+    /// The needed filters. A value that must be on neither side is excluded on both: a kernel filter on either side is
+    /// content with one good side.
     fn filters(&self, [either, local, remote]: [u32; 3]) -> u32 {
         let on_both = !self.either.exclude.is_empty();
         let mut filters = 0;
@@ -225,7 +225,7 @@ impl<T> Sides<'_, T> {
         [&either.include, &either.exclude, &local.include, &local.exclude, &remote.include, &remote.exclude]
     }
 
-    /// Where a value may be, as the sum of the three `bits`.
+    /// The sides on which a value is allowed, as the sum of the three `bits`.
     fn allowed(&self, matches: impl Fn(&T) -> bool, [either, local, remote]: [u32; 3]) -> u32 {
         let nowhere = self.either.exclude.iter().any(&matches);
         let mut bits = 0;

@@ -1,23 +1,23 @@
-//! Which drops the kernel side leaves out by their reason: what `--reason` does not want, and what lines of text would
-//! not show. However many they are, they take no room from what is asked for.
+//! Drops that the kernel side leaves out by their reason: those that `--reason` excludes, and those that the text
+//! output would not show. However many they are, they take no room from the wanted ones.
 
 use tracer_common::drops::{REASON_PLACES, ReasonAction, reason_place};
 
 use super::Filter;
 use crate::{core::is_always_quiet, discards::counter, kernel::reasons::Reasons};
 
-/// What becomes of drops by each reason.
+/// The kernel side's action for each reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Reasons that are not listed are left out.
+    /// Unlisted reasons are left out.
     pub others: bool,
     /// The places in the kernel side's map, with [`ReasonAction`]s.
     pub listed: Vec<(u32, u8)>,
 }
 
 impl LeftOut {
-    /// Looks the names up among those of the running kernel. `quiet`: drops that nobody misses are left out, too. `None`
-    /// if none is left out.
+    /// Looks the names up among those of the running kernel. `quiet`: leaves out harmless drops, too. `None` if none is
+    /// left out.
     #[must_use]
     pub fn of(filter: &Filter, quiet: bool, reasons: &Reasons) -> Option<Self> {
         let others = filter.asks_for_reason();
@@ -30,7 +30,7 @@ impl LeftOut {
             if quiet {
                 listed.extend(reasons.drops().filter_map(|(number, name)| Some((number, quiet_action(name)?))));
             }
-            // What a counter counts, too, has to be seen: such a packet is subtracted from it. The agent leaves it out.
+            // Drops that a counter counts, too, have to be seen, to be subtracted from it. The agent hides them.
             if filter.wants_counters() {
                 listed.retain(|(number, _)| !counter::counts(&reasons.drop(*number)));
             }
@@ -39,20 +39,20 @@ impl LeftOut {
                 listed.extend(reasons.drop_numbers(&name.0).into_iter().map(|number| (number, ReasonAction::LeaveOut)));
             }
         }
-        // Later ones count: what is excluded.
+        // Later entries win: the excluded ones.
         let mut listed: Vec<(u32, u8)> =
             listed.into_iter().map(|(number, action)| (reason_place(number), action as u8)).collect();
-        // A reason that has no place there could not be kept: then nothing is left out for not being listed.
+        // A reason without a place there could not be kept: then unlisted reasons are not left out.
         let others = others && listed.iter().all(|(place, _)| *place < REASON_PLACES);
         listed.retain(|(place, _)| *place < REASON_PLACES);
         (others || !listed.is_empty()).then_some(Self { others, listed })
     }
 }
 
-/// What lines of text do not show of drops by this reason.
+/// The action that implements the quiet text output for this reason.
 fn quiet_action(name: &str) -> Option<ReasonAction> {
     match name {
-        // The receivers of ICMP errors have the reason of a purged queue when they close.
+        // The receivers of ICMP errors use the reason of a purged queue when they close.
         "QUEUE_PURGE" => Some(ReasonAction::LeaveOutButErrors),
         "NO_SOCKET" => Some(ReasonAction::LeaveOutRemains),
         _ => is_always_quiet(name).then_some(ReasonAction::LeaveOut),
@@ -103,7 +103,7 @@ mod tests {
             Some((true, vec![("QDISC_OVERLIMIT", keep)]))
         );
         assert_eq!(left_out("--reason NO_SOCKET,!NO_SOCKET", false), Some((true, vec![])), "it contradicts itself");
-        // Only resets have it: no drop is wanted.
+        // Only resets have this reason: no drop is wanted.
         assert_eq!(left_out("--reason TCP_RFC7323_PAWS", false), Some((true, vec![])));
     }
 

@@ -1,4 +1,4 @@
-//! Names of the host's things: processes, users, network namespaces.
+//! Names of objects of the host: processes, users, network namespaces.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -33,7 +33,7 @@ pub trait Lookup {
     /// `None` if there is neither.
     ///
     /// # Errors
-    /// If it is there and cannot be read.
+    /// If it exists and cannot be read.
     fn process(&self, pid: u32) -> Result<Option<Process>, FilterError>;
 
     /// All living children of `pids`, their children and so on.
@@ -51,7 +51,7 @@ pub trait Lookup {
     /// The inode number of the namespace.
     ///
     /// # Errors
-    /// If it is there and cannot be read.
+    /// If it exists and cannot be read.
     fn netns(&self, netns: &Netns) -> Result<Option<u32>, FilterError>;
 }
 
@@ -60,7 +60,7 @@ pub trait Lookup {
 pub struct Host {
     /// `/proc`
     pub proc: PathBuf,
-    /// Where `ip netns` (and docker) keep names of namespaces.
+    /// Directories where `ip netns` (and docker) keep names of namespaces.
     pub netns: Vec<PathBuf>,
     /// `/etc/passwd`
     pub passwd: PathBuf,
@@ -74,7 +74,7 @@ impl Default for Host {
     }
 }
 
-/// What is there, or nothing where it is not.
+/// The result; `None` if the file does not exist.
 fn there<T>(path: &Path, result: io::Result<T>) -> Result<Option<T>, FilterError> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -104,7 +104,7 @@ impl Host {
     }
 
     fn inode(&self, path: &Path) -> Result<Option<u32>, FilterError> {
-        // Waits for nobody at the other end of a pipe.
+        // `NONBLOCK`: opening does not wait for the other end of a pipe.
         let Some(file) = there(
             path,
             rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(io::Error::from),
@@ -113,7 +113,8 @@ impl Host {
             return Ok(None);
         };
         let file = File::from(file);
-        // `ip netns` makes a file first, and then it becomes a namespace. A copy of the host's files has none.
+        // `ip netns` creates a file first, and mounts the namespace on it later. A copy of the host's files has no
+        // namespaces.
         let kind = rustix::fs::fstatfs(&file).map(|system| system.f_type);
         if self.name_service && kind != Ok(NSFS_MAGIC) {
             return Ok(None);
@@ -129,7 +130,7 @@ fn process_of(stat: &Stat) -> Option<Process> {
 
 impl Lookup for Host {
     fn process(&self, pid: u32) -> Result<Option<Process>, FilterError> {
-        // `/proc/TID` is there though it is not listed.
+        // `/proc/TID` exists although it is not listed.
         let path = self.proc.join(pid.to_string()).join("status");
         let Some(file) = there(&path, File::open(&path))? else {
             // A copy of the host's files has no `self`.
@@ -139,7 +140,7 @@ impl Lookup for Host {
             return Ok(None);
         };
         let mut tgid = pid;
-        // Lines of bytes: the first one is the name, which may be any.
+        // Lines of bytes: the first one is the name, which may contain any byte.
         for line in BufReader::new(file).split(b'\n') {
             let Some(line) = there(&path, line)? else { return Ok(None) };
             if let Some(value) = line.strip_prefix(b"Tgid:") {
@@ -167,7 +168,7 @@ impl Lookup for Host {
         let mut found: Vec<Process> = Vec::new();
         let mut parents = pids.to_vec();
         while let Some(parent) = parents.pop() {
-            // Taken out, so that nothing is walked twice.
+            // Removed, so that no process is walked twice.
             for child in children.remove(&parent).unwrap_or_default() {
                 parents.push(child.pid);
                 found.push(child);
@@ -214,8 +215,8 @@ impl Lookup for Host {
     }
 }
 
-/// Asks the C library, which knows directories such as LDAP. Not in a static binary, which would
-/// need the same C library beside it at run time.
+/// Asks the C library, which knows directories such as LDAP. A static binary skips it: it would need the same C library
+/// beside it at run time.
 #[cfg(not(target_feature = "crt-static"))]
 fn name_service(name: &str) -> Option<u32> {
     let name = std::ffi::CString::new(name).ok()?;
@@ -223,7 +224,7 @@ fn name_service(name: &str) -> Option<u32> {
     // SAFETY: an all-zero `passwd` is a valid one: integers and null pointers.
     let mut entry: libc::passwd = unsafe { std::mem::zeroed() };
     let mut found = std::ptr::null_mut();
-    // SAFETY: all pointers are valid for the call, and `buffer` has the length that is told.
+    // SAFETY: all pointers are valid for the call, and `buffer` has the given length.
     let status =
         unsafe { libc::getpwnam_r(name.as_ptr(), &raw mut entry, buffer.as_mut_ptr(), buffer.len(), &raw mut found) };
     (status == 0 && !found.is_null()).then_some(entry.pw_uid)

@@ -1,7 +1,7 @@
-//! Which connections and events are shown.
+//! Decides which connections and events are shown.
 //!
-//! [`FilterArgs`] is what was typed, [`Filter`] the same with every name looked up, and
-//! [`kernel::KernelFilter`] the part of it that the kernel side decides on its own.
+//! [`FilterArgs`] is the command line, [`Filter`] the same with every name looked up, and [`kernel::KernelFilter`] the
+//! part of it that the kernel side decides on its own.
 
 mod args;
 pub mod cgroup;
@@ -34,32 +34,32 @@ use choice::{Choice, Side};
 use glob::Glob;
 use parse::{Cgroup, ContainerName, PortRange, Prefix, ReasonName};
 
-/// Whether an event is shown.
+/// The decision on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is.
+    /// Show it.
     Pass,
-    /// It is not, and nothing that can still be learnt of the connection changes that.
+    /// Hide it: no later knowledge about the connection changes that.
     Reject,
-    /// A fact that a filter asks for is not known yet: hold the event back.
+    /// A fact that the filter needs is unknown so far: hold the event back.
     Undecided,
 }
 
-/// What one criterion says.
+/// The answer of one criterion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
     Yes,
     No,
-    /// The fact is not known; if it never is: yes.
+    /// The fact is unknown; if it stays unknown: yes.
     UnknownYes,
-    /// The fact is not known; if it never is: no.
+    /// The fact is unknown; if it stays unknown: no.
     UnknownNo,
 }
 
-/// Everything that the options ask for; the default passes everything.
+/// All filter options, resolved; the default passes everything.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// `None`: no process was named.
+    /// `None` if no process was named.
     pids: Option<PidSet>,
     not_pids: PidSet,
     follow: bool,
@@ -87,24 +87,23 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Decides on an event of `socket` with what is known now.
+    /// Decides on an event of `socket` with the facts known now.
     ///
-    /// The decision on the connection itself ([`Filter::decide_connection`]) should be kept once it
-    /// is made: the owner may change its name or end.
+    /// The caller should keep the decision on the connection itself ([`Filter::decide_connection`]): the owner may
+    /// change its name or end.
     #[must_use]
     pub fn decide(&self, socket: &Socket<'_>, kind: &Kind<'_>) -> Decision {
         if self.shows(kind) { self.decide_connection(socket) } else { Decision::Reject }
     }
 
-    /// Decides on an event of `socket` about which nothing more will be learnt: what is not known
-    /// is in no set of wanted values and in no set of excluded ones. The listener's owner counts as
-    /// the owner of a connection that nobody accepted.
+    /// Decides on an event of `socket` when no more facts will come: an unknown value is in no set of wanted values and
+    /// in no set of excluded ones. The listener's owner counts as the owner of a connection that was not accepted.
     #[must_use]
     pub fn decide_final(&self, socket: &Socket<'_>, kind: &Kind<'_>) -> bool {
         self.shows(kind) && self.decide_connection_final(socket)
     }
 
-    /// Decides on the connection, whatever the event.
+    /// Decides on the connection, independent of the event.
     #[must_use]
     pub fn decide_connection(&self, socket: &Socket<'_>) -> Decision {
         let mut decision = Decision::Pass;
@@ -118,20 +117,20 @@ impl Filter {
         decision
     }
 
-    /// As [`Filter::decide_final`], whatever the event.
+    /// Like [`Filter::decide_final`], independent of the event.
     #[must_use]
     pub fn decide_connection_final(&self, socket: &Socket<'_>) -> bool {
         CRITERIA.iter().all(|criterion| matches!(criterion(self, socket, true), Answer::Yes | Answer::UnknownYes))
     }
 
-    /// Whether events of this kind are shown: `--event`, and what selects ends of connections.
+    /// Whether events of this kind are shown: `--event`, and the options that select ends of connections.
     #[must_use]
     pub fn shows(&self, kind: &Kind<'_>) -> bool {
         let name = kind.name();
         match kind {
-            // Nobody should take an incomplete stream for a complete one.
+            // The user must not take an incomplete stream for a complete one.
             Kind::Lost { .. } => !self.event.exclude.contains(&name),
-            // Whatever it was drawn from.
+            // Independent of the events behind it.
             Kind::Finding(_) | Kind::Process(_) => self.event.passes(|event| *event == name),
             Kind::Close(close) => {
                 self.event.passes(|event| *event == name) && self.wants_end(close) && self.wants_reason(kind)
@@ -140,11 +139,12 @@ impl Filter {
         }
     }
 
-    /// Whether findings may rest on this event: all that selects events but `--event`, which says what is printed.
+    /// Whether findings may rest on this event: applies all options that select events but `--event`, which selects the
+    /// output.
     #[must_use]
     pub fn feeds_findings(&self, kind: &Kind<'_>) -> bool {
         match kind {
-            // Speaks for nothing: it tells how long a queue may be.
+            // It supports no finding, but shows a queue's length.
             Kind::Listen { .. } => true,
             Kind::Close(close) => self.wants_end(close) && self.wants_reason(kind),
             _ => !self.wants_ends_only() && self.wants_reason(kind),
@@ -157,8 +157,8 @@ impl Filter {
         self.event.passes(|event| *event == name) && !self.wants_ends_only()
     }
 
-    /// Whether events of the kind of this name are of any use: shown, or what a finding that is asked for may rest
-    /// on. What is not need not be traced.
+    /// Whether events of the kind of this name are of any use: they are shown, or a wanted finding may rest on them.
+    /// Other kinds need not be traced.
     #[must_use]
     pub fn needs_kind(&self, name: &str) -> bool {
         let has_reason = ["drop", "reset"].contains(&name) || self.reason.include.is_empty();
@@ -166,13 +166,13 @@ impl Filter {
         has_reason && (self.shows_kind(name) || is_source && !self.wants_ends_only())
     }
 
-    /// Whether `--reason` names a wanted one.
+    /// Whether `--reason` names a wanted reason.
     #[must_use]
     pub fn asks_for_reason(&self) -> bool {
         !self.reason.include.is_empty()
     }
 
-    /// `--reason`: what has none is shown unless one is wanted.
+    /// Applies `--reason`: an event without a reason is shown unless a reason is wanted.
     fn wants_reason(&self, kind: &Kind<'_>) -> bool {
         if self.reason.is_empty() {
             return true;
@@ -194,14 +194,14 @@ impl Filter {
         self.event.include.contains(&"state")
     }
 
-    /// Shows no `process` unless `--event` names it: lines have the names of processes, not their arguments.
+    /// Hides `process` unless `--event` names it: text lines have the names of processes, not their arguments.
     pub fn leave_out_processes(&mut self) {
         if !self.asks_for("process") {
             self.event.exclude.push("process");
         }
     }
 
-    /// Whether `--event` wants processes and nothing else: then any event of theirs lets them be told.
+    /// Whether `--event` wants processes and nothing else: then any of their events emits them.
     #[must_use]
     pub fn wants_processes_only(&self) -> bool {
         matches!(self.event.include.as_slice(), ["process"])
@@ -219,22 +219,20 @@ impl Filter {
         self.verdict.include.contains(&verdict)
     }
 
-    /// Whether processes have to be watched for the sake of the filter: [`Filter::fork`] and
-    /// [`Filter::exit`] must be told.
+    /// Whether the filter needs to know about forks and ends of processes: call [`Filter::fork`] and [`Filter::exit`].
     #[must_use]
     pub fn follows(&self) -> bool {
         self.follow
     }
 
-    /// Adds a process whose connections, and those of its descendants, are wanted: `tracer run`.
-    /// `start_ns` as for [`PidSet::insert`].
+    /// Adds a process and its descendants, for `tracer run`. `start_ns` as for [`PidSet::insert`].
     pub fn follow_process(&mut self, pid: u32, start_ns: Option<u64>) {
         self.follow = true;
         self.pids.get_or_insert_with(|| PidSet::new(true)).insert(pid, start_ns);
     }
 
-    /// Adds the descendants that the named processes have now. Call it again once forks are
-    /// reported: a child born between the two looks is in neither.
+    /// Adds the current descendants of the named processes. Call it again once forks are reported: neither look sees a
+    /// child born between the two.
     ///
     /// # Errors
     /// If /proc cannot be read.
@@ -261,15 +259,14 @@ impl Filter {
         self.pids.as_ref().is_none_or(|pids| pids.contains(pid, start_ns)) && !self.not_pids.contains(pid, start_ns)
     }
 
-    /// `parent` has made the new process `child`, which started at `child_start_ns`
-    /// (`CLOCK_BOOTTIME`).
+    /// Notes that `parent` has forked the process `child`, which started at `child_start_ns` (`CLOCK_BOOTTIME`).
     pub fn fork(&self, parent: u32, child: u32, child_start_ns: Option<u64>) {
         for set in self.pids.iter().chain([&self.not_pids]) {
             set.fork(parent, child, child_start_ns);
         }
     }
 
-    /// The process `pid` has ended.
+    /// Notes that the process `pid` has ended.
     pub fn exit(&self, pid: u32) {
         for set in self.pids.iter().chain([&self.not_pids]) {
             set.exit(pid);
@@ -288,7 +285,7 @@ impl Filter {
     }
 }
 
-/// A criterion: the filter, the socket, and whether nothing more will be learnt of it.
+/// A criterion: the filter, the socket, and whether its known facts are final.
 type Criterion = fn(&Filter, &Socket<'_>, bool) -> Answer;
 
 /// Cheapest first.
@@ -315,8 +312,8 @@ const CRITERIA: [Criterion; 16] = [
     |filter, socket, last| filter.container.judge(&[owner_fact(socket, last, container)], ContainerName::matches),
 ];
 
-/// Whether `socket` takes connections of `family` beside those of its own: one of IPv6 that listens at any address
-/// takes IPv4, too, unless it is known not to.
+/// Whether `socket` takes connections of `family` beside its own: an IPv6 listener at any address takes IPv4, too,
+/// unless it is known not to.
 fn takes(socket: &Socket<'_>, family: u8) -> bool {
     family == 4
         && socket.family == 6
@@ -325,7 +322,7 @@ fn takes(socket: &Socket<'_>, family: u8) -> bool {
         && (socket.role == Role::Listener || socket.v6only == Some(false))
 }
 
-/// A drop is of two namespaces, where its socket is in another one: of the one it happened in, and of the socket's.
+/// A drop has two namespaces if its socket is in another one: that of the drop, and the socket's.
 fn netns(filter: &Filter, socket: &Socket<'_>, _: bool) -> Answer {
     let sides = [Side::of(socket.netns), socket.home.map_or(Side::Absent, Side::Known)];
     filter.netns.judge(&sides, NamedNetns::is)
@@ -335,7 +332,7 @@ fn answer(passes: bool) -> Answer {
     if passes { Answer::Yes } else { Answer::No }
 }
 
-/// A fact of the remote side, which a listener does not have.
+/// A fact of the remote side; a listener has no remote side.
 fn remote<V>(socket: &Socket<'_>, fact: Option<V>) -> Side<V> {
     match fact {
         Some(value) => Side::Known(value),
@@ -344,7 +341,7 @@ fn remote<V>(socket: &Socket<'_>, fact: Option<V>) -> Side<V> {
     }
 }
 
-/// A fact of the owner. The listener's owner is the connection's owner only if nobody else will be.
+/// A fact of the owner. The listener's owner is the connection's owner only if no other will come.
 fn owner_fact<'a, V>(socket: &Socket<'a>, last: bool, fact: impl Fn(&'a Owner) -> Side<V>) -> Side<V> {
     let owner = socket.owner.filter(|_| last || socket.owner_source != OwnerSource::Listener);
     owner.map_or(Side::Unknown, fact)
@@ -378,7 +375,7 @@ fn cgroup(owner: &Owner) -> Side<&str> {
 fn container(owner: &Owner) -> Side<&str> {
     match (&owner.facts.container, &owner.facts.cgroup) {
         (Some(container), _) => Side::Known(container.id.as_str()),
-        // The path is known and names none.
+        // The path is known and names no container.
         (None, Some(_)) => Side::Absent,
         (None, None) => Side::Unknown,
     }
@@ -388,7 +385,7 @@ fn comm(owner: &Owner) -> Side<&str> {
     Side::Known(owner.comm.as_str())
 }
 
-/// The thread's name, where it has one of its own.
+/// The thread's name, if it differs from the process's.
 fn thread(owner: &Owner) -> Side<&str> {
     owner.thread.as_deref().map_or(Side::Absent, Side::Known)
 }

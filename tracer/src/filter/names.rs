@@ -1,4 +1,4 @@
-//! Options whose values are names that we know: told by `--help` and by shell completions.
+//! Options with a fixed set of values: `--help` and the shell completions list them.
 
 use std::ffi::OsStr;
 
@@ -12,9 +12,9 @@ use crate::explain::nearest_of;
 /// Takes one of `all`, with or without a `!` before it.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<T: 'static> {
-    /// What there is.
+    /// The values.
     pub all: &'static [T],
-    /// How it is called.
+    /// The name of a value.
     pub name: fn(&T) -> &'static str,
 }
 

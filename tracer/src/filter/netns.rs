@@ -1,4 +1,4 @@
-//! The network namespaces that a filter leaves.
+//! The network namespaces that a filter passes.
 
 use std::sync::{
     Arc,
@@ -7,41 +7,41 @@ use std::sync::{
 
 use super::{Filter, choice::Choice, parse::Netns};
 
-/// A network namespace that is wanted, or is not. All copies of a filter share what is known of it: a name may become
-/// that of another namespace while a trace runs.
+/// A wanted or excluded network namespace. All copies of a filter share its state: a name may move to another namespace
+/// while a trace runs.
 #[derive(Clone, Debug)]
 pub struct NamedNetns {
     asked: Netns,
-    /// The inode number of the one that it is, and of the one that it was a moment ago; 0: there is none.
+    /// Its inode number and the former one; 0: none.
     inodes: Arc<AtomicU64>,
 }
 
 impl NamedNetns {
-    /// What was `asked` for is this one.
+    /// The namespace that was `asked` for, with its inode number.
     #[must_use]
     pub fn new(asked: &Netns, inode: u32) -> Self {
         Self { asked: asked.clone(), inodes: Arc::new(AtomicU64::new(inode.into())) }
     }
 
-    /// Whether it is this one, or was.
+    /// Whether it has, or had, this inode number.
     pub(super) fn is(&self, inode: u32) -> bool {
         inode != 0 && self.inodes().contains(&inode)
     }
 
-    /// The one that it is, and the one that it was a moment ago.
+    /// The current and the former inode number.
     fn inodes(&self) -> [u32; 2] {
         let both = self.inodes.load(Ordering::Relaxed);
         [both as u32, (both >> 32) as u32]
     }
 
-    /// The one that it is; 0: there is none of this name now.
+    /// The current inode number; 0: no namespace has this name now.
     #[must_use]
     pub fn inode(&self) -> u32 {
         let [now, _] = self.inodes();
         now
     }
 
-    /// How it was asked for, if that is a name: another namespace may get it.
+    /// The name on the command line, if it was a name: another namespace may get it.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match &self.asked {
@@ -50,14 +50,14 @@ impl NamedNetns {
         }
     }
 
-    /// How it was asked for.
+    /// The value on the command line.
     #[must_use]
     pub const fn asked(&self) -> &Netns {
         &self.asked
     }
 
-    /// From now on it is this one (0: none), too: what was recorded of the one before is still told. The one before that,
-    /// which is forgotten.
+    /// Adds a new inode number (0: none); the stream still shows records of the previous one. Returns the number before
+    /// that, which is forgotten.
     pub fn becomes(&self, inode: u32) -> Option<u32> {
         let [now, former] = self.inodes();
         let before = if now == 0 { former } else { now };
@@ -65,7 +65,7 @@ impl NamedNetns {
         Some(former).filter(|former| *former != 0 && ![inode, before].contains(former))
     }
 
-    /// All that was recorded of the one before is told. That one: another namespace may get its number.
+    /// Forgets the former number, once all its records are emitted. Returns it: another namespace may get it.
     pub fn forget_former(&self) -> Option<u32> {
         let [now, former] = self.inodes();
         self.inodes.store(now.into(), Ordering::Relaxed);
@@ -78,13 +78,13 @@ impl NamedNetns {
 pub struct WantedNetns(Choice<NamedNetns>);
 
 impl WantedNetns {
-    /// Whether this one is left.
+    /// Whether the filter passes this one.
     #[must_use]
     pub fn has(&self, inode: u32) -> bool {
         self.0.passes(|wanted| wanted.is(inode))
     }
 
-    /// Whether all are.
+    /// Whether the filter passes all.
     #[must_use]
     pub fn has_all(&self) -> bool {
         self.0.is_empty()
@@ -92,20 +92,20 @@ impl WantedNetns {
 }
 
 impl Filter {
-    /// The namespaces that it leaves, whatever else it says.
+    /// The namespaces that the filter passes, independent of its other criteria.
     #[must_use]
     pub fn wanted_netns(&self) -> WantedNetns {
         WantedNetns(self.netns.clone())
     }
 
-    /// Those that were asked for by a name, wanted or not: other namespaces may get it.
+    /// The namespaces given by name, wanted or not: other namespaces may get the name.
     #[must_use]
     pub fn named_netns(&self) -> Vec<NamedNetns> {
         let Choice { include, exclude } = &self.netns;
         include.iter().chain(exclude).filter(|netns| netns.name().is_some()).cloned().collect()
     }
 
-    /// Whether every connection of its namespaces is wanted, so that the kernel side tells of each accept().
+    /// Whether the filter passes every connection of its namespaces, so that the kernel side records each accept().
     #[must_use]
     pub fn wants_every_connection(&self) -> bool {
         let ports = [&self.port, &self.lport, &self.rport].iter().all(|choice| choice.is_empty());
@@ -120,7 +120,7 @@ impl Filter {
         ports && addresses && owners && kinds && !self.no_loopback
     }
 
-    /// Whether the kernel's counters have anything to tell that is shown: discards, or findings.
+    /// Whether any output of the kernel's counters is shown: discards, or findings.
     #[must_use]
     pub fn wants_counters(&self) -> bool {
         self.needs_kind("discard")
@@ -140,13 +140,13 @@ mod tests {
         assert!(copy.is(7) && copy.is(8) && copy.inode() == 8);
         assert_eq!(blue.forget_former(), Some(7));
         assert!(!copy.is(7) && copy.is(8));
-        // It is gone, and comes back with the same number.
+        // The namespace goes, and comes back with the same number.
         assert_eq!(blue.becomes(0), None);
         assert!(copy.is(8) && !copy.is(0));
         assert_eq!(blue.becomes(8), None);
         assert_eq!(blue.forget_former(), None);
         assert!(copy.is(8));
-        // Two changes in a moment.
+        // Two changes within a moment.
         assert_eq!((blue.becomes(0), blue.becomes(9)), (None, None));
         assert!(copy.is(8) && copy.is(9));
         assert_eq!(blue.becomes(10), Some(8));

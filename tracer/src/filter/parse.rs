@@ -7,10 +7,10 @@ use super::FilterError;
 
 /// The kernel's `PID_MAX_LIMIT` on 64-bit machines.
 const PID_MAX: u32 = 1 << 22;
-/// `PROC_DYNAMIC_FIRST`: namespaces have inode numbers from here on.
+/// `PROC_DYNAMIC_FIRST`: the lowest inode number of a namespace.
 const FIRST_NAMESPACE: u32 = 0xf000_0000;
 
-/// A value, wanted or (with `!` before it) not.
+/// A value, wanted or (with a `!` before it) excluded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Selector<T> {
     /// The value.
@@ -43,7 +43,7 @@ impl FromStr for Pid {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        // Any number is taken: the one that cannot exist is told to be no process.
+        // Accepts any number: an impossible one gets the error "no such process".
         match text.parse() {
             Ok(pid) if pid > 0 => Ok(Self(pid)),
             _ => Err(FilterError::Pid),
@@ -51,8 +51,7 @@ impl FromStr for Pid {
     }
 }
 
-/// The name of a drop or reset reason, as the kernel writes it; which there are only the running
-/// kernel knows.
+/// The name of a drop or reset reason, as the kernel writes it; only the running kernel knows its reasons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasonName(pub String);
 
@@ -70,9 +69,9 @@ impl FromStr for ReasonName {
 /// Ports from `low` to `high`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortRange {
-    /// The least.
+    /// The lowest.
     pub low: u16,
-    /// The greatest.
+    /// The highest.
     pub high: u16,
 }
 
@@ -111,7 +110,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The prefix of `bits` bits that `addr` is in.
+    /// The prefix of `bits` bits that contains `addr`.
     #[must_use]
     pub fn new(addr: IpAddr, bits: u8) -> Self {
         let addr = match addr {
@@ -127,13 +126,13 @@ impl Prefix {
         self.addr
     }
 
-    /// How many bits count.
+    /// The number of bits that count.
     #[must_use]
     pub fn bits(&self) -> u8 {
         self.bits
     }
 
-    /// Whether `addr` is in it. A v4-mapped address is IPv4 in the stream, and so it is here.
+    /// Whether it contains `addr`. A v4-mapped address is IPv4 in the stream, and so it is here.
     #[must_use]
     pub fn contains(&self, addr: IpAddr) -> bool {
         match (self.addr, addr) {
@@ -143,7 +142,7 @@ impl Prefix {
         }
     }
 
-    /// Whether every address of `other` is in it.
+    /// Whether it contains every address of `other`.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
         self.bits <= other.bits && self.contains(other.addr)
@@ -173,7 +172,7 @@ impl FromStr for Prefix {
         let addr: IpAddr = addr.parse().map_err(|_| FilterError::Address)?;
         let (family, most) = if addr.is_ipv4() { ("IPv4", 32) } else { ("IPv6", 128) };
         let bits = match bits {
-            // `parse` would take `+8`.
+            // `parse` would accept `+8`.
             Some(bits) if bits.is_empty() || !bits.bytes().all(|b| b.is_ascii_digit()) => {
                 return Err(FilterError::Address);
             }
@@ -208,11 +207,11 @@ impl FromStr for User {
 /// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Netns {
-    /// The one of a process; a name of `ip netns` that is a number where there is no such process.
+    /// A process's namespace; if no such process exists, the `ip netns` name that is this number.
     Pid(u32),
     /// By its inode number.
     Inode(u32),
-    /// As `ip netns` calls it, or a path.
+    /// A name of `ip netns`, or a path.
     Name(String),
 }
 
@@ -223,7 +222,7 @@ impl FromStr for Netns {
         Ok(match text.parse::<u32>() {
             Ok(inode) if inode >= FIRST_NAMESPACE => Self::Inode(inode),
             Ok(pid) if pid > 0 && pid <= PID_MAX => Self::Pid(pid),
-            // `net:[4026531840]` is how readlink shows it.
+            // The format that readlink shows is `net:[4026531840]`.
             _ => match text.strip_prefix("net:[").and_then(|t| t.strip_suffix(']')).map(str::parse) {
                 Some(Ok(inode)) => Self::Inode(inode),
                 _ => Self::Name(text.to_owned()),
@@ -249,7 +248,7 @@ impl FromStr for Cgroup {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        // What completion of a path in the file system gives.
+        // Completion of a path in the file system adds the mount point.
         let mount = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
         let path = mount
             .iter()
@@ -271,8 +270,8 @@ impl FromStr for Cgroup {
 pub struct ContainerName(pub String);
 
 impl ContainerName {
-    /// Whether `id`, as the cgroup path gave it, is meant. Only ids of the usual form may be cut
-    /// short: `web` is not `web-2`.
+    /// Whether `id`, from the cgroup path, matches. Only ids of the usual form may be abbreviated: `web` is not
+    /// `web-2`.
     #[must_use]
     pub fn matches(&self, id: &str) -> bool {
         let is_id = id.len() >= 32 && id.bytes().all(|b| b.is_ascii_hexdigit());

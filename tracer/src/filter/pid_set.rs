@@ -1,4 +1,4 @@
-//! Processes that a filter names, and their children.
+//! Named processes of a filter, and their children.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ struct Member {
 }
 
 impl Member {
-    /// Whether this is the process that started then, as far as both starts are known.
+    /// Whether this is the process that started at that time, as far as both starts are known.
     fn is(&self, start_ns: Option<u64>) -> bool {
         match (self.start_ns, start_ns) {
             (Some(own), Some(other)) => own / TICK_NS == other / TICK_NS,
@@ -23,8 +23,8 @@ impl Member {
     }
 }
 
-/// A set of processes that changes as they fork and end. Members that have ended stay, so that a
-/// late event of theirs still finds them; a new process with the same id does not.
+/// A set of processes that changes as they fork and end. Members that have ended stay, so that their late events still
+/// match; a new process with the same id does not.
 #[derive(Clone, Debug, Default)]
 pub struct PidSet {
     members: RefCell<HashMap<u32, Member>>,
@@ -38,8 +38,8 @@ impl PidSet {
         Self { members: RefCell::default(), follow }
     }
 
-    /// Adds a running process. `start_ns`: its start, `CLOCK_BOOTTIME` ns, if known; one from
-    /// `/proc` (whole ticks) will do.
+    /// Adds a running process. `start_ns`: its start, `CLOCK_BOOTTIME` ns, if known; the precision of `/proc` (whole
+    /// ticks) suffices.
     pub fn insert(&self, pid: u32, start_ns: Option<u64>) {
         self.members.borrow_mut().insert(pid, Member { start_ns, alive: true });
     }
@@ -50,7 +50,7 @@ impl PidSet {
         self.members.borrow().get(&pid).is_some_and(|member| member.is(start_ns))
     }
 
-    /// `parent` has made the new process `child`.
+    /// Notes that `parent` has forked the process `child`.
     pub fn fork(&self, parent: u32, child: u32, child_start_ns: Option<u64>) {
         let mut members = self.members.borrow_mut();
         if self.follow && members.get(&parent).is_some_and(|member| member.alive) {
@@ -62,14 +62,14 @@ impl PidSet {
         }
     }
 
-    /// The process `pid` has ended.
+    /// Notes that the process `pid` has ended.
     pub fn exit(&self, pid: u32) {
         if let Some(member) = self.members.borrow_mut().get_mut(&pid) {
             member.alive = false;
         }
     }
 
-    /// Whether there never was a member.
+    /// Whether it never had a member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.members.borrow().is_empty()

@@ -1,5 +1,4 @@
-//! Whether the running kernel has the reasons that are asked for: one that is misspelt would leave nothing to show,
-//! or nothing out, and nobody would notice.
+//! Checks that the running kernel has the given reasons: a misspelt one would silently match nothing.
 
 use super::{
     FilterError,
@@ -10,13 +9,13 @@ use crate::{
     kernel::reasons::Reasons,
 };
 
-/// The families whose names are reasons.
+/// The families of names that are reasons.
 const REASONS: [Family; 5] = [Family::Drop, Family::Qdisc, Family::Mac80211, Family::Openvswitch, Family::Reset];
 
-/// Looks each name up among those of the running `kernel`. One that has no reasons at all refuses `--reason` later.
+/// Looks each name up among those of the running `kernel`. A kernel without reasons refuses `--reason` later.
 ///
 /// # Errors
-/// For the first name that it has not.
+/// For the first name that the kernel lacks.
 pub fn check(asked: &[Selector<ReasonName>], kernel: &Reasons) -> Result<(), FilterError> {
     if kernel.names().next().is_none() {
         return Ok(());
@@ -33,7 +32,7 @@ fn has(kernel: &Reasons, name: &str) -> bool {
 
 fn unknown(name: &str, kernel: &Reasons) -> FilterError {
     let found = explain::lookup(name).into_iter().find(|found| REASONS.contains(&found.entry.family));
-    // What people type is found by `explain` in more ways than the filter compares.
+    // `explain` accepts more spellings than the filter compares.
     let spelt = found.map(|found| explain::short(found.name)).filter(|known| *known != name && has(kernel, known));
     let module = found.and_then(|found| match found.entry.family {
         Family::Mac80211 => Some("MAC80211_UNUSABLE"),

@@ -1,4 +1,4 @@
-//! From what was typed to what is compared.
+//! From the command line's values to the filter's.
 
 use super::choice::Choice;
 use super::parse::{Netns, Selector, User};
@@ -7,9 +7,7 @@ use super::{Filter, FilterArgs, FilterError, Lookup, NamedNetns, PidSet};
 impl FilterArgs {
     /// Looks up every name.
     ///
-    /// # Errors
-    /// If one does not exist or cannot be looked up, or if nothing could ever be shown: wrong
-    /// usage.
+    /// If a name does not exist or cannot be looked up, or if nothing could ever be shown: wrong usage.
     pub fn resolve(&self, lookup: &impl Lookup) -> Result<Filter, FilterError> {
         self.check()?;
         let mut filter = Filter {
@@ -55,7 +53,7 @@ impl FilterArgs {
         Ok(filter)
     }
 
-    /// What is wrong whatever the host is like.
+    /// Checks the options, independent of the host.
     ///
     /// # Errors
     /// If the options contradict each other.
@@ -65,7 +63,7 @@ impl FilterArgs {
             ("--verdict", !self.verdict.is_empty()),
             ("--min-duration", self.min_duration.is_some()),
         ];
-        // A finding rests on closes that are not shown.
+        // A finding rests on closes that need not be shown.
         let event = Choice::new(&self.event);
         let uses_close = event.passes(|event| *event == "close") || event.include.contains(&"finding");
         match ends.iter().find(|(_, given)| *given) {

@@ -1,11 +1,11 @@
-//! What to look at next, by what has dropped a packet. Advice that is not of the reason itself sends people to the
-//! wrong place.
+//! Commands for further diagnosis, by the cause of a drop. General advice sends people to the wrong place, so each
+//! reason has its own.
 
 use std::borrow::Cow;
 
 use super::{Case, rules::POLICY};
 
-/// Commands for a drop for this reason, or at this call site where there is none; `None` if nothing particular is known.
+/// Commands for a drop with this reason, or at this call site if there is none; `None` if nothing specific is known.
 #[must_use]
 pub fn of(cause: &str) -> Option<&'static [&'static str]> {
     Some(match cause {
@@ -44,7 +44,7 @@ pub fn of(cause: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// Commands for what this very case is; `None`: those of its rule.
+/// Commands for this case; `None`: those of its rule apply.
 #[must_use]
 pub fn of_case(rule: &str, case: &Case) -> Option<&'static [&'static str]> {
     match rule {
@@ -91,13 +91,13 @@ fn of_counter(counter: &str) -> &'static [&'static str] {
     }
 }
 
-/// The error that a sentence about a call names.
+/// The error in a sentence about a call.
 fn errno(case: &Case) -> Option<&str> {
     let (_, after) = case.subject.what.as_deref()?.split_once(": ")?;
     after.split([',', ' ']).next()
 }
 
-/// A command with the names of this case, where they are known and can stand in a shell as they are.
+/// A command with the names of this case, if they are known and need no quoting in a shell.
 #[must_use]
 pub fn filled(command: &'static str, case: &Case) -> Cow<'static, str> {
     let discard = case.discard.as_ref();

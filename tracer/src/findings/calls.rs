@@ -1,24 +1,24 @@
-//! Rules about calls that fail: a service that does not start, or accepts nobody.
+//! Rules about failing calls: a service that does not start, or cannot accept.
 
 use super::{
     Case, Subject, Weight,
     rules::{ONE_CONNECTION, Rule, end},
 };
-use crate::present::errno;
+use crate::explain::numbers;
 use crate::stream::{Event, Kind, Role, Socket, Verdict};
 
-/// A port, or an address, that cannot be had.
+/// A port or an address that bind() cannot get.
 pub const CANNOT_BIND: Rule = Rule {
     name: "cannot_bind",
     least: 1,
     speaks: |event, _| {
         let (failed, errno, held_by) = match event.kind {
-            // No port is left: that is another finding.
+            // An exhausted port range is another finding.
             Kind::Bind { .. } if super::ports::is_bind_to_any(event) => return None,
             Kind::Bind { errno, held_by } => ("bind", errno, held_by),
             Kind::Close(close) if close.verdict == Verdict::FailedLocal => {
                 event.socket.filter(|socket| socket.role == Role::Listener)?;
-                ("listen on", close.errno?, None)
+                ("listen on", close.errno?, close.held_by.as_deref())
             }
             _ => return None,
         };
@@ -50,10 +50,10 @@ pub const CANNOT_ACCEPT: Rule = Rule {
 };
 
 fn name(errno: i32) -> String {
-    errno::name(errno).map_or_else(|| format!("E{errno}"), str::to_owned)
+    numbers::name(errno).map_or_else(|| format!("E{errno}"), str::to_owned)
 }
 
-/// The process and the local end, with the words that say what failed.
+/// The process and the local end, with a phrase for the failure.
 fn local(socket: &Socket<'_>, what: &str) -> Subject {
     Subject {
         pid: socket.owner.map(|owner| owner.pid),
@@ -72,7 +72,7 @@ fn said(case: &Case, count: u64) -> String {
     format!("{who} cannot {what}{times}")
 }
 
-/// Whether an event is one of a call that these rules are about.
+/// Whether an event belongs to a call that these rules judge.
 pub const fn is_about(event: &Event<'_>) -> bool {
     matches!(event.kind, Kind::Bind { .. } | Kind::Error { accepts: Some(_), .. })
 }

@@ -1,4 +1,4 @@
-//! Connection tracking has no room: by what it drops, and by its own counters.
+//! Connection tracking has no room: judged by its drops and its own counters.
 
 use super::{
     Subject, Weight,
@@ -6,10 +6,10 @@ use super::{
 };
 use crate::stream::{Drop, Kind};
 
-/// A table that is so full, in hundredths, a moment after packets were dropped was full then.
+/// A table this full (in percent) a moment after the drop was full at the drop.
 const FULL: u64 = 95;
 
-/// See the module.
+/// The rule for a full conntrack table.
 pub(super) const CONNTRACK_FULL: Rule = Rule {
     name: "conntrack_full",
     least: 1,
@@ -20,7 +20,7 @@ pub(super) const CONNTRACK_FULL: Rule = Rule {
             let full = most > 0 && u128::from(count) * 100 >= u128::from(most) * u128::from(FULL);
             return full.then_some((subject, Weight { packets: discard.count, ..Weight::default() }));
         }
-        // What a rule drops is no matter of connection tracking.
+        // A rule's drop has nothing to do with connection tracking.
         let by_rule = |drop: &Drop| drop.symbol.as_deref().is_some_and(|at| at.starts_with("nft_do_chain"));
         let drop = dropped(event).filter(|drop| is_by_netfilter(drop) && !by_rule(drop))?;
         facts.of(netns(event)).filter(|facts| facts.conntrack_is_full())?;

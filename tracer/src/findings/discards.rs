@@ -1,5 +1,5 @@
-//! What the kernel discards for want of room, or where no tracepoint tells: by drop events and by its counters. A
-//! cause that both tell of is one finding.
+//! Discards for lack of room, or without a tracepoint event: judged by drop events and by the kernel's counters. A
+//! cause that both show is one finding.
 
 use super::{
     Case, Facts, Subject, Weight,
@@ -39,7 +39,7 @@ pub(super) const ACCEPT_QUEUE: Rule = Rule {
     look: &["ss -lnt", "tracer explain TcpExtListenOverflows"],
 };
 
-/// The kernel's counter tells: there is the queue's length, too.
+/// The sentence for the kernel's counter, which comes with the queue's length.
 fn syns_discarded(case: &Case, discard: &Discard) -> String {
     let mut counts = Vec::new();
     if case.discarded > 0 {
@@ -84,14 +84,14 @@ fn last_acks_dropped(case: &Case, facts: &Facts) -> String {
     format!("the accept queue{}{port} is full{limits}: {count} dropped", of_owners(case))
 }
 
-/// Nobody reads what comes in fast enough.
+/// A process does not read its data fast enough.
 pub(super) const RECEIVE_BUFFER: Rule = Rule {
     name: "receive_buffer_full",
     least: 1,
     speaks: |event, _| {
         let owner = event.socket.and_then(|socket| socket.owner);
         let lport = event.socket.and_then(|socket| socket.lport);
-        // Of a port it is one cause, also before its owner is known.
+        // A port has one cause, even before its owner is known.
         let pid_at = |port: Option<u16>| owner.map(|owner| owner.pid).filter(|_| port.is_none());
         if let Some(discard) = discarded(event) {
             // Without a socket it is a number of a namespace.
@@ -117,7 +117,7 @@ pub(super) const RECEIVE_BUFFER: Rule = Rule {
         let cause = case.subject.what.as_deref().unwrap_or("full");
         let count = counted(case.packets, "packet");
         if cause == "PROTO_MEM" {
-            // That is no fault of the process: the limit is the host's.
+            // The process is not at fault: the limit is the host's.
             return format!("{count} to {who}{port} dropped: the memory of its protocol is used up (PROTO_MEM)");
         }
         format!("{who} does not read fast enough{port}: {count} dropped, its receive buffer is full ({cause})")
@@ -159,7 +159,7 @@ pub(super) const DISCARDED: Rule = Rule {
     look: &["nstat -az", "tracer net", "tracer explain COUNTER"],
 };
 
-/// A counter's meaning begins with the name of many things.
+/// The singular of a counter's meaning, which begins with a plural noun.
 fn singular(meaning: &str) -> String {
     let mut words: Vec<&str> = meaning.split(' ').collect();
     if let Some(word) = words.iter_mut().find(|word| word.ends_with('s')) {

@@ -1,11 +1,11 @@
-//! What the host says of its limits.
+//! The host's limits.
 
 use std::{fs, path::Path};
 
 /// Limits and fill levels of one network namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The namespace that they are of: that of the reader.
+    /// The namespace of these facts: the reader's.
     pub netns: Option<u32>,
     /// `net.core.somaxconn`.
     pub somaxconn: Option<u32>,
@@ -16,8 +16,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads them below `root`, which is /proc. What cannot be read is not known. `netns`: the
-    /// namespace of this process.
+    /// Reads the facts below `root`, which is /proc. Unreadable ones stay unknown. `netns`: the namespace of this
+    /// process.
     #[must_use]
     pub fn read(root: &Path, netns: Option<u32>) -> Self {
         let read = |name: &str| fs::read_to_string(root.join("sys/net").join(name)).ok();
@@ -32,14 +32,14 @@ impl Facts {
         }
     }
 
-    /// The facts, if they are those of `netns`.
+    /// The facts, if they belong to `netns`.
     #[must_use]
     pub fn of(&self, netns: Option<u32>) -> Option<&Self> {
         (self.netns.is_some() && self.netns == netns).then_some(self)
     }
 
-    /// Whether no connection more fits into the conntrack table. The count is a moment old: a table
-    /// that is full to a fiftieth is full.
+    /// Whether the conntrack table has no room. The count is a moment old, so a table that is full to within a fiftieth
+    /// counts as full.
     #[must_use]
     pub fn conntrack_is_full(&self) -> bool {
         self.conntrack.is_some_and(|(count, most)| most > 0 && count >= most - most / 50)

@@ -1,8 +1,7 @@
-//! Conclusions from the stream: short sentences, each with the events that it rests on.
+//! Conclusions from the stream: short sentences, each with the events that support it.
 //!
-//! Every rule stands in one table ([`rules::RULES`]). A rule says of an event what it speaks for, and
-//! of a case what there is to say; this module counts. Events come in, findings go out: what else a
-//! sentence needs ([`Facts`]) is an input, too.
+//! Every rule is in one table ([`rules::RULES`]). A rule maps an event to a case and a case to a sentence; this module
+//! counts. Events come in, findings go out; the other facts that a sentence needs ([`Facts`]) are an input, too.
 
 mod advice;
 mod calls;
@@ -21,24 +20,24 @@ use crate::stream::{self, ConnId, Discard, Event, Evidence, Finding, Icmp, Kind,
 pub use facts::Facts;
 pub use rules::{RULES, Rule};
 
-/// The kinds of events that rules look at and for which the kernel is hooked only if they are wanted.
+/// The kinds of events that rules use and that the kernel is hooked for only on demand.
 pub const SOURCES: [&str; 3] = ["drop", "retransmit", "discard"];
 
-/// Cases that are told apart; what comes later only counts.
+/// The most cases that are kept apart; events of later ones are only counted.
 const MOST_CASES: usize = 1024;
-/// Events, owners and connections that are kept of a case.
+/// The most events, owners and connections that are kept of a case.
 const MOST_EVIDENCE: usize = 8;
 const MOST_OWNERS: usize = 4;
 const MOST_CONNECTIONS: usize = 64;
-/// Listeners whose backlog is remembered, by namespace, port and owner.
+/// The most listeners whose backlog is remembered, by namespace, port and owner.
 const MOST_LISTENERS: usize = 4096;
 
-/// What a case is about. Rules fill in what makes it one case.
+/// The subject of a case. Rules set the fields that distinguish their cases.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Subject {
-    /// A process, where it is the point.
+    /// A process, if the finding is about it.
     pub pid: Option<u32>,
-    /// Of a destination, or of a listener.
+    /// The address of a destination, or of a listener.
     pub addr: Option<IpAddr>,
     /// Its port.
     pub port: Option<u16>,
@@ -46,44 +45,44 @@ pub struct Subject {
     pub netns: Option<u32>,
     /// A reason or a device.
     pub what: Option<Rc<str>>,
-    /// The rule of a firewall, as it stands in the ruleset. Hostile bytes.
+    /// The rule of a firewall, as in the ruleset. Hostile bytes.
     pub rule: Option<Rc<str>>,
     /// An ICMP error.
     pub icmp: Option<Icmp>,
 }
 
-/// What has been seen of one subject.
+/// The events of one subject so far.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
-    /// What it is about.
+    /// Its subject.
     pub subject: Subject,
-    /// Packets that were dropped or sent again.
+    /// Dropped or retransmitted packets.
     pub packets: u64,
-    /// Connections, where the events are their ends or beginnings.
+    /// Connections, if the events are their ends or beginnings.
     pub connections: u64,
-    /// Processes concerned, the first few.
+    /// The first few processes concerned.
     pub owners: Vec<(u32, String)>,
-    /// There are more of them.
+    /// There are more processes.
     pub more_owners: bool,
-    /// Where the first of the packets was dropped.
+    /// The place of the first drop.
     pub symbol: Option<Rc<str>>,
-    /// Which way it went.
+    /// Direction of the packets.
     pub direction: Option<&'static str>,
     /// The backlog of the listener.
     pub backlog: Option<u32>,
-    /// Of the packets, those that only the kernel's counters tell of.
+    /// The packets that only the kernel's counters show.
     pub discarded: u64,
-    /// The last one of these.
+    /// The last of these discards.
     pub discard: Option<Discard>,
     /// The local address of the first event.
     pub local: Option<IpAddr>,
-    /// What was seen leaves no doubt.
+    /// The evidence is conclusive.
     pub certain: bool,
-    /// SYNs that had no answer.
+    /// SYNs without an answer.
     pub syns: u64,
     /// The longest wait for an answer, µs.
     pub longest_us: u64,
-    /// Of the connections, those that the kernel gave up.
+    /// The connections that the kernel gave up.
     pub timed_out: u64,
     /// The first events.
     pub evidence: Vec<Evidence>,
@@ -92,7 +91,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Connections with events of it, as far as they were told apart.
+    /// Number of distinct connections with events of it, up to a limit.
     #[must_use]
     pub fn distinct_connections(&self) -> usize {
         self.distinct.len()
@@ -109,7 +108,7 @@ impl Case {
         if let Kind::Discard(discard) = event.kind {
             self.discarded += weight.packets;
             let mut discard = discard.clone();
-            // Who waited at an earlier one may have gone.
+            // The clients of an earlier discard may have gone since.
             if let Some(before) = self.discard.take() {
                 let more = before.clients.into_iter().filter(|one| !discard.clients.iter().any(|o| o.pid == one.pid));
                 let more: Vec<_> = more.take(MOST_OWNERS.saturating_sub(discard.clients.len())).collect();
@@ -149,32 +148,32 @@ impl Case {
     }
 }
 
-/// Whether the dropped packet came from this socket: it may be the listener's that it was to.
+/// Whether the dropped packet came from this socket: the socket may be the listener that it was sent to.
 fn has_sent(socket: &Socket<'_>, event: &Event<'_>) -> bool {
     let Kind::Drop(drop) = event.kind else { return true };
     let Some(ends) = drop.ends else { return false };
     socket.role != Role::Listener && socket.lport == ends.sport && socket.laddr.is_none_or(|addr| addr == ends.saddr)
 }
 
-/// How much an event counts.
+/// The weight of an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
     /// Packets.
     pub packets: u64,
     /// Connections.
     pub connections: u64,
-    /// It leaves no doubt.
+    /// It is conclusive.
     pub certain: bool,
     /// SYNs without an answer.
     pub syns: u64,
-    /// How long an answer was waited for, µs.
+    /// The wait for an answer, µs.
     pub waited_us: u64,
-    /// Only who has sent the packet is concerned.
+    /// Only the sender of the packet is concerned.
     pub of_sender: bool,
 }
 
 impl Weight {
-    /// It counts nothing.
+    /// No weight.
     pub const NONE: Self = Self { packets: 0, connections: 0, certain: false, syns: 0, waited_us: 0, of_sender: false };
 }
 
@@ -189,13 +188,13 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// The host as it is now.
+    /// Sets the current facts of the host.
     pub fn set_facts(&mut self, facts: Facts) {
         self.facts = facts;
     }
 
-    /// Takes an event; gives what it is the last piece for: each finding is given once, when there is
-    /// enough for it. Of most kinds of events this is a look at the kind.
+    /// Takes an event; returns the finding that it completes: each finding is emitted once, when the evidence suffices.
+    /// For most kinds of events this costs a look at the kind.
     pub fn event(&mut self, event: &Event<'_>) -> Option<Finding> {
         match event.kind {
             Kind::Listen { backlog: Some(backlog) } => self.remember_backlog(event, backlog),
@@ -233,14 +232,13 @@ impl Findings {
             let pid = event.socket.and_then(|socket| socket.owner).map(|owner| owner.pid);
             self.backlogs
                 .entry((netns, port, pid))
-                // Two of one process: which of them a packet is for is not known.
+                // One process has two listeners: the backlog that a packet meets is unknown.
                 .and_modify(|known| *known = known.filter(|known| *known == backlog))
                 .or_insert(Some(backlog));
         }
     }
 
-    /// All findings with their final counts, the weightiest of each rule first, in the order of the
-    /// table.
+    /// All findings with their final counts, the weightiest of each rule first, in the order of the table.
     #[must_use]
     pub fn all(&self) -> Vec<Finding> {
         let mut said: Vec<_> = self.cases.iter().filter(|(_, case)| case.said).collect();
@@ -254,7 +252,7 @@ impl Findings {
         said.into_iter().filter_map(|((index, _), case)| Some(RULES.get(*index)?.finding(case, &self.facts))).collect()
     }
 
-    /// Events of cases that there was no room for.
+    /// Events of cases without room.
     #[must_use]
     pub const fn untold(&self) -> u64 {
         self.untold

@@ -1,4 +1,4 @@
-//! connect() had no answer: its owner gave it up, or the kernel did.
+//! connect() had no answer: its owner gave up, or the kernel did.
 
 use super::{
     Case, Weight,
@@ -9,7 +9,8 @@ use crate::{
     stream::{Event, Kind, Role, Verdict},
 };
 
-/// Who gives up sooner (a scanner, the loser of a race between addresses) has hardly waited: an answer may be under way.
+/// The shortest wait that counts. An earlier end (by a scanner, or of the loser of a race between addresses) leaves
+/// hardly any time for an answer.
 const PATIENCE_US: u64 = 100_000;
 
 /// One case for each destination.
@@ -27,7 +28,7 @@ pub const RULE: Rule = Rule {
 
 fn weight(event: &Event<'_>) -> Option<Weight> {
     let Kind::Close(close) = event.kind else { return None };
-    // What was established and timed out later is another matter.
+    // A connection that was established and timed out later is another matter.
     let waited = match close.verdict {
         Verdict::NoAnswer => true,
         Verdict::TimedOut => {
@@ -40,7 +41,7 @@ fn weight(event: &Event<'_>) -> Option<Weight> {
         return None;
     }
     let (syns, waited_us) = (close.syns.unwrap_or(0).into(), close.duration_us.unwrap_or(0));
-    // The verdict of the kernel leaves no doubt: it has waited as long as it can be told to.
+    // The kernel's verdict is conclusive: it has waited for its configured time.
     let certain = close.verdict == Verdict::TimedOut;
     waited.then_some(Weight { connections: 1, certain, syns, waited_us, ..Weight::NONE })
 }

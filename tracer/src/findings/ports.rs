@@ -1,4 +1,4 @@
-//! All ports of the range are taken: connect() and bind() find none.
+//! All ports of the range are taken: connect() and bind() find no free one.
 
 use super::{
     Case, Facts, Subject,
@@ -6,14 +6,14 @@ use super::{
 };
 use crate::stream::{Event, Kind, Role, Verdict};
 
-/// One case for each destination; for each local address where bind() was to choose.
+/// One case for each destination; for bind() without a port, one for each local address.
 pub const RULE: Rule = Rule {
     name: "ports_exhausted",
     least: 1,
     speaks: |event, _| {
         let socket = event.socket.as_ref()?;
-        // A port is looked for when the address is chosen and the connection has begun: connect() ends it. Without an
-        // address it is that what is not there (IPv6).
+        // The kernel looks for a port when the address is chosen and the connection has begun: the connection ends.
+        // Without a local address, the address was missing (IPv6).
         if let Kind::Close(close) = event.kind
             && (close.verdict, close.errno) == (Verdict::FailedLocal, Some(libc::EADDRNOTAVAIL))
             && socket.role != Role::Listener
@@ -31,7 +31,7 @@ pub const RULE: Rule = Rule {
     look: &["ss -s", "sysctl net.ipv4.ip_local_port_range net.ipv4.tcp_tw_reuse"],
 };
 
-/// Whether a bind() that left the choice of a port to the kernel found none.
+/// Whether a bind() that left the choice of a port to the kernel found no free one.
 pub(super) fn is_bind_to_any(event: &Event<'_>) -> bool {
     matches!(event.kind, Kind::Bind { errno: libc::EADDRINUSE, .. })
         && event.socket.is_some_and(|socket| socket.lport.is_none())

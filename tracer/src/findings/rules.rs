@@ -1,5 +1,4 @@
-//! The table of rules, in the order in which they are asked: an event speaks for the first rule that
-//! takes it.
+//! The table of rules, in order: an event counts for the first rule that takes it.
 
 use std::rc::Rc;
 
@@ -18,13 +17,13 @@ use crate::stream::{ConnId, Drop, DropClass, Endpoint, Event, Finding, Kind, Rol
 pub struct Rule {
     /// Its name in the stream.
     pub name: &'static str,
-    /// So many packets or connections make a finding.
+    /// The number of packets or connections that make a finding.
     pub least: u64,
-    /// What an event speaks for, and how much.
+    /// The subject that an event supports, and its weight.
     pub speaks: fn(&Event<'_>, &Facts) -> Option<(Subject, Weight)>,
     /// The sentence.
     pub(super) say: fn(&Case, &Facts) -> String,
-    /// Commands that tell more.
+    /// Commands for further diagnosis.
     pub(super) look: &'static [&'static str],
 }
 
@@ -35,7 +34,7 @@ impl std::fmt::Debug for Rule {
 }
 
 impl Rule {
-    /// The finding that `case` is.
+    /// The finding of `case`.
     #[must_use]
     pub fn finding(&self, case: &Case, facts: &Facts) -> Finding {
         Finding {
@@ -63,7 +62,7 @@ pub const RULES: [Rule; 12] = [
         speaks: |event, _| {
             let drop = dropped(event).filter(|drop| drop.class == DropClass::Policy && is_syn(drop))?;
             let weight = Weight { of_sender: true, ..packets(drop) };
-            // Rules that are known apart are findings apart.
+            // Different rules are different findings.
             let rule = rule_of(drop);
             Some((Subject { what: cause(drop), rule, ..destination(event, drop)? }, weight))
         },
@@ -92,7 +91,7 @@ pub const RULES: [Rule; 12] = [
         least: 1,
         speaks: |event, _| match event.kind {
             Kind::Drop(drop) if drop.class == DropClass::Refused && is_syn(drop) => {
-                // That of a connection on this host is counted at its end.
+                // A connection of this host is counted at its end.
                 let followed = event.socket.is_some_and(|socket| socket.conn != ConnId::NONE);
                 let here = followed || drop.iface.as_deref() == Some("lo");
                 let packets = if here { 0 } else { drop.count };
@@ -110,7 +109,7 @@ pub const RULES: [Rule; 12] = [
             };
             let doubt = if case.certain { "" } else { ", or a firewall rejects" };
             let (end, count, were) = (end(case), counted(number, what), if number == 1 { "was" } else { "were" });
-            format!("nobody listens at {end}{doubt}: {count}{} {were} refused", of_owners(case))
+            format!("nothing listens at {end}{doubt}: {count}{} {were} refused", of_owners(case))
         },
         look: &["ss -lntp", "tracer explain ECONNREFUSED"],
     },
@@ -119,7 +118,7 @@ pub const RULES: [Rule; 12] = [
         name: "retransmit_heavy",
         least: 10,
         speaks: |event, _| match event.kind {
-            // A probe asks whether anything is missing; nothing need be.
+            // A probe asks whether anything is missing; often nothing is.
             Kind::Retransmit { what, .. } if what != Segment::Probe => {
                 let socket = event.socket.as_ref()?;
                 let port = if socket.role == Role::Client { socket.rport } else { None };
@@ -154,7 +153,7 @@ pub(super) fn packets(drop: &Drop) -> Weight {
     Weight { packets: drop.count, ..Weight::default() }
 }
 
-/// Without a reason a drop is of class `policy` only if netfilter did it.
+/// Whether netfilter dropped it. Among drops without a reason only netfilter's have class `policy`.
 pub(super) fn is_by_netfilter(drop: &Drop) -> bool {
     match drop.reason.as_deref() {
         None | Some("NOT_SPECIFIED") => drop.class == DropClass::Policy,
@@ -162,7 +161,7 @@ pub(super) fn is_by_netfilter(drop: &Drop) -> bool {
     }
 }
 
-/// The rule that has dropped it, or what else is known of the place without a doubt.
+/// The rule that dropped it, or another certain fact about the place.
 fn rule_of(drop: &Drop) -> Option<Rc<str>> {
     let hint = drop.hint.as_ref().filter(|hint| !hint.undecided)?;
     (hint.nft.is_some() || hint.qdisc.is_some()).then(|| hint.text.as_str().into())
@@ -180,7 +179,7 @@ pub(super) fn netns(event: &Event<'_>) -> Option<u32> {
     event.socket.and_then(|socket| socket.netns)
 }
 
-/// Where a packet was going to.
+/// The destination of a packet.
 pub(super) fn destination(event: &Event<'_>, drop: &Drop) -> Option<Subject> {
     let ends = drop.ends?;
     Some(Subject { addr: Some(ends.daddr), port: ends.dport, netns: netns(event), ..Subject::default() })
@@ -199,7 +198,7 @@ pub(super) fn end(case: &Case) -> String {
     }
 }
 
-/// ` of curl[1], wget[2] and others`; nothing if nobody is known.
+/// ` of curl[1], wget[2] and others`; empty if no owner is known.
 pub(super) fn of_owners(case: &Case) -> String {
     if case.owners.is_empty() {
         return String::new();

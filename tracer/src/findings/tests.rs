@@ -95,7 +95,7 @@ fn conntrack_full_and_not_a_rule() {
         said.map(|finding| finding.text).as_deref(),
         Some("the conntrack table is full (1000 of 1000): 2 packets dropped")
     );
-    // The table of another namespace is not known.
+    // The table of another namespace is unknown.
     let mut findings = with_facts(Facts { netns: Some(1), conntrack: Some((1000, 1000)), ..facts() });
     let said = findings.event(&event(1, socket(1, Role::Client, None), Kind::Drop(&drop)));
     assert_eq!(said.map(|finding| finding.name), Some("syn_dropped_by_policy"));
@@ -155,13 +155,13 @@ fn no_port_is_left() {
         said.map(|finding| finding.text).as_deref(),
         Some("no local port is left for 10.0.0.5:5432 (ports 32768-60999): 1 connection of load[9] failed")
     );
-    let elsewhere = Close { errno: Some(libc::ENETUNREACH), ..none_left };
+    let elsewhere = Close { errno: Some(libc::ENETUNREACH), ..none_left.clone() };
     let no_address = Socket { laddr: None, rport: Some(1), ..client };
     let bound = Socket { lport: Some(9), rport: Some(2), ..client };
     for (socket, close) in [(client, &elsewhere), (no_address, &none_left), (bound, &none_left)] {
         assert_eq!(findings.event(&event(1, socket, Kind::Close(close))), None);
     }
-    // bind() that leaves the choice to the kernel finds none either; of a port that is named that is another matter.
+    // bind() without a port finds no free one either; a bind() to a given port is another matter.
     let bind = Kind::Bind { errno: libc::EADDRINUSE, held_by: None };
     let unbound = Socket { lport: None, raddr: None, rport: None, role: Role::Unknown, ..client };
     let said = findings.event(&event(1, unbound, bind));
@@ -178,17 +178,20 @@ fn nobody_listens_here_or_there() {
     let said = findings.event(&event(1, client, Kind::Close(&close(Verdict::Refused))));
     assert_eq!(
         said.map(|finding| finding.text).as_deref(),
-        Some("nobody listens at 10.0.0.5:5432, or a firewall rejects: 1 connection of curl[5] was refused")
+        Some("nothing listens at 10.0.0.5:5432, or a firewall rejects: 1 connection of curl[5] was refused")
     );
     // The RST came from this host: the SYN was dropped here.
     let drop = drop("NO_SOCKET", DropClass::Refused, Some(TCP_SYN), 1);
     findings.event(&event(2, client, Kind::Drop(&drop)));
-    assert_eq!(findings.all()[0].text, "nobody listens at 10.0.0.5:5432: 1 connection of curl[5] was refused");
+    assert_eq!(findings.all()[0].text, "nothing listens at 10.0.0.5:5432: 1 connection of curl[5] was refused");
     // And from elsewhere.
     let mut findings = with_facts(facts());
     let stranger = Socket { conn: ConnId::NONE, ..socket(0, Role::Unknown, None) };
     let said = findings.event(&event(2, stranger, Kind::Drop(&drop)));
-    assert_eq!(said.map(|finding| finding.text).as_deref(), Some("nobody listens at 10.0.0.5:5432: 1 SYN was refused"));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("nothing listens at 10.0.0.5:5432: 1 SYN was refused")
+    );
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! The network cannot, or may not, bring packets to where they are to go.
+//! The network cannot, or may not, deliver packets to their destination.
 
 use super::{
     Case, Facts, Subject, Weight,
     rules::{ONE_CONNECTION, Rule, counted, destination, end, of_owners, packets, remote},
 };
 use crate::{
-    present::errno,
+    explain::numbers,
     stream::{Kind, Verdict},
 };
 
-/// A host whose neighbour does not answer is one case; what an ICMP error says is of one port, and of its sender.
+/// A host whose neighbour does not answer is one case; an ICMP error concerns one port, and names its sender.
 pub const RULE: Rule = Rule {
     name: "peer_unreachable",
     least: 1,
@@ -20,9 +20,9 @@ pub const RULE: Rule = Rule {
         }
         Kind::Close(close) if close.verdict == Verdict::Unreachable => {
             let remote = remote(event.socket.as_ref()?);
-            // Without a message it is the host itself that knows: no neighbour has answered.
+            // Without a message the host itself detected it: no neighbour has answered.
             let other = |errno: &i32| close.icmp.is_none() && *errno != libc::EHOSTUNREACH;
-            let what = close.errno.filter(other).and_then(errno::name).map(Into::into);
+            let what = close.errno.filter(other).and_then(numbers::name).map(Into::into);
             let port = remote.port.filter(|_| what.is_some() || close.icmp.is_some());
             Some((Subject { port, what, icmp: close.icmp, ..remote }, ONE_CONNECTION))
         }

@@ -6,10 +6,10 @@ use crate::{
     stream::{Nft, direction},
 };
 
-/// Functions that drop what a hook of netfilter wants dropped, where there is no reason.
+/// Functions that drop by the verdict of a netfilter hook, for drops without a reason.
 const HOOKS: [&str; 5] = ["nft_do_chain", "nf_hook_slow", "nf_hook_slow_list", "ipt_do_table", "ip6t_do_table"];
 
-/// iptables-legacy drops in these by itself.
+/// Functions in which iptables-legacy drops by itself.
 fn is_legacy(site: &Site<'_>) -> bool {
     matches!(site.function, "ipt_do_table" | "ip6t_do_table")
 }
@@ -23,7 +23,7 @@ pub fn is_netfilter(site: &Site<'_>) -> bool {
     is_netfilter && !is_legacy(site)
 }
 
-/// Functions that drop what an XDP program wants dropped, where there is no reason.
+/// Functions that drop by the verdict of an XDP program, for drops without a reason.
 const XDP: [&str; 3] = ["do_xdp_generic", "netif_receive_generic_xdp", "veth_xdp_rcv_skb"];
 
 /// Whether an XDP program has dropped it.
@@ -31,7 +31,7 @@ pub fn is_xdp(site: &Site<'_>) -> bool {
     site.reason == Some("XDP") || site.is_by_function() && XDP.contains(&site.function)
 }
 
-/// Which one.
+/// Names the XDP program.
 pub fn explain_xdp(site: &Site<'_>, ifindex: u32, programs: &[(u32, u32)]) -> Option<Hint> {
     let (_, program) = programs.iter().find(|(index, _)| *index == ifindex)?;
     let dev = site.iface.unwrap_or("DEV");
@@ -41,7 +41,7 @@ pub fn explain_xdp(site: &Site<'_>, ifindex: u32, programs: &[(u32, u32)]) -> Op
     )))
 }
 
-/// What the reason alone tells.
+/// The hint from the reason alone.
 pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     let dev = site.iface.unwrap_or("DEV");
     let of = site.iface.map_or(String::new(), |iface| format!(" of {iface}"));
@@ -72,7 +72,7 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     Some(Hint::of(text))
 }
 
-/// The rule, or the rules.
+/// Names the rule, or the candidates.
 pub fn explain(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
     let places = match rules {
         Rules::Places(places) if places.given_up => {
@@ -83,11 +83,11 @@ pub fn explain(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
         _ => return others(by, tables).map(Hint::of),
     };
     let Some(mut text) = places.describe() else { return others(by, tables).map(Hint::of) };
-    // Others drop in the same function.
+    // Other parts drop in the same function.
     let tracking = if by == By::Nftables { None } else { tracking(tables) };
     let doubtful = by != By::Nftables && (tables.legacy || tracking.is_some());
     if let Some(tracking) = tracking {
-        // Its counters have moved, or its table is full: that is more than that a rule may match.
+        // Its counters have moved, or its table is full: stronger evidence than a rule that may match.
         text = format!("{tracking}; or {}", text.trim_start_matches("probably "));
     } else if doubtful && places.certain {
         text.insert_str(0, "probably ");
@@ -109,7 +109,7 @@ fn unread(why: &str) -> Hint {
     Hint { undecided: true, ..Hint::of(format!("a rule, it is not known which: {why}")) }
 }
 
-/// What speaks for connection tracking, if something does.
+/// The evidence for connection tracking, if there is any.
 fn tracking(tables: &Tables<'_>) -> Option<String> {
     let full = tables.conntrack_full;
     match tables.conntrack {
@@ -124,7 +124,7 @@ fn tracking(tables: &Tables<'_>) -> Option<String> {
     }
 }
 
-/// Who drops in a hook besides nftables.
+/// Other parts that drop in a hook besides nftables.
 fn others(by: By, tables: &Tables<'_>) -> Option<String> {
     if by == By::Nftables {
         None

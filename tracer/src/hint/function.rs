@@ -1,9 +1,9 @@
-//! What a drop means that has no reason (or `NOT_SPECIFIED`), by the function that dropped it. Only functions that drop
-//! for one cause, or for causes of one meaning; what is not here stays unknown.
+//! Drops without a reason (or with `NOT_SPECIFIED`), explained by the function that dropped them. The table has only
+//! functions that drop for one cause, or for causes of one meaning; others stay unknown.
 
 use crate::stream::DropClass;
 
-/// A function, what its drops mean, and their class.
+/// A function, the meaning of its drops, and their class.
 const FUNCTIONS: [(&str, &str, DropClass); 23] = [
     ("neigh_invalidate", "no answer from the neighbour", DropClass::Loss),
     ("arp_process", "an ARP message that asks nothing of this host", DropClass::Noise),
@@ -25,7 +25,7 @@ const FUNCTIONS: [(&str, &str, DropClass); 23] = [
     ("packet_rcv", "a copy for a packet socket, which did not want it or had no room", DropClass::Noise),
     ("tpacket_rcv", "a copy for a packet socket, which did not want it or had no room", DropClass::Noise),
     ("igmp_rcv", "a message about multicast groups", DropClass::Noise),
-    ("ip6_mc_input", "to a multicast group that nobody here has joined", DropClass::Noise),
+    ("ip6_mc_input", "to a multicast group that this host has not joined", DropClass::Noise),
     ("sk_stream_kill_queues", "it waited in a socket that was closed", DropClass::Teardown),
     ("inet_sock_destruct", "it waited in a socket that was closed", DropClass::Teardown),
     ("tcp_write_queue_purge", "it waited in a socket that was closed", DropClass::Teardown),
@@ -34,13 +34,13 @@ const FUNCTIONS: [(&str, &str, DropClass); 23] = [
     ("ip_mc_forward", "to a multicast group that is not forwarded here", DropClass::Noise),
 ];
 
-/// The meaning.
+/// The meaning of a drop in this function.
 #[must_use]
 pub fn meaning(function: &str) -> Option<&'static str> {
     find(function).map(|(_, meaning, _)| *meaning)
 }
 
-/// The class.
+/// The class of a drop in this function.
 #[must_use]
 pub fn class(function: &str) -> Option<DropClass> {
     find(function).map(|(.., class)| *class)

@@ -1,8 +1,8 @@
-//! What a drop's reason leaves open: which rule, which queueing discipline, which destination.
+//! Details that a drop's reason leaves open: the rule, the queueing discipline, the destination.
 //!
-//! Some of it the packet tells itself. For the rest the tables of its namespace are read at a moment
-//! after the drop ([`Tables`]); what can be excluded is, and what remains is said to be one of several
-//! if it is. Pure: the same packet and the same tables give the same hint.
+//! Some come from the packet itself. For the rest, a thread reads the tables of its namespace after the drop
+//! ([`Tables`]). The code excludes what it can; if several candidates remain, the hint says so. Pure: the same packet
+//! and the same tables give the same hint.
 
 mod filter;
 mod function;
@@ -21,18 +21,18 @@ use crate::{
     stream::{Drop, DropClass, PacketEnds},
 };
 
-/// Where a packet was dropped, and what is known of the packet.
+/// The place of a drop, with the known facts of the packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'d> {
     /// Name of the reason; `None` where the kernel gives none.
     pub reason: Option<&'d str>,
-    /// The function that dropped it, without what the compiler added to its name; empty if that is not known.
+    /// The function that dropped it, without the compiler's suffix; empty if unknown.
     pub function: &'d str,
     /// Name of the device.
     pub iface: Option<&'d str>,
-    /// Which way it went.
+    /// Its direction.
     pub direction: Direction,
-    /// `None` for what is no IP packet.
+    /// `None` if it is no IP packet.
     pub ends: Option<PacketEnds>,
     /// Several packets that need not be equal.
     pub mixed: bool,
@@ -52,23 +52,23 @@ impl<'d> From<&'d Drop> for Site<'d> {
 }
 
 impl Site<'_> {
-    /// The reason says nothing, or there is none: then the call site stands for it.
+    /// Whether the call site stands for the reason: the reason is missing or empty.
     #[must_use]
     pub fn is_by_function(&self) -> bool {
         matches!(self.reason, None | Some("NOT_SPECIFIED"))
     }
 }
 
-/// A drop whose hint takes a table, for another thread to find it.
+/// A drop whose hint needs a table, for another thread to find it.
 #[derive(Clone, Debug)]
 pub struct Open {
-    /// By which the answer names it.
+    /// Its number in the answer.
     pub number: u64,
-    /// What it takes.
+    /// The table that it needs.
     pub question: Question,
-    /// When it was dropped; of several the first.
+    /// Time of the drop; of several, of the first.
     pub first_ns: u64,
-    /// What the kernel side has told.
+    /// The kernel side's record.
     pub record: Box<DropRecord>,
     reason: Option<Box<str>>,
     function: Box<str>,
@@ -78,7 +78,7 @@ pub struct Open {
 }
 
 impl Open {
-    /// Of a drop for whose hint `question` has to be answered.
+    /// A drop whose hint needs the answer to `question`.
     #[must_use]
     pub fn new(number: u64, question: Question, drop: &Drop, record: &DropRecord) -> Self {
         let site = Site::from(drop);
@@ -95,7 +95,7 @@ impl Open {
         }
     }
 
-    /// Where it was dropped.
+    /// The place of the drop.
     #[must_use]
     pub fn site(&self) -> Site<'_> {
         Site {
@@ -108,8 +108,7 @@ impl Open {
         }
     }
 
-    /// Which part of netfilter has dropped it. `nftables_drops`: in this kernel nftables drops by itself, it was seen
-    /// to.
+    /// The part of netfilter that dropped it. `nftables_drops`: nftables was seen to drop by itself in this kernel.
     #[must_use]
     pub fn by(&self, nftables_drops: bool) -> By {
         match &*self.function {
@@ -120,7 +119,7 @@ impl Open {
     }
 }
 
-/// A table that has to be read before a drop can be explained.
+/// A table that explains a drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The rules of nftables.
@@ -133,62 +132,62 @@ pub enum Question {
     Xdp,
 }
 
-/// What a namespace's tables tell, besides the rules of nftables.
+/// The tables of a namespace, besides the rules of nftables.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tables<'t> {
-    /// Tables of iptables-legacy are in use: their rules are not known.
+    /// Tables of iptables-legacy are in use: their rules are unknown.
     pub legacy: bool,
     /// The conntrack table is full: it drops, too.
     pub conntrack_full: bool,
-    /// What its counters tell.
+    /// The evidence of its counters.
     pub conntrack: Conntrack,
-    /// Devices that have XDP programs: index and the program's number; `None` if that could not be read.
+    /// Devices with XDP programs: index and the program's number; `None` if they could not be read.
     pub xdp: Option<&'t [(u32, u32)]>,
     /// Queueing disciplines; `None` if they could not be read.
     pub qdiscs: Option<&'t [Qdisc]>,
-    /// Neighbours; the same.
+    /// Neighbours; `None` if they could not be read.
     pub neighbours: Option<&'t [Neighbour]>,
 }
 
 /// Whether connection tracking itself may have dropped a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Conntrack {
-    /// It is not known.
+    /// Unknown.
     #[default]
     Unknown,
-    /// Its counters stood still: it has not.
+    /// Its counters stood still: it dropped nothing.
     StoodStill,
     /// They have moved since before the drop.
     Moved,
-    /// It has dropped so many, nobody knows when.
+    /// It dropped this many at unknown times.
     Some(u64),
 }
 
-/// What is known of the rules of nftables.
+/// The known rules of nftables.
 #[derive(Clone, Copy, Debug)]
 pub enum Rules<'r> {
-    /// Where the packet can have been dropped.
+    /// The places that may have dropped the packet.
     Places(&'r Places),
-    /// Why they are not known.
+    /// The reason why they are unknown.
     Unread(&'r str),
     /// There are none, or they may not be read.
     None,
 }
 
-/// A function of the kernel, without the offset in it and what the compiler added to its name.
+/// A kernel function without its offset and the compiler's suffix.
 fn function(symbol: Option<&str>) -> &str {
     symbol.map_or("", |symbol| symbol.split(['+', '.']).next().unwrap_or_default())
 }
 
-/// The table that explains a drop at `site`; `None` if none would.
+/// The table that explains a drop at `site`; `None` if none does.
 #[must_use]
 pub fn question(site: &Site<'_>) -> Option<Question> {
-    // Of several packets that need not be equal nothing more is known.
+    // Several packets that need not be equal have no common details.
     if site.mixed {
         return None;
     }
     if filter::is_netfilter(site) {
-        // An IP packet: of others no hook is known.
+        // Only IP packets have known hooks.
         return site.ends.map(|_| Question::Rules);
     }
     if qdisc::is_qdisc(site) {
@@ -200,7 +199,7 @@ pub fn question(site: &Site<'_>) -> Option<Question> {
     filter::is_xdp(site).then_some(Question::Xdp)
 }
 
-/// What the packet tells by itself, without any table.
+/// The hint from the packet alone, without any table.
 #[must_use]
 pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     if site.mixed {
@@ -210,25 +209,25 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     filter::by_itself(site).or_else(|| route::by_itself(site)).or_else(of_function)
 }
 
-/// The class of a drop without a reason, where its function tells.
+/// The class of a drop without a reason, if its function determines it.
 #[must_use]
 pub fn class_of_function(function: &str) -> Option<DropClass> {
     function::class(function)
 }
 
-/// What a drop without a reason means, where its function tells.
+/// The meaning of a drop without a reason, if its function determines it.
 #[must_use]
 pub fn meaning_of_function(function: &str) -> Option<&'static str> {
     function::meaning(function)
 }
 
-/// What the rules tell of a drop.
+/// The hint from the rules.
 #[must_use]
 pub fn explain_rule(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
     filter::explain(by, rules, tables)
 }
 
-/// What the other tables tell of a drop. Without what is needed of them, what the packet tells.
+/// The hint from the other tables. Falls back to the packet when the needed table is missing.
 #[must_use]
 pub fn explain(open: &Open, tables: &Tables<'_>) -> Option<Hint> {
     let (site, ifindex) = (open.site(), open.record.ifindex);

@@ -1,22 +1,22 @@
-//! Drops for want of the next hop's hardware address.
+//! Drops because the next hop's hardware address is missing.
 
 use std::net::IpAddr;
 
 use super::{Hint, Site};
 use crate::netlink::neigh::Neighbour;
 
-/// Functions that drop what waits for a neighbour, where there is no reason (IPv6 up to 6.18 at least).
+/// Functions that drop packets which wait for a neighbour, for drops without a reason (IPv6 up to 6.18 at least).
 const SITES: [&str; 4] = ["neigh_invalidate", "__neigh_event_send", "ndisc_error_report", "arp_error_report"];
 
-/// Whether it was for a neighbour.
+/// Whether a packet was dropped for its neighbour.
 pub fn is_neighbour(site: &Site<'_>) -> bool {
     site.ends.is_some()
         && (site.reason.is_some_and(|reason| reason.starts_with("NEIGH_"))
             || site.is_by_function() && SITES.contains(&site.function))
 }
 
-/// Which one, and what of it. The next hop is the destination if the neighbour table has it, else the
-/// only one that did not answer, if there is one only.
+/// Names the neighbour and its state. The next hop is the destination if the neighbour table has it, else the only
+/// neighbour that did not answer, if there is exactly one.
 pub fn explain(site: &Site<'_>, ifindex: u32, neighbours: Option<&[Neighbour]>) -> Option<Hint> {
     let to = site.ends?.daddr;
     let on = site.iface.map_or(String::new(), |iface| format!(" on {iface}"));

@@ -3,17 +3,17 @@
 use super::{Hint, Site};
 use crate::{netlink::qdisc::Qdisc, stream::Discipline};
 
-/// Functions that free what a queueing discipline has dropped, and other things, too.
+/// Functions that free packets dropped by a queueing discipline, and others, too.
 const SITES: [&str; 4] = ["__dev_queue_xmit", "__dev_xmit_skb", "dev_qdisc_enqueue", "kfree_skb_list"];
 
 fn has_reason(site: &Site<'_>) -> bool {
     site.reason.is_some_and(|reason| {
-        // The first word of `enum qdisc_drop_reason`, and what came before it.
+        // The first word of `enum qdisc_drop_reason`, and the prefixes before it existed.
         ["QDISC_", "FQ_", "CAKE_"].iter().any(|start| reason.starts_with(start))
     })
 }
 
-/// Whether a queueing discipline has dropped it, or may have where the kernel does not say.
+/// Whether a queueing discipline dropped it, or may have if the kernel gives no reason.
 pub fn is_qdisc(site: &Site<'_>) -> bool {
     let function = site.function;
     has_reason(site) || site.is_by_function() && (SITES.contains(&function) || is_enqueue(function))
@@ -23,10 +23,10 @@ fn is_enqueue(function: &str) -> bool {
     function.ends_with("_enqueue") && !function.starts_with("nf_") && function != "dev_qdisc_enqueue"
 }
 
-/// Which of the device's queueing disciplines.
+/// Names the device's queueing discipline.
 pub fn explain(site: &Site<'_>, ifindex: u32, all: &[Qdisc]) -> Option<Hint> {
     let of_device = all.iter().filter(|qdisc| qdisc.ifindex == ifindex && !qdisc.has_no_queue());
-    // The table is of after the drop: by then it is counted.
+    // The table is newer than the drop, so it includes the drop.
     let mut may: Vec<&Qdisc> = of_device.filter(|qdisc| qdisc.drops != Some(0)).collect();
     let function = site.function;
     let named: Vec<&Qdisc> = may.iter().copied().filter(|qdisc| is_of(function, &qdisc.kind)).collect();
@@ -44,7 +44,7 @@ pub fn explain(site: &Site<'_>, ifindex: u32, all: &[Qdisc]) -> Option<Hint> {
             qdisc: sure.then(|| Discipline { kind: qdisc.kind.clone(), handle: qdisc.handle_text() }),
             ..Hint::default()
         }),
-        // The drops of one in a class are counted by those above it, too.
+        // A parent counts the drops of its classes, too.
         several => {
             let root = several.iter().find(|qdisc| qdisc.is_root());
             let text = match root {
@@ -61,7 +61,7 @@ pub fn explain(site: &Site<'_>, ifindex: u32, all: &[Qdisc]) -> Option<Hint> {
     }
 }
 
-/// Whether `function` is one of this kind's (`pfifo_fast_enqueue` is not pfifo's).
+/// Whether `function` belongs to this kind (`pfifo_fast_enqueue` is not pfifo's).
 fn is_of(function: &str, kind: &str) -> bool {
     let after = function.strip_prefix(kind).and_then(|rest| rest.strip_prefix('_'));
     after.is_some_and(|rest| {

@@ -1,12 +1,12 @@
-//! Drops by routing: the packet's own addresses say where it could not go.
+//! Drops by routing: the packet's own addresses show where it could not go.
 
 use super::{Hint, Site};
 
-/// Functions that drop what has no route, where there is no reason.
+/// Functions that drop packets without a route, for drops without a reason.
 const INPUT: [&str; 1] = ["ip6_pkt_discard"];
 const OUTPUT: [&str; 1] = ["ip6_pkt_discard_out"];
 
-/// The destination; for a source that is not believed, that and the device.
+/// The destination; for an implausible source, the source and the device.
 pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
     let ends = site.ends?;
     let (from, to) = (ends.saddr, ends.daddr);

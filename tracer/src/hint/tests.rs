@@ -129,10 +129,10 @@ fn queueing_disciplines_of_a_kernel() {
         (one.text, &*discipline.kind, &discipline.handle),
         (format!("qdisc tbf {} on wire", discipline.handle), "tbf", &tbf.handle_text())
     );
-    // Other packets are dropped there, too, and this kernel does not say.
+    // This kernel does not name the reason, and other packets are dropped there, too.
     let probably = hint(None, site, tbf.ifindex, &all).unwrap();
     assert!(probably.text.starts_with("probably qdisc tbf ") && probably.qdisc.is_none(), "{probably:?}");
-    // Nothing there has dropped anything.
+    // No qdisc there has dropped anything.
     assert_eq!(hint(Some("QDISC_DROP"), site, htb.ifindex, &all), None);
     for qdisc in &mut all {
         qdisc.drops = Some(1);
@@ -227,7 +227,7 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
     );
 }
 
-/// A drop by connection tracking is not blamed on a rule that may match, nor one by a rule on connection tracking.
+/// A drop by connection tracking is not blamed on a rule that may match, nor a rule's drop on connection tracking.
 #[test]
 fn what_conntrack_has_counted_decides() {
     let set = RuleSet::default();
@@ -280,7 +280,7 @@ fn a_function_stands_for_the_reason_where_there_is_none() {
     assert_eq!(class_of_function("a_function_of_tomorrow"), None);
 }
 
-/// Where rules are not known it is said why, unless no rule has done it.
+/// The hint gives the reason why rules are unknown, unless no rule dropped the packet.
 #[test]
 fn rules_that_were_not_read_are_said_to_be() {
     let why = Rules::Unread("there are more than 20000 rules");

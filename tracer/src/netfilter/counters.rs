@@ -1,49 +1,49 @@
-//! What the counters of rules tell of a drop: a rule whose counter stood still has not matched.
+//! The rules' counters around a drop: a rule whose counter stood still has not matched.
 
 use std::collections::HashMap;
 
 use super::RuleId;
 
-/// Whether a rule may have matched, as far as its counter tells.
+/// Whether a rule may have matched, by its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     /// Its counter stood still.
     StoodStill,
-    /// Its counter has moved, or nobody knows what it said before.
+    /// Its counter has moved, or its earlier value is unknown.
     MayHave,
-    /// Its counter was not read since.
+    /// Its counter was not read after the drop.
     Unread,
 }
 
-/// The counters of one rule set. They are read at moments after a drop; what an earlier moment told may be of before
-/// the next one.
+/// The counters of one rule set. They are read after a drop; a reading may serve as the earlier value for the next
+/// drop.
 #[derive(Clone, Debug, Default)]
 pub struct Counters {
-    /// When they were read (`CLOCK_BOOTTIME` ns), and what they said.
+    /// Time (`CLOCK_BOOTTIME` ns) and values of the earlier readings.
     before: HashMap<RuleId, (u64, u64)>,
     now: HashMap<RuleId, u64>,
-    /// When the first of the packets that are asked for was dropped.
+    /// Time of the first of the current drops.
     dropped_ns: u64,
 }
 
 impl Counters {
-    /// All of them, read after every drop that they are asked for until the next [`Self::settle`].
+    /// Takes values that were read after all current drops, until the next [`Self::settle`].
     pub fn read(&mut self, all: impl Iterator<Item = (RuleId, u64)>) {
         self.now.extend(all);
     }
 
-    /// Whether one was read since.
+    /// Whether a rule's counter was read after the drop.
     #[must_use]
     pub fn knows(&self, id: RuleId) -> bool {
         self.now.contains_key(&id)
     }
 
-    /// The next packets are of `dropped_ns` and later.
+    /// Sets the time of the next drops: `dropped_ns` and later.
     pub const fn of(&mut self, dropped_ns: u64) {
         self.dropped_ns = dropped_ns;
     }
 
-    /// What was read becomes what was before, at `read_ns`.
+    /// Turns the values read at `read_ns` into the earlier ones.
     pub fn settle(&mut self, read_ns: u64) {
         self.before.extend(self.now.drain().map(|(id, packets)| (id, (read_ns, packets))));
     }

@@ -1,10 +1,10 @@
-//! Which rule it was: a packet that netfilter drops does not say, but its way through the hooks and
-//! the rule set leave few, and often one.
+//! Finds the rule that dropped a packet: netfilter does not name it, but the packet's way through the hooks and the
+//! rule set leaves few candidates, and often one.
 //!
-//! What is not excluded is a place. Excluded is a rule that cannot match the packet as it was when it
-//! was dropped, that comes after one which certainly ends its way in the same base chain, or whose
-//! counter stood still meanwhile. A later base chain is excluded if the packet cannot get through an
-//! earlier one; unless rules rewrite packets, since the earlier chain may have seen another packet.
+//! Every place that is not excluded remains a candidate. A rule is excluded if it cannot match the packet as it was at
+//! the drop, if it comes after a rule that certainly ends the packet's way in the same base chain, or if its counter
+//! stood still. A later base chain is excluded if the packet cannot get through an earlier one; unless rules rewrite
+//! packets, since the earlier chain may have seen another packet.
 
 mod counters;
 mod packet;
@@ -58,31 +58,31 @@ pub struct Place {
     pub words: Option<String>,
 }
 
-/// Which part of the kernel has dropped the packet, as far as the call site tells.
+/// The part of the kernel that dropped the packet, as far as the call site shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
     /// nftables itself: a rule, or a policy (`nft_do_chain`, from Linux 6.7 on).
     Nftables,
     /// Not nftables, which is known to drop by itself in this kernel.
     Other,
-    /// Whoever calls a hook's functions (`nf_hook_slow`): nftables or another.
+    /// Any caller of a hook's functions (`nf_hook_slow`): nftables or another.
     Anything,
 }
 
-/// Where a packet can have been dropped.
+/// The places that may have dropped a packet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// The first of them.
+    /// The first few.
     pub places: Vec<Place>,
     /// The rule of the first, if it is one.
     pub first: Option<RuleId>,
-    /// How many there are besides.
+    /// The number of further places.
     pub more: usize,
     /// It certainly was one of them, and nothing else in netfilter.
     pub certain: bool,
-    /// Rules whose counters would tell more, if they were read after the drop.
+    /// Rules whose counters would narrow the choice, if they were read after the drop.
     pub unread: Vec<RuleId>,
-    /// There are so many rules on its way that they were not all looked at: nothing is known.
+    /// The way has more rules than the limit: the result is unknown.
     pub given_up: bool,
 }
 
@@ -98,7 +98,7 @@ pub struct RuleId {
 struct Compiled {
     rule: Rule,
     to: Option<usize>,
-    /// Steps that it takes to look at it.
+    /// Number of steps to evaluate it.
     cost: usize,
 }
 
@@ -107,18 +107,18 @@ struct Compiled {
 pub struct RuleSet {
     chains: Vec<(Chain, Vec<Compiled>)>,
     sets: Vec<Lookup>,
-    /// Those of hooks.
+    /// Chains of hooks.
     bases: Vec<usize>,
-    /// The number of each chain's first rule, if all rules are numbered, and the chains' policies.
+    /// The number of each chain's first rule, in a numbering of all rules and the chains' policies.
     begins: Vec<usize>,
-    /// Rules and chains.
+    /// Number of rules and chains.
     places: usize,
     /// Some rule may change packets.
     rewrites: bool,
 }
 
 impl RuleSet {
-    /// Of all chains, rules and sets; the rules of a chain in their order.
+    /// A rule set of these chains, rules and sets; the rules of a chain are in their order.
     #[must_use]
     pub fn new(chains: Vec<Chain>, rules: Vec<Rule>, sets: Vec<Set>) -> Self {
         let mut set = Self { rewrites: rules.iter().any(|rule| rule.rewrites), ..Self::default() };
@@ -136,7 +136,7 @@ impl RuleSet {
         let mut by_set: HashMap<(u8, String, String), usize> = HashMap::with_capacity(sets.len());
         for mut one in sets {
             let (family, table) = (one.family, one.table.clone());
-            // Before 5.6 a set that packets change need not say so.
+            // Before 5.6 a set that packets change need not declare that.
             one.changing |= updated.contains(&(family, table.clone(), one.name.clone()));
             by_set.insert((family, table.clone(), one.name.clone()), set.sets.len());
             set.sets.push(Lookup::new(one, |name| find(family, &table, name).copied()));
@@ -176,7 +176,7 @@ impl RuleSet {
         set
     }
 
-    /// What its counters said when it was read.
+    /// The rules' counters when the set was read.
     pub fn counted(&self) -> impl Iterator<Item = (RuleId, u64)> {
         let of_chain = |(chain, (_, rules)): (usize, &'_ (Chain, Vec<Compiled>))| {
             let counted: Vec<_> = rules
@@ -197,7 +197,7 @@ impl RuleSet {
         Some(RuleName { family: chain.family, table: &chain.table, chain: &chain.name, handle })
     }
 
-    /// Where `packet` can have been dropped. The rule set is that of a moment after the drop.
+    /// The places that may have dropped `packet`. The rule set must be newer than the drop.
     #[must_use]
     pub fn places(&self, packet: Packet<'_>, by: By, counters: &Counters) -> Places {
         if by == By::Other {
@@ -213,7 +213,7 @@ impl RuleSet {
         }
         bases.sort_by_key(|(index, order, priority)| (*order, *priority, *index));
         let mut walk = Walk::new(self, packet, counters);
-        // Where the packet certainly ends, in the order of hooks.
+        // The position where the packet certainly ends, in the order of hooks.
         let mut end = None;
         for (index, order, priority) in bases {
             if end.is_some_and(|end| (order, priority) > end) {
@@ -228,8 +228,8 @@ impl RuleSet {
     }
 }
 
-/// Where the hook of a base chain stands on the way of `packet`; `None` if not on it. Of a bridge's
-/// hooks that is not known: they stand before everything.
+/// The position of a base chain's hook on the way of `packet`; `None` if not on it. The position of a bridge's hooks is
+/// unknown: they come first.
 fn order(chain: &Chain, packet: Packet<'_>) -> Option<i32> {
     let (hook, way) = (chain.hook?, packet.way());
     let own = if packet.family() == 6 { IPV6 } else { IPV4 };
@@ -240,7 +240,7 @@ fn order(chain: &Chain, packet: Packet<'_>) -> Option<i32> {
         (family, _) if family != INET && family != own => return None,
         _ => {
             let passes = match way {
-                // What is to be sent on is found out behind PRE_ROUTING.
+                // Whether a packet is forwarded is decided after PRE_ROUTING.
                 Direction::In => matches!(hook, PRE_ROUTING | LOCAL_IN),
                 Direction::Out => matches!(hook, LOCAL_OUT | POST_ROUTING),
                 Direction::Forward => matches!(hook, FORWARD | POST_ROUTING),
@@ -266,19 +266,19 @@ fn device_of(base: &Chain) -> Device {
 }
 
 impl Places {
-    /// In words; `None` for none. Of many, the first three.
+    /// The places in words; `None` if there are none. Of many, the first three.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
         words::places(&self.places, self.more, self.certain)
     }
 
-    /// Whether counters could tell more.
+    /// Whether counters could narrow the choice.
     #[must_use]
     pub fn asks_for_counters(&self) -> bool {
         !self.given_up && !self.unread.is_empty() && self.the_one().is_none()
     }
 
-    /// The place, if there is no doubt.
+    /// The place, if it is certain.
     #[must_use]
     pub fn the_one(&self) -> Option<&Place> {
         match self.places.as_slice() {

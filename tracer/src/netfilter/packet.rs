@@ -1,4 +1,4 @@
-//! What a rule can have seen of a packet that was dropped, and whether it can have matched it.
+//! A dropped packet as rules saw it, and whether a rule can have matched it.
 
 use tracer_common::{
     drops::{Direction, DropRecord},
@@ -17,16 +17,16 @@ const LONGEST_VALUE: usize = 64;
 /// `IFNAMSIZ`.
 const NAME: usize = 16;
 
-/// A packet as it was when it was dropped. A rule that dropped it has seen it so.
+/// A packet as it was when it was dropped. The rule that dropped it saw it in this state.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a>(pub &'a DropRecord);
 
-/// Where in a base chain's hook a packet's device stands.
+/// The role of a packet's device in a base chain's hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// It has come in by it.
+    /// The packet came in by it.
     In,
-    /// It is to go out by it.
+    /// The packet is to go out by it.
     Out,
     /// Not known.
     Unknown,
@@ -37,7 +37,7 @@ pub enum Device {
 pub enum Match {
     /// Certainly not.
     No,
-    /// What it asks for is not known.
+    /// An operand is unknown.
     Maybe,
     /// Certainly.
     Yes,
@@ -46,7 +46,7 @@ pub enum Match {
 /// Bytes of all registers.
 const REGISTERS: usize = REGISTER_WORDS * 4;
 
-/// Registers, as far as their bytes are known: each has a bit in `known`.
+/// Registers with partly known bytes: each byte has a bit in `known`.
 #[derive(Clone, Copy)]
 pub(super) struct Registers {
     bytes: [u8; REGISTERS],
@@ -60,7 +60,7 @@ impl Registers {
         if at < REGISTERS && self.known >> at & 1 == 1 { self.bytes.get(at).copied() } else { None }
     }
 
-    /// What `lookup` says of the key that begins in this register.
+    /// The answer of `lookup` for the key that begins in this register.
     pub fn look<'s>(&self, register: usize, lookup: &'s Lookup) -> Answer<'s> {
         let key: Option<Vec<u8>> =
             (0..lookup.key_length().min(REGISTERS)).map(|at| self.get(register * 4 + at)).collect();
@@ -75,7 +75,7 @@ impl Registers {
         }
     }
 
-    /// From this byte on, `length` bytes and whatever the register may have besides.
+    /// Marks `length` bytes from this one on, and the rest of their register, as unknown.
     fn forget(&mut self, at: usize, length: usize) {
         for at in at..(at + length).min(REGISTERS) {
             self.known &= !(1 << at);
@@ -88,12 +88,12 @@ impl Packet<'_> {
         &self.0.packet.flow
     }
 
-    /// 4 or 6; 0 for what is no IP packet.
+    /// 4 or 6; 0 if it is no IP packet.
     pub fn family(&self) -> u8 {
         self.flow().family
     }
 
-    /// Which way it went.
+    /// Its direction.
     pub fn way(&self) -> Direction {
         Direction::from_number(self.0.direction)
     }
@@ -141,7 +141,7 @@ impl Packet<'_> {
         }
     }
 
-    /// Byte `at` of what is loaded, in a hook where the packet's device is `device`.
+    /// Byte `at` of the loaded value, in a hook where the packet's device is `device`.
     fn byte(&self, what: Load, device: Device, at: usize) -> Option<u8> {
         let (record, flow) = (self.0, self.flow());
         let within = |offset: u32| usize::try_from(offset).ok()?.checked_add(at);
@@ -169,21 +169,21 @@ impl Packet<'_> {
                 6 => Some(IPV6),
                 _ => None,
             },
-            // Of IPv6, what is behind the headers that were followed.
+            // Of IPv6, the protocol after the extension headers that were followed.
             Load::L4Proto => (flow.family == 4 || self.whole()).then_some(flow.protocol),
             Load::Iif | Load::Oif => record.ifindex.to_ne_bytes().get(at).copied().filter(|_| record.ifindex != 0),
             Load::IifName | Load::OifName => record.iface.get(at).copied(),
         }
     }
 
-    /// Whether a rule with these steps matches it, and what the registers are then.
+    /// Whether a rule with these steps matches it, and the resulting registers.
     pub(super) fn matches(&self, steps: &[Step], device: Device, sets: &[Lookup]) -> (Match, Registers) {
         let mut registers = Registers::UNKNOWN;
         let mut all = Match::Yes;
         for step in steps {
             let one = match step {
                 Step::Load { what, register, length } => {
-                    // What is shorter than a word fills it up with zeros.
+                    // A value shorter than a word is padded with zeros.
                     let filled = length.next_multiple_of(4);
                     let length = if matches!(what, Load::IifName | Load::OifName) { NAME } else { *length };
                     for at in 0..filled.max(length) {
@@ -244,7 +244,7 @@ impl Packet<'_> {
     }
 }
 
-/// Where the packet's device stands in hook `hook` of an IP family.
+/// The role of the packet's device in hook `hook` of an IP family.
 pub const fn device_in(hook: u32) -> Device {
     match hook {
         PRE_ROUTING | LOCAL_IN | FORWARD => Device::In,
@@ -267,7 +267,7 @@ fn compare(registers: &Registers, register: usize, operator: Operator, with: &[u
                     Operator::Greater | Operator::GreaterOrEqual => byte > with,
                 });
             }
-            // A byte before it may be the one that counts.
+            // An unknown byte before it may decide.
             Some(_) => return Match::Maybe,
             None => unknown = true,
         }

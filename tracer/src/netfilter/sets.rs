@@ -1,17 +1,17 @@
-//! Sets and maps, made ready to be looked up.
+//! Sets and maps, prepared for look-ups.
 
 use std::collections::HashMap;
 
 use crate::netlink::nftables::{Action, Element, Set, Value};
 
-/// What a set says of a key.
+/// The answer of a set for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'s> {
-    /// It is not known.
+    /// Unknown.
     Unknown,
-    /// It is not in it.
+    /// The key is not in it.
     Absent,
-    /// It is in it, with this value, and the chain that a verdict leads to.
+    /// The key is in it, with this value, and the chain that a verdict leads to.
     Present(&'s Value, Option<usize>),
 }
 
@@ -22,7 +22,7 @@ pub struct Lookup {
     pub set: Set,
     kind: Kind,
     catch_all: Option<usize>,
-    /// Of each element the chain that its verdict leads to.
+    /// The chain that each element's verdict leads to.
     to: Vec<Option<usize>>,
 }
 
@@ -31,7 +31,7 @@ enum Kind {
     Unknown,
     /// Elements by their keys.
     Exact(HashMap<Box<[u8]>, usize>),
-    /// By their keys: where an interval begins, and (`true`) where one has ended.
+    /// By their keys: the begin of an interval, or (`true`) its end.
     Intervals(Vec<(Box<[u8]>, bool, usize)>),
     /// First and last key; each part of a key lies between those of both.
     Ranges(Vec<usize>),
@@ -58,7 +58,7 @@ impl Lookup {
         self.set.key_length
     }
 
-    /// What one look costs, in steps.
+    /// The cost of one look-up, in steps.
     pub const fn cost(&self) -> usize {
         match &self.kind {
             Kind::Ranges(ranges) => 1 + ranges.len(),
@@ -66,7 +66,7 @@ impl Lookup {
         }
     }
 
-    /// Looks for a key whose bytes are all known.
+    /// Looks up a key whose bytes are all known.
     pub fn find(&self, key: &[u8]) -> Answer<'_> {
         let elements = self.set.elements.as_deref().unwrap_or_default();
         let found = match &self.kind {
@@ -97,7 +97,7 @@ fn kind(set: &Set, elements: &[Element]) -> Kind {
         return Kind::Ranges(keyed().map(|(at, _)| at).collect());
     }
     let mut keys: Vec<_> = keyed().map(|(at, element)| (element.key.clone(), element.ends, at)).collect();
-    // Where one ends another may begin.
+    // An interval may begin where another ends.
     keys.sort_by(|(a, a_ends, _), (b, b_ends, _)| a.cmp(b).then(b_ends.cmp(a_ends)));
     Kind::Intervals(keys)
 }

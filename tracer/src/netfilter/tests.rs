@@ -65,7 +65,7 @@ fn rule(chain: &str, handle: u64, action: Action) -> Rule {
     }
 }
 
-/// Of which it is not known whether it matches.
+/// A rule that may match or not.
 fn maybe(rule: Rule) -> Rule {
     Rule { steps: vec![Step::Opaque], ..rule }
 }
@@ -136,13 +136,13 @@ fn what_is_not_reached_is_no_place() {
     };
     let all = |rules| short(&places(&set(rules), false, Direction::In, By::Anything));
     let drop = |handle| rule("input", handle, Action::Drop);
-    // Behind what certainly drops; behind what may.
+    // After a certain drop; after a possible one.
     assert_eq!(all(vec![drop(1), drop(2)]), ["inet input 1"]);
     assert_eq!(all(vec![maybe(drop(1)), drop(2), drop(3)]), ["inet input 1", "inet input 2"]);
-    // Behind what lets it through.
+    // After an accept.
     assert_eq!(all(vec![rule("input", 1, Action::Accept), drop(2)]), [""; 0]);
     assert_eq!(all(vec![maybe(rule("input", 1, Action::Accept)), drop(2)]), ["inet input 2"]);
-    // Back from where it was called.
+    // Back in the calling chain.
     let jump = |action: fn(String) -> Action| rule("input", 1, action("more".into()));
     assert_eq!(all(vec![jump(Action::Jump), drop(2), rule("more", 3, Action::Drop)]), ["inet more 3"]);
     assert_eq!(
@@ -229,14 +229,14 @@ fn a_counter_that_stood_still_tells() {
     assert_eq!(all(&old, &later(10, 11, 10)), ["inet output 2", "inet output 3"]);
     assert_eq!(all(&old, &later(10, 10, 10)), ["inet output 3"]);
     assert_eq!(all(&old, &later(10, 10, 4)).len(), 3, "the first reading was after the drop, too");
-    // What was not read since tells nothing, and is asked for.
+    // A counter that was not read after the drop proves nothing, and is requested.
     let mut unread = fresh(&old);
     unread.settle(5);
     let places = old.places(Packet(&record), By::Nftables, &unread);
     assert_eq!((short(&places).len(), places.unread.len(), places.asks_for_counters()), (3, 2, true));
 }
 
-/// Whoever owns a namespace may make so many rules that nothing is known of a packet's way; not that it takes long.
+/// The owner of a namespace may make the way of a packet too long to analyse, but not slow.
 #[test]
 fn a_way_that_is_too_long_is_given_up() {
     let chains = |count: usize| (0..count).map(|n| chain(INET, &format!("c{n}"), None, false));
@@ -311,13 +311,13 @@ fn rules_of_a_kernel_and_what_they_can_have_dropped() {
     ack.packet.tcp_flags = tracer_common::drops::TCP_ACK;
     assert_eq!(all(&ack, By::Nftables), ["inet input 12", "inet input policy"]);
     let mut udp = packet(false, 17, 53, Direction::In, "wire");
-    // The counter of the only rule for it says that it never matched.
+    // The counter of the only matching rule excludes it.
     assert_eq!(all(&udp, By::Anything), ["inet input policy"]);
     udp.iface = tcp(1, "lo").iface;
     udp.packet.ttl = 1;
     assert_eq!(all(&udp, By::Nftables), ["netdev in 2"]);
     assert_eq!(all(&packet(true, 6, 5000, Direction::In, "wire"), By::Nftables), ["inet input 8", "inet more 13"]);
-    // What is not known excludes nothing.
+    // An unknown field excludes nothing.
     let mut fragment = tcp(4000, "wire");
     fragment.packet.flow.flags = tracer_common::packet::LATER_FRAGMENT;
     assert_eq!(

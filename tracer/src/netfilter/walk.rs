@@ -1,4 +1,4 @@
-//! One packet's way through the chains, in bounded time: who makes the rules may be anybody.
+//! One packet's way through the chains, in bounded time: anyone may have written the rules.
 
 use std::collections::HashMap;
 
@@ -12,20 +12,20 @@ use super::{
 };
 use crate::netlink::nftables::{Action, Chain, Rule, Value};
 
-/// Rules that are looked at for one packet, and steps of theirs.
+/// The most rules and steps that are evaluated for one packet.
 const MOST_STEPS: u32 = 200_000;
-/// Chains that call one another; the kernel allows sixteen (`NFT_JUMP_STACK_SIZE`), but a map may lead anywhere.
+/// The deepest nesting of chains; the kernel allows sixteen (`NFT_JUMP_STACK_SIZE`), but a map may lead anywhere.
 const MOST_CALLS: u32 = 64;
-/// Places that are named; of the others only the number is told.
+/// The most places with a name; of the others only the number is shown.
 const MOST_PLACES: usize = 8;
-/// Rules whose counters are asked for.
+/// The most rules whose counters are requested.
 const MOST_COUNTERS: usize = 64;
 
-/// The ways in which a packet may leave a chain, each a bit.
+/// The ways in which a packet may leave a chain, one bit each.
 type Exits = u8;
 const DROPPED: Exits = 1 << 0;
 const ACCEPTED: Exits = 1 << 1;
-/// By its end, or back to where it was called from.
+/// By its end, or back to the calling chain.
 const ENDED: Exits = 1 << 2;
 const ANY: Exits = DROPPED | ACCEPTED | ENDED;
 
@@ -35,15 +35,15 @@ pub(super) struct Walk<'s> {
     packet: Packet<'s>,
     counters: &'s Counters,
     device: Device,
-    /// Of the chains of this base chain that were walked through. One that calls itself (the kernel forbids it) may be
-    /// left in any way.
+    /// Exits of the chains of this base chain that were already walked. A chain that calls itself (the kernel forbids
+    /// it) may be left in any way.
     exits: HashMap<usize, Exits>,
-    /// All chains of the base chain's table were.
+    /// All chains of the base chain's table were walked.
     everywhere: bool,
     calls: u32,
     steps: u32,
     given_up: bool,
-    /// Places that were found, a bit each: the rules of all chains, each chain's followed by its policy.
+    /// Bits of the places found: the rules of all chains, each chain's followed by its policy.
     found: Vec<u64>,
     count: usize,
     first: Option<RuleId>,
@@ -71,7 +71,7 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// Through a base chain; whether the packet may get through it.
+    /// Walks a base chain; returns whether the packet may get through it.
     pub fn base(&mut self, index: usize) -> bool {
         let Some((base, _)) = self.set.chains.get(index) else { return true };
         self.device = device_of(base);
@@ -87,7 +87,7 @@ impl<'s> Walk<'s> {
         exits & ACCEPTED != 0
     }
 
-    /// What was found on the whole way.
+    /// The places found on the whole way.
     pub fn found(self, certain: bool) -> Places {
         if self.given_up {
             return Places { given_up: true, ..Places::default() };
@@ -96,7 +96,7 @@ impl<'s> Walk<'s> {
         Places { places: self.places, first: self.first, more, certain, unread: self.unread, given_up: false }
     }
 
-    /// Takes so many steps; `false` if there are no more.
+    /// Takes this many steps; `false` if none are left.
     fn step(&mut self, steps: usize) -> bool {
         match self.steps.checked_sub(u32::try_from(steps).unwrap_or(u32::MAX)) {
             Some(left) => self.steps = left,
@@ -133,7 +133,7 @@ impl<'s> Walk<'s> {
             if matches == Match::No || self.stood_still(id, rule) {
                 continue;
             }
-            // What a map says is as good as if the rule said so.
+            // A map's verdict acts like the rule's own.
             let (mut action, mut to) = (&rule.action, *to);
             if let Some(map) = &rule.map
                 && let Some(lookup) = map.index.and_then(|index| self.set.sets.get(index))
@@ -167,7 +167,7 @@ impl<'s> Walk<'s> {
         exits | ENDED
     }
 
-    /// Through every chain of the table that can be called: which of them a map names is not known.
+    /// Walks every callable chain of the table: a map may name any of them.
     fn anywhere(&mut self, from: &Chain) {
         if self.everywhere || !self.step(self.set.chains.len()) {
             return;
@@ -180,7 +180,7 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// Whether the counter of a rule tells that it has not matched.
+    /// Whether the counter of a rule excludes a match.
     fn stood_still(&mut self, id: RuleId, rule: &Rule) -> bool {
         let counted = self.counters.tell(id, rule.packets.is_some());
         if counted == Counted::Unread && self.unread.len() < MOST_COUNTERS {

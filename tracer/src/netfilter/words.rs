@@ -60,7 +60,7 @@ pub fn places(places: &[Place], more: usize, certain: bool) -> Option<String> {
     Some(text)
 }
 
-/// A rule, close to how nft writes it, with its comment; `…` stands for what is not understood. Hostile bytes.
+/// A rule, close to how nft writes it, with its comment; `…` stands for unknown parts. Hostile bytes.
 pub fn rule(rule: &Rule, sets: &[Lookup]) -> String {
     let mut words = Words { sets, words: Vec::new(), loaded: Vec::new(), transport: None };
     words.steps(&rule.steps);
@@ -89,12 +89,12 @@ fn verdict(action: &Action) -> String {
     }
 }
 
-/// What stands for what is not understood.
+/// The placeholder for unknown parts.
 const UNKNOWN: &str = "\u{2026}";
-/// Elements of a set that are written.
+/// The most elements of a set that are written.
 const MOST_ELEMENTS: usize = 8;
 
-/// What a register has, and how it is written.
+/// The content of a register, and its notation.
 #[derive(Clone, Copy)]
 struct Loaded {
     register: usize,
@@ -158,13 +158,13 @@ impl Words<'_> {
         self.loaded.push(Loaded { register, length, what });
     }
 
-    /// What is in a register, which nothing needs any more.
+    /// Takes the content out of a register that nothing needs any more.
     fn take(&mut self, register: usize) -> Option<Loaded> {
         let at = self.loaded.iter().position(|loaded| loaded.register == register)?;
         Some(self.loaded.remove(at))
     }
 
-    /// A prefix, flags of TCP, states of connection tracking: a mask and what is compared with it.
+    /// Writes a mask and its comparison: a prefix, flags of TCP, states of connection tracking.
     fn masked<'r>(&mut self, from: usize, to: usize, mask: &[u8], xor: &[u8], rest: &'r [Step]) -> Option<&'r [Step]> {
         let loaded = self.take(from);
         let text = match (loaded, rest) {
@@ -198,7 +198,7 @@ impl Words<'_> {
     fn compared(&mut self, loaded: Loaded, comparison: &Comparison<'_>) {
         let value = comparison.value;
         match loaded.what {
-            // Implied by what stands beside it.
+            // Implied by the neighbouring expression.
             What::Known(Load::NfProto | Load::Protocol) if comparison.is_equal() => {}
             What::Known(Load::L4Proto) if comparison.is_equal() => {
                 self.transport = value.first().map(|number| protocol(*number)).filter(|name| *name != "ip");
@@ -221,7 +221,7 @@ impl Words<'_> {
         for at in register..(register + length).min(register + 16) {
             parts.extend(self.take(at));
         }
-        // Others of the key are not understood, and `…` stands for each.
+        // Unknown parts of the key each become `…`.
         let names: Vec<String> = parts.iter().map(|part| self.name(part.what, part.length)).collect();
         let key = if names.is_empty() { UNKNOWN.to_owned() } else { names.join(" . ") };
         let not = if inverse { "!= " } else { "" };
@@ -233,7 +233,7 @@ impl Words<'_> {
         self.words.push(format!("{key} {kind}{not}{what}"));
     }
 
-    /// As nft writes what is loaded.
+    /// The name of a loaded value, as nft writes it.
     fn name(&mut self, what: What, length: usize) -> String {
         let name = match what {
             What::Unknown(name) => name,
@@ -246,7 +246,7 @@ impl Words<'_> {
             What::Known(Load::Network(9)) if length == 1 => "ip protocol",
             What::Known(Load::Network(_)) => "@nh",
             What::Known(Load::Transport(offset @ (0 | 2))) if length == 2 => {
-                // That it is of this protocol is implied.
+                // The protocol is implied.
                 if self.words.last().is_some_and(|word| word.starts_with("meta l4proto")) {
                     self.words.pop();
                 }
@@ -311,7 +311,7 @@ fn previous(key: &[u8]) -> Box<[u8]> {
     key
 }
 
-/// A value, as nft writes what is loaded.
+/// A value in nft's notation for the load.
 fn format(what: What, bytes: &[u8]) -> Option<String> {
     match what {
         What::Known(Load::Network(offset)) => match (offset, bytes.len()) {
@@ -342,7 +342,7 @@ fn format(what: What, bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// An address of `size` bytes, of which these are the first ones.
+/// An address of `size` bytes of which only the first ones are given.
 fn prefixed(bytes: &[u8], size: usize) -> Option<String> {
     let mut whole = bytes.to_vec();
     whole.resize(size, 0);
@@ -408,7 +408,7 @@ fn not(operator: Operator) -> Option<&'static str> {
     }
 }
 
-/// What a load is compared with.
+/// The operand of a comparison.
 struct Comparison<'s> {
     operator: Operator,
     value: &'s [u8],
@@ -439,7 +439,7 @@ impl Comparison<'_> {
     }
 }
 
-/// What begins with `step`, and the steps behind it.
+/// The comparison that begins with `step`, and the steps after it.
 fn comparison<'s>(
     loaded: usize,
     length: usize,

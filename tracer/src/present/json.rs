@@ -13,12 +13,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use crate::stream::{ConnId, Event, Finding, Kind, Owner, Sink, Socket};
 
 use super::clock::{Rfc3339, WallClock};
-use super::errno;
 use super::escape;
 use super::number::{append as number, append_ipv4};
 use super::output::Output;
 use super::owners::Owners;
 use super::summary::Summary;
+use crate::explain::numbers;
 
 /// Takes the stream and writes JSON.
 #[derive(Debug)]
@@ -250,7 +250,7 @@ pub(super) fn write_errno(out: &mut Vec<u8>, errno: Option<i32>) {
     out.extend_from_slice(b",\"errno\":");
     let Some(errno) = errno else { return out.extend_from_slice(b"null") };
     out.push(b'"');
-    match errno::name(errno) {
+    match numbers::name(errno) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
         None => {
             out.push(b'E');

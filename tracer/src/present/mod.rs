@@ -2,7 +2,6 @@
 
 pub mod clock;
 pub mod drops;
-pub mod errno;
 pub mod escape;
 pub mod json;
 pub mod net;

@@ -1,4 +1,4 @@
-//! A listener that throws SYNs away: since when it has accepted nothing, and who waits for it.
+//! Listeners that drop SYNs: the time since their last accept(), and the clients that wait.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,11 +14,11 @@ use crate::{
     stream::{self, Owner, Role},
 };
 
-/// Listeners, and ports, whose last accept() is remembered.
+/// The most listeners, and ports, whose last accept() is remembered.
 const MOST_ACCEPTS: usize = 16_384;
-/// Clients of a listener that are named.
+/// The most clients of a listener that are named.
 const MOST_CLIENTS: usize = 4;
-/// Clients that gave up lately, and how long ago that may be.
+/// The most clients that gave up lately that are remembered, and for how long.
 const MOST_GIVEN_UP: usize = 64;
 const GIVEN_UP_NS: u64 = 10_000_000_000;
 
@@ -26,14 +26,14 @@ const GIVEN_UP_NS: u64 = 10_000_000_000;
 #[derive(Default)]
 pub struct Accepts {
     by_inode: HashMap<u64, u64>,
-    /// By namespace and port, of listeners that were not known.
+    /// By namespace and port, for unknown listeners.
     of_some: HashMap<(u32, u16), u64>,
-    /// There was no room.
+    /// The tables ran out of room.
     full: bool,
 }
 
 impl Accepts {
-    /// One that the listener with the inode `parent` had; 0 if that is not known.
+    /// Notes an accept() by the listener with the inode `parent`; 0 if unknown.
     pub fn add(&mut self, child: &Tuple, parent: u64, boot_ns: u64) {
         let room = self.by_inode.len() + self.of_some.len() < MOST_ACCEPTS;
         let place = (child.netns, child.lport);
@@ -46,15 +46,15 @@ impl Accepts {
         }
     }
 
-    /// The last one of this listener, 0 for none; `None` if that is not known.
+    /// The last accept() of this listener, 0 for none; `None` if unknown.
     fn last(&self, netns: u32, port: u16, inode: u64) -> Option<u64> {
-        // Of several at a port nothing tells whose such an accepted connection was.
+        // Among several listeners of one port, the owner of such an accepted connection is unknown.
         let unknown = self.full || inode == 0 || self.of_some.contains_key(&(netns, port));
         (!unknown).then(|| self.by_inode.get(&inode).copied().unwrap_or(0))
     }
 }
 
-/// Who waited for an answer.
+/// A client that waited for an answer.
 struct Client {
     netns: u32,
     near: IpAddr,
@@ -65,7 +65,7 @@ struct Client {
 }
 
 impl Client {
-    /// `None`: it did not wait in vain, or a packet of it is known to have been dropped elsewhere.
+    /// `None` if it did not wait in vain, or if a packet of it is known to have been dropped elsewhere.
     fn of(connection: &Connection, ended_ns: Option<u64>) -> Option<Self> {
         let waits = connection.role == Role::Client
             && connection.established_ns == 0
@@ -83,12 +83,12 @@ impl Client {
     }
 }
 
-/// Clients whose connect() was given up.
+/// Clients that gave up connect().
 #[derive(Default)]
 pub struct GivenUp(VecDeque<Client>);
 
 impl GivenUp {
-    /// A connection has ended.
+    /// Notes that a connection has ended.
     pub fn add(&mut self, connection: &Connection, boot_ns: u64) {
         let Some(client) = Client::of(connection, Some(boot_ns)).filter(|_| !connection.preexisting) else { return };
         if self.0.len() >= MOST_GIVEN_UP {
@@ -99,7 +99,7 @@ impl GivenUp {
 }
 
 impl<G: Gate> Core<G> {
-    /// How long nobody has accepted a connection of a listener; `None` if that is not known.
+    /// The time since a listener's last accept(); `None` if unknown.
     pub(super) fn no_accept_us(&self, listener: Option<&Connection>, inode: u64, boot_ns: u64) -> Option<u64> {
         let counting = self.discards.counting.filter(|counting| counting.accepts && self.accept_hooked)?;
         let listener = listener?;
@@ -107,15 +107,15 @@ impl<G: Gate> Core<G> {
         Some(boot_ns.saturating_sub(since.max(counting.began_ns).max(listener.started_ns)) / 1000)
     }
 
-    /// Who waits for an answer from a listener, or gave up lately. Addresses of other namespaces may be the same by
-    /// chance: where more than one can be meant, none is named.
+    /// The clients that wait for an answer from a listener, or gave up lately. Addresses of other namespaces may be
+    /// equal by chance: where several listeners can be meant, names no client.
     pub(super) fn clients_of(&self, listener: &Tuple, look: &Look) -> Vec<Rc<Owner>> {
         let (laddr, _) = stream::address(listener.family, listener.laddr);
-        // Who listens at any address is one of many of this port.
+        // A listener on any address is one of many at this port.
         if laddr.is_unspecified() {
             return Vec::new();
         }
-        // The order of the table is not the same twice.
+        // The table has no stable order.
         let mut open: Vec<&Connection> = self.connections.values().map(Box::as_ref).collect();
         open.retain(|connection| {
             let waits = connection.role == Role::Client

@@ -1,7 +1,6 @@
-//! What the kernel's counters say was thrown away, less what drop events have told, and whose it was.
+//! Discards that the kernel's counters show, less those in drop events, with their owners.
 //!
-//! A look is told when every drop that came before it has been: two settlements later. Then a packet that both tell of
-//! is counted once.
+//! A look is emitted once every drop before it has been: two settlements later. So a packet in both is counted once.
 
 mod listener;
 mod shares;
@@ -31,21 +30,21 @@ use crate::{
     stream::{ConnId, Discard, Drop, Event, Kind, OwnerSource, Role, Sink, Socket},
 };
 
-/// Looks that wait.
+/// The most looks that wait.
 const MOST_WAITING: usize = 1024;
 
-/// What of the trace is known, for the sake of what counters tell.
+/// The facts about the trace that the judgement of counters needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counting {
-    /// Drop events are told, and have reasons or call sites: they are subtracted.
+    /// Drop events are emitted, with reasons or call sites: they are subtracted.
     pub drops: bool,
-    /// Every accept() in the namespaces concerned is told.
+    /// The stream has every accept() in the namespaces concerned.
     pub accepts: bool,
     /// When the trace began.
     pub began_ns: u64,
 }
 
-/// See the module.
+/// The state for counters of discards.
 #[derive(Default)]
 pub struct Discards {
     /// `None`: the counters are not watched.
@@ -60,7 +59,7 @@ pub struct Discards {
 }
 
 impl Discards {
-    /// A record is of this namespace.
+    /// Notes the namespace of a record.
     pub fn sees(&mut self, netns: u32) {
         if netns != self.last && self.counting.is_some() {
             self.last = netns;
@@ -70,35 +69,35 @@ impl Discards {
         }
     }
 
-    /// A connection was accepted, of the listener with the inode `parent`; 0 if that is not known.
+    /// Notes that a connection was accepted, by the listener with the inode `parent`; 0 if unknown.
     pub fn accepts(&mut self, child: &Tuple, parent: u64, boot_ns: u64) {
         if self.counting.is_some_and(|counting| counting.accepts) {
             self.accepts.add(child, parent, boot_ns);
         }
     }
 
-    /// Records were lost: an accept() may be among them.
+    /// Notes a loss of records: an accept() may be among them.
     pub fn loses(&mut self, class: &str) {
         if let Some(counting) = self.counting.as_mut().filter(|_| class == "lifecycle") {
             counting.accepts = false;
         }
     }
 
-    /// A connection has ended.
+    /// Notes that a connection has ended.
     pub fn ends(&mut self, connection: &Connection, boot_ns: u64) {
         if self.counting.is_some() {
             self.given_up.add(connection, boot_ns);
         }
     }
 
-    /// A drop event was told, whether it is shown or not.
+    /// Notes an emitted drop event, hidden by the filter or not.
     pub fn drop_told(&mut self, record: &DropRecord, drop: &Drop, port: Option<u16>, function: &str) {
         if !self.counting.is_some_and(|counting| counting.drops) {
             return;
         }
         let mixed = record.flags & DROP_MIXED != 0;
         let flow = &record.packet.flow;
-        // Where the reason says nothing, the call site does.
+        // Without a telling reason the call site decides.
         let unspecified = record.reason == NO_REASON || drop.reason.as_deref() == Some(UNSPECIFIED);
         let location = if unspecified { record.location } else { 0 };
         let drops = Drops {
@@ -119,7 +118,7 @@ impl<G: Gate> Core<G> {
         self.discards.counting = Some(counting);
     }
 
-    /// The namespaces that records have named since the last time, and never before.
+    /// The namespaces that records have named for the first time since the last call.
     pub fn take_fresh_namespaces(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.discards.fresh)
     }
@@ -138,7 +137,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// All drops were told that happened before the last settlement. `finally`: before this one.
+    /// All drops before the last settlement have been emitted. `finally`: all before this one.
     pub(super) fn settle_discards(&mut self, finally: bool, sink: &mut dyn Sink) {
         for (settlements, _) in &mut self.discards.waiting {
             *settlements += 1;
@@ -190,7 +189,7 @@ impl<G: Gate> Core<G> {
             return;
         };
         let tuple = &named.tuple;
-        // Who holds the very socket goes before who listens at its port.
+        // The holder of the socket goes before the listener at its port.
         let holder = named.holders.iter().find_map(|pid| self.processes.holder(*pid));
         let by_tuple = || {
             let id = self.listeners.find(tuple)?;
@@ -201,7 +200,7 @@ impl<G: Gate> Core<G> {
         let connection = id.and_then(|id| self.connections.get(&id));
         let conn = connection.map_or(ConnId::NONE, |connection| connection.conn);
         let (owner, owner_source) = match (holder, connection) {
-            // The listener's own account of who called listen().
+            // The listener's own record of the caller of listen().
             (Some(holder), Some(connection))
                 if connection.owner.as_ref().is_some_and(|owner| owner.pid == holder.pid) =>
             {

@@ -1,4 +1,4 @@
-//! What is left of a look when the drops are subtracted: by socket where there is no doubt which.
+//! Divides a look, less the drops, among sockets where the owner is certain.
 
 use super::told::Told;
 use crate::{
@@ -9,32 +9,32 @@ use crate::{
     stream,
 };
 
-/// A count that is to be told, of a socket or of a namespace.
+/// A count to be emitted, of a socket or of a namespace.
 #[derive(Debug)]
 pub struct Part<'l> {
-    /// Of which counter.
+    /// The counter.
     pub counter: &'static Counter,
-    /// How much.
+    /// The amount.
     pub count: u64,
     /// `None`: of the namespace.
     pub socket: Option<&'l SocketLook>,
-    /// Where the kernel counts by device.
+    /// The device, where the kernel counts by device.
     pub device: Option<&'l str>,
 }
 
-/// What of a counter no drop has told.
+/// The part of a counter that no drop accounts for.
 struct Rest {
     counter: &'static Counter,
     count: u64,
 }
 
-/// A socket, and what it has thrown away that no drop has told and no counter was given.
+/// A socket, and its discards that neither a drop nor a counter accounts for.
 struct Thrown<'l> {
     socket: &'l SocketLook,
     count: u64,
 }
 
-/// See the module.
+/// Divides a look into its parts.
 pub fn parts<'l>(told: &mut Told, look: &'l Look) -> Vec<Part<'l>> {
     let mut parts = Vec::new();
     let (mut listeners, mut datagrams): (Vec<Thrown<'_>>, Vec<Thrown<'_>>) = look
@@ -57,7 +57,7 @@ pub fn parts<'l>(told: &mut Told, look: &'l Look) -> Vec<Part<'l>> {
     parts
 }
 
-/// Listeners: of all that they throw away what has a counter of its own is one part.
+/// Divides the counters of listeners: a discard with a counter of its own is one part of all that they discard.
 fn listening<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>], parts: &mut Vec<Part<'l>>) {
     let delta = |name: &str| {
         look.moved
@@ -65,7 +65,7 @@ fn listening<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>], parts
             .find(|moved| moved.counter.name == name && moved.device.is_none())
             .map_or(0, |moved| moved.now.saturating_sub(moved.before))
     };
-    // Where several have, those first whose queue is full.
+    // Among several, those with a full queue come first.
     left.sort_by_key(|Thrown { socket, count }| {
         (socket.queue.is_none_or(|(waiting, most)| waiting <= most), u64::MAX - count)
     });
@@ -73,7 +73,7 @@ fn listening<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>], parts
     let rest = delta(LISTEN_DROPS).saturating_sub(overflows + cookies_off);
     let several = left.len() > 1;
     let counters = if several && cookies_off + rest > 0 {
-        // Which listener threw away how many of each kind only their sum tells.
+        // Only the sum is known, not how many of each kind each listener discarded.
         vec![(LISTEN_DROPS, overflows + cookies_off + rest)]
     } else {
         vec![(OVERFLOWS, overflows), ("TcpExtTCPReqQFullDrop", cookies_off), (LISTEN_DROPS, rest)]
@@ -86,11 +86,11 @@ fn listening<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>], parts
     }
 }
 
-/// UDP sockets: one of IPv6 may take datagrams of IPv4, which only the counter of IPv4 counts.
+/// Divides the counters of UDP sockets: one of IPv6 may take datagrams of IPv4, which only the counter of IPv4 counts.
 fn datagram_sockets<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>], parts: &mut Vec<Part<'l>>) {
     left.sort_by_key(|thrown| u64::MAX - thrown.count);
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
-    // First all that drops have told: the account of a socket has both families in it.
+    // First all that drops account for: a socket's own count has both families in it.
     for moved in &look.moved {
         let family = match moved.counter.group {
             Group::Udp => 4,
@@ -98,7 +98,7 @@ fn datagram_sockets<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>]
             _ => continue,
         };
         let (counter, count) = (moved.counter, moved.now.saturating_sub(moved.before));
-        // Nothing that was not sent is in `sk_drops`.
+        // `sk_drops` has no failures to send.
         let received = !counter.name.contains("Sndbuf");
         let whose = |socket: &SocketLook| received && takes(socket, family);
         let rest = untold(told, look, counter, counter, count, left, whose);
@@ -110,14 +110,14 @@ fn datagram_sockets<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>]
             v4.push(rest);
         }
     }
-    // Then those of one family alone, whose account is of that counter.
+    // Then sockets of one family alone, whose count belongs to that counter.
     for (rests, family) in [(&mut v4, 4), (&mut v6, 6)] {
         for rest in rests {
             let only = |socket: &SocketLook| takes(socket, family) && !takes(socket, 10 - family);
             rest.count = share_some(rest, left, only, parts);
         }
     }
-    // What several sockets that take both have thrown away of which family only the sum tells.
+    // Of several sockets that take both families only the sum is known.
     let both = |socket: &SocketLook| takes(socket, 4) && takes(socket, 6);
     let several = left.iter().filter(|thrown| thrown.count > 0 && both(thrown.socket)).count() > 1;
     let mixed = several && [&v4, &v6].iter().all(|rests| rests.iter().any(|rest| rest.count > 0));
@@ -126,7 +126,7 @@ fn datagram_sockets<'l>(told: &mut Told, look: &'l Look, left: &mut [Thrown<'l>]
     }
 }
 
-/// Whether datagrams of this family may come to a socket.
+/// Whether a socket may receive datagrams of this family.
 fn takes(socket: &SocketLook, family: u8) -> bool {
     let tuple = &socket.tuple;
     if tuple.family == 4 {
@@ -138,7 +138,7 @@ fn takes(socket: &SocketLook, family: u8) -> bool {
     }
 }
 
-/// What of `count` no drop has told. What drops have told of a socket is subtracted from its own account, too.
+/// The part of `count` that no drop accounts for. Subtracts a socket's drops from its own count, too.
 fn untold(
     told: &mut Told,
     look: &Look,
@@ -155,19 +155,18 @@ fn untold(
         thrown.count -= known;
         rest -= known;
     }
-    // Those of a socket that is not here, or of none that is known.
+    // Drops of an absent or unknown socket.
     rest -= told.take(look, subtracted, None, None, rest);
     Rest { counter, count: rest }
 }
 
-/// Gives the rest of a counter to the sockets that have thrown something away; what no socket accounts for is the
-/// namespace's.
+/// Gives the rest of a counter to the sockets that discarded something; the namespace gets the remainder.
 fn share<'l>(mut rest: Rest, left: &mut [Thrown<'l>], whose: impl Fn(&SocketLook) -> bool, parts: &mut Vec<Part<'l>>) {
     rest.count = share_some(&rest, left, whose, parts);
     parts.push(Part { counter: rest.counter, count: rest.count, socket: None, device: None });
 }
 
-/// The same; what no socket accounts for is given back.
+/// The same; returns the remainder.
 fn share_some<'l>(
     rest: &Rest,
     left: &mut [Thrown<'l>],

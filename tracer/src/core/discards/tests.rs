@@ -1,4 +1,4 @@
-//! Looks and drops with made-up figures: what is told, of whom, and once.
+//! Looks and drops with made-up figures: each count is emitted once, with its owner.
 
 use tracer_common::{
     drops::{Direction, PacketSocket},
@@ -22,7 +22,7 @@ use tracer_common::decode::Record;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// What the counters told: counter, count, owner, no accept in seconds.
+/// The emitted counts: counter, count, owner, seconds without accept().
 #[derive(Default)]
 struct Told(Vec<String>);
 
@@ -132,7 +132,7 @@ fn of_two_listeners_each_has_its_own() {
         told.0,
         ["TcpExtListenOverflows 12 of 8 idle 7 clients []", "TcpExtListenOverflows 4 of 7 idle 7 clients []"]
     );
-    // What else they threw away together only the sum tells: it is told once.
+    // Of their other discards only the sum is known: it is emitted once.
     told.0.clear();
     let both = [listener(80, 4, 6, (2, 1)), listener(81, 12, 13, (0, 1))];
     core.apply(look(10, &[moved(OVERFLOWS, 2), moved(LISTEN_DROPS, 3)], &both), &mut told);
@@ -190,7 +190,7 @@ fn what_a_drop_event_has_told_is_not_told_again() {
     assert!(told.0.is_empty());
     core.apply(Input::Settled, &mut told);
     assert_eq!(told.0, ["TcpExtListenOverflows 3 of 7 idle 7 clients []"]);
-    // All of the next ones were told.
+    // All of the next ones were in drop events.
     told.0.clear();
     core.apply(Input::Record(Record::Drop(&overflow_drop(10 * SECOND - 5, 80, 4))), &mut told);
     core.apply(look(10, &[moved(OVERFLOWS, 4), moved(LISTEN_DROPS, 4)], &[listener(80, 5, 9, (2, 1))]), &mut told);
@@ -236,7 +236,7 @@ fn filters_hold_for_sockets_and_for_what_has_none() {
     assert_eq!(told.0, ["TcpExtListenOverflows 1 of 8 idle 7 clients []"]);
 }
 
-/// Datagrams that were dropped for want of room, of this family, to this port.
+/// Datagrams of this family to this port, dropped for lack of room.
 fn full_buffer(family: u8, dport: u16, count: u64) -> DropRecord {
     let mut record = overflow_drop(9 * SECOND - 5, dport, count);
     record.reason = 6;
@@ -289,7 +289,7 @@ fn of_several_workers_at_a_port_each_has_its_own_last_accept() {
         told.0,
         ["TcpExtListenOverflows 2 of 7 idle 7 clients []", "TcpExtListenOverflows 1 of 8 idle 1 clients []"]
     );
-    // Whose the next one was is not known: then nothing is said of either.
+    // The owner of the next one is unknown: neither gets a count.
     told.0.clear();
     accept.state.parent = 0;
     accept.state.id = 901;

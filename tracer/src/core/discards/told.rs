@@ -1,4 +1,4 @@
-//! What drop events have told of packets that the kernel's counters count, too.
+//! Drop events of packets that the kernel's counters count, too.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,31 +10,31 @@ use crate::discards::{
     counter::{COUNTERS, Counter, Group},
 };
 
-/// Entries of one counter of one namespace.
+/// The most entries of one counter of one namespace.
 const MOST: usize = 512;
-/// Equal drops within so many ns are one entry.
+/// Equal drops within this time are one entry.
 const TOGETHER_NS: u64 = 100_000_000;
-/// A drop is told so many ns after it was counted, at the most: a program has to run in between.
+/// The longest time between a count and its drop event: a program has to run in between.
 const LATE_NS: u64 = 1_000_000;
-/// What was told longer before the look before than this is of no counter that moved since.
+/// A drop event older than the previous look by this time matches no counter that moved since.
 const OLD_NS: u64 = 1_000_000_000;
 
-/// A packet that was told of, or several.
+/// One or several dropped packets.
 #[derive(Clone, Debug, Default)]
 pub struct Drops {
-    /// Where; `None` if that is not known.
+    /// The namespace; `None` if unknown.
     pub netns: Option<u32>,
-    /// First and last.
+    /// Time of the first and the last.
     pub first_ns: u64,
     /// See `first_ns`.
     pub last_ns: u64,
-    /// How many.
+    /// Number of packets.
     pub count: u64,
     /// Local port.
     pub port: Option<u16>,
     /// Its device.
     pub iface: Option<Rc<str>>,
-    /// Number of the protocol and 4 or 6; `None` if that is not known.
+    /// Number of the protocol and 4 or 6; `None` if unknown.
     pub protocol: Option<(u8, u8)>,
 }
 
@@ -47,7 +47,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// Takes drops of a reason. `key` stands for it, and for the function if there is no reason.
+    /// Adds drops of a reason. `key` stands for the reason, and for the function if there is no reason.
     pub fn add(&mut self, key: (u32, u64), reason: Option<&str>, function: &str, drops: &Drops) {
         let same = self.same.entry(key).or_insert_with(|| {
             let tells = |(at, counter): (usize, &Counter)| counter.tells_of(reason, function).then_some(at);
@@ -78,8 +78,8 @@ impl Told {
         }
     }
 
-    /// Of `most` packets that `counter` counted until `look`, how many were told. Each is given once. `port`: of this
-    /// one, or of none that is known; `device`: of this one.
+    /// Takes up to `most` drops that `counter` counted until `look`; each is given once. Takes those of `port` or of an
+    /// unknown port, and those of `device`.
     pub fn take(
         &mut self,
         look: &Look,
@@ -91,7 +91,7 @@ impl Told {
         let Some(at) = COUNTERS.iter().position(|other| other.name == counter.name) else { return 0 };
         let mut left = most;
         let netns = look.netns.unwrap_or(0);
-        // What has no namespace may be of any.
+        // A drop without a namespace may be of any.
         let places = if netns == 0 { &[0][..] } else { &[netns, 0][..] };
         for netns in places {
             let Some(entries) = self.by_counter.get_mut(&(*netns, at)) else { continue };
@@ -111,7 +111,7 @@ impl Told {
     }
 }
 
-/// Whether `counter` counts packets of this protocol; of those of an unknown one it may.
+/// Whether `counter` may count packets of this protocol; an unknown protocol may.
 fn is_about(counter: &Counter, protocol: Option<(u8, u8)>) -> bool {
     let Some((protocol, family)) = protocol else { return true };
     let (tcp, udp) = (libc::IPPROTO_TCP, libc::IPPROTO_UDP);

@@ -1,5 +1,5 @@
-//! Segments that the kernel answered with a reset of no socket. Where it gives no reasons for drops
-//! (before 5.17, c504e5c2f964) that tells which of the segments that `tcp_v4_rcv` drops came to nobody.
+//! Segments that the kernel answered with a reset of no socket. Where the kernel gives no reasons for drops (before
+//! 5.17, c504e5c2f964), the answer shows which of the segments that `tcp_v4_rcv` drops found no socket.
 
 use std::collections::VecDeque;
 
@@ -15,15 +15,15 @@ use super::attribution::oriented;
 const RECEIVERS: [&str; 2] = ["tcp_v4_rcv", "tcp_v6_rcv"];
 /// Answers that are remembered: a drop follows its answer at once, on the same CPU.
 const MOST: usize = 256;
-/// How long a drop may come after its answer: so long may equal drops be counted before they are told.
+/// How long a drop may come after its answer: equal drops may be counted that long before they are emitted.
 const LONGEST_NS: u64 = 1_500_000_000;
 
-/// The last answers, the latest first.
+/// The last answers, newest first.
 #[derive(Debug, Default)]
 pub struct Answered(VecDeque<(Tuple, u64)>);
 
 impl Answered {
-    /// Remembers the reset, if no socket sent it.
+    /// Remembers the reset, unless a socket sent it.
     pub fn add(&mut self, record: &SegmentRecord) {
         let by_socket = record.state != 0 || record.socket_flags & (SOCKET_REQUEST | SOCKET_TIME_WAIT) != 0;
         if by_socket || record.flags & SEGMENT_RECEIVED != 0 {

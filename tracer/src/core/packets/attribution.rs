@@ -1,4 +1,4 @@
-//! Whose a packet was.
+//! Finds the owner of a packet.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -24,23 +24,23 @@ const AF_UNIX: u16 = 1;
 const AF_NETLINK: u16 = 16;
 const AF_PACKET: u16 = 17;
 
-/// The answer.
+/// The owner of a packet.
 pub enum Whose {
     /// A connection, or a listener, that is open.
     Open(u64),
     /// A connection that has ended.
     Ended(Rc<Ended>),
-    /// No connection that is followed.
+    /// No connection that the core follows.
     Outside(Box<Outside>),
-    /// One that a filter keeps out.
+    /// A connection that the filter hides.
     Filtered,
 }
 
-/// A packet of no connection that is followed.
+/// A packet without a connection in the core.
 pub struct Outside {
     /// Local and remote end; the family is 0 if neither is known.
     tuple: Tuple,
-    /// Which end is the local one is known.
+    /// Whether the local end is known.
     oriented: bool,
     proto: &'static str,
     role: Role,
@@ -49,13 +49,12 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// Whether there is anything to say of a socket.
+    /// Whether any key of a socket is known.
     pub fn is_known(&self) -> bool {
         self.tuple.family != 0 || self.tuple.netns != 0 || self.owner.is_some()
     }
 
-    /// The keys of a socket. `for_filter`: the packet's ends in any order, if it is not known which
-    /// of them is the local one.
+    /// The keys of a socket. `for_filter`: gives the packet's ends in any order if the local one is unknown.
     pub fn socket(&self, for_filter: bool) -> Socket<'_> {
         let known = self.tuple.family != 0 && (self.oriented || for_filter);
         let side = |words, port: u16| {
@@ -103,7 +102,7 @@ pub const fn oriented(flow: &Flow, netns: u32, source_is_local: bool) -> Tuple {
     }
 }
 
-/// The tuples that a packet's connection may have.
+/// The possible tuples of a packet's connection.
 fn candidates(record: &DropRecord) -> Vec<Tuple> {
     let mut tuples = Vec::with_capacity(3);
     let (packet, netns) = (&record.packet, record.netns);
@@ -120,7 +119,7 @@ fn candidates(record: &DropRecord) -> Vec<Tuple> {
             tuples.push(oriented(&packet.flow, netns, false));
         }
     }
-    // An ICMP error comes back to who sent what it is about.
+    // An ICMP error comes back to the sender of the packet that it quotes.
     if packet.inner.flags & HAS_PORTS != 0 && packet.inner.protocol == IPPROTO_TCP {
         tuples.push(oriented(&packet.inner, netns, direction != Direction::Out));
     }
@@ -128,7 +127,7 @@ fn candidates(record: &DropRecord) -> Vec<Tuple> {
 }
 
 impl<G: Gate> Core<G> {
-    /// Whether nothing but the file of its socket can tell whose this packet was.
+    /// Whether only the file of its socket can identify this packet's owner.
     pub(super) fn is_nobodys(&self, record: &Record<'_>) -> bool {
         match record {
             Record::Drop(record) => {
@@ -140,14 +139,14 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Whose a dropped packet was. `came_to_nobody`: it is known that no socket was there for it.
+    /// The owner of a dropped packet. `came_to_nobody`: no socket existed for it.
     pub(super) fn whose_drop(&mut self, record: &DropRecord, came_to_nobody: bool) -> Whose {
         if record.flags & DROP_MIXED != 0 {
             return self.outside(record, None, OwnerSource::Unknown);
         }
         let socket = &record.socket;
         if socket.followed & FLAG_FILTERED != 0 {
-            // The filter left the socket out, perhaps for its namespace: this packet was in another one.
+            // The filter hides the socket, perhaps for its namespace: this packet was in another one.
             let elsewhere = record.netns != 0 && socket.tuple.netns != 0 && record.netns != socket.tuple.netns;
             return if elsewhere { self.whose_by_process(record) } else { Whose::Filtered };
         }
@@ -163,7 +162,7 @@ impl<G: Gate> Core<G> {
         self.whose_by_process(record)
     }
 
-    /// As who opened the socket, or holds it, tells.
+    /// The owner by the opener or the holder of the socket.
     fn whose_by_process(&mut self, record: &DropRecord) -> Whose {
         let socket = &record.socket;
         if let Some(owner) = self.processes.owner(&socket.opener, record.header.boot_ns) {
@@ -179,7 +178,7 @@ impl<G: Gate> Core<G> {
             return Whose::Filtered;
         }
         let known = record.id != 0 && self.connections.contains_key(&record.id);
-        // A listener's segment may be one for a connection that has ended: better than who answers for it.
+        // A listener's segment may belong to a connection that has ended: that one is preferred.
         let by_listener = record.state == TcpState::Listen as u8;
         if known && !by_listener {
             return Whose::Open(record.id);
@@ -207,8 +206,8 @@ impl<G: Gate> Core<G> {
         }))
     }
 
-    /// The connection that the kernel side knows by its socket. Compared with the packet: between the
-    /// drop and our look at it the socket may have been given to another connection.
+    /// The connection that the kernel side knows by its socket. Compares the packet, too: between the drop and our look
+    /// the socket may have been given to another connection.
     fn by_kernel(&self, socket: &PacketSocket, flow: Option<&Flow>) -> Option<u64> {
         let connection = self.connections.get(&socket.id).filter(|_| socket.id != 0)?;
         let fits = connection.role == Role::Listener
@@ -235,7 +234,7 @@ impl<G: Gate> Core<G> {
         Some(Whose::Ended(Rc::new(ended.clone())))
     }
 
-    /// The listener whose port a packet came to; `came_to_nobody`: it is known that there is none.
+    /// The listener whose port a packet came to; `came_to_nobody`: none exists.
     fn by_listener(&self, record: &DropRecord, came_to_nobody: bool) -> Option<u64> {
         let (flow, socket) = (&record.packet.flow, &record.socket);
         let listens = socket.flags & SOCKET_TUPLE != 0 && socket.state == TcpState::Listen as u8;
@@ -254,7 +253,7 @@ impl<G: Gate> Core<G> {
         self.listeners.find(&tuple).filter(|id| self.connections.contains_key(id))
     }
 
-    /// The listener with this inode; where that is not known (0), the only one that `tuple` can mean.
+    /// The listener with this inode; if the inode is unknown (0), the only one that `tuple` can mean.
     fn listener(&self, inode: u64, tuple: &Tuple) -> Option<u64> {
         if inode == 0 { self.listeners.find(tuple) } else { self.listeners.with_inode(inode) }
     }
@@ -288,8 +287,8 @@ impl<G: Gate> Core<G> {
     }
 }
 
-/// Whether the socket that the kernel names is the one that the packet came from: it arrives in another namespace with
-/// the socket that has sent it.
+/// Whether the packet came from the socket that the kernel names: a packet that arrives in another namespace still
+/// carries its sender's socket.
 fn has_sent(socket: &PacketSocket, flow: &Flow) -> bool {
     let tuple = &socket.tuple;
     let from_there = tuple.laddr == [0; 4] || tuple.family != flow.family || tuple.laddr == flow.src;
@@ -298,7 +297,7 @@ fn has_sent(socket: &PacketSocket, flow: &Flow) -> bool {
         && (flow.flags & HAS_PORTS == 0 || tuple.lport == flow.sport)
 }
 
-/// How the kernel side knows the opener.
+/// The source of the opener in the kernel side's record.
 const fn source_of(socket: &PacketSocket) -> OwnerSource {
     if socket.state == TcpState::Listen as u8 || socket.flags & SOCKET_REQUEST != 0 {
         OwnerSource::Listen

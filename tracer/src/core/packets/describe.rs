@@ -1,4 +1,4 @@
-//! From a record to what the stream says of a dropped packet.
+//! From a record to the stream's description of a dropped packet.
 
 use std::{net::IpAddr, rc::Rc};
 
@@ -47,13 +47,13 @@ pub const fn protocol(number: u8) -> &'static str {
     }
 }
 
-/// Where a packet came from and went to.
+/// The source and the destination of a packet.
 pub fn ends(flow: &Flow) -> Option<PacketEnds> {
     if flow.family == 0 {
         return None;
     }
     let port = |port| Some(port).filter(|_| flow.flags & HAS_PORTS != 0);
-    // A v4-mapped address in a header is what it says.
+    // A header's v4-mapped address stays as it is.
     let address = |words: [u32; 4]| match flow.family {
         4 => stream::address(4, words).0,
         _ => {
@@ -70,7 +70,7 @@ pub fn ends(flow: &Flow) -> Option<PacketEnds> {
 }
 
 impl<G: Gate> Core<G> {
-    /// What the stream says of a drop, apart from whose it was. `answered`: by a reset of no socket.
+    /// Describes a drop, apart from its owner. `answered`: by a reset of no socket.
     pub(super) fn describe(&mut self, record: &DropRecord, answered: bool) -> Drop {
         let (reason, usual) =
             self.packets.drop_name(record.reason).map_or((None, DropClass::Loss), |(name, class)| (Some(name), class));
@@ -89,7 +89,7 @@ impl<G: Gate> Core<G> {
             is_ip: packet.flow.family != 0 || record.socket.tuple.family != 0,
             to_many: ends.is_some_and(|ends| is_many(ends.daddr)),
             tcp_flags,
-            // Sockets of other protocols borrow its numbers.
+            // Sockets of other protocols reuse the numbers of TCP states.
             state: TcpState::from_number(record.socket.state).filter(|_| is_tcp_socket(&record.socket)),
         };
         let iface = std::str::from_utf8(&record.iface).unwrap_or_default().trim_end_matches('\0');
@@ -101,7 +101,7 @@ impl<G: Gate> Core<G> {
             symbol: self.packets.symbols.get(&record.location).cloned().flatten(),
             iface: Some(iface).filter(|name| told(!name.is_empty())).map(Rc::from),
             netns: Some(record.netns).filter(|netns| told(*netns != 0)),
-            // Whose it was is found out later.
+            // The owner follows later.
             socket_netns: None,
             direction: if mixed { Direction::Unknown } else { Direction::from_number(record.direction) },
             len: record.len,
@@ -132,7 +132,7 @@ impl super::Packets {
         self.stacks.get(&(record.stack, record.location)).cloned().unwrap_or(Stack::Missing)
     }
 
-    /// Addresses are told only where their names are: what the administrator hides stays hidden.
+    /// Whether the address of a symbol may be shown. Without a name the administrator hides both.
     fn shows(&self, address: u64) -> bool {
         self.symbols.get(&address).is_some_and(Option::is_some)
     }
@@ -143,7 +143,7 @@ fn is_tcp_socket(socket: &PacketSocket) -> bool {
         && (socket.protocol == u16::from(IPPROTO_TCP) || socket.flags & (SOCKET_REQUEST | SOCKET_TIME_WAIT) != 0)
 }
 
-/// Multicast or broadcast, as far as the address alone tells.
+/// Whether an address is multicast or broadcast, judged by the address alone.
 fn is_many(addr: IpAddr) -> bool {
     addr.is_multicast() || addr == IpAddr::from([255, 255, 255, 255])
 }

@@ -1,8 +1,8 @@
-//! Drops that wait for what explains them.
+//! Drops that wait for their hint.
 //!
-//! Whose a packet was is decided when its record comes; only its telling waits, until another thread has read the
-//! tables of its namespace, at a moment after the drop, and has found its hint in them. It is told after events that
-//! are later, then.
+//! The owner of a packet is decided when its record comes; only the event waits, until another thread has read the
+//! tables of its namespace after the drop and has found the hint in them. The event then comes after events that are
+//! later.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -17,10 +17,10 @@ use crate::{
     stream::{Drop, Event, Sink},
 };
 
-/// Drops that wait at the most; beyond that the oldest of the namespace with the most of them is told as it is.
+/// The most drops that wait; above it, the oldest of the namespace with the most of them is emitted without a hint.
 const MOST_WAITING: usize = 256;
 
-/// What a drop wants to know before it is told.
+/// The question of a drop, to be answered before its event.
 #[derive(Clone, Debug)]
 pub struct Wish {
     question: Question,
@@ -28,7 +28,7 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// That of a drop, if it has one.
+    /// The question of a drop, if it has one.
     pub fn of(drop: &Drop, record: &DropRecord) -> Option<Box<Self>> {
         // Without a namespace nothing can be read.
         let question = hint::question(&Site::from(drop)).filter(|_| record.netns != 0)?;
@@ -36,11 +36,11 @@ impl Wish {
     }
 }
 
-/// Whose a waiting drop is, as it was at the drop.
+/// The owner of a waiting drop, as it was at the drop.
 pub enum Whose {
-    /// A connection's.
+    /// A connection.
     Connection(Rc<Ended>),
-    /// Nobody's that is followed.
+    /// Not a connection that the core follows.
     Outside(Box<Outside>),
 }
 
@@ -69,16 +69,16 @@ struct Waiting {
     wish: Box<Wish>,
 }
 
-/// Hints that are wanted.
+/// Wanted hints of a namespace.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// Of drops in this namespace.
+    /// The namespace.
     pub netns: u32,
     /// A process that may be in it.
     pub pid: Option<u32>,
     /// nftables was seen to drop by itself in this kernel.
     pub nftables_drops: bool,
-    /// Of these drops.
+    /// The drops.
     pub drops: Vec<Open>,
 }
 
@@ -90,17 +90,17 @@ pub type Answer = (u64, Option<Hint>);
 pub struct Hints {
     /// By their numbers.
     waiting: VecDeque<Waiting>,
-    /// How many of each namespace.
+    /// Number of waiting drops by namespace.
     of_netns: HashMap<u32, usize>,
     last: u64,
     /// nftables was seen to drop by itself.
     nftables_drops: bool,
-    /// Drops that were told without their hint: too many waited, the trace ended, or a bound was met.
+    /// Drops emitted without their hint: too many waited, the trace ended, or a limit was reached.
     given_up: u64,
 }
 
 impl Hints {
-    /// Tells a packet's event now, or when what it wants to know is there.
+    /// Emits a packet's event, now or once its question is answered.
     pub fn tell(&mut self, boot_ns: u64, whose: Whose, event: PacketEvent, sink: &mut dyn Sink) {
         match event {
             PacketEvent::Drop(drop, Some(wish)) => {
@@ -120,7 +120,7 @@ impl Hints {
         }
     }
 
-    /// The oldest of the namespace with the most: who drops many packets delays nobody else's.
+    /// Gives up the oldest drop of the namespace with the most: a flood in one namespace delays no other.
     fn give_one_up(&mut self, sink: &mut dyn Sink) {
         let most = self.of_netns.iter().max_by_key(|(netns, count)| (**count, **netns)).map(|(netns, _)| *netns);
         let at = self.waiting.iter().position(|waiting| Some(waiting.wish.record.netns) == most);
@@ -141,7 +141,7 @@ impl Hints {
         }
     }
 
-    /// Which hints are wanted.
+    /// The hints that drops wait for.
     pub fn wanted(&self) -> Vec<Asked> {
         let mut at = HashMap::new();
         let mut wanted: Vec<Asked> = Vec::new();
@@ -165,16 +165,16 @@ impl Hints {
         !self.waiting.is_empty()
     }
 
-    /// Drops that were told without the hint that they waited for.
+    /// Drops emitted without the hint that they waited for.
     pub const fn given_up(&self) -> u64 {
         self.given_up
     }
 
-    /// Tells what these answers are for; the others go on waiting.
+    /// Emits the drops that these answers are for; the others go on waiting.
     pub fn learn(&mut self, answers: Vec<Answer>, sink: &mut dyn Sink) {
         for (number, hint) in answers {
             let at = self.waiting.binary_search_by_key(&number, |waiting| waiting.number);
-            // One that was given up meanwhile is not among them.
+            // The drop may have been given up meanwhile.
             if let Some(waiting) = at.ok().and_then(|at| self.waiting.remove(at)) {
                 self.forget(&waiting);
                 self.given_up += u64::from(hint.as_ref().is_some_and(|hint| hint.undecided));
@@ -183,7 +183,7 @@ impl Hints {
         }
     }
 
-    /// Nothing more will be learnt.
+    /// Emits all waiting drops: no more answers will come.
     pub fn give_up(&mut self, sink: &mut dyn Sink) {
         self.of_netns.clear();
         for waiting in self.waiting.drain(..) {
@@ -215,7 +215,7 @@ impl<G: Gate> Core<G> {
         self.packets.hints.wanted()
     }
 
-    /// Drops that were told without the hint that they waited for.
+    /// Drops emitted without the hint that they waited for.
     #[must_use]
     pub const fn hints_given_up(&self) -> u64 {
         self.packets.hints.given_up()

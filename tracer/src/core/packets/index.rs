@@ -1,5 +1,4 @@
-//! Connections by the addresses of their packets: those that are open, and for a while those that
-//! have ended.
+//! Connections by the addresses of their packets: open ones, and for a while ended ones.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -8,7 +7,7 @@ use tracer_common::record::Tuple;
 use super::super::{connection::Connection, identity::IdentityHasher};
 use crate::stream::{ConnId, Owner, OwnerSource, Role, Socket};
 
-/// Ended connections that are remembered.
+/// The most ended connections that are remembered.
 const ENDED: usize = 4096;
 
 /// A connection that has ended.
@@ -19,7 +18,7 @@ pub struct Ended {
     role: Role,
     owner: Option<Rc<Owner>>,
     owner_source: OwnerSource,
-    /// Others that held it; none once it has ended.
+    /// Other holders; empty once it has ended.
     holders: Vec<u32>,
     mptcp: bool,
     /// The filter shows it.
@@ -41,9 +40,9 @@ impl Ended {
         }
     }
 
-    /// As it was.
+    /// Its keys.
     pub fn socket(&self) -> Socket<'_> {
-        // Only what the addresses are made from matters: the rest is replaced.
+        // Only the addresses matter here: the other keys are replaced.
         let mut socket = Connection::socket_of(self.conn, &self.tuple, self.role);
         socket.owner = self.owner.as_deref();
         socket.owner_source = self.owner_source;
@@ -53,15 +52,15 @@ impl Ended {
     }
 }
 
-/// Of how many bits of a key the chains of ended connections are made.
+/// The number of bits of a key that select a chain of ended connections.
 const CHAIN_BITS: u32 = 13;
 
-/// The last connections that have ended, in a ring. Those whose keys begin alike are chained, the later
-/// one first. Nothing has to be taken out: a chain ends where it leaves the ring.
+/// The last ended connections, in a ring. Connections whose keys begin alike form a chain, newest first. Entries need
+/// no removal: a chain ends where it leaves the ring.
 #[derive(Default)]
 struct Past {
     ring: Vec<(Ended, u64)>,
-    /// How many have ended. They are numbered from 1 on.
+    /// Number of ended connections; the numbering starts at 1.
     count: u64,
     /// The last of each chain; 0 for none.
     last: Vec<u64>,
@@ -103,8 +102,8 @@ impl Past {
     }
 }
 
-/// See the module. Keys are hashes of whole tuples: of two open connections with equal ones the later is
-/// found, and only after its tuple was compared.
+/// Open and ended connections by the hash of their whole tuple. Of two open connections with equal hashes the later one
+/// is found, and only after a comparison of its tuple.
 #[derive(Default)]
 pub struct Index {
     open: HashMap<u64, u64, IdentityHasher>,
@@ -112,7 +111,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// A connection whose tuple is known now.
+    /// Adds a connection whose tuple is known now.
     pub fn add(&mut self, id: u64, connection: &mut Connection) {
         let tuple = &connection.tuple;
         if connection.role == Role::Listener || tuple.lport == 0 || tuple.rport == 0 {
@@ -134,7 +133,7 @@ impl Index {
         }
     }
 
-    /// A connection is over.
+    /// Moves a connection to the ended ones.
     pub fn end(&mut self, connection: &Connection) {
         self.remove(connection.indexed);
         // Its port may have become known only now.

@@ -1,7 +1,7 @@
-//! Packets that were dropped, sent again or reset a connection: whose they were, and what that means.
+//! Packets that were dropped, retransmitted, or reset a connection: their owners and their meaning.
 //!
-//! The best evidence counts: the socket that the kernel named, then the packet's addresses, then the
-//! listener of the port, then who holds the socket's file. What none of them tells stays unknown.
+//! The best evidence counts: the socket that the kernel named, then the packet's addresses, then the listener of the
+//! port, then the holder of the socket's file. Without any of them the owner stays unknown.
 
 mod answered;
 mod attribution;
@@ -45,13 +45,13 @@ use crate::{
     stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Socket, Stack},
 };
 
-/// Holders that are remembered; a host may open and close many sockets.
+/// The most remembered holders; a host may open and close many sockets.
 const MOST_HOLDERS: usize = 4096;
 
-/// What is needed to tell of packets.
+/// The state for packet events.
 #[derive(Default)]
 pub struct Packets {
-    /// Packets are told of at all.
+    /// Packet events are enabled.
     active: bool,
     /// Drops are hooked.
     drops: bool,
@@ -61,7 +61,7 @@ pub struct Packets {
     symbols: HashMap<u64, Option<Rc<str>>>,
     /// By number and location.
     stacks: HashMap<(u16, u64), Stack>,
-    /// Of the frames in `stacks`, each once.
+    /// Each frame in `stacks`, once.
     frames: HashSet<Rc<str>>,
     /// By inode number of a socket.
     holders: HashMap<u64, Option<Rc<Owner>>>,
@@ -71,25 +71,25 @@ pub struct Packets {
     portless: Portless,
 }
 
-/// An event of a packet that owns what it tells.
+/// A packet's event with its own data.
 #[derive(Clone, Debug)]
 pub enum PacketEvent {
-    /// See [`Kind::Drop`]; and what it wants to know before it is told.
+    /// See [`Kind::Drop`], and its question to be answered before the event.
     Drop(Box<Drop>, Option<Box<Wish>>),
     /// See [`Kind::Reset`].
     Reset {
-        /// Received, and not sent.
+        /// Received, not sent.
         received: bool,
-        /// Why.
+        /// The reason.
         reason: Option<Rc<str>>,
-        /// Its ends, where they are not its socket's: a listener's.
+        /// Its ends, where they differ from its socket's: a listener's.
         ends: Option<Tuple>,
     },
     /// See [`Kind::Retransmit`].
     Retransmit {
         /// State of the socket.
         state: Option<TcpState>,
-        /// Which.
+        /// Kind of segment.
         what: Segment,
         /// Sequence number.
         seq: Option<u32>,
@@ -99,7 +99,7 @@ pub enum PacketEvent {
 }
 
 impl PacketEvent {
-    /// As the stream has it.
+    /// The event in the stream.
     #[must_use]
     pub fn kind(&self) -> Kind<'_> {
         match self {
@@ -109,7 +109,7 @@ impl PacketEvent {
         }
     }
 
-    /// The socket's keys as this event has them.
+    /// The socket's keys as this event shows them.
     #[must_use]
     pub fn socket<'s>(&self, socket: Socket<'s>) -> Socket<'s> {
         if let Self::Drop(drop, _) = self {
@@ -117,7 +117,7 @@ impl PacketEvent {
         }
         match self.ends() {
             Some(tuple) => {
-                // As those of a connection: a listener's own has no remote end.
+                // Like those of a connection: a listener's own tuple has no remote end.
                 let ends = Connection::socket_of(socket.conn, tuple, Role::Server);
                 Socket {
                     family: ends.family,
@@ -148,19 +148,19 @@ impl PacketEvent {
 }
 
 impl Packets {
-    /// From now on packets are told of.
+    /// Enables packet events.
     pub fn begin(&mut self, reasons: Reasons, drops: bool) {
         self.active = true;
         self.drops = drops;
         self.reasons = reasons;
     }
 
-    /// What a call site is called.
+    /// Takes the name of a call site.
     pub fn learn_symbol(&mut self, address: u64, name: Option<&str>) {
         self.symbols.insert(address, name.map(Rc::from));
     }
 
-    /// What a kernel stack is.
+    /// Takes the frames of a kernel stack.
     pub fn learn_stack(&mut self, number: u16, location: u64, frames: Option<Vec<String>>) {
         let stack = frames
             .map_or(Stack::Missing, |frames| Stack::Known(frames.iter().map(|frame| self.frame(frame)).collect()));
@@ -176,7 +176,7 @@ impl Packets {
         name
     }
 
-    /// Packets of this connection can be told by their addresses from now on.
+    /// Indexes a connection, so that packets find it by their addresses.
     pub fn index(&mut self, id: u64, connection: &mut Connection) {
         if self.active {
             self.portless.update(connection);
@@ -184,7 +184,7 @@ impl Packets {
         }
     }
 
-    /// The connection is over. It is remembered for a while: its last packets are still under way.
+    /// Removes an ended connection. The index remembers it for a while: its last packets are still under way.
     pub fn forget(&mut self, connection: &Connection) {
         if self.active {
             self.portless.end(connection);
@@ -192,13 +192,13 @@ impl Packets {
         }
     }
 
-    /// How many packets of a connection were dropped, if that is known.
+    /// How many packets of a connection were dropped, if known.
     #[must_use]
     pub fn drops_of(&self, connection: &Connection) -> Option<u64> {
         self.drops.then_some(connection.drops)
     }
 
-    /// The name of a drop reason, and what it usually means.
+    /// The name of a drop reason, and its usual meaning.
     fn drop_name(&mut self, reason: u32) -> Option<(Rc<str>, DropClass)> {
         if reason == NO_REASON {
             return None;
@@ -206,7 +206,7 @@ impl Packets {
         let reasons = &self.reasons;
         let (name, class) = self.drop_names.entry(reason).or_insert_with(|| {
             let name = reasons.drop(reason);
-            (name.as_ref().into(), DropClass::of_reason(&name))
+            (name.as_ref().into(), crate::explain::class::of_reason(&name))
         });
         Some((Rc::clone(name), *class))
     }
@@ -221,26 +221,20 @@ impl Packets {
         self.answered.has(record, self.function(record.location))
     }
 
-    /// The function of a call site; empty if it is not known.
+    /// The function of a call site; empty if unknown.
     fn function(&self, location: u64) -> &str {
         let symbol = self.symbols.get(&location).and_then(Option::as_deref).unwrap_or_default();
         symbol.split_once('+').map_or(symbol, |(function, _)| function)
     }
 
-    /// The record with the direction that its function tells, where the kernel side did not know it. A device's function
-    /// for sending may have taken the socket from the packet before (`tun_net_xmit`), and a packet that has come from no
-    /// device (the direction of which would be known) was made here. A program in a veth device's driver sees what
-    /// comes in, before it is said to have come.
+    /// The record with the direction that its function implies, where the kernel side did not know it. A device's
+    /// transmit function may have detached the socket from the packet before (`tun_net_xmit`), and a packet from no
+    /// device (a device would give the direction) was made here.
     fn direction_by_function(&self, record: &DropRecord) -> Option<DropRecord> {
         let function = self.function(record.location);
         let sends = function.ends_with("_xmit") || function == "tun_queue_purge";
-        let direction = match function {
-            "veth_xdp_rcv_skb" => Direction::In,
-            _ if sends => Direction::Out,
-            _ => return None,
-        };
         let unknown = record.direction == Direction::Unknown as u8 && record.flags & DROP_MIXED == 0;
-        (unknown && record.ifindex != 0).then_some(DropRecord { direction: direction as u8, ..*record })
+        (unknown && sends && record.ifindex != 0).then_some(DropRecord { direction: Direction::Out as u8, ..*record })
     }
 
     fn reset_name(&mut self, reason: u32) -> Option<Rc<str>> {
@@ -249,19 +243,19 @@ impl Packets {
     }
 }
 
-/// What has to be looked up before a record is applied.
+/// Look-ups that a record needs before it is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// What this call site is called.
+    /// The name of this call site.
     pub symbol: Option<u64>,
     /// The kernel stack of this number, from this call outwards.
     pub stack: Option<(u16, u64)>,
-    /// Who holds the socket with this inode number.
+    /// The holders of the socket with this inode number.
     pub holders: Option<u64>,
 }
 
 impl<G: Gate> Core<G> {
-    /// What has to be looked up before this record of a packet is applied.
+    /// The look-ups that this record of a packet needs before it is applied.
     #[must_use]
     pub fn wants_of_packet(&self, record: &Record<'_>) -> Wanted {
         let (location, stack, inode, followed) = match record {
@@ -279,7 +273,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Who holds a socket.
+    /// Takes the holders of a socket.
     pub(super) fn learn_holders(&mut self, inode: u64, pids: &[u32]) {
         if self.packets.holders.len() >= MOST_HOLDERS {
             self.packets.holders.clear();
@@ -300,20 +294,20 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// How many drops of a connection were told so far.
+    /// How many drops of a connection were emitted so far.
     #[must_use]
     pub fn drops_of(&self, id: u64) -> u64 {
         self.connections.get(&id).map_or(0, |connection| connection.drops)
     }
 
-    /// What waited for a port, if one was told.
+    /// Emits the drops that waited for a port, if one became known.
     pub(super) fn tell_portless(&mut self, sink: &mut dyn Sink) {
         for record in self.packets.portless.due() {
             self.drop_record(&record, sink);
         }
     }
 
-    /// What still waits for a port is told as it is.
+    /// Emits the drops that still wait for a port.
     pub(super) fn tell_all_portless(&mut self, sink: &mut dyn Sink) {
         for record in self.packets.portless.give_up() {
             self.tell_drop(&record, sink);
@@ -353,7 +347,7 @@ impl<G: Gate> Core<G> {
 
     pub(super) fn segment_record(&mut self, kind: RecordKind, record: &SegmentRecord, sink: &mut dyn Sink) {
         let whose = self.whose_segment(record);
-        // What a listener sends goes to somebody.
+        // A listener's segment has a remote end.
         let ends = Some(record.tuple).filter(|tuple| tuple.rport != 0 && self.is_listeners(&whose));
         let event = if kind == RecordKind::Reset {
             self.packets.answered.add(record);
@@ -378,7 +372,8 @@ impl<G: Gate> Core<G> {
         self.connections.get(id).is_some_and(|connection| connection.role == Role::Listener)
     }
 
-    /// The kernel chooses a client's port only after the transition that opens its connection.
+    /// Takes a client's port from its packet: the kernel chooses it only after the transition that opens the
+    /// connection.
     fn learn_port(&mut self, whose: &Whose, tuple: &Tuple) {
         if let Whose::Open(id) = whose
             && let Some(connection) = self.connections.get_mut(id)
@@ -391,7 +386,7 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Tells what was of a connection's packet, now or when it can be explained.
+    /// Emits a connection's packet event, now or when its hint comes.
     pub(super) fn tell_packet(
         &mut self,
         connection: &Connection,
@@ -407,12 +402,12 @@ impl<G: Gate> Core<G> {
         }
     }
 
-    /// Hints that drops waited for.
+    /// Takes the hints that drops waited for.
     pub(super) fn learn_hints(&mut self, answers: Vec<Answer>, sink: &mut dyn Sink) {
         self.packets.hints.learn(answers, sink);
     }
 
-    /// What still waits is told as it is.
+    /// Emits the drops that still wait for a hint.
     pub(super) fn explain_no_more(&mut self, sink: &mut dyn Sink) {
         self.packets.hints.give_up(sink);
     }
@@ -424,7 +419,7 @@ impl<G: Gate> Core<G> {
                 let Some(mut connection) = self.connections.remove(&id) else { return };
                 connection.drops += drops;
                 if event.ends().is_some() || event.is_elsewhere() {
-                    // The filter may ask for the other end, which the listener has not, or the other namespace.
+                    // The filter may ask for the other end, which the listener lacks, or for the other namespace.
                     if self.gate.admit_finally(&event.socket(connection.socket())) {
                         self.tell_packet(&connection, boot_ns, event, sink);
                     } else {
@@ -467,7 +462,7 @@ impl<G: Gate> Core<G> {
     }
 }
 
-/// What kind of segment was sent again.
+/// The kind of segment that was retransmitted.
 const fn what(record: &SegmentRecord) -> Segment {
     let (flags, data) = (record.tcp_flags, record.flags & SEGMENT_DATA != 0);
     if flags & TCP_SYN != 0 {

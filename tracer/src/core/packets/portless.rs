@@ -1,11 +1,10 @@
-//! Drops on the way to clients whose port nobody has told yet.
+//! Drops on the way to clients whose port is still unknown.
 //!
-//! The kernel chooses a client's port after the transition that opens its connection, and where the
-//! functions of connect() cannot be hooked nothing tells it before the handshake ends. A dropped SYN-ACK
-//! (or the RST instead of it) fits no connection until then, nor does a SYN that a device has taken the socket from
-//! before it was dropped (tun). It waits while there is a connection to where
-//! it came from whose port is not known: with `ESTABLISHED`, with a SYN that is sent again, or at the latest
-//! with its close each of them tells it.
+//! The kernel chooses a client's port after the transition that opens its connection, and where the functions of
+//! connect() cannot be hooked the port stays unknown until the handshake ends. Until then a dropped SYN-ACK (or the RST
+//! instead of it) fits no connection, nor does a SYN whose socket a device detached before the drop (tun). Such a drop
+//! waits while some connection to its source has an unknown port. Each of these connections learns its port with
+//! `ESTABLISHED`, with a retransmitted SYN, or at the latest with its close.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -22,26 +21,26 @@ use super::{
 };
 use crate::stream::Role;
 
-/// Drops that wait at the most; beyond that the oldest is told as it is.
+/// The most drops that wait; above it the oldest is emitted as it is.
 const MOST_WAITING: usize = 256;
 
 const IPPROTO_TCP: u8 = 6;
 
-/// A hash of namespace, address and port: where two are equal, a drop waits longer than it must.
+/// A hash of namespace, address and port; a collision only makes a drop wait longer.
 pub type Destination = u64;
 
 /// See the module.
 #[derive(Default)]
 pub struct Portless {
-    /// How many connections go there whose port is not known.
+    /// The number of connections to a destination whose port is unknown.
     clients: HashMap<Destination, u32, IdentityHasher>,
     waiting: VecDeque<Box<DropRecord>>,
-    /// One of them has told its port, or has ended.
+    /// A waited-for connection has learnt its port, or has ended.
     due: bool,
 }
 
 impl Portless {
-    /// A connection that begins, or of which more is known.
+    /// Updates a connection that begins or whose tuple changed.
     pub fn update(&mut self, connection: &mut Connection) {
         let unknown = connection.role == Role::Client && connection.tuple.lport == 0 && connection.tuple.rport != 0;
         if !unknown {
@@ -53,7 +52,7 @@ impl Portless {
         }
     }
 
-    /// A connection that has ended.
+    /// Removes a connection that has ended.
     pub fn end(&mut self, connection: &Connection) {
         self.leave(connection.portless);
     }
@@ -69,7 +68,7 @@ impl Portless {
         self.due = !self.waiting.is_empty();
     }
 
-    /// Whether a packet that fits no connection may be one's whose port is not known.
+    /// Whether a packet without a connection may belong to one with an unknown port.
     pub fn concerns(&self, record: &DropRecord) -> bool {
         let packet = &record.packet;
         let answers = packet.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN | TCP_ACK || packet.tcp_flags & TCP_RST != 0;
@@ -84,13 +83,13 @@ impl Portless {
             && self.clients.contains_key(&destination(&oriented(&packet.flow, record.netns, asks)))
     }
 
-    /// Keeps a drop; gives the oldest if there are too many.
+    /// Keeps a drop; returns the oldest if there are too many.
     pub fn wait(&mut self, record: &DropRecord) -> Option<Box<DropRecord>> {
         self.waiting.push_back(Box::new(*record));
         if self.waiting.len() > MOST_WAITING { self.waiting.pop_front() } else { None }
     }
 
-    /// What waits, if there is something new to know.
+    /// The waiting drops, if a port became known.
     pub fn due(&mut self) -> VecDeque<Box<DropRecord>> {
         if !std::mem::take(&mut self.due) {
             return VecDeque::new();
@@ -98,7 +97,7 @@ impl Portless {
         std::mem::take(&mut self.waiting)
     }
 
-    /// What still waits: nothing more will be known.
+    /// The drops that still wait: no more ports will become known.
     pub fn give_up(&mut self) -> VecDeque<Box<DropRecord>> {
         self.clients.clear();
         std::mem::take(&mut self.waiting)

@@ -1,4 +1,4 @@
-//! Packets with made-up records: whose they are.
+//! The owners of packets, with made-up records.
 
 use tracer_common::{
     drops::{
@@ -55,7 +55,7 @@ fn dropped(at: u64, tuple: &Tuple, direction: Direction) -> DropRecord {
     }
 }
 
-/// A reset that no socket sent.
+/// A reset without a socket.
 fn reset(at: u64, tuple: &Tuple) -> SegmentRecord {
     SegmentRecord {
         header: Header { kind: K::Reset as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns: at },
@@ -73,7 +73,7 @@ fn reset(at: u64, tuple: &Tuple) -> SegmentRecord {
     }
 }
 
-/// Says what follows from a listener, a connection, and packets of both.
+/// The events that follow from a listener, a connection, and packets of both.
 fn play(gate: Only, packets: &[DropRecord]) -> Vec<String> {
     let mut said = Said::default();
     let mut core = Core::new(gate);
@@ -99,7 +99,7 @@ fn play(gate: Only, packets: &[DropRecord]) -> Vec<String> {
 #[test]
 fn the_best_evidence_counts() {
     let near = tuple(5000, 80);
-    // A SYN to the listener, by somebody who is not followed.
+    // A SYN to the listener from a client outside the trace.
     let to_listener = dropped(20, &tuple(80, 6000), Direction::In);
     let mut by_socket = dropped(21, &near, Direction::Out);
     by_socket.socket.id = 2;
@@ -122,10 +122,10 @@ fn the_best_evidence_counts() {
         "21 drop 2 5 connect",
         // The socket belongs to another connection by now.
         "22 drop 0 nobody unknown",
-        // In another namespace, for all that is known.
+        // In another namespace, as far as known.
         "23 drop 0 nobody unknown",
         "50 close closed_remote 2 5 connect",
-        // Of one that has ended.
+        // Of an ended connection.
         "60 drop 2 5 connect",
         "61 drop 0 nobody unknown",
     ];
@@ -147,7 +147,7 @@ fn a_stack_is_asked_for_once() {
     core.apply(Input::Stack { number: 7, location: CALL, frames: told }, &mut said);
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
     assert_eq!(core.describe(&record, false).stack, Stack::Known(frames.map(Into::into).into()));
-    // The same number with another call: whatever it is, it is not that stack.
+    // The same number with another call: it is not that stack.
     record.location += 1;
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, Some((7, CALL + 1)));
     core.apply(Input::Stack { number: 7, location: CALL + 1, frames: None }, &mut said);
@@ -170,7 +170,7 @@ fn filters_keep_packets_out() {
     assert_eq!(play(Only(Some(5)), &packets), ["10 drop 2 5 connect", "50 close closed_remote 2 5 connect"]);
 }
 
-/// Whose they were is not known, so neither whether the filter wants them.
+/// Their owner is unknown, and so is whether the filter wants them.
 #[test]
 fn packets_without_a_flow_are_no_less_counted_for_a_filter() {
     for (gate, told, unplaced) in [(Only(Some(8)), 0, 7), (Only(None), 1, 0)] {
@@ -197,7 +197,7 @@ fn a_reset_tells_the_port_that_was_not_known() {
     assert!(core.connections.values().any(|connection| connection.tuple.lport == 5000));
 }
 
-/// What a segment's event says of its ends.
+/// The ends in a segment's event.
 #[derive(Default)]
 struct Ends(Vec<String>);
 
@@ -231,7 +231,7 @@ fn what_a_listener_sends_goes_to_somebody() {
         ..reset(4, &tuple(80, 5001))
     };
     core.apply(Input::Record(Record::Segment(K::Retransmit, &again)), &mut said);
-    // A kernel that does not tell.
+    // A kernel without that information.
     let unknown = SegmentRecord { id: 1, state: TcpState::Listen as u8, ..reset(5, &anywhere) };
     core.apply(Input::Record(Record::Segment(K::Reset, &unknown)), &mut said);
     let ends = |port| {
@@ -253,7 +253,7 @@ fn what_a_listener_sends_goes_to_somebody() {
 /// A call site in the evaluation of rules.
 const RULES: u64 = 0x1000;
 
-/// What is told of drops: time, connection and hint; of the rest the kind.
+/// The emitted drops: time, connection and hint; of other events the kind.
 #[derive(Default)]
 struct Hinted(Vec<String>);
 
@@ -268,7 +268,7 @@ impl Sink for Hinted {
     }
 }
 
-/// The same answer to all that is asked.
+/// The same answer to all questions.
 fn answers(core: &Core<Only>, text: &str) -> Input<'static> {
     let asked = core.wanted_hints();
     Input::Hints(asked.iter().flat_map(|asked| &asked.drops).map(|open| (open.number, Some(Hint::of(text)))).collect())
@@ -305,11 +305,11 @@ fn a_drop_waits_for_what_is_read_after_it() {
     let answered = answers(&core, "a rule");
     let closed = close(record(K::Close, 50, 2, R::Client, 0, 5, tuple(4000, 5000)), TcpState::LastAck, 0);
     core.apply(Input::Record(Record::Close(&closed)), &mut said);
-    // Dropped since: what was read is not of a moment after it.
+    // Dropped later: the tables that were read are older than the drop.
     core.apply(Input::Record(Record::Drop(&by_a_rule(55, Direction::In))), &mut said);
     assert_eq!(said.0, ["2 1 connect", "50 1 close"]);
     core.apply(answered, &mut said);
-    // Whose it was is what it was then.
+    // The owner stays that of the time of the drop.
     assert_eq!(said.0.last().map(String::as_str), Some("10 1 a rule"));
     assert!(core.waits_for_hints());
     let answered = answers(&core, "another");
@@ -335,7 +335,7 @@ fn what_waits_is_told_at_the_end_and_when_there_is_too_much() {
     assert!(times.is_sorted(), "in their order, and before the ends of connections: {times:?}");
 }
 
-/// Who drops packets by the thousand does not keep the hints of others.
+/// Thousands of drops in one namespace do not cost others their hints.
 #[test]
 fn one_namespace_does_not_crowd_another_out() {
     let mut said = Hinted::default();
@@ -354,7 +354,7 @@ fn one_namespace_does_not_crowd_another_out() {
     assert_eq!(core.hints_given_up(), 902 - 256);
 }
 
-/// Tells the classes of drops.
+/// The classes of the emitted drops.
 #[derive(Default)]
 struct Classes(Vec<DropClass>);
 
@@ -388,7 +388,7 @@ fn without_reasons_a_reset_tells_that_nobody_was_there() {
     apply(Record::Drop(&drop(12, 2, &closed)));
     apply(Record::Drop(&drop(13, 1, &tuple(81, 6001))));
     apply(Record::Drop(&drop(2_000_000_000, 1, &closed)));
-    // That of a socket says nothing.
+    // A socket's reset proves nothing.
     apply(Record::Segment(K::Reset, &SegmentRecord { state: TcpState::TimeWait as u8, ..reset(20, &tuple(81, 7)) }));
     apply(Record::Drop(&drop(21, 1, &tuple(81, 7))));
     let (loss, refused) = (DropClass::Loss, DropClass::Refused);
@@ -419,7 +419,7 @@ fn an_answer_waits_for_the_port_of_the_client() {
     let established = record(K::Established, 20, 2, R::Client, 0, 5, tuple(5002, 80));
     core.apply(Input::Record(Record::Socket(K::Established, &established)), &mut said);
     assert_eq!(drops(&said).len(), 2, "the other client may be whose the others are: {:?}", said.0);
-    // The kernel sends its SYN again, and so tells the port.
+    // The kernel retransmits its SYN, which shows the port.
     let again = SegmentRecord { id: 3, tcp_flags: TCP_SYN, tuple: tuple(5003, 80), ..reset(30, &tuple(5003, 80)) };
     core.apply(Input::Record(Record::Segment(K::Retransmit, &again)), &mut said);
     let expected =

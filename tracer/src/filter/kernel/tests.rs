@@ -26,7 +26,7 @@ fn compile(text: &str) -> KernelFilter {
     KernelFilter::compile(&filter_of(text), |_| None)
 }
 
-/// What the kernel side knows of a connection.
+/// The kernel side's facts about a connection.
 struct Tuple {
     family: u8,
     role: Role,
@@ -69,7 +69,7 @@ impl KernelFilter {
         longest.unwrap_or(0)
     }
 
-    /// The kernel side's tests, with what it does not know let through.
+    /// The kernel side's tests, which pass unknown values.
     fn passes(&self, tuple: &Tuple) -> bool {
         let (lport, rport) = (self.port_bits(tuple.lport), self.port_bits(tuple.rport));
         let (laddr, raddr) = (self.prefix_bits(tuple.laddr), self.prefix_bits(tuple.raddr));
@@ -96,7 +96,7 @@ impl KernelFilter {
 }
 
 impl KernelFilter {
-    /// As the kernel side's `flow_passes`, of a packet with these ends.
+    /// The kernel side's `flow_passes`, for a packet with these ends.
     fn passes_packet(&self, tuple: &Tuple) -> bool {
         let ports = self.port_bits(tuple.lport) | self.port_bits(tuple.rport);
         let addrs = self.prefix_bits(tuple.laddr) | self.prefix_bits(tuple.raddr);
@@ -186,7 +186,7 @@ impl Random {
         const ADDRS6: [&str; 6] = ["2001:db8::1", "2001:db8:1::1", "2001:db8:2::1", "fe80::1", "::1", "::"];
         const PORTS: [u16; 9] = [0, 1, 80, 443, 1023, 1024, 8080, 8099, 65535];
         let family = self.of(&[4, 6]);
-        // IPv4 addresses on an IPv6 socket are what v4-mapped ones are shown as.
+        // IPv4 addresses on an IPv6 socket stand for v4-mapped ones.
         let addrs = if family == 4 || self.below(3) == 0 { &ADDRS4[..] } else { &ADDRS6[..] };
         let role = self.of(&[Role::Client, Role::Server, Role::Listener, Role::Unknown]);
         let none = if addrs == ADDRS4 { "0.0.0.0" } else { "::" };
@@ -228,8 +228,8 @@ fn socket<'a>(tuple: &Tuple, owner: &'a Owner) -> Socket<'a> {
     }
 }
 
-/// The two decide alike where everything is known; where something is not, the kernel side never
-/// rejects what the agent would pass or wait for.
+/// Both decide alike if everything is known; if not, the kernel side never rejects what the agent would pass or hold
+/// back.
 #[test]
 fn the_kernel_agrees_with_the_agent() {
     let mut random = Random(1);
@@ -244,8 +244,8 @@ fn the_kernel_agrees_with_the_agent() {
             let socket = socket(&tuple, &owner);
             let decision = filter.decide_connection(&socket);
             let case = format!("{words:?} {socket:?}");
-            // Which end is the local one the kernel does not know of a packet. What came to a listener has a
-            // remote end, which the listener has not.
+            // The kernel side does not know which end of a packet is the local one. A packet to a listener has a remote
+            // end, which the listener lacks.
             if decision == Decision::Pass && tuple.role != Role::Listener {
                 assert!(kernel.passes_packet(&tuple), "{case}");
             }

@@ -122,7 +122,7 @@ fn a_table_of_conntrack_that_is_full_is_named_with_its_limit() {
             assert_eq!(said.1, format!("the conntrack table is full ({count} of {most}): 12 packets dropped"));
         }
     }
-    // Others of its counters tell nothing of that.
+    // Its other counters are no evidence for that.
     let mut findings = Findings::default();
     let counted = Discard { conntrack: Some((100, 100)), ..discard("conntrack_early_drop", 12) };
     let said = findings.event(&Event { boot_ns: 1, socket: Some(host), kind: Kind::Discard(&counted) });

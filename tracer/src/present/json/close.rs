@@ -1,7 +1,7 @@
 //! The keys of a `close`.
 
 use super::super::number::append as number;
-use super::{address, name, optional, write_errno};
+use super::{address, name, optional, write_errno, write_owner};
 use crate::stream::{Close, Icmp};
 
 /// Appends them, each with a comma before it.
@@ -24,6 +24,10 @@ pub fn write(out: &mut Vec<u8>, close: &Close) {
     });
     name(out, b",\"verdict\":\"", close.verdict.name());
     write_errno(out, close.errno);
+    if let Some(owner) = &close.held_by {
+        out.extend_from_slice(b",\"held_by\":");
+        write_owner(out, owner);
+    }
     if let Some(icmp) = &close.icmp {
         write_icmp(out, icmp);
     }

@@ -5,11 +5,11 @@ use std::io::Write as _;
 
 use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Owner, Socket, Verdict};
 
-use super::super::errno::Errno;
 use super::super::escape;
 use super::super::json::packets::push_tcp_flags;
 use super::super::unit::{Bytes, Count, Micros};
 use super::ends;
+use crate::explain::numbers::Errno;
 
 /// Pieces with a space between them, the most important ones first.
 #[derive(Debug, Default)]
@@ -77,11 +77,7 @@ impl Details {
             }
             Kind::Bind { errno, held_by } => {
                 self.push(format_args!("{}", Errno(errno)));
-                if let Some(owner) = held_by {
-                    let mut holder = String::from("held by ");
-                    escape::push(&mut holder, &owner.comm);
-                    self.push(format_args!("{holder}[{}]", owner.pid));
-                }
+                self.held_by(held_by);
             }
             Kind::Listen { backlog: None } | Kind::Connect { errno: None } => {}
             Kind::Established { connect_us } => self.time(connect_us),
@@ -133,6 +129,19 @@ impl Details {
         out.extend_from_slice(text.as_bytes());
     }
 
+    fn held_by(&mut self, owner: Option<&Owner>) {
+        if let Some(owner) = owner {
+            self.push_hostile(format_args!("held by "), &owner.comm);
+            let before = self.text.len();
+            // Writing to a Vec does not fail.
+            let _ = write!(self.text, "[{}]", owner.pid);
+            if let Some((end, columns)) = self.pieces.last_mut() {
+                *columns += ends::columns(&self.text[before..]);
+                *end = self.text.len();
+            }
+        }
+    }
+
     fn close(&mut self, close: &Close, wide: bool) {
         if close.verdict == Verdict::NoAnswer {
             self.given_up(close);
@@ -142,6 +151,7 @@ impl Details {
         if let Some(errno) = close.errno.filter(|errno| wide || !implied(close.verdict, *errno)) {
             self.push(format_args!("{}", Errno(errno)));
         }
+        self.held_by(close.held_by.as_deref());
         // A line that is not wide has it below.
         if let Some(icmp) = close.icmp.filter(|_| wide) {
             self.push(format_args!("({})", IcmpText(icmp)));

@@ -18,11 +18,11 @@ use std::io::{self, Write};
 use crate::stream::{DropClass, Event, Finding, Kind, Owner, Role, Sink, Socket, Stack, Verdict};
 
 use super::clock::{TimeOfDay, WallClock};
-use super::errno::Errno;
 use super::escape;
 use super::output::Output;
 use super::owners::Owners;
 use super::stack;
+use crate::explain::numbers::Errno;
 use details::{Details, IcmpText};
 
 /// Columns of a line that is not a wide one.

@@ -76,7 +76,7 @@ fn a_page_of_events() {
         verdict: Verdict::Unreachable,
         errno: Some(libc::EHOSTUNREACH),
         duration_us: Some(3_060_000),
-        ..refused
+        ..refused.clone()
     };
     let reset = Close { verdict: Verdict::ResetRemote, errno: Some(libc::ECONNRESET), retransmits: Some(12), ..CLOSE };
     let old = Close { duration_us: None, preexisting: true, verdict: Verdict::OpenAtEnd, ..CLOSE };
@@ -254,6 +254,7 @@ impl Random {
     fn close(&mut self) -> Close {
         let (a, b, c, d, e) = (self.number(), self.number(), self.number(), self.number(), self.next() as i32 % 200);
         let icmp = Icmp { v6: c % 2 == 0, kind: c as u8 % 16, code: d as u8 % 16, from: self.addr() };
+        let holder = std::rc::Rc::new(owner(&self.comm(), c as u32));
         Close {
             duration_us: self.maybe(a),
             connect_us: self.maybe(b),
@@ -266,6 +267,7 @@ impl Random {
             min_rtt_us: self.maybe(b as u32),
             verdict: self.of(&Verdict::ALL),
             errno: self.maybe(e),
+            held_by: self.maybe(holder),
             icmp: self.maybe(icmp),
             syns: self.maybe(a as u32),
             unanswered: self.maybe(d % 2 == 0),
@@ -378,19 +380,20 @@ fn what_had_no_answer() {
         rx_bytes: Some(0),
         ..CLOSE
     };
-    let once = Close { duration_us: Some(200_000), syns: Some(1), ..given_up };
-    let older = Close { duration_us: None, preexisting: true, syns: Some(7), ..given_up };
+    let once = Close { duration_us: Some(200_000), syns: Some(1), ..given_up.clone() };
+    let older = Close { duration_us: None, preexisting: true, syns: Some(7), ..given_up.clone() };
     let icmp = Icmp { v6: false, kind: 3, code: 13, from: "10.90.3.2".parse().unwrap() };
     let rejected = Close {
         verdict: Verdict::Unreachable,
         errno: Some(libc::EHOSTUNREACH),
         duration_us: Some(1_400),
         icmp: Some(icmp),
-        ..once
+        ..once.clone()
     };
     let unanswered = Close { unanswered: Some(true), unacked_bytes: Some(0), idle_us: Some(4_000_000), ..CLOSE };
-    let unacked = Close { unacked_bytes: Some(120), verdict: Verdict::TimedOut, errno: Some(110), ..unanswered };
-    let answered = Close { unanswered: Some(false), ..unanswered };
+    let unacked =
+        Close { unacked_bytes: Some(120), verdict: Verdict::TimedOut, errno: Some(110), ..unanswered.clone() };
+    let answered = Close { unanswered: Some(false), ..unanswered.clone() };
     let events = [given_up, once, older, rejected, unanswered, unacked, answered].map(|close| (Some(client), close));
     let shown = |options| {
         let kinds: Vec<_> = events.iter().map(|(socket, close)| (*socket, Kind::Close(close))).collect();

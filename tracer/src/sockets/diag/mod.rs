@@ -2,6 +2,7 @@
 //!
 //! A dump is of the namespace that the netlink socket was made in.
 
+pub mod bound;
 pub mod drops;
 mod dump;
 mod inet;

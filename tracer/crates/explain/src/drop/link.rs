@@ -1,0 +1,380 @@
+//! Reasons of `enum skb_drop_reason` below IP: neighbours, devices, queues, tc, tunnels, bridges.
+
+use crate::DropClass::{Loss, Noise, Policy, Refused};
+use crate::Entry;
+
+use super::drop;
+
+const NEIGHBOURS: &[&str] = &["ip neigh", "ip -s neigh show dev DEV", "tcpdump -ni DEV 'arp or icmp6'"];
+pub(super) const QDISC: &[&str] = &["tc -s qdisc show dev DEV", "ip -s link show DEV"];
+const TC_RULES: &[&str] =
+    &["tc -s filter show dev DEV ingress", "tc -s filter show dev DEV egress", "bpftool net show"];
+const OFFLOADS: &[&str] = &["ethtool -k DEV", "ethtool -S DEV", "dmesg | tail"];
+const VXLAN: &[&str] =
+    &["ip -d link show type vxlan", "bridge fdb show dev DEV", "tcpdump -vni UNDERLAY udp port 4789"];
+const CAN: &[&str] = &["ip -d -s link show DEV", "dmesg | grep -i can"];
+
+/// The entries.
+pub const TABLE: &[Entry] = &[
+    drop(
+        "SKB_DROP_REASON_NEIGH_CREATEFAIL",
+        Loss,
+        "No entry for the next hop could be made in the neighbour table.",
+        &["The neighbour table is full: a large flat network, or a scan", "Memory was short"],
+        &[
+            "dmesg | grep -i 'neighbour table overflow'",
+            "sysctl net.ipv4.neigh.default.gc_thresh3 net.ipv6.neigh.default.gc_thresh3",
+            "ip -s neigh",
+        ],
+    ),
+    drop(
+        "SKB_DROP_REASON_NEIGH_FAILED",
+        Loss,
+        "The next hop does not answer ARP or neighbour solicitations. Senders get EHOSTUNREACH.",
+        &[
+            "The host is down, or has another address",
+            "The wrong VLAN or interface",
+            "Something on the way filters ARP",
+        ],
+        NEIGHBOURS,
+    ),
+    drop(
+        "SKB_DROP_REASON_NEIGH_QUEUEFULL",
+        Loss,
+        "While the next hop's MAC address is being asked for, its queue of waiting packets became full.",
+        &["A burst to a host that is just being resolved", "A host that answers ARP late or never"],
+        &["ip neigh", "sysctl net.ipv4.neigh.default.unres_qlen_bytes"],
+    ),
+    drop(
+        "SKB_DROP_REASON_NEIGH_DEAD",
+        Loss,
+        "The neighbour entry was deleted while the packet was on its way through it.",
+        &["The device or address was just removed", "ip neigh flush"],
+        &["ip monitor neigh", "ip neigh"],
+    ),
+    drop(
+        "SKB_DROP_REASON_NEIGH_HH_FILLFAIL",
+        Loss,
+        "The link-layer header could not be written from the cached one.",
+        &["A device whose header does not fit the headroom, mostly a tunnel"],
+        &["ip -d link show DEV", "ip neigh show dev DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_TC_EGRESS",
+        Policy,
+        "A tc filter or BPF program on the way out dropped it.",
+        &["A CNI plugin's policy (Cilium, Calico)", "A tc filter with action drop or a police action"],
+        TC_RULES,
+    ),
+    drop(
+        "SKB_DROP_REASON_TC_INGRESS",
+        Policy,
+        "A tc filter or BPF program on the way in dropped it.",
+        &["A CNI plugin's policy (Cilium, Calico)", "A tc filter with action drop or a police action"],
+        TC_RULES,
+    ),
+    drop(
+        "SKB_DROP_REASON_XDP",
+        Policy,
+        "A generic XDP program dropped it. XDP in the driver is not seen here: it drops before there is a packet to report.",
+        &["A load balancer or DDoS filter", "A program that aborts by an error (XDP_ABORTED)"],
+        &["ip link show | grep xdp", "bpftool net show", "perf record -e xdp:xdp_exception -a -- sleep 5"],
+    ),
+    drop(
+        "SKB_DROP_REASON_QDISC_DROP",
+        Loss,
+        "The queue of the outgoing device did not take it.",
+        &[
+            "The link is slower than the traffic: the queue is full",
+            "A shaper or policer",
+            "An AQM (fq_codel) that keeps delay short",
+        ],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_QDISC_BURST_DROP",
+        Loss,
+        "More senders waited for the lock of the queue than net.core.qdisc_max_burst allows.",
+        &["Many CPUs send by one queue that needs a lock (htb, tbf)", "The CPU that drains it is starved"],
+        &["sysctl net.core.qdisc_max_burst", "tc -s qdisc show dev DEV", "ethtool -l DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_QDISC_OVERLIMIT",
+        Loss,
+        "The queue of the outgoing device is at its limit of packets or bytes.",
+        &["The link is slower than the traffic", "A small limit"],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_QDISC_CONGESTED",
+        Loss,
+        "The queue's active management (CoDel, PIE, RED) dropped it to tell the sender to slow down.",
+        &["The link is saturated: this is how senders without ECN learn of it"],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_CAKE_FLOOD",
+        Loss,
+        "CAKE's flood protection dropped it: this flow does not slow down.",
+        &["A flow without congestion control", "An attack"],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_FQ_BAND_LIMIT",
+        Loss,
+        "fq is at the limit for that priority band.",
+        &["The link is slower than the traffic in this band"],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_FQ_HORIZON_LIMIT",
+        Loss,
+        "The packet asks to be sent later than fq's horizon allows.",
+        &["A program with wrong SO_TXTIME values or pacing", "A clock that was mixed up (TAI, realtime)"],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_FQ_FLOW_LIMIT",
+        Loss,
+        "One flow is at fq's limit for a flow.",
+        &["A UDP sender that is faster than the link", "Many packets of one socket without pacing"],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_DUALPI2_STEP_DROP",
+        Loss,
+        "DualPI2 dropped a packet of the low latency queue that waited too long and could not be marked.",
+        &["A flow that claims L4S and does not slow down", "The link is saturated"],
+        QDISC,
+    ),
+    drop(
+        "SKB_DROP_REASON_CPU_BACKLOG",
+        Loss,
+        "The queue of received packets of one CPU is full, or its flow limit was reached.",
+        &[
+            "One CPU handles all traffic: one receive queue, veth or loopback, no RPS",
+            "netdev_max_backlog is small for the rate",
+            "A CPU that is busy with something else",
+        ],
+        &[
+            "cat /proc/net/softnet_stat  # second column, one line a CPU",
+            "sysctl net.core.netdev_max_backlog",
+            "ethtool -l DEV",
+            "cat /sys/class/net/DEV/queues/rx-0/rps_cpus",
+        ],
+    ),
+    drop(
+        "SKB_DROP_REASON_MACVLAN_BROADCAST_BACKLOG",
+        Loss,
+        "macvlan's queue of broadcasts that are still to be copied is full.",
+        &["A broadcast or multicast storm", "Very many macvlan devices on one port"],
+        &["ip -d link show type macvlan  # bcqueuelen", "ip -s link show DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_IPVLAN_MULTICAST_BACKLOG",
+        Loss,
+        "ipvlan's queue of multicasts that are still to be copied is full.",
+        &["A broadcast or multicast storm", "Very many ipvlan devices on one port"],
+        &["ip -d link show type ipvlan", "ip -s link show DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_UNHANDLED_PROTO",
+        Noise,
+        "Nothing on this host handles that kind of frame.",
+        &[
+            "LLDP, CDP, spanning tree and similar chatter of switches",
+            "A VLAN tag for which there is no device",
+            "IPv6 on a host without it",
+        ],
+        &["tcpdump -eni DEV 'not ip and not ip6 and not arp'", "ip -d link show type vlan"],
+    ),
+    drop(
+        "SKB_DROP_REASON_SKB_CSUM",
+        Loss,
+        "The checksum could not be computed.",
+        &["A broken offload", "Memory was short"],
+        OFFLOADS,
+    ),
+    drop(
+        "SKB_DROP_REASON_SKB_GSO_SEG",
+        Loss,
+        "A large packet could not be cut into segments for the device.",
+        &["A driver or tunnel whose offload settings do not fit", "Memory was short"],
+        OFFLOADS,
+    ),
+    drop(
+        "SKB_DROP_REASON_SKB_BAD_GSO",
+        Loss,
+        "The headers of a large packet (GSO) are not where its description says.",
+        &["A virtual machine or a program hands over crafted packets (tun, packet sockets)", "A broken driver"],
+        OFFLOADS,
+    ),
+    drop(
+        "SKB_DROP_REASON_SKB_UCOPY_FAULT",
+        Loss,
+        "Data could not be copied from or to a process's memory.",
+        &["A program that passes a bad address to a tun or tap device", "Memory was short"],
+        &["dmesg | tail", "ip -s link show type tun"],
+    ),
+    drop(
+        "SKB_DROP_REASON_DEV_HDR",
+        Loss,
+        "The header that the device needs is wrong.",
+        &["A program that writes a wrong virtio header to a tap device", "A broken driver"],
+        &["ip -d link show DEV", "ethtool -S DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_DEV_READY",
+        Loss,
+        "The device is not ready: down, or without its other side.",
+        &[
+            "The interface is down",
+            "A tun or tap device that no program has opened",
+            "A device that was just taken down",
+        ],
+        &["ip link show DEV", "ip monitor link"],
+    ),
+    drop(
+        "SKB_DROP_REASON_FULL_RING",
+        Loss,
+        "The ring between the kernel and the reader is full.",
+        &["The program or virtual machine behind a tun, tap or vhost device does not keep up"],
+        &["ip -s link show DEV", "ip link set DEV txqueuelen 10000  # the length of its ring"],
+    ),
+    drop(
+        "SKB_DROP_REASON_HDR_TRUNC",
+        Loss,
+        "The packet ends within its headers.",
+        &["A truncated or crafted packet", "A program that writes incomplete packets to a tap device"],
+        &["tcpdump -vni DEV", "ethtool -S DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_TC_COOKIE_ERROR",
+        Loss,
+        "tc could not find what the network card had remembered for it (the chain that was offloaded).",
+        &["Rules were changed while packets were on their way", "A driver error"],
+        TC_RULES,
+    ),
+    drop(
+        "SKB_DROP_REASON_TC_CHAIN_NOTFOUND",
+        Loss,
+        "A tc rule sends the packet to a chain that does not exist.",
+        &["An incomplete set of rules"],
+        &["tc chain show dev DEV", "tc -s filter show dev DEV ingress"],
+    ),
+    drop(
+        "SKB_DROP_REASON_TC_RECLASSIFY_LOOP",
+        Loss,
+        "tc rules classified the packet again and again.",
+        &["Rules that send a packet round in a circle"],
+        TC_RULES,
+    ),
+    drop(
+        "SKB_DROP_REASON_VXLAN_INVALID_HDR",
+        Loss,
+        "The VXLAN header is wrong: reserved bits are set, or the flag of the VNI is not.",
+        &[
+            "The other side uses an extension (GBP, GPE) that this device does not",
+            "Another protocol on the VXLAN port",
+        ],
+        VXLAN,
+    ),
+    drop(
+        "SKB_DROP_REASON_VXLAN_VNI_NOT_FOUND",
+        Refused,
+        "No VXLAN device here has that VNI.",
+        &["Overlays that are configured differently on the two hosts", "The device was removed"],
+        VXLAN,
+    ),
+    drop(
+        "SKB_DROP_REASON_VXLAN_ENTRY_EXISTS",
+        Policy,
+        "A frame would move a MAC address that is pinned (a static entry, or one with a nexthop) to another tunnel end.",
+        &["A virtual machine moved, and the static entry did not", "The same MAC address in two places"],
+        VXLAN,
+    ),
+    drop(
+        "SKB_DROP_REASON_MAC_INVALID_SOURCE",
+        Loss,
+        "The source MAC address cannot be one: multicast or zero.",
+        &["A crafted frame", "A device without a MAC address"],
+        &["tcpdump -eni DEV", "ip link show DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_NO_TX_TARGET",
+        Loss,
+        "The device knows no target to send to: no remote end, no port.",
+        &[
+            "A VXLAN device without a default remote or entry for this MAC address",
+            "A bond or team without an active port",
+        ],
+        &["bridge fdb show dev DEV", "ip -d link show DEV", "cat /proc/net/bonding/DEV"],
+    ),
+    drop(
+        "SKB_DROP_REASON_IP_TUNNEL_ECN",
+        Loss,
+        "The outer header says congestion experienced, the inner one does not support ECN: RFC 6040 demands to drop it.",
+        &["A congested underlay that marks packets of flows without ECN"],
+        &["ip -d -s link show DEV", "nstat -az IpExtInCEPkts Ip6InCEPkts"],
+    ),
+    drop(
+        "SKB_DROP_REASON_TUNNEL_TXINFO",
+        Loss,
+        "A packet without tunnel metadata reached a tunnel device in external mode, which cannot know where to send it.",
+        &["A route or rule that sends plain traffic to the device", "An incomplete set of tc tunnel_key rules"],
+        &["ip -d link show DEV", "ip route show dev DEV", "tc -s filter show dev DEV egress"],
+    ),
+    drop(
+        "SKB_DROP_REASON_LOCAL_MAC",
+        Noise,
+        "The source MAC address is the one of this device: its own frame came back.",
+        &["A loop or a hairpin in the network", "Two devices with the same MAC address"],
+        &["bridge fdb show", "ip link show", "bridge link show"],
+    ),
+    drop(
+        "SKB_DROP_REASON_MAC_IEEE_MAC_CONTROL",
+        Noise,
+        "A MAC control frame (pause) reached a bridge, which must not forward it.",
+        &["Flow control that the network card passes on"],
+        &["ethtool -a DEV", "bridge link show"],
+    ),
+    drop(
+        "SKB_DROP_REASON_BRIDGE_INGRESS_STP_STATE",
+        Noise,
+        "The bridge port does not forward in its present state (blocking, listening, learning, disabled).",
+        &["A redundant link that spanning tree keeps idle", "A port that has just come up"],
+        &["bridge -d link show", "ip -d link show master BRIDGE"],
+    ),
+    drop(
+        "SKB_DROP_REASON_CAN_RX_INVALID_FRAME",
+        Loss,
+        "A CAN frame that does not conform, or came to a device that is none.",
+        &["A broken driver or gateway", "A frame written to a virtual device"],
+        CAN,
+    ),
+    drop(
+        "SKB_DROP_REASON_CANFD_RX_INVALID_FRAME",
+        Loss,
+        "A CAN FD frame that does not conform, or came to a device that is none.",
+        &["A broken driver or gateway", "A device that is not set up for FD"],
+        CAN,
+    ),
+    drop(
+        "SKB_DROP_REASON_CANXL_RX_INVALID_FRAME",
+        Loss,
+        "A CAN XL frame that does not conform, or came to a device that is none.",
+        &["A broken driver or gateway", "A device that is not set up for XL"],
+        CAN,
+    ),
+    drop(
+        "SKB_DROP_REASON_RECURSION_LIMIT",
+        Loss,
+        "Virtual devices are stacked in a circle: the packet would be sent through them without end.",
+        &["A tunnel whose own packets are routed into it", "A bridge, mirror or redirect that leads back"],
+        &[
+            "dmesg | grep -i 'dead loop'",
+            "ip route get REMOTE  # must not lead into the tunnel itself",
+            "ip -d link show",
+        ],
+    ),
+];

@@ -1,0 +1,125 @@
+//! The kinds of events in the stream ([`tracer_stream::Kind`]).
+
+use super::{Entry, Family};
+
+const fn event(
+    name: &'static str,
+    meaning: &'static str,
+    causes: &'static [&'static str],
+    look: &'static [&'static str],
+) -> Entry {
+    Entry { family: Family::Event, name, also: &[], class: None, meaning, causes, look }
+}
+
+/// The entries.
+pub const TABLE: &[Entry] = &[
+    event("listen", "A socket starts to listen.", &["A service starts"], &["tracer --event listen", "ss -lntp"]),
+    event(
+        "connect",
+        "A process called connect() on a TCP socket; with errno if the call failed at once.",
+        &["A client asks for a connection"],
+        &["tracer --event connect"],
+    ),
+    event(
+        "established",
+        "The handshake of a connection is done, at the side that the role names.",
+        &["A connect() that was answered", "A client that a listener let in"],
+        &["tracer --event established"],
+    ),
+    event(
+        "accept",
+        "accept() handed a connection to a process; accept_wait_us says how long it had waited in the queue.",
+        &["A service takes its next client"],
+        &["tracer --event accept -w"],
+    ),
+    event(
+        "open",
+        "A connection or listener that is older than the trace, as the first look at the host found it.",
+        &["It was opened before the trace began"],
+        &["tracer --event open"],
+    ),
+    event(
+        "state",
+        "A socket went from one TCP state to another. Only told if it is asked for.",
+        &["Every step of a connection's life"],
+        &["tracer --states", "tracer explain --list state"],
+    ),
+    event(
+        "retransmit",
+        "A segment, a SYN or a SYN-ACK was sent again because nothing had acknowledged it.",
+        &[
+            "A packet or its acknowledgment was lost",
+            "The peer is gone, or drops what comes",
+            "A probe for the tail of what was sent",
+        ],
+        &["tracer --event retransmit", "ss -tin", "nstat -az TcpRetransSegs"],
+    ),
+    event(
+        "reset",
+        "This host sent or received a RST.",
+        &[
+            "No process listens at the port",
+            "A program closed with unread data",
+            "A firewall or load balancer ended the connection",
+        ],
+        &["tracer --event reset", "tracer explain --list reset"],
+    ),
+    event(
+        "error",
+        "The kernel reported an error on a socket; or accept() failed for want of descriptors or memory, as often as count says.",
+        &["ICMP, a RST, or no answer", "The limit of open files is reached"],
+        &["tracer --event error", "tracer explain --list errno"],
+    ),
+    event(
+        "drop",
+        "The kernel dropped a packet. netns is where the packet was, socket_netns where its socket is.",
+        &["A firewall, no room, no route, no receiver: the reason says which"],
+        &["tracer --event drop", "tracer drops", "tracer explain --list drop"],
+    ),
+    event(
+        "finding",
+        "A conclusion from several events, with what to do next. All of them are in the summary again.",
+        &["Several events speak for the same cause"],
+        &["tracer --event finding"],
+    ),
+    event(
+        "close",
+        "A connection or listener has ended: how, how long it took, how much was sent. Exactly one for each.",
+        &["Either side closed or reset it, or the trace ended"],
+        &["tracer --event close -w", "tracer explain --list verdict"],
+    ),
+    event(
+        "lost",
+        "Events could not be delivered; count is their number and class their kind.",
+        &["More happens than the ring has room for", "The reader of the output is slow"],
+        &["tracer --buffer 32M"],
+    ),
+    event(
+        "discard",
+        "The kernel's counters say that packets were thrown away where no drop event tells. The socket is named where the kernel has an account of it.",
+        &["A full accept queue or receive buffer", "A full conntrack table", "A device or CPU that has no room"],
+        &["tracer --event discard", "tracer net", "nstat -az"],
+    ),
+    event(
+        "bind",
+        "bind() failed: the port or the address cannot be had. held_by is who has the port, where that is known.",
+        &[
+            "Another process, or an earlier one that has not ended, has the port (EADDRINUSE)",
+            "The address is not of this host (EADDRNOTAVAIL)",
+            "A port below 1024 without the right to it (EACCES)",
+        ],
+        &["tracer --event bind", "ss -lntup", "tracer explain EADDRINUSE"],
+    ),
+    event(
+        "process",
+        "The known facts of a process, once, before its first event: executable, arguments, users, container, unit. Owners in other events refer to it by pid and start.",
+        &["A process has its first event in the trace"],
+        &["tracer --event process"],
+    ),
+    event(
+        "summary",
+        "The last line of a trace: how many events, what was lost, what it all adds up to.",
+        &["The trace has ended"],
+        &["tracer --duration 10s --json"],
+    ),
+];

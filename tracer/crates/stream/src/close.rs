@@ -1,0 +1,173 @@
+//! How a connection ended.
+
+use std::rc::Rc;
+
+use super::{Icmp, Owner};
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// This side closed first.
+    ClosedLocal,
+    /// The peer closed first.
+    ClosedRemote,
+    /// FIN crossed FIN.
+    ClosedBoth,
+    /// This side sent RST.
+    ResetLocal,
+    /// The peer sent RST.
+    ResetRemote,
+    /// The destination has no listener, or a rule rejected the SYN.
+    Refused,
+    /// connect() was given up: its owner closed the socket, or ended, before an answer came.
+    NoAnswer,
+    /// No answer, and the kernel gave up.
+    TimedOut,
+    /// The network reported that the destination is unreachable.
+    Unreachable,
+    /// connect() itself failed.
+    FailedLocal,
+    /// Destroyed from outside (`ss -K`, its namespace went).
+    Aborted,
+    /// The listener closed before accept().
+    ListenerClosed,
+    /// The trace ended first.
+    OpenAtEnd,
+    /// The evidence does not decide.
+    Unknown,
+}
+
+impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::ClosedLocal,
+        Self::ClosedRemote,
+        Self::ClosedBoth,
+        Self::ResetLocal,
+        Self::ResetRemote,
+        Self::Refused,
+        Self::NoAnswer,
+        Self::TimedOut,
+        Self::Unreachable,
+        Self::FailedLocal,
+        Self::Aborted,
+        Self::ListenerClosed,
+        Self::OpenAtEnd,
+        Self::Unknown,
+    ];
+
+    /// The name in the stream.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClosedLocal => "closed_local",
+            Self::ClosedRemote => "closed_remote",
+            Self::ClosedBoth => "closed_both",
+            Self::ResetLocal => "reset_local",
+            Self::ResetRemote => "reset_remote",
+            Self::Refused => "refused",
+            Self::NoAnswer => "no_answer",
+            Self::TimedOut => "timed_out",
+            Self::Unreachable => "unreachable",
+            Self::FailedLocal => "failed_local",
+            Self::Aborted => "aborted",
+            Self::ListenerClosed => "listener_closed",
+            Self::OpenAtEnd => "open_at_end",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the connection failed its owner; `--failed` selects these.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Self::ResetRemote
+                | Self::Refused
+                | Self::NoAnswer
+                | Self::TimedOut
+                | Self::Unreachable
+                | Self::FailedLocal
+                | Self::Aborted
+                | Self::ListenerClosed
+        )
+    }
+}
+
+/// The end of a connection. Times in µs, counts from the kernel; `None` is unknown.
+#[derive(Clone, Debug)]
+pub struct Close {
+    /// From the first event of the connection (`None` for one that is older than the trace).
+    pub duration_us: Option<u64>,
+    /// SYN to ESTABLISHED, successful handshakes of clients only.
+    pub connect_us: Option<u64>,
+    /// ESTABLISHED to accept().
+    pub accept_wait_us: Option<u64>,
+    /// Payload bytes that the peer acknowledged.
+    pub tx_bytes: Option<u64>,
+    /// Payload bytes received in order.
+    pub rx_bytes: Option<u64>,
+    /// Retransmitted segments.
+    pub retransmits: Option<u32>,
+    /// Packets of this connection that this host dropped.
+    pub drops: Option<u64>,
+    /// Smoothed round-trip time.
+    pub srtt_us: Option<u32>,
+    /// Least round-trip time.
+    pub min_rtt_us: Option<u32>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The error behind the verdict, positive.
+    pub errno: Option<i32>,
+    /// Of a listen() that failed: who listens there.
+    pub held_by: Option<Rc<Owner>>,
+    /// The ICMP error that says so.
+    pub icmp: Option<Icmp>,
+    /// SYNs sent by a connection whose handshake did not end.
+    pub syns: Option<u32>,
+    /// This side asked and waited a second or longer in vain, or its data was never acknowledged.
+    pub unanswered: Option<bool>,
+    /// Payload bytes that the program wrote and the peer never acknowledged.
+    pub unacked_bytes: Option<u64>,
+    /// The time from the last payload in either direction, or from the end of the handshake, to the end.
+    pub idle_us: Option<u64>,
+    /// Older than the trace.
+    pub preexisting: bool,
+    /// A transition was missed or the socket could not be followed: times may be unknown. Or [`Close::sockmap`].
+    pub incomplete: bool,
+    /// A BPF program's map of sockets had it: such a program moves payload past TCP and its counters, so the amount is
+    /// unknown.
+    pub sockmap: bool,
+}
+
+impl Close {
+    /// An end without any known fact.
+    pub const UNKNOWN: Self = Self {
+        duration_us: None,
+        connect_us: None,
+        accept_wait_us: None,
+        tx_bytes: None,
+        rx_bytes: None,
+        retransmits: None,
+        drops: None,
+        srtt_us: None,
+        min_rtt_us: None,
+        verdict: Verdict::Unknown,
+        errno: None,
+        held_by: None,
+        icmp: None,
+        syns: None,
+        unanswered: None,
+        unacked_bytes: None,
+        idle_us: None,
+        preexisting: false,
+        incomplete: false,
+        sockmap: false,
+    };
+
+    /// Whether the connection failed its owner; `--failed` selects these.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.verdict.is_failure() || self.errno.is_some() || self.unanswered == Some(true)
+    }
+}
