@@ -335,6 +335,12 @@ impl<'p> Agent<'p> {
         if matches!(stop, Stop::Command(_)) {
             self.linger(end).await?;
         }
+        let patience = if matches!(stop, Stop::Command(_)) { ending::LINGER } else { ending::SHORT_LINGER };
+        let soon = end.min(Instant::now() + patience);
+        let wants_more = !self.shown.is_full() && self.presenter.error().is_none();
+        if wants_more {
+            self.look_at_counters_again(soon).await?;
+        }
         // First: what is taken over after this counts as missed rather than not at all.
         let [declined, taken_over] = self
             .kernel
@@ -345,14 +351,8 @@ impl<'p> Agent<'p> {
         programs.extend(self.kernel.costs());
         let programs = cost::by_first_lane(programs);
         self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
-        if !self.shown.is_full() && self.presenter.error().is_none() {
-            if let Some(counters) = &mut self.counters
-                && let Ok(looks) = timeout_at(end, counters.last()).await
-            {
-                self.take_looks(looks);
-            }
-            let patience = if matches!(stop, Stop::Signal) { ending::SHORT_LINGER } else { ending::LINGER };
-            self.explain_last_drops(end.min(Instant::now() + patience)).await;
+        if wants_more {
+            self.explain_last_drops(soon).await;
         }
         Ok(self.finish(stop, programs, end).await)
     }

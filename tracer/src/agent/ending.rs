@@ -1,6 +1,6 @@
 //! The end: what is still under way, what was lost, what is still open.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, future::pending, pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use log::warn;
@@ -15,16 +15,17 @@ use crate::{
     kernel::{
         audit::{Accounts, Received},
         cost::ProgramCost,
+        detach::Detaching,
         ring::Fill,
     },
     present::summary::Incomplete,
 };
 
-/// How long the connections of a command that has ended may take to close, and what explains the last
-/// drops to be read.
+/// How long the connections of a command that has ended may take to close; and how long then the last look at the
+/// counters may take, and what explains the last drops.
 pub(super) const LINGER: Duration = Duration::from_millis(500);
-/// The same of the last drops, where a signal has asked for the end.
-pub(super) const SHORT_LINGER: Duration = Duration::from_millis(150);
+/// The same of the last look and the last drops, where something else has ended the trace: who has pressed Ctrl-C waits.
+pub(super) const SHORT_LINGER: Duration = Duration::from_millis(120);
 /// How often, and after which time, the audit is looked at once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
@@ -32,6 +33,45 @@ const LAST_LOOK: Duration = Duration::from_millis(5);
 const LAST_DRAINS: usize = 256;
 
 impl Agent<'_> {
+    /// One more look at the kernel's counters, until `deadline`, while the rest of the trace goes on: what they count
+    /// before the hooks of drops are gone is told by those, too.
+    pub(super) async fn look_at_counters_again(&mut self, deadline: Instant) -> anyhow::Result<()> {
+        let Some(mut counters) = self.counters.take() else { return Ok(()) };
+        let mut last = pin!(counters.last(deadline));
+        loop {
+            self.reading.hurry();
+            self.ports.hurry();
+            self.reading.start(&self.core, &self.root, &self.namespaces);
+            self.ports.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
+            tokio::select! {
+                found = self.ports.found() => {
+                    self.ports.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
+                }
+                looks = &mut last => {
+                    self.take_looks(looks);
+                    return Ok(());
+                }
+                ready = self.ring.ready(), if self.outlet.has_room() => {
+                    ready.context("cannot poll the BPF ring buffer")?;
+                    self.drain();
+                }
+                ready = async { match &mut self.feed { Some(feed) => feed.ready().await, None => pending().await } },
+                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) && self.outlet.has_room() =>
+                {
+                    ready.context("cannot poll the BPF ring buffer")?;
+                    self.drain();
+                }
+                read = self.reading.done(false) => {
+                    self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
+                }
+                answer = self.questions.answered() => {
+                    self.take_answer(answer);
+                    self.drain();
+                }
+            }
+        }
+    }
+
     /// The last drops may wait for what explains them, and calls for who holds their port: until `deadline`.
     pub(super) async fn explain_last_drops(&mut self, deadline: Instant) {
         self.look_for_losses();
@@ -189,6 +229,7 @@ impl Agent<'_> {
             findings: self.shown.findings(),
             tally: self.shown.into_tally(),
             end_ns,
+            detaching: Detaching::begin(self.kernel),
         }
     }
 }

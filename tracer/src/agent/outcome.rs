@@ -3,7 +3,7 @@
 use std::{io, process::ExitStatus};
 
 use crate::{
-    kernel::{audit::Accounts, cost::ProgramCost, ring::Fill},
+    kernel::{audit::Accounts, cost::ProgramCost, detach::Detaching, ring::Fill},
     present::summary::{Incomplete, Tally},
     stream::Finding,
 };
@@ -84,4 +84,6 @@ pub struct Outcome {
     pub rings: Vec<(&'static str, Fill, u64)>,
     /// When it ended, `CLOCK_BOOTTIME` ns.
     pub end_ns: u64,
+    /// What is still attached. To be kept until the end is told.
+    pub detaching: Detaching,
 }

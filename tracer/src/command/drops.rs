@@ -68,13 +68,14 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     // The table counts packets, and events may be of many.
     let limits = Limits { duration: output.duration, count: None, refresh, no_counters: output.no_counters };
     let runtime = runtime()?;
-    let outcome = runtime.block_on(async {
+    let mut outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);
         let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut board)?;
         stderr::say(banner);
         agent.run(None).await
     })?;
     let end_ns = outcome.end_ns;
+    let _detaching = std::mem::take(&mut outcome.detaching);
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     let size = (screen != Screen::None).then(terminal_size);
     board.sink.finish(end_ns, size, &summary);

@@ -43,13 +43,14 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
         no_counters: args.output.no_counters,
     };
     let runtime = runtime()?;
-    let outcome = runtime.block_on(async {
+    let mut outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the TCP connections of this host", &args.output);
         let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
         stderr::say(banner);
         agent.run(None).await
     })?;
     let end_ns = outcome.end_ns;
+    let _detaching = std::mem::take(&mut outcome.detaching);
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     destination.summary(end_ns, &summary, args.output.quiet);
     let unwritten = destination.finish(&runtime, &stop)?;

@@ -95,11 +95,12 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let command = agent::Command { pid, end: Box::pin(supervise(child, signals)) };
         agent.run(Some(command)).await.map(Ok)
     })?;
-    let outcome = match ended {
+    let mut outcome = match ended {
         Ok(outcome) => outcome,
         Err(error) => return Ok(cannot_start(args, &error)),
     };
     let end_ns = outcome.end_ns;
+    let _detaching = std::mem::take(&mut outcome.detaching);
     let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
     destination.summary(end_ns, &summary, args.output.quiet);
     let unwritten = destination.finish(&runtime, &stop)?;

@@ -9,7 +9,10 @@ use std::{
 use aya::{Btf, Ebpf, programs::Program};
 use log::debug;
 
-use super::backend::{Attach, Lanes, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD};
+use super::{
+    backend::{Attach, Lanes, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD},
+    detach::detach,
+};
 
 /// What needs the kernel's types and does not have them.
 pub const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
@@ -66,7 +69,7 @@ pub fn attach_link(
             continue;
         }
         for spec in &link.programs[..=index] {
-            detach(ebpf, spec);
+            detach(ebpf, spec.program);
         }
         return Err(why);
     }
@@ -109,30 +112,6 @@ fn attach_in_lanes(
         programs.reverse();
     }
     programs.into_iter().try_for_each(|program| attach_program(ebpf, program, spec, btf))
-}
-
-/// Detaches and unloads a program, and the lanes in its place.
-pub fn detach(ebpf: &mut Ebpf, spec: &ProgramSpec) {
-    for lane in Lanes::of(spec.program).into_iter().flat_map(|lanes| lanes.others) {
-        unload(ebpf, lane);
-    }
-    unload(ebpf, spec.program);
-}
-
-fn unload(ebpf: &mut Ebpf, name: &str) {
-    // One that was never loaded says so; there is nothing to undo then.
-    let result = match ebpf.program_mut(name) {
-        Some(Program::BtfTracePoint(program)) => program.unload(),
-        Some(Program::FEntry(program)) => program.unload(),
-        Some(Program::FExit(program)) => program.unload(),
-        Some(Program::KProbe(program)) => program.unload(),
-        Some(Program::RawTracePoint(program)) => program.unload(),
-        Some(Program::TracePoint(program)) => program.unload(),
-        _ => Ok(()),
-    };
-    if let Err(error) = result {
-        debug!("{name}: {error}");
-    }
 }
 
 /// Attaches the program `name` where `spec` is attached: that one, or one of its lanes.

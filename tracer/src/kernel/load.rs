@@ -18,11 +18,12 @@ use tracer_common::{
 
 use super::{
     KernelError,
-    attach::{NO_BTF, Preemption, attach_link, detach, load_in_advance},
+    attach::{NO_BTF, Preemption, attach_link, load_in_advance},
     audit::{Accounts, Audit, Received},
     backend::{ACCEPT_OF_4, Backend, Choice, Hook, Lanes, Link, blind, chain, choose, needs_io_uring},
     cost::{self, AUDIT, ProgramCost},
     debug_log::{self, DebugLog},
+    detach::side_by_side,
     folds::Folds,
     grace,
     object::{MapForms, object},
@@ -271,7 +272,7 @@ impl Kernel {
             warn!("{error}");
         }
         let probes = probes::missed();
-        let mut ended = Vec::new();
+        let mut of_packets = HashSet::new();
         for choice in &self.choices {
             let packets = self.audit.is_some()
                 || matches!(
@@ -284,16 +285,18 @@ impl Kernel {
                         | Hook::ReceiveReset
                 );
             let attached = chain(choice.hook).iter().find(|link| Some(link.backend) == choice.backend);
-            for spec in attached.filter(|_| packets).into_iter().flat_map(|link| link.programs) {
-                let lanes = Lanes::of(spec.program).into_iter().flat_map(|lanes| lanes.others);
-                let programs: Vec<(&str, ProgramFd)> = std::iter::once(spec.program)
-                    .chain(lanes)
-                    .filter_map(|name| Some((name, self.ebpf.program(name)?.fd().ok()?.try_clone().ok()?)))
-                    .collect();
-                detach(&mut self.ebpf, spec);
-                ended.extend(programs.iter().filter_map(|(name, program)| cost::of(name, program, &probes)));
-            }
+            let programs = attached.filter(|_| packets).into_iter().flat_map(|link| link.programs);
+            of_packets.extend(programs.map(|spec| spec.program));
         }
+        // Of what they have cost the kernel tells as long as somebody has a descriptor of theirs.
+        let programs: Vec<(String, ProgramFd)> = self
+            .ebpf
+            .programs()
+            .filter(|(name, _)| of_packets.contains(Lanes::with(name).map_or(*name, |lanes| lanes.first)))
+            .filter_map(|(name, program)| Some((name.to_owned(), program.fd().ok()?.try_clone().ok()?)))
+            .collect();
+        side_by_side(&mut self.ebpf, |name| of_packets.contains(name));
+        let ended = programs.iter().filter_map(|(name, program)| cost::of(name, program, &probes)).collect();
         // A record that is not whole yet would keep those behind it in the ring, and a call that has not come to
         // anything would be missing in the audit. Where programs are not preempted they have ended long before the
         // rings are read.
@@ -408,6 +411,12 @@ impl Kernel {
     /// As [`Kernel::costs`], with what is known of `probes`.
     fn costs_beside(&self, probes: &probes::Missed) -> Vec<ProgramCost> {
         self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program.fd().ok()?, probes)).collect()
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        side_by_side(&mut self.ebpf, |_| true);
     }
 }
 

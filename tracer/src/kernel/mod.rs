@@ -6,6 +6,7 @@ pub mod backend;
 pub mod btf;
 pub mod cost;
 pub mod debug_log;
+pub mod detach;
 pub mod folds;
 pub mod format;
 pub mod grace;

@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 use self::watcher::Watcher;
@@ -24,7 +24,7 @@ use crate::{
     proc::root::ProcRoot,
 };
 
-/// How long the first look may take, which says how things are, and the last one.
+/// How long the first look may take, which says how things are.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What the thread is asked for.
@@ -94,8 +94,8 @@ impl Counters {
         }
     }
 
-    /// One look more, at everything; what it does not tell in time is not told.
-    pub async fn last(&mut self) -> Vec<Look> {
+    /// One look more, at everything; what it does not tell until `deadline` is not told.
+    pub async fn last(&mut self, deadline: Instant) -> Vec<Look> {
         let mut looks = Vec::new();
         if self.asks.send(Ask::Last).is_err() {
             return looks;
@@ -105,7 +105,7 @@ impl Counters {
                 looks.extend(more);
             }
         };
-        if timeout(PATIENCE, all).await.is_err() {
+        if timeout_at(deadline, all).await.is_err() {
             log::warn!("the kernel's counters were not read in time at the end");
         }
         looks

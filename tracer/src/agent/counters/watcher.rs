@@ -109,8 +109,12 @@ impl Watcher {
                     self.searches |= seen.iter().any(|inode| self.wanted.has(*inode) && unknown(inode));
                 }
                 Ok(Ask::Last) => {
-                    let looks = self.look(true);
-                    let _ = tell.send(Told::Looks(looks));
+                    let _ = tell.send(Told::Looks(self.look(true)));
+                    // To find what else keeps those whose process has ended may take longer than anybody waits.
+                    if self.namespaces.iter().any(|namespace| namespace.lost) {
+                        self.search();
+                        let _ = tell.send(Told::Looks(self.look(true)));
+                    }
                     let _ = tell.send(Told::End);
                     return;
                 }
@@ -133,9 +137,6 @@ impl Watcher {
 
     /// One look, at as many namespaces as the budget allows, or at `all` of them.
     fn look(&mut self, all: bool) -> Vec<Look> {
-        if all && self.namespaces.iter().any(|namespace| namespace.lost) {
-            self.search();
-        }
         let began = cpu_time();
         let mut looks: Vec<Look> = self.look_at_softnet().into_iter().collect();
         let count = self.namespaces.len();
