@@ -12,9 +12,11 @@ use crate::skip::lacks;
 
 mod map;
 mod sockmap;
+mod xdp;
 
 pub use map::Map;
 pub use sockmap::Sockmap;
+pub use xdp::{XdpDrop, XdpMode};
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;

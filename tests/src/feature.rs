@@ -6,7 +6,7 @@
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
-pub const FEATURES: [(&str, (u64, u64)); 19] = [
+pub const FEATURES: [(&str, (u64, u64)); 22] = [
     // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
     ("cgroup2", (4, 5)),
     ("cgroup/connect4", (4, 17)),
@@ -14,6 +14,10 @@ pub const FEATURES: [(&str, (u64, u64)); 19] = [
     // BPF_PROG_TYPE_SK_MSG: 4f738adba30a.
     ("sockmap", (4, 17)),
     ("tun", (2, 4)),
+    ("fuse", (2, 6)),
+    ("TCP MD5", (2, 6)),
+    // bpf_xdp_link_attach: aa8d3a716b59.
+    ("XDP links", (5, 9)),
     ("memory controller", (4, 5)),
     // No matter of the kernel: the machines of `cargo xtask vm` are.
     ("machine of its own", (2, 4)),

@@ -13,6 +13,7 @@
 //! - [`many`] opens more connections than usual.
 //! - [`busy`] is a namespace full of sockets, and what ss and the tracer say of them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
+//! - [`stuck`] is a process whose memory cannot be read.
 //! - [`capability`] asks what threads may do, and starts programs that may do less.
 //! - [`apart`] gives a tracer mounts of its own, [`memory`] a limit; [`machine`] knows what may be done to
 //!   the whole machine.
@@ -48,6 +49,7 @@ pub mod scene;
 pub mod segment;
 pub mod skip;
 pub mod stream;
+pub mod stuck;
 pub mod trace;
 pub mod tracepoint;
 pub mod traffic;

@@ -1,7 +1,7 @@
 //! Makes traffic and says what it did: `actor SOCKET`, `once ADDR LEN`,
 //! `churn [--connections N] --threads T [--rate N] [--hold MICROSECONDS] [--facts FILE]`,
 //! `storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]`,
-//! `swarm PROCESSES ADDR EVERY`.
+//! `swarm PROCESSES ADDR EVERY`, `stuck DIR ADDR`, `stuck-in FILE ADDR`.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,11 +10,12 @@ use tracer_tests::errno;
 use tracer_tests::traffic::churn::Churn;
 use tracer_tests::traffic::storm::Storm;
 use tracer_tests::traffic::swarm::Swarm;
-use tracer_tests::traffic::{actor, churn, once, storm, swarm};
+use tracer_tests::traffic::{actor, churn, once, storm, stuck, swarm};
 
 const USAGE: &str = "usage: traffic actor SOCKET | once ADDR LEN | \
      churn [--connections N] --threads T [--rate N] [--hold MICROSECONDS] [--facts FILE] | \
-     storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N] | swarm PROCESSES ADDR EVERY";
+     storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N] | swarm PROCESSES ADDR EVERY | \
+     stuck DIR ADDR | stuck-in FILE ADDR";
 
 fn parse_churn(mut args: impl Iterator<Item = String>) -> Option<Churn> {
     let mut parsed = Churn { connections: None, threads: 1, rate: None, hold: Duration::ZERO, facts: None };
@@ -60,6 +61,8 @@ fn run() -> Option<Result<(), String>> {
             let (to, every) = (args.next()?.parse().ok()?, args.next()?.parse().ok().filter(|n| *n > 0)?);
             Some(swarm::run(&Swarm { processes, to, every }).map_err(errno::name))
         }
+        "stuck" => Some(stuck::run(&args.next()?, args.next()?.parse().ok()?).map_err(errno::name)),
+        "stuck-in" => Some(stuck::run_in(&args.next()?, args.next()?.parse().ok()?).map_err(errno::name)),
         "churn" => Some(churn::run(&parse_churn(args)?).map_err(errno::name)),
         _ => None,
     }

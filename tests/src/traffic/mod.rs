@@ -7,6 +7,7 @@ pub mod concealed;
 pub mod once;
 mod ops;
 pub mod storm;
+pub mod stuck;
 pub mod swarm;
 pub mod sys;
 mod uring;

@@ -17,6 +17,11 @@ const SO_BINDTOIFINDEX: i32 = 62;
 
 /// Listens at `at`, where others may listen, too; bound to `device` unless that is 0.
 fn listen<'a>(actor: &'a Actor, ns: &'a Netns, at: &str, device: u32) -> Listener<'a> {
+    listen_for(64, actor, ns, at, device)
+}
+
+/// As [`listen`], with room for `backlog` and one more.
+fn listen_for<'a>(backlog: u32, actor: &'a Actor, ns: &'a Netns, at: &str, device: u32) -> Listener<'a> {
     let at: SocketAddr = at.parse().expect("an address");
     let fd = actor.socket(if at.is_ipv6() { 6 } else { 4 });
     for (name, value) in [(libc::SO_REUSEPORT, 1), (SO_BINDTOIFINDEX, device)] {
@@ -26,7 +31,7 @@ fn listen<'a>(actor: &'a Actor, ns: &'a Netns, at: &str, device: u32) -> Listene
         }
     }
     actor.bind(fd, at);
-    let reply = actor.must(json!({ "op": "listen", "fd": fd, "backlog": 64 }));
+    let reply = actor.must(json!({ "op": "listen", "fd": fd, "backlog": backlog }));
     let addr: SocketAddr = reply.value.as_str().and_then(|text| text.parse().ok()).expect("it has an address");
     let fact = tracer_tests::generator::Fact::new("listener", ns, &reply.who, Some(addr));
     Listener { actor, namespace: ns, fd, addr, fact }
@@ -301,4 +306,53 @@ fn a_filter_for_the_port_that_the_kernel_chose_passes_the_listener() {
     server.on("close", fd);
     drop(client);
     assert_eq!(told(trace, 0, 1).of_netns(ns.inode()).count(), 2);
+}
+
+/// SYNs that the kernel threw away because the queue was full; of this namespace.
+fn overflows(ns: &Netns) -> u64 {
+    let text = ns.within(|| std::fs::read_to_string("/proc/thread-self/net/netstat")).expect("the kernel counts");
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, numbers) = (lines.next().expect("names"), lines.next().expect("numbers"));
+    let mut pairs = names.split_whitespace().zip(numbers.split_whitespace());
+    let (_, number) = pairs.find(|(name, _)| *name == "ListenOverflows").expect("the counter");
+    number.parse().expect("a number")
+}
+
+/// A SYN finds a full queue, its listener closes, and the SYN that is sent again comes to another one, which has begun to
+/// listen in between.
+fn a_late_syn(at: &str, before: bool) {
+    let ns = Netns::new();
+    let actor = |name: &str| Actor::builder(&ns).comm(name).start();
+    let (client, first, second) = (actor("client"), actor("first"), actor("second"));
+    let earlier = before.then(|| start(&ns));
+    let closing = listen_for(0, &first, &ns, at, 0);
+    let trace = earlier.unwrap_or_else(|| start(&ns));
+    connect(&client, closing.addr, 1);
+    until(|| Ok(waiting(&ns, first.process.pid) == 1)).expect("the first one waits");
+    let fd = client.nonblocking_socket(if closing.addr.is_ipv6() { 6 } else { 4 });
+    assert_eq!(client.connect(fd, &*closing.addr.to_string()).errno(), Some("EINPROGRESS"));
+    until(|| Ok(overflows(&ns) > 0)).expect("the queue is full");
+    let staying = listen(&second, &ns, at, 0);
+    first.on("close", closing.fd);
+    until(|| Ok(waiting(&ns, second.process.pid) == 1)).expect("the SYN is sent again");
+    let port = staying.accept().1.rport.expect("a peer");
+    let stream = told(trace, 2, 1);
+    let pid = Some(u64::from(second.process.pid));
+    let late: Vec<_> = servers(&stream, &ns, "established").into_iter().filter(|(of, ..)| *of == port).collect();
+    assert!(matches!(late[..], [(_, owner, "listener", _)] if owner == pid), "of the one that listens still: {late:?}");
+    let late: Vec<_> = servers(&stream, &ns, "accept").into_iter().filter(|(of, ..)| *of == port).collect();
+    assert!(matches!(late[..], [(_, owner, "accept", _)] if owner == pid), "who has accepted it: {late:?}");
+    let closes = stream.of_netns(ns.inode()).filter(|e| e["event"] == "close" && e["role"] == "listener");
+    let closed: Vec<_> = closes.filter(|e| e["verdict"] != "open_at_end").map(|e| e["owner"]["pid"].as_u64()).collect();
+    assert_eq!(closed, [Some(u64::from(first.process.pid))], "whose listener has closed");
+}
+
+#[test]
+fn a_syn_sent_again_after_its_listener_closed_is_of_the_one_that_stays() {
+    a_late_syn("127.0.0.1:4650", true);
+}
+
+#[test]
+fn a_syn_sent_again_after_an_older_listener_closed_is_of_the_one_that_stays() {
+    a_late_syn("[::1]:4651", false);
 }

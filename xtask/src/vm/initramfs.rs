@@ -34,8 +34,8 @@ pub const TOOLS: [(&str, &str); 12] = [
 ];
 
 /// Modules that tests need, loaded before the first one; Debian's kernels have nearly everything as modules.
-const LOADED: [&str; 8] =
-    ["veth", "tun", "nf_tables", "nf_conntrack", "inet_diag", "tcp_diag", "udp_diag", "sch_netem"];
+const LOADED: [&str; 9] =
+    ["veth", "tun", "fuse", "nf_tables", "nf_conntrack", "inet_diag", "tcp_diag", "udp_diag", "sch_netem"];
 
 /// Modules that the kernel asks for when somebody uses them.
 const ON_DEMAND: [&str; 16] = [

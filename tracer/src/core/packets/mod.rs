@@ -229,12 +229,18 @@ impl Packets {
 
     /// The record with the direction that its function implies, where the kernel side did not know it. A device's
     /// transmit function may have detached the socket from the packet before (`tun_net_xmit`), and a packet from no
-    /// device (a device would give the direction) was made here.
+    /// device (a device would give the direction) was made here. An XDP program in a veth device's
+    /// driver sees packets on their way in, before the kernel side can know that.
     fn direction_by_function(&self, record: &DropRecord) -> Option<DropRecord> {
         let function = self.function(record.location);
         let sends = function.ends_with("_xmit") || function == "tun_queue_purge";
+        let direction = match function {
+            "veth_xdp_rcv_skb" => Direction::In,
+            _ if sends => Direction::Out,
+            _ => return None,
+        };
         let unknown = record.direction == Direction::Unknown as u8 && record.flags & DROP_MIXED == 0;
-        (unknown && sends && record.ifindex != 0).then_some(DropRecord { direction: Direction::Out as u8, ..*record })
+        (unknown && record.ifindex != 0).then_some(DropRecord { direction: direction as u8, ..*record })
     }
 
     fn reset_name(&mut self, reason: u32) -> Option<Rc<str>> {

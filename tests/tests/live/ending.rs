@@ -1,0 +1,110 @@
+//! The last moments of a trace: what ends in them is told as before.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+use tracer_tests::agent::{Agent, Ended};
+use tracer_tests::generator::traffic;
+use tracer_tests::netns::Netns;
+use tracer_tests::traffic::sys;
+
+/// The last moments, ns.
+const LAST_NS: u64 = 300_000_000;
+
+/// Goes on until it is dropped.
+struct Churn(Child);
+
+impl Churn {
+    fn start(ns: &Netns) -> Self {
+        let mut command = traffic(ns);
+        command.args(["churn", "--threads", "1", "--rate", "400"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        Self(command.spawn().expect("the churn starts"))
+    }
+}
+
+impl Drop for Churn {
+    fn drop(&mut self) {
+        // The end of its input ends it, and its server.
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Connections of two kinds go on until the trace is over: those of another process that are served and closed, and
+/// those of this one that a rule keeps from their server and that are given up at once.
+fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
+    let ns = Netns::new();
+    ns.nft_rule("input", "tcp dport 4680 drop");
+    let stop = AtomicBool::new(false);
+    let churn = Churn::start(&ns);
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let to: SocketAddr = "127.0.0.1:4680".parse().expect("an address");
+            ns.within(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let fd = sys::socket(4, 0, true).expect("a socket");
+                    assert_eq!(sys::connect(fd, &to, None), Err(libc::EINPROGRESS));
+                    // SAFETY: made above, and owned by nobody else.
+                    unsafe { libc::close(fd) };
+                    std::thread::park_timeout(std::time::Duration::from_millis(2));
+                }
+            });
+        });
+        let agent = Agent::live(&[&["--netns", ns.name(), "--event", "close"], args].concat());
+        let mut given_up = 0;
+        let mut served = 0;
+        let come = agent.hears(|event| {
+            given_up += usize::from(event["event"] == "close" && event["rport"] == 4680);
+            served += usize::from(event["event"] == "close" && event["role"] == "client" && event["rport"] != 4680);
+            given_up >= 100 && served >= 100
+        });
+        let ended = agent.stop();
+        stop.store(true, Ordering::Relaxed);
+        assert!(come, "connections of both kinds come: {given_up}, {served}");
+        ended
+    });
+    let pid = u64::from(churn.0.id());
+    drop(churn);
+    (ns, pid, ended)
+}
+
+/// Every end of the last moments has a verdict and its owner, with all that is known of it; those still open say so.
+fn nothing_is_unknown((ns, churn, ended): (Netns, u64, Ended)) {
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    let summary = ended.stream.summary().clone();
+    assert_eq!(ended.stream.lost(), 0, "{summary}");
+    let end_ns = summary["boot_ns"].as_u64().expect("a time");
+    let is_late = |e: &&Value| e["boot_ns"].as_u64().is_some_and(|at| at + LAST_NS > end_ns);
+    let closes: Vec<&Value> = ended.stream.kind("close").filter(|e| e["netns"] == ns.inode()).filter(is_late).collect();
+    for (kind, of) in [("given up", u64::from(std::process::id())), ("served", churn)] {
+        let is = |e: &&&Value| (e["rport"] == 4680) == (kind == "given up") && e["role"] == "client";
+        let (ended, open): (Vec<&Value>, Vec<&Value>) =
+            closes.iter().filter(is).partition(|e| e["verdict"] != "open_at_end");
+        assert!(!ended.is_empty(), "some are {kind} at the end; {} are open: {summary}", open.len());
+        for close in ended {
+            assert_ne!(close["verdict"], "unknown", "{close}");
+            let owner = &close["owner"];
+            // Those of the churn are of a child of its process or of itself.
+            assert!(owner["pid"] == of || kind == "served" && owner["comm"] == "traffic", "{kind}, {of}: {close}");
+            assert!(owner["exe"].is_string() && owner.get("facts").is_none(), "all is known of it: {close}");
+        }
+    }
+}
+
+#[test]
+fn what_ends_in_the_last_moments_of_an_audited_trace_is_known() {
+    let (ns, churn, ended) = traced_to_the_end(&["--audit"]);
+    let audit = ended.stream.summary()["audit"].as_array().expect("an audit").clone();
+    let exact = |hook: &Value| hook["exact"] == true;
+    assert!(audit.iter().filter(|hook| hook["hook"] != "sys_exit_connect").all(exact), "{audit:?}");
+    nothing_is_unknown((ns, churn, ended));
+}
+
+#[test]
+fn what_ends_in_the_last_moments_is_known() {
+    nothing_is_unknown(traced_to_the_end(&[]));
+}
