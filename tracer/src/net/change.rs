@@ -8,14 +8,14 @@ use crate::proc::net::dev::COLUMNS;
 /// How far a counter moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// By so much.
+    /// By this amount.
     By(u64),
-    /// It is lower than before, and it did not wrap: it began again. How far it moved is unknown.
+    /// The counter is lower than before and did not wrap: it began again. How far it moved is unknown.
     Reset,
 }
 
 impl Change {
-    /// The amount, 0 if it is unknown.
+    /// Returns the amount; 0 if it is unknown.
     #[must_use]
     pub const fn amount(self) -> u64 {
         match self {
@@ -25,9 +25,9 @@ impl Change {
     }
 }
 
-/// From `before` to `now` of a counter as wide as the kernel's `unsigned long` or `u64`. One of 32
-/// bits (a 32-bit kernel, some drivers) wraps: taken for that is a fall from the upper half of 32
-/// bits into the lower one.
+/// Compares two values of a counter as wide as the kernel's `unsigned long` or `u64`. A 32-bit
+/// counter (a 32-bit kernel, some drivers) wraps: a fall from the upper half of 32 bits into the
+/// lower half counts as a wrap.
 #[must_use]
 pub const fn change(before: u64, now: u64) -> Change {
     const HALF: u64 = 1 << 31;
@@ -42,30 +42,30 @@ pub const fn change(before: u64, now: u64) -> Change {
     }
 }
 
-/// From `before` to `now` of a counter that has 32 bits on every kernel: it can only have wrapped.
+/// Compares two values of a counter that has 32 bits on every kernel: a lower value means a wrap.
 #[must_use]
 pub const fn change32(before: u32, now: u32) -> u64 {
     now.wrapping_sub(before) as u64
 }
 
-/// Names in snmp and netstat that are no counters.
+/// Names in snmp and netstat that are not counters.
 const GAUGES: [&str; 7] =
     ["IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "TcpRtoMax", "TcpMaxConn", "TcpCurrEstab"];
 
-/// Whether `name` counts something, other than saying how much there is now.
+/// Whether `name` counts events, rather than reports a current amount.
 #[must_use]
 pub fn is_counter(name: &str) -> bool {
     !GAUGES.contains(&name)
 }
 
-/// What became of a device.
+/// Whether a device came, stayed or went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It was there before and is now.
+    /// The device is in both pictures.
     Stayed,
-    /// It was not there before, or another device had its name: what it counts is from its beginning.
+    /// The device was absent before, or another device had its name: its counters began at 0.
     Appeared,
-    /// It is there no more.
+    /// The device is gone.
     Vanished,
 }
 
@@ -74,14 +74,14 @@ pub enum Presence {
 pub struct DeviceChange {
     /// Its name. Hostile bytes.
     pub name: String,
-    /// What became of it.
+    /// Whether it came, stayed or went.
     pub presence: Presence,
     /// In the order of [`COLUMNS`].
     pub counters: [Change; 16],
 }
 
 impl DeviceChange {
-    /// The counter that is called `column`.
+    /// Returns how far the counter `column` moved; 0 if no column has that name.
     #[must_use]
     pub fn counter(&self, column: &str) -> u64 {
         COLUMNS
@@ -92,12 +92,12 @@ impl DeviceChange {
     }
 }
 
-/// How everything that counts moved.
+/// How all counters of a picture moved.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// The time between the two, seconds.
+    /// The time between the two pictures, seconds.
     pub seconds: f64,
-    /// Devices: those of now in their order, then those that vanished.
+    /// Devices: the present ones in their order, then the vanished ones.
     pub devices: Vec<DeviceChange>,
     /// Counters that are in both pictures and moved, in the order of the later one.
     pub counters: Vec<(String, Change)>,
@@ -107,7 +107,7 @@ pub struct Changes {
     pub percpu: Vec<(&'static str, String, u64)>,
 }
 
-/// From `before` to `now`.
+/// Compares two pictures of one namespace.
 #[must_use]
 pub fn changes(before: &Picture, now: &Picture) -> Changes {
     let nanoseconds = now.boot_ns.saturating_sub(before.boot_ns);
@@ -165,7 +165,7 @@ fn devices(before: &Picture, now: &Picture) -> Vec<DeviceChange> {
     devices
 }
 
-/// CPUs that are in both: one that was switched off keeps its counters, but they are not shown.
+/// Adds up the CPUs that are in both pictures: a CPU that is offline keeps its counters, but the file leaves it out.
 fn softnet(before: &Picture, now: &Picture) -> [u64; 3] {
     let mut sums = [0; 3];
     for (place, cpu) in now.softnet.iter().enumerate() {

@@ -20,20 +20,20 @@ use crate::proc::netns::{self, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
 use crate::sockets::diag::listen;
 
-/// The tables below `stat/` that say something.
+/// The tables below `stat/` that are worth showing.
 const PERCPU: [&str; 3] = ["nf_conntrack", "arp_cache", "ndisc_cache"];
 
-/// What [`pictures`] took.
+/// The result of [`pictures`].
 #[derive(Debug, Default)]
 pub struct Taken {
-    /// A picture of each namespace that is there.
+    /// A picture of each namespace that still exists.
     pub pictures: Vec<Picture>,
     /// Namespaces that could not be read.
     pub unreadable: Vec<(u32, NetnsError)>,
 }
 
 /// Takes a picture of each of `namespaces`, and looks for the owners of their sockets once.
-/// `netlink`: whether the kernel of this host may be asked (not where the root is made up).
+/// `netlink`: whether this host's kernel may be asked (not where a test injects the root).
 #[must_use]
 pub fn pictures(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
     let mut taken = unowned(root, namespaces, netlink);
@@ -45,7 +45,7 @@ pub fn pictures(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
     taken
 }
 
-/// As [`pictures`], without the owners of the sockets and where they lead.
+/// Like [`pictures`], without the owners and the destinations of the sockets.
 #[must_use]
 pub fn unowned(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
     let mut taken = Taken::default();
@@ -69,13 +69,13 @@ pub fn unowned(root: &ProcRoot, namespaces: &[Netns], netlink: bool) -> Taken {
     taken
 }
 
-/// Takes the picture of the namespace at `place`; the owners of its sockets are not looked for yet.
+/// Takes the picture of the namespace at `place`, without the owners of its sockets.
 #[must_use]
 pub fn picture(place: &Place, netns: Netns) -> Picture {
     let boot_ns = clock::boot_ns();
     let mut files = Files { net: &place.net, gaps: Vec::new(), absent: Vec::new(), malformed: Malformed::default() };
     let limits = place.sysctl.as_deref().map(Limits::read).unwrap_or_default();
-    // Queues first: they are what changes fastest.
+    // Queues first: they change fastest.
     let listeners = files.ask(place, "the limits of listen queues", listen::read);
     let neighbours = files.ask(place, "the states of neighbours", neigh::read);
     let links = files.ask(place, "the states of devices", link::read).unwrap_or_default();
@@ -172,7 +172,7 @@ fn percpu_path(name: &str) -> &'static str {
     }
 }
 
-/// `None` if the kernel follows no connections.
+/// Reads the state of connection tracking; `None` if the kernel tracks no connections.
 fn conntrack(files: &mut Files<'_>, place: &Place) -> Option<Conntrack> {
     let mut states = std::collections::BTreeMap::new();
     let listed = files.read("nf_conntrack", |reader, path, malformed| {
@@ -190,7 +190,7 @@ fn conntrack(files: &mut Files<'_>, place: &Place) -> Option<Conntrack> {
     (conntrack.count.is_some() || conntrack.states.is_some()).then_some(conntrack)
 }
 
-/// The files of one namespace, and what was wrong with them.
+/// Reads the files of one namespace and keeps what went wrong.
 struct Files<'a> {
     net: &'a Path,
     gaps: Vec<String>,
@@ -199,8 +199,8 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Reads `name`; `None` if it is not there or cannot be read. What a parser had before an error
-    /// is not kept: half a table looks like a whole one.
+    /// Reads `name`; `None` if it is absent or unreadable. The rows before an error are dropped: half a
+    /// table looks like a whole one.
     fn read<T>(
         &mut self,
         name: &'static str,
@@ -226,7 +226,7 @@ impl Files<'_> {
         }
     }
 
-    /// The IPv4 addresses, where netlink does not tell them.
+    /// Reads the IPv4 addresses, where netlink does not report them.
     fn own_addresses(&mut self, routes: &[route::Route]) -> Vec<Own> {
         let own = own_addresses::of(&self.read("fib_trie", fib_trie::read).unwrap_or_default(), routes);
         let alone: Vec<String> =
@@ -257,7 +257,7 @@ impl Files<'_> {
 }
 
 impl Limits {
-    /// What is in `sysctl`, a `sys/net` directory.
+    /// Reads `sysctl`, a `sys/net` directory.
     fn read(sysctl: &Path) -> Self {
         let ipv4 = sysctl.join("ipv4");
         let one = |name: &str| first_number(&ipv4.join(name));
@@ -279,7 +279,7 @@ impl Limits {
         }
     }
 
-    /// What is the host's is not shown in other namespaces than the first.
+    /// Fills in the host-wide limits, which only the initial namespace shows.
     fn or_of_host(&mut self, host: &Self) {
         self.tcp_mem = self.tcp_mem.or(host.tcp_mem);
         self.udp_mem = self.udp_mem.or(host.udp_mem);
@@ -289,7 +289,7 @@ impl Limits {
         }
     }
 
-    /// How many ports connect() can choose from.
+    /// Returns how many ports connect() can choose from.
     #[must_use]
     pub fn ports(&self) -> Option<u32> {
         let (first, last) = self.port_range?;
@@ -298,7 +298,7 @@ impl Limits {
     }
 }
 
-/// How many of the ports in `text` (`1-3,8080`) are in `range`.
+/// Counts the ports of `text` (`1-3,8080`) that are in `range`.
 fn reserved_in(text: &str, (first, last): (u16, u16)) -> u32 {
     let each = text.trim().split(',').filter_map(|part| {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
@@ -316,7 +316,7 @@ fn first_number(path: &Path) -> Option<u64> {
     numbers(path)?.first().copied()
 }
 
-/// The picture of a namespace that has nothing.
+/// Makes the picture of an empty namespace.
 #[cfg(test)]
 #[must_use]
 pub(crate) fn empty(inode: u32) -> Picture {

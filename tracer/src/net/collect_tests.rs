@@ -10,7 +10,7 @@ use crate::stream::TcpState;
 
 const NETNS: u32 = 4_026_531_840;
 
-/// A /proc of kernel `kernel` with one process, whose socket is the one in `tcp`.
+/// Makes a /proc of kernel `kernel` with one process, which holds the socket in `tcp`.
 fn proc_of(kernel: &str) -> Tree {
     let tree = Tree::new();
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/proc/net/fixtures").join(kernel);
@@ -169,7 +169,7 @@ fn files_that_may_not_be_read() {
     let tree = proc_of("linux-6.12");
     std::fs::set_permissions(tree.path().join("net/nf_conntrack"), std::fs::Permissions::from_mode(0o000)).unwrap();
     let picture = take(&tree);
-    // Root reads it all the same.
+    // Root may read it.
     // SAFETY: no arguments, cannot fail.
     if unsafe { libc::geteuid() } != 0 {
         assert!(picture.gaps.iter().any(|gap| gap == "nf_conntrack: only root may read it"), "{:?}", picture.gaps);

@@ -1,8 +1,8 @@
-//! What a counter means.
+//! The meaning of a counter.
 
 use crate::explain;
 
-/// A sentence on the counter `name` (as `nstat` calls it); `None` if there is none.
+/// Returns a sentence on the counter `name` (as `nstat` calls it); `None` if the tables lack it.
 #[must_use]
 pub fn explanation(name: &str) -> Option<&'static str> {
     explain::counter(name).map(|entry| entry.meaning)

@@ -1,6 +1,6 @@
-//! The state of a network namespace at one moment: what `tracer net` shows.
+//! The state of a network namespace at one moment, for `tracer net`.
 //!
-//! [`collect`] takes a [`Picture`]; [`change`] compares two; [`health`] says what in them is sick.
+//! [`collect`] takes a [`Picture`]; [`change`] compares two; [`health`] finds trouble in them.
 
 pub mod change;
 pub mod collect;
@@ -27,9 +27,9 @@ use sockets::Sockets;
 /// Everything about one namespace.
 #[derive(Debug)]
 pub struct Picture {
-    /// Which one.
+    /// The namespace.
     pub netns: Netns,
-    /// It is the one that tracer runs in.
+    /// Whether tracer runs in it.
     pub current: bool,
     /// `CLOCK_BOOTTIME` when the reading began, ns.
     pub boot_ns: u64,
@@ -39,17 +39,17 @@ pub struct Picture {
     pub wireless: Vec<wireless::Wireless>,
     /// IPv4 routes of the main table.
     pub routes: Vec<route::Route>,
-    /// IPv6 routes that say where packets go, of all tables.
+    /// IPv6 unicast routes of all tables.
     pub ipv6_routes: Vec<ipv6_route::Route>,
     /// Neighbours; `None` if the kernel was not asked or did not answer.
     pub neighbours: Option<Vec<Neighbour>>,
-    /// The IPv4 neighbours of the file, for where netlink gives none.
+    /// The IPv4 neighbours in the file, used where netlink gives none.
     pub arp: Vec<arp::Neighbour>,
     /// IPv4 multicast groups.
     pub igmp: Vec<igmp::Group>,
     /// IPv6 multicast groups.
     pub igmp6: Vec<igmp6::Group>,
-    /// Who receives which packets.
+    /// The receivers of packets in the kernel.
     pub receivers: Vec<ptype::Receiver>,
     /// snmp, netstat and snmp6, in the order of the files.
     pub counters: Vec<snmp::Counter>,
@@ -61,17 +61,17 @@ pub struct Picture {
     pub listeners: Option<Vec<Listener>>,
     /// Connection tracking; `None` if this kernel has none.
     pub conntrack: Option<Conntrack>,
-    /// The receive path of each CPU: the host's.
+    /// The receive path of each CPU; host-wide.
     pub softnet: Vec<softnet_stat::Cpu>,
-    /// The tables in `stat/` that are there, by name.
+    /// The tables in `stat/` that exist, by name.
     pub percpu: BTreeMap<&'static str, percpu::Table>,
-    /// What is allowed.
+    /// The limits.
     pub limits: Limits,
-    /// What could not be read, a sentence each.
+    /// A sentence for each thing that could not be read.
     pub gaps: Vec<String>,
     /// Files that this kernel does not have.
     pub absent: Vec<&'static str>,
-    /// Lines that could not be understood.
+    /// Lines that the parsers did not understand.
     pub malformed: Malformed,
 }
 
@@ -82,20 +82,20 @@ pub struct Interface {
     pub name: String,
     /// In the order of [`crate::proc::net::dev::COLUMNS`].
     pub counters: [u64; 16],
-    /// What netlink says of it.
+    /// Its state by netlink.
     pub link: Option<Link>,
     /// Its addresses with the lengths of their prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
 }
 
 impl Interface {
-    /// The counter that is called `column`; 0 if there is no such column.
+    /// Returns the counter `column`; 0 if no column has that name.
     #[must_use]
     pub fn counter(&self, column: &str) -> u64 {
         COLUMNS.iter().zip(self.counters).find_map(|(name, value)| (*name == column).then_some(value)).unwrap_or(0)
     }
 
-    /// The index; `None` if netlink did not tell.
+    /// Returns the index; `None` without netlink.
     #[must_use]
     pub fn ifindex(&self) -> Option<u32> {
         self.link.as_ref().map(|link| link.ifindex)
@@ -105,42 +105,42 @@ impl Interface {
 /// Connection tracking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conntrack {
-    /// Connections that are followed.
+    /// Tracked connections.
     pub count: Option<u64>,
-    /// How many may be.
+    /// The most that may be tracked.
     pub max: Option<u64>,
-    /// The rows of the file by protocol and state (empty where there is none); `None` if the file is
-    /// not there or may not be read.
+    /// The rows of the file by protocol and state (empty for a protocol without states); `None` if the
+    /// file is absent or may not be read.
     pub states: Option<BTreeMap<(String, String), u64>>,
 }
 
-/// What is allowed, from /proc/sys/net. `None`: not visible here.
+/// Limits from /proc/sys/net. `None`: not visible here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The first and the last port that connect() chooses.
     pub port_range: Option<(u16, u16)>,
-    /// Ports in that range that it leaves out.
+    /// Ports in that range that connect() leaves out.
     pub reserved_ports: u32,
-    /// Pages of TCP memory: calm, pressure, most. The host's.
+    /// Pages of TCP memory: calm, pressure, most. Host-wide.
     pub tcp_mem: Option<[u64; 3]>,
     /// The same for UDP.
     pub udp_mem: Option<[u64; 3]>,
-    /// Sockets without a process. The host's.
+    /// Sockets without a process. Host-wide.
     pub tcp_max_orphans: Option<u64>,
     /// Sockets in `TIME_WAIT`.
     pub tcp_max_tw_buckets: Option<u64>,
-    /// Neighbours, of IPv4 and IPv6. The host's.
+    /// Neighbours, of IPv4 and IPv6. Host-wide.
     pub neighbours: [Option<u64>; 2],
 }
 
 impl Picture {
-    /// The counter `name`; `None` if this kernel has none of that name.
+    /// Returns the counter `name`; `None` if this kernel has none of that name.
     #[must_use]
     pub fn counter(&self, name: &str) -> Option<i128> {
         self.counters.iter().find(|counter| counter.name == name).map(|counter| counter.value)
     }
 
-    /// What the device with index `ifindex` is called.
+    /// Returns the name of the device with index `ifindex`.
     #[must_use]
     pub fn device(&self, ifindex: u32) -> Option<&str> {
         self.interfaces.iter().find(|interface| interface.ifindex() == Some(ifindex)).map(|i| i.name.as_str())

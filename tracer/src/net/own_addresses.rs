@@ -1,21 +1,21 @@
-//! The IPv4 addresses of a namespace from its files, where netlink does not tell them.
+//! The IPv4 addresses of a namespace from its files, where netlink does not report them.
 //!
-//! fib_trie has the addresses and no devices. Whose an address is follows from the route to its network,
-//! which the kernel makes with it, unless two devices are on that network.
+//! fib_trie has the addresses without devices. The route to an address's network, which the kernel makes
+//! with the address, names the device, unless two devices are on that network.
 
 use std::net::Ipv4Addr;
 
 use crate::proc::net::{fib_trie, route};
 
-/// An address with its prefix's length, and the device that it must be of.
+/// An address with the device that must have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Own {
     pub(super) address: Ipv4Addr,
-    /// Its device and the length of its prefix; `None` if the files do not tell.
+    /// Its device and the length of its prefix; `None` if the files leave that open.
     pub(super) place: Option<(String, u8)>,
 }
 
-/// The addresses in `tries`, each once, in order.
+/// Returns the addresses in `tries`, each once, in order.
 pub(super) fn of(tries: &[fib_trie::Route], routes: &[route::Route]) -> Vec<Own> {
     let mut addresses: Vec<Ipv4Addr> =
         tries.iter().filter(|route| route.is_own_address()).map(|route| route.destination).collect();
@@ -26,7 +26,7 @@ pub(super) fn of(tries: &[fib_trie::Route], routes: &[route::Route]) -> Vec<Own>
 
 fn place(address: Ipv4Addr, routes: &[route::Route]) -> Option<(String, u8)> {
     if address.is_loopback() {
-        // There is no route to it in the main table.
+        // The main table has no route to it.
         return Some(("lo".to_owned(), 8));
     }
     let leads_there = |route: &&route::Route| {
@@ -80,7 +80,7 @@ mod tests {
         let tries = [
             own([10, 7, 0, 1]),
             own([127, 0, 0, 1]),
-            // Once more, where the two tables are one trie.
+            // The address appears twice where the two tables share a trie.
             own([10, 7, 0, 1]),
             own([10, 1, 2, 3]),
             own([192, 0, 2, 1]),

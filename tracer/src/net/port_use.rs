@@ -1,33 +1,33 @@
 //! Local ports that are taken for every destination.
 //!
-//! connect() may use a port again for another destination, unless a bind() has taken it: such a port is left out
-//! whatever the destination (`__inet_hash_connect`), also while its last connection is in TIME_WAIT. No table says
-//! which call took a port. But connect() chooses without regard to what other destinations use: among many connections
-//! to several destinations some share a port, as many as chance has it. Where next to none do, bind() took them.
+//! connect() may use a port again for another destination, unless a bind() has taken it: connect() skips such a port
+//! for every destination (`__inet_hash_connect`), even while its last connection is in TIME_WAIT. No table shows which
+//! call took a port. But connect() ignores the ports that other destinations use: among many connections to several
+//! destinations, some share a port by chance. Where almost none do, bind() took the ports.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// So many pairs that share a port must be due by chance before their absence says anything,
+/// The absence of pairs that share a port means something only if chance would make at least this many.
 const DUE: f64 = 20.0;
-/// and so small a part of them be there: with 20 due, fewer than one time in ten thousand by chance.
+/// At most this part of them may exist: with 20 due, chance does that less than once in ten thousand times.
 const MISSING: f64 = 0.25;
 
-/// The ports of a namespace's connections, of those that connect() and bind() choose from.
+/// The local ports of a namespace's connections, within the range that connect() and bind() choose from.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PortUse {
     /// Ports with a connection.
     pub ports: u32,
     /// Connections.
     connections: f64,
-    /// The squares of how many each destination has, added up.
+    /// The sum of the squares of the number of connections to each destination.
     squares: f64,
     /// Pairs of connections that share a port.
     sharing: f64,
 }
 
 impl PortUse {
-    /// Of connections by local port and destination.
+    /// Counts connections, given by local port and destination.
     pub fn of(connections: impl Iterator<Item = (u16, (IpAddr, u16))>) -> Self {
         let (mut ports, mut destinations): (HashMap<u16, f64>, HashMap<(IpAddr, u16), f64>) = Default::default();
         let mut total = 0.0;
@@ -44,7 +44,7 @@ impl PortUse {
         }
     }
 
-    /// Whether a bind() has taken them, as far as `available` ports to choose from tell.
+    /// Whether bind() has taken the ports, judged by a range of `available` ports.
     #[must_use]
     pub fn is_bound(&self, available: u32) -> bool {
         let due = (self.connections * self.connections - self.squares) / (2.0 * f64::from(available.max(1)));
@@ -64,7 +64,7 @@ mod tests {
     fn ports_that_no_two_destinations_share_were_bound() {
         let bound = PortUse::of((0..100).map(|n| (40_000 + n, to(n % 10))));
         assert!(bound.ports == 100 && bound.is_bound(100));
-        // Two hundred connections on a hundred ports.
+        // 200 connections on 100 ports.
         let shared = PortUse::of((0..200).map(|n| (40_000 + n * 7 % 100, to(n % 10))));
         assert!(shared.ports == 100 && !shared.is_bound(100));
     }
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_chance_makes_is_no_sign() {
-        // A port by chance for each, as connect() does that has half of them to choose from first.
+        // A random port for each, as connect() chooses, which tries one half of the ports first.
         let mut state = 7_u32;
         let mut random = move || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -10,7 +10,7 @@ use crate::proc::process;
 use crate::proc::root::ProcRoot;
 use crate::stream::{TcpState, address};
 
-/// How many states there are, with room for number 0, which none has.
+/// The number of states, with room for number 0, which no state has.
 pub const STATES: usize = 14;
 
 /// The sockets of a namespace.
@@ -18,17 +18,17 @@ pub const STATES: usize = 14;
 pub struct Sockets {
     /// How many, by the state's number.
     pub states: [u64; STATES],
-    /// By owner, the one with most first.
+    /// By owner, most sockets first.
     pub owners: Vec<Owned>,
-    /// Processes that were not looked into for want of permission.
+    /// Processes that this user may not look into.
     pub denied: u32,
-    /// Connections by where they lead, the most first.
+    /// Connections by destination, most ports first.
     pub destinations: Vec<Destination>,
-    /// The local ports that connections take, whatever their destination.
+    /// The local ports of connections to all destinations.
     pub port_use: PortUse,
-    /// For listeners: connections that wait, by inode (from the file, where sock_diag is silent).
+    /// Connections that wait for each listener, by inode (from the file, where sock_diag gives none).
     pub waiting: Vec<(u64, IpAddr, u16, u32)>,
-    /// Who has the listeners, by inode, where that is known.
+    /// The known owners of listeners, by inode.
     pub listeners: HashMap<u64, Owner>,
     rows: Vec<(u64, u8)>,
     ports: Vec<Port>,
@@ -38,50 +38,50 @@ pub struct Sockets {
 /// One owner's sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owned {
-    /// Whose.
+    /// The owner.
     pub owner: Owner,
     /// How many, by the state's number.
     pub states: [u64; STATES],
 }
 
 impl Owned {
-    /// How many in all.
+    /// Returns how many there are in all.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.states.iter().sum()
     }
 
-    /// How many in `state`.
+    /// Returns how many are in `state`.
     #[must_use]
     pub fn in_state(&self, state: TcpState) -> u64 {
         in_state(&self.states, state)
     }
 }
 
-/// How many of `states` are in `state`.
+/// Returns how many of `states` are in `state`.
 #[must_use]
 pub fn in_state(states: &[u64; STATES], state: TcpState) -> u64 {
     states.get(state as usize).copied().unwrap_or(0)
 }
 
-/// Who has a socket.
+/// The owner of a socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
-    /// The process that has had it open for longest. `comm` is hostile.
+    /// The process that has held it longest. `comm` is hostile.
     Process {
         /// Process id.
         pid: u32,
         /// Its name; empty if it ended meanwhile.
         comm: String,
     },
-    /// Nobody: `TIME_WAIT`, handshakes, not accepted yet, closed by its process.
+    /// No process: `TIME_WAIT`, handshakes, not accepted yet, closed by its process.
     Kernel,
-    /// A process that may not be looked into, or that came or went meanwhile.
+    /// A process that this user may not look into, or that came or went meanwhile.
     Unknown,
 }
 
 impl Owner {
-    /// The process, if it is one.
+    /// Returns the process, if the owner is one.
     #[must_use]
     pub const fn pid(&self) -> Option<u32> {
         match self {
@@ -94,13 +94,13 @@ impl Owner {
 /// Connections from local ports that connect() chose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// Local address: ports are counted for each.
+    /// Local address: each has its own ports.
     pub laddr: IpAddr,
     /// Remote address.
     pub raddr: IpAddr,
     /// Remote port.
     pub rport: u16,
-    /// How many ports they take.
+    /// The number of local ports that they take.
     pub ports: u32,
 }
 
@@ -113,7 +113,7 @@ struct Port {
 }
 
 impl Sockets {
-    /// Takes one row. `range`: the ports that connect() chooses from.
+    /// Adds a row. `range`: the ports that connect() chooses from.
     pub fn add(&mut self, row: &Row, range: Option<(u16, u16)>) {
         if let Some(count) = self.states.get_mut(usize::from(row.state)) {
             *count += 1;
@@ -128,12 +128,12 @@ impl Sockets {
         }
     }
 
-    /// Inodes of the sockets that have a file.
+    /// Returns the inodes of the sockets that have a file.
     pub fn inodes(&self) -> impl Iterator<Item = u64> {
         self.rows.iter().map(|row| row.0).filter(|inode| *inode != 0)
     }
 
-    /// All rows were added: says where they lead and who has them.
+    /// Works out destinations and owners once all rows are added.
     pub fn finish(&mut self, root: &ProcRoot, holders: &SocketHolders, denied: u32) {
         self.denied = denied;
         let mut destinations: HashMap<(IpAddr, IpAddr, u16), u32> = HashMap::new();
@@ -145,7 +145,7 @@ impl Sockets {
                 .map(|port| (port.lport, (address(port.family, port.row[1]).0, port.rport))),
         );
         for port in ports {
-            // A port that is listened on belongs to a server, whoever chose it.
+            // A port with a listener belongs to a server; connect() did not choose it.
             if !self.listening.contains(&port.lport) {
                 let [laddr, raddr] = port.row.map(|words| address(port.family, words).0);
                 *destinations.entry((laddr, raddr, port.rport)).or_default() += 1;
@@ -189,7 +189,7 @@ impl Sockets {
         self.owners.sort_by_key(|owned| (u64::MAX - owned.total(), owned.owner.clone()));
     }
 
-    /// How many in all.
+    /// Returns how many there are in all.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.states.iter().sum()

@@ -20,19 +20,19 @@ use crate::proc::net::Malformed;
 use crate::proc::netns::{self, Found, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
 
-/// Threads that read the holders at the most: more only get into each other's way.
+/// The most threads that read the holders: more of them only get in each other's way.
 const WORKERS: usize = 8;
 
-/// What exists now.
+/// The sockets that exist now.
 #[derive(Debug, Default)]
 pub struct Picture {
     /// The sockets, in no order.
     pub rows: Vec<Row>,
-    /// Their places in `rows`, in the order that was asked for.
+    /// Their places in `rows`, in the requested order.
     pub order: Vec<u32>,
-    /// Who holds them.
+    /// Their holders.
     pub owners: Owners,
-    /// The namespaces that were found, by inode number.
+    /// The namespaces, by inode number.
     pub namespaces: HashMap<u32, Netns>,
     /// Names of devices that sockets are bound to, by namespace and index. Hostile bytes.
     pub devices: HashMap<(u32, u32), String>,
@@ -40,20 +40,20 @@ pub struct Picture {
     pub own_netns: Option<u32>,
     /// Processes whose descriptors this user may not see.
     pub denied: u32,
-    /// Processes whose namespace this user may not know.
+    /// Processes whose namespace this user may not see.
     pub denied_netns: u32,
-    /// Lines of /proc that were no rows.
+    /// Lines of /proc that no parser understood.
     pub malformed: Malformed,
-    /// What could not be had, one sentence each.
+    /// A sentence for each thing that is missing.
     pub gaps: Vec<String>,
-    /// The ways that were used, for `-v`.
+    /// The sources in use, for `-v`.
     pub ways: Vec<&'static str>,
 }
 
 /// Takes the picture.
 ///
 /// # Errors
-/// If a way that was asked for by name is not to be had, in one sentence.
+/// If the source that the user forces does not work, in one sentence.
 pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     let workers = thread::available_parallelism().map_or(2, usize::from).clamp(2, WORKERS);
     let mut picture = Picture { own_netns: netns::current(root), ..Picture::default() };
@@ -67,15 +67,15 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
         Via::Netlink | Via::Proc => None,
     };
     let mut parts = Vec::new();
-    // All at once: what is opened or closed between the holders and the tables has no holder or is not
-    // in the table, as it would be in any order.
+    // Everything is read at once: a socket that opens or closes between the holders and the tables has no
+    // holder or is not in the table, in any order of reading.
     let connections = iterators.map(|iterators| Connections::new(iterators, ask.order));
     let tables = Tables { root, ask, connections: connections.as_ref(), own: picture.own_netns };
     let (scan, way) = thread::scope(|scope| {
         let others = scope.spawn(|| tables.others(workers));
         let holders = scope.spawn(|| holders(root, iterators, workers));
         if let Some(inode) = picture.own_netns {
-            // Nobody has to find it.
+            // The own namespace needs no search.
             parts.extend(picture.add(tables.of(Netns { inode, name: None, pid: None, path: None })));
         }
         parts.extend(picture.add_others(others.join()?));
@@ -96,7 +96,7 @@ pub fn collect(root: &ProcRoot, ask: &Ask) -> Result<Picture, String> {
     Ok(picture)
 }
 
-/// Who holds what, and how that was found out.
+/// Returns the holders of sockets, and the source.
 fn holders(root: &ProcRoot, iterators: Option<&Iterators>, workers: usize) -> (Scan, &'static str) {
     let is_loaded = |iterators: &&Iterators| match iterators.load_holders() {
         Ok(()) => true,
@@ -122,15 +122,15 @@ struct Tables<'a> {
     own: Option<u32>,
 }
 
-/// What was read of a namespace; `None` if it is gone.
+/// A namespace and its tables; `None` if it is gone.
 type Read = (Netns, Result<Option<Part>, NetnsError>);
 /// A namespace and the places of its rows, in order.
 type InOrder = (u32, Vec<u32>);
 
-/// What was read of all namespaces but the own one.
+/// The tables of all namespaces but the own one.
 struct Others {
     found: Found,
-    /// In the order of `found`, from which they are taken.
+    /// In the order of `found`, whose namespaces move here.
     read: Vec<Read>,
 }
 
@@ -142,8 +142,8 @@ impl Tables<'_> {
         (netns, read)
     }
 
-    /// Of all namespaces but the own one, by as many as `workers` threads: in each of them the kernel
-    /// walks through the sockets of all.
+    /// Reads all namespaces but the own one with up to `workers` threads: for each namespace the kernel
+    /// walks through the sockets of all of them.
     fn others(&self, workers: usize) -> Others {
         let mut found = netns::find(self.root);
         let (own, others): (Vec<_>, Vec<_>) =
@@ -159,7 +159,7 @@ impl Tables<'_> {
             }
         };
         let mut read: Vec<(usize, Read)> = thread::scope(|scope| {
-            // Fewer threads than asked for are slower and nothing else.
+            // A thread that does not start only costs time.
             let threads: Vec<_> = (1..workers.min(others.len()))
                 .filter_map(|_| thread::Builder::new().name("tables".into()).spawn_scoped(scope, work).ok())
                 .collect();
@@ -176,7 +176,7 @@ impl Tables<'_> {
 }
 
 impl Picture {
-    /// The name of the device that `row` is bound to, if it is known.
+    /// Returns the name of the device that `row` is bound to, if known.
     #[must_use]
     pub fn device(&self, row: &Row) -> Option<&str> {
         let index = row.device();
@@ -187,15 +187,15 @@ impl Picture {
         self.denied_netns = others.found.denied;
         if others.found.unread_threads > 0 {
             let count = others.found.unread_threads;
-            self.gaps.push(format!("{count} threads were not looked at: a network namespace of theirs may be missing"));
+            self.gaps.push(format!("{count} threads were not read: a network namespace of theirs may be missing"));
         }
         self.gaps.extend(others.found.errors.iter().map(|error| sentence(error)));
-        // The own one has been read and gets its name.
+        // The own namespace has been read already and gets its name here.
         self.namespaces.extend(others.found.namespaces.into_iter().map(|netns| (netns.inode, netns)));
         others.read.into_iter().filter_map(|read| self.add(read)).collect()
     }
 
-    /// Gives where the rows of a namespace are now.
+    /// Adds the rows of a namespace and returns their new places.
     fn add(&mut self, (netns, read): Read) -> Option<InOrder> {
         let (label, inode) = (label(&netns), netns.inode);
         self.namespaces.insert(netns.inode, netns);
@@ -223,7 +223,7 @@ impl Picture {
     }
 }
 
-/// How a namespace is called for people.
+/// Returns a namespace's name for messages.
 fn label(netns: &Netns) -> String {
     netns.name.clone().unwrap_or_else(|| netns.inode.to_string())
 }
@@ -238,8 +238,8 @@ pub(super) fn sentence(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A socket that has no file because nobody has accepted it yet, or because its handshake is not
-/// done: a process that closes a socket takes it out of these states.
+/// Whether a socket has no file because no process has accepted it yet, or because its handshake is
+/// not done: a process that closes a socket takes it out of these states.
 #[must_use]
 pub const fn waits_for_accept(row: &Row) -> bool {
     matches!((row.proto, row.inode), (Proto::Tcp, 0))

@@ -1,6 +1,6 @@
-//! TCP connections as the kernel's table has them, read by a program (`kernel::iterators::connections`).
+//! TCP connections from the kernel's table, read by a BPF program (`kernel::iterators::connections`).
 //!
-//! It tells neither cookies nor figures, so that sock_diag is asked where these are wanted.
+//! The program reports neither cookies nor figures, so sock_diag answers where these are wanted.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -17,9 +17,9 @@ use crate::kernel::iterators::connections::{Chunk, connection};
 use crate::kernel::iterators::{Iterators, TableError};
 use crate::proc::net::{Malformed, sockstat};
 
-/// TCP sockets on the host from which on it is worth while to load the program: sock_diag begins at once.
+/// Loading the program pays from this many TCP sockets on: sock_diag needs no loading.
 pub(super) const MANY: u64 = 6_000;
-/// How often the table is read where it changes meanwhile.
+/// How often a table that changes meanwhile is read.
 const ATTEMPTS: usize = 2;
 
 impl Batch for Chunk {
@@ -40,41 +40,41 @@ pub(super) struct Connections<'a> {
     walks: Mutex<Walks>,
 }
 
-/// The tables that were read.
+/// The tables read so far.
 #[derive(Debug, Default)]
 struct Walks {
     done: Vec<Walk>,
-    /// They cannot be read, or change too fast.
+    /// Whether a table cannot be read, or changes too fast.
     failed: bool,
 }
 
-/// A table, what is left of it to be taken.
+/// The rows of a table that no namespace has taken yet.
 #[derive(Debug)]
 struct Walk {
     /// The namespace of the thread that read it.
     by: u32,
-    /// It is the one that most namespaces have in common.
+    /// Whether it is the table that most namespaces share.
     is_common: bool,
     rows: ByNamespace,
 }
 
 impl Walk {
-    /// Whether all connections of a namespace are in it.
+    /// Whether it has all connections of a namespace.
     fn tells_of(&self, netns: u32, shares: bool) -> bool {
         self.by == netns || self.is_common && (shares || self.rows.has(netns))
     }
 }
 
 impl<'a> Connections<'a> {
-    /// None is read yet; each namespace's are to be put in the order of `key`.
+    /// Prepares for reading; the rows of each namespace will be in the order of `key`.
     pub(super) fn new(iterators: &'a Iterators, key: Option<Key>) -> Self {
         Self { iterators, key, walks: Mutex::default() }
     }
 
-    /// Those of the namespace that this thread is in, `netns`; `None` if that cannot be told, or not for certain. `count`:
-    /// about how many there are on the host. Each namespace is asked for once.
+    /// Returns the connections of this thread's namespace, `netns`; `None` if the table is unreadable or unreliable.
+    /// `count`: about how many the host has. Each namespace may be requested once.
     pub(super) fn of(&self, netns: u32, count: u64) -> Option<Gathered> {
-        // Whoever comes while a table is read most likely wants what is in it.
+        // A thread that waits here while a table is read most likely needs that table.
         let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
         if walks.failed {
             return None;
@@ -87,14 +87,14 @@ impl<'a> Connections<'a> {
             walks.failed = true;
             return None;
         };
-        // Of an empty table it is not known whose it is.
+        // An empty table does not show whose it is.
         let is_common = shares || !is_alone && rows.len() > 0;
         let own = rows.take(netns);
         walks.done.push(Walk { by: netns, is_common, rows });
         Some(own)
     }
 
-    /// Reads the table of the namespace that this thread is in; `true`: it is that namespace's alone.
+    /// Reads the table of this thread's namespace; `true`: no other namespace shares the table.
     fn walk(&self, netns: u32, count: u64) -> Option<(ByNamespace, bool)> {
         let mut count = Some(count);
         for _ in 0..ATTEMPTS {
@@ -109,7 +109,7 @@ impl<'a> Connections<'a> {
             match shared::read(netns, self.key, parse, |each| self.iterators.connections(count, each)) {
                 Ok((read, ())) if read.malformed == 0 => return Some((read.rows, is_alone.into_inner())),
                 Ok(_) => log::debug!("the table of connections changed while it was read"),
-                // What waits in TIME_WAIT in other namespaces was not counted.
+                // `count` leaves out the TIME_WAIT sockets of other namespaces.
                 Err(why @ TableError::TooSmall) if count.is_some() => {
                     log::debug!("{why}");
                     count = None;
@@ -123,23 +123,23 @@ impl<'a> Connections<'a> {
         None
     }
 
-    /// The iterators.
+    /// Returns the iterators.
     pub(super) const fn iterators(&self) -> &'a Iterators {
         self.iterators
     }
 }
 
-/// Whether the namespace that this thread is in has its connections in the initial one's table
-/// (`proc_tcp_ehash_entries`, net/ipv4/sysctl_net_ipv4.c, from 6.1: their number is negative then). Of the initial one
-/// itself this says `false`.
+/// Whether this thread's namespace keeps its connections in the table of the initial one
+/// (`proc_tcp_ehash_entries`, net/ipv4/sysctl_net_ipv4.c, from 6.1: the number is negative then). `false` in the
+/// initial namespace itself.
 fn shares_table() -> bool {
-    // Which namespace's it is depends on who opens it, so it is in no folder of a process.
+    // The opener's namespace decides the content, so no folder of a process has this file.
     let read = fs::read_to_string("/proc/sys/net/ipv4/tcp_ehash_entries");
     read.is_ok_and(|text| text.starts_with('-'))
 }
 
-/// TCP sockets on the host, about; `net`: the folder of a namespace, of which alone it is known how many wait in
-/// TIME_WAIT.
+/// Returns about how many TCP sockets the host has. `net`: the folder of a namespace; TIME_WAIT is counted for that
+/// namespace alone.
 pub(super) fn count(net: &Path) -> u64 {
     let path = net.join("sockstat");
     let read = File::open(&path)

@@ -1,36 +1,36 @@
-//! Rows of one namespace as they come, put in order while more of them are read: what is left at the end is to merge
-//! runs that are in order, on which everybody waits.
+//! Sorts the rows of one namespace while more of them are read: at the end, when the whole command waits, only sorted
+//! runs are left to merge.
 
 use super::order::{self, Key, Keyed};
 use super::row::Row;
 
-/// Rows that are put in order together: while they are in the caches.
+/// The number of rows sorted together, while they are in the caches.
 const RUN: usize = 1024;
 
-/// Rows, and as far as it is known their order.
+/// Rows, with the order of those sorted so far.
 #[derive(Debug, Default)]
 pub struct Gathered {
     rows: Vec<Row>,
     key: Option<Key>,
-    /// Of the first rows, in runs.
+    /// The keys of the first rows, in sorted runs.
     keyed: Vec<Keyed>,
 }
 
 impl Gathered {
-    /// None yet, to be put in the order of `key`.
+    /// Makes an empty set that will be in the order of `key`.
     #[must_use]
     pub fn new(key: Option<Key>) -> Self {
         Self { rows: Vec::new(), key, keyed: Vec::new() }
     }
 
-    /// As [`Self::new`], with room for so many.
+    /// Like [`Self::new`], with room for `rows` rows.
     #[must_use]
     pub fn with_room(key: Option<Key>, rows: usize) -> Self {
         let keyed = if key.is_some() { Vec::with_capacity(rows) } else { Vec::new() };
         Self { rows: Vec::with_capacity(rows), key, keyed }
     }
 
-    /// Appends one.
+    /// Appends a row.
     pub fn push(&mut self, row: Row) {
         self.rows.push(row);
         if self.key.is_some() && self.rows.len() - self.keyed.len() >= RUN {
@@ -39,7 +39,7 @@ impl Gathered {
         }
     }
 
-    /// Appends those of another place, which are to be put in the same order.
+    /// Appends another set, which has the same key.
     pub fn append(&mut self, mut other: Self) {
         if self.rows.is_empty() {
             *self = other;
@@ -51,32 +51,32 @@ impl Gathered {
         self.rows.append(&mut other.rows);
     }
 
-    /// In which order they are to be put.
+    /// Returns the key of the order.
     #[must_use]
     pub const fn key(&self) -> Option<Key> {
         self.key
     }
 
-    /// How many there are.
+    /// Returns the number of rows.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Keeps the first `count`: what was read since is not all that there is.
+    /// Keeps the first `count` rows, because the later ones come from an incomplete read.
     pub fn truncate(&mut self, count: usize) {
         self.rows.truncate(count);
         let end = place(count);
         self.keyed.retain(|(_, at)| *at < end);
     }
 
-    /// The rows, and their places in order; none if no order was asked for.
+    /// Returns the rows, and their places in order; no places without a key.
     #[must_use]
     pub fn in_order(mut self) -> (Vec<Row>, Vec<u32>) {
         self.settle();
@@ -84,7 +84,7 @@ impl Gathered {
         (self.rows, places)
     }
 
-    /// Puts what has come since the last time in order by itself.
+    /// Sorts the rows added since the last call into a run of their own.
     fn settle(&mut self) {
         let Some(key) = self.key else { return };
         let begin = self.keyed.len();
@@ -93,7 +93,7 @@ impl Gathered {
         self.keyed.get_mut(begin..).unwrap_or_default().sort_unstable();
     }
 
-    /// Merges the last runs, of the lengths 1, 1, 2, 4 and so on: at the end there are few, and long ones.
+    /// Merges the last runs, of the lengths 1, 1, 2, 4 and so on, so that few, long runs are left at the end.
     fn merge(&mut self) {
         let runs = self.keyed.len() / RUN;
         if runs > 0 && runs.is_multiple_of(2) {
@@ -104,7 +104,7 @@ impl Gathered {
     }
 }
 
-/// No host has room for more sockets than that.
+/// Converts a place; no host has room for 2^32 sockets.
 fn place(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -119,7 +119,7 @@ mod tests {
     use crate::sockets::proto::{Proto, State};
     use crate::sockets::row::{Inet, Kind, Netlink};
 
-    /// Few different values, so that there are equals.
+    /// Makes a row with few different values, so that some rows are equal.
     fn row(random: &mut Random, inode: u64) -> Row {
         let mut few = |count| u32::try_from(random.below(count)).unwrap();
         let (family, proto) = ([4, 6][few(2) as usize], [Proto::Tcp, Proto::Udp, Proto::Netlink][few(3) as usize]);
@@ -159,7 +159,7 @@ mod tests {
                     }
                     let kept = all.len();
                     all.append(piece);
-                    // What was read in vain.
+                    // An incomplete read.
                     if random.below(4) == 0 {
                         inode -= u64::try_from(all.len() - kept).unwrap();
                         all.truncate(kept);

@@ -1,4 +1,4 @@
-//! `tracer sockets`: the sockets that exist now, of every network namespace, and who holds them.
+//! `tracer sockets`: the sockets that exist now, in every network namespace, and their holders.
 //!
 //! [`collect::collect`] takes the picture: tables (`table`, by `diag` or from /proc) of each
 //! namespace (`proc::enter`), joined with the holders (`proc::fd` or `kernel::iterators`).

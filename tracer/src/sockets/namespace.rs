@@ -1,4 +1,4 @@
-//! The tables of one network namespace, each by the best way that it has here.
+//! The tables of one network namespace, each from the best source here.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,25 +16,25 @@ use crate::proc::enter::Place;
 use crate::proc::net::Malformed;
 use crate::proc::root::ReadError;
 
-/// What is in the tables of one namespace.
+/// The tables of one namespace.
 #[derive(Debug)]
 pub(super) struct Part {
     /// The sockets.
     pub(super) rows: Vec<Row>,
-    /// Their places in `rows`, in the order that was asked for.
+    /// Their places in `rows`, in the requested order.
     pub(super) places: Vec<u32>,
-    /// Lines of /proc that were no rows.
+    /// Lines of /proc that no parser understood.
     pub(super) malformed: Malformed,
     /// Names of the devices that sockets are bound to.
     pub(super) devices: Vec<(u32, String)>,
-    /// What could not be had, one sentence each.
+    /// A sentence for each thing that is missing.
     pub(super) gaps: Vec<String>,
-    /// The ways that were used.
+    /// The sources in use.
     pub(super) ways: Vec<&'static str>,
 }
 
 impl Part {
-    /// Reads them, in the namespace that this thread is in or by /proc.
+    /// Reads the tables, inside the namespace or from /proc.
     pub(super) fn read(ask: &Ask, connections: Option<&Connections<'_>>, netns: u32, place: &Place) -> Self {
         let mut reader = Reader::new(ask, connections, netns);
         reader.read(place);
@@ -44,7 +44,7 @@ impl Part {
     }
 }
 
-/// The devices that any of `rows` is bound to, if their names can be had.
+/// Returns the devices that any of `rows` is bound to; empty if the kernel does not give their names.
 fn devices(rows: &[Row], place: &Place) -> Vec<(u32, String)> {
     let bound: HashSet<u32> = rows.iter().map(Row::device).filter(|index| *index != 0).collect();
     if bound.is_empty() || !place.inside {
@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// TCP sockets, where there are many or this way was asked for.
+    /// Reads TCP sockets by BPF, if there are many or the user forces it.
     fn by_iterator(&mut self, diag: Option<&mut Diag>, place: &Place) -> bool {
         let Some(connections) = self.connections else { return false };
         let is_forced = self.ask.via == Via::Bpf;
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
         diag.is_some_and(|diag| self.by_table(connections, count, diag)) || is_forced && self.by_sockets(connections)
     }
 
-    /// The kernel's table of connections, and sock_diag for what listens; `false`: not all was read.
+    /// Reads the kernel's table of connections, and listeners by sock_diag; `false`: the read is incomplete.
     fn by_table(&mut self, connections: &Connections<'_>, count: u64, diag: &mut Diag) -> bool {
         let Some(rows) = connections.of(self.netns, count) else { return false };
         let before = self.rows.len();
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
         done
     }
 
-    /// One socket after another.
+    /// Reads TCP sockets with the BPF iterator, one by one.
     fn by_sockets(&mut self, connections: &Connections<'_>) -> bool {
         let before = self.rows.len();
         match connections.iterators().tcp(self.netns, |row| self.rows.push(row)) {
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
         done
     }
 
-    /// What sock_diag said beside rows; `false` if it failed.
+    /// Notes the result of a dump; `false` if it failed.
     fn take(&mut self, dumped: Result<Dumped, DiagError>, proto: Proto) -> bool {
         let name = proto.name();
         match dumped {

@@ -7,10 +7,10 @@ use super::collect::Picture;
 use super::proto::State;
 use super::row::{Kind, Row};
 
-/// From so many sockets on two threads put them in order.
+/// From this many sockets on, two threads sort them.
 const MANY: usize = 8192;
 
-/// What `--sort` takes.
+/// The keys of `--sort`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Key {
     /// Protocol, listeners first, then by local port and address
@@ -43,25 +43,25 @@ pub enum Key {
 }
 
 impl Key {
-    /// It needs the figures of TCP connections.
+    /// Whether the key needs the figures of TCP connections.
     #[must_use]
     pub const fn needs_details(self) -> bool {
         matches!(self, Self::Rtt | Self::Retransmits | Self::Tx | Self::Rx)
     }
 }
 
-/// What decides nearly always, as one number, and the place of a row: to compare rows is most of the time.
+/// A number that nearly always decides, and the place of a row: comparing rows would take most of the time.
 pub(super) type Keyed = (u128, u32);
 
-/// What puts the row at `at` in its place nearly always, in a namespace of its own.
+/// Returns the key of the row at `at`, which nearly always decides its place within a namespace.
 pub(super) fn keyed(at: u32, row: &Row, key: Key) -> Keyed {
     (packed(row, key), at)
 }
 
-/// The places of `rows` in the order of `key` as far as it is none of their owners' (these need not be known
-/// yet). `keyed` has all of them, mostly in runs that are in order.
+/// Returns the places of `rows` in the order of `key`, except for keys of owners (which need not be known yet).
+/// `keyed` has all rows, mostly in sorted runs.
 pub(super) fn places(rows: &[Row], mut keyed: Vec<Keyed>, key: Key) -> Vec<u32> {
-    // It finds the runs and merges them.
+    // The stable sort finds the runs and merges them.
     keyed.sort();
     let compare = |(_, a): &Keyed, (_, b): &Keyed| match (row(rows, *a), row(rows, *b)) {
         (Some(one), Some(two)) => compare_rows(one, two, key).then(a.cmp(b)),
@@ -83,12 +83,11 @@ fn sort(keyed: &mut [Keyed], compare: impl Fn(&Keyed, &Keyed) -> Ordering + Copy
         scope.spawn(|| left.sort_unstable_by(compare));
         right.sort_unstable_by(compare);
     });
-    // This one finds the two runs and merges them.
+    // The stable sort finds the two runs and merges them.
     keyed.sort_by(compare);
 }
 
-/// The places of all rows, of which each namespace's are in order, namespace by namespace: the own one first, then by
-/// name and number.
+/// Joins the sorted places of each namespace: the own namespace first, then by name and number.
 #[must_use]
 pub fn by_namespace(picture: &Picture, mut parts: Vec<(u32, Vec<u32>)>) -> Vec<u32> {
     let ranks = Ranks::of(picture);
@@ -99,7 +98,7 @@ pub fn by_namespace(picture: &Picture, mut parts: Vec<(u32, Vec<u32>)>) -> Vec<u
     places
 }
 
-/// Puts `places`, which are in the order of [`by_namespace`], in that of `key` if it is one of owners.
+/// Sorts `places`, which are in the order of [`by_namespace`], by `key` if that is a key of owners.
 pub fn by_owner(picture: &Picture, places: &mut [u32], key: Key) {
     if !matches!(key, Key::Pid | Key::Comm) {
         return;
@@ -109,12 +108,12 @@ pub fn by_owner(picture: &Picture, places: &mut [u32], key: Key) {
         let row = row(&picture.rows, *at);
         let pid = row.and_then(|row| picture.owners.of(row).pids.first().copied());
         let comm = pid.filter(|_| key == Key::Comm).and_then(|pid| picture.owners.process(pid));
-        // Those that nobody is known to hold last.
+        // Sockets without a known holder come last.
         (row.map_or(0, |row| ranks.of_netns(row.netns)), pid.is_none(), comm.map(|owner| owner.comm.as_str()), pid)
     });
 }
 
-/// Which namespace comes first.
+/// The order of namespaces.
 struct Ranks(Vec<u32>);
 
 impl Ranks {
@@ -128,19 +127,19 @@ impl Ranks {
     }
 
     fn of_netns(&self, netns: u32) -> usize {
-        // Nearly always one: no search for each socket.
+        // Most hosts have one namespace: skips the search for each socket.
         if self.0.len() < 2 { 0 } else { self.0.iter().position(|inode| *inode == netns).unwrap_or(self.0.len()) }
     }
 }
 
-/// In the natural order what comes first of [`natural`].
+/// Packs the first parts of [`natural`] into a number for the default order; 0 for other keys.
 fn packed(row: &Row, key: Key) -> u128 {
     let mut packed = 0;
     if key == Key::Proto {
         let ((port, is_v6, [laddr, ..]), ([raddr, ..], rport)) = (local(row), remote(row));
         packed |= u128::from(row.proto as u8) << 112 | u128::from(row.state != State::Listen) << 104;
         packed |= u128::from(port) << 88 | u128::from(is_v6) << 80 | u128::from(laddr) << 48;
-        // Beyond the first word of the local address nothing may be compared yet.
+        // The other words of the local address come before the rest, and do not fit.
         if !is_v6 {
             packed |= u128::from(raddr) << 16 | u128::from(rport);
         }
@@ -152,7 +151,7 @@ fn row(rows: &[Row], at: u32) -> Option<&Row> {
     rows.get(usize::try_from(at).ok()?)
 }
 
-/// Which of two sockets of one namespace comes first.
+/// Compares two sockets of one namespace.
 pub(super) fn compare_rows(a: &Row, b: &Row, key: Key) -> Ordering {
     by_key(a, b, key).then_with(|| natural(a).cmp(&natural(b)))
 }
@@ -175,7 +174,7 @@ fn by_key(a: &Row, b: &Row, key: Key) -> Ordering {
     }
 }
 
-/// Protocol, listeners first, then by port and address.
+/// Returns the natural order: protocol, listeners first, then by port and address.
 fn natural(row: &Row) -> (u8, bool, Local, Remote) {
     (row.proto as u8, row.state != State::Listen, local(row), remote(row))
 }

@@ -1,4 +1,4 @@
-//! Whose the sockets are.
+//! The owners of sockets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::proc::process::{self, Begun};
 use crate::proc::root::ProcRoot;
 use crate::stream::{Owner, OwnerSource, Told};
 
-/// The holders of all sockets, and who they are.
+/// The holders of all sockets, with their identities.
 #[derive(Debug, Default)]
 pub struct Owners {
     holders: SocketHolders,
@@ -28,14 +28,14 @@ type Place = (u32, u16, u8, [u32; 4]);
 /// The owner of one socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Ownership<'a> {
-    /// Everybody who holds it, oldest first; of a connection that waits for accept(), of its listener.
+    /// All processes that hold it, oldest first; for a connection that waits for accept(), its listener's.
     pub pids: &'a [u32],
-    /// How that is known.
+    /// The source of that.
     pub source: OwnerSource,
 }
 
 impl Owners {
-    /// Looks up who the holders in `scan` are: names only, or all that is known of them if `facts`.
+    /// Looks up the processes in `scan`: names only, or all their facts if `facts`.
     #[must_use]
     pub fn new(root: &ProcRoot, scan: Scan, rows: &[Row], facts: bool) -> Self {
         let mut processes: Vec<Owner> = scan
@@ -47,8 +47,8 @@ impl Owners {
         let mut listeners = HashMap::new();
         for row in rows.iter().filter(|row| row.proto == Proto::Tcp && row.state == State::Listen) {
             let Some(inet) = row.inet() else { continue };
-            // Several on one port (SO_REUSEPORT): nothing tells whose a connection will be, unless
-            // they are all held by the same processes.
+            // Several listeners on one port (SO_REUSEPORT): a connection's owner is open, unless the
+            // same processes hold all of them.
             let place = (row.netns, inet.lport, inet.family, inet.laddr);
             let inode = listeners.entry(place).or_insert(row.inode);
             if *inode != row.inode && scan.holders.holders(*inode) != scan.holders.holders(row.inode) {
@@ -58,7 +58,7 @@ impl Owners {
         Self { holders: scan.holders, processes, listeners }
     }
 
-    /// Who has `row`.
+    /// Returns the owner of `row`.
     #[must_use]
     pub fn of(&self, row: &Row) -> Ownership<'_> {
         let unknown = Ownership { pids: &[], source: OwnerSource::Unknown };
@@ -77,14 +77,14 @@ impl Owners {
         unknown
     }
 
-    /// A process that holds a socket.
+    /// Returns a process that holds a socket.
     #[must_use]
     pub fn process(&self, pid: u32) -> Option<&Owner> {
         let at = self.processes.binary_search_by_key(&pid, |process| process.pid).ok()?;
         self.processes.get(at)
     }
 
-    /// The inode of the listener that a connection came in by.
+    /// Returns the inode of the listener that a connection came in by.
     fn listener(&self, row: &Row) -> Option<u64> {
         let inet = row.inet()?;
         let at = |family, laddr| self.listeners.get(&(row.netns, inet.lport, family, laddr)).copied();
@@ -107,9 +107,9 @@ fn named(process: HolderProcess) -> Owner {
 }
 
 fn known(root: &ProcRoot, process: HolderProcess) -> Owner {
-    // Arguments are not shown, and to read them may take for ever.
+    // Arguments are not shown, and reading them may take for ever.
     match Begun::read(root, process.pid).and_then(Begun::without_arguments) {
-        // The id may be another process's by now.
+        // The id may belong to another process by now.
         Some((identity, facts)) if identity.start_ticks == process.start_ticks => Owner {
             pid: process.pid,
             tid: process.pid,

@@ -1,4 +1,4 @@
-//! Which kinds of sockets there are, and in which states they can be.
+//! The kinds of sockets, and their states.
 
 /// A protocol, by the word that `--proto` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ impl Proto {
         Self::Netlink,
     ];
 
-    /// The name on the command line and in the stream.
+    /// Returns the name on the command line and in the stream.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Proto {
         }
     }
 
-    /// It has addresses and ports: shown without being asked for.
+    /// Whether it has addresses and ports; such sockets are shown by default.
     #[must_use]
     pub const fn is_internet(self) -> bool {
         !matches!(self, Self::Unix | Self::Packet | Self::Netlink)
@@ -65,12 +65,12 @@ impl Proto {
 pub struct Protos(u16);
 
 impl Protos {
-    /// Those of the internet: what is shown if nothing else is asked for.
+    /// The internet protocols, shown by default.
     pub const INTERNET: Self = Self(0b11_1111);
     /// All of them.
     pub const EVERY: Self = Self(0b1_1111_1111);
 
-    /// Those that `wanted` takes.
+    /// Returns the protocols that `wanted` accepts.
     #[must_use]
     pub fn that(wanted: impl Fn(Proto) -> bool) -> Self {
         Self(Proto::ALL.into_iter().filter(|proto| wanted(*proto)).fold(0, |set, proto| set | 1 << proto as u16))
@@ -114,7 +114,7 @@ pub enum State {
     CookieWait,
     /// SCTP: COOKIE ECHO sent.
     CookieEchoed,
-    /// SCTP: waits for what is not acknowledged.
+    /// SCTP: waits for acknowledgements.
     ShutdownPending,
     /// SCTP: SHUTDOWN sent.
     ShutdownSent,
@@ -150,8 +150,8 @@ impl State {
         Self::Unknown,
     ];
 
-    /// The state with a number of `enum` in `include/net/tcp_states.h`, which all families use. A
-    /// request socket is said to be in `SYN_RECV`, as /proc and `ss` do.
+    /// Returns the state for a number of the `enum` in `include/net/tcp_states.h`, which all families
+    /// use. A request socket is in `SYN_RECV`, as in /proc and `ss`.
     #[must_use]
     pub const fn of_sk_state(proto: Proto, number: u8) -> Self {
         match number {
@@ -171,7 +171,7 @@ impl State {
         }
     }
 
-    /// The state of an SCTP association (`enum sctp_state`).
+    /// Returns the state of an SCTP association (`enum sctp_state`).
     #[must_use]
     pub const fn of_association(number: u8) -> Self {
         match number {
@@ -187,7 +187,7 @@ impl State {
         }
     }
 
-    /// The kernel's name.
+    /// Returns the kernel's name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -213,8 +213,7 @@ impl State {
         }
     }
 
-    /// The state that a user calls `word`: the kernel's name or the one of `ss`, in any case, with
-    /// `-` or `_`.
+    /// Parses a user's word for a state: the kernel's name or that of `ss`, in any case, with `-` or `_`.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         let word = word.to_ascii_uppercase().replace('-', "_");

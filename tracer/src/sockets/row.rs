@@ -2,7 +2,7 @@
 
 use super::proto::{Proto, State};
 
-/// A socket, as the kernel's tables show it.
+/// A socket in the kernel's tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Protocol.
@@ -14,19 +14,19 @@ pub struct Row {
     /// Inode of the socket's file; 0 where it has none (TIME_WAIT, not accepted, closed by its
     /// process, the kernel's own).
     pub inode: u64,
-    /// The kernel's number of the socket, never used twice; `None` where the source does not tell.
+    /// The kernel's number of the socket, never used twice; `None` where the source lacks it.
     pub cookie: Option<u64>,
     /// The user that made it; `None` where the kernel does not keep it.
     pub uid: Option<u32>,
-    /// Bytes not yet read; of a listener, connections that wait for accept().
+    /// Bytes not yet read; for a listener, connections that wait for accept().
     pub recv_q: u32,
-    /// Bytes not yet sent or acknowledged; of a listener, how many connections may wait.
+    /// Bytes not yet sent or acknowledged; for a listener, how many connections may wait.
     pub send_q: u32,
-    /// What only this family has.
+    /// The fields of its family.
     pub kind: Kind,
 }
 
-/// What only one family has.
+/// The fields of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// TCP, UDP, raw, ICMP, SCTP.
@@ -46,7 +46,7 @@ pub struct Inet {
     pub family: u8,
     /// Local address: words as they lie in memory, IPv4 in the first one.
     pub laddr: [u32; 4],
-    /// Local port; of a raw socket the protocol.
+    /// Local port; for a raw socket the protocol.
     pub lport: u16,
     /// Remote address.
     pub raddr: [u32; 4],
@@ -54,13 +54,13 @@ pub struct Inet {
     pub rport: u16,
     /// The interface that the socket is bound to or that scopes its addresses; 0 for none.
     pub ifindex: u32,
-    /// Of a socket of IPv6 that is not connected: it takes no IPv4 (`IPV6_V6ONLY`); `None` where nothing tells.
+    /// Whether an unconnected IPv6 socket refuses IPv4 (`IPV6_V6ONLY`); `None` where the source lacks it.
     pub v6only: Option<bool>,
     /// The other addresses of an SCTP association, or the details of a TCP connection.
     pub tcp: Option<Box<Tcp>>,
 }
 
-/// What the kernel tells of a TCP connection; `None` where this kernel does not.
+/// The kernel's figures of a TCP connection; `None` where this kernel lacks them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tcp {
     /// Smoothed round-trip time, µs; `None` before the first measurement.
@@ -77,9 +77,9 @@ pub struct Tcp {
     pub ssthresh: Option<u32>,
     /// Largest segment sent, bytes.
     pub mss: Option<u32>,
-    /// Segments sent again in the whole life.
+    /// Segments sent again since the connection began.
     pub retransmits: Option<u32>,
-    /// Segments on their way that are not acknowledged.
+    /// Segments sent and not yet acknowledged.
     pub unacked: Option<u32>,
     /// Payload bytes that the peer acknowledged.
     pub tx_bytes: Option<u64>,
@@ -87,7 +87,7 @@ pub struct Tcp {
     pub rx_bytes: Option<u64>,
     /// Congestion control.
     pub congestion: Option<String>,
-    /// The timer that runs.
+    /// The running timer.
     pub timer: Option<Timer>,
     /// Id of the cgroup (v2) that the socket was made in.
     pub cgroup_id: Option<u64>,
@@ -138,7 +138,7 @@ pub struct Netlink {
 }
 
 impl Row {
-    /// The internet part, if it is such a socket.
+    /// Returns the internet part, if it is such a socket.
     #[must_use]
     pub const fn inet(&self) -> Option<&Inet> {
         match &self.kind {
@@ -147,7 +147,7 @@ impl Row {
         }
     }
 
-    /// The device that it is bound to, or that scopes its addresses, by index; 0 for none.
+    /// Returns the index of the device that it is bound to, or that scopes its addresses; 0 for none.
     #[must_use]
     pub const fn device(&self) -> u32 {
         match &self.kind {
@@ -157,14 +157,14 @@ impl Row {
         }
     }
 
-    /// The details of a TCP connection, where they were asked for and told.
+    /// Returns the details of a TCP connection, if they were requested and the kernel gave them.
     #[must_use]
     pub fn tcp(&self) -> Option<&Tcp> {
         self.inet()?.tcp.as_deref()
     }
 }
 
-/// `SOCK_*` by name.
+/// Returns the name of a `SOCK_*`.
 #[must_use]
 pub const fn socket_type(kind: u16) -> &'static str {
     match kind {
@@ -177,7 +177,7 @@ pub const fn socket_type(kind: u16) -> &'static str {
     }
 }
 
-/// `NETLINK_*` by the name that `ss` has for it (`include/uapi/linux/netlink.h`).
+/// Returns the name of a `NETLINK_*` in `ss` (`include/uapi/linux/netlink.h`).
 #[must_use]
 pub const fn netlink_protocol(protocol: u8) -> Option<&'static str> {
     Some(match protocol {

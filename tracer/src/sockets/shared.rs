@@ -1,7 +1,7 @@
-//! A large table read by two threads: one receives, the other one makes rows of what was received.
+//! Reads a large table with two threads: one receives batches, the other makes rows of them.
 //!
-//! The kernel fills a batch in the receiver's system call, and to make rows of it takes a good part of that time: time
-//! in which the next one could be filled.
+//! The kernel fills a batch in the receiver's system call, and making rows takes a good part of that time: time in
+//! which the kernel can fill the next batch.
 
 use std::mem;
 use std::panic::resume_unwind;
@@ -12,34 +12,32 @@ use super::by_namespace::ByNamespace;
 use super::order::Key;
 use super::row::Row;
 
-/// What is received at a time.
+/// The records received at a time.
 pub(super) trait Batch: Send {
-    /// Room for one.
+    /// Makes an empty batch.
     fn new() -> Self;
 
-    /// Gives each record in it to `record`.
+    /// Passes each record to `record`.
     fn each(&self, record: impl FnMut(&[u8]));
 }
 
-/// Batches that are read by the thread that receives them: most tables are no larger.
+/// The receiver itself parses this many batches: most tables are no larger.
 const ALONE: usize = 4;
-/// Batches that wait to be read at the most, 32 KiB each. If there are more, the thread that
-/// receives them helps.
+/// The most batches that wait for the other thread, 32 KiB each. Beyond them the receiver parses, too.
 const WAITING: usize = 32;
 
-/// Batches that are passed on together: to wake the thread that waits for them costs as much time as the kernel needs
-/// to fill half of one.
+/// Batches passed on together: waking the other thread costs as much time as the kernel needs to fill half a batch.
 const TOGETHER: usize = 4;
 
-/// Rows that there is room for at once. Memory that is not written to costs nothing, but to move it
-/// to where there is more stops every processor of this process.
+/// Room for rows from the start. Memory that is not written to costs nothing, but moving it to where
+/// there is more stops every processor of this process.
 const ROOM: usize = 64 * 1024;
 
-/// What became of a dump.
+/// The result of a dump.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) rows: ByNamespace,
-    /// Records that are no rows.
+    /// Records that the parser did not understand.
     pub(super) malformed: u64,
 }
 
@@ -51,7 +49,7 @@ impl Read {
         });
     }
 
-    /// Both.
+    /// Joins two results.
     fn and(self, other: Self) -> Self {
         let malformed = self.malformed + other.malformed;
         let (mut most, least) =
@@ -61,9 +59,8 @@ impl Read {
     }
 }
 
-/// Makes rows of the batches of `dump`, which is given what to do with each: it may take the
-/// batch and leave another one to be filled. Also gives what `dump` gives. The rows, most of them of `netns`, are to be
-/// put in the order of `key`.
+/// Makes rows of the batches of `dump`, which passes each to its argument: that may take the batch and leave an empty
+/// one. Also returns the value of `dump`. The rows, most of them of `netns`, will be in the order of `key`.
 pub(super) fn read<B: Batch, T, E>(
     netns: u32,
     key: Option<Key>,
@@ -84,7 +81,7 @@ pub(super) fn read<B: Batch, T, E>(
                     let mut read = Read { rows: ByNamespace::new(key, netns, ROOM), malformed: 0 };
                     for batches in from {
                         batches.iter().for_each(|batch| read.take(batch, parse));
-                        // Nobody wants them any more: those were the last ones.
+                        // Fails after the last batches, when the receiver has gone.
                         let _ = back.send(batches);
                     }
                     read
@@ -101,16 +98,16 @@ pub(super) fn read<B: Batch, T, E>(
     })
 }
 
-/// The other thread.
+/// The other thread, seen from the receiver.
 struct Other<'s, B> {
     to: Sender<Vec<B>>,
-    /// What is to be passed on with the next ones.
+    /// Batches to pass on with the next ones.
     filled: Vec<B>,
-    /// What it has done with.
+    /// Batches that the other thread is done with.
     spare: Receiver<Vec<B>>,
-    /// Of these, what has not been taken yet.
+    /// Batches taken from `spare` and not used yet.
     empty: Vec<B>,
-    /// How many it has been given beside those.
+    /// The number of batches made anew.
     made: usize,
     reader: ScopedJoinHandle<'s, Read>,
 }
@@ -120,7 +117,7 @@ impl<'s, B: Batch> Other<'s, B> {
         Self { to, filled: Vec::new(), spare, empty: Vec::new(), made: 0, reader }
     }
 
-    /// Passes `batch` on and leaves another one; `false` if too many wait.
+    /// Passes `batch` on and leaves an empty one; `false` if too many wait.
     fn pass(&mut self, batch: &mut B) -> bool {
         if self.empty.is_empty()
             && let Ok(spare) = self.spare.try_recv()
@@ -142,7 +139,7 @@ impl<'s, B: Batch> Other<'s, B> {
         true
     }
 
-    /// There will be no more.
+    /// Passes the last batches on and ends the stream.
     fn end(self) -> ScopedJoinHandle<'s, Read> {
         let _ = self.to.send(self.filled);
         self.reader
@@ -160,7 +157,7 @@ mod tests {
     use crate::sockets::proto::{Proto, State};
     use crate::sockets::row::{Kind, Netlink};
 
-    /// A row out of a number; not of 13.
+    /// Makes a row of a number; `None` for 13.
     fn parse(payload: &[u8]) -> Option<Row> {
         let number = u32::from_ne_bytes(*payload.first_chunk()?);
         let kind = Kind::Netlink(Netlink { protocol: 0, portid: number, groups: 0 });

@@ -1,9 +1,9 @@
-//! How the picture is taken.
+//! The request for a picture.
 
 use super::order;
 use super::proto::Protos;
 
-/// Where the tables and the holders come from. Each but the first forces one way, for comparisons.
+/// Sources of tables and holders. Each but the first forces one source, for comparisons.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Via {
     /// The best that works here
@@ -17,17 +17,17 @@ pub enum Via {
     Proc,
 }
 
-/// What is wanted.
+/// A request for a picture.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
-    /// Which protocols.
+    /// The protocols.
     pub protos: Protos,
-    /// With the figures of TCP connections.
+    /// Whether to read the figures of TCP connections.
     pub details: bool,
-    /// How.
+    /// The source.
     pub via: Via,
-    /// With all that is known of the owners, not only their names.
+    /// Whether to read all facts of the owners, not only their names.
     pub facts: bool,
-    /// In which order; `None`: in none.
+    /// The order; `None`: unsorted.
     pub order: Option<order::Key>,
 }

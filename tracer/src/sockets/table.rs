@@ -9,10 +9,10 @@ use super::row::{Inet, Kind, Netlink, Packet, Row, Unix};
 use crate::proc::net::{self, Malformed};
 use crate::proc::root::ReadError;
 
-/// Room for a read of a table: the kernel gives a page at a time.
+/// Room for a read of a table, which gives a page at a time.
 const BUFFER: usize = 1 << 16;
 
-/// The files of a protocol, below a namespace's `net` directory.
+/// Returns the files of a protocol, below a namespace's `net` directory.
 #[must_use]
 pub const fn files(proto: Proto) -> &'static [&'static str] {
     match proto {
@@ -28,11 +28,11 @@ pub const fn files(proto: Proto) -> &'static [&'static str] {
     }
 }
 
-/// Gives every socket of `proto` in the tables below `net` to `sink`. A table that this kernel lacks
+/// Passes every socket of `proto` in the tables below `net` to `sink`. A table that this kernel lacks
 /// has no sockets.
 ///
 /// # Errors
-/// A table that is there cannot be read; rows may have been given.
+/// If a table exists and cannot be read; `sink` may have got rows.
 pub fn read(
     net: &Path,
     netns: u32,
@@ -85,7 +85,7 @@ fn tcp(from: &net::tcp::Row) -> Row {
     let uid = (state != State::TimeWait).then_some(from.uid);
     Row {
         recv_q: from.rx_queue,
-        // /proc does not tell how many connections may wait.
+        // /proc does not show how many connections may wait.
         send_q: from.tx_queue,
         ..row(Proto::Tcp, state, from.inode, uid, Kind::Inet(inet))
     }
@@ -152,7 +152,7 @@ fn unix(from: net::unix::Row) -> Row {
     let state = match (from.listens, from.state) {
         (true, _) => State::Listen,
         (_, 2) if from.inode != 0 => State::SynSent,
-        // Without a socket: 2 is what connect() made and accept() has not taken yet.
+        // State 2 without a socket: connect() made it and accept() has not taken it yet.
         (_, 2 | 3) => State::Established,
         _ => State::Unconn,
     };

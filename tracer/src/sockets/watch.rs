@@ -1,23 +1,23 @@
-//! What appeared and vanished between two pictures.
+//! The sockets that appeared and vanished between two pictures.
 
 use std::collections::HashMap;
 
 use super::proto::{Proto, State};
 use super::row::{Kind, Row};
 
-/// What became of a socket since the last picture.
+/// The change of a socket since the last picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It was not there.
+    /// The socket is new.
     Appeared,
-    /// It was in another state.
+    /// The socket was in another state.
     Changed,
-    /// It is not there any more.
+    /// The socket is gone.
     Vanished,
 }
 
 impl Change {
-    /// The name in the stream.
+    /// Returns the name in the stream.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -27,7 +27,7 @@ impl Change {
         }
     }
 
-    /// The mark before a line.
+    /// Returns the mark before a line.
     #[must_use]
     pub const fn mark(self) -> char {
         match self {
@@ -38,18 +38,18 @@ impl Change {
     }
 }
 
-/// What tells one socket from another as long as it lives: where it is. A connection keeps this
-/// when its process closes it and it loses its file, and it is never used by two at a time.
+/// Identifies a socket while it lives, by its addresses. A connection keeps them when its process
+/// closes it and it loses its file, and no two have the same at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Identity {
-    /// By addresses and ports; sockets that share them have their inodes beside.
+    /// By addresses and ports; sockets that can share them also have their inodes.
     Inet(Proto, u32, [u32; 4], u16, [u32; 4], u16, u64),
-    /// By inode; the kernel's own have none and are told apart by their address.
+    /// By inode; the kernel's own sockets have none and differ by their address.
     Other(Proto, u32, u64, u32),
 }
 
 impl Identity {
-    /// Of `row`.
+    /// Returns the identity of `row`.
     #[must_use]
     pub fn of(row: &Row) -> Self {
         match &row.kind {
@@ -66,7 +66,7 @@ impl Identity {
     }
 }
 
-/// Numbers for sockets, the same as long as they live, and their last states.
+/// Numbers of sockets, constant while they live, and their last states.
 #[derive(Debug, Default)]
 pub struct Known {
     sockets: HashMap<Identity, (u64, State)>,
@@ -74,7 +74,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// The number of `identity`, and whether it is new or in another state than it was.
+    /// Returns the number of `identity`, and the change if the socket is new or in another state.
     pub fn meet(&mut self, identity: Identity, state: State) -> (u64, Option<Change>) {
         let last = &mut self.last;
         let mut change = None;
@@ -90,7 +90,7 @@ impl Known {
         (known.0, change)
     }
 
-    /// Forgets `identity`, and gives its number.
+    /// Forgets `identity`, and returns its number.
     pub fn forget(&mut self, identity: &Identity) -> Option<u64> {
         self.sockets.remove(identity).map(|(number, _)| number)
     }

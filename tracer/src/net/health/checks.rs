@@ -1,4 +1,4 @@
-//! Queues, tables and devices: what is full, and what loses.
+//! Checks for full queues and tables, and for devices that lose packets.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,9 +18,9 @@ const PORTS: [f64; 2] = [70.0, 90.0];
 /// Errors and drops of a device, in per cent of its packets.
 const ERRORS: [f64; 2] = [0.0, 0.1];
 const DROPS: [f64; 2] = [0.01, 1.0];
-/// Sockets of one process that its peers have closed, and it has not.
+/// Sockets of one process that the peers have closed and the process has not.
 const CLOSE_WAIT: [f64; 2] = [100.0, 1000.0];
-/// Connections of one process that nobody has answered yet.
+/// Connections of one process that wait for the peer's answer.
 const SYN_SENT: [f64; 2] = [20.0, 200.0];
 /// Time squeezes in per cent of packets.
 const SQUEEZES: [f64; 2] = [0.1, 5.0];
@@ -62,7 +62,7 @@ fn finding(
     }
 }
 
-/// `used` of `limit`, if that is much.
+/// Adds a finding if `used` is a large share of `limit`.
 fn fill(
     findings: &mut Vec<Finding>,
     [watch, sick]: [f64; 2],
@@ -121,7 +121,7 @@ fn conntrack(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<Fi
     }
 }
 
-/// A counter of a table in `stat/`, if it counted.
+/// Returns how far a counter of a table in `stat/` moved; `None` if it did not.
 fn moved(
     picture: &Picture,
     changes: Option<&Changes>,
@@ -195,12 +195,12 @@ fn interfaces(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<F
         {
             let kinds = [
                 (counter(errors), 1, ERRORS, format!("{direction} errors"), "damaged on the wire or by the device"),
-                (counter(drops), FEW, DROPS, format!("{direction} drops"), "no room, or nobody wanted them"),
+                (counter(drops), FEW, DROPS, format!("{direction} drops"), "no room, or no receiver"),
             ];
             for (count, least, [watch, sick], kind, meaning) in kinds {
                 let share = percent(count, counter(packets).saturating_add(count)).unwrap_or(0.0);
                 if let Some(severity) = by(share, watch, sick).filter(|_| count >= least) {
-                    // A large share of next to nothing is what a device does that comes up.
+                    // A device that comes up drops a large share of very few packets.
                     let severity = if count < FEW { Severity::Watch } else { severity };
                     let (what, amount) = (format!("{} {kind}", interface.name), Count(count).to_string());
                     findings.push(finding(severity, "interfaces", what, amount, Some(share), meaning));
@@ -211,7 +211,7 @@ fn interfaces(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<F
     }
 }
 
-/// A device that is meant to carry packets and does not.
+/// Finds a device that is meant to carry packets and does not.
 fn carrier(interface: &Interface, findings: &mut Vec<Finding>) {
     let Some(link) = interface.link.as_ref().filter(|link| !link.loopback) else { return };
     let routable = |address: &IpAddr| match address {
@@ -245,7 +245,7 @@ fn softnet(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<Find
     }
 }
 
-/// Processed, dropped and time squeezes, all CPUs together.
+/// Returns processed, dropped and time squeezes, all CPUs together.
 pub fn totals(picture: &Picture, changes: Option<&Changes>) -> [u64; 3] {
     match changes {
         Some(changes) => changes.softnet,
@@ -267,13 +267,13 @@ fn neighbours(picture: &Picture, changes: Option<&Changes>, findings: &mut Vec<F
         findings.push(finding(Severity::Watch, "neighbours", neighbour.address.to_string(), state, None, meaning));
     }
     for (table, limit) in [("arp_cache", picture.limits.neighbours[0]), ("ndisc_cache", picture.limits.neighbours[1])] {
-        // The same number in every line.
+        // Every line has the same number.
         let entries = picture.percpu.get(table).and_then(|table| {
             let at = table.names.iter().position(|name| name == "entries")?;
             table.cpus.first()?.get(at).copied()
         });
         if let (Some(entries), Some(limit)) = (entries, limit) {
-            let meaning = "neighbours; when full, nobody new can be reached";
+            let meaning = "neighbours; when full, new ones are unreachable";
             fill(findings, FULL, "neighbours", table, (entries.into(), limit), meaning);
         }
         let meaning = "neighbour table full: raise gc_thresh3";
@@ -285,7 +285,7 @@ fn states(owned: &Owned, findings: &mut Vec<Finding>) {
     let Owner::Process { pid, comm } = &owned.owner else { return };
     for (state, [watch, sick], meaning) in [
         (TcpState::CloseWait, CLOSE_WAIT, "CLOSE_WAIT: the peer closed, the process did not"),
-        (TcpState::SynSent, SYN_SENT, "SYN_SENT: nobody answers its connect()"),
+        (TcpState::SynSent, SYN_SENT, "SYN_SENT: its connect() gets no answer"),
     ] {
         let count = owned.in_state(state);
         #[expect(clippy::cast_precision_loss, reason = "a number of sockets is far below 2^52")]

@@ -1,7 +1,7 @@
-//! Counters that a healthy host leaves alone, with what they mean.
+//! Counters that hardly move on a healthy host, with their meanings.
 //!
-//! Names as `nstat` has them. A share is of another counter: a thousand retransmits are nothing in a
-//! billion segments.
+//! The names are those of `nstat`. A share relates a counter to another one: a thousand retransmits
+//! are harmless in a billion segments.
 
 use std::collections::HashMap;
 
@@ -10,38 +10,38 @@ use super::super::change::Changes;
 use super::{Finding, Severity, by, percent};
 use crate::present::unit::Count;
 
-/// When a counter is not calm.
+/// When a counter stands out.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Measure {
-    /// As soon as it counts.
+    /// At any value above 0.
     Any(Severity),
-    /// By its share of the counter `of`, in per cent. Below ten it is calm.
+    /// By its share of the counter `of`, in per cent. A count below ten is calm.
     Share {
-        /// What it is compared with.
+        /// The counter to compare with.
         of: &'static str,
         /// From this share on it is worth a look.
         watch: f64,
         /// From this share on it is sick.
         sick: f64,
     },
-    /// As soon as it counts it is worth a look, and sick from a share of `of` on.
+    /// Any value above 0 is worth a look; from a share of `of` on it is sick.
     AnyOf {
-        /// What it is compared with.
+        /// The counter to compare with.
         of: &'static str,
         /// From this share on it is sick.
         sick: f64,
     },
 }
 
-/// A share of fewer events than this says nothing.
+/// A share of fewer events than this means nothing.
 pub(super) const FEW: u64 = 10;
 
-/// What is known of a counter.
+/// How a counter is judged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rule {
     /// Its name.
     pub name: &'static str,
-    /// When it is not calm.
+    /// When it stands out.
     pub measure: Measure,
     /// What it means, in at most 48 columns.
     pub meaning: &'static str,
@@ -104,8 +104,8 @@ pub const RULES: &[Rule] = &[
     sick("Udp6MemErrors", "no UDP memory: udp_mem reached"),
     any_of("UdpInCsumErrors", "UdpInDatagrams", 0.1, "UDP checksum wrong: damaged on the way"),
     any_of("Udp6InCsumErrors", "Udp6InDatagrams", 0.1, "UDP checksum wrong: damaged on the way"),
-    share("UdpNoPorts", "UdpInDatagrams", 5.0, 50.0, "datagrams to ports where nobody listens"),
-    share("Udp6NoPorts", "Udp6InDatagrams", 5.0, 50.0, "datagrams to ports where nobody listens"),
+    share("UdpNoPorts", "UdpInDatagrams", 5.0, 50.0, "datagrams to ports without a listener"),
+    share("Udp6NoPorts", "Udp6InDatagrams", 5.0, 50.0, "datagrams to ports without a listener"),
     any_of("IpInDiscards", "IpInReceives", 0.1, "received and dropped: no memory"),
     any_of("Ip6InDiscards", "Ip6InReceives", 0.1, "received and dropped: no memory"),
     share("IpOutDiscards", "IpOutRequests", 0.1, 5.0, "dropped before sending: queue or firewall"),
@@ -127,7 +127,7 @@ pub const RULES: &[Rule] = &[
     watch("IcmpOutRateLimitGlobal", "ICMP not sent: the host's rate limit"),
 ];
 
-/// Events that are not among those of the counter that they are compared with: the whole is both.
+/// Counters whose events are not part of the counter they are compared with: the whole is the sum of both.
 const BESIDE: [&str; 10] = [
     "TcpExtListenOverflows",
     "TcpExtListenDrops",
@@ -141,7 +141,7 @@ const BESIDE: [&str; 10] = [
     "Udp6NoPorts",
 ];
 
-/// How far the counters moved, or what they are.
+/// Returns how far the counters moved, or their values without `changes`.
 pub(super) fn amounts<'a>(picture: &'a Picture, changes: Option<&'a Changes>) -> HashMap<&'a str, u64> {
     match changes {
         Some(changes) => changes.counters.iter().map(|(name, change)| (name.as_str(), change.amount())).collect(),
@@ -153,7 +153,7 @@ pub(super) fn amounts<'a>(picture: &'a Picture, changes: Option<&'a Changes>) ->
     }
 }
 
-/// The rules that are broken.
+/// Returns a finding for each rule that a counter breaks.
 pub(super) fn assess(picture: &Picture, changes: Option<&Changes>) -> Vec<Finding> {
     let amounts = amounts(picture, changes);
     RULES
@@ -165,7 +165,7 @@ pub(super) fn assess(picture: &Picture, changes: Option<&Changes>) -> Vec<Findin
             let (severity, percent) = match rule.measure {
                 Measure::Any(severity) => (severity, None),
                 Measure::Share { of, watch, sick } => {
-                    // All of nothing: more than everything.
+                    // Events of a whole of 0 count as all of it.
                     let percent = percent(count, whole(of)).unwrap_or(100.0);
                     (by(percent, watch, sick).filter(|_| count >= FEW)?, Some(percent))
                 }

@@ -1,4 +1,4 @@
-//! What in a picture is sick, and what is worth a look.
+//! Finds what in a picture is sick or worth a look.
 
 mod checks;
 pub mod counters;
@@ -10,17 +10,17 @@ pub use twice::{When, judge};
 use super::Picture;
 use super::change::Changes;
 
-/// How bad it is.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Somebody is losing packets, connections or time.
+    /// Packets, connections or time are being lost.
     Sick,
-    /// It may be harmless; it is not what a calm host shows.
+    /// Possibly harmless, but unusual on a calm host.
     Watch,
 }
 
 impl Severity {
-    /// As JSON has it.
+    /// Returns the word in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,39 +30,39 @@ impl Severity {
     }
 }
 
-/// One thing that is not calm.
+/// One thing that stands out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
     /// How bad.
     pub severity: Severity,
-    /// The member of the JSON object where its numbers are.
+    /// The member of the JSON object that has its numbers.
     pub section: &'static str,
     /// Which device, listener, counter. Hostile bytes.
     pub what: String,
     /// How many, or how full.
     pub amount: String,
-    /// Per cent of what it is compared with, if there is such a thing.
+    /// Per cent of the whole it is compared with, if there is one.
     pub percent: Option<f64>,
-    /// What it means. Hostile bytes: it may name a process.
+    /// Its meaning. Hostile bytes: it may name a process.
     pub meaning: String,
-    /// `tracer explain` knows more about this name.
+    /// The name that `tracer explain` knows more about.
     pub explain: Option<&'static str>,
-    /// Whether it goes on, where the picture was taken twice, or only once on request.
+    /// Whether it goes on or is past; `None` with `--watch`, which judges changes alone.
     pub when: Option<When>,
 }
 
-/// What is not calm, the worst first. With `changes`, what counts is judged by how it moved; without,
-/// by all that it has counted since the namespace was made.
+/// Returns what stands out, the worst first. `changes` judges counters by how far they moved; without
+/// it, by everything they counted since the namespace was made.
 #[must_use]
 pub fn assess(picture: &Picture, changes: Option<&Changes>) -> Vec<Finding> {
     let mut findings = checks::assess(picture, changes);
     findings.extend(counters::assess(picture, changes));
-    // A stable sort: within a severity, the order of the checks.
+    // The sort is stable: it keeps the order of the checks within a severity.
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
 
-/// `part` of `whole` in per cent; `None` if there is no whole.
+/// Returns `part` of `whole` in per cent; `None` if `whole` is 0.
 #[must_use]
 pub fn percent(part: u64, whole: u64) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "a share to be read by people")]
@@ -70,7 +70,7 @@ pub fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then_some(share)
 }
 
-/// The severity of `value` by two thresholds.
+/// Judges `value` by two thresholds.
 fn by(value: f64, watch: f64, sick: f64) -> Option<Severity> {
     if value >= sick {
         Some(Severity::Sick)

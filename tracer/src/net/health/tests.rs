@@ -19,7 +19,7 @@ fn counters(picture: &mut Picture, counters: &[(&str, u64)]) {
         counters.iter().map(|(name, value)| Counter { name: (*name).to_owned(), value: (*value).into() }).collect();
 }
 
-/// Severity, section and what, of each finding.
+/// Returns severity, section and what of each finding.
 fn found(picture: &Picture, changes: Option<&Changes>) -> Vec<(Severity, &'static str, String)> {
     assess(picture, changes).into_iter().map(|finding| (finding.severity, finding.section, finding.what)).collect()
 }

@@ -1,7 +1,7 @@
-//! What goes on, and what only was.
+//! Tells present trouble from past trouble.
 //!
-//! A counter says what has happened since the namespace was made: that may be hours ago. Only what has moved between
-//! two looks is sick; the rest is history, and worth a look. Queues, tables and states are what they are now.
+//! A counter covers everything since the namespace was made, which may be hours ago. Only a counter that moved between
+//! two looks is sick; the others are history, and worth a look. Queues, tables and states are current values.
 
 use super::{Finding, Severity, assess};
 use crate::net::{
@@ -9,17 +9,17 @@ use crate::net::{
     change::{Change, Changes, changes},
 };
 
-/// When.
+/// When the trouble happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// It is so now, or it has moved between two looks.
+    /// Now: a current value, or a counter that moved between two looks.
     Now,
-    /// Some time since the namespace was made; it stood still between the looks, or there was only one.
+    /// Some time since the namespace was made: the counter stood still between the looks, or there was only one look.
     SinceBoot,
 }
 
 impl When {
-    /// As JSON has it.
+    /// Returns the word in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -29,12 +29,12 @@ impl When {
     }
 }
 
-/// What is not calm, the worst first, by all that was counted; `moved`: between this picture and one a moment before.
+/// Returns what stands out, the worst first, by all that was counted. `moved`: the changes since a moment before.
 #[must_use]
 pub fn judge(picture: &Picture, moved: Option<&Changes>) -> Vec<Finding> {
     let now = match moved {
         Some(moved) => assess(picture, Some(moved)),
-        // Without any movement, only what is no counter is left.
+        // Comparing the picture with itself leaves everything that is not a counter.
         None => assess(picture, Some(&changes(picture, picture))),
     };
     let is_same = |one: &Finding, other: &Finding| one.section == other.section && one.what == other.what;
@@ -53,7 +53,7 @@ pub fn judge(picture: &Picture, moved: Option<&Changes>) -> Vec<Finding> {
             }
         })
         .collect();
-    // What is much in a second may be little in a year.
+    // An amount that is large for a second may be small for a year.
     for other in now {
         match findings.iter_mut().find(|finding| is_same(finding, &other)) {
             Some(finding) => finding.severity = finding.severity.min(other.severity),
@@ -80,7 +80,7 @@ mod tests {
             counter("TcpPassiveOpens", 1000),
             counter("TcpExtRcvPruned", 5),
         ];
-        // Of a fill there is no before.
+        // A fill level has no past.
         picture.conntrack = Some(Conntrack { count: Some(99), max: Some(100), states: None });
         picture
     }

@@ -1,5 +1,5 @@
-//! TCP listeners and UDP sockets with what they have thrown away (`sk_drops`, the last word of
-//! `INET_DIAG_SKMEMINFO`): the kernel's own account of each socket.
+//! The kernel's own count of the packets that each TCP listener and UDP socket dropped (`sk_drops`,
+//! the last word of `INET_DIAG_SKMEMINFO`).
 
 use std::io;
 
@@ -11,41 +11,41 @@ use crate::netlink::attribute::{Attributes, u32_at};
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Kind;
 
-/// `INET_DIAG_SKMEMINFO` as a bit of the extensions, and where they are in the request.
+/// `INET_DIAG_SKMEMINFO` as a bit of the extensions, and their offset in the request.
 const SKMEMINFO: u16 = 7;
 const EXTENSIONS: usize = 2;
-/// `SK_MEMINFO_DROPS`, a word of it; there since Linux 4.6.
+/// `SK_MEMINFO_DROPS`, a word of it, since Linux 4.6.
 const DROPS: usize = 8 * 4;
 /// `struct inet_diag_msg`
 const MESSAGE: usize = 72;
 
-/// One socket.
+/// The account of one socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// Addresses and ports; the namespace is 0.
     pub tuple: Tuple,
-    /// The kernel's own number for the socket, which is never given to another one.
+    /// The kernel's number for the socket, never used twice.
     pub cookie: u64,
     /// Inode of its file; 0 if it has none.
     pub inode: u64,
-    /// Packets that it has thrown away since it was made: a number of 32 bits that wraps.
+    /// Packets that the socket has dropped since it was made: a 32-bit number that wraps.
     pub drops: u32,
-    /// Of a listener: connections that wait for accept(), and how many may. The kernel takes one more.
+    /// For a listener: connections that wait for accept(), and the limit. The kernel takes one more.
     pub queue: Option<(u32, u32)>,
 }
 
-/// Every TCP listener of the namespace of this thread.
+/// Returns every TCP listener of this thread's namespace.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn listeners() -> io::Result<Vec<Account>> {
     read(Proto::Tcp, inet::LISTEN)
 }
 
-/// Every UDP socket of the namespace of this thread.
+/// Returns every UDP socket of this thread's namespace.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn datagrams() -> io::Result<Vec<Account>> {
     read(Proto::Udp, inet::STATES)
 }
@@ -54,7 +54,7 @@ fn read(proto: Proto, states: u32) -> io::Result<Vec<Account>> {
     let number = inet::protocol(proto).ok_or(io::ErrorKind::Unsupported)?;
     let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
     let mut accounts = Vec::new();
-    // A table that changed meanwhile names some sockets twice, or not: the next look has them.
+    // A table that changed meanwhile repeats or lacks some sockets: the next look has them.
     dump::both_families(|family| {
         let mut request = inet::request(family, number, states, false);
         request[EXTENSIONS] = 1 << (SKMEMINFO - 1);

@@ -12,47 +12,47 @@ use crate::sockets::gathered::Gathered;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
 
-/// Requests and answers alike.
+/// The type of requests and answers.
 pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
-/// A NETLINK_SOCK_DIAG socket in the namespace of the thread that opened it.
+/// A NETLINK_SOCK_DIAG socket in the namespace of the opening thread.
 #[derive(Debug)]
 pub struct Diag {
     socket: Socket,
-    /// Of this very socket, which is in the tables too.
+    /// The inode of this netlink socket, which is in the tables too.
     inode: u64,
 }
 
-/// Sockets that were told, and what was wrong.
+/// What a dump gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dumped {
     /// Rows appended.
     pub rows: usize,
-    /// Messages that could not be understood.
+    /// Messages that the parser did not understand.
     pub malformed: u64,
-    /// The kernel said that the table changed meanwhile: rows may be missing or have come twice.
+    /// The table changed meanwhile, says the kernel: rows may be missing or doubled.
     pub changed: bool,
 }
 
 impl Diag {
-    /// Opens one.
+    /// Opens the socket.
     ///
     /// # Errors
-    /// If this kernel has none.
+    /// If this kernel has no sock_diag.
     pub fn open() -> Result<Self, DiagError> {
-        // Who may administer the network is told more of each socket, its MD5 keys among it (`tcp_diag_get_aux`), for
-        // which the kernel looks at one more cache line. It asks what the opener of this socket could do.
+        // To an opener with CAP_NET_ADMIN the kernel reports more of each socket, such as its MD5 keys
+        // (`tcp_diag_get_aux`), which costs a look at one more cache line. The opener's capabilities count.
         let open = || Socket::open(libc::NETLINK_SOCK_DIAG);
         let socket = capabilities::without(CapabilitySet::NET_ADMIN, open).map_err(DiagError::of)?;
         let inode = socket.inode().map_err(DiagError::Io)?;
         Ok(Self { socket, inode })
     }
 
-    /// Appends every socket of `proto` to `rows`, TCP ones with their details if `details`. `netns` is
-    /// what the rows are marked with.
+    /// Appends every socket of `proto` to `rows`, marked with `netns`; TCP sockets have their details if
+    /// `details`.
     ///
     /// # Errors
-    /// If this kernel cannot tell; nothing was appended then, unless it failed in the middle.
+    /// If this kernel has no handler for `proto`; nothing is appended then, unless the dump fails in the middle.
     pub fn dump(&mut self, proto: Proto, details: bool, netns: u32, rows: &mut Gathered) -> Result<Dumped, DiagError> {
         let before = rows.len();
         let mut malformed = 0;
@@ -70,8 +70,8 @@ impl Diag {
             Proto::Unix => ask(socket, &local::unix_request(), |bytes| take(local::unix(bytes))),
             Proto::Packet => ask(socket, &local::packet_request(), |bytes| take(local::packet(bytes))),
             Proto::Netlink => {
-                // A socket that has joined multicast groups is told twice (`__netlink_diag_dump`). And
-                // the one that asks is nobody's whom the user would look for.
+                // The kernel lists a socket with multicast groups twice (`__netlink_diag_dump`). The
+                // socket that asks is tracer's own and would only confuse the user.
                 let mut seen = HashSet::from([self.inode]);
                 ask(socket, &local::netlink_request(), |bytes| match local::netlink(bytes) {
                     Some(row) if row.inode != 0 && !seen.insert(row.inode) => {}
@@ -93,7 +93,7 @@ impl Diag {
     /// Appends every TCP socket that listens to `rows`.
     ///
     /// # Errors
-    /// If this kernel cannot tell.
+    /// If this kernel cannot list them.
     pub fn listeners(&mut self, netns: u32, rows: &mut Gathered) -> Result<Dumped, DiagError> {
         let (before, mut malformed) = (rows.len(), 0);
         let changed = tcp::ask(&mut self.socket, inet::LISTEN, false, |bytes| match inet::parse(bytes, Proto::Tcp) {
@@ -105,7 +105,7 @@ impl Diag {
     }
 }
 
-/// Asks for IPv4 and for IPv6, which a kernel may not have; `true` if a table changed meanwhile.
+/// Asks for IPv4 and for IPv6, which a kernel may lack; `true` if a table changed meanwhile.
 pub(super) fn both_families(mut ask: impl FnMut(libc::c_int) -> io::Result<bool>) -> io::Result<bool> {
     let changed = ask(libc::AF_INET)?;
     match ask(libc::AF_INET6) {

@@ -11,16 +11,16 @@ const MESSAGE: usize = 72;
 const INFO: u16 = 2;
 const CONG: u16 = 4;
 const CGROUP_ID: u16 = 21;
-/// `INET_DIAG_SKV6ONLY`, of sockets of IPv6 that listen or are not connected.
+/// `INET_DIAG_SKV6ONLY`, for IPv6 sockets that listen or are not connected.
 const SKV6ONLY: u16 = 11;
 /// Every state but `BOUND_INACTIVE`, which /proc and `ss` do not show either.
 pub(super) const STATES: u32 = 0x1fff;
 /// `LISTEN` alone.
 pub(super) const LISTEN: u32 = 1 << 10;
-/// What `tcpi_snd_ssthresh` is while there is no threshold (`TCP_INFINITE_SSTHRESH`).
+/// The value of `tcpi_snd_ssthresh` without a threshold (`TCP_INFINITE_SSTHRESH`).
 const INFINITE_SSTHRESH: u32 = 0x7fff_ffff;
 
-/// The number that sock_diag knows a protocol by; `None` if it is none of inet_diag's.
+/// Returns sock_diag's number of a protocol; `None` if inet_diag does not handle it.
 pub(super) const fn protocol(proto: Proto) -> Option<u8> {
     match proto {
         Proto::Tcp => Some(6),
@@ -31,7 +31,7 @@ pub(super) const fn protocol(proto: Proto) -> Option<u8> {
     }
 }
 
-/// `struct inet_diag_req_v2`; `states` has a bit for each that is wanted.
+/// Builds a `struct inet_diag_req_v2`; `states` has a bit for each wanted state.
 pub(super) fn request(family: i32, protocol: u8, states: u32, details: bool) -> [u8; 56] {
     let mut bytes = [0; 56];
     bytes[0] = family as u8;
@@ -41,7 +41,7 @@ pub(super) fn request(family: i32, protocol: u8, states: u32, details: bool) -> 
     bytes
 }
 
-/// `struct inet_diag_req`, which is older and names no protocol.
+/// Builds a `struct inet_diag_req`, which is older and names no protocol.
 pub(super) fn old_request(states: u32, details: bool) -> [u8; 60] {
     let mut bytes = [0; 60];
     bytes[3] = extensions(details);
@@ -49,12 +49,12 @@ pub(super) fn old_request(states: u32, details: bool) -> [u8; 60] {
     bytes
 }
 
-/// The attributes that are asked for.
+/// Returns the bits of the requested attributes.
 const fn extensions(details: bool) -> u8 {
     if details { 1 << (INFO - 1) | 1 << (CONG - 1) } else { 0 }
 }
 
-/// One `struct inet_diag_msg` with its attributes.
+/// Parses a `struct inet_diag_msg` with its attributes.
 pub(super) fn parse(bytes: &[u8], proto: Proto) -> Option<Row> {
     let attributes = Attributes::of(bytes.get(MESSAGE..)?);
     let family = match i32::from(u8_at(bytes, 0)?) {
@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8], proto: Proto) -> Option<Row> {
         tcp: None,
     };
     if family == 4 {
-        // What lies behind an IPv4 address is not defined.
+        // The bytes behind an IPv4 address are undefined.
         (inet.laddr, inet.raddr) = ([inet.laddr[0], 0, 0, 0], [inet.raddr[0], 0, 0, 0]);
     }
     if family == 6 && matches!(state, State::Listen | State::Unconn | State::Close) {
@@ -100,7 +100,7 @@ pub(super) fn parse(bytes: &[u8], proto: Proto) -> Option<Row> {
     })
 }
 
-/// The details, if the answer has any that are worth a place.
+/// Parses the details; `None` without `INFO` and `CONG`.
 fn tcp(bytes: &[u8], attributes: Attributes<'_>, state: State) -> Option<Tcp> {
     let mut tcp = Tcp::default();
     let mut any = false;
@@ -138,10 +138,10 @@ fn timer(bytes: &[u8]) -> Option<Timer> {
     Some(Timer { name, retries: u8_at(bytes, 3)?, expires_ms: u32_at(bytes, 52)? })
 }
 
-/// `struct tcp_info` (`include/uapi/linux/tcp.h`), which grows at its end.
+/// Parses `struct tcp_info` (`include/uapi/linux/tcp.h`), which grows at its end.
 fn info(tcp: &mut Tcp, info: &[u8], state: State) {
     if state == State::Listen {
-        // Other figures stand there for a listener: see `tcp_get_info`.
+        // For a listener these fields have other meanings: see `tcp_get_info`.
         return;
     }
     let positive = |at| u32_at(info, at).filter(|value| *value != 0);
@@ -154,11 +154,11 @@ fn info(tcp: &mut Tcp, info: &[u8], state: State) {
     tcp.cwnd = positive(80);
     tcp.retransmits = u32_at(info, 100);
     tcp.tx_bytes = u64_at(info, 120).map(|acked| match (u64_at(info, 200), u64_at(info, 208)) {
-        // SYN and FIN count as a byte when they are acknowledged, but not as bytes sent (from 4.19).
+        // SYN and FIN count as a byte acknowledged, but not as bytes sent (from 4.19).
         (Some(sent), Some(again)) => acked.min(sent.saturating_sub(again)),
         _ => acked,
     });
     tcp.rx_bytes = u64_at(info, 128);
-    // ~0 until there is a measurement.
+    // ~0 before the first measurement.
     tcp.min_rtt_us = positive(148).filter(|value| *value != u32::MAX);
 }

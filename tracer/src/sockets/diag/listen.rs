@@ -1,6 +1,6 @@
 //! The TCP listeners alone: how many connections wait for accept(), and how many may
-//! (`inet_csk_diag_fill` has `sk_ack_backlog` and `sk_max_ack_backlog` in the two queues). The limit
-//! is in no file.
+//! (`inet_csk_diag_fill` puts `sk_ack_backlog` and `sk_max_ack_backlog` into the two queues). No file
+//! has the limit.
 
 use std::io;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ const LISTENERS: u32 = 1 << 10;
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// Its address; unspecified for all.
+    /// Its address; unspecified if it listens at all addresses.
     pub address: IpAddr,
     /// Its port.
     pub port: u16,
@@ -29,10 +29,10 @@ pub struct Listener {
     pub inode: u64,
 }
 
-/// Every TCP listener, IPv4 and IPv6, of the namespace of this thread.
+/// Returns every TCP listener, IPv4 and IPv6, of this thread's namespace.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn read() -> io::Result<Table<Listener>> {
     let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
     let mut rows = Vec::new();
@@ -44,7 +44,7 @@ pub fn read() -> io::Result<Table<Listener>> {
 
 pub(super) fn listener(row: Row) -> Option<Listener> {
     let Kind::Inet(inet) = row.kind else { return None };
-    // A v4-mapped address is shown as it was bound.
+    // Shows a v4-mapped address as it was bound.
     let address = match stream::address(inet.family, inet.laddr) {
         (IpAddr::V4(address), true) => address.to_ipv6_mapped().into(),
         (address, _) => address,

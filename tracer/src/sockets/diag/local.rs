@@ -17,7 +17,7 @@ const NETLINK_ALL: u8 = u8::MAX;
 const RMEM_ALLOC: usize = 0;
 const WMEM_ALLOC: usize = 8;
 
-/// `struct unix_diag_req`
+/// Builds a `struct unix_diag_req`.
 pub(super) fn unix_request() -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[0] = libc::AF_UNIX as u8;
@@ -26,7 +26,7 @@ pub(super) fn unix_request() -> [u8; 24] {
     bytes
 }
 
-/// `struct unix_diag_msg` (16 bytes) with its attributes.
+/// Parses a `struct unix_diag_msg` (16 bytes) with its attributes.
 pub(super) fn unix(bytes: &[u8]) -> Option<Row> {
     let mut unix = Unix { kind: u16::from(u8_at(bytes, 1)?), path: None, peer: None };
     let state = State::of_sk_state(Proto::Unix, u8_at(bytes, 2)?);
@@ -53,7 +53,7 @@ pub(super) fn unix(bytes: &[u8]) -> Option<Row> {
     })
 }
 
-/// A path ends with a zero byte; an abstract name begins with one, and has `@` for each.
+/// Decodes a name: a path ends with a zero byte; an abstract name begins with a zero byte, and shows each as `@`.
 pub(super) fn unix_name(name: &[u8]) -> String {
     if name.first() == Some(&0) {
         let name: Vec<u8> = name.iter().map(|&c| if c == 0 { b'@' } else { c }).collect();
@@ -63,7 +63,7 @@ pub(super) fn unix_name(name: &[u8]) -> String {
     String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned()
 }
 
-/// `struct packet_diag_req`
+/// Builds a `struct packet_diag_req`.
 pub(super) fn packet_request() -> [u8; 20] {
     let mut bytes = [0; 20];
     bytes[0] = libc::AF_PACKET as u8;
@@ -71,7 +71,7 @@ pub(super) fn packet_request() -> [u8; 20] {
     bytes
 }
 
-/// `struct packet_diag_msg` (16 bytes) with its attributes.
+/// Parses a `struct packet_diag_msg` (16 bytes) with its attributes.
 pub(super) fn packet(bytes: &[u8]) -> Option<Row> {
     let mut packet = Packet { kind: u16::from(u8_at(bytes, 1)?), protocol: u16_at(bytes, 2)?, ifindex: 0 };
     let (mut recv_q, mut uid) = (0, None);
@@ -96,7 +96,7 @@ pub(super) fn packet(bytes: &[u8]) -> Option<Row> {
     })
 }
 
-/// `struct netlink_diag_req`
+/// Builds a `struct netlink_diag_req`.
 pub(super) fn netlink_request() -> [u8; 20] {
     let mut bytes = [0; 20];
     bytes[0] = libc::AF_NETLINK as u8;
@@ -105,7 +105,7 @@ pub(super) fn netlink_request() -> [u8; 20] {
     bytes
 }
 
-/// `struct netlink_diag_msg` (28 bytes) with its attributes.
+/// Parses a `struct netlink_diag_msg` (28 bytes) with its attributes.
 pub(super) fn netlink(bytes: &[u8]) -> Option<Row> {
     let mut netlink = Netlink { protocol: u8_at(bytes, 2)?, portid: u32_at(bytes, 4)?, groups: 0 };
     let (mut recv_q, mut send_q) = (0, 0);

@@ -1,6 +1,6 @@
 //! The socket tables by NETLINK_SOCK_DIAG (sock_diag(7)): binary, and with more than /proc/net has.
 //!
-//! A dump is of the namespace that the netlink socket was made in.
+//! A dump covers the namespace that the netlink socket was made in.
 
 pub mod bound;
 pub mod drops;
@@ -16,7 +16,7 @@ use std::io;
 
 use crate::netlink::attribute::u32_at;
 
-/// Why a table could not be had this way.
+/// Why sock_diag did not give a table.
 #[derive(Debug, thiserror::Error)]
 pub enum DiagError {
     /// The kernel has no such handler (no CONFIG_INET_DIAG …), or no NETLINK_SOCK_DIAG at all.
@@ -33,22 +33,22 @@ impl DiagError {
     }
 }
 
-/// Whether it is how a kernel says that it has none of what was asked for.
+/// Whether the error means that the kernel lacks what the request names.
 fn is_unsupported(error: &io::Error) -> bool {
-    // No handler: ENOENT. An address family that is not there: EAFNOSUPPORT. No protocol
-    // NETLINK_SOCK_DIAG: EPROTONOSUPPORT. A request that an older kernel does not know: EINVAL.
+    // ENOENT: no handler. EAFNOSUPPORT: no such address family. EPROTONOSUPPORT: no NETLINK_SOCK_DIAG.
+    // EINVAL: an older kernel that does not know the request.
     matches!(
         error.raw_os_error(),
         Some(libc::ENOENT | libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EINVAL | libc::EOPNOTSUPP)
     )
 }
 
-/// Four words as they lie in memory.
+/// Reads four words in memory order.
 fn words_at(bytes: &[u8], at: usize) -> Option<[u32; 4]> {
     Some([u32_at(bytes, at)?, u32_at(bytes, at + 4)?, u32_at(bytes, at + 8)?, u32_at(bytes, at + 12)?])
 }
 
-/// Two words, the low one first; `None` for `INET_DIAG_NOCOOKIE`.
+/// Reads two words, the low one first; `None` for `INET_DIAG_NOCOOKIE`.
 fn cookie_at(bytes: &[u8], at: usize) -> Option<u64> {
     let cookie = u64::from(u32_at(bytes, at)?) | u64::from(u32_at(bytes, at + 4)?) << 32;
     (cookie != 0 && cookie != u64::MAX).then_some(cookie)

@@ -1,8 +1,8 @@
 //! The TCP sockets of both families in one walk of the kernel's table.
 //!
-//! sock_diag's own request names a family: two of them walk the whole table twice, and to look at a
-//! socket that nobody has looked at for a while is most of the cost. The request that is older than
-//! sock_diag names none (`inet_diag_dump_compat`), and is what `ss` asks with, too.
+//! sock_diag's own request names a family: two requests walk the whole table twice, and most of the
+//! cost is looking at sockets that are in no cache. The request that is older than sock_diag names no
+//! family (`inet_diag_dump_compat`); `ss` uses it, too.
 
 use std::io;
 
@@ -14,7 +14,7 @@ use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
 use crate::sockets::shared::{self, Batch};
 
-/// Requests and answers alike (`include/uapi/linux/inet_diag.h`).
+/// The type of requests and answers (`include/uapi/linux/inet_diag.h`).
 const TCPDIAG_GETSOCK: u16 = 18;
 /// `IPPROTO_TCP`
 const TCP: u8 = 6;
@@ -25,7 +25,7 @@ impl Batch for Datagram {
     }
 
     fn each(&self, record: impl FnMut(&[u8])) {
-        // What the kernel says beside rows the receiver has heard.
+        // The receiver has already handled everything but the rows.
         let _ = Answer::new(self.sequence, self.kind).take(self.bytes(), record);
     }
 }
@@ -34,7 +34,7 @@ impl Batch for Datagram {
 /// `true` if the table changed meanwhile.
 pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl FnMut(&[u8])) -> io::Result<bool> {
     match diag.dump(TCPDIAG_GETSOCK, &inet::old_request(states, details), TCPDIAG_GETSOCK, &mut each) {
-        // It is refused before anything is told.
+        // The kernel refuses before it gives any row.
         Err(error) if is_unsupported(&error) => super::dump::both_families(|family| {
             super::dump::ask(diag, &inet::request(family, TCP, states, details), &mut each)
         }),
@@ -42,7 +42,7 @@ pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl 
     }
 }
 
-/// The rows of all TCP sockets, marked with `netns` and to be put in the order of `key`, by two threads if there are
+/// Reads the rows of all TCP sockets, marked with `netns` and in the order of `key`; two threads read if there are
 /// many. `true`: the table changed meanwhile.
 pub(super) fn rows(diag: &mut Socket, details: bool, netns: u32, key: Option<Key>) -> io::Result<(shared::Read, bool)> {
     shared::read(
@@ -72,7 +72,7 @@ mod tests {
     use super::super::dump::{ask as ask_of, both_families};
     use super::*;
 
-    /// Both ways tell the same of this process's sockets, of both families.
+    /// Both requests give the same rows for this process's sockets, of both families.
     #[test]
     fn one_walk_tells_what_two_tell() {
         let listeners = ["127.0.0.1:0", "[::1]:0"].map(|at| TcpListener::bind(at).unwrap());

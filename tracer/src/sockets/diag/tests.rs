@@ -10,7 +10,7 @@ use crate::netlink::message::{Answer, HEADER, request};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::Kind;
 
-/// A message as the kernel writes it: header, payload, attributes of (type, bytes).
+/// Builds a message as the kernel does: header, payload, attributes of (type, bytes).
 fn message(kind: u16, sequence: u32, payload: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
     let mut body = payload.to_vec();
     for (kind, bytes) in attributes {
@@ -22,7 +22,7 @@ fn message(kind: u16, sequence: u32, payload: &[u8], attributes: &[(u16, &[u8])]
     request(kind, sequence, &body)
 }
 
-/// A `struct inet_diag_msg` of a connection 10.0.0.1:443 → 10.0.0.2:40000.
+/// Builds a `struct inet_diag_msg` of a connection 10.0.0.1:443 → 10.0.0.2:40000.
 fn inet_payload() -> Vec<u8> {
     let mut bytes = vec![0; 72];
     bytes[..4].copy_from_slice(&[2, 1, 1, 3]);
