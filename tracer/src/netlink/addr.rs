@@ -13,7 +13,7 @@ const IFADDRMSG: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 
-/// One address.
+/// An address of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// Index of its device.
@@ -24,10 +24,10 @@ pub struct Address {
     pub prefix: u8,
 }
 
-/// Every address.
+/// Reads every address.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn read() -> io::Result<Table<Address>> {
     Socket::open(libc::NETLINK_ROUTE)?.table(RTM_GETADDR, &[0; IFADDRMSG], RTM_NEWADDR, parse)
 }
@@ -37,7 +37,7 @@ pub(super) fn parse(payload: &[u8]) -> Option<Address> {
     let (mut local, mut other) = (None, None);
     for (kind, value) in Attributes::after(IFADDRMSG, payload) {
         match kind {
-            // On a point-to-point device IFA_ADDRESS is the peer's.
+            // On a point-to-point device IFA_ADDRESS is the peer's address.
             IFA_LOCAL => local = address(value),
             IFA_ADDRESS => other = address(value),
             _ => {}

@@ -1,4 +1,4 @@
-//! Attributes, and numbers at a place in bytes.
+//! Attributes, and numbers at an offset in bytes.
 
 use std::net::IpAddr;
 
@@ -9,17 +9,17 @@ const HEADER: usize = 4;
 /// `NLA_F_NESTED | NLA_F_NET_BYTEORDER`: marks in the type.
 const MARKS: u16 = 0xc000;
 
-/// The attributes in bytes, type and payload each. One that is cut off ends them.
+/// Iterates over attributes: type and payload. A truncated attribute ends the iteration.
 pub struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
-    /// Those after a header of `skip` bytes.
+    /// Returns the attributes after a header of `skip` bytes.
     #[must_use]
     pub fn after(skip: usize, bytes: &'a [u8]) -> Self {
         Self(bytes.get(skip..).unwrap_or_default())
     }
 
-    /// Those of a nested attribute.
+    /// Returns the attributes in a nested attribute.
     #[must_use]
     pub const fn of(bytes: &'a [u8]) -> Self {
         Self(bytes)
@@ -47,54 +47,54 @@ pub fn put(request: &mut Vec<u8>, kind: u16, value: &[u8]) {
     request.resize(request.len().next_multiple_of(ALIGN), 0);
 }
 
-/// The `N` bytes at `at`; `None` if they are not all there.
+/// Returns the `N` bytes at `at`; `None` if `bytes` ends before.
 fn at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk::<N>().copied()
 }
 
-/// A byte.
+/// Reads a byte.
 #[must_use]
 pub fn u8_at(bytes: &[u8], at: usize) -> Option<u8> {
     bytes.get(at).copied()
 }
 
-/// In the host's order.
+/// Reads a number in the host's order.
 #[must_use]
 pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     at(bytes, offset).map(u16::from_ne_bytes)
 }
 
-/// In network order, as ports are.
+/// Reads a number in network order, such as a port.
 #[must_use]
 pub fn be16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     at(bytes, offset).map(u16::from_be_bytes)
 }
 
-/// In the host's order.
+/// Reads a number in the host's order.
 #[must_use]
 pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     at(bytes, offset).map(u32::from_ne_bytes)
 }
 
-/// In network order, as the numbers of nftables are.
+/// Reads a number in network order, which nftables uses.
 #[must_use]
 pub fn be32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     at(bytes, offset).map(u32::from_be_bytes)
 }
 
-/// In the host's order.
+/// Reads a number in the host's order.
 #[must_use]
 pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     at(bytes, offset).map(u64::from_ne_bytes)
 }
 
-/// In network order, as the numbers of nftables are.
+/// Reads a number in network order, which nftables uses.
 #[must_use]
 pub fn be64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     at(bytes, offset).map(u64::from_be_bytes)
 }
 
-/// An address of 4 or 16 bytes.
+/// Converts an address of 4 or 16 bytes.
 #[must_use]
 pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
@@ -104,7 +104,7 @@ pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Text that may end with a zero byte. Hostile.
+/// Converts text that may end with a zero byte. Hostile.
 #[must_use]
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.strip_suffix(b"\0").unwrap_or(bytes)).into_owned()

@@ -1,4 +1,4 @@
-//! `IPCTNL_MSG_CT_GET_STATS_CPU`: what connection tracking has counted in this namespace, processor by processor
+//! `IPCTNL_MSG_CT_GET_STATS_CPU`: the counters of connection tracking in this namespace, for each processor
 //! (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
 
 use std::io;
@@ -13,10 +13,10 @@ const NFGENMSG: usize = 4;
 const STATS_INSERT_FAILED: u16 = 9;
 const STATS_DROP: u16 = 10;
 
-/// Packets that it has dropped itself: no room in its table, or no way to insert the connection.
+/// Returns the packets that connection tracking dropped itself: its table was full, or the insertion failed.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn dropped() -> io::Result<u64> {
     let mut all = 0;
     Socket::open(NETLINK_NETFILTER)?.dump(GET_STATS_CPU, &[0; NFGENMSG], GET_STATS_CPU, |message| {

@@ -1,7 +1,7 @@
-//! What a kernel answered, on a host with a veth pair, addresses, neighbours and listeners.
+//! Answers of a kernel on a host with a veth pair, addresses, neighbours and listeners.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-/// The payloads of the messages in `src/PATH.hex`, one a line in hexadecimal.
+/// Reads the payloads of the messages in `src/PATH.hex`, one a line in hexadecimal.
 pub(crate) fn messages(path: &str) -> Vec<Vec<u8>> {
     let path = format!("{}/src/{path}.hex", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();

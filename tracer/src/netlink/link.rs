@@ -12,7 +12,7 @@ const IFINFOMSG: usize = 16;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_XDP: u16 = 43;
-/// `IFLA_XDP_PROG_ID`, and those of each mode up to `IFLA_XDP_HW_PROG_ID`.
+/// `IFLA_XDP_PROG_ID`, and the ids for each mode up to `IFLA_XDP_HW_PROG_ID`.
 const XDP_PROG_ID: u16 = 4;
 const XDP_HW_PROG_ID: u16 = 7;
 const IFLA_OPERSTATE: u16 = 16;
@@ -25,34 +25,34 @@ const IFF_UP: u32 = 0x1;
 const IFF_LOOPBACK: u32 = 0x8;
 const IFF_RUNNING: u32 = 0x40;
 
-/// One device.
+/// A device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Its index.
     pub ifindex: u32,
     /// Its name. Hostile bytes.
     pub name: String,
-    /// Somebody has set it up.
+    /// Whether it is set up.
     pub up: bool,
-    /// It can carry packets: the other end is there.
+    /// Whether it can carry packets: the other end is up.
     pub running: bool,
-    /// It is the loopback device.
+    /// Whether it is the loopback device.
     pub loopback: bool,
     /// Largest packet, bytes.
     pub mtu: Option<u32>,
-    /// RFC 2863 `ifOperStatus` as the kernel calls it.
+    /// RFC 2863 `ifOperStatus` in the kernel's words.
     pub operstate: Option<&'static str>,
-    /// Received packets that were discarded, and of these not counted there: those that the device's own ring had no
-    /// room for. /proc/net/dev has both in one.
+    /// Received packets that were discarded; and, counted separately, those that found the device's own ring full.
+    /// /proc/net/dev adds both up.
     pub rx_dropped: Option<(u64, u64)>,
     /// The number of its XDP program, if it has one.
     pub xdp: Option<u32>,
 }
 
-/// Every device.
+/// Reads every device.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn read() -> io::Result<Table<Link>> {
     Socket::open(libc::NETLINK_ROUTE)?.table(RTM_GETLINK, &[0; IFINFOMSG], RTM_NEWLINK, parse)
 }

@@ -1,4 +1,4 @@
-//! Requests, and the cutting of what is received into messages, with every length checked.
+//! Builds requests, and cuts received bytes into messages, with every length checked.
 
 use std::io;
 
@@ -13,18 +13,18 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// `NLM_F_REQUEST | NLM_F_ROOT | NLM_F_MATCH`: a dump.
 const DUMP: u16 = 0x1 | 0x100 | 0x200;
-/// `NLM_F_DUMP_INTR`: the table has changed since the dump began (from Linux 3.1 on).
+/// `NLM_F_DUMP_INTR`: the table changed after the dump began (from Linux 3.1 on).
 const DUMP_INTR: u16 = 0x10;
 
-/// `NLM_F_REQUEST`: one thing.
+/// `NLM_F_REQUEST`: a request for one thing.
 const ONE: u16 = 0x1;
 
-/// A request for a dump: `kind` is the message's type, `body` what follows the header.
+/// Builds a request for a dump: `kind` is the message's type, `body` follows the header.
 pub(crate) fn request(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     message(kind, DUMP, sequence, body)
 }
 
-/// A request for one thing.
+/// Builds a request for one thing.
 pub(crate) fn question(kind: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     message(kind, ONE, sequence, body)
 }
@@ -50,7 +50,7 @@ struct Message<'a> {
     payload: &'a [u8],
 }
 
-/// The messages of a datagram. One that is cut ends them.
+/// Iterates over the messages of a datagram. A truncated message ends the iteration.
 struct Messages<'a>(&'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
@@ -65,13 +65,13 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// The answer to one request, as it comes in.
+/// The incoming answer to one request.
 pub(crate) struct Answer {
-    /// Number of the request: what answers another one is passed over.
+    /// Number of the request: answers to other requests are skipped.
     sequence: u32,
-    /// Type of the messages that are wanted.
+    /// Type of the wanted messages.
     kind: u16,
-    /// Whether the table has changed while it was told: rows may be missing or stand there twice.
+    /// Whether the table changed during the dump: rows may be missing or doubled.
     pub(crate) changed: bool,
 }
 
@@ -80,8 +80,8 @@ impl Answer {
         Self { sequence, kind, changed: false }
     }
 
-    /// Gives the payload of every message in `datagram` that is wanted to `each`; `true` at the end
-    /// of the dump.
+    /// Passes the payload of every wanted message in `datagram` to `each`; `true` at the end of the
+    /// dump.
     pub(crate) fn take(&mut self, datagram: &[u8], mut each: impl FnMut(&[u8])) -> io::Result<bool> {
         for message in Messages(datagram).filter(|message| message.sequence == self.sequence) {
             self.changed |= message.flags & DUMP_INTR != 0;
@@ -100,7 +100,7 @@ impl Answer {
     }
 }
 
-/// What `ERROR` and `DONE` say: a negative errno, or 0.
+/// Reads the result in `ERROR` and `DONE`: a negative errno, or 0.
 fn result(payload: &[u8]) -> io::Result<()> {
     match u32_at(payload, 0).map(u32::cast_signed) {
         Some(error) if error < 0 => Err(io::Error::from_raw_os_error(error.wrapping_neg())),
@@ -119,8 +119,8 @@ mod tests {
         bytes
     }
 
-    /// What request 9 for messages of type 20 makes of `datagram`: its end, its payloads, and
-    /// whether the table has changed.
+    /// Parses `datagram` as the answer to request 9 for messages of type 20: whether it ends the dump,
+    /// its payloads, and whether the table changed.
     fn taken(datagram: &[u8]) -> (io::Result<bool>, Vec<Vec<u8>>, bool) {
         let (mut answer, mut payloads) = (Answer::new(9, 20), Vec::new());
         let end = answer.take(datagram, |payload| payloads.push(payload.to_vec()));

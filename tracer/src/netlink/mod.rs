@@ -1,7 +1,7 @@
 //! Netlink (RFC 3549; include/uapi/linux/netlink.h): the socket with its dumps, and the tables that
-//! only netlink tells, one file each. What sock_diag tells of sockets is in `sockets::diag`.
+//! only netlink has, one file each. `sockets::diag` has the tables of sock_diag.
 //!
-//! Only dumps are asked for: nothing is changed, and but for `nftables` no privilege is needed.
+//! All requests only read; only `nftables` needs a privilege.
 
 pub mod addr;
 pub mod attribute;

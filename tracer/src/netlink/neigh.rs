@@ -24,41 +24,41 @@ const STATES: [(u16, &str); 8] = [
     (0x40, "NOARP"),
     (0x80, "PERMANENT"),
 ];
-/// `RTN_MULTICAST`, `RTN_BROADCAST` and others are no neighbours; those are unicast.
+/// `RTN_MULTICAST`, `RTN_BROADCAST` and others are no neighbours; neighbours are unicast.
 const NOARP: u16 = 0x40;
 
-/// One neighbour.
+/// A neighbour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
     /// Index of the device.
     pub ifindex: u32,
     /// Its address.
     pub address: IpAddr,
-    /// Its hardware address; empty while it is not known.
+    /// Its hardware address; empty while unknown.
     pub lladdr: Vec<u8>,
     /// `NUD_*`.
     pub state: u16,
 }
 
 impl Neighbour {
-    /// The state as `ip neigh` calls it.
+    /// Returns the state's name in `ip neigh`.
     #[must_use]
     pub fn state_name(&self) -> &'static str {
         STATES.iter().find(|(bit, _)| self.state & bit != 0).map_or("NONE", |(_, name)| name)
     }
 
-    /// Asked for and never answered, or not answered yet.
+    /// Whether the neighbour has not answered, or not yet.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {
         matches!(self.state_name(), "FAILED" | "INCOMPLETE")
     }
 }
 
-/// Every neighbour that `ip neigh` shows: not the multicast addresses and the devices without
+/// Reads every neighbour that `ip neigh` shows: not multicast addresses and devices without
 /// neighbours, which are `NOARP`.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn read() -> io::Result<Table<Neighbour>> {
     Socket::open(libc::NETLINK_ROUTE)?.table(RTM_GETNEIGH, &[0; NDMSG], RTM_NEWNEIGH, |payload| {
         parse(payload).filter(|neighbour| neighbour.state & !NOARP != 0)

@@ -1,5 +1,5 @@
 //! `RTM_GETQDISC`: the queueing disciplines of this namespace (include/uapi/linux/rtnetlink.h,
-//! pkt_sched.h, gen_stats.h). The kernel does not tell of those that a classful one makes for itself.
+//! pkt_sched.h, gen_stats.h). The kernel leaves out those that a classful one makes for itself.
 
 use std::io;
 
@@ -18,7 +18,7 @@ const DROPS: usize = 8;
 const TC_H_INGRESS: u32 = 0xffff_fff1;
 const TC_H_ROOT: u32 = 0xffff_ffff;
 
-/// One queueing discipline.
+/// A queueing discipline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Qdisc {
     /// Index of the device.
@@ -34,29 +34,29 @@ pub struct Qdisc {
 }
 
 impl Qdisc {
-    /// It queues nothing, and so drops nothing.
+    /// Whether it queues nothing, and so drops nothing.
     #[must_use]
     pub fn has_no_queue(&self) -> bool {
         self.parent == TC_H_INGRESS || self.kind == "noqueue"
     }
 
-    /// The device's own, and not in a class of another.
+    /// Whether it is the device's own, and not in a class of another.
     #[must_use]
     pub const fn is_root(&self) -> bool {
         self.parent == TC_H_ROOT
     }
 
-    /// The handle as `tc` writes it.
+    /// Returns the handle as `tc` writes it.
     #[must_use]
     pub fn handle_text(&self) -> String {
         format!("{:x}:", self.handle >> 16)
     }
 }
 
-/// Every queueing discipline.
+/// Reads every queueing discipline.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn read() -> io::Result<Table<Qdisc>> {
     Socket::open(libc::NETLINK_ROUTE)?.table(RTM_GETQDISC, &[0; TCMSG], RTM_NEWQDISC, parse)
 }

@@ -16,12 +16,12 @@ use super::message::{Answer, question, request};
 /// Room for one datagram: the kernel makes dumps of at most 32 KiB (`netlink_dump`), unless a single
 /// message is larger.
 const ROOM: usize = 64 * 1024;
-/// How long the kernel may take for an answer.
+/// The longest wait for an answer of the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a table is asked for that changes while it is told.
+/// How often a table that changes during the dump is requested.
 pub(super) const ATTEMPTS: u32 = 4;
 
-/// A netlink socket in the namespace of the thread that opened it. It serves for any number of dumps.
+/// A netlink socket in the namespace of the opening thread. It serves any number of dumps.
 #[derive(Debug)]
 pub struct Socket {
     socket: OwnedFd,
@@ -29,23 +29,23 @@ pub struct Socket {
     buffer: Datagram,
 }
 
-/// One datagram of the answer to a dump, or room for one.
+/// A datagram of the answer to a dump, or room for one.
 #[derive(Debug)]
 pub struct Datagram {
     bytes: Vec<u8>,
-    /// Type of the messages that are wanted of it.
+    /// Type of the wanted messages.
     pub(crate) kind: u16,
     /// Number of the request.
     pub(crate) sequence: u32,
 }
 
 impl Datagram {
-    /// Room for one.
+    /// Makes room for a datagram.
     pub(crate) fn new() -> Self {
         Self { bytes: Vec::with_capacity(ROOM), kind: 0, sequence: 0 }
     }
 
-    /// What was received.
+    /// Returns the received bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -56,43 +56,43 @@ impl Datagram {
     }
 }
 
-/// What a dump told, row by row.
+/// The rows of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// The table changed each time while it was told: rows may be missing or stand there twice.
+    /// Whether the table changed during each dump: rows may be missing or doubled.
     pub changed: bool,
 }
 
 impl Socket {
-    /// Opens one of protocol `NETLINK_*`.
+    /// Opens a socket of protocol `NETLINK_*`.
     ///
     /// # Errors
-    /// If this kernel has none.
+    /// If this kernel lacks the protocol.
     pub fn open(protocol: libc::c_int) -> io::Result<Self> {
-        // NETLINK_ROUTE is zero, and so is no protocol.
+        // NETLINK_ROUTE is 0, which stands for "no protocol" here.
         let protocol = u32::try_from(protocol).ok().and_then(NonZero::new).map(Protocol::from_raw);
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
         Ok(Self { socket, sequence: 0, buffer: Datagram::new() })
     }
 
-    /// Inode of this very socket.
+    /// Returns the inode of this socket.
     ///
     /// # Errors
-    /// Those of fstat() and dup().
+    /// Errors of fstat() and dup().
     pub fn inode(&self) -> io::Result<u64> {
         Ok(File::from(self.socket.try_clone()?).metadata()?.ino())
     }
 
-    /// Sends request `kind` with `body` for a dump, and gives the payload of every message of type
-    /// `answer` to `each`. `true`: the table changed meanwhile, rows may be missing or come twice.
+    /// Sends request `kind` with `body` for a dump, and passes the payload of every message of type
+    /// `answer` to `each`. `true`: the table changed meanwhile, rows may be missing or doubled.
     ///
     /// # Errors
-    /// Those of the socket, and what the kernel answers; messages may have been given.
+    /// Errors of the socket, and errors that the kernel answers with; `each` may have got messages.
     pub fn dump(&mut self, kind: u16, body: &[u8], answer: u16, mut each: impl FnMut(&[u8])) -> io::Result<bool> {
-        // What is left of a dump that failed has another number.
+        // The rest of a failed dump has another number.
         self.sequence = self.sequence.wrapping_add(1);
         self.send(&request(kind, self.sequence, body))?;
         let mut answer = Answer::new(self.sequence, answer);
@@ -100,10 +100,10 @@ impl Socket {
         Ok(answer.changed)
     }
 
-    /// As [`Self::dump`], until `each` fails. After that the socket is of no more use: the rest of the dump is in it.
+    /// Like [`Self::dump`], until `each` fails. The socket is unusable then: it holds the rest of the dump.
     ///
     /// # Errors
-    /// Those of the socket, what the kernel answers, and that of `each`.
+    /// Errors of the socket, errors that the kernel answers with, and the error of `each`.
     pub(super) fn dump_until<E: From<io::Error>>(
         &mut self,
         kind: u16,
@@ -127,10 +127,10 @@ impl Socket {
         }
     }
 
-    /// Asks for one thing by request `kind`; what `parse` makes of the message of type `answer`.
+    /// Asks for one thing by request `kind`, and returns the parsed message of type `answer`.
     ///
     /// # Errors
-    /// Those of the socket, and what the kernel answers.
+    /// Errors of the socket, and errors that the kernel answers with.
     pub(super) fn ask<T>(
         &mut self,
         kind: u16,
@@ -147,17 +147,17 @@ impl Socket {
             match told {
                 Some(told) => return Ok(told),
                 None if done => return Err(io::ErrorKind::InvalidData.into()),
-                // What was left of another answer.
+                // The rest of another answer.
                 None => {}
             }
         }
     }
 
-    /// As [`Self::dump`], but gives whole datagrams, whatever else is in them. `each` may take one and
-    /// leave other room.
+    /// Like [`Self::dump`], but passes whole datagrams on, which may hold other messages, too. `each` may
+    /// take one and leave an empty one.
     ///
     /// # Errors
-    /// Those of the socket, and what the kernel answers; datagrams may have been given.
+    /// Errors of the socket, and errors that the kernel answers with; `each` may have got datagrams.
     pub(crate) fn dump_datagrams(
         &mut self,
         kind: u16,
@@ -178,11 +178,11 @@ impl Socket {
         }
     }
 
-    /// As [`Self::dump`], with a row for each message that `parse` takes; the others are passed over.
-    /// A table that changes meanwhile is asked for again, a few times.
+    /// Like [`Self::dump`], with a row for each message that `parse` accepts; the others are skipped.
+    /// Repeats the request a few times while the table keeps changing.
     ///
     /// # Errors
-    /// Those of the socket, and what the kernel answers.
+    /// Errors of the socket, and errors that the kernel answers with.
     pub fn table<T>(
         &mut self,
         kind: u16,
@@ -194,18 +194,18 @@ impl Socket {
     }
 
     fn send(&self, request: &[u8]) -> io::Result<()> {
-        // Without an address it goes to the kernel.
+        // Without an address the request goes to the kernel.
         send(&self.socket, request, SendFlags::empty())?;
         Ok(())
     }
 
-    /// One datagram, from the kernel: to send to the socket of another process takes root.
+    /// Receives a datagram from the kernel: only root can send to the socket of another process.
     fn receive(&mut self) -> io::Result<&[u8]> {
         let bytes = &mut self.buffer.bytes;
         bytes.clear();
         let room = bytes.spare_capacity_mut();
         let n = loop {
-            // The kernel tells the whole length, even of what does not fit.
+            // The kernel returns the whole length, even if the datagram does not fit.
             match recv(&self.socket, &mut *room, RecvFlags::TRUNC) {
                 Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok((_, n)) => break n,
@@ -216,23 +216,23 @@ impl Socket {
         if n > room.len() {
             return Err(io::Error::other("a message larger than its buffer"));
         }
-        // SAFETY: the kernel has written so many bytes.
+        // SAFETY: the kernel has written `n` bytes.
         unsafe { bytes.set_len(n) };
         Ok(bytes)
     }
 }
 
 impl<T> Table<T> {
-    /// The rows, if they are those of one moment.
+    /// Returns the rows, if no change tore them.
     ///
     /// # Errors
-    /// The table changed each time while it was told.
+    /// If the table changed during each dump.
     pub fn of_one_moment(self) -> io::Result<Vec<T>> {
         if self.changed { Err(io::Error::other("the table kept changing while it was read")) } else { Ok(self.rows) }
     }
 }
 
-/// The rows of the first of a few dumps in which the table did not change, or else of the last one.
+/// Returns the rows of the first of a few dumps without a change, or else those of the last dump.
 fn settled<T>(mut dump: impl FnMut(&mut Vec<T>) -> io::Result<bool>) -> io::Result<Table<T>> {
     let mut table = Table { rows: Vec::new(), changed: true };
     for _ in 0..ATTEMPTS {
@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    /// `settled` of dumps that tell their number; `changes` of them find the table changed.
+    /// Calls `settled` with dumps that give their number; the first `changes` of them find the table changed.
     fn after(changes: u32) -> Table<u32> {
         let mut dumps = 0;
         settled(|rows| {
@@ -282,7 +282,7 @@ mod tests {
             socket.dump(RTM_GETLINK, &[0; 16], RTM_NEWLINK, |_| links += 1).unwrap();
             assert!(links > 0);
         }
-        // No such request: the kernel refuses it, and answers the next one.
+        // The kernel refuses an unknown request, and answers the next one.
         let refused = socket.dump(u16::MAX, &[0; 16], RTM_NEWLINK, |_| unreachable!()).unwrap_err();
         assert!(refused.raw_os_error().is_some(), "{refused}");
         assert!(!socket.table(RTM_GETLINK, &[0; 16], RTM_NEWLINK, |_| Some(())).unwrap().rows.is_empty());

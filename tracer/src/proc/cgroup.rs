@@ -4,17 +4,17 @@ use std::io::{self, BufRead};
 
 use super::container::container;
 
-/// What the kernel appends to the v2 path of a cgroup that was removed.
+/// The kernel appends this to the v2 path of a removed cgroup.
 const DELETED: &str = " (deleted)";
 
-/// The path that tells most, of the ones in a /proc/PID/cgroup; `None` if there is none.
+/// Returns the most specific path in a /proc/PID/cgroup; `None` if there is none.
 ///
 /// With several hierarchies (cgroup v1, or v1 beside v2) a path that names a container wins, then
 /// one below the root. Among equals: v2 (`0::`), `name=systemd`, `pids`, `memory`, then the
 /// longest. Bytes that are not UTF-8 are replaced.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn cgroup_path(mut proc_pid_cgroup: impl BufRead) -> io::Result<Option<String>> {
     let mut best: Option<((u8, bool, u8, usize), String)> = None;
     let mut line = Vec::new();
@@ -31,7 +31,7 @@ pub fn cgroup_path(mut proc_pid_cgroup: impl BufRead) -> io::Result<Option<Strin
     Ok(best.map(|(_, path)| path))
 }
 
-/// Controllers and path of a line `id:controllers:path`.
+/// Splits a line `id:controllers:path` into controllers and path.
 fn fields(line: &str) -> Option<(&str, &str)> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;
@@ -39,12 +39,12 @@ fn fields(line: &str) -> Option<(&str, &str)> {
     path.starts_with('/').then_some((controllers, path))
 }
 
-/// How much a path is worth for the container that it names: one that is only claimed hides none that is a runtime's.
+/// Rates a path by its container: a claimed one never hides a runtime's.
 fn containers(path: &str) -> u8 {
     container(path).map_or(0, |container| if container.claimed { 1 } else { 2 })
 }
 
-/// How much the hierarchy's path is worth: the ones that service managers and runtimes always use.
+/// Rates a hierarchy: those that service managers and runtimes always use win.
 fn weight(controllers: &str) -> u8 {
     let has = |name| controllers.split(',').any(|controller| controller == name);
     match controllers {

@@ -1,9 +1,9 @@
 //! The container that a cgroup path names.
 //!
 //! The runtimes name their cgroups in different ways, and each in several (by the cgroup driver,
-//! the version, and what started it). A path is only a name: who may make cgroups in a delegated
-//! subtree can make one that looks like a container's. So what stands elsewhere than in a runtime's own place is
-//! `claimed` (`parent`).
+//! the version, and the starter). A path is only a name: a user with a delegated subtree can make a
+//! cgroup that looks like a container's. So a container outside a runtime's own place is `claimed`
+//! (`parent`).
 
 mod parent;
 
@@ -17,9 +17,9 @@ const LXC: &str = "lxc";
 const NSPAWN: &str = "nspawn";
 const UNKNOWN: &str = "unknown";
 
-/// What comes before the id in the names that the runtimes give: `PREFIX-ID.scope` (systemd),
-/// `PREFIX-ID` (cgroupfs) and `SLICE:PREFIX:ID` (a systemd path given to a cgroupfs driver). The
-/// monitors' (`crio-conmon`, `libpod-conmon`) are not here: they run outside of the container.
+/// Prefixes of the id in the runtimes' names: `PREFIX-ID.scope` (systemd), `PREFIX-ID` (cgroupfs) and
+/// `SLICE:PREFIX:ID` (a systemd path given to a cgroupfs driver). The prefixes of monitors
+/// (`crio-conmon`, `libpod-conmon`) are left out: they run outside the container.
 const PREFIXES: [(&str, &str); 6] = [
     ("docker", DOCKER),
     ("cri-containerd", CONTAINERD),
@@ -29,15 +29,15 @@ const PREFIXES: [(&str, &str); 6] = [
     ("libpod-payload", PODMAN),
 ];
 
-/// The innermost container that `cgroup_path` names; `None` if it names none.
+/// Returns the innermost container that `cgroup_path` names; `None` if it names none.
 ///
-/// `unknown` is the runtime where there is only an id: a pod's cgroup of the cgroupfs driver, or a
-/// parent that somebody chose (`--cgroup-parent`).
+/// The runtime is `unknown` if the path has only an id: a pod's cgroup of the cgroupfs driver, or a
+/// parent that the user chose (`--cgroup-parent`).
 #[must_use]
 pub fn container(cgroup_path: &str) -> Option<Container> {
     let mut path = cgroup_path.trim_end_matches('/');
     let mut child = "";
-    // From the innermost outwards: below a container's cgroup may be anything that runs in it.
+    // From the innermost outwards: a container may make any cgroups below its own.
     while let Some((above, name)) = path.rsplit_once('/') {
         let parent = above.rsplit_once('/').map_or(above, |(_, parent)| parent);
         if let Some((runtime, id)) = named(above, parent, name, child) {
@@ -53,8 +53,8 @@ pub fn container(cgroup_path: &str) -> Option<Container> {
     None
 }
 
-/// Runtime and id, if the directory `name` is a container's; `above` is the path of its parent,
-/// `child` the name of the directory below it on the path.
+/// Returns runtime and id, if the directory `name` is a container's; `above` is the path of its
+/// parent, `child` the name of the directory below it on the path.
 fn named(above: &str, parent: &str, name: &str, child: &str) -> Option<(&'static str, String)> {
     if is_id(name) {
         let runtime = match parent {
@@ -65,7 +65,7 @@ fn named(above: &str, parent: &str, name: &str, child: &str) -> Option<(&'static
         };
         return Some((runtime, name.to_owned()));
     }
-    // Fargate's: an id of ECS with a number, below one of the task's.
+    // Fargate: an ECS id with a number, below one of the task.
     if is_ecs_id(name) && (above == "/ecs" || above.contains("/ecs/")) {
         return Some((UNKNOWN, name.to_owned()));
     }
@@ -75,12 +75,12 @@ fn named(above: &str, parent: &str, name: &str, child: &str) -> Option<(&'static
         .or_else(|| machine(parent, name, child))
 }
 
-/// 64 lower-case hexadecimal digits, the id that all the OCI runtimes' engines make.
+/// Whether `name` is 64 lower-case hexadecimal digits, the id of all OCI engines.
 fn is_id(name: &str) -> bool {
     name.len() == 64 && is_hexadecimal(name)
 }
 
-/// 32 lower-case hexadecimal digits, which are the task's id, and a number.
+/// Whether `name` is a task's id, 32 lower-case hexadecimal digits, and a number.
 fn is_ecs_id(name: &str) -> bool {
     name.split_once('-').is_some_and(|(task, number)| task.len() == 32 && is_hexadecimal(task) && is_number(number))
 }
@@ -101,8 +101,8 @@ fn prefixed(name: &str) -> Option<(&'static str, &str)> {
     PREFIXES.iter().find(|(known, _)| *known == prefix).map(|&(_, runtime)| (runtime, id))
 }
 
-/// `lxc/NAME` (LXC 1–3, Proxmox), `lxc.payload/NAME` (LXC 3.1), `lxc.payload.NAME` (LXC 4). The
-/// monitor (`lxc.monitor…`) runs outside.
+/// Returns the name in `lxc/NAME` (LXC 1–3, Proxmox), `lxc.payload/NAME` (LXC 3.1) and
+/// `lxc.payload.NAME` (LXC 4). The monitor (`lxc.monitor…`) runs outside.
 fn lxc<'a>(parent: &str, name: &'a str) -> Option<&'a str> {
     let id = match parent {
         "lxc" | "lxc.payload" => name,
@@ -111,9 +111,9 @@ fn lxc<'a>(parent: &str, name: &'a str) -> Option<&'a str> {
     (!id.is_empty()).then_some(id)
 }
 
-/// systemd-nspawn's service or scope, and what libvirt registers in the same place.
+/// Parses systemd-nspawn's service or scope, and the scopes that libvirt registers in the same place.
 fn machine(parent: &str, name: &str, child: &str) -> Option<(&'static str, String)> {
-    // nspawn itself, outside of the container (which is in `payload`).
+    // nspawn itself, outside the container (which is in `payload`).
     if child == "supervisor" {
         return None;
     }
@@ -125,7 +125,7 @@ fn machine(parent: &str, name: &str, child: &str) -> Option<(&'static str, Strin
         return None;
     }
     let machine = unescaped(scope);
-    // libvirt's are DRIVER-NUMBER-NAME; a virtual machine is no container.
+    // libvirt uses DRIVER-NUMBER-NAME; a virtual machine is no container.
     let mut parts = machine.splitn(3, '-');
     match (parts.next(), parts.next(), parts.next()) {
         (Some("qemu" | "xen" | "ch" | "bhyve"), Some(number), Some(_)) if is_number(number) => None,
@@ -167,8 +167,8 @@ mod tests {
     const A: &str = "3f5c8a2be7d1904c6ab8f0e2d4c6b8a0918273645afbecd0123456789abcdef0";
     const B: &str = "b0a1c2d3e4f5061728394a5b6c7d8e9fb0a1c2d3e4f5061728394a5b6c7d8e9f";
 
-    /// Paths as the runtimes make them, `{A}` and `{B}` for ids: runtime and id, if any.
-    /// A `~` before the path: it is only claimed.
+    /// Paths that the runtimes make, `{A}` and `{B}` for ids: runtime and id, if any.
+    /// A `~` before the path marks a claimed container.
     const PATHS: &[(&str, Option<(&str, &str)>)] = &[
         // Docker
         ("/docker/{A}", Some(("docker", "{A}"))),
@@ -192,7 +192,7 @@ mod tests {
         ),
         ("/jobs/0a1b2c3d4e5f40718293a4b5c6d7e8f9-2968571237", None),
         ("/ecstasks.slice/ecstasks-0a1b2c3d4e5f40718293a4b5c6d7e8f9.slice/docker-{A}.scope", Some(("docker", "{A}"))),
-        // What others than a runtime can have made
+        // Paths that users can make
         ("~/mine/docker-{A}.scope", Some(("docker", "{A}"))),
         ("~/user.slice/user-1000.slice/user@1000.service/docker/{A}", Some(("docker", "{A}"))),
         ("~/user.slice/user-1000.slice/user@1000.service/kubepods.slice/crio-{A}.scope", Some(("cri-o", "{A}"))),
@@ -261,7 +261,7 @@ mod tests {
         ("/lxc.pivot", None),
         ("/lxc", None),
         ("/system.slice/lxc.service", None),
-        // systemd-nspawn and what else is a machine
+        // systemd-nspawn and other machines
         ("/machine.slice/systemd-nspawn@web.service", Some(("nspawn", "web"))),
         ("/machine.slice/systemd-nspawn@web.service/payload/system.slice/ssh.service", Some(("nspawn", "web"))),
         (r"/machine.slice/systemd-nspawn@my\x2dbox.service/payload/init.scope", Some(("nspawn", "my-box"))),

@@ -1,7 +1,7 @@
 //! Directories of /proc by descriptor: names and links without an allocation for each.
 //!
-//! A descriptor of `/proc/PID` stays with that very process: once it is gone, everything below
-//! answers `ESRCH`, also when its number has been given to another process.
+//! A descriptor of `/proc/PID` stays with its process: once that is gone, everything below answers
+//! `ESRCH`, even if another process has the number.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::root::{denied, vanished};
 
-/// Room for the entries of one `getdents64`; the size that the C libraries use.
+/// Room for the entries of one `getdents64`, as in the C libraries.
 const ENTRIES: usize = 32 * 1024;
 /// `d_reclen` and `d_name` in `struct linux_dirent64` (UAPI: u64 d_ino, s64 d_off, u16 d_reclen,
 /// u8 d_type, d_name).
@@ -29,7 +29,7 @@ impl Dir {
         open_at(libc::AT_FDCWD, &path, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
-    /// Opens a directory only as a place to look below.
+    /// Opens a directory with `O_PATH`, to look below it.
     pub(super) fn place_at(path: &Path) -> io::Result<Self> {
         let path = CString::new(path.as_os_str().as_bytes())?;
         open_at(libc::AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY).map(Self)
@@ -40,7 +40,7 @@ impl Dir {
         open_at(self.0.as_raw_fd(), name, libc::O_RDONLY | libc::O_DIRECTORY).map(Self)
     }
 
-    /// Opens `name` below this directory only as a place to look below.
+    /// Opens `name` below this directory with `O_PATH`, to look below it.
     pub(super) fn place(&self, name: &CStr) -> io::Result<Self> {
         open_at(self.0.as_raw_fd(), name, libc::O_PATH | libc::O_DIRECTORY).map(Self)
     }
@@ -50,7 +50,7 @@ impl Dir {
         open_at(self.0.as_raw_fd(), name, libc::O_RDONLY).map(File::from)
     }
 
-    /// The text of the link `name`, as much of it as `text` holds.
+    /// Reads the text of the link `name`, as much as `text` holds.
     pub(super) fn link<'a>(&self, name: &CStr, text: &'a mut [u8]) -> io::Result<&'a [u8]> {
         // SAFETY: `name` ends with a zero and `text` is writable for the length given.
         let n = unsafe {
@@ -60,7 +60,7 @@ impl Dir {
         text.get(..n).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     }
 
-    /// How many links the directory `name` has: two, and one for each directory in it.
+    /// Returns the link count of the directory `name`: 2, and 1 for each directory in it.
     pub(super) fn links(&self, name: &CStr) -> io::Result<u64> {
         // SAFETY: a structure of integers: zero is a value.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };
@@ -73,13 +73,13 @@ impl Dir {
         Ok(u64::from(stat.st_nlink))
     }
 
-    /// In a process's directory: the text of the link `name`, and `ESRCH` if the process is gone,
-    /// where the kernel says `EACCES` (fs/proc: `proc_ns_readlink`, `proc_pid_readlink`).
+    /// Reads the link `name` in a process's directory; `ESRCH` if the process is gone, where the kernel
+    /// answers `EACCES` (fs/proc: `proc_ns_readlink`, `proc_pid_readlink`).
     pub(super) fn process_link<'a>(&self, name: &CStr, text: &'a mut [u8]) -> io::Result<&'a [u8]> {
         self.link(name, text).map_err(|error| self.denied_or_gone(error))
     }
 
-    /// In a process's directory: `error`, or `ESRCH` if it says "denied" and the process is gone.
+    /// Replaces `error` in a process's directory by `ESRCH` if it means "denied" and the process is gone.
     pub(super) fn denied_or_gone(&self, error: io::Error) -> io::Error {
         match self.file(c"stat") {
             Err(gone) if denied(&error) && vanished(&gone) => io::Error::from_raw_os_error(libc::ESRCH),
@@ -87,8 +87,8 @@ impl Dir {
         }
     }
 
-    /// Calls `each` with every name in this directory (once: the position moves), `buf` being the
-    /// room to use.
+    /// Calls `each` with every name in this directory (once: the position moves). `buf` is the room to
+    /// use.
     pub(super) fn names(&self, buf: &mut Entries, mut each: impl FnMut(&CStr)) -> io::Result<()> {
         loop {
             // SAFETY: the kernel writes at most the given length to the buffer, which is writable.
@@ -106,7 +106,7 @@ impl Dir {
     }
 }
 
-/// The first name in the entries, and the entries after it.
+/// Returns the first name in the entries, and the entries after it.
 fn first_entry(entries: &[u8]) -> Option<(&CStr, &[u8])> {
     let reclen = entries.get(D_RECLEN..D_RECLEN + 2)?;
     let reclen = usize::from(u16::from_ne_bytes(reclen.try_into().ok()?));
@@ -129,16 +129,16 @@ fn open_at(at: RawFd, name: &CStr, flags: c_int) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor is new and nobody else knows it.
+    // SAFETY: the descriptor is new and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The number in `prefix[N]`, the text of the links to sockets and namespaces.
+/// Parses the number in `prefix[N]`, the text of links to sockets and namespaces.
 pub(super) fn bracketed(text: &[u8], prefix: &[u8]) -> Option<u64> {
     decimal(text.strip_prefix(prefix)?.strip_prefix(b"[")?.strip_suffix(b"]")?)
 }
 
-/// A decimal number and nothing else.
+/// Parses a decimal number and nothing else.
 pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -149,12 +149,12 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// The ids of the processes in a procfs, ascending.
+/// Returns the ids of the processes in a procfs, ascending.
 pub(super) fn pids(proc: &Path) -> io::Result<Vec<u32>> {
     Ok(named_pids(&Dir::open(proc)?)?.into_iter().map(|(pid, _)| pid).collect())
 }
 
-/// Calls `each` with every process in a procfs, in the order of their ids, and its directory.
+/// Calls `each` with every process in a procfs, in the order of ids, and its directory.
 pub(super) fn each_process(proc: &Path, mut each: impl FnMut(u32, io::Result<Dir>)) -> io::Result<()> {
     let proc = Dir::open(proc)?;
     for (pid, name) in named_pids(&proc)? {
@@ -163,13 +163,13 @@ pub(super) fn each_process(proc: &Path, mut each: impl FnMut(u32, io::Result<Dir
     Ok(())
 }
 
-/// Calls `each` with every process in a procfs, in the order of their ids, and the text of the link
-/// `name` in its directory; "denied" may also say that it is gone.
+/// Calls `each` with every process in a procfs, in the order of ids, and the text of the link `name`
+/// in its directory; "denied" may also mean that it is gone.
 pub(super) fn each_link(proc: &Path, name: &str, mut each: impl FnMut(u32, io::Result<&[u8]>)) -> io::Result<()> {
     let proc = Dir::open(proc)?;
     let mut text = [0; 64];
     for (pid, _) in named_pids(&proc)? {
-        // One system call, and not one for its directory, too.
+        // Saves the system call that opens the directory.
         let path = CString::new(format!("{pid}/{name}"))?;
         each(pid, proc.link(&path, &mut text));
     }

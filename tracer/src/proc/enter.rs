@@ -1,5 +1,5 @@
-//! Work inside a network namespace: in a thread of its own that enters it and ends there, so that no
-//! other work is ever done in it.
+//! Runs work inside a network namespace: a thread of its own enters it and ends there, so it never
+//! does other work.
 
 use std::fs;
 use std::io;
@@ -12,38 +12,38 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::netns::{self, Netns, NetnsError};
 use super::root::{ProcRoot, ReadError, denied};
 
-/// Where the files of a namespace are, and what else can be asked.
+/// Where the files of a namespace are, and whether netlink can be used.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// Its `net` directory.
     pub net: PathBuf,
-    /// Its `sys/net` directory; `None` if only the files above can be reached.
+    /// Its `sys/net` directory; `None` if only `net` is within reach.
     pub sysctl: Option<PathBuf>,
     /// Whether this thread is in the namespace: a netlink socket made now belongs to it.
     pub inside: bool,
 }
 
 impl Place {
-    /// The namespace that this thread is in.
+    /// Returns the place of this thread's namespace.
     pub(super) fn here(root: &ProcRoot) -> Self {
         Self { net: root.path().join("thread-self/net"), sysctl: Some(root.path().join("sys/net")), inside: true }
     }
 }
 
-/// What leads to the tables of a namespace.
+/// The preferred way to the tables of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefer {
-    /// Entering it, which needs `CAP_SYS_ADMIN`; else the files of a process in it.
+    /// Enter it, which needs `CAP_SYS_ADMIN`; else read the files of a process in it.
     Entering,
-    /// The files of a process in it, if there is one; else entering it.
+    /// Read the files of a process in it, if there is one; else enter it.
     Files,
 }
 
-/// Calls `work` with the place of `netns`; `None` if the namespace is gone. `work` is called again if
-/// the process whose files it had has moved meanwhile: those may be the files of another namespace.
+/// Calls `work` with the place of `netns`; `None` if the namespace is gone. Calls `work` again if the
+/// process whose files it read has moved meanwhile: they may belong to another namespace.
 ///
 /// # Errors
-/// It is there and can neither be entered nor read.
+/// If the namespace exists and can neither be entered nor read.
 pub fn with<T: Send>(
     root: &ProcRoot,
     netns: &Netns,
@@ -82,7 +82,7 @@ pub fn with<T: Send>(
 /// Calls `work` in a thread that has entered `netns`; `None` if the namespace is gone.
 ///
 /// # Errors
-/// It is there and cannot be entered.
+/// If the namespace exists and cannot be entered.
 pub(super) fn inside<T: Send>(
     root: &ProcRoot,
     netns: &Netns,
@@ -90,7 +90,7 @@ pub(super) fn inside<T: Send>(
 ) -> Result<Option<T>, NetnsError> {
     let of_process = |pid: u32| root.process(pid).join("ns/net");
     let mut refused = None;
-    // The process may have ended or moved and the file been removed since they were found.
+    // The process may have ended or moved, and the file may be gone by now.
     let ways: [&dyn Fn() -> Option<PathBuf>; 3] = [&|| netns.pid.map(of_process), &|| netns.path.clone(), &|| {
         netns::some_process(root, netns.inode).map(of_process)
     }];
@@ -112,8 +112,8 @@ pub(super) fn inside<T: Send>(
     refused.map_or(Ok(None), Err)
 }
 
-/// Calls `work` in a thread that has entered the namespace whose file is at `path`; `None` if there is
-/// no file, or that of another namespace than `inode`.
+/// Calls `work` in a thread that has entered the namespace whose file is at `path`; `None` if the
+/// file is gone or is not that of namespace `inode`.
 fn at<T: Send>(path: &Path, inode: u32, work: impl FnOnce() -> T + Send) -> Result<Option<T>, NetnsError> {
     let Some((file, _)) = netns::open(path)?.filter(|(_, found)| *found == inode) else {
         return Ok(None);
@@ -140,7 +140,7 @@ fn of_process<T>(
 ) -> Result<Option<T>, NetnsError> {
     let is_there = || Ok::<_, NetnsError>(netns::by_pid(root, pid)? == Some(inode));
     let net = root.process(pid).join("net");
-    // Nobody is told which files are there of a process that may not be looked into.
+    // For a process that this user may not look into, the kernel hides which files exist.
     if let Some(source) = fs::metadata(net.join("dev")).err().filter(denied) {
         return Err(ReadError::new(net, source).into());
     }
@@ -163,7 +163,7 @@ mod tests {
         Netns { inode, name: None, pid: Some(1), path: None }
     }
 
-    /// Processes 1 and 2 in namespace 200, this one in 100.
+    /// Makes a tree with processes 1 and 2 in namespace 200, and this one in 100.
     fn tree() -> Tree {
         let tree = Tree::new();
         for (process, inode) in [("self", 100), ("1", 200), ("2", 200)] {

@@ -1,9 +1,8 @@
-//! Which processes hold which sockets, from /proc/PID/fd.
+//! Finds which processes hold which sockets, from /proc/PID/fd.
 //!
-//! One scan of all processes. The table of the main thread stands for the process: a thread with a
-//! table of its own (`clone` without `CLONE_FILES`) is not seen, because only kcmp(2), thread by
-//! thread, would tell that it has one. A socket that is only in flight (`SCM_RIGHTS`), in io_uring
-//! or in the kernel has no holder.
+//! A scan reads all processes, each by the table of its main thread. It misses a thread with a table
+//! of its own (`clone` without `CLONE_FILES`), which only kcmp(2) for each thread would show. A socket
+//! that is only in flight (`SCM_RIGHTS`), in io_uring or in the kernel has no holder.
 
 use std::collections::HashSet;
 use std::io;
@@ -13,26 +12,25 @@ use super::dir::{self, Dir, Entries, bracketed};
 use super::root::{ProcRoot, ReadError, denied, vanished};
 use super::stat;
 
-/// The holders of sockets, by the socket's inode. 14 bytes for a socket and 4 for each of its
-/// holders.
+/// The holders of sockets, by inode. A socket takes 14 bytes, and 4 for each of its holders.
 #[derive(Clone, Debug, Default)]
 pub struct SocketHolders {
     /// Ascending.
     inodes: Vec<u64>,
-    /// Where the holders of the socket at the same place end in `pids`; they begin where those of
-    /// the socket before end.
+    /// The end, in `pids`, of the holders of the socket at the same place; they begin at the end of
+    /// the socket before.
     ends: Vec<u32>,
     pids: Vec<u32>,
     steps: Steps,
 }
 
-/// Where to look for an inode among ascending ones: they are given one after another, so that those
-/// of a host's sockets are evenly spread, nearly. 2 bytes for each.
+/// An index into ascending inodes: the kernel gives them out in sequence, so those of a host's
+/// sockets are nearly evenly spread. 2 bytes for each inode.
 #[derive(Clone, Debug, Default)]
 struct Steps {
     least: u64,
     shift: u32,
-    /// How many inodes come before each step.
+    /// The number of inodes before each step.
     before: Vec<u32>,
 }
 
@@ -51,7 +49,7 @@ impl Steps {
         Self { least: *least, shift, before }
     }
 
-    /// The places of those in the step of `inode`.
+    /// Returns the places of the inodes in the step of `inode`.
     fn places(&self, inode: u64, count: usize) -> Option<Range<usize>> {
         let step = usize::try_from(inode.checked_sub(self.least)? >> self.shift).ok()?;
         let start = *self.before.get(step)? as usize;
@@ -59,27 +57,26 @@ impl Steps {
     }
 }
 
-/// What a scan read, and what it could not read.
+/// The extent and the failures of a scan.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Processes whose descriptors were read.
     pub processes: u32,
     /// Processes whose descriptors this user may not see.
     pub denied: u32,
-    /// What else could not be read.
+    /// Other failures.
     pub errors: Vec<ReadError>,
 }
 
-/// A process that holds a socket. All that is read of it is read through one descriptor of its
-/// directory: a new process with the same id cannot slip in.
+/// A process that holds a socket. All reads go through one descriptor of its directory, so a new
+/// process with the same id cannot slip in.
 pub(super) struct Holder {
     pub(super) start_ticks: u64,
     pub(super) pid: u32,
 }
 
 impl SocketHolders {
-    /// Looks at the descriptors of all processes, and keeps the sockets in `wanted` (all, if
-    /// `None`).
+    /// Reads the descriptors of all processes, and keeps the sockets in `wanted` (all if `None`).
     #[must_use]
     pub fn scan(root: &ProcRoot, wanted: Option<&HashSet<u64>>) -> (Self, Report) {
         let mut report = Report::default();
@@ -119,9 +116,9 @@ impl SocketHolders {
         (Self::new(sockets, &holders), report)
     }
 
-    /// `sockets` are pairs of inode and place in `holders`, in any order and with repetitions.
+    /// Builds the index. `sockets` are pairs of inode and place in `holders`, in any order, with repetitions.
     pub(super) fn new(mut sockets: Vec<(u64, u32)>, holders: &[Holder]) -> Self {
-        // Oldest first; of those that started in one tick, the least id.
+        // Oldest first; within one tick, the least id first.
         let mut by_age: Vec<u32> = (0u32..).take(holders.len()).collect();
         let at = |place: u32| usize::try_from(place).ok().and_then(|place| holders.get(place));
         by_age.sort_by_key(|&place| at(place).map(|holder| (holder.start_ticks, holder.pid)));
@@ -134,7 +131,7 @@ impl SocketHolders {
         for (_, place) in &mut sockets {
             *place = rank.get(*place as usize).copied().unwrap_or(*place);
         }
-        // Not `sort_unstable`: those of a process come in ascending runs.
+        // Not `sort_unstable`: the sockets of a process come in ascending runs.
         sockets.sort();
         sockets.dedup();
 
@@ -162,20 +159,20 @@ impl SocketHolders {
         table
     }
 
-    /// The processes that hold the socket `inode`, the one that started first in front; empty if
-    /// none was seen (as for inode 0, which no socket has).
+    /// Returns the processes that hold the socket `inode`, the oldest first; empty if the scan saw none
+    /// (as for inode 0, which no socket has).
     #[must_use]
     pub fn holders(&self, inode: u64) -> &[u32] {
         self.place(inode).and_then(|at| self.pids.get(self.range(at)?)).unwrap_or_default()
     }
 
-    /// How many sockets have a holder.
+    /// Returns the number of sockets with a holder.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inodes.len()
     }
 
-    /// No socket has a holder.
+    /// Whether no socket has a holder.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inodes.is_empty()
@@ -201,7 +198,7 @@ pub(super) fn sockets_of(process: &Dir, fds: &mut Entries, mut socket: impl FnMu
         if !fd.to_bytes().first().is_some_and(u8::is_ascii_digit) {
             return;
         }
-        // A link that is longer is no socket's.
+        // The link of a socket is shorter.
         let mut text = [0; 64];
         match dir.link(fd, &mut text) {
             Ok(text) => {
@@ -217,7 +214,7 @@ pub(super) fn sockets_of(process: &Dir, fds: &mut Entries, mut socket: impl FnMu
     failed.map_or(Ok(()), |error| Err(process.denied_or_gone(error)))
 }
 
-/// Start of a process, in clock ticks.
+/// Returns the start of a process, in clock ticks.
 fn start_of(process: &Dir) -> io::Result<u64> {
     let no_stat = || io::Error::new(io::ErrorKind::InvalidData, "its stat has no start");
     Ok(stat::read(process.file(c"stat")?)?.ok_or_else(no_stat)?.start_ticks)

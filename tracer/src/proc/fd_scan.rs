@@ -1,8 +1,8 @@
-//! The holders of all sockets at once, by several threads, and the processes' threads looked into.
+//! Finds the holders of all sockets with several threads, including holders that are single threads.
 //!
-//! A thread may have a file table of its own (`clone` without `CLONE_FILES`, `unshare`). kcmp(2)
-//! tells, for a system call a thread: only for processes that have more than one, and only tables
-//! that differ from the main thread's are read.
+//! A thread may have a file table of its own (`clone` without `CLONE_FILES`, `unshare`). kcmp(2) shows
+//! that for one system call a thread, so only processes with several threads are checked, and only
+//! tables that differ from the main thread's are read.
 
 use std::ffi::CString;
 use std::io;
@@ -18,7 +18,7 @@ use super::stat;
 /// `KCMP_FILES` of `enum kcmp_type` (`include/uapi/linux/kcmp.h`).
 const KCMP_FILES: libc::c_int = 2;
 
-/// A process that holds sockets, as it was when its descriptors were read.
+/// A process that holds sockets, at the time of reading its descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HolderProcess {
     /// Its id.
@@ -29,18 +29,18 @@ pub struct HolderProcess {
     pub comm: String,
 }
 
-/// What a scan found.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// Who holds what.
+    /// The holders of each socket.
     pub holders: SocketHolders,
     /// The processes among them.
     pub processes: Vec<HolderProcess>,
-    /// What was read, and what could not be.
+    /// The extent and the failures.
     pub report: Report,
 }
 
-/// What one worker found.
+/// The result of one worker.
 #[derive(Default)]
 struct Part {
     /// Sockets with the place of their holder in `processes`.
@@ -49,7 +49,7 @@ struct Part {
     report: Report,
 }
 
-/// Looks at the descriptors of all processes with `workers` threads.
+/// Reads the descriptors of all processes with `workers` threads.
 #[must_use]
 pub fn scan(root: &ProcRoot, workers: usize) -> Scan {
     let pids = match dir::pids(root.path()) {
@@ -70,7 +70,7 @@ pub fn scan(root: &ProcRoot, workers: usize) -> Scan {
         part
     };
     let parts: Vec<Part> = thread::scope(|scope| {
-        // Fewer threads than asked for are slower and nothing else.
+        // A thread that does not start only costs time.
         let others: Vec<_> = (1..workers.max(1))
             .filter_map(|_| thread::Builder::new().name("fd".into()).spawn_scoped(scope, work).ok())
             .collect();
@@ -80,10 +80,10 @@ pub fn scan(root: &ProcRoot, workers: usize) -> Scan {
     join(parts)
 }
 
-/// The scan of processes that something else has told to hold sockets: `(inode, pid)`, in any order.
+/// Makes a scan of known holders, such as a BPF iterator gives: `(inode, pid)`, in any order.
 #[must_use]
 pub fn of_pairs(root: &ProcRoot, pairs: &[(u64, u32)]) -> Scan {
-    // They come process by process, mostly.
+    // The pairs come mostly process by process.
     let mut pids: Vec<u32> = pairs.iter().map(|(_, pid)| *pid).collect();
     pids.dedup();
     pids.sort_unstable();
@@ -161,10 +161,10 @@ impl Part {
     }
 }
 
-/// The threads of a process whose file table is not the main thread's.
+/// Returns the threads of a process whose file table is not the main thread's.
 fn differing_threads(root: &ProcRoot, process: &Dir, pid: u32, entries: &mut Entries) -> io::Result<Vec<CString>> {
     let mut differing = Vec::new();
-    // The ids of another procfs are not the ones that kcmp() takes.
+    // kcmp() does not take the ids of another procfs.
     if root.path() != Path::new("/proc") || process.links(c"task")? <= 3 {
         return Ok(differing);
     }

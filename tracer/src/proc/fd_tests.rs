@@ -19,7 +19,7 @@ fn scan(tree: &Tree, wanted: Option<&HashSet<u64>>) -> (SocketHolders, Report) {
 #[test]
 fn holders_are_in_the_order_of_their_start() {
     let tree = Tree::new();
-    // Ids have wrapped: the oldest has the largest.
+    // Ids have wrapped: the oldest process has the largest.
     for (pid, ticks) in [(10, 300), (11, 200), (4000, 100), (12, 200)] {
         tree.process(pid, "server", ticks);
         tree.link(&format!("{pid}/fd/3"), "socket:[77]");
@@ -63,7 +63,7 @@ fn what_cannot_be_read_is_said() {
     let tree = Tree::new();
     // Gone between the two reads: neither a holder nor an error.
     tree.link("5/fd/3", "socket:[5]");
-    // No process at all any more.
+    // The processes are gone.
     tree.file("6/comm", "x\n");
     tree.link("7/fd/3", "socket:[7]");
     tree.file("7/stat", "nonsense");
@@ -90,7 +90,7 @@ fn own_sockets_are_held_by_this_process() {
         let (holders, report) = SocketHolders::scan(&ProcRoot::default(), wanted);
         assert!(report.processes >= 1);
         assert!(report.errors.is_empty(), "{:?}", report.errors);
-        // A child that another test starts at this moment holds a copy until its exec: it is younger.
+        // A child that another test starts right now holds a copy until its exec: it is younger.
         assert_eq!(holders.holders(listener_inode).first(), Some(&std::process::id()));
         assert_eq!(holders.holders(unix_inode).first(), Some(&std::process::id()));
     }

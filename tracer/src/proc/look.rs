@@ -1,5 +1,5 @@
-//! A process looked at by a reader, because the look may hang ([`crate::readers`]): what does not hang is read
-//! first, and is told if the rest is late.
+//! Lets a reader look at a process, because the look may hang ([`crate::readers`]): the reader first reads the files
+//! that cannot hang, and reports those if the rest is late.
 
 use std::{
     collections::HashMap,
@@ -12,28 +12,28 @@ use super::{
 };
 use crate::{readers::Readers, stream::ProcessFacts};
 
-/// What a look has shown.
+/// The result of a look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "almost all of them are seen")]
 pub enum Look {
-    /// The process; [`ProcessFacts::late`] says that something is missing because it was not told in time.
+    /// The process; [`ProcessFacts::late`] marks facts that did not come in time.
     Seen(ProcessIdentity, ProcessFacts),
-    /// There is no such process.
+    /// The process does not exist.
     Gone,
-    /// Nothing was told in time.
+    /// Nothing came in time.
     Late,
 }
 
 type Tell = Box<dyn FnOnce(Look) + Send>;
 
-/// A look that is under way, or over.
+/// A look in progress, or done.
 #[derive(Clone)]
 pub struct Asked(Arc<Mutex<Answer>>);
 
 struct Answer {
-    /// What is known so far.
+    /// The result so far.
     known: Look,
-    /// `None`: it was told.
+    /// `None`: the result was passed on.
     tell: Option<Tell>,
 }
 
@@ -59,15 +59,15 @@ impl Asked {
         }
     }
 
-    /// Says what is known by now, unless it was said: nobody waits longer.
+    /// Passes on what is known by now, if that has not happened yet.
     pub fn hurry(&self) {
         let known = self.lock().known.clone();
         self.tell(known);
     }
 }
 
-/// Looks at process `pid`, and calls `tell` once, from any thread: when all is read, or with what is known when it is
-/// late.
+/// Looks at process `pid`, and calls `tell` once, from any thread: when everything is read, or with the partial result
+/// when the look is late.
 pub fn ask(readers: &Readers, root: &ProcRoot, pid: u32, tell: impl FnOnce(Look) + Send + 'static) -> Asked {
     let asked = Asked(Arc::new(Mutex::new(Answer { known: Look::Late, tell: Some(Box::new(tell)) })));
     let (its, late) = (asked.clone(), asked.clone());
@@ -78,7 +78,7 @@ pub fn ask(readers: &Readers, root: &ProcRoot, pid: u32, tell: impl FnOnce(Look)
             let (identity, facts) = begun.late();
             its.know(Look::Seen(identity, facts));
             let Some(_reading) = may_hang.read_memory(pid) else { return its.hurry() };
-            // A copy would keep the threads alive while this hangs.
+            // A copy of the handle would keep the threads alive while this hangs.
             drop(may_hang);
             its.tell(begun.arguments().map_or(Look::Gone, |(identity, facts)| Look::Seen(identity, facts)));
         },
@@ -87,7 +87,7 @@ pub fn ask(readers: &Readers, root: &ProcRoot, pid: u32, tell: impl FnOnce(Look)
     asked
 }
 
-/// Looks at all of `pids`; waits no longer than the last of them is late.
+/// Looks at all of `pids`; waits until the last of them is done or late.
 #[must_use]
 pub fn all(readers: &Readers, root: &ProcRoot, pids: impl IntoIterator<Item = u32>) -> HashMap<u32, Look> {
     let (send, looks) = mpsc::channel();
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::{privilege::Sandbox, proc::tree::Tree};
 
-    /// A process whose arguments are a pipe that nobody writes to: whoever opens it waits.
+    /// Makes a process whose arguments are a pipe without a writer: opening it blocks.
     fn stuck(tree: &Tree, pid: u32) {
         tree.process(pid, "stuck", 4711);
         let path = tree.path().join(format!("{pid}/cmdline"));

@@ -1,7 +1,7 @@
-//! What /proc tells: the sockets that exist, who holds them, and what is known of a process.
+//! Readers of /proc: the sockets that exist, their holders, and the facts of processes.
 //!
-//! Everything here takes a [`root::ProcRoot`], so that it can be tried on a made-up tree. What has
-//! vanished between two reads is absent, not an error; what may not be read is counted.
+//! Every reader takes a [`root::ProcRoot`], so that tests can inject a tree. A thing that vanishes
+//! between two reads is absent, not an error; a thing that this user may not read is counted.
 
 pub mod cgroup;
 pub mod container;

@@ -1,6 +1,6 @@
-//! The network namespaces that are mounted somewhere, from /proc/PID/mountinfo.
+//! The mounted network namespaces, from /proc/PID/mountinfo.
 //!
-//! An own reader: a mount point may be any bytes, and one odd mount must not hide the others.
+//! The reader is our own because a mount point may be any bytes, and an odd mount must not hide the others.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::dir::bracketed;
 
-/// The network namespaces bound to a file: inode and mount point.
+/// Returns the network namespaces bound to a file: inode and mount point.
 pub(super) fn network_namespaces(mut mountinfo: impl BufRead) -> io::Result<Vec<(u32, PathBuf)>> {
     let mut found = Vec::new();
     let mut line = Vec::new();
@@ -20,7 +20,7 @@ pub(super) fn network_namespaces(mut mountinfo: impl BufRead) -> io::Result<Vec<
     Ok(found)
 }
 
-/// A line is `id parent major:minor root mountpoint options [tags…] - type source options`.
+/// Parses a line `id parent major:minor root mountpoint options [tags…] - type source options`.
 fn network_namespace(line: &[u8]) -> Option<(u32, PathBuf)> {
     let mut fields = line.split(|&c| c == b' ').skip(3);
     let inode = bracketed(fields.next()?, b"net:")?;

@@ -1,9 +1,9 @@
 //! The network namespaces of the host.
 //!
-//! Found are the namespaces of all processes and the ones that are bound to a file: in the directories of
-//! named namespaces, or anywhere in this mount namespace; and within a budget those of further threads and of open
-//! descriptors (`netns_kept.rs`). A namespace that only a socket or a mount in another mount namespace keeps
-//! alive is not found: nothing in /proc leads to it.
+//! The search finds the namespaces of all processes, and those bound to a file: in the directories of named
+//! namespaces, or anywhere in this mount namespace; and within a budget those of further threads and of open
+//! descriptors (`netns_kept.rs`). It misses a namespace that only a socket or a mount in another mount namespace
+//! keeps alive: nothing in /proc leads to it.
 
 use std::collections::{HashMap, hash_map::Entry};
 use std::fs::{self, File, OpenOptions};
@@ -23,13 +23,13 @@ pub enum NetnsError {
     /// A file could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The file is there, but it is no network namespace.
+    /// The file exists, but is no network namespace.
     #[error("{path:?} is not a network namespace")]
     NotNetns {
         /// The file.
         path: PathBuf,
     },
-    /// The namespace is mounted there, but something else is mounted over it.
+    /// Another mount covers the namespace's mount point.
     #[error("the network namespace mounted at {path:?} is hidden by another mount")]
     Hidden {
         /// The mount point.
@@ -44,7 +44,7 @@ pub enum NetnsError {
         #[source]
         source: io::Error,
     },
-    /// The thread that was to enter the namespace did not start or did not end well.
+    /// The thread that should enter the namespace did not start or ended badly.
     #[error("no thread to enter the network namespace {path:?}")]
     Thread {
         /// The namespace's file.
@@ -55,29 +55,29 @@ pub enum NetnsError {
     },
 }
 
-/// One network namespace, and what leads to it: a process, a file, or both.
+/// A network namespace, and a way to it: a process, a file, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Netns {
     /// Its inode number, `ns.inum` (an `unsigned int` in the kernel).
     pub inode: u32,
     /// The name of its file in a directory of named namespaces. Hostile bytes.
     pub name: Option<String>,
-    /// A process in it: the one with the least id. Where no main thread is, a thread: /proc has a directory for it, too.
+    /// The process in it with the least id. If it has no main thread, a thread: /proc has a directory for threads, too.
     pub pid: Option<u32>,
     /// A file that it is bound to.
     pub path: Option<PathBuf>,
 }
 
-/// What [`find`] found.
+/// The result of [`find`].
 #[derive(Debug, Default)]
 pub struct Found {
     /// Every namespace once: first those of processes, by process id.
     pub namespaces: Vec<Netns>,
-    /// Processes whose namespace this user may not know.
+    /// Processes whose namespace this user may not see.
     pub denied: u32,
-    /// Threads that were not looked at: they are too many.
+    /// Threads beyond the budget.
     pub unread_threads: u64,
-    /// What else could not be read.
+    /// Other failures.
     pub errors: Vec<NetnsError>,
 }
 
@@ -128,7 +128,7 @@ pub fn find(root: &ProcRoot) -> Found {
     }
     let kept = netns_kept::find(root, |inode| index.contains_key(&inode));
     if kept.unread_processes > 0 {
-        log::info!("not all descriptors of {} processes were looked at for network namespaces", kept.unread_processes);
+        log::info!("not all descriptors of {} processes were searched for network namespaces", kept.unread_processes);
     }
     found.unread_threads = kept.unread_threads;
     let of_threads = kept.threads.into_iter().map(|(inode, thread)| (inode, Some(thread), None));
@@ -142,18 +142,18 @@ pub fn find(root: &ProcRoot) -> Found {
     found
 }
 
-/// Those that have a name, as far as they can be read: a small part of what [`find`] finds, and of what it costs.
+/// Returns the readable named namespaces: a small part of the result, and of the cost, of [`find`].
 #[must_use]
 pub fn named_ones(root: &ProcRoot) -> Vec<Netns> {
     let found = root.netns_dirs().iter().filter_map(|dir| named(dir).ok()).flat_map(|named| named.namespaces);
     found.map(|(inode, name, path)| Netns { inode, name: Some(name), pid: None, path: Some(path) }).collect()
 }
 
-/// The inode number of the namespace that is called `name` (as `ip netns` and Docker call them);
-/// `None` if there is none.
+/// Returns the inode number of the namespace `name` (of `ip netns` or Docker); `None` if there is
+/// none.
 ///
 /// # Errors
-/// The name's file cannot be read, or is there but is not a network namespace.
+/// If the name's file cannot be read, or is not a network namespace.
 pub fn by_name(root: &ProcRoot, name: &str) -> Result<Option<u32>, NetnsError> {
     if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
         return Ok(None);
@@ -166,10 +166,10 @@ pub fn by_name(root: &ProcRoot, name: &str) -> Result<Option<u32>, NetnsError> {
     Ok(None)
 }
 
-/// The inode number of the namespace of process `pid`; `None` if the process is gone.
+/// Returns the inode number of the namespace of process `pid`; `None` if the process is gone.
 ///
 /// # Errors
-/// This user may not know it.
+/// If this user may not see it.
 pub fn by_pid(root: &ProcRoot, pid: u32) -> Result<Option<u32>, NetnsError> {
     match Dir::place_at(&root.process(pid)).and_then(|process| netns_of(&process)) {
         Ok(inode) => Ok(Some(inode)),
@@ -178,20 +178,20 @@ pub fn by_pid(root: &ProcRoot, pid: u32) -> Result<Option<u32>, NetnsError> {
     }
 }
 
-/// The inode number of the namespace of this process.
+/// Returns the inode number of this process's namespace.
 #[must_use]
 pub fn current(root: &ProcRoot) -> Option<u32> {
     Dir::place_at(&root.path().join("self")).and_then(|process| netns_of(&process)).ok()
 }
 
-/// What the namespace `inode` is called in the directories of named namespaces, if it is there.
+/// Returns the name of namespace `inode` in the directories of named namespaces.
 #[must_use]
 pub fn name_of(root: &ProcRoot, inode: u32) -> Option<String> {
     let found = root.netns_dirs().iter().filter_map(|dir| named(dir).ok()).flat_map(|named| named.namespaces);
     found.into_iter().find_map(|(found, name, _)| (found == inode).then_some(name))
 }
 
-/// A process in the namespace `inode`, found anew; `None` if there is none that this user may know.
+/// Searches for a process in namespace `inode`; `None` if this user can see none.
 #[must_use]
 pub fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
     let mut some = None;
@@ -204,12 +204,12 @@ pub fn some_process(root: &ProcRoot, inode: u32) -> Option<u32> {
     some
 }
 
-/// A mount point of the namespace `inode`, found anew.
+/// Searches for a mount point of namespace `inode`.
 pub(super) fn some_mount(root: &ProcRoot, inode: u32) -> Option<PathBuf> {
     mounted(root).ok()?.into_iter().find_map(|(mounted, path)| (mounted == inode).then_some(path))
 }
 
-/// The namespaces that are mounted in this mount namespace.
+/// Returns the namespaces mounted in this mount namespace.
 fn mounted(root: &ProcRoot) -> Result<Vec<(u32, PathBuf)>, ReadError> {
     let path = root.path().join("self/mountinfo");
     match File::open(&path).and_then(|file| network_namespaces(BufReader::new(file))) {
@@ -218,16 +218,16 @@ fn mounted(root: &ProcRoot) -> Result<Vec<(u32, PathBuf)>, ReadError> {
     }
 }
 
-/// Opens the file of a network namespace, and gives its inode number; `None` if there is no file.
+/// Opens the file of a network namespace, and returns its inode number, too; `None` if there is no file.
 pub(super) fn open(path: &Path) -> Result<Option<(File, u32)>, NetnsError> {
     let error = |source| NetnsError::from(ReadError::new(path, source));
-    // Not blocked by a pipe that somebody left there.
+    // O_NONBLOCK: a pipe at this path must not block.
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(source) if vanished(&source) => return Ok(None),
         Err(source) => return Err(error(source)),
     };
-    // A name may be left over on the filesystem below, from a namespace that was unmounted.
+    // An unmounted namespace may leave its name on the filesystem below.
     // SAFETY: NS_GET_NSTYPE has no argument; where the file is not a namespace it fails.
     let kind = unsafe { libc::ioctl(file.as_raw_fd(), libc::NS_GET_NSTYPE) };
     if kind != libc::CLONE_NEWNET {
@@ -240,14 +240,14 @@ pub(super) fn open(path: &Path) -> Result<Option<(File, u32)>, NetnsError> {
     }
 }
 
-/// Calls `each` with every process, in the order of their ids, and its namespace.
+/// Calls `each` with every process, in the order of ids, and its namespace.
 fn each_process(root: &ProcRoot, mut each: impl FnMut(u32, io::Result<u32>)) -> io::Result<()> {
     dir::each_link(root.path(), "ns/net", |pid, link| {
         each(
             pid,
             match link {
                 Ok(text) => inode_of(text),
-                // It may be gone.
+                // The process may be gone.
                 Err(error) if denied(&error) => {
                     Dir::place_at(&root.process(pid)).and_then(|process| netns_of(&process))
                 }
@@ -278,7 +278,7 @@ struct Named {
     errors: Vec<NetnsError>,
 }
 
-/// The namespaces that have a name in `dir`.
+/// Returns the namespaces with a name in `dir`.
 fn named(dir: &Path) -> io::Result<Named> {
     let mut named = Named::default();
     for entry in fs::read_dir(dir)? {
@@ -288,7 +288,7 @@ fn named(dir: &Path) -> io::Result<Named> {
             Ok(Some((_, inode))) => {
                 named.namespaces.push((inode, entry.file_name().to_string_lossy().into_owned(), path));
             }
-            // Left over: `ip netns` lists such a name as well, but it leads nowhere.
+            // A leftover: `ip netns` lists such a name, too, but it leads nowhere.
             Ok(None) | Err(NetnsError::NotNetns { .. }) => {}
             Err(error) => named.errors.push(error),
         }

@@ -1,7 +1,7 @@
-//! Network namespaces in which no main thread is and that are mounted nowhere here: a second thread is in one
-//! (`setns`, `unshare`), or a descriptor keeps it.
+//! Network namespaces without a main thread and without a mount here: another thread is in one (`setns`, `unshare`),
+//! or a descriptor keeps it.
 //!
-//! Both are looked for within a budget: a host may have a hundred thousand threads, and as many descriptors.
+//! The search has a budget: a host may have 100,000 threads, and as many descriptors.
 
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -9,34 +9,34 @@ use std::path::PathBuf;
 use super::dir::{self, Dir, Entries, bracketed, decimal};
 use super::root::ProcRoot;
 
-/// Threads that are looked at: 1.5 µs each.
+/// The most threads to read: 1.5 µs each.
 const MOST_THREADS: u64 = 16_384;
-/// Descriptors that are looked at, and of one process: what runs containers has few, a server of many connections
-/// many.
+/// The most descriptors to read, in all and of one process: a container runtime has few, a server with many
+/// connections many.
 const MOST_DESCRIPTORS: u64 = 8_192;
 const MOST_OF_ONE: usize = 64;
 
-/// What was found, and what was not looked at.
+/// The result of the search, and its omissions.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// Namespaces of threads, each with a thread's id.
     pub threads: Vec<(u32, u32)>,
     /// Namespaces of descriptors, each with its path.
     pub descriptors: Vec<(u32, PathBuf)>,
-    /// Threads that were not looked at.
+    /// Threads beyond the budget.
     pub unread_threads: u64,
-    /// Processes of whose descriptors not all were looked at.
+    /// Processes with descriptors beyond the budget.
     pub unread_processes: u64,
 }
 
-/// Looks through all processes for namespaces but `known`.
+/// Searches all processes for namespaces that are not `known`.
 pub fn find(root: &ProcRoot, known: impl Fn(u32) -> bool) -> Kept {
     let mut kept = Kept::default();
     let (mut threads, mut descriptors) = (0, 0);
     let mut entries = Entries::new();
-    // What cannot be listed was told by who has listed it before.
+    // An earlier search has already reported a /proc that cannot be listed.
     let _ = dir::each_process(root.path(), |pid, process| {
-        // One that may not be looked into is counted where its namespace is asked for.
+        // The search for namespaces of processes counts those that this user may not look into.
         let Ok(process) = process else { return };
         let several = process.links(c"task").unwrap_or(0).saturating_sub(2);
         if several > 1 {
@@ -72,7 +72,7 @@ fn of_threads(process: &Dir, pid: u32, entries: &mut Entries, known: &impl Fn(u3
     }
 }
 
-/// How many were looked at.
+/// Returns the number of descriptors read.
 fn of_descriptors(
     root: &ProcRoot,
     process: &Dir,

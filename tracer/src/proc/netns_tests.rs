@@ -3,7 +3,7 @@
 use super::*;
 use crate::proc::tree::Tree;
 
-/// The inode of the test's own namespace, by another way than the code's.
+/// Returns the inode of the test's own namespace, by another way than the code.
 fn own() -> u32 {
     u32::try_from(fs::metadata("/proc/self/ns/net").unwrap().ino()).unwrap()
 }
@@ -44,7 +44,7 @@ fn odd_links_are_errors() {
 #[test]
 fn names_lead_to_namespaces() {
     let tree = Tree::new();
-    // A link to a process's namespace is a way to name it that works with `ip netns` as well.
+    // A link to a process's namespace names it for `ip netns`, too.
     tree.link("netns/red", "/proc/self/ns/net");
     tree.file("netns/left-over", "");
     tree.link("netns/gone", "/proc/self/ns/no-such");

@@ -1,4 +1,4 @@
-//! The pid namespace whose numbers /proc shows, which are the ones that the user means and that are told.
+//! The pid namespace whose numbers /proc shows: the user means these numbers, and tracer shows them.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
@@ -12,23 +12,23 @@ use super::root::ProcRoot;
 /// `PROC_PID_INIT_INO`
 const INITIAL: u64 = 0xefff_fffc;
 
-/// Whose numbers /proc shows.
+/// The namespace whose numbers /proc shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Numbers {
-    /// The kernel's own; so it is taken where nothing tells, because there is no /proc.
+    /// The kernel's own; also the assumption without a /proc.
     Initial,
-    /// Those of the namespace with this inode number.
+    /// The namespace with this inode number.
     Of(u32),
-    /// Those of a namespace that may not be looked at.
+    /// A namespace that this user may not see.
     Unknown,
 }
 
 impl Numbers {
-    /// Looks.
+    /// Finds the namespace.
     #[must_use]
     pub fn look(root: &ProcRoot) -> Self {
-        // A process has a number for each namespace from the one of this /proc down to its own. If that is not its own,
-        // or not even above it: process 1 there is in it.
+        // `NSpid` has a number for each namespace from that of this /proc down to our own. If the former is not our own, or
+        // not even above it, process 1 of this /proc is in it.
         let whose = if own_numbers(root) == Some(1) { "self/ns/pid" } else { "1/ns/pid" };
         if !root.path().join("1").exists() && !root.path().join("self").exists() {
             return Self::Initial;
@@ -36,17 +36,17 @@ impl Numbers {
         match fs::metadata(root.path().join(whose)).map(|namespace| namespace.ino()) {
             Ok(INITIAL) => Self::Initial,
             Ok(inode) => u32::try_from(inode).map_or(Self::Unknown, Self::Of),
-            // What shows a process of the initial one is the initial one's.
+            // A /proc that shows a process of the initial namespace belongs to it.
             Err(_) if is_below_initial(root) => Self::Initial,
             Err(_) => Self::Unknown,
         }
     }
 }
 
-/// Whether this process or one above it is in the initial namespace, as far as that may be looked at.
+/// Whether this process or an ancestor is in the initial namespace, as far as this user can see.
 fn is_below_initial(root: &ProcRoot) -> bool {
     let mut process = "self".to_owned();
-    // As deep as namespaces can be nested, and then some.
+    // More than the depth to which namespaces can be nested.
     for _ in 0..64 {
         let directory = root.path().join(&process);
         if fs::metadata(directory.join("ns/pid")).is_ok_and(|namespace| namespace.ino() == INITIAL) {
@@ -64,12 +64,12 @@ fn is_below_initial(root: &ProcRoot) -> bool {
     false
 }
 
-/// How many numbers of this process /proc shows.
+/// Returns how many numbers of this process /proc shows.
 fn own_numbers(root: &ProcRoot) -> Option<usize> {
     let status = BufReader::new(File::open(root.path().join("self/status")).ok()?);
-    // Lines of bytes: the first one is the name, which may be any.
+    // Lines of bytes: the first one has the name, which may be any bytes.
     let line = status.split(b'\n').map_while(Result::ok).find(|line| line.starts_with(b"NSpid:"));
-    // Without pid namespaces there is no such line, and one number.
+    // A kernel without pid namespaces has no such line, and one number.
     Some(line.map_or(1, |line| String::from_utf8_lossy(&line).split_whitespace().count() - 1))
 }
 
@@ -79,17 +79,17 @@ pub fn is_initial(root: &ProcRoot) -> bool {
     Numbers::look(root) == Numbers::Initial && root.path().join("self").exists()
 }
 
-/// The number that /proc has for this very process.
+/// Returns the number of this process in /proc.
 #[must_use]
 pub fn own(root: &ProcRoot) -> u32 {
     let link = fs::read_link(root.path().join("self")).ok();
     link.and_then(|link| link.to_str()?.parse().ok()).unwrap_or_else(std::process::id)
 }
 
-/// The number that /proc has for the process that is number `pid` for this one.
+/// Returns the number in /proc of the process that has number `pid` in our own pid namespace.
 ///
 /// # Errors
-/// If there is no such process, or it cannot be looked up.
+/// If there is no such process, or the look-up fails.
 pub fn in_proc(root: &ProcRoot, pid: u32) -> io::Result<u32> {
     if own(root) == std::process::id() {
         return Ok(pid);

@@ -1,4 +1,4 @@
-//! What /proc knows of one process.
+//! The facts of a process in /proc.
 
 use std::fs;
 use std::io::{BufReader, Read};
@@ -17,14 +17,14 @@ use crate::stream::ProcessFacts;
 
 /// Length of a clock tick in /proc. `USER_HZ` is 100 on every architecture that has BPF.
 const TICK_NS: u64 = 10_000_000;
-/// Bytes of a command line, a path, a cgroup that are kept: a command line may be megabytes long.
+/// The most bytes kept of a command line, a path, a cgroup: a command line may be megabytes long.
 const KEPT: usize = 4096;
-/// Bytes of a status file that are read: what is looked for is in its beginning.
+/// The most bytes read of a status file: the uids are near its beginning.
 const STATUS: u64 = 4096;
-/// Which process it is, and who.
+/// The identity of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessIdentity {
-    /// Process id, as the procfs shows it.
+    /// Process id in the procfs.
     pub pid: u32,
     /// Start, clock ticks (10 ms) since boot.
     pub start_ticks: u64,
@@ -38,11 +38,11 @@ pub struct ProcessIdentity {
     pub real_uid: Option<u32>,
 }
 
-/// The facts of process `pid`: all of one process, also when its id is reused meanwhile.
+/// Reads the facts of process `pid`: all of one process, even if its id is reused meanwhile.
 ///
-/// `None` if there is no such process, or it ended before everything was read. What this user may
-/// not read is `None` in the facts. Arguments beyond 4 KiB are cut off. Where the first thread has exited another one
-/// tells what the kernel no longer tells of the process. In the middle of an exec the
+/// `None` if there is no such process, or it ended before the last read. A fact that this user may not
+/// read is `None`. Arguments beyond 4 KiB are cut off. If the first thread has exited, another thread
+/// has the facts that the kernel no longer shows for the process. In the middle of an exec the
 /// arguments may be missing and `comm` the old one: the kernel sets them after the memory.
 ///
 /// This may hang: see [`Begun::arguments`].
@@ -51,18 +51,18 @@ pub fn facts(root: &ProcRoot, pid: u32) -> Option<(ProcessIdentity, ProcessFacts
     Begun::read(root, pid)?.arguments()
 }
 
-/// What is known of a process without its arguments: none of it waits for the memory map of the process.
+/// The facts of a process without its arguments: reading them never waits for the process's memory map.
 #[derive(Debug)]
 pub struct Begun {
     process: Process,
-    /// Another thread than the first one, where that has exited.
+    /// Another thread, if the first one has exited.
     living: Option<Process>,
     identity: ProcessIdentity,
     facts: ProcessFacts,
 }
 
 impl Begun {
-    /// Reads it; `None` if there is no such process.
+    /// Reads the facts; `None` if there is no such process.
     #[must_use]
     pub fn read(root: &ProcRoot, pid: u32) -> Option<Self> {
         let process = Process::new_with_root(root.process(pid)).ok()?;
@@ -70,7 +70,7 @@ impl Begun {
         let living = if first.is_zombie() { living_thread(root, pid) } else { None };
         let task = living.as_ref().unwrap_or(&process);
         let [real_uid, uid] = read(task, "status", STATUS).map_or([None; 2], |status| uids(&status));
-        // A kernel thread has none, a zombie none any more; or it may not be read.
+        // Kernel threads and zombies have none; or this user may not read it.
         let exe = task.exe().ok().map(|path| bounded(path.to_string_lossy().into_owned()));
         let cgroup = task.open_relative("cgroup").ok().and_then(|file| cgroup_path(BufReader::new(file)).ok()?);
         let container = cgroup.as_deref().and_then(container);
@@ -88,20 +88,20 @@ impl Begun {
         Some(Self { process, living, identity, facts })
     }
 
-    /// So much, said to be late: the arguments are not known.
+    /// Returns the facts so far, marked as late: the arguments are unknown.
     #[must_use]
     pub fn late(&self) -> (ProcessIdentity, ProcessFacts) {
         (self.identity.clone(), ProcessFacts { late: true, ..self.facts.clone() })
     }
 
-    /// So much, and no more is wanted.
+    /// Returns the facts without arguments.
     #[must_use]
     pub fn without_arguments(self) -> Option<(ProcessIdentity, ProcessFacts)> {
         self.still().map(|it| (it.identity, it.facts))
     }
 
-    /// The arguments, too. They are read from the memory of the process, so this waits for its memory map: for ever,
-    /// if somebody holds it.
+    /// Reads the arguments, too. They are in the memory of the process, so this waits for its memory map: for ever, if
+    /// another task holds it.
     #[must_use]
     pub fn arguments(mut self) -> Option<(ProcessIdentity, ProcessFacts)> {
         let task = self.living.as_ref().unwrap_or(&self.process);
@@ -112,37 +112,37 @@ impl Begun {
         self.still().map(|it| (it.identity, it.facts))
     }
 
-    /// `None` if the id is another process's by now.
+    /// Returns itself; `None` if the id belongs to another process by now.
     fn still(self) -> Option<Self> {
         (stat_of(&self.process)?.start_ticks == self.identity.start_ticks).then_some(self)
     }
 }
 
-/// The processes, in the order of their ids.
+/// Returns the ids of all processes, in order.
 ///
 /// # Errors
-/// The procfs cannot be read.
+/// If the procfs cannot be read.
 pub fn list(root: &ProcRoot) -> Result<impl Iterator<Item = u32> + use<>, ReadError> {
     let pids = dir::pids(root.path()).map_err(|source| ReadError::new(root.path(), source))?;
     Ok(pids.into_iter())
 }
 
-/// Start of process `pid`, clock ticks since boot; `None` if there is no such process.
+/// Returns the start of process `pid`, clock ticks since boot; `None` if there is no such process.
 #[must_use]
 pub fn start_of(root: &ProcRoot, pid: u32) -> Option<u64> {
     let file = fs::File::open(root.process(pid).join("stat")).ok()?;
     Some(stat::read(file).ok()??.start_ticks)
 }
 
-/// The beginning of a tick, `CLOCK_BOOTTIME` ns as the kernel's records have it. (In a time namespace whose
-/// offset is no whole number of ticks it is less exact than that.)
+/// Converts a tick to `CLOCK_BOOTTIME` ns, the unit of the kernel's records: the beginning of the tick. (In a time
+/// namespace whose offset is no whole number of ticks it is less exact.)
 #[must_use]
 pub fn start_ns(stat_ticks: u64) -> u64 {
     stat_ticks.saturating_mul(TICK_NS).saturating_add_signed(starts_ahead_ns().saturating_neg())
 }
 
-/// What starts in /proc are ahead of the kernel's own clock, ns: the offset of our time namespace, on kernels
-/// that add it there (from 5.11 on; 5.10 adds it to /proc/uptime only).
+/// Returns how far starts in /proc are ahead of the kernel's own clock, ns: the offset of our time namespace, on
+/// kernels that add it there (from 5.11 on; 5.10 adds it to /proc/uptime only).
 fn starts_ahead_ns() -> i64 {
     static AHEAD: OnceLock<i64> = OnceLock::new();
     *AHEAD.get_or_init(|| {
@@ -156,8 +156,8 @@ fn starts_ahead_ns() -> i64 {
     })
 }
 
-/// Whether the start of this process, `told` as /proc has it, is `offset` ahead of the clock that says `now`:
-/// a process has not started in the future, and this one has not run for long.
+/// Whether the start of this process in /proc, `told`, is `offset` ahead of the clock, which shows `now`: a process
+/// cannot start in the future, and this one has not run for long.
 fn is_ahead(told: u64, now: u64, offset: i64) -> bool {
     let age = i128::from(now) - i128::from(told);
     let age_if_ahead = age + i128::from(offset);
@@ -168,26 +168,27 @@ fn stat_of(process: &Process) -> Option<Stat> {
     stat::read(process.open_relative("stat").ok()?).ok()?
 }
 
-/// At most `limit` bytes of a file; `None` if it cannot be read.
+/// Reads at most `limit` bytes of a file; `None` if it cannot be read.
 fn read(process: &Process, name: &str, limit: u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let file = process.open_relative(name).ok()?;
-    // A command line is read from the process's memory: a read may fail after a part of it.
+    // The kernel reads a command line from the process's memory: a read may fail midway.
     match file.take(limit).read_to_end(&mut text) {
         Ok(_) => Some(text),
         Err(_) => (!text.is_empty()).then_some(text),
     }
 }
 
-/// Real and effective uid: the first two numbers of the line `Uid:` of a status file. `Name:`, the line before it that a
-/// process can choose, has its newlines escaped.
+/// Returns real and effective uid: the first two numbers of the line `Uid:` of a status file. The process chooses the
+/// line `Name:` before it, in which the kernel escapes newlines.
 fn uids(status: &[u8]) -> [Option<u32>; 2] {
     let line = status.split(|&c| c == b'\n').find_map(|line| line.strip_prefix(b"Uid:\t")).unwrap_or_default();
     let mut numbers = line.split(|&c| c == b'\t').map(|number| u32::try_from(decimal(number)?).ok());
     [numbers.next().flatten(), numbers.next().flatten()]
 }
 
-/// A thread of a process whose first one has exited: of a zombie /proc shows neither executable nor arguments.
+/// Returns a thread of a process whose first thread has exited: for a zombie /proc shows neither executable nor
+/// arguments.
 fn living_thread(root: &ProcRoot, pid: u32) -> Option<Process> {
     let threads = root.process(pid).join("task");
     let ids = dir::pids(&threads).ok()?;
@@ -198,16 +199,16 @@ fn living_thread(root: &ProcRoot, pid: u32) -> Option<Process> {
         .find(is_living)
 }
 
-/// The first 4 KiB of `text`, whole characters.
+/// Cuts `text` to its first 4 KiB, in whole characters.
 fn bounded(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(KEPT));
     text
 }
 
-/// The arguments in a /proc/PID/cmdline, empty ones too; `None` if there are none.
+/// Parses the arguments in a /proc/PID/cmdline, empty ones too; `None` if there are none.
 fn arguments(text: &[u8]) -> Option<Vec<String>> {
     let text = text.strip_suffix(b"\0").unwrap_or(text);
-    // A process that wrote a title over its arguments leaves the rest of the room zeroed.
+    // A process that writes a title over its arguments zeroes the rest of the room.
     let title_end = text.iter().rposition(|&c| c != 0)? + 1;
     let title = text.get(..title_end)?;
     let text = if text.len() > title_end + 1 && !title.contains(&0) { title } else { text };

@@ -156,7 +156,7 @@ fn a_tick_is_the_kernels() {
 #[test]
 fn whether_starts_are_ahead_shows_by_our_own() {
     const SECOND: u64 = 1_000_000_000;
-    // The machine has run for 50 s and this process for one.
+    // The machine has run for 50 s and this process for 1 s.
     let now = 50 * SECOND;
     let start = now - SECOND;
     for offset in [100_000, 60, 2, -2, -40] {
@@ -202,7 +202,7 @@ fn a_process_that_ended_is_none() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // An answer shows that it runs: the kernel lets spawn() return before comm and arguments are set.
+    // The answer shows that it runs: spawn() may return before the kernel sets comm and arguments.
     child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let (identity, facts) = facts(&root, child.id()).unwrap();

@@ -1,6 +1,6 @@
-//! The two fields of /proc/PID/stat that say which process it is.
+//! The two fields of /proc/PID/stat that identify a process.
 //!
-//! An own reader: this file is read for every process of the host, and `comm` may be any bytes.
+//! The reader is our own because it reads this file for every process of the host, and `comm` may be any bytes.
 
 use std::io::{self, Read};
 
@@ -12,7 +12,7 @@ const SIZE: usize = 2048;
 /// `starttime` is field 22 of proc_pid_stat(5); after the `comm`, field 3 comes first.
 const STARTTIME_AFTER_COMM: usize = 22 - 3;
 
-/// What [`read`] found.
+/// The result of [`read`].
 pub(super) struct Stat {
     buf: [u8; SIZE],
     comm: (usize, usize),
@@ -22,12 +22,12 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    /// `comm`, any bytes.
+    /// Returns `comm`, any bytes.
     pub(super) fn comm(&self) -> &[u8] {
         self.buf.get(self.comm.0..self.comm.1).unwrap_or_default()
     }
 
-    /// It has exited: as a first thread, of which others may be left, or waiting for its parent.
+    /// Whether it has exited: as a first thread, while others may be left, or until its parent waits for it.
     pub(super) fn is_zombie(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
     }
@@ -53,9 +53,9 @@ pub(super) fn read(mut file: impl Read) -> io::Result<Option<Stat>> {
     Ok(Some(stat))
 }
 
-/// Where `comm` is, the state, and the start.
+/// Returns the range of `comm`, the state, and the start.
 fn parse(text: &[u8]) -> Option<((usize, usize), u8, u64)> {
-    // `comm` may hold parentheses and spaces; what follows it holds none.
+    // `comm` may hold parentheses and spaces; the other fields hold no parentheses.
     let open = text.iter().position(|&c| c == b'(')? + 1;
     let close = text.iter().rposition(|&c| c == b')')?;
     if close < open {

@@ -14,20 +14,20 @@ use super::root::{ProcRoot, ReadError, vanished};
 /// The tables of a namespace, below its `net` directory.
 const TABLES: [&str; 2] = ["tcp", "tcp6"];
 
-/// What [`tcp_tables`] read, and what it could not read.
+/// The extent and the failures of [`tcp_tables`].
 #[derive(Debug, Default)]
 pub struct Report {
     /// Namespaces whose tables were read.
     pub namespaces: u32,
-    /// Rows given.
+    /// Rows passed on.
     pub rows: u64,
-    /// Lines that were no rows.
+    /// Malformed lines.
     pub malformed: Malformed,
-    /// Namespaces that were found and could not be read.
+    /// Namespaces that could not be read.
     pub unreadable: Vec<Unreadable>,
-    /// Processes whose namespace this user may not know: the sockets of one may be missing.
+    /// Processes whose namespace this user may not see: sockets of that namespace may be missing.
     pub denied: u32,
-    /// What could not be read in the search for namespaces.
+    /// Failures of the search for namespaces.
     pub errors: Vec<NetnsError>,
 }
 
@@ -40,7 +40,7 @@ pub struct Unreadable {
     pub why: NetnsError,
 }
 
-/// Gives every row of /proc/net/tcp and tcp6 of every network namespace to `sink`, with the
+/// Passes every row of /proc/net/tcp and tcp6 of every network namespace to `sink`, with the
 /// namespace's inode number.
 pub fn tcp_tables(root: &ProcRoot, mut sink: impl FnMut(u32, &Row)) -> Report {
     let found = netns::find(root);
@@ -51,7 +51,7 @@ pub fn tcp_tables(root: &ProcRoot, mut sink: impl FnMut(u32, &Row)) -> Report {
                 Ok(()) => report.namespaces += 1,
                 Err(error) => report.unreadable.push(Unreadable { inode: netns.inode, why: error.into() }),
             },
-            // It went away since it was found.
+            // It is gone by now.
             Ok(None) => {}
             Err(why) => report.unreadable.push(Unreadable { inode: netns.inode, why }),
         }
@@ -91,12 +91,12 @@ fn open(root: &ProcRoot, netns: &Netns) -> Result<Option<Vec<Table>>, NetnsError
             return Ok(Some(tables));
         }
     }
-    // No process is in it: a thread enters it to open them.
+    // No process is in it: a thread enters it to open the tables.
     let net = root.path().join("thread-self/net");
     Ok(enter::inside(root, netns, || open_tables(&net))?.transpose()?)
 }
 
-/// The tables as process `pid` sees them; `None` if it is not in namespace `inode`.
+/// Opens the tables that process `pid` sees; `None` if it is not in namespace `inode`.
 fn open_of_process(root: &ProcRoot, pid: u32, inode: u32) -> Result<Option<Vec<Table>>, NetnsError> {
     let tables = open_tables(&root.process(pid).join("net"));
     // The directory leads to the namespace that the process was in when the tables were opened.
@@ -106,7 +106,7 @@ fn open_of_process(root: &ProcRoot, pid: u32, inode: u32) -> Result<Option<Vec<T
     Ok(Some(tables?))
 }
 
-/// Opens the tables that there are: a kernel may have no IPv6.
+/// Opens the tables that exist: a kernel may have no IPv6.
 fn open_tables(net: &Path) -> Result<Vec<Table>, ReadError> {
     let mut tables = Vec::with_capacity(TABLES.len());
     for table in TABLES {

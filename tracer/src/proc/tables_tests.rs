@@ -55,10 +55,10 @@ fn another_process_stands_in_for_one_that_moved() {
     tree.file("1/net/tcp", format!("{HEADER}{}", row(21)));
     tree.link("2/ns/net", "net:[100]");
     tree.file("2/net/tcp", format!("{HEADER}{}", row(11)));
-    // As found while process 1 was still in 100.
+    // The search ran while process 1 was still in 100.
     let tables = open(&root, &Netns { inode: 100, name: None, pid: Some(1), path: None }).unwrap().unwrap();
     assert_eq!(tables.iter().map(|(_, path)| path).collect::<Vec<_>>(), [&tree.path().join("2/net/tcp")]);
-    // Nobody is left in 300.
+    // No process is left in 300.
     assert!(open(&root, &Netns { inode: 300, name: None, pid: Some(1), path: None }).unwrap().is_none());
     let path = Some(tree.path().join("gone"));
     assert!(open(&root, &Netns { inode: 300, name: None, pid: Some(1), path }).unwrap().is_none());
@@ -82,7 +82,7 @@ fn own_listener_is_in_the_own_namespace() {
     assert!(report.namespaces >= 1 && report.rows >= 1);
 }
 
-/// A namespace that only descriptors keep alive, with a listener in it.
+/// Makes a namespace that only descriptors keep alive, with a listener in it.
 fn namespace_without_a_process() -> io::Result<(File, TcpListener)> {
     thread::spawn(|| {
         // SAFETY: only this thread moves, and it ends after this.
@@ -114,7 +114,7 @@ fn a_namespace_without_a_process_is_entered() {
 
     let mut rows: HashMap<u32, Vec<Row>> = HashMap::new();
     let report = tcp_tables(&root, |netns, row| rows.entry(netns).or_default().push(*row));
-    // Others may come and go meanwhile.
+    // Other namespaces may come and go meanwhile.
     assert!(report.unreadable.iter().all(|unreadable| unreadable.inode != expected), "{report:?}");
     let [row] = rows[&expected][..] else { panic!("{rows:?}") };
     assert_eq!((row.inode, row.lport), (inode(&listener), listener.local_addr().unwrap().port()));
@@ -122,10 +122,10 @@ fn a_namespace_without_a_process_is_entered() {
     let (holders, _) = SocketHolders::scan(&root, None);
     assert_eq!(holders.holders(row.inode).first(), Some(&std::process::id()));
 
-    // The thread that entered it is gone, and this one never left.
+    // The thread that entered it is gone, and this thread never left its own.
     assert_eq!(netns::by_pid(&root, std::process::id()).unwrap(), Some(own));
 
-    // What the name leads to now is another namespace: as good as gone.
+    // The name leads to another namespace by now: as good as gone.
     let stale = Netns { inode: 1, name: None, pid: None, path: Some(tree.path().join("netns/lonely")) };
     assert!(open(&root, &stale).unwrap().is_none());
 }
@@ -151,7 +151,7 @@ fn a_namespace_whose_file_is_gone_is_looked_for_among_the_mounts() {
     let netns = Netns { inode: own, name: None, pid: None, path: Some(path) };
     match open(&root, &netns) {
         Ok(tables) => assert_eq!(tables.unwrap().len(), 1),
-        // Entering one's own namespace takes a privilege as well.
+        // Entering the own namespace takes the privilege, too.
         Err(error) => assert!(matches!(error, NetnsError::Enter { .. }), "{error}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Made-up trees for the tests of this module.
+//! Trees for the tests of this module.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory of its own, removed in the end.
+/// A temporary directory, removed at the end.
 pub(crate) struct Tree(PathBuf);
 
 impl Tree {
@@ -30,7 +30,7 @@ impl Tree {
         symlink(text, self.parent(name)).unwrap();
     }
 
-    /// A process with the stat that `ticks` need.
+    /// Adds a process that started at `ticks`.
     pub(crate) fn process(&self, pid: u32, comm: &str, ticks: u64) {
         self.file(&format!("{pid}/stat"), stat(pid, comm, ticks));
     }
@@ -48,7 +48,7 @@ impl Drop for Tree {
     }
 }
 
-/// A /proc/PID/stat as the kernel writes it.
+/// Formats a /proc/PID/stat like the kernel.
 pub(crate) fn stat(pid: u32, comm: &str, ticks: u64) -> String {
     format!(
         "{pid} ({comm}) S 1 {pid} {pid} 0 -1 4194560 4563 60011 91 1008 36 21 208 140 20 0 1 0 {ticks} 172244992 \

@@ -1,11 +1,11 @@
-//! The unit of systemd that a cgroup path names.
+//! The systemd unit that a cgroup path names.
 
-/// Ends of the names of units that have processes; slices have units only.
+/// Suffixes of units that have processes; slices have only units.
 const KINDS: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 
-/// The unit that the processes of `cgroup_path` belong to: below a user's manager (`user@1000.service`) the unit of that
-/// manager, which is the user's to choose; `None` if the path names none. As in `sd_pid_get_unit`, what stands below a
-/// unit is its own affair.
+/// Returns the unit of the processes in `cgroup_path`; `None` if the path names none. Below a user's manager
+/// (`user@1000.service`) it is the unit of that manager, which the user chooses. As in `sd_pid_get_unit`, the names
+/// below a unit do not count.
 #[must_use]
 pub fn unit(cgroup_path: &str) -> Option<String> {
     let mut names = cgroup_path.split('/').filter(|name| !name.is_empty() && *name != "..");
@@ -16,10 +16,10 @@ pub fn unit(cgroup_path: &str) -> Option<String> {
     Some(unit.to_owned())
 }
 
-/// The first unit after any slices.
+/// Takes the first unit after any slices.
 fn first<'a>(names: &mut impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = names.find(|name| !name.ends_with(".slice"))?;
-    // A name that could be taken for a file of the kernel's has this before it (`cg_escape`).
+    // systemd puts this before a name that could pass for a file of the kernel (`cg_escape`).
     let name = name.strip_prefix('_').unwrap_or(name);
     KINDS.iter().any(|kind| name.len() > kind.len() && name.ends_with(kind)).then_some(name)
 }

@@ -1,7 +1,7 @@
-//! Visits to network namespaces by one thread that does nothing else, to read the same few files there again and
-//! again: a visit costs a few µs, a thread for each ([`enter::with`]) many times that.
+//! Lets a dedicated thread visit network namespaces, to read the same few files there again and again: a visit costs
+//! a few µs, a thread for each ([`enter::with`]) many times that.
 //!
-//! Nothing of a namespace stays open between two visits: an open file of it, or a socket, would keep it alive.
+//! The visitor keeps nothing of a namespace open between two visits: a file of it, or a socket, would keep it alive.
 
 use std::{
     fs::File,
@@ -18,7 +18,7 @@ use super::{
     root::ProcRoot,
 };
 
-/// The thread's own namespace, to come back to.
+/// The thread's own namespace, to return to.
 #[derive(Debug)]
 pub struct Visitor {
     root: ProcRoot,
@@ -27,7 +27,7 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Of the calling thread, which is to make all visits.
+    /// Makes a visitor of the calling thread, which must make all visits.
     ///
     /// # Errors
     /// If its namespace cannot be opened.
@@ -36,10 +36,10 @@ impl Visitor {
         Ok(Self { root: root.clone(), own, inode: netns::current(root) })
     }
 
-    /// Calls `work` with the place of `netns`; `None` if its process and its file lead there no more: others may.
+    /// Calls `work` with the place of `netns`; `None` if its process and its file no longer lead there (others may).
     ///
     /// # Errors
-    /// It is there and can neither be entered nor read.
+    /// If the namespace exists and can neither be entered nor read.
     pub fn visit<T: Send>(&self, netns: &Netns, work: impl Fn(&Place) -> T + Send) -> Result<Option<T>, NetnsError> {
         if self.inode == Some(netns.inode) {
             return Ok(Some(work(&Place::here(&self.root))));
@@ -60,7 +60,7 @@ impl Visitor {
             return match move_into_link_name_space(self.own.as_fd(), Some(LinkNameSpaceType::Network)) {
                 Ok(()) => Ok(Some(done)),
                 Err(error) => {
-                    // It must not stay there, where it would keep the namespace alive.
+                    // A thread that stays there would keep the namespace alive.
                     let path = PathBuf::from("its own network namespace");
                     Err(NetnsError::Enter { path, source: error.into() })
                 }
@@ -70,10 +70,10 @@ impl Visitor {
     }
 }
 
-/// Reads a file of /proc into `buffer`, of which it takes the place.
+/// Reads a file of /proc into `buffer`, replacing its content.
 ///
 /// # Errors
-/// Those of opening and reading.
+/// Errors of opening and reading.
 pub fn read_into(path: &Path, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     File::open(path)?.read_to_end(buffer).map(drop)

@@ -1,11 +1,11 @@
-//! How much of a namespace's rules is read. An unprivileged user may own the namespace and choose all of it.
+//! Limits on reading a namespace's rules: an unprivileged user may own the namespace and choose all of them.
 
 use std::{io, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 use thiserror::Error;
 
-/// Messages after which the clock is looked at.
+/// The budget reads the clock once in this many messages.
 const LOOK: u32 = 64;
 
 /// The bounds.
@@ -15,17 +15,17 @@ pub struct Limits {
     pub rules: usize,
     /// Chains.
     pub chains: usize,
-    /// Sets and maps; of more none is looked into.
+    /// Sets and maps; above it none is read.
     pub sets: usize,
-    /// Elements of all sets and maps together; what does not fit is not looked into.
+    /// Elements of all sets and maps together; the sets beyond it are not read.
     pub elements: usize,
-    /// What the kernel tells, in bytes.
+    /// Bytes received from the kernel.
     pub bytes: usize,
-    /// Time of a processor.
+    /// Processor time.
     pub time: Duration,
 }
 
-/// Those of one reading of one namespace.
+/// The limits for one reading of one namespace.
 pub const LIMITS: Limits = Limits {
     rules: 20_000,
     chains: 10_000,
@@ -35,27 +35,27 @@ pub const LIMITS: Limits = Limits {
     time: Duration::from_millis(400),
 };
 
-/// Why the rules of a namespace are not known.
+/// Why the rules of a namespace are unknown.
 #[derive(Debug, Error)]
 pub enum Unread {
-    /// The kernel did not tell them.
+    /// The kernel refused.
     #[error(transparent)]
     Refused(#[from] io::Error),
-    /// There are more than are read.
+    /// The namespace has more than the limit.
     #[error("there are more than {0} {1}")]
     TooMany(usize, &'static str),
-    /// To read them takes too long.
+    /// Reading takes too long.
     #[error("reading the rules takes more than {} ms", .0.as_millis())]
     TooLong(Duration),
-    /// Each time another generation at its end than at its beginning.
+    /// The generation changed during each attempt.
     #[error("the rules keep changing while they are read")]
     Changing,
-    /// The trace has ended meanwhile.
+    /// The trace ended meanwhile.
     #[error("the trace has ended")]
     Ended,
 }
 
-/// What is left of the limits.
+/// The rest of the limits.
 #[expect(missing_debug_implementations, reason = "a closure has none")]
 pub struct Budget<'s> {
     limits: Limits,
@@ -65,7 +65,7 @@ pub struct Budget<'s> {
     ended: &'s dyn Fn() -> bool,
 }
 
-/// The time that this thread has had of a processor.
+/// Returns the processor time of this thread.
 #[must_use]
 pub fn processor_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
@@ -73,22 +73,22 @@ pub fn processor_time() -> Duration {
 }
 
 impl<'s> Budget<'s> {
-    /// A whole one. `ended`: nobody waits for the answer any more.
+    /// Makes a full budget. `ended`: whether the trace has ended, so that the answer is no longer needed.
     pub fn new(limits: Limits, ended: &'s dyn Fn() -> bool) -> Self {
         Self { limits, bytes: limits.bytes, until: processor_time() + limits.time, looked: 0, ended }
     }
 
-    /// The limits.
+    /// Returns the limits.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Bytes that were read.
+    /// Returns the bytes read so far.
     pub const fn read(&self) -> usize {
         self.limits.bytes - self.bytes
     }
 
-    /// One more message was read.
+    /// Counts another message.
     pub fn spend(&mut self, message: &[u8]) -> Result<(), Unread> {
         self.bytes =
             self.bytes.checked_sub(message.len()).ok_or(Unread::TooMany(self.limits.bytes, "bytes of rules"))?;
@@ -99,7 +99,7 @@ impl<'s> Budget<'s> {
         Ok(())
     }
 
-    /// Whether there is time left.
+    /// Checks that there is time left.
     pub fn look(&self) -> Result<(), Unread> {
         if (self.ended)() {
             return Err(Unread::Ended);

@@ -1,4 +1,4 @@
-//! The expressions of a rule, as far as they tell which packets it cannot have matched
+//! The expressions of a rule, as far as they show which packets it cannot have matched
 //! (net/netfilter/nft_*.c; include/uapi/linux/netfilter/nf_tables.h).
 
 use super::{Action, Map, find, number};
@@ -41,7 +41,7 @@ const BITWISE_LEN: u16 = 3;
 const BITWISE_MASK: u16 = 4;
 const BITWISE_XOR: u16 = 5;
 const BITWISE_OP: u16 = 6;
-/// `NFT_REG_4`, the last of the registers of sixteen bytes; those of four begin with `NFT_REG32_00`.
+/// `NFT_REG_4`, the last of the 16-byte registers; the 4-byte ones begin with `NFT_REG32_00`.
 const REG_4: u32 = 4;
 /// `NFT_REG_VERDICT`.
 const REG_VERDICT: u32 = 0;
@@ -52,15 +52,15 @@ const NFT_JUMP: i32 = -3;
 const NFT_GOTO: i32 = -4;
 const NFT_RETURN: i32 = -5;
 
-/// Words of four bytes in all registers (`struct nft_regs`), the one for verdicts among them.
+/// 4-byte words in all registers (`struct nft_regs`), including the verdict register.
 pub const REGISTER_WORDS: usize = 20;
 
-/// What is loaded into a register.
+/// The value that a register gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
-    /// Bytes from here on in the network header.
+    /// Bytes of the network header from this offset on.
     Network(u32),
-    /// Bytes from here on in the transport header.
+    /// Bytes of the transport header from this offset on.
     Transport(u32),
     /// `NFT_META_PROTOCOL`: the protocol of the link layer.
     Protocol,
@@ -95,14 +95,14 @@ pub enum Operator {
     GreaterOrEqual,
 }
 
-/// One step on the way to a rule's verdict. Registers are named by their first word.
+/// A step towards a rule's verdict. A register is named by its first word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// `length` bytes of the packet, or about it, into a register.
+    /// Loads `length` bytes of the packet, or about it, into a register.
     Load {
-        /// What.
+        /// The source.
         what: Load,
-        /// Where to.
+        /// The destination.
         register: usize,
         /// Bytes.
         length: usize,
@@ -113,59 +113,59 @@ pub enum Step {
         from: usize,
         /// Destination.
         to: usize,
-        /// As long as what is changed.
+        /// As long as the changed value.
         mask: Box<[u8]>,
         /// As long as the mask.
         xor: Box<[u8]>,
     },
-    /// Matches only if the register compares so.
+    /// Matches only if the comparison is true.
     Compare {
-        /// Which.
+        /// The register.
         register: usize,
-        /// How.
+        /// The operator.
         operator: Operator,
-        /// With what.
+        /// The value to compare with.
         with: Box<[u8]>,
     },
-    /// Matches only what lies in this range, or (`!within`) what does not.
+    /// Matches only a value in this range, or (`!within`) outside it.
     Range {
-        /// Which.
+        /// The register.
         register: usize,
-        /// In it.
+        /// Whether the value must lie inside.
         within: bool,
         /// First.
         from: Box<[u8]>,
         /// Last.
         to: Box<[u8]>,
     },
-    /// What is loaded into this register, and into those behind it that belong to it, is not known; or it cannot be
-    /// loaded, and the rule does not match.
+    /// Loads an unknown value into this register and the words behind it that belong to it; or the load fails, and the
+    /// rule does not match.
     Unknown {
-        /// Which.
+        /// The register.
         register: usize,
-        /// In the words of nft.
+        /// The value in the words of nft.
         what: &'static str,
     },
-    /// Matches only what is in a set, or (`inverse`) what is not.
+    /// Matches only a key in a set, or (`inverse`) a key outside it.
     Lookup {
         /// Its name. Hostile bytes.
         set: Box<str>,
-        /// Its place among the sets, once that is known.
+        /// Its place among the sets, once known.
         index: Option<usize>,
-        /// Where the key begins.
+        /// The register where the key begins.
         register: usize,
-        /// What is in it does not match.
+        /// Whether keys in the set do not match.
         inverse: bool,
-        /// Where a map's value is put.
+        /// The register that gets a map's value.
         to: Option<usize>,
     },
-    /// Matches or does not; the registers stay.
+    /// Matches or not; the registers stay.
     Opaque,
-    /// Matches or does not, and may have written to any register.
+    /// Matches or not, and may write to any register.
     Clobber,
 }
 
-/// What the expressions of a rule add up to.
+/// The effect of a rule's expressions.
 #[derive(Debug, Default)]
 pub(super) struct Expressions {
     pub steps: Vec<Step>,
@@ -178,7 +178,7 @@ pub(super) struct Expressions {
 
 impl Expressions {
     pub fn add(&mut self, expression: &[u8]) {
-        // What comes after the verdict is not reached.
+        // The kernel does not reach the expressions after the verdict.
         if self.action.is_some() {
             return;
         }
@@ -211,7 +211,7 @@ impl Expressions {
             b"counter" => self.packets = find(data, COUNTER_PACKETS).and_then(|value| be64_at(value, 0)),
             b"meta" | b"payload" | b"cmp" | b"range" | b"bitwise" => match understood(name, data) {
                 Some(step) => self.steps.push(step),
-                // Without a destination it sets a mark, or writes into the packet.
+                // Without a destination register it sets a mark, or writes into the packet.
                 None if name == b"meta" && find(data, META_DREG).is_none() => {}
                 None if let Some(register) = written(name, data) => {
                     self.steps.push(Step::Unknown { register, what: words(name, data) });
@@ -257,7 +257,7 @@ impl Expressions {
     }
 }
 
-/// What becomes of a packet.
+/// Returns the action of a verdict.
 pub(super) fn verdict(verdict: &[u8]) -> Option<Action> {
     let chain = || find(verdict, VERDICT_CHAIN).map(text);
     match find(verdict, VERDICT_CODE).and_then(number).map(u32::cast_signed)? {
@@ -271,7 +271,7 @@ pub(super) fn verdict(verdict: &[u8]) -> Option<Action> {
     }
 }
 
-/// What is loaded, in the words of nft.
+/// Returns the loaded value in the words of nft.
 fn words(name: &[u8], data: &[u8]) -> &'static str {
     let key = |kind| find(data, kind).and_then(number);
     match (name, key(CT_KEY)) {
@@ -298,7 +298,7 @@ fn words(name: &[u8], data: &[u8]) -> &'static str {
     }
 }
 
-/// The step that an expression is; `None` if it is not one that can be followed.
+/// Returns the step for an expression; `None` if tracer cannot follow it.
 fn understood(name: &[u8], data: &[u8]) -> Option<Step> {
     let value = |kind| Some(Box::from(find(find(data, kind)?, DATA_VALUE)?));
     Some(match name {
@@ -353,7 +353,7 @@ fn understood(name: &[u8], data: &[u8]) -> Option<Step> {
         b"bitwise" => {
             let (mask, xor): (Box<[u8]>, Box<[u8]>) = (value(BITWISE_MASK)?, value(BITWISE_XOR)?);
             let length = find(data, BITWISE_LEN).and_then(number).and_then(|length| usize::try_from(length).ok())?;
-            // Operation 0 is this one (and the only one before 5.6).
+            // Operation 0 is mask and xor (the only one before 5.6).
             if find(data, BITWISE_OP).and_then(number).unwrap_or(0) != 0 || mask.len() != length || xor.len() != length
             {
                 return None;
@@ -364,7 +364,7 @@ fn understood(name: &[u8], data: &[u8]) -> Option<Step> {
     })
 }
 
-/// The only register that an expression writes, whatever it loads.
+/// Returns the register that an expression writes, if it writes one alone.
 fn written(name: &[u8], data: &[u8]) -> Option<usize> {
     let attribute = match name {
         b"meta" | b"payload" | b"ct" | b"rt" | b"fib" | b"numgen" | b"exthdr" | b"xfrm" | b"osf" => META_DREG,
@@ -374,7 +374,7 @@ fn written(name: &[u8], data: &[u8]) -> Option<usize> {
     register(data, attribute)
 }
 
-/// The first word of the register in attribute `kind` (`nft_parse_register`).
+/// Returns the first word of the register in attribute `kind` (`nft_parse_register`).
 fn register(data: &[u8], kind: u16) -> Option<usize> {
     let register = find(data, kind).and_then(number)?;
     let word = if register <= REG_4 { register * 4 } else { register.checked_sub(4)? };

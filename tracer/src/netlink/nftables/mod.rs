@@ -1,4 +1,4 @@
-//! `NFT_MSG_GETCHAIN` and `NFT_MSG_GETRULE`: where the rules of nftables can drop a packet
+//! `NFT_MSG_GETCHAIN` and `NFT_MSG_GETRULE`: the nftables rules that can drop a packet
 //! (include/uapi/linux/netfilter/nf_tables.h). iptables-nft keeps its rules there, too;
 //! iptables-legacy does not.
 
@@ -26,7 +26,7 @@ const NEWSET: u16 = 10 << 8 | 9;
 const GETSET: u16 = 10 << 8 | 10;
 const NEWSETELEM: u16 = 10 << 8 | 12;
 const GETSETELEM: u16 = 10 << 8 | 13;
-/// Of a request for the elements of a set.
+/// Attributes of a request for the elements of a set.
 const LIST_TABLE: u16 = 1;
 const LIST_SET: u16 = 2;
 const NEWGEN: u16 = 10 << 8 | 15;
@@ -52,7 +52,7 @@ const RULE_USERDATA: u16 = 7;
 const USERDATA_COMMENT: u8 = 0;
 const NF_DROP: i32 = 0;
 const GENERATION: u16 = 1;
-/// How often rules are read that change meanwhile.
+/// How often rules that change meanwhile are read.
 const ATTEMPTS: u32 = 3;
 
 /// A chain.
@@ -66,32 +66,32 @@ pub struct Chain {
     pub name: String,
     /// `NF_INET_*` of a base chain (`NF_NETDEV_*`, `NF_BR_*` in those families).
     pub hook: Option<u32>,
-    /// Base chains of a hook are asked in this order.
+    /// The order of base chains at a hook.
     pub priority: i32,
-    /// The devices of a base chain that is of some only (ingress, egress). Hostile bytes.
+    /// The devices of a base chain that is bound to some (ingress, egress). Hostile bytes.
     pub devices: Vec<String>,
-    /// What reaches its end is dropped.
+    /// Whether a packet that reaches its end is dropped.
     pub policy_drops: bool,
 }
 
-/// What a rule does with a packet that it matches, as far as this matters here.
+/// What a rule does with a matching packet, as far as it matters here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Drops it.
     Drop,
-    /// Drops it and tells the sender.
+    /// Drops it and notifies the sender.
     Reject,
     /// Looks the verdict up in a map: may drop it, or lead anywhere in its table.
     MayDrop,
     /// Lets it through this base chain.
     Accept,
-    /// Goes back to where the chain was called from.
+    /// Returns to the calling chain.
     Return,
     /// Calls another chain of the table.
     Jump(String),
-    /// Goes on in another chain of the table and does not come back.
+    /// Goes on in another chain of the table and does not return.
     Goto(String),
-    /// Nothing that ends the way of the packet.
+    /// Goes on with the next rule.
     Pass,
 }
 
@@ -106,49 +106,49 @@ pub struct Rule {
     pub chain: String,
     /// Its number, as `nft -a list ruleset` shows it.
     pub handle: u64,
-    /// What a packet has to pass before the action.
+    /// The steps before the action.
     pub steps: Vec<Step>,
-    /// What it does.
+    /// The action.
     pub action: Action,
-    /// Packets that its counter has counted, if it has one before the action.
+    /// The packets of its counter, if it has one before the action.
     pub packets: Option<u64>,
-    /// It may change a packet: translate addresses, write into headers, hand it on.
+    /// Whether it may change a packet: translate addresses, write into headers, hand it on.
     pub rewrites: bool,
     /// Its comment. Hostile bytes.
     pub comment: Option<String>,
-    /// Of [`Action::MayDrop`]: the map.
+    /// The map of [`Action::MayDrop`].
     pub map: Option<Map>,
-    /// The set to which it adds elements, or from which it takes some. Hostile bytes.
+    /// The set whose elements it adds or removes. Hostile bytes.
     pub updates: Option<String>,
 }
 
-/// A map that tells what becomes of a packet.
+/// A map of verdicts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map {
     /// Its name. Hostile bytes.
     pub set: Box<str>,
-    /// Its place among the sets, once that is known.
+    /// Its place among the sets, once known.
     pub index: Option<usize>,
-    /// Where the key begins.
+    /// The register where the key begins.
     pub register: usize,
 }
 
 /// The rules of a namespace at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Dump {
-    /// The kernel counts every change of them.
+    /// The kernel's count of changes.
     pub generation: u32,
     /// All chains.
     pub chains: Vec<Chain>,
-    /// All rules, those of a chain in their order.
+    /// All rules, in order within each chain.
     pub rules: Vec<Rule>,
     /// All sets and maps.
     pub sets: Vec<Set>,
-    /// What the kernel has told, in bytes.
+    /// Bytes received from the kernel.
     pub bytes: usize,
 }
 
-/// Asks the kernel for the rules of the namespace that the thread is in.
+/// Asks the kernel for the rules of the thread's namespace.
 #[derive(Debug)]
 pub struct Nftables(Socket);
 
@@ -161,20 +161,20 @@ impl Nftables {
         Ok(Self(Socket::open(NETLINK_NETFILTER)?))
     }
 
-    /// The generation of the rules: as long as it is the same, so are they, but for counters and elements that packets
-    /// or time change.
+    /// Returns the generation of the rules: while it stays the same, so do they, except for counters and elements that
+    /// packets or time change.
     ///
     /// # Errors
-    /// What the kernel answers: without `CAP_NET_ADMIN` it refuses.
+    /// Errors of the kernel: without `CAP_NET_ADMIN` it refuses.
     pub fn generation(&mut self) -> io::Result<u32> {
         self.0
             .ask(GETGEN, &[0; NFGENMSG], NEWGEN, |message| find(message.get(NFGENMSG..)?, GENERATION).and_then(number))
     }
 
-    /// All that `budget` allows.
+    /// Reads the rules, as far as `budget` allows.
     ///
     /// # Errors
-    /// See [`Unread`]. After one the socket is of no more use.
+    /// See [`Unread`]. The socket is unusable afterwards.
     pub fn read(&mut self, budget: &mut Budget<'_>) -> Result<Dump, Unread> {
         for _ in 0..ATTEMPTS {
             let mut dump = Dump { generation: self.generation()?, ..Dump::default() };
@@ -197,7 +197,7 @@ impl Nftables {
         Err(Unread::Changing)
     }
 
-    /// Sets, and what is in them, as far as the budget goes. What time or packets change is not read.
+    /// Reads the sets and their elements, as far as the budget goes, except for sets that time or packets change.
     fn sets(&mut self, dump: &mut Dump, budget: &mut Budget<'_>) -> Result<(), Unread> {
         let most = budget.limits().sets;
         self.0.dump_until(GETSET, &[0; NFGENMSG], NEWSET, |message| {
@@ -213,7 +213,7 @@ impl Nftables {
                     set.elements = elements;
                 }
                 Err(Unread::Ended) => return Err(Unread::Ended),
-                // Then it is not known what is in this one and in those that come after it.
+                // The elements of this set and of the later ones stay unknown.
                 Err(error) => {
                     log::debug!("not all sets are read: {error}");
                     self.0 = Socket::open(NETLINK_NETFILTER)?;
@@ -224,7 +224,7 @@ impl Nftables {
         Ok(())
     }
 
-    /// `None` if one of them is not understood.
+    /// Reads the elements of a set; `None` if the parser does not understand one of them.
     fn elements(&mut self, set: &Set, room: usize, budget: &mut Budget<'_>) -> Result<Option<Vec<Element>>, Unread> {
         let mut body = vec![set.family, 0, 0, 0];
         for (kind, name) in [(LIST_TABLE, &set.table), (LIST_SET, &set.name)] {
@@ -244,16 +244,16 @@ impl Nftables {
         Ok(all)
     }
 
-    /// What the counter of a rule says now; `None` if it has none.
+    /// Returns the current counter of a rule; `None` if it has none.
     ///
     /// # Errors
-    /// What the kernel answers.
+    /// Errors that the kernel answers with.
     pub fn counter(&mut self, rule: &RuleName<'_>) -> io::Result<Option<u64>> {
         self.0.ask(GETRULE, &rule.request(), NEWRULE, |message| Some(self::rule(message)?.packets))
     }
 }
 
-/// One rule, to the kernel.
+/// The kernel's name of a rule.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleName<'r> {
     /// `NFPROTO_*`.
@@ -313,7 +313,7 @@ fn hook(attributes: &[u8], chain: &mut Chain) {
         match kind {
             HOOK_NUMBER => chain.hook = number(value),
             HOOK_PRIORITY => chain.priority = number(value).unwrap_or_default().cast_signed(),
-            // Of one device, and for programs that know no lists, beside the list.
+            // A single device; the kernel repeats it beside the list for older programs.
             HOOK_DEV => chain.devices = vec![text(value)],
             HOOK_DEVS => {
                 let name = |(kind, name)| if kind == DEVICE_NAME { text(name) } else { format!("{}*", text(name)) };
@@ -347,7 +347,7 @@ pub(crate) fn rule(message: &[u8]) -> Option<Rule> {
     Some(Rule { family, table, chain, handle, steps, action, packets, rewrites, comment, map, updates })
 }
 
-/// The comment in what user space keeps with a rule.
+/// Finds the comment in the data that user space keeps with a rule.
 fn comment(mut userdata: &[u8]) -> Option<String> {
     while let [kind, length, rest @ ..] = userdata {
         let value = rest.get(..usize::from(*length))?;
@@ -363,7 +363,7 @@ fn find(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     Attributes::of(bytes).find(|(kind, _)| *kind == wanted).map(|(_, value)| value)
 }
 
-/// Numbers of nftables are in network order.
+/// Reads a number of nftables, which is in network order.
 fn number(value: &[u8]) -> Option<u32> {
     be32_at(value, 0)
 }

@@ -1,4 +1,4 @@
-//! `NFT_MSG_GETSET` and `NFT_MSG_GETSETELEM`: sets and maps, and what is in them.
+//! `NFT_MSG_GETSET` and `NFT_MSG_GETSETELEM`: sets and maps, and their elements.
 
 use super::{Action, NFGENMSG, expression::verdict, find, number};
 use crate::netlink::attribute::{Attributes, be32_at, text, u8_at};
@@ -19,9 +19,9 @@ const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
 /// `NFT_SET_INTERVAL`.
 const INTERVAL: u32 = 0x4;
-/// `NFT_SET_TIMEOUT` and `NFT_SET_EVAL`: time or packets change what is in it, and no generation tells.
+/// `NFT_SET_TIMEOUT` and `NFT_SET_EVAL`: time or packets change the elements, and the generation stays.
 const CHANGING: u32 = 0x10 | 0x20;
-/// `NFT_SET_ELEM_INTERVAL_END`: what ends before this key has begun at the one before.
+/// `NFT_SET_ELEM_INTERVAL_END`: the interval that began at the key before ends before this key.
 const INTERVAL_END: u32 = 0x1;
 /// `NFT_SET_ELEM_CATCHALL`.
 const CATCHALL: u32 = 0x2;
@@ -35,26 +35,26 @@ pub struct Set {
     pub table: String,
     /// Its name. Hostile bytes.
     pub name: String,
-    /// Its keys are intervals.
+    /// Whether its keys are intervals.
     pub interval: bool,
-    /// What is in it changes without a new generation.
+    /// Whether its elements change without a new generation.
     pub changing: bool,
     /// Bytes of a key.
     pub key_length: usize,
-    /// Bytes of each part of a key that is put together from several; each part fills whole words.
+    /// Bytes of each part of a concatenated key; each part fills whole words.
     pub fields: Vec<usize>,
-    /// What is in it; `None` if that was not read.
+    /// Its elements; `None` if they were not read.
     pub elements: Option<Vec<Element>>,
 }
 
-/// What a map says of a key.
+/// A map's value for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing: it is a set.
+    /// No value: it is a set.
     None,
     /// These bytes.
     Data(Box<[u8]>),
-    /// What becomes of the packet.
+    /// A verdict on the packet.
     Verdict(Action),
 }
 
@@ -65,9 +65,9 @@ pub struct Element {
     pub key: Box<[u8]>,
     /// The last key of a range.
     pub key_end: Option<Box<[u8]>>,
-    /// With this key an interval ends.
+    /// Whether an interval ends at this key.
     pub ends: bool,
-    /// What a map says.
+    /// The map's value.
     pub value: Value,
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn set(message: &[u8]) -> Option<Set> {
     (!set.name.is_empty()).then_some(set)
 }
 
-/// The elements in one message; what cannot be understood is `None`.
+/// Parses the elements in one message; `None` for an element that the parser does not understand.
 pub(crate) fn elements(message: &[u8]) -> impl Iterator<Item = Option<Element>> {
     let list = message.get(NFGENMSG..).and_then(|attributes| find(attributes, LIST_ELEMENTS)).unwrap_or_default();
     Attributes::of(list).map(|(_, attributes)| element(attributes))

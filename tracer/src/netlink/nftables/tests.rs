@@ -74,7 +74,7 @@ fn what_rules_do() {
     let register = |register: u32| attribute(3, &register.to_be_bytes());
     for (expressions, action, packets) in [
         (vec![counter.clone(), expression(b"immediate", &verdict(0, b""))], Action::Drop, Some(35)),
-        // It counts what is not dropped.
+        // This counter is after the verdict.
         (vec![expression(b"immediate", &verdict(0, b"")), counter.clone()], Action::Drop, None),
         (vec![expression(b"immediate", &verdict(1, b""))], Action::Accept, None),
         (vec![expression(b"immediate", &verdict(-5, b""))], Action::Return, None),
@@ -107,7 +107,7 @@ fn what_is_not_understood_may_be_anything() {
         // `meta mark set`, and a write into the packet.
         (b"meta", [number(2, 3), number(3, 1)].concat(), None, false),
         (b"payload", [number(2, 1), number(3, 8), number(4, 1), number(5, 1)].concat(), Some(Step::Clobber), true),
-        // A register that there is not, and a meta key that is not followed.
+        // A register that does not exist, and a meta key that tracer does not follow.
         (b"meta", [number(1, 99), number(2, 16)].concat(), Some(Step::Clobber), false),
         (b"meta", [number(1, 1), number(2, 3)].concat(), Some(Step::Unknown { register: 4, what: "meta mark" }), false),
         (b"ct", [number(1, 9), number(2, 0)].concat(), Some(Step::Unknown { register: 5, what: "ct state" }), false),

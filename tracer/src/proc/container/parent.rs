@@ -1,10 +1,10 @@
-//! Whether only a runtime, or root, can have made a container's cgroup: by the directories that it stands in.
+//! Decides by the parent directories whether only a runtime, or root, can have made a container's cgroup.
 //!
-//! Below a directory that was given to somebody else (a user's manager, a service with `Delegate=`, another container)
-//! anybody can make one that is named like a container's.
+//! The owner of a delegated directory (a user's manager, a service with `Delegate=`, another container) can make
+//! a cgroup in it with any name.
 
-/// Directories right below the root of the hierarchy under which runtimes and kubelets make theirs, as deep as they like:
-/// all of it is root's.
+/// Directories right below the root of the hierarchy that belong to runtimes and kubelets, to any depth: root owns all
+/// of it.
 const TREES: [&str; 12] = [
     "docker",
     "podman",
@@ -30,11 +30,11 @@ const SERVICES: [&str; 6] = [
     "snap.docker.dockerd.service",
 ];
 
-/// Whether `above`, the path of a container's parent, is such a place. `is_container`: whether a directory on the way is
-/// another container's (path of its parent, name, name below it).
+/// Whether `above`, the path of a container's parent, belongs to a runtime. `is_container`: whether a directory on the
+/// way is another container's (path of its parent, name, name below it).
 pub fn is_runtimes(above: &str, is_container: impl Fn(&str, &str, &str) -> bool) -> bool {
     let mut names = Vec::new();
-    // What is outside of our own cgroup namespace.
+    // `..` leads outside our own cgroup namespace.
     for name in above.split('/').filter(|name| !name.is_empty() && *name != "..") {
         names.push(name);
     }
@@ -54,7 +54,7 @@ pub fn is_runtimes(above: &str, is_container: impl Fn(&str, &str, &str) -> bool)
     }
 }
 
-/// `ecstasks.slice`, and what agents of ECS make of a cluster's name.
+/// Whether `name` is `ecstasks.slice`, or the slice that an ECS agent names after a cluster.
 fn is_ecs_slice(name: &str) -> bool {
     name.strip_suffix(".slice").is_some_and(|name| name == "ecstasks" || name.starts_with("ecstasks-"))
 }

@@ -13,7 +13,7 @@ use super::lines;
 /// `ATF_COM`: the hardware address is known.
 pub const ATF_COM: u32 = 0x2;
 
-/// One neighbour.
+/// A neighbour.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
     /// Its address.
@@ -28,10 +28,10 @@ pub struct Neighbour {
     pub device: String,
 }
 
-/// Every neighbour.
+/// Reads every neighbour.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Neighbour>> {
     lines::rows(table, path, malformed, lines::first(b"IP address"), parse)
 }
@@ -41,7 +41,7 @@ fn parse(line: &[u8]) -> Option<Neighbour> {
     let address = str::from_utf8(fields.word()?).ok()?.parse().ok()?;
     let (hardware, flags) = (fields.prefixed_hex()?, fields.prefixed_hex()?);
     let lladdr = if fields.left() == 2 { String::new() } else { fields.text()? };
-    // The mask, which is no mask any more.
+    // The mask: always `*` by now.
     if fields.word()? != b"*" {
         return None;
     }

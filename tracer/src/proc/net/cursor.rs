@@ -1,6 +1,6 @@
 //! The fields of a line of /proc/net, taken from its front one by one.
 
-/// Each byte's value as a hexadecimal digit; 255 for those that are none.
+/// Each byte's value as a hexadecimal digit; 255 for other bytes.
 const HEX: [u8; 256] = {
     let mut table = [u8::MAX; 256];
     let mut digit = 0;
@@ -12,7 +12,7 @@ const HEX: [u8; 256] = {
     table
 };
 
-/// What is left of a line.
+/// The rest of a line.
 pub(super) struct Cursor<'a>(pub(super) &'a [u8]);
 
 impl Cursor<'_> {
@@ -22,7 +22,7 @@ impl Cursor<'_> {
         (first == expected).then_some(())
     }
 
-    /// One blank or more.
+    /// Takes one blank or more.
     pub(super) fn blanks(&mut self) -> Option<()> {
         self.byte(b' ')?;
         while let [b' ', rest @ ..] = self.0 {
@@ -35,7 +35,7 @@ impl Cursor<'_> {
         matches!(self.0, [] | [b' ', ..]).then_some(())
     }
 
-    /// One to sixteen hexadecimal digits.
+    /// Takes 1 to 16 hexadecimal digits.
     pub(super) fn hex(&mut self) -> Option<u64> {
         let (mut value, mut digits) = (0u64, 0);
         while let [first, rest @ ..] = self.0 {
@@ -71,7 +71,7 @@ impl Cursor<'_> {
         any.then_some(value)
     }
 
-    /// Exactly eight digits: a word of an address as the host's integer.
+    /// Takes exactly 8 digits: a word of an address as the host's integer.
     pub(super) fn word(&mut self) -> Option<u32> {
         let (digits, rest) = self.0.split_first_chunk::<8>()?;
         let mut value = 0u32;
@@ -83,11 +83,11 @@ impl Cursor<'_> {
             value = value << 4 | u32::from(digit);
         }
         self.0 = rest;
-        // The kernel prints the word of the packet with %08X, as if it were the host's integer.
+        // The kernel prints the packet's word with %08X, as a host integer.
         Some(value)
     }
 
-    /// One word (IPv4) or four (IPv6), up to a colon.
+    /// Takes 1 word (IPv4) or 4 (IPv6), up to a colon.
     pub(super) fn address(&mut self) -> Option<(u8, [u32; 4])> {
         let mut address = [0; 4];
         let [first, others @ ..] = &mut address;
@@ -101,7 +101,7 @@ impl Cursor<'_> {
         Some((6, address))
     }
 
-    /// The field up to the next blank or the end; `None` if it is empty.
+    /// Takes the field up to the next blank or the end; `None` if it is empty.
     pub(super) fn word_field(&mut self) -> Option<&[u8]> {
         let end = self.0.iter().position(|&c| c == b' ').unwrap_or(self.0.len());
         let (field, rest) = self.0.split_at(end);
@@ -109,13 +109,13 @@ impl Cursor<'_> {
         (!field.is_empty()).then_some(field)
     }
 
-    /// A decimal number of 32 bits.
+    /// Takes a decimal number of 32 bits.
     pub(super) fn decimal_u32(&mut self) -> Option<u32> {
         u32::try_from(self.decimal()?).ok()
     }
 
-    /// A decimal number that is printed with a sign (`%d`); a negative one is 0: a queue is not
-    /// shorter than empty, but a counter may be read while it is changed.
+    /// Takes a decimal number that is printed with a sign (`%d`); a negative one becomes 0: a queue is
+    /// never shorter than empty, but the kernel may print a counter while it changes.
     pub(super) fn signed_u32(&mut self) -> Option<u32> {
         if let [b'-', rest @ ..] = self.0 {
             self.0 = rest;
@@ -124,7 +124,7 @@ impl Cursor<'_> {
         self.decimal_u32()
     }
 
-    /// A kernel address as `%pK` prints it: hexadecimal, or a word such as `(____ptrval____)`.
+    /// Takes a kernel address as `%pK` prints it: hexadecimal, or a word such as `(____ptrval____)`.
     pub(super) fn pointer(&mut self) -> Option<()> {
         self.word_field().map(drop)
     }

@@ -1,4 +1,4 @@
-//! /proc/net/dev: what went through each device (`dev_seq_printf_stats`, net/core/net-procfs.c).
+//! /proc/net/dev: the traffic of each device (`dev_seq_printf_stats`, net/core/net-procfs.c).
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -7,8 +7,8 @@ use super::Malformed;
 use super::fields::{Fields, text};
 use super::lines;
 
-/// What the columns count, from left to right. `drop` of the receiving side has the kernel's
-/// `rx_dropped` and `rx_missed_errors` in one, `frame` and `carrier` several kinds of errors each.
+/// The columns, from left to right. `drop` of the receiving side adds up the kernel's `rx_dropped`
+/// and `rx_missed_errors`; `frame` and `carrier` add up several kinds of errors each.
 pub const COLUMNS: [&str; 16] = [
     "rx_bytes",
     "rx_packets",
@@ -28,19 +28,19 @@ pub const COLUMNS: [&str; 16] = [
     "tx_compressed",
 ];
 
-/// One device.
+/// A device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// Its name. Hostile bytes.
     pub name: String,
-    /// Since the device exists, in the order of [`COLUMNS`].
+    /// The counts since the device exists, in the order of [`COLUMNS`].
     pub counters: [u64; 16],
 }
 
-/// Every device.
+/// Reads every device.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Device>> {
     lines::rows(table, path, malformed, |number, line| number <= 2 && line.contains(&b'|'), parse)
 }

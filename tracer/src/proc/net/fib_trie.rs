@@ -1,7 +1,7 @@
 //! /proc/net/fib_trie: the IPv4 routing tables as the kernel keeps them (`fib_trie_seq_show`,
-//! net/ipv4/fib_trie.c), the table `local` with this namespace's addresses among them.
+//! net/ipv4/fib_trie.c), including the table `local` with this namespace's addresses.
 //!
-//! It names no devices. Where `local` and `main` are one trie (no rules of policy routing) the kernel
+//! It names no devices. Where `local` and `main` share a trie (no rules of policy routing) the kernel
 //! prints it under both names.
 
 use std::io::{self, BufRead};
@@ -17,12 +17,12 @@ pub const MAIN: u32 = 254;
 /// See [`MAIN`].
 pub const LOCAL: u32 = 255;
 
-/// One route.
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its table's number.
     pub table: u32,
-    /// Where it leads.
+    /// The destination.
     pub destination: Ipv4Addr,
     /// Length of the prefix.
     pub prefix: u8,
@@ -33,17 +33,17 @@ pub struct Route {
 }
 
 impl Route {
-    /// It leads to an address of this namespace.
+    /// Whether it leads to an address of this namespace.
     #[must_use]
     pub fn is_own_address(&self) -> bool {
         self.kind == "LOCAL" && self.prefix == 32
     }
 }
 
-/// Every route.
+/// Reads every route.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Route>> {
     let mut routes = Vec::new();
     let mut place = Place { table: None, leaf: None };
@@ -51,7 +51,7 @@ pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::
     Ok(routes)
 }
 
-/// Where in the tries the next line is.
+/// The position of the next line in the tries.
 struct Place {
     table: Option<u32>,
     /// The destination of the routes that follow.
@@ -112,7 +112,7 @@ fn table(name: &[u8]) -> Option<u32> {
     }
 }
 
-/// An address, and the length of the prefix if it has one.
+/// Parses an address, and the length of the prefix if it has one.
 fn split(word: &[u8]) -> Option<(Ipv4Addr, Option<u8>)> {
     let word = str::from_utf8(word).ok()?;
     let (address, length) = match word.split_once('/') {

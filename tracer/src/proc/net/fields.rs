@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use super::super::dir::decimal;
 
-/// What is left of a line. Every method takes one field; `None` if there is none, or another kind.
+/// The rest of a line. Every method takes one field; `None` if there is none, or one of another kind.
 #[derive(Clone)]
 pub(super) struct Fields<'a>(&'a [u8]);
 
@@ -13,7 +13,7 @@ impl<'a> Fields<'a> {
         Self(line)
     }
 
-    /// A word.
+    /// Takes a word.
     pub(super) fn word(&mut self) -> Option<&'a [u8]> {
         let text = self.0.trim_ascii_start();
         let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
@@ -22,12 +22,12 @@ impl<'a> Fields<'a> {
         (!word.is_empty()).then_some(word)
     }
 
-    /// A word as text. The kernel lets a device be called by any bytes but blanks and a few signs.
+    /// Takes a word as text. A device name may have any bytes but blanks and a few signs.
     pub(super) fn text(&mut self) -> Option<String> {
         self.word().map(text)
     }
 
-    /// A word up to a colon, which may be followed by a field at once (as in `eth0:123`).
+    /// Takes a word up to a colon; the next field may follow at once (as in `eth0:123`).
     pub(super) fn label(&mut self) -> Option<&'a [u8]> {
         let text = self.0.trim_ascii_start();
         let end = text.iter().position(|&c| c == b':')?;
@@ -37,50 +37,50 @@ impl<'a> Fields<'a> {
         (!label.is_empty() && !label.iter().any(u8::is_ascii_whitespace)).then_some(label)
     }
 
-    /// A decimal number.
+    /// Takes a decimal number.
     pub(super) fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
         T::try_from(decimal(self.word()?)?).ok()
     }
 
-    /// A decimal number that may be negative.
+    /// Takes a decimal number that may be negative.
     pub(super) fn signed(&mut self) -> Option<i128> {
         signed(self.word()?)
     }
 
-    /// A hexadecimal number, without prefix.
+    /// Takes a hexadecimal number without prefix.
     pub(super) fn hex<T: TryFrom<u64>>(&mut self) -> Option<T> {
         T::try_from(hex(self.word()?)?).ok()
     }
 
-    /// A hexadecimal number with `0x`.
+    /// Takes a hexadecimal number with `0x`.
     pub(super) fn prefixed_hex<T: TryFrom<u64>>(&mut self) -> Option<T> {
         T::try_from(hex(self.word()?.strip_prefix(b"0x")?)?).ok()
     }
 
-    /// 32 hexadecimal digits: an IPv6 address as `%pi6` prints it.
+    /// Takes 32 hexadecimal digits: an IPv6 address as `%pi6` prints it.
     pub(super) fn ipv6(&mut self) -> Option<Ipv6Addr> {
         let word = self.word().filter(|word| word.len() == 32 && word.iter().all(u8::is_ascii_hexdigit))?;
         u128::from_str_radix(str::from_utf8(word).ok()?, 16).ok().map(Ipv6Addr::from)
     }
 
-    /// Nothing may be left.
+    /// Checks that nothing is left.
     pub(super) fn end(&self) -> Option<()> {
         self.0.trim_ascii().is_empty().then_some(())
     }
 
-    /// How many words are left.
+    /// Returns the number of words left.
     pub(super) fn left(&self) -> usize {
         let mut rest = self.clone();
         std::iter::from_fn(|| rest.word()).count()
     }
 }
 
-/// Any bytes as text: what is not UTF-8 is replaced.
+/// Converts bytes to text; bytes that are not UTF-8 are replaced.
 pub(super) fn text(word: &[u8]) -> String {
     String::from_utf8_lossy(word).into_owned()
 }
 
-/// One to sixteen hexadecimal digits.
+/// Parses 1 to 16 hexadecimal digits.
 pub(super) fn hex(word: &[u8]) -> Option<u64> {
     if word.is_empty() || word.len() > 16 {
         return None;
@@ -88,7 +88,7 @@ pub(super) fn hex(word: &[u8]) -> Option<u64> {
     word.iter().try_fold(0, |n, &c| Some(n << 4 | u64::from(char::from(c).to_digit(16)?)))
 }
 
-/// A decimal number of at most 64 bits, with or without a minus.
+/// Parses a decimal number of at most 64 bits, with or without a minus.
 pub(super) fn signed(word: &[u8]) -> Option<i128> {
     match word.strip_prefix(b"-") {
         Some(word) => decimal(word).map(|n| -i128::from(n)),

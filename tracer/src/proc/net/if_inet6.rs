@@ -8,7 +8,7 @@ use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 
-/// One address.
+/// An address of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The address.
@@ -25,10 +25,10 @@ pub struct Address {
     pub device: String,
 }
 
-/// Every address.
+/// Reads every address.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Address>> {
     lines::rows(table, path, malformed, lines::no_header, parse)
 }

@@ -9,7 +9,7 @@ use super::Malformed;
 use super::fields::{Fields, hex, text};
 use super::lines;
 
-/// One group of a device.
+/// A group of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Index of the device.
@@ -22,10 +22,10 @@ pub struct Group {
     pub users: u32,
 }
 
-/// Every group.
+/// Reads every group.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Group>> {
     let mut groups = Vec::new();
     let mut device = None;
@@ -39,14 +39,14 @@ pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::
         if number == 1 && line.starts_with(b"Idx") {
             return Some(());
         }
-        // The groups below a line that is none belong to nobody.
+        // The groups below a malformed device line have no device.
         device = device_of(line);
         device.is_some().then_some(())
     })?;
     Ok(groups)
 }
 
-/// `1 lo : 1 V3`, with tabs.
+/// Parses `1 lo : 1 V3`, with tabs.
 fn device_of(line: &[u8]) -> Option<(u32, String)> {
     let mut fields = Fields::new(line);
     let (index, name) = (fields.number()?, text(fields.label()?));
@@ -56,7 +56,7 @@ fn device_of(line: &[u8]) -> Option<(u32, String)> {
     Some((index, name))
 }
 
-/// `010000E0 1 0:00000000 0`, with tabs.
+/// Parses `010000E0 1 0:00000000 0`, with tabs.
 fn group(line: &[u8]) -> Option<(Ipv4Addr, u32)> {
     let mut fields = Fields::new(line);
     let (group, users) = (word(fields.word()?)?, fields.number()?);
@@ -69,7 +69,7 @@ fn group(line: &[u8]) -> Option<(Ipv4Addr, u32)> {
     Some((group, users))
 }
 
-/// Eight digits: the packet's word, printed as if it were the host's integer.
+/// Parses 8 digits: the packet's word, printed as a host integer.
 pub(super) fn word(text: &[u8]) -> Option<Ipv4Addr> {
     let word = hex(text).filter(|_| text.len() == 8)?;
     Some(u32::try_from(word).ok()?.to_ne_bytes().into())

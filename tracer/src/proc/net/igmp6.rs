@@ -8,7 +8,7 @@ use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 
-/// One group of a device.
+/// A group of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// Index of the device.
@@ -21,10 +21,10 @@ pub struct Group {
     pub users: u32,
 }
 
-/// Every group.
+/// Reads every group.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Group>> {
     lines::rows(table, path, malformed, lines::no_header, parse)
 }

@@ -9,11 +9,11 @@ use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 
-/// `RTF_REJECT`: unreachable, prohibited or thrown away.
+/// `RTF_REJECT`: unreachable, prohibited or blackhole.
 pub const RTF_REJECT: u32 = 0x200;
 /// `RTF_GATEWAY`.
 const RTF_GATEWAY: u32 = 0x2;
-/// `RTF_CACHE`: an exception made from another route, as for a smaller MTU.
+/// `RTF_CACHE`: an exception to another route, such as a smaller MTU.
 const RTF_CACHE: u32 = 0x0100_0000;
 /// `RTF_ANYCAST` and `RTF_LOCAL`: the addresses of this host.
 const RTF_ANYCAST: u32 = 0x0010_0000;
@@ -21,14 +21,14 @@ const RTF_LOCAL: u32 = 0x8000_0000;
 /// The metric of the entry that stands for "no route".
 const NO_ROUTE_METRIC: u32 = u32::MAX;
 
-/// One route.
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Where it leads.
+    /// The destination.
     pub destination: Ipv6Addr,
     /// Length of the prefix.
     pub prefix: u8,
-    /// Only packets from there take it; a prefix of 0 means any.
+    /// The source of the packets that take it; a prefix of 0 means any.
     pub source: Ipv6Addr,
     /// Length of the source's prefix.
     pub source_prefix: u8,
@@ -43,9 +43,8 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether it says where packets go, as `ip -6 route` does: not the host's own addresses, not
-    /// multicast, not the entry for "no route", not a cached exception. The file does not name the table: routes of
-    /// other tables than the main one are among these.
+    /// Whether it is a route as `ip -6 route` shows: not an own address, not multicast, not the entry for "no route",
+    /// not a cached exception. The file does not name the table, so routes of all tables pass.
     #[must_use]
     pub fn is_unicast(&self) -> bool {
         self.flags & (RTF_CACHE | RTF_ANYCAST | RTF_LOCAL) == 0
@@ -54,10 +53,10 @@ impl Route {
     }
 }
 
-/// Every route.
+/// Reads every route.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Route>> {
     lines::rows(table, path, malformed, lines::no_header, parse)
 }

@@ -1,20 +1,20 @@
-//! What all parsers do: line by line, with a note of the lines that are none.
+//! Reads a table line by line for all parsers, and notes malformed lines.
 
 use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
-/// How many places of malformed lines are kept.
+/// The number of malformed lines whose places are kept.
 pub(super) const PLACES: usize = 8;
-/// Longer lines are none: the longest of real kernels are those of TcpExt in netstat, an SCTP
-/// association's with its addresses, and a Unix socket's, whose name has 108 bytes.
+/// Longer lines are malformed: the longest lines of real kernels are TcpExt in netstat, an SCTP
+/// association with its addresses, and a Unix socket, whose name has 108 bytes.
 const LONGEST: usize = 16 * 1024;
 
-/// Lines that were no rows.
+/// The malformed lines of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Malformed {
     /// How many.
     pub count: u64,
-    /// Where the first ones were: file and line, counted from 1.
+    /// The places of the first ones: file and line, counted from 1.
     pub places: Vec<(PathBuf, u64)>,
 }
 
@@ -27,11 +27,11 @@ impl Malformed {
     }
 }
 
-/// Gives every line of `table` to `line`, with its number (from 1) and without its end. A line for
-/// which it answers `None` is noted with `path` in `malformed`.
+/// Passes every line of `table` to `line`, with its number (from 1) and without its end. A line for
+/// which it returns `None` is noted with `path` in `malformed`.
 ///
 /// # Errors
-/// Those of reading; the lines before have been given.
+/// Errors of reading; `line` has got the lines before.
 pub(super) fn each(
     mut table: impl BufRead,
     path: &Path,
@@ -52,8 +52,8 @@ pub(super) fn each(
     Ok(())
 }
 
-/// As [`each`], for tables whose rows are one line each: gives every row to `sink` and says how many
-/// there were. `header`: the line of that number is a heading if it answers so.
+/// Like [`each`], for tables with one row a line: passes every row to `sink` and returns their number.
+/// `header`: whether the line with that number is a heading.
 pub(super) fn each_row<T>(
     table: impl BufRead,
     path: &Path,
@@ -76,18 +76,18 @@ pub(super) fn each_row<T>(
 
 /// A line of a table of sockets.
 pub trait SocketLine: Sized {
-    /// How the first line begins, which is none.
+    /// The beginning of the heading.
     const HEADING: &'static [u8];
 
-    /// One line, with or without its end; `None` if it is not a row.
+    /// Parses a line, with or without its end; `None` if it is not a row.
     fn parse(line: &[u8]) -> Option<Self>;
 }
 
-/// Gives every socket of `table` to `sink` and says how many there were. Lines that are no rows are
-/// noted with `path` in `malformed` and skipped.
+/// Passes every socket of `table` to `sink` and returns their number. Malformed lines are noted with
+/// `path` in `malformed` and skipped.
 ///
 /// # Errors
-/// Those of reading; the rows before have been given.
+/// Errors of reading; `sink` has got the rows before.
 pub fn read_sockets<R: SocketLine>(
     table: impl BufRead,
     path: &Path,
@@ -97,7 +97,7 @@ pub fn read_sockets<R: SocketLine>(
     each_row(table, path, malformed, first(R::HEADING), R::parse, sink)
 }
 
-/// As [`each_row`], with the rows kept.
+/// Like [`each_row`], but returns the rows.
 pub(super) fn rows<T>(
     table: impl BufRead,
     path: &Path,
@@ -110,12 +110,12 @@ pub(super) fn rows<T>(
     Ok(rows)
 }
 
-/// A heading in the first line, which begins so after blanks.
+/// Recognizes a heading in the first line by its beginning, after blanks.
 pub(super) fn first(start: &'static [u8]) -> impl Fn(u64, &[u8]) -> bool {
     move |number, line| number == 1 && line.trim_ascii_start().starts_with(start)
 }
 
-/// There is no heading.
+/// For tables without a heading.
 pub(super) fn no_header(_: u64, _: &[u8]) -> bool {
     false
 }

@@ -1,8 +1,8 @@
 //! The tables of /proc/net, one file a parser.
 //!
-//! A parser takes a reader, gives rows, and counts the lines that are none. The `procfs` crate gives
-//! up a whole file at the first line that it does not expect, so these are our own. Formats follow
-//! the `seq_show` functions named in each file; they hold from Linux 5.8 on.
+//! A parser takes a reader, returns rows, and counts malformed lines. The parsers are our own because
+//! the `procfs` crate gives up a whole file at the first unexpected line. The formats follow the
+//! `seq_show` functions named in each file; they hold from Linux 5.8 on.
 
 pub mod arp;
 mod cursor;

@@ -3,20 +3,20 @@
 use super::cursor::Cursor;
 use super::lines::SocketLine;
 
-/// One socket.
+/// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// `NETLINK_ROUTE` 0 and so on.
     pub protocol: u8,
     /// The address: often the process's id, 0 for the kernel's own sockets.
     pub portid: u32,
-    /// The first 32 of the multicast groups that it has joined.
+    /// The first 32 multicast groups that it has joined.
     pub groups: u32,
     /// Bytes received and not yet read.
     pub rx_queue: u32,
     /// Bytes on their way out.
     pub tx_queue: u32,
-    /// Messages that were dropped for want of room.
+    /// Messages dropped for lack of room.
     pub drops: u32,
     /// Inode of the socket's file; 0 for the kernel's own.
     pub inode: u64,
@@ -30,7 +30,7 @@ impl SocketLine for Row {
     }
 }
 
-/// One line; `None` if it is not a row.
+/// Parses a line; `None` if it is not a row.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());

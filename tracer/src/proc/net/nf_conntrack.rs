@@ -1,7 +1,7 @@
-//! /proc/net/nf_conntrack: the connections that the firewall follows (`ct_seq_show`,
-//! net/netfilter/nf_conntrack_standalone.c). Only root may read it; many kernels are built without.
+//! /proc/net/nf_conntrack: the tracked connections (`ct_seq_show`,
+//! net/netfilter/nf_conntrack_standalone.c). Only root may read it; many kernels are built without it.
 //!
-//! There may be millions: a row borrows its line.
+//! A row borrows its line, because there may be millions.
 
 use std::io::{self, BufRead};
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use super::fields::Fields;
 use super::lines;
 use crate::proc::dir::decimal;
 
-/// One connection.
+/// A tracked connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// 4 or 6.
@@ -21,11 +21,11 @@ pub struct Entry<'a> {
     pub protocol: &'a str,
     /// `IPPROTO_*`.
     pub protocol_number: u8,
-    /// Seconds that it will be kept without a packet; `None` if a device handles it.
+    /// Seconds until it expires without a packet; `None` if a device handles it.
     pub timeout: Option<u64>,
     /// Its state, where the protocol has one (`ESTABLISHED`).
     pub state: Option<&'a str>,
-    /// Who sent the first packet, and to whom.
+    /// The source of the first packet.
     pub src: IpAddr,
     /// The destination of the first packet.
     pub dst: IpAddr,
@@ -33,16 +33,16 @@ pub struct Entry<'a> {
     pub sport: Option<u16>,
     /// Destination port.
     pub dport: Option<u16>,
-    /// No packet came back.
+    /// Whether no packet came back.
     pub unreplied: bool,
-    /// It is not thrown out when the table is full.
+    /// Whether the kernel keeps it when the table is full.
     pub assured: bool,
 }
 
-/// Gives every connection to `sink`.
+/// Passes every connection to `sink`.
 ///
 /// # Errors
-/// Those of reading; what came before has been given.
+/// Errors of reading; `sink` has got the rows before.
 pub fn read(
     table: impl BufRead,
     path: &Path,
@@ -52,7 +52,7 @@ pub fn read(
     lines::each(table, path, malformed, |_, line| parse(line).map(|entry| sink(&entry)))
 }
 
-/// One line.
+/// Parses a line.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
     let mut fields = Fields::new(line);
@@ -113,6 +113,6 @@ pub fn parse(line: &[u8]) -> Option<Entry<'_>> {
             }
         }
     }
-    // The tuple of the replies is always there.
+    // Every row has the tuple of the replies.
     replies.then_some(entry)
 }

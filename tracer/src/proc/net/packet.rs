@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use super::lines::SocketLine;
 
-/// One socket.
+/// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// `SOCK_DGRAM` 2, `SOCK_RAW` 3, `SOCK_PACKET` 10.
@@ -28,7 +28,7 @@ impl SocketLine for Row {
     }
 }
 
-/// One line; `None` if it is not a row.
+/// Parses a line; `None` if it is not a row.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());

@@ -1,7 +1,7 @@
 //! /proc/net/stat/*: a heading, then the hexadecimal counters of each CPU in a line
 //! (`ct_cpu_seq_show`, net/netfilter/nf_conntrack_standalone.c; `neigh_stat_seq_show`,
-//! net/core/neighbour.c). `entries` is the same number in every line; the tables of neighbours are
-//! the host's, those of connection tracking the namespace's.
+//! net/core/neighbour.c). Every line repeats `entries`. The tables of neighbours are host-wide, those
+//! of connection tracking belong to the namespace.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::Malformed;
 use super::fields::{Fields, text};
 use super::lines;
 
-/// One file.
+/// A file of `stat/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     /// The heading.
@@ -20,7 +20,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The counter `name` of all CPUs together; `None` if this kernel has none of that name.
+    /// Returns the counter `name` of all CPUs together; `None` if this kernel has none of that name.
     #[must_use]
     pub fn sum(&self, name: &str) -> Option<u64> {
         let at = self.names.iter().position(|found| found == name)?;
@@ -28,10 +28,10 @@ impl Table {
     }
 }
 
-/// The whole table.
+/// Reads the whole table.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Table> {
     let mut read = Table::default();
     lines::each(table, path, malformed, |number, line| {

@@ -1,4 +1,4 @@
-//! /proc/net/ptype: who receives packets of which type (`ptype_seq_show`, net/core/net-procfs.c).
+//! /proc/net/ptype: the receivers of each packet type (`ptype_seq_show`, net/core/net-procfs.c).
 //!
 //! A packet socket (`tcpdump`, a DHCP client) shows up here as `packet_rcv`.
 
@@ -9,25 +9,25 @@ use super::Malformed;
 use super::fields::{hex, text};
 use super::lines;
 
-/// Columns of the type, and of a device's name unless it is longer.
+/// Widths of the type, and of a device's name unless it is longer.
 const TYPE: usize = 4;
 const DEVICE: usize = 8;
 
-/// One receiver.
+/// A receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receiver {
     /// `ETH_P_*`; `None` is everything (`ETH_P_ALL`).
     pub protocol: Option<u16>,
-    /// The device, if it is only one. Hostile bytes.
+    /// The device, if the receiver is bound to one. Hostile bytes.
     pub device: Option<String>,
     /// The kernel function, with its module in brackets.
     pub function: String,
 }
 
-/// Every receiver.
+/// Reads every receiver.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Receiver>> {
     lines::rows(table, path, malformed, lines::first(b"Type "), parse)
 }

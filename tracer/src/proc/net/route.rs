@@ -12,12 +12,12 @@ use super::lines;
 /// `RTF_REJECT`: unreachable or prohibited. (Blackholes have no device either, but no mark.)
 pub const RTF_REJECT: u16 = 0x200;
 
-/// One route.
+/// A route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Its device; `None` if it has none (`*`). Hostile bytes.
     pub device: Option<String>,
-    /// Where it leads.
+    /// The destination.
     pub destination: Ipv4Addr,
     /// Length of the prefix.
     pub prefix: u8,
@@ -31,10 +31,10 @@ pub struct Route {
     pub mtu: u32,
 }
 
-/// Every route.
+/// Reads every route.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Route>> {
     lines::rows(table, path, malformed, lines::first(b"Iface\t"), parse)
 }
@@ -47,7 +47,7 @@ fn parse(line: &[u8]) -> Option<Route> {
     let flags = fields.hex()?;
     fields.signed()?; // always 0
     fields.signed()?; // always 0
-    // Printed as if it were signed.
+    // The kernel prints it as signed.
     let metric = fields.signed()?;
     let metric = u32::try_from(metric).ok().or_else(|| i32::try_from(metric).ok().map(i32::cast_unsigned))?;
     let mask = u32::from(word(fields.word()?)?);

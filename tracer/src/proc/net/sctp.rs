@@ -9,16 +9,16 @@ use std::str;
 use super::cursor::Cursor;
 use super::{Malformed, lines};
 
-/// Addresses that are read of one row.
+/// The most addresses read of one row.
 const ADDRESSES: usize = 64;
 
 /// An endpoint (a listener, or a socket that is not connected) or an association.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The state: of an endpoint its socket's (a TCP number), of an association its own
+    /// The state: the socket's for an endpoint (a TCP number), its own for an association
     /// (`SCTP_STATE_CLOSED` 0 to `SCTP_STATE_SHUTDOWN_ACK_SENT` 7).
     pub state: u8,
-    /// It is an association.
+    /// Whether it is an association.
     pub association: bool,
     /// Bytes not yet acknowledged.
     pub tx_queue: u32,
@@ -38,10 +38,10 @@ pub struct Row {
     pub raddrs: Vec<IpAddr>,
 }
 
-/// Gives every row of `table`, an `eps` or an `assocs`, to `sink` and says how many there were.
+/// Passes every row of `table`, an `eps` or an `assocs`, to `sink` and returns their number.
 ///
 /// # Errors
-/// Those of reading; the rows before have been given.
+/// Errors of reading; `sink` has got the rows before.
 pub fn read(
     table: impl BufRead,
     path: &Path,
@@ -54,7 +54,7 @@ pub fn read(
     lines::each_row(table, path, malformed, lines::first(header), parse, sink)
 }
 
-/// One line of `eps`; `None` if it is not a row.
+/// Parses a line of `eps`; `None` if it is not a row.
 #[must_use]
 pub fn parse_endpoint(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());
@@ -89,7 +89,7 @@ pub fn parse_endpoint(line: &[u8]) -> Option<Row> {
     })
 }
 
-/// One line of `assocs`; `None` if it is not a row.
+/// Parses a line of `assocs`; `None` if it is not a row.
 #[must_use]
 pub fn parse_association(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());
@@ -124,14 +124,14 @@ pub fn parse_association(line: &[u8]) -> Option<Row> {
     Some(Row { state, association: true, tx_queue, rx_queue, uid, inode, lport, rport, laddrs, raddrs })
 }
 
-/// Addresses with blanks before each and after the last, up to what is none. The one marked `*`
-/// comes first.
+/// Takes addresses with blanks before each and after the last, up to the first other word. The
+/// address marked `*` comes first.
 fn addresses(text: &mut Cursor<'_>) -> Option<Vec<IpAddr>> {
     let mut found = Vec::new();
     loop {
         text.blanks()?;
         let before = text.0;
-        // After the remote addresses come timers and counts, which are no addresses.
+        // Timers and counts follow the remote addresses.
         let Some(word) = text.word_field() else { return Some(found) };
         let (first, word) = match word {
             [b'*', rest @ ..] => (true, rest),

@@ -8,22 +8,22 @@ use super::Malformed;
 use super::fields::{Fields, text};
 use super::lines;
 
-/// One counter.
+/// A counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counter {
-    /// Group and name in one, as `nstat` writes them: `TcpExtListenOverflows`.
+    /// Group and name joined, as `nstat` writes them: `TcpExtListenOverflows`.
     pub name: String,
     /// Its value. `TcpMaxConn` is -1 if there is no limit; all others are not negative.
     pub value: i128,
 }
 
-/// Every counter, in the order of the file.
+/// Reads every counter, in the order of the file.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Counter>> {
     let mut counters = Vec::new();
-    // The names that wait for their values, and where they are.
+    // The names that wait for their values, and their line.
     let mut names: Option<(u64, Vec<u8>)> = None;
     let mut alone = Vec::new();
     lines::each(table, path, malformed, |number, line| match names.take() {
@@ -55,7 +55,7 @@ fn is_header(line: &[u8]) -> bool {
     fields.label().is_some() && fields.word().is_none_or(|word| word.first().is_some_and(u8::is_ascii_alphabetic))
 }
 
-/// The counters of two lines that belong together.
+/// Joins a line of names and a line of values.
 fn pair(names: &[u8], values: &[u8]) -> Option<Vec<Counter>> {
     let (mut names, mut values) = (Fields::new(names), Fields::new(values));
     let group = names.label()?;

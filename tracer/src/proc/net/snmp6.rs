@@ -8,10 +8,10 @@ use super::fields::Fields;
 use super::lines;
 use super::snmp::Counter;
 
-/// Every counter, in the order of the file: `Ip6InReceives`.
+/// Reads every counter (such as `Ip6InReceives`), in the order of the file.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Counter>> {
     lines::rows(table, path, malformed, lines::no_header, |line| {
         let mut fields = Fields::new(line);

@@ -1,7 +1,7 @@
 //! /proc/net/sockstat and sockstat6: how many sockets, and their memory (`sockstat_seq_show`,
 //! net/ipv4/proc.c; `sockstat6_seq_show`, net/ipv6/proc.c).
 //!
-//! `orphan`, `alloc` and `mem` of TCP and `mem` of UDP are the host's, not the namespace's.
+//! `orphan`, `alloc` and `mem` of TCP and `mem` of UDP are host-wide.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::Malformed;
 use super::fields::{Fields, text};
 use super::lines;
 
-/// One number.
+/// A number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `TCP`, `UDP6`, `sockets`.
@@ -21,10 +21,10 @@ pub struct Entry {
     pub value: u64,
 }
 
-/// Every number, in the order of the file.
+/// Reads every number, in the order of the file.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Entry>> {
     let groups = lines::rows(table, path, malformed, lines::no_header, |line| {
         let mut fields = Fields::new(line);
@@ -38,15 +38,15 @@ pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::
     Ok(groups.into_iter().flatten().collect())
 }
 
-/// The number `key` of `group`.
+/// Returns the number `key` of `group`.
 #[must_use]
 pub fn find(entries: &[Entry], group: &str, key: &str) -> Option<u64> {
     entries.iter().find(|entry| entry.group == group && entry.key == key).map(|entry| entry.value)
 }
 
 impl Fields<'_> {
-    /// Printed with `%d` and `%ld` from counters of each CPU, whose sum may be below zero for a
-    /// moment: that is 0.
+    /// Takes a count printed with `%d` or `%ld`. The sum of the CPUs' counters may be below zero for a
+    /// moment: that becomes 0.
     fn signed_count(&mut self) -> Option<u64> {
         self.signed().map(|value| u64::try_from(value).unwrap_or(0))
     }

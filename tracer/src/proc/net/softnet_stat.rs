@@ -1,6 +1,6 @@
 //! /proc/net/softnet_stat: the receive path of each CPU (`softnet_seq_show`, net/core/net-procfs.c).
 //!
-//! The host's, not the namespace's. 13 columns up to Linux 5.x, 15 from 6.x on.
+//! Host-wide. 13 columns up to Linux 5.x, 15 from 6.x on.
 
 use std::io::{self, BufRead};
 use std::path::Path;
@@ -9,35 +9,35 @@ use super::Malformed;
 use super::fields::Fields;
 use super::lines;
 
-/// One CPU.
+/// A CPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cpu {
-    /// Its number; `None` where the kernel does not say.
+    /// Its number; `None` where the kernel does not print it.
     pub cpu: Option<u32>,
-    /// The columns as they are, each a counter of 32 bits that wraps.
+    /// The raw columns, each a 32-bit counter that wraps.
     pub columns: Vec<u32>,
 }
 
 impl Cpu {
-    /// Packets processed.
+    /// Returns the packets processed.
     #[must_use]
     pub fn processed(&self) -> u32 {
         self.column(0)
     }
 
-    /// Packets dropped since the CPU's backlog was full (`net.core.netdev_max_backlog`).
+    /// Returns the packets dropped because the CPU's backlog was full (`net.core.netdev_max_backlog`).
     #[must_use]
     pub fn dropped(&self) -> u32 {
         self.column(1)
     }
 
-    /// How often work was left when the budget ended (`net.core.netdev_budget`).
+    /// Returns how often work was left when the budget ended (`net.core.netdev_budget`).
     #[must_use]
     pub fn time_squeeze(&self) -> u32 {
         self.column(2)
     }
 
-    /// Packets dropped by the flow limit.
+    /// Returns the packets dropped by the flow limit.
     #[must_use]
     pub fn flow_limit(&self) -> u32 {
         self.column(10)
@@ -48,10 +48,10 @@ impl Cpu {
     }
 }
 
-/// Every CPU that is online.
+/// Reads every online CPU.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Cpu>> {
     lines::rows(table, path, malformed, lines::no_header, |line| {
         let mut fields = Fields::new(line);
@@ -59,7 +59,7 @@ pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::
         while fields.end().is_none() {
             columns.push(fields.hex()?);
         }
-        // Each is printed with eight digits at least; three columns are as old as the file.
+        // The first three columns are as old as the file.
         (columns.len() >= 3).then(|| Cpu { cpu: columns.get(12).copied(), columns })
     })
 }

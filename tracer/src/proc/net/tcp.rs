@@ -1,18 +1,18 @@
 //! The rows of /proc/net/tcp and tcp6.
 //!
-//! A host may have hundreds of thousands of them, so a row costs no allocation. The kernel gives
-//! the table a page at a time: sockets that come or go meanwhile may be missing or appear twice.
+//! A host may have hundreds of thousands of rows, so a row costs no allocation. The kernel gives the
+//! table a page at a time: sockets that come or go meanwhile may be missing or appear twice.
 
 use super::cursor::Cursor;
 use super::lines::SocketLine;
 use crate::stream::TcpState;
 
-/// One socket.
+/// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// 4 or 6.
     pub family: u8,
-    /// Local address: words as they lie in memory, IPv4 in the first one (as in the kernel records).
+    /// Local address: words in memory order, IPv4 in the first one (as in the kernel records).
     pub laddr: [u32; 4],
     /// Local port.
     pub lport: u16,
@@ -26,9 +26,9 @@ pub struct Row {
     pub tx_queue: u32,
     /// Bytes received and not yet read; for listeners, connections that wait for accept().
     pub rx_queue: u32,
-    /// Retransmits of the segment that is waited for, not of the whole connection.
+    /// Retransmits of the oldest unacknowledged segment, not of the whole connection.
     pub retransmits: u32,
-    /// The socket's owner by the filesystem uid that made it; 0 for `TIME_WAIT`.
+    /// The filesystem uid that made the socket; 0 for `TIME_WAIT`.
     pub uid: u32,
     /// Inode of the socket's file; 0 where it has none (`TIME_WAIT`, `SYN_RECV`, not accepted,
     /// closed by its process).
@@ -36,7 +36,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The state, if it is one that is known.
+    /// Returns the state, if it is a known one.
     #[must_use]
     pub const fn tcp_state(&self) -> Option<TcpState> {
         TcpState::from_number(self.state)
@@ -51,7 +51,7 @@ impl SocketLine for Row {
     }
 }
 
-/// One line, with or without its end; `None` if it is not a row.
+/// Parses a line, with or without its end; `None` if it is not a row.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());
@@ -60,7 +60,7 @@ pub fn parse(line: &[u8]) -> Option<Row> {
     Some(row)
 }
 
-/// The fields up to the inode, which the tables of other protocols have in common with TCP.
+/// Parses the fields up to the inode, which the tables of other protocols share with TCP.
 pub(super) fn row(text: &mut Cursor<'_>) -> Option<Row> {
     text.decimal()?; // the row's number
     text.byte(b':')?;

@@ -46,7 +46,7 @@ fn words(family: u8, addr: &[u32; 4]) -> String {
     })
 }
 
-/// As `get_tcp4_sock` and `get_tcp6_sock` of the kernel do, the padding of tcp4 too.
+/// Formats a row like the kernel's `get_tcp4_sock` and `get_tcp6_sock`, with the padding of tcp4.
 fn format(sl: usize, row: &Row) -> String {
     let mut text = format!(
         "{sl:4}: {}:{:04X} {}:{:04X} {:02X} {:08X}:{:08X} {:02X}:{:08X} {:08X} {:5} {:8} {} 1 000000002e999915 100 0 0 10 0",
@@ -91,7 +91,7 @@ fn rows_of_a_little_endian_kernel() {
     let row = parse(b"   3: 0000000000000000FFFF00000100007F:0050 0000000000000000FFFF00000100007F:C350 08 00000000:00000001 00:00000000 00000000    33        0 99 1 0000000000000000\n").unwrap();
     assert_eq!(address(row.family, row.laddr), (Ipv4Addr::LOCALHOST.into(), true));
 
-    // TIME_WAIT has less after its inode.
+    // TIME_WAIT has fewer fields after its inode.
     let row = parse(b"  12: 0100007F:0050 0100007F:9C40 06 00000000:00000000 03:00001747 00000000     0        0 0 3 0000000000000000\n").unwrap();
     assert_eq!((row.state, row.uid, row.inode), (6, 0, 0));
 }
@@ -127,7 +127,7 @@ fn lines_that_are_no_rows() {
     ] {
         assert_eq!(parse(text.as_bytes()), None, "{text}");
     }
-    // The inode's digits may be cut without a trace; every shorter line is no row.
+    // A cut within the inode's digits leaves no trace; every shorter line is malformed.
     let digits = good[..inode_at].rfind(' ').unwrap() + 1;
     for len in 0..=digits {
         assert_eq!(parse(&good.as_bytes()[..len]), None, "{len}");

@@ -6,20 +6,20 @@ use super::cursor::Cursor;
 use super::lines::SocketLine;
 use super::tcp;
 
-/// One socket.
+/// A socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// 4 or 6.
     pub family: u8,
-    /// Local address: words as they lie in memory, IPv4 in the first one.
+    /// Local address: words in memory order, IPv4 in the first one.
     pub laddr: [u32; 4],
-    /// Local port; of a raw socket the protocol, of an ICMP socket the identifier.
+    /// Local port; for a raw socket the protocol, for an ICMP socket the identifier.
     pub lport: u16,
     /// Remote address, like `laddr`.
     pub raddr: [u32; 4],
     /// Remote port.
     pub rport: u16,
-    /// 1 for a connected socket, 7 for another.
+    /// 1 for a connected socket, else 7.
     pub state: u8,
     /// Bytes on their way out.
     pub tx_queue: u32,
@@ -29,7 +29,7 @@ pub struct Row {
     pub uid: u32,
     /// Inode of the socket's file.
     pub inode: u64,
-    /// Datagrams that were dropped for want of room.
+    /// Datagrams dropped for lack of room.
     pub drops: u32,
 }
 
@@ -41,11 +41,11 @@ impl SocketLine for Row {
     }
 }
 
-/// One line; `None` if it is not a row.
+/// Parses a line; `None` if it is not a row.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line.trim_ascii());
-    // The row's number is the hash bucket; there is no timer, and nothing is sent again.
+    // The row's number is the hash bucket; UDP has neither timers nor retransmits.
     let tcp::Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, retransmits: _, uid, inode } =
         tcp::row(&mut text)?;
     text.blanks()?;

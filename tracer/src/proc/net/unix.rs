@@ -1,7 +1,7 @@
 //! The rows of /proc/net/unix (net/unix/af_unix.c `unix_seq_show`).
 //!
-//! A path is whatever its owner chose, line ends included: such a path breaks its row, and what
-//! follows can look like a row of its own. sock_diag tells names with their length.
+//! The owner chooses the path, which may have line ends: it breaks its row, and the rest can look
+//! like another row. sock_diag has names with their length.
 
 use super::cursor::Cursor;
 use super::lines::SocketLine;
@@ -9,10 +9,10 @@ use super::lines::SocketLine;
 /// `__SO_ACCEPTCON`: the socket listens.
 const ACCEPTCON: u32 = 1 << 16;
 
-/// One socket.
+/// A socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// It listens.
+    /// Whether it listens.
     pub listens: bool,
     /// `SOCK_STREAM` 1, `SOCK_DGRAM` 2, `SOCK_SEQPACKET` 5.
     pub kind: u16,
@@ -33,7 +33,7 @@ impl SocketLine for Row {
     }
 }
 
-/// One line; `None` if it is not a row.
+/// Parses a line; `None` if it is not a row.
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Row> {
     let mut text = Cursor(line);

@@ -9,14 +9,14 @@ use super::Malformed;
 use super::fields::{Fields, signed, text};
 use super::lines;
 
-/// One device.
+/// A wireless device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wireless {
     /// Its name. Hostile bytes.
     pub name: String,
     /// The driver's own status.
     pub status: u16,
-    /// Quality of the link; its scale is the driver's.
+    /// Quality of the link, in the driver's scale.
     pub link: i32,
     /// Signal level, mostly dBm.
     pub level: i32,
@@ -27,10 +27,10 @@ pub struct Wireless {
     pub discarded: [u64; 6],
 }
 
-/// Every wireless device.
+/// Reads every wireless device.
 ///
 /// # Errors
-/// Those of reading.
+/// Errors of reading.
 pub fn read(table: impl BufRead, path: &Path, malformed: &mut Malformed) -> io::Result<Vec<Wireless>> {
     lines::rows(table, path, malformed, |number, line| number <= 2 && line.contains(&b'|'), parse)
 }
@@ -41,7 +41,7 @@ fn parse(line: &[u8]) -> Option<Wireless> {
     let status = fields.hex()?;
     let mut quality = || -> Option<i32> {
         let word = fields.word()?;
-        // A point says that the value is new.
+        // A point marks a new value.
         i32::try_from(signed(word.strip_suffix(b".").unwrap_or(word))?).ok()
     };
     let (link, level, noise) = (quality()?, quality()?, quality()?);

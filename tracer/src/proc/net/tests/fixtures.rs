@@ -1,7 +1,7 @@
 //! Files of four kernels with the same network: a veth pair, addresses, routes, neighbours, a few
-//! connections. (The newest one without the connections.)
+//! connections (but for the newest kernel).
 
-/// The kernels, and where the file `name` of each is.
+/// Reads the file `name` of each kernel.
 pub(super) fn each(name: &str) -> Vec<(&'static str, Vec<u8>)> {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/proc/net/fixtures");
     ["linux-5.10", "linux-6.1", "linux-6.12", "linux-6.18"]

@@ -1,4 +1,4 @@
-//! Tables as the kernel prints them, after the `seq_show` functions that the parsers name.
+//! Formats tables like the kernel, after the `seq_show` functions that the parsers name.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -7,7 +7,7 @@ use super::super::{
     arp, dev, fib_trie, if_inet6, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, sockstat, softnet_stat, wireless,
 };
 
-/// A row after another.
+/// Formats row after row.
 fn rows<T>(rows: &[T], mut row: impl FnMut(&mut String, &T)) -> String {
     let mut text = String::new();
     for one in rows {
@@ -165,7 +165,7 @@ pub(super) fn arp(neighbours: &[arp::Neighbour]) -> String {
         })
 }
 
-/// `groups`: how many counters each has; a counter's name begins with a group of one letter.
+/// Formats counters. `group_of`: the length of the group in a counter's name.
 pub(super) fn snmp(counters: &[snmp::Counter], group_of: impl Fn(&str) -> usize) -> String {
     let mut text = String::new();
     for group in counters.chunk_by(|a, b| a.name[..group_of(&a.name)] == b.name[..group_of(&b.name)]) {

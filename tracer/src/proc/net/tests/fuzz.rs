@@ -1,4 +1,4 @@
-//! Garbage: no parser panics, and what it counts as malformed and as rows are lines that there are.
+//! Garbage: no parser panics, and its rows and malformed lines add up to the lines of the file.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::super::{
 use super::fixtures;
 use crate::fuzz::{MOST, fuzz};
 
-/// Pieces of the files `names` of all kernels: each begins at a line and has a few.
+/// Cuts the files `names` of all kernels into pieces of a few whole lines.
 fn seeds(names: &[&str]) -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for name in names {
@@ -23,7 +23,7 @@ fn seeds(names: &[&str]) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Every line is a row, part of one, a heading, or malformed.
+/// Checks that every line is a row, part of one, a heading, or malformed.
 fn table<T>(
     seeds: &[Vec<u8>],
     rows_for_a_line: usize,

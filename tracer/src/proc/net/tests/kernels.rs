@@ -1,4 +1,4 @@
-//! Every line of the files of real kernels is understood, and means what `ip` said there.
+//! The parsers understand every line of the files of real kernels, and agree with `ip` there.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,7 +8,7 @@ use super::super::{
 };
 use super::{fixtures, format, parsed};
 
-/// The file `name` of each kernel, read by `read`, understood to the last line.
+/// Reads the file `name` of each kernel with `read`, which must understand every line.
 fn whole<T>(
     name: &str,
     read: impl Fn(&[u8], &std::path::Path, &mut super::Malformed) -> std::io::Result<T>,
@@ -47,7 +47,7 @@ fn addresses() {
 fn groups() {
     for (kernel, groups, text) in whole("igmp", |t, p, m| igmp::read(t, p, m)) {
         assert!(groups.iter().any(|g| g.device == "wire" && g.group == Ipv4Addr::new(224, 0, 0, 1)), "{kernel}");
-        // The column `Count` is what we count.
+        // The parser ignores the column `Count`; the number of groups must be the same.
         assert_eq!(format::igmp(&groups).lines().count(), text.lines().count(), "{kernel}");
     }
     for (kernel, groups, text) in whole("igmp6", |t, p, m| igmp6::read(t, p, m)) {
@@ -73,7 +73,7 @@ fn receivers() {
 #[test]
 fn routes() {
     for (kernel, routes, text) in whole("route", |t, p, m| route::read(t, p, m)) {
-        // The route with an MTU: the file has none of it unless the route sets advmss.
+        // The route with an MTU: the file shows it only if the route sets advmss.
         assert_eq!(format::route(&routes), text, "{kernel}");
         let default = routes.iter().find(|route| route.prefix == 0).unwrap();
         assert_eq!(default.gateway, Some(Ipv4Addr::new(10, 7, 0, 2)), "{kernel}");
@@ -116,7 +116,7 @@ fn neighbours() {
     }
 }
 
-/// The group in a counter's name: up to where the file has the colon.
+/// Returns the length of the group in a counter's name, up to the colon in the file.
 fn group_of(name: &str) -> usize {
     ["IcmpMsg", "UdpLite", "TcpExt", "IpExt", "MPTcpExt", "Icmp", "Ip", "Tcp", "Udp"]
         .iter()

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use super::Malformed;
 
-/// What `read` makes of `text`, and the lines that it did not understand.
+/// Returns the result of `read` for `text`, and the malformed lines.
 fn parsed<T>(text: &[u8], read: impl Fn(&[u8], &Path, &mut Malformed) -> io::Result<T>) -> (T, Vec<u64>) {
     let mut malformed = Malformed::default();
     let table = read(text, Path::new("table"), &mut malformed).unwrap();

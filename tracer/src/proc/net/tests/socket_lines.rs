@@ -1,5 +1,5 @@
-//! Every parser of a table of sockets against mutations of real lines and against noise: none may
-//! panic, and what it takes must be what was formatted.
+//! Tests every parser of sockets with mutations of real lines and with noise: none may panic, and a
+//! parsed row must equal the formatted one.
 
 use std::fmt::Write as _;
 use std::hint::black_box;
@@ -17,7 +17,7 @@ fn hex(words: [u32; 4], family: u8) -> String {
     words[..if family == 4 { 1 } else { 4 }].iter().map(|word| format!("{word:08X}")).collect()
 }
 
-/// What the tables of TCP and of datagram sockets have in common: a row, and its text up to the inode.
+/// Makes a row of the part that TCP and datagram sockets share, and its text up to the inode.
 fn inet(r: &mut Random) -> (net::tcp::Row, String) {
     let family = if r.below(2) == 0 { 4 } else { 6 };
     let row = net::tcp::Row {
@@ -192,7 +192,7 @@ fn sctp(r: &mut Random, association: bool) -> (net::sctp::Row, String) {
     (row, line)
 }
 
-/// Runs `parse` on what `format` gives, which must come back, then on mutations of it and on noise.
+/// Runs `parse` on the rows of `format`, which must come back, then on mutations of them and on noise.
 fn fuzz<T: PartialEq + std::fmt::Debug>(
     format: impl Fn(&mut Random) -> (T, String),
     parse: impl Fn(&[u8]) -> Option<T>,
@@ -211,7 +211,7 @@ fn fuzz<T: PartialEq + std::fmt::Debug>(
             let rows = read(&bytes, &mut malformed).unwrap();
             let ends = bytes.iter().filter(|c| **c == b'\n').count() as u64;
             let there = ends + u64::from(bytes.last().is_some_and(|c| *c != b'\n'));
-            // Only the first line may be taken for the names of the columns.
+            // Only the first line may pass for a heading.
             assert!(rows + malformed.count == there || rows + malformed.count + 1 == there, "{bytes:?}");
             lines += there;
         }

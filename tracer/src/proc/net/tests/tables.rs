@@ -1,4 +1,4 @@
-//! What was formatted and parsed again is the same table.
+//! A table that is formatted and parsed again stays the same.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -11,7 +11,7 @@ use crate::fuzz::Random;
 
 const TABLES: u64 = 300;
 
-/// Tables of up to 20 rows that `row` makes.
+/// Checks tables of up to 20 rows that `row` makes.
 fn same<T: PartialEq + std::fmt::Debug>(
     mut row: impl FnMut(&mut Random) -> T,
     format: impl Fn(&[T]) -> String,
