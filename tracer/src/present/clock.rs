@@ -1,7 +1,7 @@
 //! Wall-clock times.
 //!
-//! Events carry `CLOCK_BOOTTIME`; what people and programs read is that plus a constant, so that
-//! the order in the stream is the order of the times even if somebody sets the clock.
+//! Events carry `CLOCK_BOOTTIME`; the output adds a constant to it, so that the times stay in the
+//! order of the stream even if the clock is set.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use log::warn;
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 
-/// From `CLOCK_BOOTTIME` to the wall clock.
+/// Converts `CLOCK_BOOTTIME` to the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WallClock {
     /// Wall clock minus boot time, in ns.
@@ -21,14 +21,14 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// Nanoseconds since 1970-01-01 00:00 UTC.
+    /// Returns nanoseconds since 1970-01-01 00:00 UTC.
     #[must_use]
     pub fn wall_ns(self, boot_ns: u64) -> i64 {
         self.offset_ns.saturating_add_unsigned(boot_ns)
     }
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
+/// Returns year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
 /// After Howard Hinnant, "chrono-compatible low-level date algorithms".
 fn civil_from_days(days: i64) -> (i64, u8, u8) {
     // Eras of 400 years that begin on 1 March, so that the leap day is the last of its year.
@@ -95,10 +95,10 @@ impl TimeOfDay {
     /// Columns of a time.
     pub const WIDTH: usize = 12;
 
-    /// In UTC or in the host's time zone.
+    /// Makes a writer for UTC or the host's time zone.
     #[must_use]
     pub fn new(utc: bool) -> Self {
-        // The C library reads the zone's file here, and never again.
+        // The C library reads the zone's file only here.
         let utc = utc || !zone_can_be_read() || local(0).is_none();
         Self { utc, second: None, text: String::new() }
     }
@@ -118,18 +118,18 @@ impl TimeOfDay {
     }
 }
 
-/// Whether the C library would wait for nobody to read the file of the time zone: a pipe may have no writer.
+/// Whether the C library can read the file of the time zone without blocking: a pipe may have no writer.
 fn zone_can_be_read() -> bool {
     let Some(path) = zone_file(std::env::var_os("TZ"), std::env::var_os("TZDIR")) else { return true };
-    // One that is not there is no file but a rule such as CET-1CEST, or UTC.
+    // A name without a file is a rule such as CET-1CEST, or UTC.
     let can_be_read = std::fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
     if !can_be_read {
-        warn!("{} is no file of a time zone: times are UTC; set TZ to a name such as Europe/Vienna", path.display());
+        warn!("{} is not a time zone file: times are UTC; set TZ to a name such as Europe/Vienna", path.display());
     }
     can_be_read
 }
 
-/// The file that the C library takes the time zone from; `None`: it needs none.
+/// Returns the file that the C library reads the time zone from; `None`: it needs none.
 fn zone_file(zone: Option<OsString>, directory: Option<OsString>) -> Option<PathBuf> {
     let Some(zone) = zone else { return Some("/etc/localtime".into()) };
     let name = zone.as_bytes().strip_prefix(b":").unwrap_or(zone.as_bytes());
@@ -138,7 +138,7 @@ fn zone_file(zone: Option<OsString>, directory: Option<OsString>) -> Option<Path
     (!name.is_empty()).then(|| Path::new(&directory).join(OsStr::from_bytes(name)))
 }
 
-/// Hour, minute and second in the host's time zone; `None` if it cannot be told.
+/// Returns hour, minute and second in the host's time zone; `None` if the C library fails.
 fn local(second: i64) -> Option<(i64, i64, i64)> {
     let time: libc::time_t = second;
     // SAFETY: an all-zero `tm` is a valid one: integers and a null pointer.
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(clock.wall_ns(u64::MAX), i64::MAX);
     }
 
-    /// Both go on while the host sleeps; setting the wall clock is not seen.
+    /// Both clocks run while the host sleeps; the boot clock ignores settings of the wall clock.
     #[test]
     fn a_sleep_of_the_host_is_in_both() {
         const SLEEP: u64 = 8 * 3600 * SECOND as u64;

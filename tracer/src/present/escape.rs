@@ -1,33 +1,33 @@
-//! Text that another process has chosen, on its way to a terminal.
+//! Escapes text that another process chose, on its way to a terminal.
 
 use std::fmt::{self, Write as _};
 
 use unicode_width::UnicodeWidthChar;
 
-/// Appends `text`, with everything escaped that a terminal could take for more than a character in
-/// its place: control characters (C0, DEL, C1), what changes the direction of writing, and all that
-/// takes no column (format characters, combining marks). A backslash is doubled, so that an escape
-/// cannot be imitated.
+/// Appends `text`, and escapes everything that a terminal could take for more than a character in its
+/// place: control characters (C0, DEL, C1), characters that change the direction of writing, and those
+/// that take no column (format characters, combining marks). It doubles a backslash, so that text
+/// cannot imitate an escape.
 pub fn push(out: &mut String, text: &str) {
     for c in text.chars() {
         push_char(out, c);
     }
 }
 
-/// Appends as much of `text` as fits into `columns`, escaped, with `…` for the rest. Returns how
-/// many columns that took.
+/// Appends as much of `text` as fits into `columns`, escaped, with `…` for the rest. Returns the
+/// number of columns used.
 pub fn push_cut(out: &mut String, text: &str, columns: usize) -> usize {
     cut(out, text, columns, push_char)
 }
 
-/// As [`push_cut`], for text that is escaped already or our own.
+/// Like [`push_cut`], for text that is already escaped or our own.
 pub fn push_cut_plain(out: &mut String, text: &str, columns: usize) -> usize {
     cut(out, text, columns, String::push)
 }
 
 fn cut(out: &mut String, text: &str, columns: usize, write: impl Fn(&mut String, char)) -> usize {
     let mut used = 0;
-    // Where `out` and `used` were when there still was room for `…`.
+    // The length of `out` and `used` when there was still room for `…`.
     let mut fallback = (out.len(), 0);
     for c in text.chars() {
         let begin = out.len();
@@ -49,13 +49,13 @@ fn cut(out: &mut String, text: &str, columns: usize, write: impl Fn(&mut String,
     used
 }
 
-/// How many columns `text` takes. It must not have control characters.
+/// Returns the columns that `text` takes. It must not have control characters.
 #[must_use]
 pub fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
     }
-    // Most of a line is ASCII: only the rest is looked up.
+    // Most of a line is ASCII: only the rest needs a look-up.
     text.chars().map(|c| if c.is_ascii() { 1 } else { c.width().unwrap_or(0) }).sum()
 }
 
@@ -66,7 +66,7 @@ pub fn is_plain(c: char) -> bool {
         ' '..='~' => true,
         // Variation selectors, joiners and marks have no width; a bidi mark may have one.
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => false,
-        // Hangul fillers look like nothing; the tags of plane 14 and private characters like anything.
+        // Hangul fillers are invisible; the tags of plane 14 and private characters can look like anything.
         '\u{ad}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'.. => false,
         c => !c.is_control() && c.width().is_some_and(|width| width > 0),
     }
@@ -89,7 +89,7 @@ fn push_char(out: &mut String, c: char) {
     }
 }
 
-/// `text` as [`push`] writes it.
+/// Displays text as [`push`] writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a str);
 

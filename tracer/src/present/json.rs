@@ -1,6 +1,6 @@
 //! The stream as JSON, one object a line: schema version 1.
 //!
-//! Written by hand, key by key, into one reused buffer: this runs for every event.
+//! The code writes key by key into one reused buffer, because it runs for every event.
 
 mod close;
 pub(super) mod discard;
@@ -30,32 +30,32 @@ pub struct JsonSink<W> {
 }
 
 impl<W: Write> JsonSink<W> {
-    /// Writes to `to`.
+    /// Makes a sink that writes to `to`.
     pub fn new(to: W, clock: WallClock) -> Self {
         Self { output: Output::new(to), clock, time: Rfc3339::default(), owners: Owners::default() }
     }
 
-    /// Writes what is gathered: at the end of each batch of events.
+    /// Writes the gathered lines; the caller flushes after each batch of events.
     pub fn flush(&mut self) {
         self.output.flush();
     }
 
-    /// The error that ended the writing.
+    /// Returns the error that ended the writing.
     pub fn error(&self) -> Option<&io::Error> {
         self.output.error()
     }
 
-    /// How many events were printed.
+    /// Returns the number of printed events.
     pub fn printed(&self) -> u64 {
         self.output.printed()
     }
 
-    /// Where it was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.output.into_inner()
     }
 
-    /// Writes the last line. `boot_ns`: `CLOCK_BOOTTIME` at the end of the trace.
+    /// Writes the summary, the last line. `boot_ns`: `CLOCK_BOOTTIME` at the end of the trace.
     pub fn summary(&mut self, boot_ns: u64, summary: &Summary) {
         let out = self.output.line();
         head(out, &mut self.time, self.clock, "summary", boot_ns);
@@ -121,7 +121,7 @@ pub(super) fn write_socket(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut 
     write_ownership(out, socket, owners);
 }
 
-/// Namespace, role, owner and holders: what sockets of every family have.
+/// Appends namespace, role, owner and holders, which sockets of every family have.
 pub(super) fn write_ownership(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec<u8>>) {
     optional(out, b",\"netns\":", socket.netns);
     out.extend_from_slice(b",\"role\":\"");
@@ -167,7 +167,7 @@ pub(super) fn write_owner(out: &mut Vec<u8>, owner: &Owner) {
     out.push(b'}');
 }
 
-/// Who it is, where the whole owner stands elsewhere.
+/// Appends the identity of an owner whose other keys appear elsewhere.
 fn write_short_owner(out: &mut Vec<u8>, owner: &Owner) {
     out.extend_from_slice(b"{\"pid\":");
     number(out, owner.pid.into());
@@ -220,7 +220,7 @@ fn write_kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
     }
 }
 
-/// What a finding says, with the keys that the summary has of it too.
+/// Appends the keys of a finding, which the summary repeats.
 pub(super) fn write_finding(out: &mut Vec<u8>, finding: &Finding) {
     name(out, b"\"name\":\"", finding.name);
     out.extend_from_slice(b",\"text\":");
@@ -260,7 +260,7 @@ pub(super) fn write_errno(out: &mut Vec<u8>, errno: Option<i32>) {
     out.push(b'"');
 }
 
-/// A value that needs no escapes; `key` ends in the opening quote.
+/// Appends a value that needs no escapes; `key` ends in the opening quote.
 pub(super) fn name(out: &mut Vec<u8>, key: &[u8], value: &str) {
     out.extend_from_slice(key);
     out.extend_from_slice(value.as_bytes());
@@ -304,15 +304,15 @@ pub(super) fn address(out: &mut Vec<u8>, key: &[u8], addr: Option<IpAddr>) {
     out.push(b'"');
 }
 
-/// In the form of RFC 5952, as the standard library writes it, which takes three times as long:
-/// it formats into a buffer first, and events have two addresses.
+/// Appends an address in the form of RFC 5952. The standard library takes three times as long,
+/// because it formats into a buffer first, and events have two addresses.
 fn ipv6(out: &mut Vec<u8>, addr: Ipv6Addr) {
     let groups = addr.segments();
     if matches!(groups, [0, 0, 0, 0, 0, 0xffff, ..]) {
         // Writing to a Vec does not fail.
         return drop(write!(out, "{addr}"));
     }
-    // The first of the longest runs of two zeros or more is left out.
+    // RFC 5952 leaves out the first of the longest runs of two zeros or more.
     let (mut begin, mut length) = (0, 1);
     let mut run = 0;
     for (n, group) in groups.iter().enumerate() {
@@ -352,8 +352,8 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-/// A string in quotes. Beyond what JSON asks for, what a terminal would obey is escaped too: the
-/// value is the same for a program, and a person may be looking.
+/// Appends a string in quotes. Beyond JSON's rules it escapes everything that a terminal would obey:
+/// the value stays the same for a program, and a person may be looking.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text;
@@ -371,8 +371,8 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// JSON text of another writer, with what a terminal would obey escaped: outside of strings there is
-/// nothing of the kind.
+/// Appends the JSON text of another writer, and escapes everything that a terminal would obey: such
+/// characters occur only inside strings.
 pub(super) fn plain(out: &mut Vec<u8>, json: &str) {
     for c in json.chars() {
         match c {

@@ -1,4 +1,4 @@
-//! How the stream is shown: JSON for programs, lines for people.
+//! Presenters of the stream: JSON for programs, text for people.
 
 pub mod clock;
 pub mod drops;

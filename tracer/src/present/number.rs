@@ -1,5 +1,5 @@
-//! Decimal digits and addresses, without the machinery of `core::fmt`: every event has a dozen of
-//! them, and formatting was most of writing a line.
+//! Writes decimal numbers and addresses without `core::fmt`: every event has a dozen of them, and
+//! formatting was most of writing a line.
 
 use std::net::Ipv4Addr;
 
@@ -19,7 +19,7 @@ pub fn append(out: &mut Vec<u8>, mut number: u64) {
     if number < 100_000_000 {
         return append_short(out, number);
     }
-    // The longest there is, `u64::MAX`, has twenty digits.
+    // `u64::MAX` has 20 digits.
     let mut digits = [0; 20];
     let mut begin = digits.len();
     while number >= 10 {
@@ -34,18 +34,18 @@ pub fn append(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[begin..]);
 }
 
-/// Eight digits in one word: to copy a number of bytes that only this run knows is a call.
+/// Appends 8 digits as one word: copying a variable number of bytes would be a call.
 fn append_short(out: &mut Vec<u8>, number: u64) {
     let pair = |n: u64| u64::from(u16::from_be_bytes(PAIRS[(n % 100) as usize]));
     let digits = pair(number / 1_000_000) << 48 | pair(number / 10_000) << 32 | pair(number / 100) << 16 | pair(number);
-    // What is left of a digit without the bits that all of them have is zero only for leading zeros.
+    // Without the bits that all digits share, the high bytes are zero only for leading zeros.
     let zeros = ((digits ^ 0x3030_3030_3030_3030) | 1).leading_zeros() / 8;
     let end = out.len() + 8 - zeros as usize;
     out.extend_from_slice(&(digits << (zeros * 8)).to_be_bytes());
     out.truncate(end);
 }
 
-/// The bytes of an address with the dot behind them, and how many characters that are.
+/// The text of each byte of an address with a dot behind it, and its length.
 const OCTETS: [([u8; 4], u8); 256] = {
     let mut octets = [([b'.'; 4], 0); 256];
     let mut n = 0;
@@ -79,7 +79,7 @@ pub fn append_ipv4(out: &mut Vec<u8>, addr: Ipv4Addr) {
     let mut used = 0;
     for octet in addr.octets() {
         let (octet, length) = OCTETS[usize::from(octet)];
-        // Four bytes, of which the next octet overwrites what is too many.
+        // Copies 4 bytes; the next octet overwrites the surplus.
         text[used..used + 4].copy_from_slice(&octet);
         used += usize::from(length);
     }

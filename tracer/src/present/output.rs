@@ -1,13 +1,13 @@
-//! Where presenters write to.
+//! The output of presenters.
 
 use std::io::{self, Write};
 
-/// How much is gathered before it is written without being asked, in bytes.
+/// Bytes that are gathered before they are written without a flush.
 const FULL: usize = 64 * 1024;
 
-/// Lines on their way to a file, a pipe or a terminal. They are written when [`Output::flush`] is
-/// called, at the end of each batch of events, and never in parts before that unless there is much.
-/// After an error nothing is written any more.
+/// Lines on their way to a file, a pipe or a terminal. [`Output::flush`] writes them at the end of each
+/// batch of events; before that they are written only if there are many. After an error the output
+/// writes nothing more.
 #[derive(Debug)]
 pub struct Output<W> {
     to: W,
@@ -17,17 +17,17 @@ pub struct Output<W> {
 }
 
 impl<W: Write> Output<W> {
-    /// Writes to `to`, which needs no buffer of its own.
+    /// Makes an output that writes to `to`, which needs no buffer of its own.
     pub fn new(to: W) -> Self {
         Self { to, lines: Vec::with_capacity(FULL + 4096), count: 0, error: None }
     }
 
-    /// The buffer, to append a whole line to; [`Output::line_done`] must follow.
+    /// Returns the buffer, to append a whole line; [`Output::line_done`] must follow.
     pub(super) fn line(&mut self) -> &mut Vec<u8> {
         &mut self.lines
     }
 
-    /// A line for an event was appended.
+    /// Notes that a line for an event is complete.
     pub(super) fn line_done(&mut self) {
         self.count += 1;
         if self.lines.len() >= FULL {
@@ -35,7 +35,7 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Writes what is gathered. An error is kept for [`Output::error`].
+    /// Writes the gathered lines. Keeps an error for [`Output::error`].
     pub fn flush(&mut self) {
         if self.error.is_none()
             && let Err(error) = self.to.write_all(&self.lines).and_then(|()| self.to.flush())
@@ -45,17 +45,17 @@ impl<W: Write> Output<W> {
         self.lines.clear();
     }
 
-    /// The error that ended the writing: the reader went (`BrokenPipe`), the disk is full.
+    /// Returns the error that ended the writing: the reader is gone (`BrokenPipe`), the disk is full.
     pub fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
 
-    /// How many events were printed.
+    /// Returns the number of printed events.
     pub fn printed(&self) -> u64 {
         self.count
     }
 
-    /// What was given to [`Output::new`].
+    /// Returns the argument of [`Output::new`].
     pub fn into_inner(self) -> W {
         self.to
     }
@@ -66,7 +66,7 @@ impl<W: Write> Output<W> {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes, then fails.
+    /// Takes this many bytes, then fails.
     struct Full(usize);
 
     impl Write for Full {

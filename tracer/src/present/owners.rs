@@ -1,11 +1,11 @@
-//! Owners as they were written last: the events of a busy host are of a few owners, and writing one
-//! is much of writing an event.
+//! Keeps the text of the last owners: the events of a busy host have few owners, and writing an owner
+//! is a large part of writing an event.
 
 use std::sync::Arc;
 
 use crate::stream::{Owner, ProcessFacts};
 
-/// How many are kept.
+/// The number of owners kept.
 const KEPT: usize = 8;
 
 #[derive(Debug)]
@@ -33,11 +33,11 @@ impl<T> Written<T> {
     }
 }
 
-/// The last few, as `T`.
+/// The last few owners, as `T`.
 #[derive(Debug)]
 pub(super) struct Owners<T> {
     kept: Vec<Written<T>>,
-    /// The place that is written over next.
+    /// The place to overwrite next.
     next: usize,
 }
 
@@ -48,7 +48,7 @@ impl<T> Default for Owners<T> {
 }
 
 impl<T> Owners<T> {
-    /// What was written for `owner`; if that is not known any more, `write` writes it.
+    /// Returns the text of `owner`; calls `write` if it is not kept.
     pub(super) fn written(&mut self, owner: &Owner, write: impl FnOnce() -> T) -> &T {
         let place = match self.kept.iter().position(|known| known.is(owner)) {
             Some(place) => place,

@@ -1,11 +1,10 @@
-//! A writer that does not wait for a slow reader, up to a bound.
+//! A writer that does not wait for a slow reader, up to a limit.
 //!
 //! A terminal, a pipe to `jq` or a busy disk may stall for a second: that must not cost events. So a
-//! thread writes, and what it has not written yet waits in memory. At the bound the tracer takes nothing
-//! more out of the rings ([`Gauge`]): then they fill, and the loss is counted where it happens. What must be
-//! written then all the same, such as the end of what is open, waits for the reader as long as it reads at
-//! all. A reader that has stopped does not keep the tracer from ending: whole lines are thrown away, and
-//! counted.
+//! thread writes, and unwritten bytes wait in memory. At the bound the tracer takes nothing more out of
+//! the rings ([`Gauge`]): then they fill, and the kernel side counts the loss. Lines that must still be
+//! written, such as the closes at the end, wait as long as the reader reads at all. A reader that has
+//! stopped does not keep the tracer from ending: the queue discards whole lines, and counts them.
 
 use std::{
     collections::VecDeque,
@@ -22,29 +21,29 @@ use rustix::thread::CapabilitySet;
 use crate::privilege::{Duty, Sandbox};
 use tokio::sync::Notify;
 
-/// Bytes that may wait.
+/// The most bytes that wait before the tracer pauses.
 const BOUND: usize = 64 << 20;
-/// Bytes that may wait with what has to be written beyond the bound.
+/// The most bytes that wait, including those that must be written beyond the bound.
 const LIMIT: usize = 2 * BOUND;
-/// A reader that takes nothing for so long, while it keeps the tracer from ending, has stopped.
+/// A reader that takes nothing for this long, while the tracer waits for it, has stopped.
 const STALL: Duration = Duration::from_secs(3);
-/// The thread looks so often whether a reader that has stopped is still waited for.
+/// The interval in which the thread checks whether to give up a reader that has stopped.
 const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
 struct Shared {
     chunks: VecDeque<Vec<u8>>,
-    /// Not written yet, what the thread is writing included.
+    /// Unwritten bytes, including those that the thread is writing.
     bytes: usize,
-    /// Lines in `bytes`. One that is written in part is among them.
+    /// Lines in `bytes`, including one that is written in part.
     lines: u64,
-    /// Lines that were thrown away.
+    /// Discarded lines.
     thrown: u64,
-    /// The reader has stopped, as far as we know.
+    /// Whether the reader seems to have stopped.
     stalled: bool,
-    /// Nothing more will come.
+    /// Whether nothing more will come.
     closed: bool,
-    /// The thread is to end as soon as it can.
+    /// Whether the thread must end as soon as it can.
     abandoned: bool,
     error: Option<io::Error>,
 }
@@ -54,7 +53,7 @@ impl Shared {
         self.bytes == 0 || self.error.is_some()
     }
 
-    /// Gives up what waits.
+    /// Discards everything that waits.
     fn throw_away(&mut self) {
         self.thrown += mem::take(&mut self.lines);
         self.chunks.clear();
@@ -66,7 +65,7 @@ impl Shared {
 struct Channel {
     shared: Mutex<Shared>,
     changed: Condvar,
-    /// Something was written, or writing has failed.
+    /// Signals that bytes were written, or that writing failed.
     progress: Notify,
 }
 
@@ -79,8 +78,8 @@ impl Channel {
         self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits while `more` says so; not longer than `patience` for a reader that takes nothing. Says whether
-    /// it has stopped.
+    /// Waits while `more` returns true; not longer than `patience` for a reader that takes nothing. Returns
+    /// whether the reader has stopped.
     fn wait_while_read<'g>(
         &self,
         mut shared: MutexGuard<'g, Shared>,
@@ -101,7 +100,7 @@ impl Channel {
     }
 }
 
-/// How much waits.
+/// Shows how much waits.
 #[derive(Clone, Debug)]
 pub struct Gauge(Arc<Channel>);
 
@@ -130,14 +129,14 @@ impl Gauge {
         }
     }
 
-    /// Lines that were thrown away so far.
+    /// Returns the lines discarded so far.
     #[must_use]
     pub fn thrown(&self) -> u64 {
         self.0.lock().thrown
     }
 }
 
-/// See the module. Dropping it waits until everything is written, if it is read at all.
+/// See the module. Dropping it waits until everything is written, as long as the reader reads at all.
 #[derive(Debug)]
 pub struct Queue {
     channel: Arc<Channel>,
@@ -145,11 +144,11 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `to`, and does nothing else in `sandbox`. What was written to a reader that stops is counted exactly if
-    /// `to` does not block.
+    /// Starts the thread, which can do nothing but write to `to` in `sandbox`. If the reader stops, the count of discarded
+    /// lines is exact only if `to` does not block.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the thread cannot be started.
     pub fn new(to: impl Write + AsFd + Send + 'static, sandbox: Sandbox) -> io::Result<Self> {
         let channel = Arc::new(Channel::default());
         let its = Arc::clone(&channel);
@@ -160,17 +159,17 @@ impl Queue {
         Ok(Self { channel, thread: Some(thread) })
     }
 
-    /// To know how much waits.
+    /// Returns a gauge of this queue.
     #[must_use]
     pub fn gauge(&self) -> Gauge {
         Gauge(Arc::clone(&self.channel))
     }
 
     /// Waits until everything is written; until `enough`, if that comes first, or, if `hurry`, until the
-    /// reader has stopped. Gives the lines that were thrown away, from the beginning.
+    /// reader has stopped. Returns the lines discarded since the beginning.
     ///
     /// # Errors
-    /// That of the writing.
+    /// The error of the writing.
     pub async fn finish(&self, hurry: bool, enough: impl Future<Output = ()>) -> io::Result<u64> {
         let mut enough = std::pin::pin!(enough);
         loop {
@@ -189,7 +188,7 @@ impl Queue {
         }
         self.channel.lock().abandoned = true;
         self.channel.changed.notify_all();
-        // The thread knows how far it came, unless it is held in a call.
+        // The thread counts what it has written, unless it is stuck in a call.
         let deadline = tokio::time::Instant::now() + 4 * LOOK;
         loop {
             let progress = self.channel.progress.notified();
@@ -206,7 +205,7 @@ impl Queue {
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut shared = self.channel.lock();
-        // What waits is memory; this would be, too.
+        // Everything that waits takes memory.
         let fits = |shared: &Shared| shared.bytes + bytes.len() <= LIMIT || shared.bytes == 0;
         if !fits(&shared) && !shared.stalled {
             let full = |shared: &Shared| shared.error.is_none() && !fits(shared);
@@ -216,7 +215,7 @@ impl Write for Queue {
             return Err(error);
         }
         if !fits(&shared) {
-            // Until it reads again.
+            // Cleared when the reader reads again.
             shared.stalled = true;
             shared.thrown += lines_in(bytes);
             return Ok(bytes.len());
@@ -228,7 +227,7 @@ impl Write for Queue {
         Ok(bytes.len())
     }
 
-    /// Says only whether writing has failed: it does not wait.
+    /// Reports only whether writing has failed: it does not wait.
     fn flush(&mut self) -> io::Result<()> {
         self.channel.lock().error.take().map_or(Ok(()), Err)
     }
@@ -243,9 +242,9 @@ impl Drop for Queue {
         (shared, stopped) = self.channel.wait_while_read(shared, STALL, |shared| !shared.is_done());
         let stopped = stopped || shared.abandoned;
         drop(shared);
-        // One that waits for its reader ends with the process.
+        // A thread that waits for its reader ends with the process.
         if let Some(thread) = self.thread.take().filter(|_| !stopped) {
-            // It cannot have panicked: it has nothing to panic about.
+            // The thread has no code that panics.
             let _ = thread.join();
         }
     }
@@ -261,7 +260,7 @@ fn write(channel: &Channel, mut to: impl Write + AsFd) {
         while shared.chunks.is_empty() && !shared.closed && !shared.abandoned {
             shared = channel.wait(shared);
         }
-        // One at a time: what is written is given back at once, not when all that waited with it is written.
+        // One at a time, so that the memory of a written chunk is free at once.
         let Some(chunk) = shared.chunks.pop_front() else { return };
         drop(shared);
         let result = write_chunk(channel, &mut to, &chunk);
@@ -287,7 +286,7 @@ fn write(channel: &Channel, mut to: impl Write + AsFd) {
     }
 }
 
-/// Writes all of it and keeps the account. False if the reader is no longer waited for.
+/// Writes a chunk and keeps the counts. `false` if the queue has given up the reader.
 fn write_chunk(channel: &Channel, to: &mut (impl Write + AsFd), mut rest: &[u8]) -> io::Result<bool> {
     while !rest.is_empty() {
         let count = match to.write(rest) {
@@ -304,7 +303,7 @@ fn write_chunk(channel: &Channel, to: &mut (impl Write + AsFd), mut rest: &[u8])
         rest = after;
         let mut shared = channel.lock();
         if count > 0 {
-            // They may have been given up while the call was under way.
+            // The queue may have discarded them during the call.
             shared.bytes = shared.bytes.saturating_sub(written.len());
             shared.lines = shared.lines.saturating_sub(lines_in(written));
             shared.stalled = false;
@@ -319,11 +318,11 @@ fn write_chunk(channel: &Channel, to: &mut (impl Write + AsFd), mut rest: &[u8])
     Ok(true)
 }
 
-/// Returns when there may be room, or after a moment.
+/// Waits until there may be room, or for a moment.
 fn await_room(to: &impl AsFd) {
     let fd = to.as_fd().as_raw_fd();
     let mut one = libc::pollfd { fd, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one pollfd is passed, and it lives through the call. What it says shows at the next write.
+    // SAFETY: one pollfd is passed, and it lives through the call. The next write shows the result.
     unsafe { libc::poll(&raw mut one, 1, LOOK.as_millis() as libc::c_int) };
 }
 
@@ -387,7 +386,7 @@ mod tests {
         let mut all = Vec::new();
         reader.read_to_end(&mut all).unwrap();
         assert!(thrown > 0 && !all.is_empty(), "{thrown}");
-        // One may have been cut.
+        // The last line may have been cut.
         assert_eq!(thrown + lines_in(&all), LINES);
     }
 
@@ -403,7 +402,7 @@ mod tests {
         assert!(begun.elapsed() >= STALL, "it waits for the reader first");
         assert!(!queue.gauge().has_room());
         let thrown = queue.gauge().thrown();
-        // A pipe has room for less than one.
+        // A pipe has room for less than one line.
         assert_eq!(thrown, 3);
         let reading = thread::spawn(move || io::copy(&mut reader, &mut io::sink()).unwrap());
         assert_eq!(finish(&queue, true, std::future::pending()).unwrap(), thrown);

@@ -5,11 +5,11 @@ use crate::stream::Stack;
 
 /// Columns before the frames.
 const INDENT: usize = 13;
-/// Between a frame and the one that called it.
+/// Separates a frame from its caller.
 const CALLED_BY: &str = " ← ";
 
-/// Appends the frames, innermost first, as lines of at most so many columns; nothing if nobody asked
-/// for the stack. Gives the number of lines.
+/// Appends the frames, innermost first, as lines of at most `columns`; nothing if the user did not ask
+/// for the stack. Returns the number of lines.
 pub fn append(out: &mut Vec<u8>, stack: &Stack, columns: usize) -> usize {
     let frames = match stack {
         Stack::NotAsked => return 0,
@@ -37,7 +37,7 @@ pub fn append(out: &mut Vec<u8>, stack: &Stack, columns: usize) -> usize {
     lines
 }
 
-/// Appends a line; one.
+/// Appends a line, and returns 1.
 fn end(out: &mut Vec<u8>, line: &mut String) -> usize {
     out.resize(out.len() + INDENT, b' ');
     out.extend_from_slice(line.trim_end().as_bytes());

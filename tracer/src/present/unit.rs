@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Numbers for people.
 
 use std::fmt::{self, Write as _};
 
@@ -9,7 +9,7 @@ use super::number::append as number;
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// Appends it.
+    /// Appends the text.
     pub fn append(self, out: &mut Vec<u8>) {
         if self.0 < 1000 {
             number(out, self.0);
@@ -17,7 +17,7 @@ impl Bytes {
         }
         let mut scale = 1000_u64;
         for (n, unit) in UNITS.iter().enumerate() {
-            // One digit after the point below ten, rounded to the nearest.
+            // One digit after the point below 10, rounded to nearest.
             let tenths = (u128::from(self.0) * 10 + u128::from(scale) / 2) / u128::from(scale);
             let whole = (u128::from(self.0) + u128::from(scale) / 2) / u128::from(scale);
             if tenths < 100 {
@@ -56,15 +56,15 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A time of so many µs: `850µs`, `1.2ms`, `35ms`, `1.24s`, `2m05s`, `3h05m`, `12d03h`.
+/// A duration in µs: `850µs`, `1.2ms`, `35ms`, `1.24s`, `2m05s`, `3h05m`, `12d03h`.
 #[derive(Clone, Copy, Debug)]
 pub struct Micros(pub u64);
 
 impl Micros {
-    /// Appends it.
+    /// Appends the text.
     pub fn append(self, out: &mut Vec<u8>) {
         let us = self.0;
-        // The limits are where rounding would give the next unit.
+        // Each limit is where rounding would reach the next unit.
         let unit = match us {
             0..1_000 => {
                 number(out, us);
@@ -97,7 +97,7 @@ impl Micros {
     }
 }
 
-/// `value` in units of `each` and what is left; gives the unit of that.
+/// Appends `value` in units of `each`, and the remainder; returns the unit of the remainder.
 fn parts(out: &mut Vec<u8>, value: u64, each: u64, unit: u8, rest: &'static str) -> &'static str {
     number(out, value / each);
     out.push(unit);

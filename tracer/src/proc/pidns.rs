@@ -27,8 +27,8 @@ impl Numbers {
     /// Finds the namespace.
     #[must_use]
     pub fn look(root: &ProcRoot) -> Self {
-        // `NSpid` has a number for each namespace from that of this /proc down to our own. If the former is not our own, or
-        // not even above it, process 1 of this /proc is in it.
+        // `NSpid` has a number for each namespace from that of this /proc down to our own. If the former is not our own,
+        // or not even above it, process 1 of this /proc is in it.
         let whose = if own_numbers(root) == Some(1) { "self/ns/pid" } else { "1/ns/pid" };
         if !root.path().join("1").exists() && !root.path().join("self").exists() {
             return Self::Initial;

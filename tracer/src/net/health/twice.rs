@@ -95,7 +95,7 @@ mod tests {
         let full = ("conntrack".to_owned(), Severity::Sick, Some(When::Now));
         let expected = [full, history("TcpExtListenOverflows"), history("TcpExtRcvPruned")];
         assert_eq!(said(Some(&Changes { seconds: 1.0, ..Changes::default() })), expected);
-        assert_eq!(said(None), expected, "of one look nobody knows");
+        assert_eq!(said(None), expected, "one look cannot tell");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What stands in a cell of the table.
+//! The cells of the table.
 
 use std::fmt::Write as _;
 
@@ -8,19 +8,19 @@ use crate::{
     stream::{self, ConnId, OwnerSource, Role, Socket},
 };
 
-/// What a row says of that in which its packets differ.
+/// Stands for a field in which the packets of a row differ.
 const OTHER: &str = "(other)";
 /// Columns of most protocols.
 const PROTOCOL: usize = 4;
 
-/// The reason, at most so many columns wide.
+/// Appends the reason, at most `columns` wide.
 pub(super) fn reason(out: &mut String, row: &Row, columns: usize) {
     if let Some(reason) = &row.key.reason {
         escape::push_cut(out, &reason.name, columns);
     }
 }
 
-/// The call, at most so many columns wide: without the offset rather than cut.
+/// Appends the call, at most `columns` wide: drops the offset rather than cut the name.
 pub(super) fn location(out: &mut String, row: &Row, columns: usize) {
     let symbol = match &row.symbol.0 {
         _ if row.is_other => OTHER,
@@ -31,7 +31,7 @@ pub(super) fn location(out: &mut String, row: &Row, columns: usize) {
     escape::push_cut(out, symbol, columns);
 }
 
-/// `comm[pid]`, of which the name is cut to make it fit.
+/// Appends `comm[pid]`, with the name cut to fit.
 pub(super) fn owner(out: &mut String, row: &Row, columns: usize) {
     let Some(owner) = &row.owner else {
         escape::push_cut_plain(out, if row.is_other { OTHER } else { "-" }, columns);
@@ -42,7 +42,7 @@ pub(super) fn owner(out: &mut String, row: &Row, columns: usize) {
     out.push_str(&id);
 }
 
-/// Protocol and ends, in about so many columns: the local address is left out rather than a port.
+/// Appends protocol and ends, in about `columns`: leaves out the local address rather than a port.
 pub(super) fn flow(out: &mut String, row: &Row, columns: usize) {
     let (protocol, ends, netns) = match row.key.flow {
         Some(Flow::One { protocol, ends, netns }) => (protocol, ends, netns),
@@ -64,7 +64,7 @@ pub(super) fn flow(out: &mut String, row: &Row, columns: usize) {
     }
 }
 
-/// The ends as those of a socket that sends the packet.
+/// Makes a socket of the ends, as if it sends the packet.
 fn socket(ends: FlowEnds, netns: Option<u32>) -> Option<Socket<'static>> {
     let unknown = Socket {
         conn: ConnId::NONE,
@@ -93,7 +93,7 @@ fn socket(ends: FlowEnds, netns: Option<u32>) -> Option<Socket<'static>> {
             rport: ends.dport,
             ..unknown
         }),
-        // Which way the packet was to go is not known.
+        // The packet's direction is unknown.
         FlowEnds::Socket(ends) if ends.laddr.is_some() || ends.raddr.is_some() => Some(Socket {
             laddr: ends.laddr,
             lport: ends.lport,
@@ -107,7 +107,7 @@ fn socket(ends: FlowEnds, netns: Option<u32>) -> Option<Socket<'static>> {
     }
 }
 
-/// What a wide line has after the columns.
+/// Appends the details that a wide line has after the columns.
 pub(super) fn details(out: &mut String, row: &Row) {
     if let Some(reason) = &row.key.reason {
         let _ = write!(out, " {}", reason.class.name());
@@ -131,7 +131,7 @@ pub(super) fn details(out: &mut String, row: &Row) {
     }
 }
 
-/// So many in so many ns, by the second: `1,234`, `12`, `3.4`, `<0.1`, `0`.
+/// Formats a rate by the second: `1,234`, `12`, `3.4`, `<0.1`, `0`.
 pub(super) fn rate(count: u64, over_ns: u64) -> String {
     let tenths = u128::from(count) * 10_000_000_000 / u128::from(over_ns.max(1));
     match tenths {

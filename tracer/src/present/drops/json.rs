@@ -90,7 +90,7 @@ fn location(out: &mut Vec<u8>, row: &Row) {
     optional_string(out, row.symbol.0.as_deref());
 }
 
-/// What the packets themselves tell.
+/// Appends the keys of the packets.
 fn packet(out: &mut Vec<u8>, row: &Row) {
     if let Some(iface) = &row.iface.0 {
         out.extend_from_slice(b",\"iface\":");
@@ -125,7 +125,7 @@ fn packet(out: &mut Vec<u8>, row: &Row) {
     }
 }
 
-/// Whose they are.
+/// Appends the keys of the socket and its owner.
 fn socket(out: &mut Vec<u8>, row: &Row) {
     if let (Some(socket), Some(_)) = (&row.socket.0, row.key.flow) {
         out.extend_from_slice(b",\"conn\":");

@@ -29,7 +29,7 @@ pub struct Size {
     pub columns: usize,
 }
 
-/// What is shown in the end, and in which shape.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// One object for each row.
@@ -38,7 +38,7 @@ pub enum Shape {
     Table(TableOptions),
 }
 
-/// Takes the stream, adds its drops up, and shows them when it is asked to.
+/// Takes the stream, adds its drops up, and shows them on request.
 #[derive(Debug)]
 pub struct DropsSink<W> {
     output: Output<W>,
@@ -47,31 +47,31 @@ pub struct DropsSink<W> {
     order: Order,
     clock: WallClock,
     time: TimeOfDay,
-    /// When the trace began, `CLOCK_BOOTTIME` ns.
+    /// The beginning of the trace, `CLOCK_BOOTTIME` ns.
     begin_ns: u64,
-    /// When the table was last drawn on the terminal, and how many lines it had.
+    /// The time of the last drawing on the terminal, and its number of lines.
     drawn: Option<(u64, usize)>,
 }
 
 impl<W: Write> DropsSink<W> {
-    /// Writes to `to`. The trace has begun at `begin_ns`, `CLOCK_BOOTTIME`.
+    /// Makes a sink that writes to `to`. The trace began at `begin_ns`, `CLOCK_BOOTTIME`.
     pub fn new(to: W, aggregate: Aggregate, shape: Shape, order: Order, clock: WallClock, begin_ns: u64) -> Self {
         let utc = matches!(shape, Shape::Table(TableOptions { utc: true, .. }));
         let time = TimeOfDay::new(utc);
         Self { output: Output::new(to), aggregate, shape, order, clock, time, begin_ns, drawn: None }
     }
 
-    /// What it all adds up to.
+    /// Returns the sums.
     pub const fn aggregate(&self) -> &Aggregate {
         &self.aggregate
     }
 
-    /// The error that ended the writing.
+    /// Returns the error that ended the writing.
     pub fn error(&self) -> Option<&io::Error> {
         self.output.error()
     }
 
-    /// Where it was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.output.into_inner()
     }
@@ -85,7 +85,7 @@ impl<W: Write> DropsSink<W> {
         self.time.write(&mut time, self.clock.wall_ns(boot_ns));
         let figures =
             Figures { time: Some(String::from_utf8_lossy(&time).into_owned()), over_ns: boot_ns.saturating_sub(since) };
-        // The line below the table is the cursor's.
+        // The cursor takes the line below the table.
         let rows = self.aggregate.rows(self.order);
         let room = Size { lines: size.lines.saturating_sub(1), ..size };
         let lines = table::write(self.output.line(), &self.aggregate, &rows, &options, &figures, Some(room));
@@ -94,16 +94,15 @@ impl<W: Write> DropsSink<W> {
         self.drawn = Some((boot_ns, lines));
     }
 
-    /// Takes the table off the terminal.
+    /// Erases the table from the terminal.
     fn erase(&mut self) {
         if let Some((_, lines)) = self.drawn.filter(|(_, lines)| *lines > 0) {
-            // Up to the first line of it, and away with everything from there on. Writing to a Vec
-            // does not fail.
+            // Moves up to its first line, and erases everything below. Writing to a Vec does not fail.
             let _ = write!(self.output.line(), "\x1b[{lines}F\x1b[J");
         }
     }
 
-    /// Shows how it was in the end. `size`: of the terminal, if it is one.
+    /// Shows the final state. `size`: of the terminal, if it is one.
     pub fn finish(&mut self, end_ns: u64, size: Option<Size>, summary: &Summary) {
         let order = if self.order == Order::Rate { Order::Count } else { self.order };
         match self.shape {

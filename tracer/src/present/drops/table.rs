@@ -1,4 +1,4 @@
-//! Rows as lines for people.
+//! Rows as text.
 
 use std::fmt::Write as _;
 
@@ -13,36 +13,36 @@ use super::{
 use crate::drops::{Aggregate, By, Discarded, Row};
 use crate::stream::Endpoint;
 
-/// Columns of a line that is not a wide one.
+/// Columns of a line without `--wide`.
 pub const COLUMNS: usize = 100;
 const COUNT: usize = 9;
 const RATE: usize = 7;
-/// Lines about what only counters tell; `--json` has all.
+/// The most lines of counters; `--json` has all.
 const MOST_DISCARDS: usize = 5;
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableOptions {
-    /// More than 100 columns: nothing is cut.
+    /// Whether lines may have more than 100 columns: nothing is cut.
     pub wide: bool,
-    /// Times in UTC.
+    /// Whether times are in UTC.
     pub utc: bool,
-    /// With colours.
+    /// Whether to use colours.
     pub color: bool,
-    /// Rows at the most.
+    /// The most rows.
     pub rows: Option<usize>,
 }
 
-/// What the rates are of.
+/// The time that rates refer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Figures {
-    /// The time of day; `None` for the table at the end, whose rates are of the whole trace.
+    /// The time of day; `None` for the table at the end, whose rates cover the whole trace.
     pub time: Option<String>,
-    /// The time that the rates are of.
+    /// The time that the rates cover.
     pub over_ns: u64,
 }
 
-/// Columns of those cells that are shown; the last one takes what is left.
+/// Columns of the shown cells; the last cell takes the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Widths {
     reason: usize,
@@ -52,17 +52,17 @@ struct Widths {
 }
 
 impl Widths {
-    /// So that a line has so many `columns`.
+    /// Divides a line of `columns`.
     fn new(by: By, wide: bool, columns: usize) -> Self {
         let (reason, location, owner, flow) = match (wide, by.flow) {
             (true, _) => (26, 34, 24, 54),
             (false, true) => (18, 16, 15, 0),
             (false, false) => (26, 30, 24, 0),
         };
-        // The three share what a narrow terminal lacks.
+        // The three share the columns that a narrow terminal lacks.
         let lacking = if wide { 0 } else { COLUMNS.saturating_sub(columns).div_ceil(3).min(8) };
         let (reason, location, owner) = (reason - lacking, location - lacking, owner - lacking);
-        // Without the others there is more room.
+        // The flow gets the room of hidden columns.
         let used = [(by.reason, reason), (by.location, location), (by.owner, owner)];
         let used: usize = used.iter().filter(|(shown, _)| *shown).map(|(_, columns)| columns + 1).sum();
         let left = columns.min(COLUMNS).saturating_sub(COUNT + 1 + RATE + 1 + used);
@@ -70,8 +70,8 @@ impl Widths {
     }
 }
 
-/// Appends totals, names of columns and rows: as many as `size` and `options` leave room for. Gives the
-/// number of lines. Lines of a table that is redrawn are never longer than the terminal.
+/// Appends totals, names of columns, and as many rows as `size` and `options` leave room for. Returns
+/// the number of lines. Lines of a redrawn table are never longer than the terminal.
 pub(super) fn write(
     out: &mut Vec<u8>,
     aggregate: &Aggregate,
@@ -103,7 +103,7 @@ pub(super) fn write(
     let widths = Widths::new(aggregate.by(), options.wide, columns);
     plain(out, &header(aggregate.by(), widths));
     let mut lines = above + 1;
-    // Rows that are asked for are shown, however many lines that makes in the end.
+    // With `--rows` the final table shows them all, even beyond the terminal.
     let most_lines = size.filter(|_| figures.time.is_some() || options.rows.is_none()).map(|size| size.lines);
     let mut shown = 0;
     let mut block = Vec::new();
@@ -123,7 +123,8 @@ pub(super) fn write(
     if !rest.is_empty() && most_lines.is_none_or(|most| lines < most) {
         let packets = rest.iter().map(|row| row.count).sum();
         let how = if figures.time.is_some() { "" } else { ": --rows N, or --json, shows them" };
-        plain(out, &format!("and {} more rows with {} packets{how}", Count(rest.len() as u64), Count(packets)));
+        let rest = some(rest.len() as u64, "more row");
+        plain(out, &format!("and {rest} with {}{how}", some(packets, "packet")));
         lines += 1;
     }
     lines
@@ -147,14 +148,14 @@ fn totals(aggregate: &Aggregate, figures: &Figures) -> String {
         0 => line.push_str("; nothing lost"),
         lost => drop(write!(line, "; LOST {}", Count(lost))),
     }
-    // Not how many: most of them the kernel side does not even look at.
+    // The number is unknown: the kernel side skips most of them.
     if aggregate.hides_quiet() {
         line.push_str("; harmless ones with --all");
     }
     line
 }
 
-/// What a counter says beside the drops.
+/// Formats a counter's discards.
 fn discarded(row: &Discarded) -> String {
     let mut line = format!("{:>COUNT$} by {}", Count(row.discard.count), row.discard.counter);
     if let Some(iface) = &row.discard.iface {

@@ -4,7 +4,7 @@ use super::super::number::append as number;
 use super::{address, name, optional, write_errno, write_owner};
 use crate::stream::{Close, Icmp};
 
-/// Appends them, each with a comma before it.
+/// Appends the keys, each with a comma before it.
 pub fn write(out: &mut Vec<u8>, close: &Close) {
     optional(out, b",\"duration_us\":", close.duration_us);
     optional(out, b",\"connect_us\":", close.connect_us);

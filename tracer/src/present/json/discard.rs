@@ -1,9 +1,9 @@
-//! What the stream says of the kernel's counters.
+//! The keys of events of the kernel's counters.
 
 use super::{list, name, number, optional, string, write_short_owner};
 use crate::stream::Discard;
 
-/// The keys of a `discard`.
+/// Appends the keys of a `discard`.
 pub fn write(out: &mut Vec<u8>, discard: &Discard) {
     name(out, b",\"counter\":\"", discard.counter);
     out.extend_from_slice(b",\"count\":");

@@ -1,9 +1,9 @@
-//! What the stream says of packets.
+//! The keys of events of packets.
 
 use super::{address, list, name, number, optional, optional_string, string};
 use crate::stream::{self, Drop, Hint, PacketEnds, Segment, Stack, TcpState};
 
-/// The flags of TCP as tcpdump writes them: `S`, `S.`, `P.`, `F.`, `R`.
+/// Appends the TCP flags as tcpdump writes them: `S`, `S.`, `P.`, `F.`, `R`.
 pub fn push_tcp_flags(out: &mut Vec<u8>, flags: u8) {
     let before = out.len();
     for (bit, letter) in [(2, b'S'), (1, b'F'), (4, b'R'), (8, b'P'), (32, b'U'), (64, b'E'), (128, b'W'), (16, b'.')] {
@@ -75,7 +75,7 @@ pub fn write_drop(out: &mut Vec<u8>, drop: &Drop) {
     }
 }
 
-/// Its key is there if it was asked for.
+/// Appends the stack, if the user asked for it.
 pub fn write_stack(out: &mut Vec<u8>, stack: &Stack) {
     match stack {
         Stack::NotAsked => {}
@@ -112,7 +112,7 @@ fn write_hint(out: &mut Vec<u8>, hint: &Hint) {
     }
 }
 
-/// The packet's own ends, whichever of them is the local one.
+/// Appends the packet's own ends, whichever of them is local.
 pub fn write_ends(out: &mut Vec<u8>, ends: &PacketEnds) {
     address(out, b"\"saddr\":", Some(ends.saddr));
     optional(out, b",\"sport\":", ends.sport);

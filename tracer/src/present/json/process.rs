@@ -1,10 +1,10 @@
-//! The `process` event, and what it has in common with an owner.
+//! The `process` event, and the keys that it shares with an owner.
 
 use crate::stream::{Owner, ProcessFacts};
 
 use super::{list, optional, optional_string, string};
 
-/// What is known of a process, once.
+/// Appends the keys of a `process` event.
 pub fn write(out: &mut Vec<u8>, process: &Owner) {
     let facts = &*process.facts;
     optional(out, b",\"pid\":", Some(process.pid));
@@ -26,7 +26,7 @@ pub fn write(out: &mut Vec<u8>, process: &Owner) {
     write_place(out, facts);
 }
 
-/// Where it runs: control group, container, unit.
+/// Appends control group, container and unit.
 pub fn write_place(out: &mut Vec<u8>, facts: &ProcessFacts) {
     out.extend_from_slice(b",\"cgroup\":");
     optional_string(out, facts.cgroup.as_deref());

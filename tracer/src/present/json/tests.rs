@@ -49,7 +49,7 @@ fn object(socket: Option<Socket<'_>>, kind: Kind<'_>) -> Value {
     serde_json::from_str(&line(socket, kind)).unwrap()
 }
 
-/// What the kind adds to the keys that every event of a socket has.
+/// Returns the keys that the kind adds to those of every socket event.
 fn further(kind: Kind<'_>) -> Value {
     let mut value = object(Some(socket(None)), kind);
     let common = object(Some(socket(None)), Kind::Connect { errno: None });

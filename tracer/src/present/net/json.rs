@@ -1,4 +1,4 @@
-//! One object, a member a section.
+//! A namespace as an object with a member for each section.
 
 use serde_json::{Map, Value, json};
 
@@ -10,12 +10,12 @@ use crate::present::{self, clock::Rfc3339};
 use crate::proc::net::dev::COLUMNS;
 use crate::stream::TcpState;
 
-/// Appends the object and a newline to `out`. `wall_ns`: when the picture was taken.
+/// Appends the object and a newline to `out`. `wall_ns`: the time of the picture.
 pub fn write(out: &mut Vec<u8>, view: &View<'_>, wall_ns: i64) {
     let picture = view.picture;
     let mut time = Vec::new();
     Rfc3339::default().write(&mut time, wall_ns);
-    // Who it is comes first, as in every other object; the members of a section are sorted.
+    // The identity comes first, as in every object; the members of a section are sorted.
     let mut first = true;
     let mut member = |name: &str, value: Value| {
         out.push(if std::mem::take(&mut first) { b'{' } else { b',' });
@@ -96,7 +96,7 @@ fn wireless(picture: &Picture) -> Value {
     picture.wireless.iter().map(one).collect()
 }
 
-/// The states that there are sockets in, by name.
+/// Returns the states that have sockets, by name.
 fn states(states: &[u64; STATES]) -> Value {
     let named = (0u8..).zip(states).filter(|(_, count)| **count > 0).map(|(number, count)| {
         let name = TcpState::from_number(number).map_or_else(|| number.to_string(), |state| state.name().to_owned());
@@ -157,7 +157,7 @@ fn ports(picture: &Picture) -> Value {
     })
 }
 
-/// A number of any size.
+/// Converts a number of any size.
 fn number(value: i128) -> Value {
     u64::try_from(value).map_or_else(|_| i64::try_from(value).map_or(Value::Null, Value::from), Value::from)
 }
@@ -214,7 +214,7 @@ fn softnet(picture: &Picture) -> Value {
     picture.softnet.iter().map(cpu).collect()
 }
 
-/// `02:00:00:00:00:01`
+/// Formats a hardware address: `02:00:00:00:00:01`.
 pub(super) fn lladdr(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
@@ -276,7 +276,7 @@ fn receivers(picture: &Picture) -> Value {
     picture.receivers.iter().map(one).collect()
 }
 
-/// The tables in `stat/`, all CPUs together.
+/// Returns the tables in `stat/`, all CPUs together.
 fn tables(picture: &Picture) -> Value {
     let table = |(name, table): (&&'static str, &crate::proc::net::percpu::Table)| {
         let sums = table.names.iter().filter(|column| *column != "entries");
@@ -297,7 +297,7 @@ fn missing(picture: &Picture) -> Value {
     })
 }
 
-/// How it moved: `null` is what began again.
+/// Returns how the counters moved: `null` for a counter that began again.
 fn moved(changes: &Changes) -> Value {
     let rate = |change: Change| match change {
         Change::By(amount) => json!({ "delta": amount, "per_second": per_second(amount, changes) }),

@@ -1,5 +1,4 @@
-//! How `tracer net` shows the state of a network namespace: one page for people, one object for
-//! programs.
+//! The output of `tracer net`: a page of text for people, an object for programs.
 
 mod json;
 mod page;
@@ -14,18 +13,18 @@ use crate::net::Picture;
 use crate::net::change::Changes;
 use crate::net::health::Finding;
 
-/// What there is to show of one namespace.
+/// The data to show of a namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// Its state.
     pub picture: &'a Picture,
-    /// How it moved since the last time, with `--watch`.
+    /// The changes since the last picture, with `--watch`.
     pub changes: Option<&'a Changes>,
-    /// What is not calm.
+    /// The findings.
     pub findings: &'a [Finding],
 }
 
-/// `count` per second.
+/// Returns `count` per second.
 fn per_second(count: u64, changes: &Changes) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a rate to be read by people")]
     let count = count as f64;

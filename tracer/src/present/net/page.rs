@@ -1,11 +1,11 @@
-//! Lines of a page: columns, colours, and nothing beyond the right margin.
+//! Lays out the lines of a page: columns, colours, and a right margin.
 
 use std::fmt::Write as _;
 
 use crate::net::health::Severity;
 use crate::present::escape;
 
-/// Nothing is longer, unless lines may be wide.
+/// The right margin, unless lines may be wide.
 const COLUMNS: usize = 100;
 
 /// A page that grows line by line.
@@ -43,13 +43,13 @@ pub(super) struct Column {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Text that is cut to this many columns, and to less where the page is too narrow.
+    /// Text, cut to this many columns, and further where the page is too narrow.
     Left(usize),
     /// Numbers, never cut.
     Right,
-    /// The rest of the line: cut where the page ends.
+    /// The rest of the line, cut at the margin.
     Rest,
-    /// The rest of the line: goes on below.
+    /// The rest of the line, wrapped at the margin.
     Prose,
 }
 
@@ -71,7 +71,7 @@ impl Column {
     }
 }
 
-/// What is left for prose at least, and for a column that is cut.
+/// The least columns of prose, and of a cut column.
 const PROSE: usize = 24;
 const LEAST: usize = 8;
 /// Blanks between two columns.
@@ -102,7 +102,7 @@ impl Page {
         }
     }
 
-    /// A line of text, escaped; what does not fit goes on below, set in by `indent`.
+    /// Appends text, escaped and wrapped; further lines are indented by `indent`.
     pub(super) fn line(&mut self, text: &str, indent: usize, ink: Ink) {
         let mut column = 0;
         self.ink(ink);
@@ -124,8 +124,8 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A table; columns are as wide as what is in them, as far as the page allows. `heading`: whether
-    /// the names of the columns are shown.
+    /// Appends a table; columns are as wide as their cells, as far as the page allows. `heading`: whether
+    /// to show the names of the columns.
     pub(super) fn table(&mut self, columns: &[Column], rows: &[Vec<Cell>], heading: bool) {
         let mut shown: Vec<Vec<(String, Ink)>> = Vec::with_capacity(rows.len() + 1);
         if heading {
@@ -159,7 +159,7 @@ impl Page {
         let mut widths: Vec<usize> = columns.iter().enumerate().map(natural).collect();
         let gaps = GAP * columns.len().saturating_sub(1);
         let mut surplus = (widths.iter().sum::<usize>() + gaps).saturating_sub(self.columns);
-        // The widest text gives way first.
+        // The widest text shrinks first.
         while surplus > 0 {
             let text = columns.iter().zip(&mut widths).filter(|(column, _)| matches!(column.kind, Kind::Left(_)));
             match text.map(|(_, width)| width).max().filter(|width| **width > LEAST) {
@@ -178,7 +178,7 @@ impl Page {
                 let _ = write!(self.text, "{:GAP$}", "");
                 at += GAP;
             }
-            // No colours around nothing: blanks at the end of a line go away.
+            // No colours around empty text: blanks at the end of a line go away.
             let ink = if text.is_empty() { &Ink::Plain } else { ink };
             match column.kind {
                 Kind::Left(_) => {
@@ -206,7 +206,7 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Words from column `at` on, there again in the next lines.
+    /// Appends words from column `at` on, also in further lines.
     fn prose(&mut self, text: &str, at: usize, ink: Ink) {
         self.ink(ink);
         let mut column = at;
@@ -242,8 +242,8 @@ impl Page {
     }
 }
 
-/// Appends as much of `text` as fits into `columns`, with `…` for the middle: the end of an address
-/// has the port, the end of a process the pid. Returns how many columns that took.
+/// Appends as much of `text` as fits into `columns`, with `…` for the middle: an address ends in the
+/// port, a process in the pid. Returns the number of columns used.
 fn push_middle(out: &mut String, text: &str, columns: usize) -> usize {
     if escape::width(text) <= columns || !text.is_ascii() {
         return escape::push_cut_plain(out, text, columns);

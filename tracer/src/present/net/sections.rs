@@ -17,7 +17,7 @@ use crate::stream::TcpState;
 const INTERFACES: usize = 6;
 const OWNERS: usize = 6;
 
-/// What a device did: all of it, or in a second.
+/// The traffic of a device: the total, or per second.
 struct Traffic {
     name: String,
     state: Cell,
@@ -54,7 +54,7 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
             .collect(),
     };
     let count = |device: &Traffic, names: [&str; 2]| names.map(|name| value(&device.values, name));
-    // Those with trouble first, then by traffic.
+    // Devices with trouble first, then by traffic.
     devices.sort_by_key(|device| {
         let trouble: u64 = count(device, ["rx_errors", "tx_errors"]).iter().sum();
         let drops: u64 = count(device, ["rx_dropped", "tx_dropped"]).iter().sum();
@@ -103,7 +103,7 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
     page.table(&columns, &rows, true);
     let left = idle.len() + shown.len().saturating_sub(most);
     if left > 0 {
-        // A name has at most fifteen bytes, but each may be shown as four.
+        // A name has at most 15 bytes, but each may take 4 columns when escaped.
         let names = shown.iter().skip(most).chain(&idle).take(4);
         let names: Vec<String> = names.map(|device| device.name.chars().take(8).collect()).collect();
         let dots = if left > names.len() { ", …" } else { "" };
@@ -148,14 +148,14 @@ fn vanished(name: &str) -> Traffic {
     Traffic { name: name.to_owned(), state, values: [0; 16], addresses: String::new(), idle: false }
 }
 
-/// The nearest whole number.
+/// Rounds to the nearest whole number.
 fn rounded(value: f64) -> u64 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is not negative")]
     let rounded = value.round() as u64;
     rounded
 }
 
-/// A count in at most seven columns: `12,345`, `1.2M`.
+/// Formats a count in at most 7 columns: `12,345`, `1.2M`.
 pub(super) fn short(count: u64) -> String {
     if count < 100_000 { Count(count).to_string() } else { Bytes(count).to_string().replace('B', "") }
 }
@@ -192,7 +192,7 @@ pub(super) fn sockets(page: &mut Page, view: &View<'_>, all: bool) {
     page.table(&columns, &rows, true);
 }
 
-/// The owner as text.
+/// Formats the owner.
 fn name(owner: &Owner) -> Cell {
     match owner {
         Owner::Process { pid, comm } => format!("{comm}[{pid}]").into(),
@@ -216,7 +216,7 @@ fn states(name: Cell, states: &[u64; STATES]) -> Vec<Cell> {
     std::iter::once(name).chain(counts.into_iter().map(number)).collect()
 }
 
-/// A line for each of the rest, whether it is calm or not.
+/// Appends a line for each of the other sections, calm or not.
 pub(super) fn calm(page: &mut Page, view: &View<'_>) {
     let picture = view.picture;
     let rows: Vec<Vec<Cell>> = [
@@ -273,7 +273,7 @@ fn queues(picture: &Picture) -> String {
     let Some(listeners) = &picture.listeners else {
         let waiting: u64 = picture.sockets.waiting.iter().map(|waiting| u64::from(waiting.3)).sum();
         let listeners = number(picture.sockets.waiting.len(), "listener");
-        return format!("{listeners}, {} wait for accept(), the limits are not known", Count(waiting));
+        return format!("{listeners}, {} wait for accept(), the limits are unknown", Count(waiting));
     };
     let fullest = listeners.iter().max_by(|a, b| {
         let fill = |listener: &crate::sockets::diag::listen::Listener| {
@@ -282,7 +282,7 @@ fn queues(picture: &Picture) -> String {
         fill(a).total_cmp(&fill(b))
     });
     match fullest {
-        None => "nobody listens".to_owned(),
+        None => "no listeners".to_owned(),
         Some(listener) if listener.waiting == 0 => {
             format!("{}, nothing waits for accept()", number(listeners.len(), "listener"))
         }
@@ -383,7 +383,7 @@ fn routes(picture: &Picture) -> String {
     format!("{} IPv4, {}; {} IPv6, {}", picture.routes.len(), default(v4), picture.ipv6_routes.len(), default(v6))
 }
 
-/// So many of `what`: `1 process`, `2 sockets`.
+/// Formats a number of things: `1 process`, `2 sockets`.
 fn number(count: usize, what: &str) -> String {
     let ending = match (count, what.ends_with('s')) {
         (1, _) => "",
@@ -393,14 +393,14 @@ fn number(count: usize, what: &str) -> String {
     format!("{} {what}{ending}", Count(u64::try_from(count).unwrap_or(u64::MAX)))
 }
 
-/// What is not known of the owners of sockets.
+/// Returns why owners of sockets are missing; `None` if none is.
 pub(super) fn owners_missing(picture: &Picture) -> Option<String> {
     let unknown = picture.sockets.owners.iter().find(|owned| owned.owner == Owner::Unknown)?.total();
     let denied = picture.sockets.denied;
     let sockets = number(usize::try_from(unknown).unwrap_or(usize::MAX), "socket");
     Some(if denied > 0 {
         let processes = number(usize::try_from(denied).unwrap_or(usize::MAX), "process");
-        format!("the owner of {sockets}: {processes} may not be looked into; root may")
+        format!("the owner of {sockets}: this user may not look into {processes}; root may")
     } else {
         format!("the owner of {sockets}: no process that is visible here holds them")
     })

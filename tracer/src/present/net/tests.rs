@@ -33,7 +33,7 @@ fn interface(name: &str, n: u64) -> Interface {
     Interface { name: name.to_owned(), counters: [(u64::MAX >> 24) >> n; 16], link: Some(link), addresses }
 }
 
-/// Everything is long, much, and hostile.
+/// Makes a picture in which everything is long, numerous, and hostile.
 fn full() -> Picture {
     let mut picture = empty(4_026_531_840);
     picture.boot_ns = 1_000_000_000_000_000;
@@ -98,7 +98,7 @@ fn page(picture: &Picture, changes: Option<&Changes>, options: Options) -> Strin
     write_text(&View { picture, changes, findings: &findings }, options, 0)
 }
 
-/// `text` without the colours that are ours.
+/// Returns `text` without our own colours.
 fn without_colors(text: &str) -> String {
     ["\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[33m"].iter().fold(text.to_owned(), |text, color| text.replace(color, ""))
 }
@@ -163,7 +163,7 @@ interface  state  received  packets  sent  packets  errors  drops  addresses
 lo         up        1.2MB    8,901    0B        0       0      0  127.0.0.1/8
 
 counters       TCP 12 opened, 0 accepted; segments 0 in, 1,000 out, 0.50 % again; UDP 0 in, 0 out
-listen queues  nobody listens
+listen queues  no listeners
 conntrack      none in this kernel
 neighbours     0 IPv4, 0 without an answer
 routes         0 IPv4, no default; 0 IPv6, no default

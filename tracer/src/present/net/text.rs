@@ -1,4 +1,4 @@
-//! The page: what is sick, then devices and sockets, then a calm line for each of the rest.
+//! The page: findings, then devices and sockets, then a line for each of the other sections.
 
 use super::page::{Cell, Column, Ink, Page};
 use super::{View, sections, whole};
@@ -6,29 +6,29 @@ use crate::net::health::{Finding, Severity, When};
 use crate::present::clock::TimeOfDay;
 use crate::present::unit::{Count, Micros};
 
-/// How many findings a page has.
+/// The most findings on a page.
 const FINDINGS: usize = 8;
-/// How many of one kind, except counters, each of which is another one.
+/// The most findings of a section; each counter is its own kind.
 const OF_SECTION: usize = 2;
-/// How many names are given to `tracer explain`.
+/// The most names in the `tracer explain` line.
 const EXPLAINED: usize = 3;
 
 /// How the page looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// With colours.
+    /// Whether to use colours.
     pub color: bool,
-    /// Nothing is cut.
+    /// Whether lines may be wide: nothing is cut.
     pub wide: bool,
-    /// Everything, not only a page.
+    /// Whether to show everything, not only a page.
     pub all: bool,
-    /// Nothing but what is not calm and what is shown anyway: no warnings of what is missing.
+    /// Whether to leave out warnings of missing data.
     pub quiet: bool,
-    /// Times in UTC.
+    /// Whether times are in UTC.
     pub utc: bool,
 }
 
-/// The page, each line with a newline. `wall_ns`: when the picture was taken.
+/// Returns the page, each line with a newline. `wall_ns`: the time of the picture.
 #[must_use]
 pub fn write(view: &View<'_>, options: Options, wall_ns: i64) -> String {
     let mut page = Page::new(options.color, options.wide);
@@ -128,7 +128,7 @@ fn findings(page: &mut Page, findings: &[Finding], all: bool) {
     }
 }
 
-/// `12 %`, `0.31 %`, `<0.01 %`: at most seven columns.
+/// Formats a percentage in at most 7 columns: `12 %`, `0.31 %`, `<0.01 %`.
 pub(super) fn percent(value: f64) -> String {
     if value <= 0.0 {
         "0 %".to_owned()

@@ -1,21 +1,21 @@
-//! Many lines by several threads: to write the lines of a large table costs as much as to read it.
+//! Writes many lines with several threads: writing a large table costs as much as reading it.
 
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 
-/// Lines that a thread writes before it takes the next ones.
+/// Lines in a block, a thread's unit of work.
 const BLOCK: usize = 1024;
-/// Bytes of a line, mostly.
+/// Bytes of most lines.
 const LINE: usize = 100;
-/// More threads would wait for the one that hands the lines on.
+/// The most threads: more would wait for the thread that passes the lines on.
 const THREADS: usize = 4;
 
-/// Gives the lines of `shown` to `sink`, in order: `write` appends those of a block, of which it gets
-/// the place in `shown`, too. No more than a few blocks are in memory.
+/// Passes the lines of `shown` to `sink`, in order: `write` appends the lines of a block, given with its
+/// place in `shown`. Memory holds no more than a few blocks.
 ///
 /// # Errors
-/// Those of `sink`.
+/// Errors of `sink`.
 pub fn write(
     shown: &[u32],
     write: impl Fn(usize, &[u32], &mut Vec<u8>) + Sync,
@@ -40,11 +40,11 @@ pub fn write(
                 let (back, used) = mpsc::channel::<Vec<u8>>();
                 scope.spawn(move || {
                     for (at, block) in blocks().skip(first).step_by(threads) {
-                        // Memory that is new costs as much as the lines in it.
+                        // New memory costs as much as the lines in it.
                         let mut out = used.try_recv().unwrap_or_else(|_| Vec::with_capacity(BLOCK * LINE));
                         out.clear();
                         write(at, block, &mut out);
-                        // Nobody wants it any more: the sink has failed.
+                        // The receiver is gone: the sink has failed.
                         if to.send(out).is_err() {
                             return;
                         }
@@ -53,7 +53,7 @@ pub fn write(
                 (from, back)
             })
             .collect();
-        // Each thread has every so manieth block; the first one that is missing is behind the last.
+        // The threads take blocks in turn; the first missing block is behind the last one.
         written.iter().cycle().map_while(|(from, back)| Some((from.recv().ok()?, back))).try_for_each(|(out, back)| {
             sink(&out)?;
             // The thread may have written its last block.

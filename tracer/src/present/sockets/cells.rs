@@ -1,4 +1,4 @@
-//! What stands in a cell of the table.
+//! The cells of the table.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,12 +10,12 @@ use crate::sockets::proto::Proto;
 use crate::sockets::row::{Inet, Kind, Netlink, Packet, Row, Tcp, Unix, netlink_protocol, socket_type};
 use crate::stream::{OwnerSource, address};
 
-/// Least columns of an address that is cut: `[20…01]`.
+/// Least columns of a cut address: `[20…01]`.
 const LEAST_ADDRESS: usize = 7;
 /// `ETH_P_ALL`
 const ETH_P_ALL: u16 = 3;
 
-/// The local end, at most `columns` wide.
+/// Appends the local end, at most `columns` wide.
 pub(super) fn local(out: &mut String, row: &Row, device: Option<&str>, columns: usize) {
     match &row.kind {
         Kind::Inet(inet) => endpoint(out, row.proto, inet, device, true, columns),
@@ -25,7 +25,7 @@ pub(super) fn local(out: &mut String, row: &Row, device: Option<&str>, columns: 
     }
 }
 
-/// The remote end, at most `columns` wide.
+/// Appends the remote end, at most `columns` wide.
 pub(super) fn remote(out: &mut String, row: &Row, device: Option<&str>, columns: usize) {
     // Writing to a String does not fail.
     let _ = match &row.kind {
@@ -40,10 +40,10 @@ pub(super) fn remote(out: &mut String, row: &Row, device: Option<&str>, columns:
     };
 }
 
-/// Its name, or its index where that is not known.
+/// Appends a device's name, or its index if the name is unknown.
 fn push_device(out: &mut String, name: Option<&str>, ifindex: u32) {
     match name {
-        // Others are hostile, and could not be cut.
+        // Other names are hostile, and cannot be cut.
         Some(name) if name.bytes().all(|byte| byte.is_ascii_graphic()) => out.push_str(name),
         _ => digits(out, ifindex),
     }
@@ -57,12 +57,12 @@ fn endpoint(out: &mut String, proto: Proto, inet: &Inet, device: Option<&str>, i
         return;
     }
     let (addr, _) = address(inet.family, words);
-    // The zone of a link-local address; the device that any other socket is bound to.
+    // The zone of a link-local address, or the device that the socket is bound to.
     let scoped = matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
     let ifindex = Some(inet.ifindex).filter(|index| *index != 0);
     match addr {
         IpAddr::V4(addr) => ipv4(out, addr),
-        // Every address of IPv4, too, as `ss` has it.
+        // `*`, as in `ss`: also every address of IPv4.
         IpAddr::V6(addr) if is_local && addr.is_unspecified() && inet.v6only == Some(false) => out.push('*'),
         IpAddr::V6(addr) => {
             out.push('[');
@@ -90,7 +90,7 @@ fn endpoint(out: &mut String, proto: Proto, inet: &Inet, device: Option<&str>, i
         }
         port => digits(out, port.into()),
     }
-    // The port is always whole, and of an address the beginning tells more than the end.
+    // The port is always whole, and the beginning of an address is worth more than its end.
     let room = columns.saturating_sub(out.len() - end).max(LEAST_ADDRESS);
     if end - begin > room {
         let kept = room - 1;
@@ -118,7 +118,7 @@ const TRIPLES: &str = {
     }
 };
 
-/// A number, without the machinery of formatting: a table has a hundred thousand of them.
+/// Appends a number without `core::fmt`: a table has 100,000 of them.
 pub(super) fn digits(out: &mut String, number: u32) {
     let rest = (number % 1000) as usize;
     let zeros = if number >= 1000 {
@@ -130,7 +130,7 @@ pub(super) fn digits(out: &mut String, number: u32) {
     out.push_str(TRIPLES.get(3 * rest + zeros..3 * rest + 3).unwrap_or_default());
 }
 
-/// As many of the bytes of "0." to "255." as are meant, and how many these are.
+/// The text "0." to "255.", and its length.
 pub(super) const OCTETS: [([u8; 4], u8); 256] = {
     let mut octets = [([b'.'; 4], 0); 256];
     let mut n = 0;
@@ -163,7 +163,7 @@ fn ipv4(out: &mut String, addr: Ipv4Addr) {
     out.push_str(text.unwrap_or_default());
 }
 
-/// The protocols that raw sockets are usually for (IANA "Protocol Numbers").
+/// Returns the name of a protocol that raw sockets usually have (IANA "Protocol Numbers").
 const fn protocol_name(number: u16) -> Option<&'static str> {
     Some(match number {
         1 => "icmp",
@@ -182,7 +182,7 @@ const fn protocol_name(number: u16) -> Option<&'static str> {
     })
 }
 
-/// The end of a long path tells more than the beginning.
+/// Appends a path, cut at its beginning: the end is worth more.
 fn path(out: &mut String, unix: &Unix, columns: usize) {
     let Some(path) = &unix.path else { return out.push('*') };
     let begin = out.len();
@@ -225,7 +225,7 @@ fn group(out: &mut String, netlink: Netlink) {
     };
 }
 
-/// `comm[pid]` and how many more, at most `columns` wide; `all`: every holder.
+/// Appends `comm[pid]` and the number of other holders, at most `columns` wide; `all`: every holder.
 pub(super) fn owner(out: &mut String, picture: &Picture, row: &Row, columns: usize, all: bool) {
     let ownership = picture.owners.of(row);
     let Some((first, others)) = ownership.pids.split_first() else {
@@ -267,7 +267,7 @@ pub(super) fn owner(out: &mut String, picture: &Picture, row: &Row, columns: usi
     escape::push_cut_plain(out, &tail, columns.saturating_sub(used).max(2));
 }
 
-/// What a wide line has after the owner.
+/// Appends the details that a wide line has after the owner.
 pub(super) fn details(out: &mut String, picture: &Picture, row: &Row) {
     if let Some(uid) = row.uid {
         let _ = write!(out, " uid {uid}");

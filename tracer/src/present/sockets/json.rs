@@ -1,4 +1,4 @@
-//! One object a socket.
+//! Sockets as objects, one a socket.
 
 use super::{Shown, first_owner, stream_socket};
 use crate::present::clock::{Rfc3339, WallClock};
@@ -17,13 +17,13 @@ pub struct JsonRows {
 }
 
 impl JsonRows {
-    /// Times by `clock`.
+    /// Makes a writer with times by `clock`.
     #[must_use]
     pub fn new(clock: WallClock) -> Self {
         Self { clock, ..Self::default() }
     }
 
-    /// Appends the line of one socket, as it was at `boot_ns`.
+    /// Appends the line of a socket, as of `boot_ns`.
     pub fn write(&mut self, out: &mut Vec<u8>, boot_ns: u64, shown: &Shown<'_>) {
         let row = shown.row;
         json::head(out, &mut self.time, self.clock, "socket", boot_ns);
@@ -66,7 +66,7 @@ fn write_kind(out: &mut Vec<u8>, row: &Row) {
         Kind::Inet(inet) => {
             if row.proto == Proto::Tcp && row.state == State::Listen {
                 optional(out, b",\"backlog\":", Some(row.recv_q));
-                // /proc does not tell it: there it is 0.
+                // /proc lacks the limit: `send_q` is 0 then.
                 optional(out, b",\"backlog_limit\":", row.cookie.map(|_| row.send_q));
             }
             if let Some(tcp) = inet.tcp.as_deref() {

@@ -1,4 +1,4 @@
-//! The table of `tracer sockets`: JSON, lines, and lines by process.
+//! The output of `tracer sockets`: JSON, lines, and lines by process.
 
 mod blocks;
 mod cells;
@@ -18,20 +18,20 @@ use crate::sockets::row::Row;
 use crate::sockets::watch::Change;
 use crate::stream::{ConnId, Owner, Role, Socket, address};
 
-/// One socket on its way out.
+/// A socket to show.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
-    /// The picture that it is in.
+    /// Its picture.
     pub picture: &'a Picture,
     /// The socket.
     pub row: &'a Row,
     /// Its number in the output.
     pub number: u64,
-    /// With `--watch`: what became of it.
+    /// Its change, with `--watch`.
     pub change: Option<Change>,
 }
 
-/// The keys that all sockets have in the stream, with `owner` as the owner.
+/// Returns the keys of all sockets in the stream, with `owner` as the owner.
 #[must_use]
 pub fn stream_socket<'a>(picture: &'a Picture, row: &'a Row, number: u64, owner: Option<&'a Owner>) -> Socket<'a> {
     let ownership = picture.owners.of(row);
@@ -74,7 +74,7 @@ pub fn stream_socket<'a>(picture: &'a Picture, row: &'a Row, number: u64, owner:
     socket
 }
 
-/// The first holder of `row` that is known.
+/// Returns the first known holder of `row`.
 #[must_use]
 pub fn first_owner<'a>(picture: &'a Picture, row: &Row) -> Option<&'a Owner> {
     picture.owners.of(row).pids.iter().find_map(|pid| picture.owners.process(*pid))

@@ -1,6 +1,6 @@
-//! The line of a socket as nearly all of a large table are: TCP or UDP by IPv4, held by one process or
-//! none, without colours. It has a fixed shape, so that nothing has to be measured: a fifth of what
-//! the same line takes as text in general (`TextRows::write`), which it must not differ from.
+//! The line of a typical socket of a large table: TCP or UDP by IPv4, held by one process or none,
+//! without colours. It has a fixed shape, so nothing has to be measured: it takes a fifth of the time
+//! of the general writer (`TextRows::write`), whose output it must equal.
 
 use super::table::{END, PROTO, QUEUE, STATE};
 use super::{Shown, cells};
@@ -8,7 +8,7 @@ use crate::sockets::proto::Proto;
 use crate::sockets::row::{Inet, Kind};
 use crate::stream::OwnerSource;
 
-/// Where the columns begin, each a blank behind the one before.
+/// The beginnings of the columns, each a blank behind the one before.
 const AT_STATE: usize = PROTO + 1;
 const AT_RECV_Q: usize = AT_STATE + STATE + 1;
 const AT_SEND_Q: usize = AT_RECV_Q + QUEUE + 1;
@@ -16,13 +16,13 @@ const AT_LOCAL: usize = AT_SEND_Q + QUEUE + 1;
 const AT_REMOTE: usize = AT_LOCAL + END + 1;
 const AT_OWNER: usize = AT_REMOTE + END + 1;
 
-/// How many owners are remembered as text.
+/// The number of owners kept as text.
 const NAMES: usize = 64;
 
-/// Writes such lines.
+/// Writes lines of the fixed shape.
 #[derive(Debug)]
 pub(super) struct PlainRows {
-    /// By the process id's remainder; no process has the greatest number.
+    /// By the remainder of the process id; no process has the greatest number.
     names: Vec<(u32, String)>,
 }
 
@@ -33,7 +33,7 @@ impl Default for PlainRows {
 }
 
 impl PlainRows {
-    /// Appends the line, its owner at most `columns` wide; `false` if it is no such socket.
+    /// Appends the line, its owner at most `columns` wide; `false` if the socket does not fit the shape.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, shown: &Shown<'_>, columns: usize) -> bool {
         let row = shown.row;
         let Kind::Inet(inet @ Inet { family: 4, ifindex: 0, .. }) = &row.kind else { return false };
@@ -59,7 +59,7 @@ impl PlainRows {
         true
     }
 
-    /// The owner as text; `None` if there are several or it is not held by a file.
+    /// Returns the owner as text; `None` if there are several, or the source is not a file.
     fn owner(&mut self, shown: &Shown<'_>, columns: usize) -> Option<&str> {
         let ownership = shown.picture.owners.of(shown.row);
         let pid = match (ownership.pids, ownership.source) {
@@ -83,7 +83,7 @@ fn put(line: &mut [u8; AT_OWNER], at: usize, text: &[u8]) {
     }
 }
 
-/// A number that ends at `last`; `false` if its column is too narrow.
+/// Writes a number that ends at `last`; `false` if its column is too narrow.
 fn right(line: &mut [u8; AT_OWNER], last: usize, number: u32) -> bool {
     let mut rest = number;
     for place in line.get_mut(last + 1 - QUEUE..=last).unwrap_or_default().iter_mut().rev() {
@@ -96,7 +96,7 @@ fn right(line: &mut [u8; AT_OWNER], last: usize, number: u32) -> bool {
     false
 }
 
-/// Address and port.
+/// Writes address and port.
 fn endpoint(line: &mut [u8; AT_OWNER], at: usize, addr: u32, port: u16) {
     let mut end = at;
     for byte in addr.to_ne_bytes() {
@@ -104,7 +104,7 @@ fn endpoint(line: &mut [u8; AT_OWNER], at: usize, addr: u32, port: u16) {
         put(line, end, &octet);
         end += usize::from(length);
     }
-    // In the place of the last dot, and of what is behind it.
+    // Overwrites the last dot and the bytes behind it.
     let digits = port.checked_ilog10().map_or(1, |digits| digits as usize + 1);
     put(line, end - 1, b":    ");
     if port == 0 {

@@ -1,4 +1,4 @@
-//! The table as lines for people, 100 columns of them unless more are asked for.
+//! The table as text, in 100 columns without `--wide`.
 //!
 //! ```text
 //! PROTO   STATE       RECV-Q SEND-Q LOCAL                 REMOTE                OWNER
@@ -20,18 +20,18 @@ pub(super) const STATE: usize = 11;
 pub(super) const QUEUE: usize = 6;
 pub(super) const END: usize = 21;
 const OWNER: usize = 22;
-/// Wide: an IPv6 address with a port, mostly.
+/// Wide lines: room for most IPv6 addresses with a port.
 const WIDE_END: usize = 29;
 const WIDE_OWNER: usize = 24;
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableOptions {
-    /// More than 100 columns.
+    /// Whether lines may have more than 100 columns.
     pub wide: bool,
-    /// With colours.
+    /// Whether to use colours.
     pub color: bool,
-    /// A mark before each line (`--watch`).
+    /// Whether a mark is before each line (`--watch`).
     pub marks: bool,
 }
 
@@ -41,25 +41,25 @@ pub struct TextRows {
     options: TableOptions,
     line: String,
     netns: Option<u32>,
-    /// For lines without anything that is asked for specially.
+    /// The writer for lines without wide columns, colours or marks.
     plain: Option<PlainRows>,
 }
 
 impl TextRows {
-    /// By `options`.
+    /// Makes a writer by `options`.
     #[must_use]
     pub fn new(options: TableOptions) -> Self {
         let is_plain = !options.wide && !options.color && !options.marks;
         Self { options, plain: is_plain.then(PlainRows::default), ..Self::default() }
     }
 
-    /// Without lines of a fixed shape.
+    /// Makes a writer without lines of a fixed shape.
     #[cfg(test)]
     pub(super) fn in_general(options: TableOptions, netns: Option<u32>) -> Self {
         Self { options, netns, ..Self::default() }
     }
 
-    /// By `options`, after the line of a socket in namespace `netns`.
+    /// Makes a writer by `options` that goes on after a socket in namespace `netns`.
     #[must_use]
     pub fn after(options: TableOptions, netns: Option<u32>) -> Self {
         Self { netns, ..Self::new(options) }
@@ -89,8 +89,8 @@ impl TextRows {
         out.extend_from_slice(line.as_bytes());
     }
 
-    /// Appends the line of one socket, and before it the name of its namespace if it is another than
-    /// the last one's.
+    /// Appends the line of a socket, after the name of its namespace if that differs from the last
+    /// socket's.
     pub fn write(&mut self, out: &mut Vec<u8>, shown: &Shown<'_>) {
         let (end, owner) = self.widths();
         let is_plain = |plain: &mut PlainRows| plain.write(out, shown, owner);
@@ -141,7 +141,7 @@ impl TextRows {
         let netns = shown.row.netns;
         let is_new = self.netns.replace(netns) != Some(netns);
         let is_own = shown.picture.own_netns == Some(netns);
-        // The table begins with the own namespace: that needs no word.
+        // The table begins with the own namespace, which needs no heading.
         if is_new && !(is_own && self.line.is_empty() && !self.options.marks) {
             heading(&mut self.line, shown.picture, netns);
         }
@@ -155,7 +155,7 @@ impl TextRows {
         self.line.push(' ');
     }
 
-    /// A number at the right side of its column, and a blank.
+    /// Appends a number at the right side of its column, and a blank.
     fn right(&mut self, number: u32) {
         let used = number.checked_ilog10().map_or(1, |digits| digits as usize + 1);
         self.pad(used, QUEUE);
@@ -174,7 +174,7 @@ impl TextRows {
     }
 }
 
-/// The line before the sockets of a namespace.
+/// Appends the line before the sockets of a namespace.
 pub(super) fn heading(line: &mut String, picture: &Picture, netns: u32) {
     let name = picture.namespaces.get(&netns).and_then(|netns| netns.name.as_deref());
     let _ = match (name, picture.own_netns == Some(netns)) {
@@ -184,8 +184,8 @@ pub(super) fn heading(line: &mut String, picture: &Picture, netns: u32) {
     };
 }
 
-/// The colours are of the user's own palette: what waits to be closed by its own process and what
-/// gets no answer are worth a look.
+/// Returns the colour of a state, from the user's own palette: sockets that their own process must
+/// close and those without an answer are worth a look.
 const fn sequence(state: State) -> &'static str {
     match state {
         State::Listen => "\x1b[32m",

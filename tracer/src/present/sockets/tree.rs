@@ -7,8 +7,8 @@ use super::{TextRows, cells};
 use crate::present::escape::Escaped;
 use crate::sockets::collect::Picture;
 
-/// Appends every process with the sockets that it holds, then the sockets that nobody is known to
-/// hold. `shown` are places in `picture.rows`, in the order to show.
+/// Appends every process with the sockets that it holds, then the sockets without a known holder.
+/// `shown` are places in `picture.rows`, in the order to show.
 pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRows) {
     let mut by_process: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let mut nobody = Vec::new();
@@ -67,7 +67,7 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
 }
 
 impl TextRows {
-    /// Columns that an end may take.
+    /// Returns the most columns of an end.
     fn end(&self) -> usize {
         if self.wide() { usize::MAX } else { 30 }
     }

@@ -1,4 +1,4 @@
-//! What was seen in the end.
+//! The summary of a trace.
 
 mod json;
 mod tally;
@@ -8,41 +8,41 @@ pub use tally::{Row, Tally};
 
 use crate::stream::{Finding, Verdict};
 
-/// What a BPF program cost.
+/// The cost of a BPF program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgramCost {
     /// Its name.
     pub name: String,
-    /// Time in it, ns; `None` where the kernel does not count (`kernel.bpf_stats_enabled`).
+    /// Its run time, ns; `None` where the kernel does not count (`kernel.bpf_stats_enabled`).
     pub run_ns: Option<u64>,
-    /// How often it ran.
+    /// The number of its runs.
     pub runs: Option<u64>,
-    /// How often the kernel could not run it (recursion).
+    /// The number of calls in which the kernel could not run it (recursion).
     pub missed: Option<u64>,
 }
 
-/// What tracing cost.
+/// The cost of tracing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cost {
     /// In the kernel.
     pub programs: Vec<ProgramCost>,
     /// CPU time of tracer itself, user and system.
     pub cpu_seconds: f64,
-    /// Most memory that it had resident.
+    /// Peak resident memory.
     pub peak_rss_bytes: u64,
 }
 
-/// What became of all that happened at one hook, with `--audit`.
+/// The account of a hook, with `--audit`.
 pub type Audit = crate::kernel::audit::Account;
 
-/// What passed through a ring between kernel and tracer.
+/// The use of a ring between kernel and tracer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RingUse {
     /// Its name.
     pub name: &'static str,
     /// Its size.
     pub bytes: u64,
-    /// Bytes that waited in it at the most.
+    /// The most bytes that waited in it.
     pub highest: u64,
     /// Records that the kernel side put into it; known with `--audit`.
     pub taken: Option<u64>,
@@ -50,27 +50,27 @@ pub struct RingUse {
     pub received: u64,
 }
 
-/// What was seen, but not all of it. Of sockets the `close` says `incomplete`.
+/// Counts of things seen in part. For sockets, the `close` has `incomplete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Incomplete {
-    /// There was no room to follow them, from their beginning.
+    /// Sockets that the kernel side had no room to follow from their beginning.
     pub sockets_untracked: u64,
-    /// Their transition to `CLOSE` was missed; the end was seen when they were destroyed.
+    /// Sockets whose transition to `CLOSE` was missed; tracer saw their end when they were destroyed.
     pub closes_recovered: u64,
-    /// connect() calls that may have failed untold: there was no room for a note of them.
+    /// connect() calls without room for a note: tracer does not report them if they failed.
     pub calls_unnoted: u64,
-    /// Kernel stacks of drops that could not be taken or kept.
+    /// Kernel stacks of drops that the kernel could not take or keep.
     pub stacks_missing: u64,
-    /// Events that speak for a finding, of cases beyond those that are told apart.
+    /// Events that support a finding, beyond the number of distinct cases.
     pub findings_untold: u64,
-    /// Drops of which it was not found out which rule, queueing discipline or next hop it was.
+    /// Drops for which tracer gave up finding the rule, queueing discipline or next hop.
     pub hints_given_up: u64,
-    /// How often another network namespace got the name that `--netns` asks for.
+    /// How often another network namespace got the name that `--netns` gives.
     pub namespaces_renewed: u64,
 }
 
 impl Incomplete {
-    /// By their names in the stream, each with what it means and what helps.
+    /// Returns name in the stream, count, and a sentence with meaning and remedy.
     #[must_use]
     pub const fn named(&self) -> [(&'static str, u64, &'static str); 7] {
         [
@@ -79,27 +79,27 @@ impl Incomplete {
                 self.sockets_untracked,
                 "sockets were not followed: use a larger --sockets, or filters",
             ),
-            ("closes_recovered", self.closes_recovered, "ends were seen late, and not how they came about"),
+            ("closes_recovered", self.closes_recovered, "ends were seen late, without their cause"),
             (
                 "calls_unnoted",
                 self.calls_unnoted,
-                "connect() calls, if they failed before a SYN was sent, are not told: too many were under way",
+                "connect() calls are not shown if they failed before a SYN: too many ran at once",
             ),
-            ("stacks_missing", self.stacks_missing, "kernel stacks of drops could not be taken, or not be kept"),
+            ("stacks_missing", self.stacks_missing, "kernel stacks of drops could not be taken or kept"),
             (
                 "findings_untold",
                 self.findings_untold,
-                "events spoke for findings that are not told: there are too many different ones",
+                "events supported findings that are not shown: too many different ones",
             ),
             (
                 "hints_given_up",
                 self.hints_given_up,
-                "drops do not say which rule or queue it was: there were too many of them, or too many rules",
+                "drops lack the rule or queue: there were too many drops, or too many rules",
             ),
             (
                 "namespaces_renewed",
                 self.namespaces_renewed,
-                "times another network namespace got the name: what happened in its first moments is not told",
+                "times another network namespace got the name: events of its first moments are missing",
             ),
         ]
     }
@@ -114,42 +114,42 @@ pub struct Summary {
     pub events: Vec<(&'static str, u64)>,
     /// Events that could not be delivered, by class.
     pub lost: Vec<(&'static str, u64)>,
-    /// Sockets of which not everything was seen, by what was missing.
+    /// Counts of things seen in part.
     pub incomplete: Incomplete,
-    /// Events that a filter kept out, in the kernel or here.
+    /// Events that a filter left out, in the kernel or here.
     pub filtered: u64,
     /// Connections (not listeners) that ended or were open at the end.
     pub connections: u64,
-    /// Those of them that ended without an answer (`unanswered`), whatever their verdict.
+    /// Connections that ended without an answer (`unanswered`), whatever their verdict.
     pub unanswered: u64,
-    /// What follows from what was seen.
+    /// The findings.
     pub findings: Vec<Finding>,
-    /// How they ended.
+    /// Connections by verdict.
     pub verdicts: Vec<(Verdict, u64)>,
-    /// Packets that were dropped, by reason.
+    /// Dropped packets, by reason.
     pub drops: Vec<(String, u64)>,
-    /// What the kernel's counters say beside these, by counter.
+    /// Discards that only the kernel's counters show, by counter.
     pub discards: Vec<(&'static str, u64)>,
     /// Cost.
     pub cost: Cost,
-    /// How full the rings were.
+    /// The use of the rings.
     pub rings: Vec<RingUse>,
-    /// With `--audit`: whether all that happened is accounted for, hook by hook.
+    /// The account of each hook, with `--audit`.
     pub audit: Option<Vec<Audit>>,
-    /// Hooks that nothing counts a second time, and why.
+    /// Hooks without a second count, and why.
     pub unaudited: Vec<(&'static str, String)>,
-    /// Hook and the backend that was chosen for it.
+    /// Each hook and its backend.
     pub backends: Vec<(String, String)>,
-    /// What does not work here, and why.
+    /// Missing features, and why.
     pub degraded: Vec<(String, String)>,
     /// The processes with most connections; in text only.
     pub processes: Vec<Row>,
-    /// The places with most connections from here; in text only.
+    /// The destinations with most connections from here; in text only.
     pub destinations: Vec<Row>,
 }
 
 impl Summary {
-    /// How many events could not be delivered.
+    /// Returns the number of lost events.
     #[must_use]
     pub fn lost_events(&self) -> u64 {
         self.lost.iter().map(|(_, count)| count).sum()

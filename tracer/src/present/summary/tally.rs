@@ -9,16 +9,15 @@ use crate::stream::{Close, Endpoint, Event, Kind, Role, Socket, Verdict};
 
 use super::Summary;
 
-/// How many processes and how many destinations are told apart; what comes later is counted
-/// together.
+/// The most processes, and destinations, that are counted separately; later ones are counted together.
 const MOST_ROWS: usize = 8192;
-/// How many of them the summary shows.
+/// The most of them in the summary.
 const SHOWN_ROWS: usize = 10;
 
 /// The connections of one process or to one destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// Which. Hostile bytes.
+    /// The process or destination. Hostile bytes.
     pub name: String,
     /// Connections that ended.
     pub connections: u64,
@@ -33,7 +32,7 @@ pub struct Row {
 impl Row {
     fn add(&mut self, close: &Close) {
         self.connections += 1;
-        // As `--failed` selects: also what ended well and was never answered.
+        // As `--failed` selects: includes connections that ended well and were never answered.
         self.failed += u64::from(close.is_failure());
         self.tx_bytes = self.tx_bytes.saturating_add(close.tx_bytes.unwrap_or(0));
         self.rx_bytes = self.rx_bytes.saturating_add(close.rx_bytes.unwrap_or(0));
@@ -51,7 +50,7 @@ impl<K: Hash + Eq> Rows<K> {
         Self { rows: HashMap::new(), others: Row { name: "others".into(), ..Row::default() } }
     }
 
-    /// Allocates only for a key that is new.
+    /// Adds a connection; allocates only for a new key.
     fn add(&mut self, key: K, name: impl FnOnce() -> String, close: &Close) {
         if let Some(row) = self.rows.get_mut(&key) {
             row.add(close);
@@ -106,7 +105,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts an event of a connection that is wanted. `shown`: the event itself is printed, too.
+    /// Counts an event of a connection that passes the filters. `shown`: whether the event itself is printed.
     pub fn event(&mut self, event: &Event<'_>, shown: bool) {
         if shown {
             self.events[event.kind.number()] += 1;
@@ -145,7 +144,7 @@ impl Tally {
         }
     }
 
-    /// The summary, as far as the events tell; the rest is for the caller to fill in.
+    /// Returns the summary of the events; the caller fills in the rest.
     #[must_use]
     pub fn finish(self) -> Summary {
         let some = |count: &u64| *count > 0;

@@ -6,15 +6,15 @@ use super::super::escape;
 use super::super::unit::{Bytes, Count, Micros};
 use super::{Row, Summary};
 
-/// Nothing is longer.
+/// The most columns of a line.
 const COLUMNS: usize = 100;
-/// Findings that are shown in full.
+/// The most findings.
 const MOST_FINDINGS: usize = 10;
 /// Columns of a name in a table.
 const NAME: usize = 48;
 
 impl Summary {
-    /// The summary as lines of at most 100 columns, each with a newline.
+    /// Returns the summary as lines of at most 100 columns, each with a newline.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut out = String::new();
@@ -121,7 +121,8 @@ impl Summary {
         }
         for account in audit.iter().filter(|account| account.edges > 0) {
             let calls = Count(account.edges);
-            let text = format!("{}: {calls} calls may have come before it began or after it ended", account.hook);
+            let calls = format!("{calls} call{}", plural(account.edges));
+            let text = format!("{}: {calls} may have come before the audit began or after it ended", account.hook);
             wrapped(out, "  not certain: ", &text);
         }
         for (hook, why) in &self.unaudited {
@@ -180,7 +181,7 @@ fn table(out: &mut String, what: &str, rows: &[Row]) {
     }
 }
 
-/// A paragraph; its lines after the first are set in by as much as `head` is long.
+/// Appends a paragraph; lines after the first are indented by the length of `head`.
 fn wrapped(out: &mut String, head: &str, text: &str) {
     let indent = head.len();
     out.push_str(head);
@@ -199,7 +200,7 @@ fn wrapped(out: &mut String, head: &str, text: &str) {
     out.push('\n');
 }
 
-/// What a number of things ends with.
+/// Returns the plural ending for a count.
 const fn plural(count: u64) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
@@ -250,7 +251,7 @@ without fentry: the kernel refused to load the program: EPERM
     happened   delivered    filtered      folded     lost  missed  audit
      120,002     100,002      20,000           0        0       0  inet_sock_set_state, exact
            3           0           0           0        1       0  kfree_skb, NOT EXACT
-  not certain: kfree_skb: 1 calls may have come before it began or after it ended
+  not certain: kfree_skb: 1 call may have come before the audit began or after it ended
   not audited: inet_csk_accept: served by fentry, and nothing else counts its calls
 ";
         assert!(text.contains(expected), "{text}");

@@ -1,4 +1,4 @@
-//! What is told of an event at the end of its line.
+//! The details at the end of an event's line.
 
 use std::fmt;
 use std::io::Write as _;
@@ -15,17 +15,17 @@ use crate::explain::numbers::Errno;
 #[derive(Debug, Default)]
 pub struct Details {
     text: Vec<u8>,
-    /// Where each piece ends: bytes and columns from the beginning.
+    /// The end of each piece: bytes and columns from the beginning.
     pieces: Vec<(usize, usize)>,
 }
 
 impl Details {
-    /// Columns of all pieces.
+    /// Returns the columns of all pieces.
     pub fn width(&self) -> usize {
         self.pieces.last().map_or(0, |(_, columns)| *columns)
     }
 
-    /// As many pieces as fit into `columns`.
+    /// Returns as many pieces as fit into `columns`.
     pub fn cut(&self, columns: usize) -> &[u8] {
         let end = self.pieces.iter().rev().find(|(_, width)| *width <= columns).map_or(0, |(end, _)| *end);
         &self.text[..end]
@@ -60,7 +60,7 @@ impl Details {
         }
     }
 
-    /// The details of an event; `wide`: also those that the word before says already.
+    /// Collects the details of an event; `wide`: also those that the word before implies.
     pub fn of(&mut self, kind: &Kind<'_>, wide: bool) {
         self.text.clear();
         self.pieces.clear();
@@ -101,14 +101,14 @@ impl Details {
             }
             Kind::Drop(drop) => self.drop(drop, wide),
             Kind::Discard(discard) => self.discard(discard),
-            // A sentence of its own.
+            // Its line is a sentence instead.
             Kind::Finding(_) => {}
             Kind::Process(process) => self.program(process),
             Kind::Lost { class, count } => self.push(format_args!("{} {class} events were lost", Count(count))),
         }
     }
 
-    /// The arguments, or else the executable: one piece, which may be cut.
+    /// Adds the arguments, or else the executable: one piece, which may be cut.
     fn program(&mut self, process: &Owner) {
         let mut text = String::new();
         match (&process.facts.cmdline, &process.facts.exe) {
@@ -122,7 +122,7 @@ impl Details {
         self.push(format_args!("{text}"));
     }
 
-    /// All pieces, the last one cut in the middle if need be.
+    /// Appends all pieces, the last one cut in the middle if it does not fit.
     pub fn append_cut(&self, out: &mut Vec<u8>, columns: usize) {
         let mut text = String::new();
         escape::push_cut_plain(&mut text, &String::from_utf8_lossy(&self.text), columns);
@@ -152,12 +152,12 @@ impl Details {
             self.push(format_args!("{}", Errno(errno)));
         }
         self.held_by(close.held_by.as_deref());
-        // A line that is not wide has it below.
+        // Without `--wide` it is in the line below.
         if let Some(icmp) = close.icmp.filter(|_| wide) {
             self.push(format_args!("({})", IcmpText(icmp)));
         }
         self.unanswered(close);
-        // Nothing can have been sent by what never was a connection.
+        // A connect() that failed cannot have sent anything.
         let nothing = close.tx_bytes.unwrap_or(0) == 0 && close.rx_bytes.unwrap_or(0) == 0;
         if !(nothing && close.verdict.is_failure()) {
             self.bytes("↑", close.tx_bytes);
@@ -188,7 +188,7 @@ impl Details {
         }
     }
 
-    /// For how long connect() had no answer, and to how many SYNs.
+    /// Adds how long connect() had no answer, and to how many SYNs.
     fn given_up(&mut self, close: &Close) {
         let syns = |n: u32| (n, if n == 1 { "SYN" } else { "SYNs" });
         match (close.duration_us.map(Micros), close.syns.map(syns)) {
@@ -238,7 +238,7 @@ impl Details {
         self.push(format_args!("{}", Bytes(drop.len.into())));
     }
 
-    /// What a wide line has more.
+    /// Adds the further details of a wide line.
     pub fn wide(&mut self, socket: &Socket<'_>, kind: &Kind<'_>) {
         if let Kind::Close(close) = kind {
             for (name, us) in [
@@ -279,7 +279,7 @@ impl Details {
         }
     }
 
-    /// A piece that ends in what another process has chosen.
+    /// Adds a piece that ends in text which another process chose.
     fn push_hostile(&mut self, head: fmt::Arguments<'_>, text: &str) {
         self.push(head);
         if let Some((end, columns)) = self.pieces.last_mut() {
@@ -292,7 +292,7 @@ impl Details {
     }
 }
 
-/// An ICMP error, as lines have it.
+/// Displays an ICMP error.
 pub struct IcmpText(pub Icmp);
 
 impl fmt::Display for IcmpText {
@@ -306,7 +306,7 @@ impl fmt::Display for IcmpText {
     }
 }
 
-/// Whether the verdict says what the error says.
+/// Whether the verdict implies the error.
 fn implied(verdict: Verdict, errno: i32) -> bool {
     matches!(
         (verdict, errno),

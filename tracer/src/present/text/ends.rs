@@ -7,10 +7,10 @@ use std::net::IpAddr;
 use super::super::number;
 use crate::stream::{Endpoint, Role, Socket};
 
-/// Least columns of an address that is cut: `[20…01]`.
+/// Least columns of a cut address: `[20…01]`.
 const LEAST_ADDRESS: usize = 7;
 
-/// Which way the connection was opened.
+/// Returns the arrow for the direction in which the connection was opened.
 fn arrow(role: Role) -> &'static str {
     match role {
         Role::Client => " → ",
@@ -19,13 +19,13 @@ fn arrow(role: Role) -> &'static str {
     }
 }
 
-/// Whether it has a local end alone: a listener, a UDP socket, a number of a namespace.
+/// Whether it has only a local end: a listener, a UDP socket, a number of a namespace.
 fn is_alone(socket: &Socket<'_>) -> bool {
     let nobody = socket.raddr.is_none() && socket.rport.is_none();
     socket.role == Role::Listener || socket.role == Role::Unknown && nobody
 }
 
-/// Appends local and remote end; the local one where there is no other. Gives the columns that they take.
+/// Appends local and remote end, or the local one alone. Returns the columns used.
 pub fn whole(out: &mut Vec<u8>, socket: &Socket<'_>) -> usize {
     let begin = out.len();
     if is_alone(socket) && socket.laddr.is_none() && socket.lport.is_none() {
@@ -53,13 +53,13 @@ fn append_end(out: &mut Vec<u8>, addr: Option<IpAddr>, port: Option<u16>, ifinde
     }
 }
 
-/// Columns of text of our own: every character takes one.
+/// Returns the columns of our own text: every character takes one.
 pub fn columns(text: &[u8]) -> usize {
-    // The bytes that begin a character.
+    // Counts the bytes that begin a character.
     text.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
-/// Without the local address, and with a remote one that is cut in the middle to make it fit into
+/// Appends the ends without the local address, and with the remote one cut in the middle to fit into
 /// `columns`; the ports are always whole.
 pub fn short(out: &mut String, socket: &Socket<'_>, columns: usize) {
     let (addr, port) = if is_alone(socket) {
@@ -85,12 +85,12 @@ fn push_port(out: &mut String, port: Option<u16>) {
 
 fn push_address(out: &mut String, addr: Option<IpAddr>, ifindex: Option<u32>, columns: usize) {
     let begin = out.len();
-    // As with a port, without the port.
+    // Formats it with `:*`, then removes that.
     let _ = write!(out, "{}", Endpoint { addr, port: None, ifindex });
     out.truncate(out.len() - ":*".len());
     let length = out.len() - begin;
     if length > columns {
-        // An address is ASCII. The beginning tells more than the end.
+        // An address is ASCII. The beginning is worth more than the end.
         let kept = columns - 1;
         let head = kept.div_ceil(2);
         out.replace_range(begin + head..out.len() - (kept - head), "…");
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(of(&udp), ("[::]:40000".to_owned(), 10));
         // A number of a namespace.
         assert_eq!(of(&Socket { laddr: None, lport: None, ..udp }), ("-".to_owned(), 1));
-        assert_eq!(of(&Socket { role: Role::Client, ..udp }).0, "[::]:40000 → *:*", "not known yet");
+        assert_eq!(of(&Socket { role: Role::Client, ..udp }).0, "[::]:40000 → *:*", "the peer is unknown");
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! The stream as lines for people: columns that stay where they are, 100 of them at most unless
-//! more are asked for.
+//! The stream as text, in fixed columns; a line has at most 100 without `--wide`.
 //!
 //! ```text
 //! 12:01:02.123 connect         curl[4121]       10.0.0.1:* → 10.0.0.5:443
@@ -7,7 +6,7 @@
 //! 12:01:03.361 closed_local    curl[4121]       10.0.0.1:40000 → 10.0.0.5:443    1.24s ↑1.2MB ↓345B
 //! ```
 //!
-//! The last line of a connection says in the place of its kind how it ended.
+//! The last line of a connection has its verdict in place of the kind.
 
 mod details;
 pub(super) mod ends;
@@ -25,16 +24,16 @@ use super::stack;
 use crate::explain::numbers::Errno;
 use details::{Details, IcmpText};
 
-/// Columns of a line that is not a wide one.
+/// Columns of a line without `--wide`.
 pub const COLUMNS: usize = 100;
-/// The longest word there is `listener_closed`.
+/// Columns of the word; the longest is `listener_closed`.
 const KIND: usize = 15;
 const PROCESS: usize = 16;
-/// What is left for the connection and the details.
+/// Columns left for the connection and the details.
 const TAIL: usize = COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 - PROCESS - 1;
-/// Columns of the connection, so that the details begin at one place.
+/// Columns of the connection, so that the details line up.
 const ENDS: usize = 32;
-/// Where the line about the place of a drop begins: under its word.
+/// The column of the line about a drop's hint: under its word.
 const HINT: usize = TimeOfDay::WIDTH + 1;
 /// Columns of the process in a wide line: a `comm` of 15 characters and an id of 7 digits.
 const WIDE_PROCESS: usize = 24;
@@ -44,23 +43,23 @@ const WIDE_ENDS: usize = 45;
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextOptions {
-    /// More than 100 columns.
+    /// Whether lines may have more than 100 columns.
     pub wide: bool,
-    /// Times in UTC.
+    /// Whether times are in UTC.
     pub utc: bool,
-    /// With colours.
+    /// Whether to use colours.
     pub color: bool,
-    /// Also `open`: what was there before the trace.
+    /// Whether to show `open`: sockets older than the trace.
     pub open: bool,
-    /// Also the `close` of what is still there at its end.
+    /// Whether to show the `close` of sockets still open at the end.
     pub open_at_end: bool,
-    /// Also drops that nobody misses.
+    /// Whether to show harmless drops.
     pub quiet_drops: bool,
-    /// Also resets: verdicts tell of them.
+    /// Whether to show resets, which verdicts imply.
     pub resets: bool,
 }
 
-/// What the word in a line means.
+/// The meaning of the word in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Plain,
@@ -71,7 +70,7 @@ enum Meaning {
 }
 
 impl Meaning {
-    /// The terminal's sequence; the colours are of the user's own palette.
+    /// Returns the terminal's sequence; the colours are from the user's own palette.
     fn sequence(self) -> &'static str {
         match self {
             Self::Plain => "",
@@ -91,12 +90,12 @@ const fn meaning_of(class: DropClass) -> Meaning {
     }
 }
 
-/// The terminal's sequence for drops of a class.
+/// Returns the terminal's sequence for drops of a class.
 pub(super) fn drop_sequence(class: DropClass) -> &'static str {
     meaning_of(class).sequence()
 }
 
-/// The word for an event, and what it means.
+/// Returns the word for an event, and its meaning.
 fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
     let meaning = match kind {
         Kind::Finding(_) => Meaning::Warning,
@@ -136,7 +135,7 @@ pub struct TextSink<W> {
 }
 
 impl<W: Write> TextSink<W> {
-    /// Writes to `to`.
+    /// Makes a sink that writes to `to`.
     pub fn new(to: W, clock: WallClock, options: TextOptions) -> Self {
         Self {
             output: Output::new(to),
@@ -159,22 +158,22 @@ impl<W: Write> TextSink<W> {
         self.output.line().extend_from_slice(names.as_bytes());
     }
 
-    /// Writes what is gathered: at the end of each batch of events.
+    /// Writes the gathered lines; the caller flushes after each batch of events.
     pub fn flush(&mut self) {
         self.output.flush();
     }
 
-    /// The error that ended the writing.
+    /// Returns the error that ended the writing.
     pub fn error(&self) -> Option<&io::Error> {
         self.output.error()
     }
 
-    /// How many events were printed.
+    /// Returns the number of printed events.
     pub fn printed(&self) -> u64 {
         self.output.printed()
     }
 
-    /// Where it was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.output.into_inner()
     }
@@ -218,9 +217,9 @@ impl<W: Write> TextSink<W> {
         }
     }
 
-    /// The connection and the details in what is left of the line. The details begin at the same
-    /// column in all lines, unless a whole address can be shown by moving them; then the local
-    /// address goes, then the middle of the remote one, then the last details. Ports stay.
+    /// Appends the connection and the details in the rest of the line. The details line up, unless
+    /// moving them makes room for a whole address. If that is not enough, the local address goes, then
+    /// the middle of the remote one, then the last details. Ports stay.
     fn tail(&mut self, socket: &Socket<'_>, least_ends: usize) {
         let details = self.details.width();
         let gap = usize::from(details > 0);
@@ -243,7 +242,7 @@ impl<W: Write> TextSink<W> {
         }
     }
 
-    /// A sentence instead of the columns; the summary has what does not fit.
+    /// Appends a sentence instead of the columns; the summary has it in full.
     fn finding(&mut self, finding: &Finding) {
         let room = if self.options.wide { usize::MAX } else { COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 };
         let mut text = String::new();
@@ -252,7 +251,7 @@ impl<W: Write> TextSink<W> {
         self.line_done(None);
     }
 
-    /// What is known of the place of a drop, in a line below.
+    /// Appends a drop's hint in a line below.
     fn hint(&mut self, text: &str) {
         while self.line.last() == Some(&b' ') {
             self.line.pop();
@@ -308,7 +307,7 @@ impl<W: Write> Sink for TextSink<W> {
         let ends_of_packet = ends_of_packet(event);
         match ends_of_packet.as_ref().or(event.socket.as_ref()) {
             Some(socket) if self.options.wide => self.wide_tail(socket, &event.kind),
-            // Two names of states take more than other details, and are nothing without each other.
+            // Two names of states take more room than other details, and need each other.
             Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
             None if matches!(event.kind, Kind::Process(_)) => self.details.append_cut(&mut self.line, room),
             None => self.line.extend_from_slice(self.details.cut(TAIL)),
@@ -330,7 +329,7 @@ impl<W: Write> Sink for TextSink<W> {
     }
 }
 
-/// A dropped packet goes from its source to its destination, whichever of them is here.
+/// Returns the ends of a dropped packet: from its source to its destination, whichever is local.
 fn ends_of_packet<'a>(event: &Event<'a>) -> Option<Socket<'a>> {
     let Kind::Drop(drop) = event.kind else { return None };
     let ends = drop.ends?;
@@ -344,7 +343,7 @@ fn ends_of_packet<'a>(event: &Event<'a>) -> Option<Socket<'a>> {
     })
 }
 
-/// Name and id, of which the name is cut, in so many columns.
+/// Formats name and id in `columns`, with the name cut to fit.
 fn process(owner: &Owner, columns: usize) -> String {
     let mut text = String::new();
     let id = 2 + owner.pid.checked_ilog10().map_or(1, |digits| digits as usize + 1);

@@ -214,7 +214,7 @@ fn what_was_and_stays_open_is_shown_on_request() {
     assert!(shown.contains("closed_local"));
 }
 
-/// Small and deterministic: the same events in every run.
+/// A small deterministic generator: the same events in every run.
 struct Random(u64);
 
 impl Random {
@@ -227,7 +227,7 @@ impl Random {
         values[self.next() as usize % values.len()]
     }
 
-    /// Any size, small ones as often as large ones.
+    /// Returns a number of any size, small ones as often as large ones.
     fn number(&mut self) -> u64 {
         let bits = self.next() % 48;
         self.next() >> bits << (self.next() % 16)
@@ -317,7 +317,7 @@ fn any_event_fits_and_is_harmless() {
         for wide in [false, true] {
             let both = lines(TextOptions { wide, ..UTC }, &[(Some(event_socket), kind)]);
             let both = both.strip_suffix('\n').unwrap();
-            // The ICMP error of a close stands below.
+            // The ICMP error of a close is in the line below.
             let (line, below) = both.split_once('\n').unwrap_or((both, ""));
             assert!(below.chars().all(escape::is_plain) && escape::width(below) <= COLUMNS, "{below:?}");
             assert!(line.chars().all(escape::is_plain), "{line:?}");
@@ -338,7 +338,7 @@ fn any_event_fits_and_is_harmless() {
     assert_eq!(longest, COLUMNS, "the events are long enough to test something");
 }
 
-/// A drop with this hint.
+/// Makes a drop with this hint.
 fn dropped(hint: &str) -> crate::stream::Drop {
     let hint = Some(Box::new(crate::stream::Hint::of(hint)));
     crate::stream::Drop { reason_id: None, ends: None, seq: None, hint, ..sample::dropped() }
@@ -360,7 +360,7 @@ fn a_hint_is_a_line_below() {
         "12:01:02.123 drop            curl[4121]       10.0.0.1:40000 → 10.0.0.5:443    NETFILTER_DROP [S]\n             └ {rule}\n"
     );
     assert_eq!(line(rule, false), expected);
-    // What others can choose stays on its line, in its room.
+    // Text that others choose stays on its line, within its room.
     let long = line(&format!("nft: \u{1b}[2J\n{}", "x".repeat(200)), false);
     assert_eq!(long.lines().count(), 2, "{long}");
     assert!(!long.contains('\u{1b}') && long.lines().all(|line| line.chars().count() <= 100), "{long}");
