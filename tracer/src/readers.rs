@@ -1,13 +1,12 @@
-//! Threads that read what others may make them wait for.
+//! Threads for reads that other processes can block.
 //!
-//! A read of /proc/PID/cmdline waits for the memory map of the process, and who holds that chooses how long: a page
-//! fault in a file of a hung server, or of a user's own file system, is for ever. So the threads that answer to
-//! somebody (the loop of a trace, above all) do not read such things; they ask here. A question is answered, or it is
-//! said to be late when its thread has been blocked for [`DEADLINE`]. Time in which the thread works, or waits for a
-//! processor, does not count (`readers/blocked.rs`): on a host whose processors are all busy, every process has an owner's
-//! facts all the same. A thread that hangs is given up: another one takes its place,
-//! and nobody waits for it, not at the end either. So many may hang at the most ([`MOST_HUNG`]); then nothing is
-//! read any more that may hang ([`Readers::read_memory`]).
+//! A read of /proc/PID/cmdline waits for the memory map of the process, and its holder decides how long: a page fault
+//! in a file of a hung server, or of a user's own file system, can take for ever. So threads that must answer (the loop
+//! of a trace, above all) do not read such files; they ask here. The reader answers a question, or reports it late once
+//! its thread has been blocked for [`DEADLINE`]. Time in which the thread works, or waits for a processor, does not
+//! count (`readers/blocked.rs`): on a host with busy processors, owners still have their facts. Another thread replaces
+//! one that hangs, and nothing waits for it, not even the end. At most [`MOST_HUNG`] may hang; then the readers refuse
+//! all reads that may hang ([`Readers::read_memory`]).
 
 mod blocked;
 
@@ -28,17 +27,17 @@ use log::debug;
 use self::blocked::Blocked;
 use crate::privilege::{Duty, Sandbox, capabilities};
 
-/// A question is late when its thread has been blocked for this time.
+/// A question is late once its thread has been blocked for this long.
 pub const DEADLINE: Duration = Duration::from_millis(200);
-/// Threads that may hang.
+/// The most threads that may hang.
 pub const MOST_HUNG: usize = 16;
-/// Threads beyond those: what does not hang is read all the same.
+/// Threads beyond those, for reads that do not hang.
 const SPARE: usize = 4;
-/// Threads that wait for questions.
+/// The number of threads that wait for questions.
 const KEPT: usize = 2;
-/// A read of memory that takes so long hangs.
+/// A read of memory that takes this long hangs.
 const HANGS: Duration = Duration::from_millis(50);
-/// A question that nobody has begun with for so long is worth another thread.
+/// A question that has waited this long for a thread gets a new one.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 type Call = Box<dyn FnOnce() + Send>;
@@ -53,7 +52,7 @@ struct Question {
 struct Busy {
     number: u64,
     blocked: Blocked,
-    /// `None`: it was said to be late.
+    /// `None`: the question was reported late.
     late: Option<Call>,
 }
 
@@ -63,9 +62,9 @@ struct State {
     busy: Vec<Busy>,
     idle: usize,
     threads: usize,
-    /// When the watch looks next; `None`: when it is woken.
+    /// The next look of the watch; `None`: when it is woken.
     next_look: Option<Instant>,
-    /// Nobody can ask any more.
+    /// Whether no more questions can come.
     closed: bool,
     last: u64,
 }
@@ -75,28 +74,28 @@ struct Shared {
     questions: Condvar,
     watch: Condvar,
     hung: AtomicUsize,
-    /// Processes whose memory a thread reads now.
+    /// Processes whose memory a thread is reading.
     memory: Mutex<HashMap<u32, MemoryRead>>,
     deadline: Duration,
 }
 
-/// Who reads the memory of a process, and since when.
+/// The reader of a process's memory, and its start.
 struct MemoryRead {
     thread: libc::pid_t,
     began: Instant,
 }
 
 impl MemoryRead {
-    /// Inside that read a thread sleeps for no other reason than the process.
+    /// Whether the read hangs: during it, only the process can make the thread sleep.
     fn hangs(&self, now: Instant) -> bool {
         now >= self.began + HANGS && !blocked::is_runnable(self.thread)
     }
 }
 
-/// The memory of a process is read while this lives.
+/// Marks a read of a process's memory while it lives.
 pub struct Reading {
     shared: Arc<Shared>,
-    /// `None`: another thread's is the one that is noted.
+    /// `None`: the note of another thread's read stays.
     pid: Option<u32>,
 }
 
@@ -110,11 +109,11 @@ impl Drop for Reading {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // What panics does not hold the lock.
+        // No code that panics holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to it that the watch looks when `after` has passed, at the latest.
+    /// Makes the watch look after `after` at the latest.
     fn look_after(&self, state: &mut State, after: Duration) {
         let at = Instant::now() + after;
         if state.next_look.is_none_or(|next| at < next) {
@@ -124,7 +123,7 @@ impl Shared {
     }
 }
 
-/// See the module. Ends when the last copy is dropped, without waiting for what hangs.
+/// See the module. Ends when the last copy is dropped, without waiting for hung threads.
 #[derive(Clone)]
 pub struct Readers(Arc<Handle>);
 
@@ -152,7 +151,7 @@ impl std::fmt::Debug for Readers {
 }
 
 impl Readers {
-    /// Starts them. They have the rights of the calling thread, as far as `sandbox` leaves them.
+    /// Starts the threads. They have the privileges of the calling thread, as far as `sandbox` leaves them.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -171,15 +170,15 @@ impl Readers {
         });
         let watched = Arc::clone(&shared);
         thread::Builder::new().name("watch".to_owned()).spawn(move || {
-            // Those that it starts inherit it.
+            // The threads that it starts inherit the sandbox.
             confine();
             watch(&watched);
         })?;
         Ok(Self(Arc::new(Handle(shared))))
     }
 
-    /// Has `read` called by some thread. If that thread is blocked for [`DEADLINE`], or no thread can begin with
-    /// `read` for so long, another thread calls `late`; `read` may return afterwards all the same.
+    /// Makes a thread call `read`. If that thread is blocked for [`DEADLINE`], or no thread is free for that long,
+    /// another thread calls `late`; `read` may still return afterwards.
     pub fn ask(&self, read: impl FnOnce() + Send + 'static, late: impl FnOnce() + Send + 'static) {
         let shared = &*self.0.0;
         let mut state = shared.lock();
@@ -191,8 +190,8 @@ impl Readers {
         }
     }
 
-    /// To be had before the memory of process `pid` is read. `None`: it is not to be read, because that hangs in
-    /// another thread already, or too many threads hang.
+    /// Permits a read of the memory of process `pid`; every such read needs it. `None`: another thread already hangs
+    /// in such a read, or too many threads hang.
     #[must_use]
     pub fn read_memory(&self, pid: u32) -> Option<Reading> {
         let shared = &self.0.0;
@@ -209,14 +208,14 @@ impl Readers {
         Some(Reading { shared: Arc::clone(shared), pid: Some(pid).filter(|_| !noted) })
     }
 
-    /// Threads that hang now.
+    /// Returns the number of threads that hang now.
     #[must_use]
     pub fn hung(&self) -> usize {
         self.0.0.hung.load(Ordering::Relaxed)
     }
 }
 
-/// Says what is late, and starts threads.
+/// Reports late questions, and starts threads.
 fn watch(shared: &Arc<Shared>) {
     let mut state = shared.lock();
     for _ in 0..KEPT {
@@ -232,7 +231,7 @@ fn watch(shared: &Arc<Shared>) {
                 late.extend(busy.late.take());
             }
         }
-        // As long as one thread does not hang the queue gets shorter.
+        // While one thread does not hang, the queue shrinks.
         let all_hang = state.threads <= shared.hung.load(Ordering::Relaxed);
         while all_hang && state.queue.front().is_some_and(|question| now >= question.asked + shared.deadline) {
             late.extend(state.queue.pop_front().map(|question| question.late));
@@ -246,7 +245,7 @@ fn watch(shared: &Arc<Shared>) {
         if !late.is_empty() {
             drop(state);
             for say in late {
-                // One that panics has told so, and is not to take the watch with it.
+                // A panic has printed its message, and must not end the watch.
                 let _ = catch_unwind(AssertUnwindSafe(say));
             }
             state = shared.lock();
@@ -271,7 +270,7 @@ fn watch(shared: &Arc<Shared>) {
     }
 }
 
-/// Starts a thread, which is counted already.
+/// Starts a thread, which `state` already counts.
 fn start<'s>(shared: &'s Arc<Shared>, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
     drop(state);
     let its = Arc::clone(shared);
@@ -280,13 +279,13 @@ fn start<'s>(shared: &'s Arc<Shared>, state: MutexGuard<'s, State>) -> MutexGuar
     if let Err(error) = started {
         debug!("cannot start a thread: {error}");
         state.threads -= 1;
-        // Not again at once.
+        // Waits before the next attempt.
         state = shared.watch.wait_timeout(state, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
     }
     state
 }
 
-/// Answers questions until there is nobody to ask, or enough others wait for them.
+/// Answers questions until no more can come, or enough other threads wait for them.
 fn answer(shared: &Shared) {
     let mut state = shared.lock();
     loop {
@@ -306,7 +305,7 @@ fn answer(shared: &Shared) {
         let more = !state.queue.is_empty() && state.idle == 0;
         shared.look_after(&mut state, if more { PATIENCE } else { blocked::interval(shared.deadline) });
         drop(state);
-        // One that panics has told so; it is late.
+        // A panic has printed its message; the question is late.
         let done = catch_unwind(AssertUnwindSafe(question.read));
         state = shared.lock();
         let Some(at) = state.busy.iter().position(|busy| busy.number == number) else { continue };

@@ -7,20 +7,20 @@ use crate::drops::{Order, Part};
 use crate::filter::parse::Selector;
 use crate::filter::{FilterArgs, FilterError};
 
-/// How often the table on a terminal is drawn again.
+/// The interval in which the table on a terminal is redrawn.
 const INTERVAL: &str = "1s";
 
-/// Lines to copy.
+/// Examples to copy.
 const EXAMPLES: &str = "\
 Examples:
   tracer drops                             what is dropped now, most of it first
-  tracer drops --by reason,location        why and where, whoever it hurts
+  tracer drops --by reason,location        why and where, for all processes together
   tracer drops --rport 5432 --duration 10s one table of one service, after ten seconds
   tracer drops -p 1234 --stack             with the kernel's calls that led to it
   tracer drops --json --duration 10s | jq 'select(.class == \"policy\")'
 
-On a terminal the table is drawn again every second until Ctrl-C. Elsewhere
-(in a pipe, with -o or --json) and with --duration it comes once, at the end.
+On a terminal the table is redrawn every second until Ctrl-C. Elsewhere
+(in a pipe, with -o or --json) and with --duration it appears once, at the end.
 /S is packets in a second: the last one, or on average in the table at the end.";
 
 /// `tracer drops`
@@ -34,11 +34,11 @@ On a terminal the table is drawn again every second until Ctrl-C. Elsewhere
           mut_arg("reason", |arg| arg.help("Only drops with this reason, such as NO_SOCKET or NETFILTER_DROP")),
           mut_arg("json", |arg| arg.help("One JSON object a row, at the end")),
           mut_arg("output", |arg| arg.help("Write the rows to this file, at the end")),
-          mut_arg("all", |arg| arg.help("Also drops that nobody misses (with --json they are there in any case)")),
-          mut_arg("stack", |arg| arg.help("With each row the kernel's calls that led to the first of its drops")),
+          mut_arg("all", |arg| arg.help("Include harmless drops (--json always has them)")),
+          mut_arg("stack", |arg| arg.help("With each row, show the kernel stack of its first drop")),
           mut_arg("count", |arg| arg.help("Stop after this many dropped packets")))]
 pub struct DropsArgs {
-    /// What tells one row from another
+    /// Group packets into rows by these fields
     #[arg(long, value_name = "PART,...", value_delimiter = ',', default_values = ["reason", "location", "owner", "flow"])]
     pub by: Vec<Part>,
 
@@ -46,27 +46,27 @@ pub struct DropsArgs {
     #[arg(long, value_name = "KEY", default_value = "rate")]
     pub sort: Order,
 
-    /// Show this many rows at the most (else as many as fit on the terminal; --json has all)
+    /// Show at most this many rows (default: as many as fit on the terminal; --json has all)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rows: Option<u32>,
 
-    /// Draw the table again this often: 2s, 500ms
+    /// Redraw the table at this interval: 2s, 500ms
     #[arg(long, value_name = "T", default_value = INTERVAL, value_parser = value::positive_time)]
     pub interval: Duration,
 
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// How.
+    /// How to show it.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// By which of the kernel's ways.
+    /// How to hook the kernel.
     #[command(flatten)]
     pub kernel: KernelArgs,
 }
 
 impl DropsArgs {
-    /// The filter, which leaves nothing but drops, and what the kernel's counters say beside them.
+    /// Returns the filter, limited to drops and to discards that only counters show.
     #[must_use]
     pub fn drops_only(&self) -> FilterArgs {
         FilterArgs {
@@ -75,10 +75,10 @@ impl DropsArgs {
         }
     }
 
-    /// What is wrong whatever the host is like, in one sentence.
+    /// Checks for mistakes that no host allows.
     ///
     /// # Errors
-    /// The sentence.
+    /// A sentence about the mistake.
     pub fn check(&self) -> Result<(), String> {
         let filter = &self.filter;
         for (option, given) in [

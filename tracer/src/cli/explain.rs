@@ -11,10 +11,10 @@ use super::Color;
 /// `tracer explain`
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ExplainArgs {
-    /// What to explain: NO_SOCKET, TIME_WAIT, ECONNRESET, 111, TcpExtListenOverflows …
+    /// Names to explain: NO_SOCKET, TIME_WAIT, ECONNRESET, 111, TcpExtListenOverflows …
     ///
-    /// Case does not matter, prefixes such as SKB_DROP_REASON_ or TcpExt may be left out. Without a
-    /// name: the families there are.
+    /// Case does not matter, and prefixes such as SKB_DROP_REASON_ or TcpExt are optional. Without a
+    /// name, tracer lists the families.
     #[arg(value_name = "NAME", value_parser = Name, hide_possible_values = true, allow_negative_numbers = true)]
     pub names: Vec<String>,
 

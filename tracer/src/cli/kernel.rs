@@ -1,5 +1,5 @@
-//! The options that choose among the kernel's ways. Nobody needs them every day: they are in
-//! `--help` only.
+//! Options for hooks, type information and limits. They are rarely needed, so only `--help` shows
+//! them.
 
 use std::{fmt::Write as _, path::PathBuf};
 
@@ -8,16 +8,16 @@ use crate::{
     privilege::Sandbox,
 };
 
-/// Where the kernel's type information comes from.
+/// The source of the kernel's type information.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Types {
-    /// `none`: as if there were none.
+    /// `none`: as if the kernel had none.
     None,
     /// From this file.
     File(PathBuf),
 }
 
-/// Which of the kernel's ways are used.
+/// Options for hooks and other kernel features.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Kernel")]
 pub struct KernelArgs {
@@ -26,37 +26,37 @@ pub struct KernelArgs {
           long_help = backend_help())]
     pub backend: Vec<(Hook, Backend)>,
 
-    /// Where the kernel's type information comes from
+    /// Read the kernel's type information from this file
     ///
-    /// A file of raw BTF for a kernel that has none of its own, or `none`, to do as if there were
-    /// none. A file that contradicts the running kernel is refused.
+    /// A file of raw BTF for a kernel that has none of its own, or `none`, to act as if the kernel had
+    /// none. tracer refuses a file that contradicts the running kernel.
     #[arg(long, value_name = "FILE|none", value_parser = types, hide_short_help = true,
           value_hint = clap::ValueHint::FilePath)]
     pub btf: Option<Types>,
 
-    /// Follow this many sockets at the most
+    /// Follow at most this many sockets
     ///
-    /// Beyond that, connections are told from what each event shows by itself, and their end says
-    /// `incomplete`. 262144 unless the kernel is older than 6.1, where it is 65536.
+    /// Beyond that, events of a connection have only what each shows by itself, and its end says
+    /// `incomplete`. 262144 by default, 65536 before Linux 6.1.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24), hide_short_help = true)]
     pub sockets: Option<u32>,
 
     /// Keep all privileges
     ///
-    /// Otherwise, once everything is attached, each thread keeps those capabilities and system calls only that
-    /// it still needs: see `tracer doctor`.
+    /// By default, once everything is attached, each thread keeps only the capabilities and system calls
+    /// that it still needs: see `tracer doctor`.
     #[arg(long, hide_short_help = true)]
     pub no_sandbox: bool,
 }
 
 impl KernelArgs {
-    /// Whether threads give up what they do not need.
+    /// Returns whether threads give up unneeded privileges.
     #[must_use]
     pub const fn sandbox(&self) -> Sandbox {
         if self.no_sandbox { Sandbox::Off } else { Sandbox::On }
     }
 
-    /// The hook that was given two different links, if there is one.
+    /// Returns a hook for which the user gave two different links, if any.
     #[must_use]
     pub fn torn(&self) -> Option<Hook> {
         let other = |(hook, backend): &&(Hook, Backend)| self.backend.iter().any(|(h, b)| h == hook && b != backend);

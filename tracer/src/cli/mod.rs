@@ -24,29 +24,29 @@ use crate::filter::{FilterArgs, FilterError};
 use crate::present::escape::{self, Escaped};
 use crate::stderr;
 
-/// What the values of filters mean.
+/// The meaning of filter values.
 pub const VALUES: &str = "\
 A,B means either of the values, '!A' anything but A; filters of different kinds must all hold.
-Quote the exclamation mark: shells take it for something else.";
+Quote the exclamation mark: it is special to shells.";
 
-/// What the exit status means.
+/// The meaning of the exit status.
 pub const EXIT_STATUS: &str = "\
 0 fine, 1 failed while running, 2 wrong usage, 3 events were lost (with --strict).
 `tracer run` has the status of the command, 128+N if signal N ended it, 125 if tracer failed,
 126 or 127 if the command could not be started.";
 
-/// Lines to copy.
+/// Examples to copy.
 pub const EXAMPLES: &str = "\
   tracer                                           everything on this host, until Ctrl-C
   tracer -p 1234 -f                                one process and its descendants
   tracer --failed --no-loopback                    connections that failed
   tracer --raddr 10.0.0.0/8 --rport '!443' --json  one network, without HTTPS
   tracer run -- curl http://localhost/             one command
-  tracer explain TIME_WAIT NO_SOCKET 111           what they mean, and where to look
-  tracer drops                                     what is dropped now: why, where, whose
+  tracer explain TIME_WAIT NO_SOCKET 111           their meaning, and where to look
+  tracer drops                                     packets dropped now: why, where, whose
   tracer net                                       the state of the network on one page
   tracer sockets -l                                who listens where
-  tracer doctor                                    what this kernel allows";
+  tracer doctor                                    the hooks that work on this kernel";
 
 fn after_help() -> String {
     format!("Filters: {VALUES}\n\nExit status: {EXIT_STATUS}\n\nExamples:\n{EXAMPLES}")
@@ -65,7 +65,7 @@ struct Line {
     live: LiveArgs,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Show connections as they come and go (this is what tracer does without a command)
@@ -74,16 +74,16 @@ pub enum Command {
     Run(RunArgs),
     /// Show the packets that the kernel drops, added up: why, where, whose
     Drops(Box<DropsArgs>),
-    /// Show the state of the network: what is sick first, then devices, sockets, tables
+    /// Show the state of the network: problems first, then devices, sockets, tables
     Net(NetArgs),
-    /// Show the sockets that there are, of every network namespace, with their owners
+    /// List open sockets of every network namespace, with their owners
     ///
     /// TCP, UDP, raw, ICMP and SCTP sockets; Unix, packet and netlink sockets with --proto or --all.
-    /// Without root the owners of other users' sockets are not known: how many that are is said.
+    /// Without root the owners of other users' sockets are unknown: tracer says how many.
     Sockets(Box<SocketsArgs>),
-    /// Say what this kernel and these privileges allow, hook by hook
+    /// Report what this kernel and these privileges allow, hook by hook
     Doctor(DoctorArgs),
-    /// Say what a drop reason, reset reason, TCP state, verdict, errno or counter means
+    /// Explain a drop reason, reset reason, TCP state, verdict, errno or counter
     Explain(ExplainArgs),
     /// Print the completions for a shell
     Completions {
@@ -100,10 +100,10 @@ pub struct LiveArgs {
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// How.
+    /// How to show it.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// By which of the kernel's ways.
+    /// How to hook the kernel.
     #[command(flatten)]
     pub kernel: KernelArgs,
 }
@@ -112,16 +112,16 @@ pub struct LiveArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "tracer run [OPTIONS] -- CMD [ARG]...")]
 pub struct RunArgs {
-    /// Run the command as this user (under sudo: the one who called it)
+    /// Run the command as this user (under sudo: the user who called it)
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
     /// What to show.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// How.
+    /// How to show it.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// By which of the kernel's ways.
+    /// How to hook the kernel.
     #[command(flatten)]
     pub kernel: KernelArgs,
     /// The command and its arguments
@@ -136,12 +136,12 @@ pub struct DoctorArgs {
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// Which of the kernel's ways are tried.
+    /// How to hook the kernel.
     #[command(flatten)]
     pub kernel: KernelArgs,
 }
 
-/// The definition that help, completions and man page are made from.
+/// Returns the definition behind help, completions and man page.
 #[must_use]
 pub fn definition() -> clap::Command {
     Line::command()
@@ -154,8 +154,8 @@ pub fn parse() -> Command {
     try_parse_from(std::env::args_os()).unwrap_or_else(|error| end(&error))
 }
 
-/// Ends the process as clap does. What it repeats of the command line is escaped: a script may have put
-/// somebody else's words there.
+/// Ends the process as clap does, but escapes the repeated words of the command line: a script may have
+/// put hostile text there.
 fn end(error: &clap::Error) -> ! {
     let plain = |word: OsString| word.to_str().is_some_and(|word| word.chars().all(escape::is_plain));
     if std::env::args_os().all(plain) || !error.use_stderr() {
@@ -170,7 +170,7 @@ fn end(error: &clap::Error) -> ! {
 /// Reads a command line; the first of `words` is the program's name.
 ///
 /// # Errors
-/// What is to be printed, with the exit status that belongs to it.
+/// The text to print, with its exit status.
 pub fn try_parse_from<I, T>(words: I) -> Result<Command, clap::Error>
 where
     I: IntoIterator<Item = T>,
@@ -209,11 +209,11 @@ fn check_kernel(kernel: &KernelArgs) -> Result<(), clap::Error> {
     }
 }
 
-/// An error of the command line that was found after it was read: prints as the others do, status 2.
+/// Makes an error of the command line that was found after parsing: prints like the others, status 2.
 #[must_use]
 pub fn wrong_usage(message: impl std::fmt::Display) -> clap::Error {
     let text = message.to_string();
-    // Only then: some of our own messages have a backslash.
+    // Plain text stays unescaped: some of our own messages have a backslash.
     let text = if text.chars().all(escape::is_plain) { text } else { Escaped(&text).to_string() };
     definition().error(ErrorKind::ValueValidation, text)
 }

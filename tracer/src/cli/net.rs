@@ -9,7 +9,7 @@ use crate::filter::parse::Netns;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct NetArgs {
     /// This network namespace: of a process, by `ip netns` name or by inode number
-    // Ids of its own where `live` has an option of the same name that means something else.
+    // An id of its own, where an option of `live` has the same name and another meaning.
     #[arg(id = "namespace", long = "netns", value_name = "PID|NAME|INODE")]
     pub netns: Option<Netns>,
 
@@ -21,15 +21,15 @@ pub struct NetArgs {
     #[arg(short, long)]
     pub all: bool,
 
-    /// How it moves, in each interval of so many seconds (or 500ms, 2m), until Ctrl-C
+    /// Show the changes in each interval of this many seconds (or 500ms, 2m), until Ctrl-C
     #[arg(long, value_name = "SECS", value_parser = value::positive_time)]
     pub watch: Option<Duration>,
 
-    /// Look once, and not a second time after a second: what counts is then said to be of earlier
+    /// Look once, not twice a second apart: all counted problems are then shown as `earlier`
     #[arg(long, visible_alias = "since-boot", conflicts_with = "watch")]
     pub once: bool,
 
-    /// Stop after so many intervals
+    /// Stop after this many intervals
     #[arg(id = "intervals", long = "count", value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
@@ -49,11 +49,11 @@ pub struct NetArgs {
     #[arg(long)]
     pub utc: bool,
 
-    /// Numbers instead of names for addresses and ports (this is so in any case)
+    /// Numbers instead of names for addresses and ports (always so)
     #[arg(short)]
     pub numeric: bool,
 
-    /// Do not say what could not be read
+    /// Do not report unreadable data
     #[arg(short, long)]
     pub quiet: bool,
 }

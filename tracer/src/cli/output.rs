@@ -43,7 +43,7 @@ impl Color {
     }
 }
 
-/// How to show it, and when to stop.
+/// How to show events, and when to stop.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
@@ -59,7 +59,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 
-    /// Lines longer than 100 columns: nothing is cut, and user, namespace, executable, cgroup
+    /// Lines longer than 100 columns: nothing is cut; adds user, namespace, executable, cgroup
     #[arg(short, long)]
     pub wide: bool,
 
@@ -67,23 +67,23 @@ pub struct OutputArgs {
     #[arg(long)]
     pub utc: bool,
 
-    /// Numbers instead of names for addresses and ports (this is so in any case)
+    /// Numbers instead of names for addresses and ports (always so)
     #[arg(short)]
     pub numeric: bool,
 
-    /// Also every change of a socket's state
+    /// Include every change of a socket's state
     #[arg(long)]
     pub states: bool,
 
-    /// Also drops that nobody misses, and resets
+    /// Include harmless drops and resets
     #[arg(long)]
     pub all: bool,
 
-    /// With each drop the kernel's calls that led to it
+    /// With each drop, show the kernel stack that led to it
     #[arg(long)]
     pub stack: bool,
 
-    /// Do not watch the kernel's counters of what it discards where no tracepoint tells
+    /// Do not watch the kernel's counters of discards without a tracepoint
     #[arg(long)]
     pub no_counters: bool,
 
@@ -95,7 +95,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "T", value_parser = value::positive_time)]
     pub duration: Option<Duration>,
 
-    /// Stop after this many events are shown
+    /// Stop after this many shown events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
@@ -105,8 +105,8 @@ pub struct OutputArgs {
 
     /// Prove that nothing is missing: count every event of the kernel a second time, and compare
     ///
-    /// Other programs in the kernel count what happens, and at the end that is compared with what was
-    /// shown, filtered, folded, lost and missed: `audit` in the summary, for each hook. It costs a little more.
+    /// Other programs in the kernel count all calls; at the end tracer compares that with the events shown,
+    /// filtered, folded, lost and missed: `audit` in the summary, for each hook. It costs a little more.
     #[arg(long)]
     pub audit: bool,
 
@@ -116,8 +116,8 @@ pub struct OutputArgs {
 
     /// Size of the buffer between kernel and tracer
     ///
-    /// A power of two and whole pages, such as 512K or 16M. A larger one loses nothing in longer
-    /// bursts of events.
+    /// A power of two and whole pages, such as 512K or 16M. A larger buffer survives longer bursts of
+    /// events without loss.
     #[arg(long, value_name = "BYTES", value_parser = value::buffer, hide_short_help = true)]
     pub buffer: Option<u32>,
 }
@@ -128,16 +128,16 @@ pub struct OutputArgs {
 pub struct NoCounters;
 
 impl OutputArgs {
-    /// Whether the options can be what somebody wants, beside those of the filter.
+    /// Checks that the options do not contradict those of the filter.
     ///
     /// # Errors
-    /// Discards are asked for, and the counters that they come from are not watched.
+    /// If the filter asks for discards, and the counters that show them are not watched.
     pub fn check(&self, filter: &Filter) -> Result<(), NoCounters> {
         if self.no_counters && filter.asks_for("discard") { Err(NoCounters) } else { Ok(()) }
     }
 
-    /// How lines of text look. What was open before and what still is are no news: they are shown
-    /// only if one asks for them, by kind, by verdict or with -v. `color`: see [`Color::enabled`].
+    /// Returns the options for text. Sockets open at the beginning or the end are no news: text shows
+    /// them only if the user asks for them, by kind, by verdict or with -v. `color`: see [`Color::enabled`].
     #[must_use]
     pub fn text_options(&self, filter: &Filter, color: bool) -> TextOptions {
         let all = self.verbose > 0;

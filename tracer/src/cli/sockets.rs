@@ -10,14 +10,14 @@ use crate::sockets::order::Key;
 use crate::sockets::proto::{Proto, Protos, State};
 use crate::sockets::source::Via;
 
-/// Lines to copy.
+/// Examples to copy.
 const EXAMPLES: &str = "\
 Examples:
   tracer sockets -l                       who listens where, in every network namespace
   tracer sockets --port 443 -w            one port, with round-trip times, windows and containers
   tracer sockets --state close_wait --tree  which process forgets to close its connections
   tracer sockets -x --comm 'docker*'      the Unix sockets of some processes
-  tracer sockets -t --watch 2             what comes and goes, every two seconds";
+  tracer sockets -t --watch 2             sockets that come and go, every two seconds";
 
 /// `tracer sockets`
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -28,7 +28,7 @@ Examples:
           mut_arg("failed", |arg| arg.hide(true)),
           mut_arg("min_duration", |arg| arg.hide(true)))]
 pub struct SocketsArgs {
-    /// Only sockets that listen, or that wait for datagrams of anybody
+    /// Only sockets that listen, or that take datagrams from any sender
     #[arg(short, long)]
     pub listen: bool,
 
@@ -56,15 +56,15 @@ pub struct SocketsArgs {
     #[arg(long, value_name = "KEY", default_value = "proto")]
     pub sort: Key,
 
-    /// By process
+    /// Group by process
     #[arg(long, conflicts_with_all = ["json", "watch"])]
     pub tree: bool,
 
-    /// Look again and again, this often, and show what appeared, changed and vanished: 2s, 500ms
+    /// Look again at this interval, and show sockets that appear, change and vanish: 2s, 500ms
     #[arg(long, value_name = "SECS", value_parser = value::positive_time)]
     pub watch: Option<Duration>,
 
-    /// With --watch: stop after looking so many times
+    /// With --watch: stop after this many looks
     #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
@@ -72,12 +72,12 @@ pub struct SocketsArgs {
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// How.
+    /// How to show it.
     #[command(flatten)]
     pub output: SocketsOutput,
 }
 
-/// How `tracer sockets` shows them.
+/// How `tracer sockets` shows sockets.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct SocketsOutput {
@@ -89,15 +89,15 @@ pub struct SocketsOutput {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 
-    /// Lines longer than 100 columns: nothing is cut; user, inode, container and TCP's figures, too
+    /// Lines longer than 100 columns: nothing is cut; adds user, inode, container and figures of TCP
     #[arg(short, long)]
     pub wide: bool,
 
-    /// Numbers instead of names for addresses and ports (this is so in any case)
+    /// Numbers instead of names for addresses and ports (always so)
     #[arg(short)]
     pub numeric: bool,
 
-    /// Do not say what could not be seen
+    /// Do not report missing data
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -105,21 +105,21 @@ pub struct SocketsOutput {
     #[arg(short, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// Where the tables come from
+    /// Read the tables from this source
     ///
-    /// The result is the same; what differs is the time it takes, and what an unusual system allows.
+    /// All sources give the same result; they differ in speed, and an unusual system may not allow all.
     #[arg(long, value_name = "WAY", default_value = "auto", hide_short_help = true)]
     pub via: Via,
 }
 
 impl SocketsArgs {
-    /// The part of the output options that the log looks at.
+    /// Returns the output options that the log uses.
     #[must_use]
     pub fn log(&self) -> OutputArgs {
         OutputArgs { verbose: self.output.verbose, quiet: self.output.quiet, ..OutputArgs::default() }
     }
 
-    /// The protocols that are asked for.
+    /// Returns the wanted protocols.
     #[must_use]
     pub fn protos(&self) -> Protos {
         let letters = [(self.tcp, "tcp"), (self.udp, "udp"), (self.udp, "udplite"), (self.unix, "unix")];
@@ -137,10 +137,10 @@ impl SocketsArgs {
         })
     }
 
-    /// What is wrong whatever the host is like, in one sentence.
+    /// Checks for mistakes that no host allows.
     ///
     /// # Errors
-    /// The sentence.
+    /// A sentence about the mistake.
     pub fn check(&self) -> Result<(), String> {
         let filter = &self.filter;
         for (option, given) in [
@@ -150,7 +150,7 @@ impl SocketsArgs {
             ("--min-duration", filter.min_duration.is_some()),
         ] {
             if given {
-                return Err(format!("{option} is about what happens: use it with `tracer live`"));
+                return Err(format!("{option} is about events: use it with `tracer live`"));
             }
         }
         if filter.follow && filter.pid.is_empty() {

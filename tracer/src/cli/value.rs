@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Reads a time: a number with `us`, `ms`, `s` (also if nothing is given), `m`, `h` or `d`.
+/// Reads a time: a number with `us`, `ms`, `s` (the default), `m`, `h` or `d`.
 ///
 /// # Errors
-/// A sentence that says what a time looks like.
+/// A sentence that shows how to write a time.
 pub fn time(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is not a time; write 10s, 500ms, 2m or 1h");
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -37,7 +37,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
 /// Reads a time that is not zero.
 ///
 /// # Errors
-/// As [`time`], and for zero.
+/// Like [`time`], and for zero.
 pub fn positive_time(text: &str) -> Result<Duration, String> {
     match time(text)? {
         Duration::ZERO => Err("the time must be longer than zero".to_owned()),
@@ -54,7 +54,7 @@ const MOST_BUFFER: u64 = 1 << 31;
 /// `K`, `M` or `G`.
 ///
 /// # Errors
-/// A sentence that names the sizes that would do.
+/// A sentence that names valid sizes.
 pub fn buffer(text: &str) -> Result<u32, String> {
     buffer_for(text, page_size())
 }

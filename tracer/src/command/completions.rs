@@ -12,7 +12,7 @@ use crate::cli;
 /// If `out` cannot be written.
 pub fn write(shell: Shell, out: &mut impl Write) -> io::Result<()> {
     let mut script = Vec::new();
-    // It panics where a write fails, so it writes into memory.
+    // clap_complete panics if a write fails, so it writes into memory.
     clap_complete::generate(shell, &mut cli::definition(), "tracer", &mut script);
     out.write_all(&script)?;
     out.flush()

@@ -1,4 +1,4 @@
-//! Where the events go, and in which shape.
+//! The destination of events, and their form.
 
 use std::{
     fs::File,
@@ -34,7 +34,7 @@ use crate::{
     stream::{Event, Sink},
 };
 
-/// Where events go if `-o` does not say.
+/// The destination of events without `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
     /// `live`
@@ -47,7 +47,7 @@ pub enum Home {
 pub struct Destination {
     shape: Shape,
     gauge: Gauge,
-    /// Events and what is said for people meet on stderr.
+    /// Whether events share stderr with messages.
     shares_stderr: bool,
 }
 
@@ -63,7 +63,7 @@ impl std::fmt::Debug for Destination {
 }
 
 impl Destination {
-    /// Opens what `output` names; `sandbox`: of the thread that writes.
+    /// Opens the destination in `output`; `sandbox`: for the thread that writes.
     ///
     /// # Errors
     /// If the file cannot be created.
@@ -83,12 +83,12 @@ impl Destination {
         Ok(Self { shape, gauge, shares_stderr: output.output.is_none() && home == Home::Stderr })
     }
 
-    /// Waits until everything is written; gives the lines that were thrown away ([`finish`]).
+    /// Waits until everything is written; returns the number of discarded lines ([`finish`]).
     ///
     /// # Errors
-    /// If it cannot be; a reader that has gone away is no error.
+    /// If writing fails; a reader that has gone away is no error.
     pub fn finish(self, runtime: &Runtime, stop: &Stop) -> anyhow::Result<u64> {
-        // The summary could not be written, which was learnt before this waits for it.
+        // Writing the summary has already failed.
         let error = self.error().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         if let Some(error) = error.filter(|_| !matches!(stop, Stop::Output(_))) {
             let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
@@ -101,7 +101,7 @@ impl Destination {
         finish(runtime, &queue, stop)
     }
 
-    /// Says how it ended: as an object where events are objects, and for people on stderr.
+    /// Writes the summary: as an object with `--json`, and as text on stderr.
     pub fn summary(&mut self, boot_ns: u64, summary: &Summary, quiet: bool) {
         if let Shape::Json(json) = &mut self.shape {
             json.summary(boot_ns, summary);
@@ -145,7 +145,7 @@ impl Presenter for Destination {
     }
 }
 
-/// What `output` names, opened, and whether it is to be coloured.
+/// Opens the file or stream in `output`; `true`: it is a terminal.
 ///
 /// # Errors
 /// If the file cannot be created.
@@ -164,10 +164,10 @@ pub fn writer(output: &OutputArgs, home: Home) -> anyhow::Result<(File, bool)> {
 }
 
 /// Waits until everything in `queue` is written; after a signal only as long as its reader reads, and not
-/// beyond the next signal. Gives the lines that were thrown away, and says so.
+/// beyond the next signal. Returns the number of discarded lines, and warns about them.
 ///
 /// # Errors
-/// If it cannot be written; a reader that has gone away is no error.
+/// If writing fails; a reader that has gone away is no error.
 pub fn finish(runtime: &Runtime, queue: &Queue, stop: &Stop) -> anyhow::Result<u64> {
     let again = async {
         let caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
@@ -184,7 +184,7 @@ pub fn finish(runtime: &Runtime, queue: &Queue, stop: &Stop) -> anyhow::Result<u
         Ok(0) => Ok(0),
         Ok(thrown) => {
             let lines = if thrown == 1 { "line was" } else { "lines were" };
-            warn!("{thrown} {lines} thrown away: nobody reads the output");
+            warn!("{thrown} {lines} thrown away: the reader of the output has stopped");
             Ok(thrown)
         }
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),

@@ -1,6 +1,6 @@
-//! `tracer doctor`: what this kernel and these privileges allow, hook by hook.
+//! `tracer doctor`: reports what this kernel and these privileges allow, hook by hook.
 //!
-//! Nothing is guessed from versions: every link of every chain is tried, as `live` would.
+//! It tries the links of every chain, as `live` does, and infers nothing from versions.
 
 use std::{
     fmt::Write as _,
@@ -29,7 +29,7 @@ use crate::{
     sockets::diag::drops,
 };
 
-/// Whether there can be a trace at all.
+/// The finding on whether a trace is possible at all.
 const LOAD: &str = "load";
 
 /// One line of the report.
@@ -52,10 +52,10 @@ impl Finding {
     }
 }
 
-/// Looks, and says what it found: status 1 where no trace is possible.
+/// Looks, and reports the findings: status 1 if no trace is possible.
 ///
 /// # Errors
-/// If stdout cannot be written, or a link that is asked for does not work.
+/// If stdout cannot be written, or a link that the user forces does not work.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let findings = look(&Extra::from(&args.kernel))?;
     let mut out = Vec::new();
@@ -95,7 +95,7 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
             findings.extend(hooks(&session.kernel.choices, extra));
             kernel = Some(session.kernel);
         }
-        // What was asked for cannot be had: that is no finding about the kernel.
+        // A forced link that fails is no finding about the kernel.
         Err(error) if matches!(error.downcast_ref(), Some(KernelError::Forced(_))) => return Err(error),
         Err(error) => {
             let why = error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
@@ -110,20 +110,20 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
     findings.push(owners());
     findings.push(counters());
     findings.push(statistics());
-    // Last: this thread gives something up for it.
+    // Last, because this thread gives up privileges for it.
     findings.push(sandbox(extra.sandbox, kernel.as_ref()));
     Ok(findings)
 }
 
-/// Whether a trace can watch the kernel's counters, and name the sockets that they are of.
+/// Finds whether a trace can watch the kernel's counters, and name their sockets.
 fn counters() -> Finding {
-    let cost = "what is discarded where no tracepoint tells is not told, or without the socket";
+    let cost = "discards without a tracepoint are missing, or lack the socket";
     let found = netns::find(&ProcRoot::default());
     match drops::listeners() {
         _ if found.denied > 0 => {
             let why = match found.denied {
-                1 => "the namespaces of 1 process may not be looked into".to_owned(),
-                denied => format!("the namespaces of {denied} processes may not be looked into"),
+                1 => "this user may not see the namespaces of 1 process".to_owned(),
+                denied => format!("this user may not see the namespaces of {denied} processes"),
             };
             Finding::missing("counters", why, cost)
         }
@@ -166,7 +166,7 @@ fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
                 choice.refused.iter().map(|(backend, why)| format!("{backend} refused: {why}")).collect();
             let cost = crate::kernel::backend::cost_of(choice);
             let forced = extra.forced.iter().any(|(forced, _)| *forced == hook);
-            let praise = if forced { "asked for with --backend" } else { "the best way works" };
+            let praise = if forced { "forced by --backend" } else { "the best link works" };
             Finding {
                 name: hook.name().to_owned(),
                 ok: choice.backend.is_some(),
@@ -184,7 +184,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Those that a trace can use.
+/// Checks the capabilities that a trace can use.
 fn capabilities() -> Vec<Finding> {
     let optional = OPTIONAL.map(|optional| (optional.capability, optional.cost));
     let required = REQUIRED.iter().map(|one| (one, "live, run and drops cannot trace"));
@@ -194,13 +194,13 @@ fn capabilities() -> Vec<Finding> {
         if capabilities::missing(capability).is_empty() {
             Finding::fine(name)
         } else {
-            Finding::missing(name, "this process has not this capability", cost)
+            Finding::missing(name, "this process lacks the capability", cost)
         }
     })
     .collect()
 }
 
-/// What a trace keeps while it runs. Whether maps can be read without a capability is tried.
+/// Reports the privileges that a trace keeps. Tries whether it can read maps without a capability.
 fn sandbox(sandbox: Sandbox, kernel: Option<&Kernel>) -> Finding {
     if sandbox == Sandbox::Off {
         return Finding { why: Some("off: --no-sandbox keeps all privileges".into()), ..Finding::fine("sandbox") };
@@ -228,14 +228,14 @@ fn sandbox(sandbox: Sandbox, kernel: Option<&Kernel>) -> Finding {
     }
 }
 
-/// Whether /proc has every process, with the kernel's own numbers.
+/// Finds whether /proc has every process, with the kernel's own numbers.
 fn pid_namespace() -> Finding {
     let of = match Numbers::look(&ProcRoot::default()) {
         Numbers::Initial => return Finding::fine("pid_namespace"),
         Numbers::Of(inode) => format!("{inode}"),
         Numbers::Unknown => "unknown".to_owned(),
     };
-    // Whether it can be translated is said by a trace.
+    // A trace reports whether it can translate the numbers.
     let cost = Degradation::PidNamespace { known: of != "unknown" }.cost();
     Finding::missing("pid_namespace", format!("not the host's but {of}"), cost)
 }
@@ -247,7 +247,7 @@ fn owners() -> Finding {
     Finding::missing(
         "proc_fd",
         "/proc/PID/fd of other users' processes cannot be read without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH",
-        "owners of their connections that exist already stay unknown",
+        "owners of their existing connections stay unknown",
     )
 }
 
@@ -256,9 +256,7 @@ fn statistics() -> Finding {
     match fs::read_to_string(path) {
         Ok(text) if text.trim() == "1" => Finding::fine("bpf_stats"),
         Ok(_) => Finding {
-            why: Some(
-                "off: `sysctl kernel.bpf_stats_enabled=1` makes the summary tell the cost of each program".into(),
-            ),
+            why: Some("off: with `sysctl kernel.bpf_stats_enabled=1` the summary has the cost of each program".into()),
             ..Finding::fine("bpf_stats")
         },
         Err(error) => Finding::missing("bpf_stats", error.to_string(), "no cost of the programs in the summary"),

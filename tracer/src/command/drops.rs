@@ -29,10 +29,10 @@ use crate::{
     stream::{Event, Sink},
 };
 
-/// Traces until something ends it, and shows what was dropped.
+/// Traces until the end, and shows the drops.
 ///
 /// # Errors
-/// If there can be no trace, or its output cannot be written.
+/// If no trace is possible, or its output cannot be written.
 pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let output = &args.output;
     let filter = match session::filter(&args.drops_only(), &args.kernel) {
@@ -65,7 +65,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         count: output.count,
     };
     let refresh = board.is_live.then_some(args.interval);
-    // The table counts packets, and events may be of many.
+    // `--count` counts packets, and an event may stand for many.
     let limits = Limits { duration: output.duration, count: None, refresh, no_counters: output.no_counters };
     let runtime = runtime()?;
     let mut outcome = runtime.block_on(async {
@@ -86,12 +86,12 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     report::status(stop, lost || unwritten > 0, output)
 }
 
-/// What the table does not say.
+/// Returns the part of the summary that the table lacks.
 fn about_drops(summary: Summary) -> Summary {
     Summary { verdicts: Vec::new(), drops: Vec::new(), processes: Vec::new(), destinations: Vec::new(), ..summary }
 }
 
-/// What stdout is.
+/// The kind of stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Screen {
     /// No terminal, or not for the table.
@@ -108,13 +108,13 @@ impl Screen {
         if output.json || output.output.is_some() || !io::stdout().is_terminal() {
             return Self::None;
         }
-        // One that cannot move its cursor.
+        // A dumb terminal cannot move its cursor.
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         if output.duration.is_some() || dumb { Self::Once } else { Self::Live }
     }
 }
 
-/// The size of the terminal on stdout; that of a small one if it does not tell.
+/// Returns the size of the terminal on stdout; a small size if it is unknown.
 fn terminal_size() -> Size {
     match tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
@@ -124,12 +124,12 @@ fn terminal_size() -> Size {
     }
 }
 
-/// Takes the stream, and shows it when it is time.
+/// Takes the stream, and draws it on time.
 struct Board {
     sink: DropsSink<Queue>,
     is_live: bool,
     gauge: Gauge,
-    /// Packets after which it is enough.
+    /// The number of packets after which the trace ends.
     count: Option<u64>,
 }
 
@@ -143,7 +143,7 @@ impl Presenter for Board {
     fn flush(&mut self) {}
 
     fn refresh(&mut self) {
-        // A terminal that is not read from gets the next picture when it has taken this one.
+        // A terminal that is not read gets the next picture once it has taken this one.
         if self.is_live && self.gauge.is_empty() {
             self.sink.draw(clock::boot_ns(), terminal_size());
         }

@@ -1,4 +1,4 @@
-//! `tracer explain`: what a name means, what usually causes it, where to look next.
+//! `tracer explain`: the meaning of a name, its usual causes, where to look next.
 
 use std::{
     io::{self, Write as _},
@@ -21,7 +21,7 @@ use crate::{
 /// Columns before the text of a field.
 const INDENT: usize = 11;
 
-/// Prints what was asked for. Exit status 1 if a name is not known.
+/// Prints the entries. Exit status 1 if a name is unknown.
 ///
 /// # Errors
 /// If stdout cannot be written.
@@ -62,7 +62,7 @@ fn unknown(word: &str) -> String {
     }
 }
 
-/// All names of one family, in the order of the tables.
+/// Returns all names of a family, in the order of the tables.
 fn names(family: Family) -> impl Iterator<Item = Found> {
     let entries = explain::entries().filter(move |entry| entry.family == family);
     entries.flat_map(|entry| entry.names().map(move |name| Found { entry, name }))
@@ -147,7 +147,7 @@ fn text(out: &mut String, Found { entry, name }: Found, color: bool) {
     }
 }
 
-/// The terminal's sequence; the colours are of the user's own palette.
+/// Returns the terminal's sequence; the colours are from the user's own palette.
 fn sequence(class: DropClass) -> &'static str {
     match class {
         DropClass::Loss => "\x1b[31m",
@@ -156,7 +156,7 @@ fn sequence(class: DropClass) -> &'static str {
     }
 }
 
-/// In which kernels the name is, unless it is in all whose names of that kind are known.
+/// Returns the kernels that have the name; `None` if all with known names of that kind do.
 fn presence(entry: &Entry, name: &str) -> Option<String> {
     let kind = kernels::kind(entry.family)?;
     let having = kernels::having(entry, name)?;
@@ -168,11 +168,11 @@ fn presence(entry: &Entry, name: &str) -> Option<String> {
     (having != known).then(|| format!("{}; looked for in {}", having.join(", "), known.join(", ")))
 }
 
-/// The name of a field, and its items, each on lines of its own.
+/// Appends the name of a field, and its items, each on lines of its own.
 fn field(out: &mut String, title: &str, items: &[&str]) {
     let mut title = title;
     for item in items {
-        // A second line of an item is indented by two more.
+        // Further lines of an item are indented by 2 more.
         let mut used = INDENT;
         out.push_str(&format!("  {title:<0$}", INDENT - 2));
         for (index, word) in item.split(' ').enumerate() {

@@ -1,4 +1,4 @@
-//! `explain` knows every word that the rest of tracer can say, and says nothing that the rest cannot do.
+//! `explain` knows every word of tracer's output, and its commands and options exist.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -26,10 +26,10 @@ fn named(name: &str, families: &[Family]) -> Option<&'static Entry> {
 
 #[test]
 fn no_name_is_invented() {
-    // These are not in the lists: names that end with any number.
+    // Names that end in any number are not in the lists.
     let open_ended = ["IcmpMsgInType", "IcmpMsgOutType", "Icmp6InType", "Icmp6OutType"];
     for entry in entries().filter(|entry| kernels::kind(entry.family).is_some()) {
-        // These are in files of other kinds.
+        // Files of other kinds have these.
         let watched = |name: &str| counter::by_name(name).is_some() && !name.contains("Tcp");
         for name in entry.names().filter(|name| !open_ended.contains(name) && !watched(entry.name)) {
             assert!(kernels::having(entry, name).is_some(), "{name} is in no kernel's list");
@@ -59,7 +59,7 @@ fn the_running_kernels_reasons_have_entries() {
     }
 }
 
-/// Whatever the stream can say has an entry, and nothing has one that the stream cannot say.
+/// Every word of the stream has an entry, and every entry is a word of the stream.
 #[test]
 fn every_event_counter_source_and_degradation_has_an_entry() {
     for name in Kind::NAMES.into_iter().chain(["summary"]) {
@@ -104,7 +104,7 @@ fn every_event_counter_source_and_degradation_has_an_entry() {
 fn every_tracer_command_line_is_right() {
     let lines = entries().flat_map(|entry| entry.look.iter().map(|look| (entry.name, look)));
     for (name, line) in lines.filter(|(_, look)| look.starts_with("tracer ")) {
-        // A hint stands behind two spaces, another command behind a pipe.
+        // A hint follows two spaces, another command a pipe.
         let line = line.split("  # ").next().unwrap();
         let words = line.split(' ').take_while(|word| !["|", ">"].contains(word));
         let words = words.map(|word| if word == "PID" { "1" } else { word });

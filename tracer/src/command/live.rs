@@ -15,10 +15,10 @@ use crate::{
     stderr,
 };
 
-/// Traces until something ends it.
+/// Traces until the end.
 ///
 /// # Errors
-/// If there can be no trace, or its output cannot be written.
+/// If no trace is possible, or its output cannot be written.
 pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let mut filter = match session::filter(&args.filter, &args.kernel) {
         Ok(filter) => filter,

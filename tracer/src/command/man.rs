@@ -27,7 +27,7 @@ pub fn write(out: &mut impl Write) -> io::Result<()> {
         commands.control("TP", []);
         commands.text([bold(usage)]);
         commands.text([roman(command.get_about().map(ToString::to_string).unwrap_or_default())]);
-        // The options of `live` have their own section, and are those of `run` too.
+        // The options of `live` have their own section, and apply to `run`, too.
         let own = command.get_arguments().filter(|arg| {
             !arg.is_positional()
                 && arg.get_id() != "help"

@@ -1,4 +1,4 @@
-//! One module a subcommand, and what they share.
+//! One module a subcommand, and their shared helpers.
 
 pub mod completions;
 pub mod destination;
@@ -18,15 +18,15 @@ pub mod sockets;
 
 use anyhow::Context as _;
 
-/// The error of an output that cannot be written: what of it, and the way out.
+/// Makes the error for an output that cannot be written, with a remedy.
 pub fn unwritable(what: &str, error: std::io::Error) -> anyhow::Error {
-    // The rest have no option for it.
+    // Only events have the option.
     let elsewhere = if what == "events" { "elsewhere with -o FILE" } else { "elsewhere" };
     let why = format!("cannot write the {what} ({error}): make room, or write {elsewhere}");
     anyhow::Error::new(error).context(why)
 }
 
-/// One thread: the ring has one reader, and the host has better things to do.
+/// Makes a runtime of one thread: the ring has one reader, and the host needs its processors.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
 }

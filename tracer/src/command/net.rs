@@ -24,15 +24,15 @@ use crate::{
     stderr,
 };
 
-/// Between the two looks without `--watch`.
+/// The time between the two looks without `--watch`.
 const APART: Duration = Duration::from_secs(1);
-/// How long a reader may take for the last page when it is to end.
+/// How long a reader may take for the last page after Ctrl-C.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Shows it, once or again and again.
+/// Shows the state once, or in intervals.
 ///
 /// # Errors
-/// If there is no such namespace, it cannot be read, or stdout cannot be written.
+/// If the namespace does not exist or cannot be read, or stdout cannot be written.
 pub fn run(args: &NetArgs) -> anyhow::Result<ExitCode> {
     let root = ProcRoot::default();
     match args.watch {
@@ -55,7 +55,7 @@ pub fn run(args: &NetArgs) -> anyhow::Result<ExitCode> {
         Some(interval) => {
             let runtime = super::runtime()?;
             let ended = runtime.block_on(watch(&root, args, interval));
-            // What still writes to a reader that does not read is left behind.
+            // Leaves a thread behind that writes to a reader which does not read.
             runtime.shutdown_background();
             ended
         }
@@ -69,7 +69,7 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
     let mut interrupted = pin!(tokio::signal::ctrl_c());
     while args.count.is_none_or(|count| shown < count) {
         next += interval;
-        // After a stop (Ctrl-Z, a slow reader) the intervals that were missed are not made up for.
+        // After a stop (Ctrl-Z, a slow reader) tracer skips the missed intervals.
         next = next.max(Instant::now());
         tokio::select! {
             () = tokio::time::sleep_until(next.into()) => {}
@@ -81,7 +81,7 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
         let now = take(root, args)?;
         let page = {
             let old: HashMap<u32, &Picture> = before.iter().map(|picture| (picture.netns.inode, picture)).collect();
-            // A namespace that is new has nothing to be compared with before the next interval.
+            // A new namespace has no earlier picture until the next interval.
             let changes: Vec<_> = now
                 .iter()
                 .filter_map(|picture| Some((picture, change::changes(old.get(&picture.netns.inode)?, picture))))
@@ -97,7 +97,7 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
             written = &mut written => written.context("a thread that writes has panicked")??,
             interrupted = &mut interrupted => {
                 interrupted.context("cannot wait for Ctrl-C")?;
-                // Who reads gets the rest of the page.
+                // A reader that still reads gets the rest of the page.
                 let _ = timeout(LINGER, written).await;
                 false
             }
@@ -111,7 +111,7 @@ async fn watch(root: &ProcRoot, args: &NetArgs, interval: Duration) -> anyhow::R
     Ok(ExitCode::SUCCESS)
 }
 
-/// The text for the pictures, all of it.
+/// Returns the whole text of the pictures.
 fn page(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>, Vec<health::Finding>)]) -> Vec<u8> {
     let mut out = Vec::new();
     let offset_ns = clock::wall_offset_ns();
@@ -137,7 +137,7 @@ fn page(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>, Vec<health
     out
 }
 
-/// Writes everything at once; `false` if nobody reads any more.
+/// Writes everything at once; `false` if the reader is gone.
 fn write(page: &[u8]) -> anyhow::Result<bool> {
     let mut stdout = io::stdout();
     match stdout.write_all(page).and_then(|()| stdout.flush()) {
@@ -147,7 +147,7 @@ fn write(page: &[u8]) -> anyhow::Result<bool> {
     }
 }
 
-/// What the later pictures are compared with, a second before them. Who owns the sockets need not be known.
+/// Takes the first pictures, to compare the second ones with. They need no owners of sockets.
 fn take_before(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Picture>> {
     let quiet = NetArgs { quiet: true, ..args.clone() };
     let began = Instant::now();
@@ -156,7 +156,7 @@ fn take_before(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Picture>> 
     Ok(before)
 }
 
-/// Pictures of the namespaces that were asked for.
+/// Takes pictures of the wanted namespaces.
 fn take(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Picture>> {
     let namespaces = namespaces(root, args)?;
     let taken = collect::pictures(root, &namespaces, true);
@@ -178,16 +178,16 @@ fn take(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Picture>> {
     Ok(taken.pictures)
 }
 
-/// The namespaces that were asked for.
+/// Returns the wanted namespaces.
 fn namespaces(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Netns>> {
     let nothing_else = |inode| Netns { inode, name: None, pid: None, path: None };
-    let current = || netns::current(root).context("cannot tell this network namespace: is /proc mounted?");
+    let current = || netns::current(root).context("cannot find this network namespace: is /proc mounted?");
     if args.all_netns {
         let found = netns::find(root);
         if !args.quiet {
             if found.denied > 0 {
                 stderr::line(format_args!(
-                    "not seen: the namespaces of {} processes that may not be looked into; root may",
+                    "not seen: the namespaces of {} processes that this user may not look into; root may",
                     found.denied
                 ));
             }
@@ -198,7 +198,7 @@ fn namespaces(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Netns>> {
         return Ok(found.namespaces);
     }
     let Some(wanted) = &args.netns else {
-        // Its name is worth a look; what else there is, is not.
+        // The look-up of its name is cheap, a search for its processes is not needed.
         let inode = current()?;
         return Ok(vec![Netns { name: netns::name_of(root, inode), ..nothing_else(inode) }]);
     };
@@ -217,7 +217,7 @@ fn namespaces(root: &ProcRoot, args: &NetArgs) -> anyhow::Result<Vec<Netns>> {
         Some(netns) => netns,
         None => nothing_else(inode),
     };
-    // The process that was named leads there for certain.
+    // The process that the user names certainly leads there.
     if let parse::Netns::Pid(pid) = wanted
         && netns.pid.is_none()
     {

@@ -1,5 +1,5 @@
-//! The file that `-o` names. It is opened as root, perhaps in a directory where everybody may make files
-//! and links.
+//! Opens the file of `-o`. tracer runs as root, and any user may be able to make files and links in the
+//! directory.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -15,10 +15,10 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Why a file is not written to. Each says what to do.
+/// Why tracer does not write to a file. Each message has a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputFileError {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error("cannot write to {path:?} ({source}): name a file that can be created with -o")]
     Open {
         /// The file.
@@ -26,33 +26,34 @@ pub enum OutputFileError {
         /// Why.
         source: io::Error,
     },
-    /// Somebody else may have made it so that we write somewhere else.
+    /// Another user may have made it to redirect our writes.
     #[error(
         "{path:?} {what}, in a directory where others may have put it: name another file with -o, or remove this one"
     )]
     Unsafe {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// What is wrong with it.
         what: &'static str,
     },
 }
 
-/// Opens `path` to write to, emptied, or made with mode 0600.
+/// Opens `path` for writing: empties an existing file, or makes one with mode 0600.
 ///
-/// Every component is opened by itself, and symbolic links are followed here rather than by the kernel. A directory
-/// that another user owns, or that others may write to, is foreign: no link is followed there (but one of our own to a
-/// further directory, where a sticky bit keeps others from replacing it), no file of a third user is written to, and none with a second name.
-/// "Our own" means root's and the effective user's. Pipes and devices are the user's business.
+/// This function opens every component by itself, and follows symbolic links instead of the kernel. A directory
+/// that another user owns, or that others may write to, is foreign. In a foreign directory it follows no link (except
+/// our own to a further directory, where a sticky bit keeps others from replacing it), and writes to no file of a third
+/// user and to none with a second name. "Our own" means root's and the effective user's. Pipes and devices are the
+/// user's business.
 ///
 /// # Errors
-/// If it cannot be opened, or should not.
+/// If the file cannot be opened, or is not safe.
 pub fn create(path: &Path) -> Result<File, OutputFileError> {
     let cannot = |source| OutputFileError::Open { path: path.to_owned(), source };
     let not_safe = |what| OutputFileError::Unsafe { path: path.to_owned(), what };
     let Place { dir, name, follows } = match walk(path).map_err(cannot)? {
         Some(place) => place,
-        None => return Err(not_safe("is to be reached by a symbolic link of another user")),
+        None => return Err(not_safe("is behind a symbolic link of another user")),
     };
     let of_dir = dir.metadata().map_err(cannot)?;
     if follows {
@@ -61,7 +62,7 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     if !is_foreign(&of_dir) {
         return open_in(&dir, &name, WRITE | libc::O_NOFOLLOW | libc::O_TRUNC).map_err(cannot);
     }
-    // Without waiting for a reader: whoever made a pipe there may never read it.
+    // O_NONBLOCK: a pipe there may never get a reader.
     let file = match open_in(&dir, &name, WRITE | libc::O_NOFOLLOW | libc::O_NONBLOCK) {
         Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {
             return match own_pipe(&dir, &name).map_err(cannot)? {
@@ -79,7 +80,7 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
     let of_file = file.metadata().map_err(cannot)?;
     let kind = of_file.file_type();
     let special = kind.is_fifo() || kind.is_char_device() || kind.is_block_device();
-    // What is in a file of the directory's owner is not lost to that owner; what is written to a pipe is read at once.
+    // Emptying a file of the directory's owner harms only that owner; a pipe or device passes the output on at once.
     if !is_ours(of_file.uid()) && (special || of_file.uid() != of_dir.uid()) {
         return Err(not_safe("belongs to another user"));
     }
@@ -95,18 +96,18 @@ pub fn create(path: &Path) -> Result<File, OutputFileError> {
 }
 
 const WRITE: libc::c_int = libc::O_WRONLY | libc::O_CREAT | libc::O_NOCTTY;
-/// Links that are followed at the most, as the kernel has it (`MAXSYMLINKS`).
+/// The most links to follow, as in the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
 
-/// Where a path ends.
+/// The end of a path.
 struct Place {
     dir: File,
     name: OsString,
-    /// The name is a link of /proc, which leads to an open file and not to a path.
+    /// Whether the name is a link of /proc, which leads to an open file and not to a path.
     follows: bool,
 }
 
-/// Goes through `path` component by component; `None` at a link that others may have put there.
+/// Walks through `path` component by component; `None` at a link that others may have put there.
 fn walk(path: &Path) -> io::Result<Option<Place>> {
     let mut left: Vec<OsString> = Vec::new();
     let mut dir = begin(path, &mut left)?;
@@ -131,7 +132,7 @@ fn walk(path: &Path) -> io::Result<Option<Place>> {
             continue;
         }
         if last && is_foreign(&of_dir) {
-            // To open it is refused, because it is a link.
+            // Opening it will fail, because it is a link.
             return Ok(Some(Place { dir, name, follows: false }));
         }
         let cannot_be_replaced = !is_foreign(&of_dir) || of_dir.mode() & libc::S_ISVTX != 0 && is_ours(of_dir.uid());
@@ -159,7 +160,7 @@ fn walk(path: &Path) -> io::Result<Option<Place>> {
     Err(io::Error::from_raw_os_error(libc::EISDIR))
 }
 
-/// Where `path` begins; puts its components on `left`, the first one last.
+/// Opens the directory where `path` begins; puts its components on `left`, the first one last.
 fn begin(path: &Path, left: &mut Vec<OsString>) -> io::Result<File> {
     for component in path.components().rev() {
         match component {
@@ -172,17 +173,17 @@ fn begin(path: &Path, left: &mut Vec<OsString>) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(start)
 }
 
-/// Others may put something into it.
+/// Whether others may put files into the directory.
 fn is_foreign(of_dir: &Metadata) -> bool {
     of_dir.mode() & 0o022 != 0 || !is_ours(of_dir.uid())
 }
 
-/// Root or the effective user. Who has called sudo is neither: sudo may permit no more than this command.
+/// Whether the user is root or the effective user. The caller of sudo is neither: sudo may permit only this command.
 fn is_ours(uid: libc::uid_t) -> bool {
     uid == 0 || uid == user()
 }
 
-/// A pipe that has no reader yet: waits for one, if the pipe is our own.
+/// Opens a pipe without a reader: waits for one, if the pipe is our own.
 fn own_pipe(dir: &File, name: &OsStr) -> io::Result<Option<File>> {
     let pipe = open_in(dir, name, libc::O_PATH | libc::O_NOFOLLOW)?;
     if !is_ours(pipe.metadata()?.uid()) {
@@ -191,7 +192,7 @@ fn own_pipe(dir: &File, name: &OsStr) -> io::Result<Option<File>> {
     OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", pipe.as_raw_fd())).map(Some)
 }
 
-/// As it is without `O_NONBLOCK`.
+/// Clears `O_NONBLOCK`.
 fn blocking(file: &File) -> io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(file)?;
     Ok(rustix::fs::fcntl_setfl(file, flags - rustix::fs::OFlags::NONBLOCK)?)
@@ -213,13 +214,13 @@ fn open_in(dir: &File, name: &OsStr, flags: libc::c_int) -> io::Result<File> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor was just made and nobody else has it.
+    // SAFETY: the descriptor is new and nothing else owns it.
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
-/// The same pipe by a descriptor of our own, which does not block: then it is known how much of what is
-/// written to it has arrived. Others keep theirs as it is. Anything else, and where /proc cannot be
-/// used, is given back.
+/// Opens the same pipe again without blocking, so that the number of delivered bytes is known. The
+/// descriptors of other processes stay as they are. Returns `file` itself if it is no pipe, or /proc is
+/// not usable.
 #[must_use]
 pub fn own_description(file: File) -> File {
     if !file.metadata().is_ok_and(|of_file| of_file.file_type().is_fifo()) {
@@ -241,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of mode `mode`; gone when dropped.
+    /// A temporary directory, removed when dropped.
     struct Dir(PathBuf);
 
     impl Dir {

@@ -1,4 +1,4 @@
-//! What `live` and `run` say besides the events: the banner, the summary, the exit status.
+//! The output of `live` and `run` besides events: the banner, the summary, the exit status.
 
 use std::{io, process::ExitCode};
 
@@ -11,11 +11,11 @@ use crate::{
     present::summary::{Cost, ProgramCost, RingUse, Summary},
 };
 
-/// Exit status for `--strict` when something was lost.
+/// Exit status with `--strict` if events were lost.
 const LOST: u8 = 3;
 
-/// What traces, what is missing, and that it has begun: lines to print as soon as nothing is missed any
-/// more, signals included. Empty with `-q`.
+/// Returns the banner: the hooks, the missing features, and `tracer: ready`. The caller prints it once it
+/// misses no more events and signals. Empty with `-q`.
 #[must_use]
 pub fn banner(session: &Session, what: &str, output: &OutputArgs) -> String {
     if output.quiet {
@@ -37,7 +37,7 @@ pub fn banner(session: &Session, what: &str, output: &OutputArgs) -> String {
     lines.concat()
 }
 
-/// Lines of at most `width` columns; breaks between parts, and within a part at its spaces.
+/// Wraps to at most `width` columns; breaks between parts, and within a part at its spaces.
 fn wrapped(parts: &[String], separator: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for (index, part) in parts.iter().enumerate() {
@@ -59,7 +59,7 @@ fn wrapped(parts: &[String], separator: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Everything the summary says.
+/// Builds the summary.
 #[must_use]
 pub fn summary(
     outcome: Outcome,
@@ -119,7 +119,7 @@ pub fn summary(
     (summary, outcome.stop, lost.any())
 }
 
-/// The exit status of a trace that ended by `stop`.
+/// Returns the exit status of a trace that ended by `stop`.
 ///
 /// # Errors
 /// If the output could not be written.

@@ -33,16 +33,16 @@ use crate::{
     stderr,
 };
 
-/// What a shell says when a command is not found, and when it cannot be executed.
+/// A shell's exit status for a command that is not found, or cannot be executed.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
-/// tracer itself failed.
+/// Exit status if tracer itself failed.
 pub const FAILED: u8 = 125;
 
-/// Starts the command, traces it, and ends as it does.
+/// Starts the command, traces it, and returns its exit status.
 ///
 /// # Errors
-/// If there can be no trace.
+/// If no trace is possible.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut filter = match session::filter(&args.filter, &args.kernel) {
         Ok(filter) => filter,
@@ -80,8 +80,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         let signals = Signals::catch()?;
         stderr::say(report::banner(&session, "the command and its descendants", &args.output));
-        // The fork of this very process is what the kernel side waits for: the child is in the
-        // filter's set before its first instruction.
+        // The kernel side waits for the fork of this process, so the child is in the filter's set
+        // before its first instruction.
         let child = match spawn(args, user) {
             Ok(child) => child,
             Err(error) => return Ok(Err(error)),
@@ -121,13 +121,13 @@ fn cannot_start(args: &RunArgs, error: &io::Error) -> ExitCode {
     ExitCode::from(if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE })
 }
 
-/// As a shell tells it: the status, or 128+N for signal N.
+/// Returns the status as a shell does: 128+N for signal N.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     u8::try_from(code & 0xff).unwrap_or(FAILED)
 }
 
-/// Whom the command runs as.
+/// The user that the command runs as.
 #[derive(Debug, Clone)]
 struct User {
     uid: libc::uid_t,
@@ -138,7 +138,7 @@ struct User {
 }
 
 impl User {
-    /// `--user`, or who called sudo; `None`: stay who we are.
+    /// Returns the user of `--user`, or the caller of sudo; `None`: no change.
     fn of(name: Option<&str>) -> anyhow::Result<Option<Self>> {
         let name = match name {
             Some(name) => name.to_owned(),
@@ -157,7 +157,7 @@ impl User {
         let Some(entry) = entry else { bail!("there is no user {name:?}: name one of /etc/passwd with --user") };
         let mut groups = vec![0; 128];
         let mut count = 128;
-        // SAFETY: room for `count` groups; the kernel's own limit is larger, then the rest is left out.
+        // SAFETY: room for `count` groups; a user with more groups loses the rest.
         unsafe { libc::getgrouplist(c_name.as_ptr(), entry.pw_gid, groups.as_mut_ptr(), &raw mut count) };
         groups.truncate(usize::try_from(count).unwrap_or(0).min(128));
         // SAFETY: a C string of the entry above.
@@ -189,7 +189,7 @@ fn spawn(args: &RunArgs, user: Option<User>) -> io::Result<Child> {
     Command::from(command).spawn()
 }
 
-/// The signals that are passed on.
+/// The signals to pass on.
 struct Signals([(libc::c_int, Signal); 6]);
 
 impl Signals {
@@ -205,7 +205,7 @@ impl Signals {
         ]))
     }
 
-    /// The next one that comes.
+    /// Waits for the next signal.
     async fn next(&mut self) -> libc::c_int {
         let [(a, int), (b, term), (c, hup), (d, quit), (e, usr1), (f, usr2)] = &mut self.0;
         tokio::select! {
@@ -219,7 +219,7 @@ impl Signals {
     }
 }
 
-/// Waits for the command and passes signals on to it meanwhile.
+/// Waits for the command, and meanwhile passes signals on to it.
 async fn supervise(mut child: Child, mut signals: Signals) -> io::Result<ExitStatus> {
     loop {
         tokio::select! {
@@ -230,7 +230,7 @@ async fn supervise(mut child: Child, mut signals: Signals) -> io::Result<ExitSta
                 if from_terminal(number) {
                     continue;
                 }
-                // Our own child, not waited for yet.
+                // Our own child, not reaped yet.
                 if let Err(error) = kill_process(pid, signal) {
                     warn!("signal {number} cannot be passed on: {error}");
                 }
@@ -239,7 +239,7 @@ async fn supervise(mut child: Child, mut signals: Signals) -> io::Result<ExitSta
     }
 }
 
-/// The terminal sends its signals to the whole foreground group: the command has its own copy.
+/// Whether the terminal sent the signal: it signals the whole foreground group, so the command has its own copy.
 fn from_terminal(number: libc::c_int) -> bool {
     if !matches!(number, libc::SIGINT | libc::SIGQUIT) {
         return false;

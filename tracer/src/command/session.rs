@@ -1,4 +1,4 @@
-//! What `live`, `run` and `doctor` share: from the command line to a loaded kernel side.
+//! Shared by `live`, `run` and `doctor`: from the command line to a loaded kernel side.
 
 use std::path::Path;
 
@@ -35,26 +35,26 @@ use crate::{
 /// Default size of the ring: at 20 MB of records a second (20,000 connections) almost half a second.
 const RING_BYTES: u32 = 8 << 20;
 
-/// Where the running kernel's type information is.
+/// The file with the running kernel's type information.
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
-/// What the running kernel tells of itself.
+/// The running kernel's description of itself.
 #[derive(Debug)]
 pub struct Host {
-    /// For attaching.
+    /// Type information for attaching.
     pub types: KernelTypes,
-    /// Why there is none.
+    /// Why there is no BTF.
     pub no_btf: Option<BtfError>,
     /// Offsets.
     pub resolved: Resolved,
     /// Names of drop and reset reasons.
     pub reasons: Reasons,
-    /// tracefs, mounted by us if nobody had.
+    /// tracefs; tracer mounts it if it is not mounted.
     pub tracefs: Option<Tracefs>,
 }
 
 impl Host {
-    /// Looks; `from`: where the type information is, if not in the kernel.
+    /// Reads it; `from`: the type information to use instead of the kernel's.
     ///
     /// # Errors
     /// If no thread can be started, or the file is not this kernel's type information.
@@ -63,12 +63,12 @@ impl Host {
         let (types, found) = match from {
             Some(Types::None) => (KernelTypes::none().context("cannot start a thread")?, Err(BtfError::NotWanted)),
             None => {
-                // Three readers of the same five megabytes: for attaching, for the loader, and ours for members.
+                // Three readers read the same 5 MB: for attaching, for the loader, and ours for members.
                 let types = KernelTypes::start().context("cannot start a thread")?;
                 (types, Btf::read(Path::new(BTF_PATH), offsets::WANTED))
             }
             Some(Types::File(path)) => {
-                // To attach by it the kernel needs its own.
+                // The kernel attaches only by its own type information.
                 let types = KernelTypes::start().context("cannot start a thread")?;
                 (types, Ok(read_for_this_kernel(path)?))
             }
@@ -92,8 +92,8 @@ impl Host {
     }
 }
 
-/// The type information in the file at `path`, unless the running kernel's own says otherwise. Where
-/// the kernel has none, nobody can tell.
+/// Reads type information from the file at `path`; fails if the running kernel's own contradicts it. A
+/// kernel without BTF allows no comparison.
 fn read_for_this_kernel(path: &Path) -> anyhow::Result<Btf> {
     let file = match Btf::read(path, offsets::WANTED) {
         Ok(file) => file,
@@ -112,10 +112,10 @@ fn read_for_this_kernel(path: &Path) -> anyhow::Result<Btf> {
     Ok(file)
 }
 
-/// The filter that `args` ask for.
+/// Builds the filter of `args`.
 ///
 /// # Errors
-/// If a name cannot be looked up, or the running kernel has not the reason.
+/// If a name cannot be looked up, or the running kernel lacks the reason.
 pub fn filter(args: &FilterArgs, kernel: &KernelArgs) -> Result<Filter, FilterError> {
     if !args.reason.is_empty() {
         let path = match &kernel.btf {
@@ -123,7 +123,7 @@ pub fn filter(args: &FilterArgs, kernel: &KernelArgs) -> Result<Filter, FilterEr
             Some(Types::None) => None,
             None => Some(Path::new(BTF_PATH)),
         };
-        // Without type information there are no names, which is said later.
+        // Without type information there are no names; a later check reports that.
         if let Some(btf) = path.and_then(|path| Btf::read(path, offsets::WANTED).ok()) {
             filter::check_reasons(&args.reason, &Reasons::read(&btf))?;
         }
@@ -131,48 +131,48 @@ pub fn filter(args: &FilterArgs, kernel: &KernelArgs) -> Result<Filter, FilterEr
     args.resolve(&filter::Host::default())
 }
 
-/// A loaded kernel side, and what it cannot do.
+/// A loaded kernel side, and its gaps.
 #[derive(Debug)]
 pub struct Session {
     /// The programs.
     pub kernel: Kernel,
-    /// What is missing.
+    /// The missing features.
     pub degradations: Vec<Degradation>,
-    /// What of packets is traced.
+    /// The tracing of packets, if any.
     pub packets: Option<PacketSession>,
 }
 
-/// What is needed to tell of packets.
+/// The data needed for events of packets.
 #[derive(Debug)]
 pub struct PacketSession {
     /// Names of reasons.
     pub reasons: Reasons,
     /// Names of call sites.
     pub symbols: KernelSymbols,
-    /// The kernel's stacks are recorded.
+    /// Whether the kernel's stacks are recorded.
     pub stacks: bool,
 }
 
-/// Dropped packets that are told one by one in a second, at the most, all CPUs together; beyond
-/// that they are counted by reason and call site.
+/// The most drop events a second, all CPUs together; beyond them the kernel side counts drops by reason
+/// and call site.
 const DROPS_TOLD: u32 = 20_000;
-/// A CPU draws for so many at once at the most.
+/// The most events that a CPU takes from that budget at once.
 const DROPS_DRAWN: u32 = 32;
 
-/// More that goes into the kernel than the filter says.
+/// Settings of the kernel side beyond the filter.
 #[derive(Debug, Clone, Default)]
 pub struct Extra {
-    /// The filter is on this process and what it forks from now on.
+    /// The process whose children the filter follows from now on.
     pub follow_from: Option<u32>,
-    /// Restricts hooks to one backend.
+    /// Hooks restricted to one backend.
     pub forced: Vec<(Hook, Backend)>,
-    /// Where the kernel's type information is, if not in the kernel.
+    /// The type information to use instead of the kernel's.
     pub types: Option<Types>,
-    /// Whether drops that nobody misses are shown; `None`: as lines of text do.
+    /// Whether harmless drops are shown; `None`: as for text.
     pub quiet_drops: Option<bool>,
-    /// Sockets followed at the most.
+    /// The most sockets to follow.
     pub sockets: Option<u32>,
-    /// Whether threads give up what they do not need.
+    /// Whether threads give up unneeded privileges.
     pub sandbox: Sandbox,
 }
 
@@ -190,7 +190,7 @@ impl From<&KernelArgs> for Extra {
 }
 
 impl Extra {
-    /// Whether drops that nobody misses are of no use. `drops` of a `close` counts them, too, which only JSON has.
+    /// Whether the output has no use for harmless drops. Only JSON has `drops` of a `close`, which counts them, too.
     fn hides_quiet(&self, filter: &Filter, output: &OutputArgs) -> bool {
         if output.json {
             !filter.shows_kind("drop") && !filter.shows_kind("close")
@@ -212,7 +212,7 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     let symbols = plan.packets.any().then(KernelSymbols::open);
     let mut kernel = Kernel::load(&plan, &host.types)?;
     if filter.follows() && extra.follow_from.is_none() {
-        // Children born between the first look and the attachment.
+        // Adds children born between the first look and the attachment.
         filter.add_descendants(&filter::Host::default())?;
         let now = KernelFilter::compile(filter, |_| None);
         for pid in now.pids.iter().filter(|pid| !plan.selection.pids.contains(pid)) {
@@ -221,7 +221,7 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     }
     let mut degradations =
         degradations(&kernel.choices, host.no_btf.is_none(), &host.resolved.offsets, &host.resolved.missing);
-    // Who wants no drops misses no rules.
+    // A trace without drops needs no rules.
     let concerned = |lacks: &Optional| plan.packets.drops || !lacks.is_for_drops();
     degradations.extend(Optional::lacking().into_iter().filter(concerned).map(Degradation::NoCapability));
     if extra.sandbox == Sandbox::On && !privilege::has_seccomp() {
@@ -269,8 +269,7 @@ fn plan(
         settings.wants |= WANT_STACKS;
     }
     settings.drops_told = DROPS_TOLD / 10;
-    // What CPUs have drawn and not used when the tenth of a second is over is a tenth of all at the most, on up to two
-    // hundred of them.
+    // The CPUs' unused shares at the end of 100 ms are at most a tenth of the budget, on up to 200 CPUs.
     let cpus = aya::util::nr_cpus().map_or(1, |cpus| u32::try_from(cpus).unwrap_or(u32::MAX));
     settings.drops_drawn = (settings.drops_told / 10 / cpus).clamp(1, DROPS_DRAWN);
     let left_out = LeftOut::of(filter, extra.hides_quiet(filter, output), &host.reasons).filter(|_| drops);
@@ -337,15 +336,15 @@ fn plan(
         packets: Packets {
             drops,
             retransmits: filter.needs_kind("retransmit"),
-            // Lines leave them out unless they are asked for: the verdict says it.
-            // Where drops have no reasons a reset tells that nobody listens.
+            // Text leaves resets out unless the user asks for them: the verdict implies them.
+            // Where drops have no reasons, a reset shows that a port has no listener.
             resets: filter.shows_kind("reset") && (output.json || output.text_options(filter, false).resets)
                 || drops && !drop_reasons,
         },
     })
 }
 
-/// Instead of a pid namespace: no process has a number.
+/// Stands for a pid namespace in which no process has a number.
 const NO_NUMBERS: u32 = u32::MAX;
 
 /// See `Settings::pid_ns`.
@@ -359,7 +358,7 @@ fn pid_ns(offsets: &Offsets) -> u32 {
     }
 }
 
-/// Why there is no tracefs, and what to do.
+/// Returns why there is no tracefs, and a remedy.
 pub fn no_tracefs() -> &'static str {
     if Tracefs::is_closed(Path::new("/")) {
         "tracefs may not be read without CAP_DAC_READ_SEARCH"
@@ -368,10 +367,10 @@ pub fn no_tracefs() -> &'static str {
     }
 }
 
-/// Eight bytes that nobody else knows.
+/// Returns 8 secret random bytes.
 fn seed() -> u64 {
     let mut seed = [0; 8];
-    // Should the kernel have none to give yet, a fixed seed does.
+    // A fixed seed is fine if the kernel has no random bytes yet.
     let _ = getrandom(&mut seed, GetRandomFlags::NONBLOCK);
     u64::from_ne_bytes(seed)
 }

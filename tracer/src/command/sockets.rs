@@ -1,4 +1,4 @@
-//! `tracer sockets`: a table of what exists now.
+//! `tracer sockets`: a table of the sockets that exist now.
 
 use std::hint;
 use std::io::{self, Write as _};
@@ -24,15 +24,15 @@ use crate::sockets::watch::{Change, Identity, Known};
 use crate::stderr;
 use crate::stream::OwnerSource;
 
-/// Rows that are fetched together.
+/// Rows prefetched together.
 const TOGETHER: usize = 32;
-/// What is gathered before it is written.
+/// Bytes gathered before a write.
 const FULL: usize = 64 * 1024;
 
-/// Shows them.
+/// Shows the sockets.
 ///
 /// # Errors
-/// If /proc cannot be read, or stdout not be written.
+/// If /proc cannot be read, or stdout cannot be written.
 pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
     let filter = match args.filter.resolve(&Host::default()) {
         Ok(filter) => filter,
@@ -70,7 +70,7 @@ fn take(root: &ProcRoot, ask: &Ask) -> io::Result<Picture> {
     Ok(picture)
 }
 
-/// What shows the pictures.
+/// Shows pictures.
 struct Show<'a> {
     args: &'a SocketsArgs,
     filter: &'a Filter,
@@ -79,7 +79,7 @@ struct Show<'a> {
     out: Vec<u8>,
 }
 
-/// How sockets are written.
+/// The form of the output.
 #[derive(Clone, Copy)]
 struct Format {
     json: bool,
@@ -88,13 +88,13 @@ struct Format {
 }
 
 impl Format {
-    /// What writes them, after one in namespace `before`.
+    /// Makes a writer that goes on after a socket in namespace `before`.
     fn lines(self, before: Option<u32>) -> Lines {
         if self.json { Lines::Json(JsonRows::new(self.clock)) } else { Lines::Text(TextRows::after(self.text, before)) }
     }
 }
 
-/// What writes sockets.
+/// A writer of sockets.
 enum Lines {
     Json(JsonRows),
     Text(TextRows),
@@ -121,7 +121,7 @@ impl<'a> Show<'a> {
     fn once(&mut self, mut picture: Picture) -> io::Result<()> {
         let shown = self.chosen(&mut picture);
 
-        // The end of the process frees it faster than we could.
+        // The end of the process frees it faster.
         let picture = mem::ManuallyDrop::new(picture);
         let picture: &Picture = &picture;
         if self.args.tree {
@@ -151,7 +151,7 @@ impl<'a> Show<'a> {
 
         let (seconds, resident) = clock::own_cost();
         log::info!(
-            "{} sockets, {:.1} ms of CPU, {} KiB resident at the most",
+            "{} sockets, {:.1} ms of CPU, {} KiB peak resident memory",
             shown.len(),
             seconds * 1e3,
             resident >> 10
@@ -173,7 +173,7 @@ impl<'a> Show<'a> {
                 let identity = Identity::of(row);
                 let (number, change) = known.meet(identity.clone(), row.state);
                 seen.insert(identity);
-                // The first picture is what was there, and no news.
+                // The first picture has no news.
                 let change = change.filter(|_| before.is_some());
                 if before.is_none() || change.is_some() {
                     self.row(boot_ns, &Shown { picture: &picture, row, number, change })?;
@@ -221,7 +221,7 @@ impl<'a> Show<'a> {
         written
     }
 
-    /// The places of the rows that pass every filter, in order.
+    /// Returns the places of the rows that pass every filter, in order.
     fn chosen(&self, picture: &mut Picture) -> Vec<u32> {
         let mut shown = mem::take(&mut picture.order);
         if !self.shows_everything() {
@@ -263,7 +263,7 @@ impl<'a> Show<'a> {
         if is_named(true) || (named(false).next().is_some() && !is_named(false)) {
             return false;
         }
-        // A socket that several processes hold is each one's.
+        // A socket belongs to each of its holders.
         let ownership = picture.owners.of(row);
         let known = ownership.pids.iter().filter_map(|pid| picture.owners.process(*pid));
         let passes = |owner| {
@@ -279,7 +279,7 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// What is missing from the table, to stderr.
+    /// Reports on stderr what the table lacks.
     fn say_gaps(&self, picture: &Picture, shown: &[u32]) {
         if self.args.output.quiet {
             return;
@@ -288,24 +288,26 @@ impl<'a> Show<'a> {
         self.say_ownerless(picture, shown, &say);
         if picture.denied_netns > 0 {
             let processes = plural(picture.denied_netns, "process", "processes");
-            say(&format!("sockets of other network namespaces may be missing: that of {processes} may not be known"));
+            say(&format!(
+                "sockets of other network namespaces may be missing: this user may not see that of {processes}"
+            ));
         }
         for (path, line) in &picture.malformed.places {
-            say(&format!("{}: line {line} was not understood and is left out", path.display()));
+            say(&format!("{}: line {line} is malformed and left out", path.display()));
         }
         let untold = picture.malformed.count.saturating_sub(u64::try_from(picture.malformed.places.len()).unwrap_or(0));
         if untold > 0 {
-            say(&format!("{untold} more lines were not understood and are left out"));
+            say(&format!("{untold} more lines are malformed and left out"));
         }
         for gap in &picture.gaps {
             say(gap);
         }
     }
 
-    /// How many owners are not known, and why.
+    /// Reports how many owners are unknown, and why.
     fn say_ownerless(&self, picture: &Picture, shown: &[u32], say: &impl Fn(&str)) {
         let root = rustix::process::geteuid().is_root();
-        // Root sees every process: what nobody holds is the kernel's own.
+        // Root sees every process: a socket without a holder is the kernel's own.
         if picture.denied == 0 && root && pidns::is_initial(&ProcRoot::default()) {
             return;
         }
@@ -321,7 +323,7 @@ impl<'a> Show<'a> {
         if picture.denied > 0 {
             let processes = plural(picture.denied, "process", "processes");
             let need = if root { "are hidden, from root too" } else { "need root" };
-            say(&format!("owners of {sockets} {need}: {processes} may not be looked into"));
+            say(&format!("owners of {sockets} {need}: this user may not look into {processes}"));
         } else {
             let way_out = if root { "the host's pid namespace has all" } else { "root sees all" };
             say(&format!("owners of {sockets} are hidden: no process that is visible here holds them; {way_out}"));
@@ -333,8 +335,8 @@ fn plural(count: u32, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// Looks at the rows that come next: in order they lie anywhere in memory, and so what the caches lack of them is
-/// fetched at the same time, and not one after the other.
+/// Touches the next rows: sorted rows are anywhere in memory, so the processor fetches those that the caches lack at
+/// the same time, not one after the other.
 fn fetch(picture: &Picture, places: &[u32]) {
     let ends = |row: &Row| (row.netns, row.inet().map(|inet| inet.rport));
     rows(picture, places).for_each(|row| {

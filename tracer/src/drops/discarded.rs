@@ -1,13 +1,13 @@
-//! What the kernel's counters say beside the drops, added up by counter and socket.
+//! Discards that only the kernel's counters show, added up by counter and socket.
 
 use std::net::IpAddr;
 
 use crate::stream::{Discard, Owner, Socket};
 
-/// Rows that are told apart; what comes later is added to one of its counter without a socket.
+/// The most rows; later discards go to a row of their counter without a socket.
 const MOST: usize = 1000;
 
-/// One counter, of one socket where one is named.
+/// The sum of a counter, for a socket if one is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discarded {
     /// The last one; `count` is the sum of all.
@@ -18,22 +18,22 @@ pub struct Discarded {
     pub proto: &'static str,
     /// The socket's own end.
     pub local: Option<(IpAddr, u16)>,
-    /// Whose it is.
+    /// The owner.
     pub owner: Option<Owner>,
-    /// When it was first and last told.
+    /// The times of the first and the last event.
     pub first_ns: u64,
     /// See `first_ns`.
     pub last_ns: u64,
 }
 
-/// All of them.
+/// All rows.
 #[derive(Debug, Default)]
 pub struct Discards {
     rows: Vec<Discarded>,
 }
 
 impl Discards {
-    /// The rows, the ones with most first.
+    /// Returns the rows, highest counts first.
     #[must_use]
     pub fn rows(&self) -> Vec<&Discarded> {
         let mut rows: Vec<&Discarded> = self.rows.iter().collect();

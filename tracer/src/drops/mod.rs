@@ -1,8 +1,8 @@
-//! Dropped packets, added up: one row for all that have reason, location, owner and flow in common, or
-//! those of the four that are asked for.
+//! Adds dropped packets up: a row for each reason, location, owner and flow, or for a choice of these
+//! four.
 //!
-//! A [`Sink`] of the stream; no clock, no I/O. Memory is bounded: of too many rows those that were
-//! least recently seen become one for each reason. Every packet is counted in exactly one row.
+//! A [`Sink`] of the stream; no clock, no I/O. Memory is bounded: if there are too many rows, the least
+//! recent ones merge into one for each reason. Every packet counts in exactly one row.
 
 mod discarded;
 mod row;
@@ -18,22 +18,22 @@ use self::discarded::Discards;
 pub use self::row::{Flow, FlowEnds, Key, Reason, Row, Same, SocketEnds};
 use crate::stream::{Drop, Event, Kind, Owner, Sink, Socket};
 
-/// Rows that are told apart at the most.
+/// The most separate rows.
 pub const MOST_ROWS: usize = 10_000;
-/// So many are put together at once when there are too many.
+/// The number of rows merged at once.
 const EVICTED: usize = MOST_ROWS / 10;
 
-/// The class of losses that are packets.
+/// The class of lost drop events.
 const LOST: &str = "drop";
 
-/// What rows are told apart by.
+/// A field that separates rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     /// The reason, and what it means
     Reason,
     /// The call that dropped it
     Location,
-    /// The process that it belongs to
+    /// The process that owns it
     Owner,
     /// Protocol, addresses and ports
     Flow,
@@ -58,7 +58,7 @@ pub struct By {
 }
 
 impl By {
-    /// The set of these.
+    /// Makes a set.
     #[must_use]
     pub fn new(parts: &[Part]) -> Self {
         let has = |part| parts.contains(&part);
@@ -71,7 +71,7 @@ impl By {
     }
 }
 
-/// In which order rows are shown.
+/// The order of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// Most packets since the last look first, then most packets
@@ -83,14 +83,14 @@ pub enum Order {
     Last,
 }
 
-/// The rows, and what they add up to.
+/// The rows, and their sums.
 #[derive(Debug)]
 pub struct Aggregate {
     by: By,
-    /// Drops that nobody misses have rows, too.
+    /// Whether harmless drops have rows, too.
     quiet: bool,
     rows: HashMap<Key, Row>,
-    /// What was least recently seen, by reason.
+    /// The merged rows, by reason.
     others: HashMap<Option<Reason>, Row>,
     packets: u64,
     recent: u64,
@@ -101,7 +101,7 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// Nothing yet. Without `quiet`, drops that nobody misses have no rows.
+    /// Makes an empty aggregate. Without `quiet`, harmless drops have no rows.
     #[must_use]
     pub fn new(by: By, quiet: bool) -> Self {
         Self {
@@ -117,55 +117,55 @@ impl Aggregate {
         }
     }
 
-    /// What rows are told apart by.
+    /// Returns the fields that separate rows.
     #[must_use]
     pub const fn by(&self) -> By {
         self.by
     }
 
-    /// Packets in all rows.
+    /// Returns the packets in all rows.
     #[must_use]
     pub const fn packets(&self) -> u64 {
         self.packets
     }
 
-    /// Of these, the ones since the last [`Aggregate::refresh`].
+    /// Returns the packets since the last [`Aggregate::refresh`].
     #[must_use]
     pub const fn recent(&self) -> u64 {
         self.recent
     }
 
-    /// Whether drops that nobody misses have no row.
+    /// Whether harmless drops have no row.
     #[must_use]
     pub const fn hides_quiet(&self) -> bool {
         !self.quiet
     }
 
-    /// Packets of which nothing is known.
+    /// Returns the lost drop events.
     #[must_use]
     pub const fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// What the kernel's counters say beside the drops, the most first.
+    /// Returns the discards that only the kernel's counters show, highest counts first.
     #[must_use]
     pub fn discards(&self) -> Vec<&Discarded> {
         self.discards.rows()
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows.len() + self.others.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The rows in order.
+    /// Returns the rows in order.
     #[must_use]
     pub fn rows(&self, order: Order) -> Vec<&Row> {
         let mut rows: Vec<&Row> = self.rows.values().chain(self.others.values()).collect();
@@ -179,7 +179,7 @@ impl Aggregate {
         rows
     }
 
-    /// What comes from now on is recent.
+    /// Begins a new interval for recent packets.
     pub fn refresh(&mut self) {
         self.recent = 0;
         for row in self.rows.values_mut().chain(self.others.values_mut()) {
@@ -207,7 +207,7 @@ impl Aggregate {
         self.rows.insert(key, row);
     }
 
-    /// Puts together what was least recently seen.
+    /// Merges the least recent rows.
     fn evict(&mut self) {
         let mut seen: Vec<u64> = self.rows.values().map(|row| row.seen).collect();
         let (_, last, _) = seen.select_nth_unstable(EVICTED - 1);

@@ -1,26 +1,26 @@
-//! One row: what its packets have in common.
+//! A row of drops.
 
 use std::{net::IpAddr, rc::Rc};
 
 use crate::stream::{ConnId, Direction, Drop, DropClass, Owner, OwnerSource, PacketEnds, Role, Socket, Stack};
 
-/// Why, and what that means.
+/// A reason and its class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reason {
     /// Its name; the call site where the kernel gives no reasons.
     pub name: Rc<str>,
-    /// What it means.
+    /// Its class.
     pub class: DropClass,
 }
 
-/// Where a packet came from and went to.
+/// The ends of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FlowEnds {
-    /// As its headers say.
+    /// From its headers.
     Packet(PacketEnds),
-    /// As its socket says: it had no headers yet.
+    /// From its socket: it had no headers yet.
     Socket(SocketEnds),
-    /// Nothing tells.
+    /// Unknown.
     Unknown,
 }
 
@@ -29,9 +29,9 @@ pub enum FlowEnds {
 pub struct SocketEnds {
     /// Protocol.
     pub proto: &'static str,
-    /// 4, 6, or 0 if it is not known.
+    /// 4, 6, or 0 if unknown.
     pub family: u8,
-    /// The addresses are IPv4 ones, of an IPv6 socket.
+    /// Whether the addresses are IPv4 ones of an IPv6 socket.
     pub v4mapped: bool,
     /// Local address.
     pub laddr: Option<IpAddr>,
@@ -60,37 +60,37 @@ impl SocketEnds {
     }
 }
 
-/// Whose packets they are on the wire.
+/// The flow of a row's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flow {
-    /// Of one flow in one network namespace.
+    /// One flow in one network namespace.
     One {
-        /// `tcp` …; `None` for what is no IP packet.
+        /// `tcp` …; `None` if it is no IP packet.
         protocol: Option<&'static str>,
-        /// From where to where.
+        /// Source and destination.
         ends: FlowEnds,
         /// Inode number of the namespace.
         netns: Option<u32>,
     },
-    /// There were too many to tell them apart.
+    /// Many flows: there were too many for separate rows.
     Mixed,
 }
 
-/// What tells one row from another. What rows are not told apart by is `None`.
+/// The key of a row. A field that does not separate rows is `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Why.
+    /// The reason.
     pub reason: Option<Reason>,
-    /// Address of the call; in it `None` where addresses are hidden.
+    /// Address of the call; the inner `None` where addresses are hidden.
     pub location: Option<Option<u64>>,
-    /// Process id and start; in it `None` where no owner is known.
+    /// Process id and start; the inner `None` where the owner is unknown.
     pub owner: Option<Option<(u32, Option<u64>)>>,
-    /// From where to where.
+    /// Source and destination.
     pub flow: Option<Flow>,
 }
 
 impl Key {
-    /// That of a drop.
+    /// Returns the key of a drop.
     #[must_use]
     pub fn of(by: super::By, drop: &Drop, socket: Option<&Socket<'_>>) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Key {
     }
 }
 
-/// As [`Drop::cause`].
+/// Like [`Drop::cause`].
 fn cause(drop: &Drop) -> Rc<str> {
     drop.reason.as_ref().or(drop.symbol.as_ref()).map_or_else(|| "unknown".into(), Rc::clone)
 }
@@ -119,7 +119,7 @@ fn flow(drop: &Drop, socket: Option<&Socket<'_>>) -> Flow {
     Flow::One { protocol: drop.protocol, ends, netns: socket.and_then(|socket| socket.netns) }
 }
 
-/// A value that all packets have in common; `None` if they have not, or if it is not known.
+/// A value that all packets share; `None` if they differ, or it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Same<T>(pub Option<T>);
 
@@ -131,18 +131,18 @@ impl<T: PartialEq> Same<T> {
     }
 }
 
-/// Packets that have their [`Key`] in common.
+/// Packets with the same [`Key`].
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What they have in common.
+    /// Their key.
     pub key: Key,
-    /// Packets of several keys, of which only the reason is kept.
+    /// Whether it merges packets of several keys with one reason.
     pub is_other: bool,
-    /// Whose they are, as it was at the first of them; only if rows are told apart by it.
+    /// Their owner at the first of them; only if the owner separates rows.
     pub owner: Option<Owner>,
     /// Packets.
     pub count: u64,
-    /// Of these, the ones since the last look.
+    /// Packets since the last look.
     pub recent: u64,
     /// Time of the first.
     pub first_ns: u64,
@@ -158,9 +158,9 @@ pub struct Row {
     pub symbol: Same<Rc<str>>,
     /// Name of the device. Hostile bytes.
     pub iface: Same<Rc<str>>,
-    /// Which way they went.
+    /// Their direction.
     pub direction: Same<Direction>,
-    /// Bytes of each. Of packets that were folded this and the next two are not known.
+    /// Bytes of each. For folded packets this and the next two fields are unknown.
     pub len: Same<u32>,
     /// Flags of TCP.
     pub tcp_flags: Same<u8>,
@@ -172,13 +172,13 @@ pub struct Row {
     pub socket: Same<SocketEnds>,
     /// Inode number of the namespace in which they were dropped.
     pub netns: Same<u32>,
-    /// That of the socket.
+    /// Inode number of the socket's namespace.
     pub socket_netns: Same<u32>,
     /// Role of the socket.
     pub role: Same<Role>,
-    /// How the owner is known.
+    /// The source of the owner.
     pub owner_source: Same<OwnerSource>,
-    /// That of the first packet that has one.
+    /// The stack of the first packet that has one.
     pub stack: Stack,
 }
 
@@ -245,7 +245,7 @@ impl Row {
         }
     }
 
-    /// The row of all that have its reason and are told apart no more.
+    /// Makes the row for all merged packets with its reason.
     pub(super) fn into_other(self) -> Self {
         Self {
             key: Key { reason: self.key.reason, location: None, owner: None, flow: None },
@@ -285,7 +285,7 @@ impl Row {
     }
 }
 
-/// Time of the first packet of an event.
+/// Returns the time of the first packet of an event.
 fn first_of(boot_ns: u64, drop: &Drop) -> u64 {
     if drop.count > 1 { drop.first_ns.min(boot_ns) } else { boot_ns }
 }

@@ -35,7 +35,7 @@ fn counts(aggregate: &Aggregate, order: Order) -> Vec<u64> {
     aggregate.rows(order).iter().map(|row| row.count).collect()
 }
 
-/// Five packets of two processes, three flows, two reasons, two locations.
+/// Makes 5 packets of 2 processes, 3 flows, 2 reasons, 2 locations.
 fn told(by: &[Part]) -> Aggregate {
     let mut aggregate = Aggregate::new(By::new(by), true);
     let (first, second) = (owner(1), owner(2));
@@ -85,7 +85,7 @@ fn a_row_says_what_its_packets_share() {
     tell(&mut aggregate, 10, &drop, Some(socket(Some(&whose))));
     let row = aggregate.rows(Order::Count)[0];
     assert_eq!((row.len.0, row.iface.0.as_deref(), row.conn.0), (Some(60), Some("eth0"), Some(ConnId(7))));
-    // Of what was folded the size of the first packet is known, and no other.
+    // A fold has only the size of its first packet.
     let folded = Drop { count: 100, first_ns: 5, iface: Some("eth1".into()), ..drop.clone() };
     tell(&mut aggregate, 20, &folded, Some(socket(Some(&whose))));
     tell(&mut aggregate, 30, &drop, None);
@@ -178,7 +178,7 @@ fn too_many_rows_become_one_for_each_reason() {
     for sport in 2..=30_000 {
         let reason = if sport % 3 == 0 { Some("NO_SOCKET") } else { POLICY };
         tell(&mut aggregate, sport.into(), &packet(reason, DropClass::Policy, sport, 2), None);
-        // The first one is always seen again: it is never among those that are put together.
+        // The first flow is seen again and again, so its row is never merged.
         tell(&mut aggregate, sport.into(), &first, None);
         told += 3;
         assert!(aggregate.len() <= MOST_ROWS + 2);
@@ -190,7 +190,7 @@ fn too_many_rows_become_one_for_each_reason() {
     assert_eq!(others.len(), 2);
     for other in others {
         assert!(other.key.reason.is_some() && other.key.flow.is_none() && other.owner.is_none());
-        // Not the last nine thousand.
+        // The last 9000 stay separate.
         assert!(other.last_ns <= 21_001, "{}", other.last_ns);
     }
     let of_first = |row: &&&Row| row.key == Key::of(By::new(&Part::ALL), &first, None);

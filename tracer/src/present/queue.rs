@@ -144,8 +144,8 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the thread, which can do nothing but write to `to` in `sandbox`. If the reader stops, the count of discarded
-    /// lines is exact only if `to` does not block.
+    /// Starts the thread, which can do nothing but write to `to` in `sandbox`. If the reader stops, the count of
+    /// discarded lines is exact only if `to` does not block.
     ///
     /// # Errors
     /// If the thread cannot be started.

@@ -1,62 +1,62 @@
-//! What the want of a capability costs. Root has them all; a trace by another user needs few of them.
+//! The cost of missing capabilities. Root has them all; a trace by another user needs few of them.
 
 use rustix::thread::CapabilitySet;
 
 use super::capabilities;
 
-/// A capability that a trace can do without, and what is not there then.
+/// A capability that a trace can do without, and the cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Optional {
-    /// One.
+    /// The capability.
     pub capability: CapabilitySet,
-    /// In one sentence.
+    /// The cost of lacking it, in one sentence.
     pub cost: &'static str,
 }
 
-/// Those of a trace.
+/// The optional capabilities of a trace.
 pub const OPTIONAL: [Optional; 4] = [
     Optional {
         capability: CapabilitySet::SYS_PTRACE,
-        cost: "of other users' processes the executable, and the sockets that they hold already, stay unknown; so do \
-               other network namespaces",
+        cost: "executables of other users' processes, the sockets that they already hold, and other network namespaces \
+               stay unknown",
     },
     Optional {
         capability: CapabilitySet::DAC_READ_SEARCH,
-        cost: "sockets that other users' processes hold already have no owner; tracefs may be closed",
+        cost: "sockets that other users' processes already hold have no owner; tracefs may be closed",
     },
     Optional {
         capability: CapabilitySet::SYS_ADMIN,
-        cost: "other network namespaces cannot be entered: drops there do not say the rule, the queueing discipline or \
-               the next hop",
+        cost: "tracer cannot enter other network namespaces: drops there lack the rule, the queueing discipline or the \
+               next hop",
     },
-    Optional { capability: CapabilitySet::NET_ADMIN, cost: "drops by netfilter do not say the rule" },
+    Optional { capability: CapabilitySet::NET_ADMIN, cost: "drops by netfilter lack the rule" },
 ];
 
-/// Without these there is no trace.
+/// The capabilities that a trace needs.
 pub const REQUIRED: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
 
 impl Optional {
-    /// Those that the calling thread lacks.
+    /// Returns the optional capabilities that the calling thread lacks.
     #[must_use]
     pub fn lacking() -> Vec<Self> {
         let effective = capabilities::effective();
         OPTIONAL.into_iter().filter(|optional| !effective.contains(optional.capability)).collect()
     }
 
-    /// Whether only drops are poorer without it.
+    /// Whether only drops need it.
     #[must_use]
     pub fn is_for_drops(&self) -> bool {
         self.capability == CapabilitySet::SYS_ADMIN || self.capability == CapabilitySet::NET_ADMIN
     }
 
-    /// `CAP_SYS_PTRACE`
+    /// Returns the name, such as `CAP_SYS_PTRACE`.
     #[must_use]
     pub fn name(&self) -> String {
         capabilities::names(self.capability)
     }
 }
 
-/// What to do about a refusal to load, for the user; `None`: it is not for want of a capability.
+/// Returns a remedy for the user if loading failed; `None` if no capability is missing.
 #[must_use]
 pub fn remedy() -> Option<String> {
     let missing = capabilities::missing(REQUIRED);

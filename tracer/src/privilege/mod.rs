@@ -1,14 +1,14 @@
-//! What a thread of a running trace may still do.
+//! Limits the privileges of the threads of a running trace.
 //!
 //! A trace needs nearly every right while it starts: to load programs, to attach them, to make maps.
-//! Afterwards it reads /proc, what the programs have left in their maps, and the tables of namespaces; and
-//! what it reads was chosen by others. So each thread gives up what its duty does not need: capabilities
-//! ([`capabilities`]), the gain of new ones by execve() (`no_new_privs`), and all system calls but those that
-//! are listed ([`system_calls`]). All three belong to a thread and are inherited by those that it starts.
+//! Afterwards it reads /proc, the maps of its programs, and the tables of namespaces; and other processes
+//! choose much of that data. So each thread gives up what its duty does not need: capabilities
+//! ([`capabilities`]), the gain of new ones by execve() (`no_new_privs`), and all system calls but the
+//! listed ones ([`system_calls`]). All three belong to a thread, and new threads inherit them.
 //!
-//! A thread is no wall against code that runs in the process: memory is shared. What holds for all of them
-//! alike are the system calls that no duty has: execve(), ptrace(), to open a file for writing, sockets other
-//! than netlink, to load a module or a BPF program.
+//! Threads are no barrier against code that runs in the process: they share memory. The whole process is
+//! limited only by the system calls that no duty has: execve(), ptrace(), opening a file for writing,
+//! sockets other than netlink, loading a module or a BPF program.
 
 pub mod capabilities;
 pub mod missing;
@@ -22,17 +22,17 @@ use seccompiler::BpfProgram;
 
 pub use system_calls::Duty;
 
-/// Whether threads give up what they do not need.
+/// Whether threads give up unneeded privileges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sandbox {
-    /// They do.
+    /// They give them up.
     #[default]
     On,
     /// They keep everything (`--no-sandbox`).
     Off,
 }
 
-/// Why a thread keeps more than it should.
+/// Why a thread keeps more privileges than it should.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
     /// Capabilities.
@@ -41,17 +41,17 @@ pub enum PrivilegeError {
     /// `no_new_privs`.
     #[error("cannot set no_new_privs: {0}")]
     NoNewPrivs(#[source] io::Error),
-    /// There is no filter for this machine.
+    /// No filter exists for this machine.
     #[error("cannot make a filter of system calls: {0}")]
     Filter(#[source] seccompiler::BackendError),
-    /// The kernel does not take the filter.
+    /// The kernel refuses the filter.
     #[error("cannot filter system calls (seccomp): {0}")]
     Seccomp(#[source] io::Error),
 }
 
 impl Sandbox {
-    /// The calling thread keeps the capabilities in `kept`, of those that it has, and the system calls of
-    /// `duty`. What fails is said once, and the trace goes on: it is no worse than without a sandbox.
+    /// Limits the calling thread to the capabilities in `kept`, as far as it has them, and to the system
+    /// calls of `duty`. Warns once on failure, and the trace goes on: that is no worse than no sandbox.
     pub fn confine(self, duty: Duty, kept: CapabilitySet) {
         static SAID: Once = Once::new();
         if self == Self::Off {
@@ -63,24 +63,24 @@ impl Sandbox {
                 let set = rustix::thread::set_no_new_privs(true);
                 set.map_err(|error| PrivilegeError::NoNewPrivs(error.into()))
             },
-            // Without it the banner says so.
+            // The banner reports a kernel without seccomp.
             &|| if has_seccomp() { filter(duty) } else { Ok(()) },
         ];
-        // The later ones hold without the earlier ones, too.
+        // Each step works even if an earlier one failed.
         for error in steps.into_iter().filter_map(|step| step().err()) {
             SAID.call_once(|| warn!("{error}: the trace goes on with more rights than it needs"));
         }
     }
 }
 
-/// The calling thread makes no other system calls from now on than those of `duty`.
+/// Limits the calling thread to the system calls of `duty`.
 fn filter(duty: Duty) -> Result<(), PrivilegeError> {
     let program = system_calls::program(duty).map_err(PrivilegeError::Filter)?;
     apply(&program).map_err(PrivilegeError::Seccomp)
 }
 
-/// As `seccompiler::apply_filter`, with a flag that it does not know: before 5.16 the kernel otherwise takes
-/// a filter for a request to run without speculative stores, which slows everything that the thread does.
+/// Like `seccompiler::apply_filter`, with a flag that it lacks: without the flag, before 5.16, the kernel
+/// takes a filter for a request to run without speculative stores, which slows the whole thread.
 fn apply(program: &BpfProgram) -> io::Result<()> {
     #[repr(C)]
     struct Program {
@@ -89,7 +89,7 @@ fn apply(program: &BpfProgram) -> io::Result<()> {
     }
     let length = program.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = Program { length, instructions: program.as_ptr() };
-    // SAFETY: a `struct sock_fprog` that names as many instructions as are readable there.
+    // SAFETY: a `struct sock_fprog` with the number of instructions that are readable there.
     let result = unsafe {
         libc::syscall(
             libc::SYS_seccomp,

@@ -1,8 +1,8 @@
-//! The system calls of each duty; all others are refused with ENOSYS, which is what a C library that tries
-//! something new expects of an old kernel. Nothing is killed for a call that nobody has thought of.
+//! The system calls of each duty. The filter refuses all others with ENOSYS, which a C library that tries a
+//! new call expects of an old kernel. It kills nothing for a call that the lists forgot.
 //!
-//! clone3() and openat2() are not among them because a filter cannot look into the structures that they take:
-//! the C library falls back on clone() and openat().
+//! The lists leave out clone3() and openat2() because a filter cannot read their structures: the C library
+//! falls back on clone() and openat().
 
 use std::{collections::BTreeMap, env::consts::ARCH};
 
@@ -15,25 +15,25 @@ use seccompiler::{
 
 use crate::kernel::grace;
 
-/// What a thread does.
+/// The work of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
-    /// Drains the rings and tells; passes signals on to the command of `tracer run`, if there is one.
+    /// Drains the rings and emits events; passes signals on to the command of `tracer run`, if there is one.
     Agent {
-        /// Its process.
+        /// The command's process id.
         command: Option<u32>,
     },
-    /// Reads what there is when the trace begins: as [`Duty::Namespaces`], and with BPF iterators.
+    /// Reads the state at the beginning of the trace: like [`Duty::Namespaces`], and with BPF iterators.
     Beginning,
     /// Reads /proc, and the tables of namespaces that it enters.
     Namespaces,
     /// Reads /proc.
     Looking,
-    /// Writes what is told to a file that is open.
+    /// Writes the output to an open file.
     Output,
 }
 
-/// Memory, threads, time, signals, and what is open already: of every duty.
+/// Calls of every duty: memory, threads, time, signals, and files that are already open.
 const EVERY: &[c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_getres,
@@ -68,7 +68,7 @@ const EVERY: &[c_long] = &[
     libc::SYS_rt_sigreturn,
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
-    // A handler of signals runs in any thread, and wakes the loop through its socket.
+    // A signal handler runs in any thread, and wakes the loop through its socket.
     libc::SYS_sendto,
     libc::SYS_set_robust_list,
     libc::SYS_sigaltstack,
@@ -78,7 +78,7 @@ const EVERY: &[c_long] = &[
     libc::SYS_writev,
 ];
 
-/// To read files.
+/// Calls for reading files.
 const READING: &[c_long] = &[
     libc::SYS_dup,
     libc::SYS_dup3,
@@ -88,7 +88,7 @@ const READING: &[c_long] = &[
     libc::SYS_fstat,
     libc::SYS_fstatfs,
     libc::SYS_getdents64,
-    // Whether a thread has a table of descriptors of its own.
+    // Shows whether a thread has its own table of descriptors.
     libc::SYS_kcmp,
     libc::SYS_newfstatat,
     libc::SYS_pread64,
@@ -99,7 +99,7 @@ const READING: &[c_long] = &[
     libc::SYS_statx,
 ];
 
-/// The loop.
+/// Calls of the loop.
 const LOOP: &[c_long] = &[
     libc::SYS_epoll_create1,
     libc::SYS_epoll_ctl,
@@ -107,12 +107,12 @@ const LOOP: &[c_long] = &[
     libc::SYS_epoll_pwait2,
     libc::SYS_eventfd2,
     libc::SYS_recvfrom,
-    // The command of `tracer run` has ended.
+    // For the end of the command of `tracer run`.
     libc::SYS_wait4,
     libc::SYS_waitid,
 ];
 
-/// To enter a namespace and to ask it.
+/// Calls for entering a namespace and for netlink.
 const ENTERING: &[c_long] = &[
     libc::SYS_bind,
     libc::SYS_connect,
@@ -125,7 +125,7 @@ const ENTERING: &[c_long] = &[
     libc::SYS_setsockopt,
 ];
 
-/// The same under their older names, which other machines do not have.
+/// The same calls under older names, which other machines lack.
 #[cfg(target_arch = "x86_64")]
 mod older {
     use libc::c_long;
@@ -144,7 +144,7 @@ mod older {
     pub const LOOP: &[c_long] = &[];
 }
 
-/// Commands of bpf() that work on what is open: `enum bpf_cmd`. None of them loads or attaches.
+/// Commands of bpf() that work on open objects: `enum bpf_cmd`. None of them loads or attaches.
 const MAP_COMMANDS: [u32; 9] = {
     use aya_obj::generated::bpf_cmd::{
         BPF_MAP_DELETE_ELEM, BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_AND_DELETE_BATCH, BPF_MAP_LOOKUP_AND_DELETE_ELEM,
@@ -163,14 +163,14 @@ const MAP_COMMANDS: [u32; 9] = {
     ]
 };
 
-/// `_IO('$', 1)` of `include/uapi/linux/perf_event.h`: how a tracepoint is detached.
+/// `_IO('$', 1)` of `include/uapi/linux/perf_event.h`: detaches a tracepoint.
 const PERF_EVENT_IOC_DISABLE: u32 = 0x2401;
-/// `struct termios2`: newer C libraries ask a terminal so.
+/// `struct termios2`: newer C libraries query a terminal with it.
 const TCGETS2: u32 = 0x802c_542a;
-/// `include/uapi/linux/prctl.h`: newer C libraries name their memory.
+/// `include/uapi/linux/prctl.h`: newer C libraries name their memory with it.
 const PR_SET_VMA: u32 = 0x5356_4d41;
 
-/// Of a terminal, a namespace, a probe.
+/// Requests to a terminal, a namespace, a probe.
 #[expect(clippy::cast_possible_truncation, reason = "requests have 32 bits; the C library's type is wider")]
 const REQUESTS: [u32; 8] = [
     libc::TCGETS as u32,
@@ -183,10 +183,10 @@ const REQUESTS: [u32; 8] = [
     PERF_EVENT_IOC_DISABLE,
 ];
 
-/// The filter of a duty.
+/// Builds the filter of a duty.
 ///
 /// # Errors
-/// If there is none for this kind of machine.
+/// If seccompiler does not support this machine.
 pub fn program(duty: Duty) -> Result<BpfProgram, BackendError> {
     let refused = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
     let filter = SeccompFilter::new(rules(duty)?, refused, SeccompAction::Allow, ARCH.try_into()?)?;
@@ -217,7 +217,7 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
         Duty::Looking | Duty::Output => {}
     }
 
-    // Memory that can be executed is there since the start.
+    // All executable memory exists since the start.
     let no_code = || bits(2, libc::PROT_EXEC, 0);
     rules.insert(libc::SYS_mmap, vec![no_code()?]);
     rules.insert(libc::SYS_mprotect, vec![no_code()?]);
@@ -240,7 +240,7 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
         return Ok(rules);
     }
 
-    // Threads, not processes, and in the same namespaces.
+    // Allows threads, not processes, and only in the same namespaces.
     let thread = libc::CLONE_THREAD | libc::CLONE_VM;
     let namespaces = libc::CLONE_NEWNS
         | libc::CLONE_NEWCGROUP
@@ -270,12 +270,12 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-/// Argument `index` is `value`.
+/// Matches if argument `index` is `value`.
 fn is(index: u8, value: u32) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(index, Dword, SeccompCmpOp::Eq, value.into())?])
 }
 
-/// Of the bits in `mask` argument `index` has those in `value`, and no others.
+/// Matches if argument `index`, masked with `mask`, is `value`.
 fn bits(index: u8, mask: c_int, value: c_int) -> Result<SeccompRule, BackendError> {
     let masked = SeccompCmpOp::MaskedEq(mask.cast_unsigned().into());
     SeccompRule::new(vec![SeccompCondition::new(index, Dword, masked, value.cast_unsigned().into())?])

@@ -1,4 +1,4 @@
-//! Each in a thread of its own: what it gives up is its own.
+//! Each test uses a thread of its own, which alone gives up its privileges.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use std::{
 
 use super::*;
 
-/// What `work` finds in a thread that has `duty`, without capabilities.
+/// Runs `work` in a thread that has `duty`, without capabilities.
 fn confined<T: Send + 'static>(duty: Duty, work: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = thread::spawn(move || {
         Sandbox::On.confine(duty, CapabilitySet::empty());
@@ -54,7 +54,7 @@ fn what_no_duty_needs_is_refused_and_kills_nobody() {
                 // No kernel has it.
                 100_000,
             ] {
-                // SAFETY: refused before any argument is looked at; and null pointers lead to nothing.
+                // SAFETY: the filter refuses before the kernel reads any argument; and null pointers lead nowhere.
                 assert_eq!(unsafe { libc::syscall(call, 0, 0, 0, 0, 0, 0) }, -1, "{duty:?}: {call}");
                 assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::ENOSYS), "{duty:?}: {call}");
             }
@@ -69,7 +69,7 @@ fn what_a_duty_needs_it_has() {
             assert!(!fs::read_to_string("/proc/self/status").unwrap().is_empty());
             assert!(fs::read_dir("/proc/self/fd").unwrap().count() > 0);
             assert!(fs::read_link("/proc/self/exe").unwrap().is_absolute());
-            // Threads, memory, and what they inherit.
+            // Threads and memory work, and threads inherit the filter.
             let inner = thread::spawn(|| (vec![1_u8; 64 << 20].len(), refused(File::create("/dev/null")))).join();
             assert_eq!(inner.unwrap(), (64 << 20, true));
             assert!(thread::available_parallelism().unwrap().get() > 0);
@@ -99,7 +99,7 @@ fn signals_go_to_the_command_only() {
         let own = i32::try_from(std::process::id()).unwrap();
         // SAFETY: no pointers; signal 0 does nothing.
         assert!(unsafe { libc::kill(own, 0) } == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS));
-        // SAFETY: our own child, which is waited for below.
+        // SAFETY: our own child, reaped below.
         assert_eq!(unsafe { libc::kill(i32::try_from(pid).unwrap(), libc::SIGTERM) }, 0);
     });
     assert!(!child.wait().unwrap().success());
@@ -110,7 +110,7 @@ fn memory_is_not_executed() {
     confined(Duty::Output, || {
         let code = libc::PROT_READ | libc::PROT_EXEC;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-        // SAFETY: a mapping of its own, of which nothing is used.
+        // SAFETY: a new mapping that is not used.
         let mapped = unsafe { libc::mmap(std::ptr::null_mut(), 4096, code, flags, -1, 0) };
         assert_eq!(mapped, libc::MAP_FAILED);
     });
@@ -124,7 +124,7 @@ fn capabilities_are_given_up_for_good() {
         assert_eq!(u64::from_str_radix(&field(set), 16).unwrap(), 0, "{set}");
     }
     assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), ("1".to_owned(), "2".to_owned()));
-    // Other threads have what they had.
+    // Other threads keep their privileges.
     let own = fs::read_to_string("/proc/thread-self/status").unwrap();
     assert!(own.contains("NoNewPrivs:\t0") || std::env::var_os("CI").is_some());
 }

@@ -1,36 +1,36 @@
-//! How long a thread of this process is blocked: neither runs nor waits for a processor.
+//! Measures how long a thread of this process is blocked: neither runs nor waits for a processor.
 //!
-//! The wall clock does not tell a read that hangs from a thread that gets no processor. A thread is blocked from one look
+//! The wall clock cannot distinguish a hung read from a thread that gets no processor. A thread is blocked from one look
 //! to the next if it is not runnable (`/proc/self/task/TID/stat`) and the scheduler has not run it meanwhile (`schedstat`
-//! beside it: time on a processor, time in a run queue, number of times; CONFIG_SCHED_INFO). The state alone would take a
-//! thread that sleeps often for one that sleeps long, and `schedstat` alone one that still waits in a run queue, whose
-//! time the kernel adds when the thread gets a processor.
+//! beside it: time on a processor, time in a run queue, number of times; CONFIG_SCHED_INFO). The state alone would confuse
+//! a thread that sleeps often with one that sleeps long. `schedstat` alone would take a thread in a run queue for blocked,
+//! because the kernel adds that time only when the thread gets a processor.
 
 use std::{
     fs,
     time::{Duration, Instant},
 };
 
-/// Looks in the time after which a thread hangs.
+/// The number of looks in the time after which a thread hangs.
 const LOOKS: u32 = 4;
 
-/// The time between two looks at a thread that hangs when it is blocked for `limit`.
+/// Returns the time between two looks at a thread that hangs once it is blocked for `limit`.
 pub fn interval(limit: Duration) -> Duration {
     limit / LOOKS
 }
 
-/// The time for which a thread is blocked without a break.
+/// Measures the time for which a thread is blocked without a break.
 #[derive(Debug)]
 pub struct Blocked {
     thread: libc::pid_t,
     looked: Instant,
     next_look: Instant,
-    /// `None`: no look was taken yet.
+    /// `None` before the first look.
     seen: Option<Scheduled>,
     blocked: Duration,
 }
 
-/// What the scheduler says of a thread.
+/// The scheduler's account of a thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Scheduled {
     is_runnable: bool,
@@ -39,7 +39,7 @@ struct Scheduled {
 }
 
 impl Blocked {
-    /// The calling thread begins now with something that may block it for `limit`.
+    /// Begins to watch the calling thread, whose next call may block for `limit`.
     pub fn begin(now: Instant, limit: Duration) -> Self {
         Self {
             thread: current_thread(),
@@ -50,18 +50,18 @@ impl Blocked {
         }
     }
 
-    /// When the next look is worth its while.
+    /// Returns the time of the next look.
     pub const fn next_look(&self) -> Instant {
         self.next_look
     }
 
-    /// Looks at the thread if it is time to. Whether the thread has been blocked for `limit`.
+    /// Looks at the thread if it is time. Returns whether the thread has been blocked for `limit`.
     pub fn for_so_long(&mut self, now: Instant, limit: Duration) -> bool {
         if now >= self.next_look {
             self.look(now, Scheduled::read(self.thread));
             self.next_look = now + interval(limit);
         }
-        // The first look cannot tell since when: it counts for the time before it.
+        // The first look does not show the beginning: the interval before it counts as blocked.
         self.blocked + interval(limit) >= limit
     }
 
@@ -74,7 +74,7 @@ impl Blocked {
     }
 }
 
-/// The number of the calling thread.
+/// Returns the number of the calling thread.
 pub fn current_thread() -> libc::pid_t {
     // SAFETY: gettid() has no arguments and cannot fail.
     unsafe { libc::gettid() }
@@ -88,7 +88,7 @@ pub fn is_runnable(thread: libc::pid_t) -> bool {
 impl Scheduled {
     fn read(thread: libc::pid_t) -> Self {
         let file = |name: &str| fs::read_to_string(format!("/proc/self/task/{thread}/{name}")).unwrap_or_default();
-        // A thread's name may have a parenthesis, the state behind it has none.
+        // A thread's name may have a parenthesis; the fields behind it have none.
         let is_runnable = file("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('R'));
         Self { is_runnable, account: file("schedstat") }
     }
@@ -104,7 +104,7 @@ mod tests {
         Scheduled { is_runnable, account: account.to_owned() }
     }
 
-    /// What `looks`, one after another, say in the end.
+    /// Returns the result after `looks`, one after another.
     fn hangs(looks: &[Scheduled]) -> bool {
         let start = Instant::now();
         let mut blocked = Blocked::begin(start, LIMIT);
@@ -140,7 +140,7 @@ mod tests {
             let _ = hangs.recv();
         });
         let thread = thread.recv().unwrap_or_default();
-        // Between its going to sleep and the scheduler's account of that is a moment.
+        // The scheduler counts a sleep a moment after it begins.
         loop {
             let seen = Scheduled::read(thread);
             if !seen.is_runnable && seen == Scheduled::read(thread) {

@@ -2,7 +2,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
 
-/// Late after so long: a busy machine needs a while to start a thread.
+/// The deadline of the tests: a busy machine needs a while to start a thread.
 const SHORT: Duration = Duration::from_millis(300);
 
 fn readers() -> Readers {
@@ -61,7 +61,7 @@ fn who_hangs_is_late_and_delays_nobody() {
         released.push(release);
         ask(&readers, number, &to, read);
     }
-    // More hang than there are threads that wait for questions: this one is read while they do.
+    // More threads hang than wait for questions: this question is still answered.
     ask(&readers, 100, &to, || {});
     let mut all: Vec<Said> = said.iter().take(MOST_HUNG + 1).collect();
     assert!(all.contains(&Said::Read(100)), "{all:?}");
@@ -72,7 +72,7 @@ fn who_hangs_is_late_and_delays_nobody() {
     assert!(readers.read_memory(1).is_none());
     ask(&readers, 101, &to, || {});
     assert_eq!(said.recv(), Ok(Said::Read(101)));
-    // They come back, and are counted no more.
+    // They return, and no longer count as hung.
     drop(released);
     for _ in 0..MOST_HUNG {
         assert!(matches!(said.recv(), Ok(Said::Read(_))));
@@ -94,7 +94,7 @@ fn memory_that_hangs_is_not_read_by_another_thread() {
             }
             readers.read_memory(8).is_some()
         });
-        // This thread, which reads it, sleeps until then.
+        // This thread reads it, and sleeps until then.
         assert!(other.join().unwrap());
     });
     drop(first);
@@ -136,7 +136,7 @@ fn nobody_waits_for_what_hangs_at_the_end() {
     assert!(said.recv().is_ok());
 }
 
-/// As on a host whose processors are all busy: what the wall clock says of a read is no sign that it hangs.
+/// As on a host with busy processors: a long wall-clock time does not mean that a read hangs.
 #[test]
 fn a_read_that_takes_long_because_it_works_is_not_late() {
     let (readers, (to, said)) = (readers(), mpsc::channel());
