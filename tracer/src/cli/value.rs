@@ -45,7 +45,7 @@ pub fn positive_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The kernel's page size on every machine that we run on is at most this, or divides it.
+/// The least page size of all supported machines; larger page sizes are multiples of it.
 const LEAST_BUFFER: u64 = 4096;
 /// The greatest power of two that a map's `max_entries` can hold.
 const MOST_BUFFER: u64 = 1 << 31;

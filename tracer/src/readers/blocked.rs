@@ -1,10 +1,10 @@
 //! Measures how long a thread of this process is blocked: neither runs nor waits for a processor.
 //!
-//! The wall clock cannot distinguish a hung read from a thread that gets no processor. A thread is blocked from one look
-//! to the next if it is not runnable (`/proc/self/task/TID/stat`) and the scheduler has not run it meanwhile (`schedstat`
-//! beside it: time on a processor, time in a run queue, number of times; CONFIG_SCHED_INFO). The state alone would confuse
-//! a thread that sleeps often with one that sleeps long. `schedstat` alone would take a thread in a run queue for blocked,
-//! because the kernel adds that time only when the thread gets a processor.
+//! The wall clock cannot distinguish a hung read from a thread that gets no processor. A thread is blocked from one
+//! look to the next if it is not runnable (`/proc/self/task/TID/stat`) and the scheduler has not run it meanwhile
+//! (`schedstat` beside it: time on a processor, time in a run queue, number of times; CONFIG_SCHED_INFO). The state
+//! alone would confuse a thread that sleeps often with one that sleeps long. `schedstat` alone would take a thread in
+//! a run queue for blocked, because the kernel adds that time only when the thread gets a processor.
 
 use std::{
     fs,
