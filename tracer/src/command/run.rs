@@ -63,7 +63,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let mut session = session::open(&filter, &args.output, &extra)?;
     if session.kernel.backend(Hook::Processes).is_none() {
         bail!(
-            "the command cannot be followed: {} is not hooked here, `tracer doctor` tells why; \
+            "the command cannot be followed: {} is not hooked here, `tracer doctor` shows why; \
              `tracer live --pid PID` shows one process",
             Hook::Processes.name()
         );

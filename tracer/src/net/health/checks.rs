@@ -170,7 +170,7 @@ fn ports(picture: &Picture, findings: &mut Vec<Finding>) {
     let taken = picture.sockets.port_use;
     if taken.is_bound(ports) {
         let meaning = "ports taken by bind(): for every destination";
-        fill(findings, PORTS, "ports", "to anybody", (taken.ports.into(), ports.into()), meaning);
+        fill(findings, PORTS, "ports", "to every destination", (taken.ports.into(), ports.into()), meaning);
     }
     for to in &picture.sockets.destinations {
         let what = format!("to {}", SocketAddr::from((to.raddr, to.rport)));

@@ -62,7 +62,7 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
         block(&title, sockets, out);
     }
     if !nobody.is_empty() {
-        block(&format!("nobody known  {}\n", nobody.len()), &nobody, out);
+        block(&format!("no known holder  {}\n", nobody.len()), &nobody, out);
     }
 }
 
