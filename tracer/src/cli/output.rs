@@ -33,7 +33,7 @@ impl Color {
         self.decide(stream.is_terminal(), set("NO_COLOR"), dumb)
     }
 
-    /// <https://no-color.org>: set and not empty. A choice on the command line wins.
+    /// Decides by <https://no-color.org>: NO_COLOR counts if set and not empty. A choice on the command line wins.
     fn decide(self, terminal: bool, no_color: bool, dumb: bool) -> bool {
         match self {
             Self::Auto => terminal && !no_color && !dumb,

@@ -26,7 +26,7 @@ fn ask(readers: &Readers, number: usize, to: &Sender<Said>, read: impl FnOnce() 
     });
 }
 
-/// A read that hangs until the sender is dropped.
+/// Makes a read that hangs until the sender is dropped.
 fn hang() -> (Sender<()>, impl FnOnce() + Send + 'static) {
     let (release, hung): (Sender<()>, Receiver<()>) = mpsc::channel();
     (release, move || {

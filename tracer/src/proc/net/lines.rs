@@ -115,7 +115,7 @@ pub(super) fn first(start: &'static [u8]) -> impl Fn(u64, &[u8]) -> bool {
     move |number, line| number == 1 && line.trim_ascii_start().starts_with(start)
 }
 
-/// For tables without a heading.
+/// Recognizes no heading.
 pub(super) fn no_header(_: u64, _: &[u8]) -> bool {
     false
 }
