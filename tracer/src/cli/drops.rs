@@ -54,13 +54,13 @@ pub struct DropsArgs {
     #[arg(long, value_name = "T", default_value = INTERVAL, value_parser = value::positive_time)]
     pub interval: Duration,
 
-    /// What to show.
+    /// The filters.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// How to show it.
+    /// The output options.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to hook the kernel.
+    /// The kernel options.
     #[command(flatten)]
     pub kernel: KernelArgs,
 }

@@ -97,13 +97,13 @@ pub enum Command {
 /// `tracer live`
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct LiveArgs {
-    /// What to show.
+    /// The filters.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// How to show it.
+    /// The output options.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to hook the kernel.
+    /// The kernel options.
     #[command(flatten)]
     pub kernel: KernelArgs,
 }
@@ -115,13 +115,13 @@ pub struct RunArgs {
     /// Run the command as this user (under sudo: the user who called it)
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
-    /// What to show.
+    /// The filters.
     #[command(flatten)]
     pub filter: FilterArgs,
-    /// How to show it.
+    /// The output options.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// How to hook the kernel.
+    /// The kernel options.
     #[command(flatten)]
     pub kernel: KernelArgs,
     /// The command and its arguments
@@ -136,7 +136,7 @@ pub struct DoctorArgs {
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
-    /// How to hook the kernel.
+    /// The kernel options.
     #[command(flatten)]
     pub kernel: KernelArgs,
 }

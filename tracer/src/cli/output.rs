@@ -43,7 +43,7 @@ impl Color {
     }
 }
 
-/// How to show events, and when to stop.
+/// Options for the output, and for the end of the trace.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {

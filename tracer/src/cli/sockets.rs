@@ -68,11 +68,11 @@ pub struct SocketsArgs {
     #[arg(long, value_name = "N", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// What to show.
+    /// The filters.
     #[command(flatten)]
     pub filter: FilterArgs,
 
-    /// How to show it.
+    /// The output options.
     #[command(flatten)]
     pub output: SocketsOutput,
 }

@@ -1,4 +1,4 @@
-//! What changed between two pictures of the same namespace.
+//! Compares two pictures of the same namespace.
 
 use std::collections::HashMap;
 

@@ -100,7 +100,7 @@ pub enum State {
     FinWait1,
     /// Our FIN is acknowledged.
     FinWait2,
-    /// What is left of a connection.
+    /// The remains of a connection.
     TimeWait,
     /// The peer sent FIN first.
     CloseWait,

@@ -43,7 +43,7 @@ pub struct Rule {
     pub name: &'static str,
     /// When it stands out.
     pub measure: Measure,
-    /// What it means, in at most 48 columns.
+    /// Its meaning, in at most 48 columns.
     pub meaning: &'static str,
 }
 

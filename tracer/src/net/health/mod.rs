@@ -33,13 +33,13 @@ impl Severity {
 /// One thing that stands out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    /// How bad.
+    /// The severity.
     pub severity: Severity,
     /// The member of the JSON object that has its numbers.
     pub section: &'static str,
-    /// Which device, listener, counter. Hostile bytes.
+    /// The device, listener or counter. Hostile bytes.
     pub what: String,
-    /// How many, or how full.
+    /// The count, or the fill level.
     pub amount: String,
     /// Per cent of the whole it is compared with, if there is one.
     pub percent: Option<f64>,

@@ -24,7 +24,7 @@ pub struct ProgramCost {
 /// The cost of tracing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cost {
-    /// In the kernel.
+    /// The programs in the kernel.
     pub programs: Vec<ProgramCost>,
     /// CPU time of tracer itself, user and system.
     pub cpu_seconds: f64,

@@ -23,7 +23,7 @@ pub struct Diag {
     inode: u64,
 }
 
-/// What a dump gave.
+/// The result of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dumped {
     /// Rows appended.
