@@ -1,4 +1,4 @@
-//! The sockets that have a port, in whatever state, those that are merely bound among them.
+//! The sockets with a port, in any state, including those that are merely bound.
 
 use std::io;
 
@@ -9,29 +9,29 @@ use crate::netlink::Socket;
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::Kind;
 
-/// TCP sockets that are bound and neither listen nor connect (`TCPF_BOUND_INACTIVE`): kernels before 6.8 have them in
-/// no table, and ignore the bit.
+/// TCP sockets that are bound and neither listen nor connect (`TCPF_BOUND_INACTIVE`): kernels before 6.8 have no table
+/// of them, and ignore the bit.
 const BOUND_INACTIVE: u32 = 1 << 13;
-/// Where `struct inet_diag_req_v2` has the local port.
+/// The local port in `struct inet_diag_req_v2`.
 const SPORT: std::ops::Range<usize> = 8..10;
 
-/// One socket.
+/// A socket with a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
     /// Addresses and ports; the namespace is 0.
     pub tuple: Tuple,
-    /// A TCP socket that listens.
+    /// Whether it is a TCP socket that listens.
     pub listens: bool,
-    /// One of IPv6 that takes no IPv4; `None` where the kernel does not tell.
+    /// Whether an IPv6 socket refuses IPv4; `None` where the kernel does not report it.
     pub v6only: Option<bool>,
     /// Inode of its file; 0 if it has none.
     pub inode: u64,
 }
 
-/// Every socket of `proto` with this local port, in the namespace of this thread.
+/// Returns every socket of `proto` with this local port, in this thread's namespace.
 ///
 /// # Errors
-/// Those of the socket, and what the kernel answers.
+/// Errors of the socket, and errors that the kernel answers with.
 pub fn at_port(proto: Proto, port: u16) -> io::Result<Vec<Bound>> {
     let number = inet::protocol(proto).ok_or(io::ErrorKind::Unsupported)?;
     let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
