@@ -1,5 +1,5 @@
-//! The agent: drains the ring into the core, answers the core's questions from /proc, and ends
-//! cleanly whatever ends it.
+//! The agent: drains the ring into the core, answers the core's questions from /proc, and ends cleanly, whatever the
+//! reason.
 
 use std::{collections::HashSet, io, process::ExitStatus, time::Duration};
 
@@ -54,38 +54,38 @@ use crate::{
     stream::Sink,
 };
 
-/// Takes the stream and can tell how that went.
+/// A sink that can report errors and fill levels.
 pub trait Presenter: Sink {
-    /// Hands on what is buffered.
+    /// Passes on buffered output.
     fn flush(&mut self);
-    /// It is time to show how things are ([`Limits::refresh`]).
+    /// Shows the current state ([`Limits::refresh`]).
     fn refresh(&mut self) {}
-    /// It has what it wants.
+    /// Whether it needs no more events.
     fn is_full(&self) -> bool {
         false
     }
-    /// How much waits to be written, if that may become much.
+    /// The amount of output that waits to be written, if that may grow.
     fn gauge(&self) -> Option<Gauge> {
         None
     }
-    /// The first error of writing.
+    /// The first write error.
     fn error(&self) -> Option<&io::Error>;
 }
 
-/// When to stop by itself, and what else depends on the time.
+/// When to stop, and other settings that depend on time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// After this time.
     pub duration: Option<Duration>,
     /// After this many events.
     pub count: Option<u64>,
-    /// The kernel's counters of discards are not watched.
+    /// Do not watch the kernel's counters of discards.
     pub no_counters: bool,
-    /// Every so often the presenter is told, once everything is counted that came before.
+    /// Interval at which the presenter is refreshed, once everything before it is counted.
     pub refresh: Option<Duration>,
 }
 
-/// How long a trace may take to end, whatever it would like to wait for.
+/// The longest time that a trace may take to end, whatever it would like to wait for.
 const END: Duration = Duration::from_millis(700);
 
 /// The parts of a trace.
@@ -95,26 +95,26 @@ pub struct Agent<'p> {
     core: Core<Filter>,
     presenter: &'p mut dyn Presenter,
     outlet: Outlet,
-    /// Dropped, repeated and reset packets; `None` if nobody wants them.
+    /// Dropped, retransmitted and reset packets; `None` if unwanted.
     feed: Option<PacketFeed>,
     shown: Shown,
     root: ProcRoot,
     limits: Limits,
     /// SIGINT, SIGTERM, SIGHUP.
     signals: [Signal; 3],
-    /// Records that wait: for the snapshot, and later for what /proc says.
+    /// Records that wait: for the snapshot, and later for answers from /proc.
     line: Backlog,
-    /// The snapshot was taken over.
+    /// The core has the snapshot.
     taken_over: bool,
-    /// Records that wait since before that; `None`: they are told.
+    /// Number of records that have waited since then; `None`: all are applied.
     unreconciled: Option<usize>,
     /// See [`records::Way`].
     cut_ns: Option<u64>,
-    /// Connections that the kernel side followed then, if that matters.
+    /// The connections that the kernel side followed at the cut, if needed.
     followed: Option<HashSet<u64>>,
-    /// Something waits for an answer.
+    /// A record waits for an answer.
     blocked: bool,
-    /// More can be told at once.
+    /// More records can be applied at once.
     more: bool,
     questions: Questions,
     sandbox: Sandbox,
@@ -123,14 +123,14 @@ pub struct Agent<'p> {
     names: Names,
     acceptors: Acceptors,
     ports: Ports,
-    /// The kernel's counters of discards; `None` if they are not wanted.
+    /// The kernel's counters of discards; `None` if unwanted.
     counters: Option<KernelCounters>,
     reading: Reading,
     debug_log: Option<DebugLog>,
     /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
     attached_ns: u64,
     known: Counters,
-    /// Drops that are lost because nobody knows whether the filter wants them.
+    /// Drops that are lost because it is unknown whether the filter wants them.
     unplaced: u64,
     lost: Lost,
 }
@@ -150,8 +150,10 @@ impl std::fmt::Debug for Command<'_> {
 }
 
 impl<'p> Agent<'p> {
-    /// Takes over a loaded kernel side, and from now on the signals that end a trace. Call inside the
-    /// runtime.
+    /// Takes over a loaded kernel side, and from now on the signals that end a trace. Call inside the runtime.
+    ///
+    /// # Errors
+    /// If the ring cannot be polled, or a signal cannot be caught.
     ///
     /// # Errors
     /// If the ring cannot be polled, or a signal not be caught.
@@ -227,7 +229,7 @@ impl<'p> Agent<'p> {
         })
     }
 
-    /// Traces until something ends it.
+    /// Traces until a limit, a signal or an error ends it.
     ///
     /// # Errors
     /// If the ring fails.
@@ -237,7 +239,7 @@ impl<'p> Agent<'p> {
         self.give_up_privileges(command.as_ref().map(|command| command.pid));
         let deadline = self.limits.duration.map(|duration| Instant::now() + duration);
         let mut look = interval(Duration::from_secs(1));
-        // After a stop (SIGSTOP, a frozen control group) one look makes up for all that were missed.
+        // After a stop (SIGSTOP, a frozen control group) one look makes up for all missed ones.
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut refresh = self.limits.refresh.map(interval);
         if let Some(refresh) = &mut refresh {
@@ -268,7 +270,7 @@ impl<'p> Agent<'p> {
                 }
                 () = std::future::ready(()), if self.more && self.outlet.has_room() => self.drain(),
                 found = self.acceptors.found() => {
-                    // Ends that came before the look must not be taken for what it has found.
+                    // A close that came before the look must not be credited with its result.
                     self.drain();
                     self.acceptors.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
                 }
@@ -279,7 +281,7 @@ impl<'p> Agent<'p> {
                     self.take_looks(looks);
                 }
                 change = self.names.changed() => {
-                    // What was recorded before is judged by what the name was before.
+                    // Earlier records are judged by the name's former namespace.
                     self.drain();
                     let fresh = self.names.follow(&change, &mut self.kernel);
                     if let Some((fresh, counters)) = fresh.zip(self.counters.as_ref()) {
@@ -303,7 +305,7 @@ impl<'p> Agent<'p> {
                     self.drain();
                     self.presenter.refresh();
                 }
-                // `run` passes them on to its command, and ends when that does.
+                // `run` passes signals on to its command, and ends when that does.
                 () = any_of(&mut self.signals), if !forwarding => break Stop::Signal,
                 () = async { match deadline { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
                     break Stop::Duration;
@@ -327,7 +329,7 @@ impl<'p> Agent<'p> {
             }
         };
         debug!("stopping: {stop:?}");
-        // Whatever hangs, a trace ends.
+        // The end is bounded, whatever hangs.
         let end = Instant::now() + END;
         if let Some(taken) = snapshot {
             self.take_over(timeout_at(end, taken).await.ok().and_then(Result::ok).unwrap_or_default());
@@ -357,7 +359,7 @@ impl<'p> Agent<'p> {
         Ok(self.finish(stop, programs, end).await)
     }
 
-    /// Everything is attached, and every thread that needs more than this one is started.
+    /// Gives up privileges once every hook is attached and every thread that needs them has started.
     fn give_up_privileges(&self, command: Option<u32>) {
         if self.sandbox == Sandbox::Off {
             return;
@@ -367,7 +369,7 @@ impl<'p> Agent<'p> {
         self.sandbox.confine(Duty::Agent { command }, kept);
     }
 
-    /// Records of before the snapshot are not all told.
+    /// Whether records from before the snapshot are still unapplied.
     const fn starts(&self) -> bool {
         !self.taken_over || self.unreconciled.is_some()
     }
@@ -407,16 +409,16 @@ impl<'p> Agent<'p> {
         self.known = counters;
     }
 
-    /// What has moved in the kernel's counters.
+    /// Applies changes in the kernel's counters.
     fn take_looks(&mut self, looks: Vec<Look>) {
         for look in looks {
             self.core.apply(Input::Counters(look), &mut self.shown.sink(self.presenter));
         }
     }
 
-    /// Once a second, when what was folded has come, too.
+    /// Runs once a second, when the folds of that second have come, too.
     fn settle_counters(&mut self) {
-        // Until the records of before the snapshot are told nobody is known.
+        // Until the records from before the snapshot are applied, all owners are unknown.
         let Some(counters) = self.counters.as_ref().filter(|_| self.taken_over && self.unreconciled.is_none()) else {
             return;
         };
@@ -451,16 +453,16 @@ async fn any_of([first, second, third]: &mut [Signal; 3]) {
     }
 }
 
-/// On a host whose CPUs are all busy this thread may wait longer for one than the ring has room for.
-/// It needs little, but it needs it in time. This thread only: its helpers, and the command of
-/// `tracer run`, were started before.
+/// Raises this thread's priority. On a host with all CPUs busy it may wait longer for a CPU than the ring has room for.
+/// It needs little time, but needs it promptly. Only this thread: its helpers, and the command of `tracer run`, were
+/// started before.
 fn go_first() {
     if let Err(error) = rustix::process::setpriority_process(None, -15) {
         debug!("cannot raise the priority: {error}");
     }
 }
 
-/// Where the presenter writes to. While it is full everything stays in the rings.
+/// The presenter's output. While it is full everything stays in the rings.
 struct Outlet(Option<Gauge>);
 
 impl Outlet {

@@ -1,12 +1,12 @@
-//! What the C library's allocator is told, so that it keeps less memory than it would; and what is said where it has none.
+//! Tunes the C library's allocator to keep less memory, and reports when memory runs out.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     sync::atomic::{AtomicU8, Ordering},
 };
 
-/// The C library's allocator. Where it has no memory left (`ulimit -v`) the process says so and ends, with what a command
-/// that fails ends with, instead of SIGABRT.
+/// The C library's allocator. Without memory (`ulimit -v`) the process reports that and ends with the status of a
+/// failing command, instead of SIGABRT.
 #[derive(Debug, Clone, Copy)]
 pub struct Speaking;
 
@@ -33,10 +33,10 @@ unsafe impl GlobalAlloc for Speaking {
     }
 }
 
-/// What the process ends with then.
+/// The exit status in that case.
 pub static STATUS: AtomicU8 = AtomicU8::new(1);
 
-/// `place`, if there is one.
+/// `place`; ends the process if it is null.
 fn given(place: *mut u8) -> *mut u8 {
     const SAID: &[u8] =
         b"tracer: there is no memory left: raise the limit (ulimit -v), or ask for less with --buffer\n";
@@ -50,12 +50,12 @@ fn given(place: *mut u8) -> *mut u8 {
     place
 }
 
-/// Places that it may take memory for threads from. It makes one for nearly every thread, and keeps it
-/// when the thread has ended; we have many short-lived ones and few that allocate at the same time.
+/// The most arenas of the allocator. By default it makes one for nearly every thread, and keeps it after the thread's
+/// end; tracer has many short-lived threads, and few that allocate at the same time.
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
 
-/// To be called before there are threads.
+/// Limits the number of arenas. Call it before any thread starts.
 pub fn keep_to_few_places() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no pointers; it may be called at any time.
@@ -64,7 +64,7 @@ pub fn keep_to_few_places() {
     }
 }
 
-/// Gives back what will not be needed again.
+/// Returns unused memory to the kernel.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no pointers; it may be called at any time.

@@ -1,5 +1,5 @@
-//! Records that wait, in the order in which they came: for the snapshot at the start, later for what /proc says of a
-//! process.
+//! Waiting records, in the order in which they came: at the start they wait for the snapshot, later for /proc's answer
+//! about a process.
 
 use std::collections::HashSet;
 
@@ -10,23 +10,23 @@ use tracer_common::{
 
 use crate::core::Opened;
 
-/// Bytes that are kept at the most; beyond that records stay in the ring, where a loss is counted.
+/// The most bytes that are kept; above it records stay in the ring, where a loss is counted.
 const LIMIT_BYTES: usize = 256 << 20;
 
 /// The records, one after another, in words so that each is aligned as in the ring.
 #[derive(Debug, Default)]
 pub struct Backlog {
     words: Vec<u64>,
-    /// Where the first one that waits begins.
+    /// The begin of the first waiting record.
     place: usize,
-    /// Up to where [`Backlog::look_ahead`] has looked.
+    /// The end of the records that [`Backlog::look_ahead`] has visited.
     looked: usize,
 }
 
-/// As much as comes within an answer's deadline on a busy host; what a slow reader of the output leaves behind is not
-/// gathered here.
+/// The bytes that arrive within an answer's deadline on a busy host; the backlog of a slow reader of the output is not
+/// kept here.
 const LONG_BYTES: usize = 8 << 20;
-/// Words of records that are gone which are kept at the most.
+/// The most words of consumed records that are kept.
 const GONE: usize = 1 << 16;
 
 impl Backlog {
@@ -36,26 +36,26 @@ impl Backlog {
         (self.words.len() - self.place) * 8 < LIMIT_BYTES
     }
 
-    /// Whether more may wait here. But for the start, what exceeds a moment's records stays in the ring, where a loss is
-    /// counted and nothing grows.
+    /// Whether more may wait here. Except at the start, everything beyond a moment's records stays in the ring, where a
+    /// loss is counted and memory does not grow.
     #[must_use]
     pub const fn takes_more(&self, at_start: bool) -> bool {
         self.has_room() && (at_start || (self.words.len() - self.place) * 8 < LONG_BYTES)
     }
 
-    /// Whether none waits.
+    /// Whether no record waits.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.place == self.words.len()
     }
 
-    /// The first one.
+    /// The first record.
     #[must_use]
     pub fn front(&self) -> Option<&[u8]> {
         record_at(&self.words, self.place).map(|(record, _)| record)
     }
 
-    /// Lets the first one go.
+    /// Removes the first record.
     pub fn pop(&mut self) {
         let Some((_, next)) = record_at(&self.words, self.place) else { return };
         self.place = next;
@@ -69,14 +69,14 @@ impl Backlog {
         }
     }
 
-    /// Calls `look` with records that wait, `most` at the most, and with each of them once.
+    /// Calls `look` with up to `most` waiting records, and with each of them once.
     pub fn look_ahead(&mut self, most: usize, look: impl FnMut(&[u8])) {
         let mut place = self.looked.max(self.place);
         self.hand_out(&mut place, most, look);
         self.looked = place;
     }
 
-    /// Records that wait.
+    /// Number of waiting records.
     #[must_use]
     pub fn count(&self) -> usize {
         let mut count = 0;
@@ -84,7 +84,7 @@ impl Backlog {
         count
     }
 
-    /// Gives memory back that is not needed any more.
+    /// Gives unused memory back.
     pub fn give_back(&mut self) {
         self.words.shrink_to(self.words.len() * 2);
     }
@@ -104,7 +104,7 @@ impl Backlog {
         self.hand_out(&mut self.place.clone(), usize::MAX, take);
     }
 
-    /// Calls `take` with the records that follow `place`, `most` of them at the most, and moves it on.
+    /// Calls `take` with up to `most` records from `place` on, and advances it.
     fn hand_out(&self, place: &mut usize, most: usize, mut take: impl FnMut(&[u8])) {
         for _ in 0..most {
             let Some((record, next)) = record_at(&self.words, *place) else { return };
@@ -113,8 +113,8 @@ impl Backlog {
         }
     }
 
-    /// Processes that have executed something since the hooks were attached: what /proc says of them
-    /// now may be later than what they did.
+    /// Processes that have executed a program since the hooks were attached: the current /proc may be newer than their
+    /// records.
     #[must_use]
     pub fn executed(&self) -> HashSet<u32> {
         let mut executed = HashSet::new();
@@ -126,12 +126,13 @@ impl Backlog {
         executed
     }
 
-    /// What was connected, accepted or made to listen since the hooks were attached: the
-    /// snapshot must not present it as older than the trace.
+    /// Sockets that were connected, accepted or made to listen since the hooks were attached: the snapshot must not
+    /// show them as older than the trace.
     #[must_use]
     pub fn opened(&self) -> Vec<Opened> {
         let mut opened = Vec::new();
-        // For a socket that it had no room for the kernel side cannot tell: its beginning does.
+        // For a socket without room in its map the kernel side does not know its age: the record of its beginning shows
+        // it.
         let mut begun = HashSet::new();
         self.for_each(|bytes| {
             if let Ok(Record::Socket(kind, record)) = decode(bytes)
@@ -155,7 +156,7 @@ impl Backlog {
     }
 }
 
-/// The record that begins at `place`, and where the next one does.
+/// The record at `place`, and the begin of the next one.
 fn record_at(words: &[u64], place: usize) -> Option<(&[u8], usize)> {
     let (length, after) = words.get(place..)?.split_first()?;
     let length = usize::try_from(*length).unwrap_or(0);
@@ -196,7 +197,7 @@ mod tests {
             // No room for it: begun, and then seen as if it were older.
             (K::Connect, 31, FLAG_UNTRACKED, 3),
             (K::Established, 31, FLAG_UNTRACKED | FLAG_PREEXISTING, 4),
-            // Older, and there was no room for it either.
+            // Older, and without room, too.
             (K::Accept, 47, FLAG_UNTRACKED | FLAG_PREEXISTING, 5),
         ] {
             let words = socket_record(kind, id, flags, lport);
@@ -226,7 +227,7 @@ mod tests {
     fn who_waits_is_first_in_first_out() {
         let mut line = Backlog::default();
         assert!(line.is_empty() && line.front().is_none());
-        // More than are kept when they are gone, and never all at once.
+        // More records than are kept after use, and never all at once.
         let (mut next, mut expected, mut looked) = (0u32, 0u32, Vec::new());
         let number = |record: &[u8]| record.first_chunk().map(|chunk| u32::from_ne_bytes(*chunk));
         while expected < 60_000 {

@@ -9,8 +9,7 @@ fn read(clock: ClockId) -> i128 {
     i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }
 
-/// `CLOCK_BOOTTIME` as the kernel's records have it, ns: in a time namespace of its own a process is told
-/// another one.
+/// `CLOCK_BOOTTIME` as in the kernel's records, ns: a process in a time namespace of its own reads another value.
 #[must_use]
 pub fn boot_ns() -> u64 {
     u64::try_from(kernels_own()).unwrap_or(0)
@@ -20,13 +19,13 @@ fn kernels_own() -> i128 {
     read(ClockId::Boottime) - i128::from(namespace_offset_ns())
 }
 
-/// What `CLOCK_BOOTTIME`, and the start of processes in /proc, are ahead of the kernel's own in our time
+/// How far `CLOCK_BOOTTIME`, and the start of processes in /proc, are ahead of the kernel's own clock in our time
 /// namespace, ns. It is fixed before the first process enters the namespace.
 #[must_use]
 pub fn namespace_offset_ns() -> i64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
     *OFFSET.get_or_init(|| {
-        // The file is about the namespace of our children.
+        // The file describes the namespace of our children.
         let link = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
         if link("time") != link("time_for_children") {
             return 0;
@@ -58,8 +57,8 @@ pub fn wall_offset_ns() -> i64 {
     i64::try_from(wall - i128::midpoint(before, after)).unwrap_or(0)
 }
 
-/// Length of the kernel's tick (jiffy), ns, which is what its coarse clocks go by; `None` if they do not say one that
-/// can be true.
+/// Length of the kernel's tick (jiffy), ns, the resolution of its coarse clocks; `None` if they report an impossible
+/// one.
 #[must_use]
 pub fn tick_ns() -> Option<u32> {
     let length = clock_getres(ClockId::MonotonicCoarse);
@@ -82,7 +81,7 @@ pub fn own_cost() -> (f64, u64) {
     (seconds(usage.ru_utime) + seconds(usage.ru_stime), peak_resident().unwrap_or(0))
 }
 
-/// Not `ru_maxrss`: that one is inherited from whoever started us.
+/// Not `ru_maxrss`: a process inherits that from its parent.
 fn peak_resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -1,5 +1,5 @@
-//! Records of packets on their way into the core: from their own ring, in the order of time with the
-//! lifecycle's, and with what the core wants to know first.
+//! Records of packets on their way into the core: from their own ring, in the order of time with the lifecycle's, and
+//! after the answers that the core needs first.
 
 use std::{
     collections::VecDeque,
@@ -27,9 +27,9 @@ use crate::{
     stream::Sink,
 };
 
-/// Records that wait at the most; beyond that they stay in the ring, where a loss is counted.
+/// The most records that wait; above it they stay in the ring, where a loss is counted.
 const MOST_WAITING: usize = 1 << 16;
-/// Folds are not read for the sake of a single connection more often than this: it takes a millisecond.
+/// Least interval between reads of the folds for a single connection: a read takes a millisecond.
 const SWEEP: Duration = Duration::from_millis(50);
 
 enum Waiting {
@@ -46,16 +46,16 @@ impl Waiting {
     }
 }
 
-/// See the module.
+/// The packets' ring with its waiting records.
 pub struct PacketFeed {
     ring: Ring,
     folds: Folds,
     symbols: KernelSymbols,
-    /// `None` if nobody has asked for them.
+    /// `None` if unwanted.
     stacks: Option<Stacks>,
     waiting: VecDeque<Waiting>,
     swept: Option<Instant>,
-    /// Packets that folds told of so far.
+    /// Packets in folds so far.
     folded: u64,
 }
 
@@ -66,7 +66,7 @@ impl std::fmt::Debug for PacketFeed {
 }
 
 impl PacketFeed {
-    /// Nothing came yet.
+    /// An empty feed.
     #[must_use]
     pub fn new(ring: Ring, folds: Folds, symbols: KernelSymbols, stacks: Option<Stacks>) -> Self {
         Self { ring, folds, symbols, stacks, waiting: VecDeque::new(), swept: None, folded: 0 }
@@ -78,7 +78,7 @@ impl PacketFeed {
         self.waiting.len() < MOST_WAITING
     }
 
-    /// Waits until it is worth while to drain. Cancel safe.
+    /// Waits until a drain is worth while. Cancel safe.
     ///
     /// # Errors
     /// If polling fails.
@@ -86,8 +86,7 @@ impl PacketFeed {
         self.ring.ready().await
     }
 
-    /// Takes over what is in the ring; `undecoded` counts what is no record. Returns whether more
-    /// may be there.
+    /// Takes the records in the ring; counts the undecodable ones in `undecoded`. Returns whether more may be there.
     pub fn drain(&mut self, undecoded: &mut u64) -> bool {
         let Self { ring, folds, symbols, waiting, folded, .. } = self;
         let count = ring.drain(|bytes| match decode(bytes) {
@@ -106,12 +105,12 @@ impl PacketFeed {
         Ring::is_full_batch(count)
     }
 
-    /// Takes over what the kernel side has folded; `folded` is its count.
+    /// Takes the folds of the kernel side; `folded` is its count.
     pub fn sweep(&mut self, folded: u64) {
         self.take_folded(Some(folded));
     }
 
-    /// The same before a connection that had many drops ends, unless it was done a moment ago.
+    /// The same before the end of a connection with many drops, unless it was done a moment ago.
     pub fn sweep_for_close(&mut self) {
         if self.swept.is_none_or(|last| last.elapsed() >= SWEEP) {
             self.swept = Some(Instant::now());
@@ -119,7 +118,7 @@ impl PacketFeed {
         }
     }
 
-    /// In the order of time: what came out of the ring meanwhile may be later.
+    /// Inserts the folds in the order of time: records that came from the ring meanwhile may be later.
     fn take_folded(&mut self, folded: Option<u64>) {
         for record in self.folds.sweep(folded) {
             self.folded += record.count;
@@ -128,13 +127,13 @@ impl PacketFeed {
         }
     }
 
-    /// Records from the ring, and packets that folds told of.
+    /// Number of records from the ring, and of packets in folds.
     #[must_use]
     pub const fn received(&self) -> (u64, u64) {
         (self.ring.received(), self.folded)
     }
 
-    /// How full the ring was.
+    /// The highest fill of the ring.
     #[must_use]
     pub fn fill(&self) -> Fill {
         self.ring.fill()
@@ -146,8 +145,8 @@ impl PacketFeed {
         !self.waiting.is_empty()
     }
 
-    /// Applies what happened before `until`, or everything, unless one has to wait for what /proc says. A record of
-    /// the lifecycle is applied after it: a packet belongs to the connections that were there when it was dropped.
+    /// Applies the records before `until`, or all, unless one has to wait for an answer from /proc. Records of the
+    /// lifecycle are applied afterwards: a packet belongs to the connections that existed when it was dropped.
     pub fn release<G: Gate>(
         &mut self,
         until: Option<u64>,

@@ -1,8 +1,8 @@
-//! Limits of the caller's (`ulimit`) under which the process would end without a word.
+//! Limits of the caller (`ulimit`) under which the process would end without a message.
 
 use rustix::process::{Resource, getrlimit};
 
-/// Bytes of stack that the main thread needs; it has used up to half of that.
+/// Bytes of stack that the main thread needs; it has used up to half of them.
 const STACK: u64 = 512 << 10;
 /// Bytes of address space with which a trace begins: the rings, the kernel's types, the stacks of threads.
 const ADDRESSES: u64 = 256 << 20;
@@ -47,7 +47,7 @@ pub fn fail_beyond_file_size() {
         let mut before: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
-        // Who has it ignored wants the command of `run` to do so, too.
+        // A caller that ignores it wants the command of `run` to do so, too.
         if libc::sigaction(libc::SIGXFSZ, std::ptr::null(), &raw mut before) == 0
             && before.sa_sigaction == libc::SIG_DFL
         {

@@ -1,5 +1,5 @@
-//! The log, to stderr: warnings always, more with `-v`. What it prints may contain other people's
-//! bytes, so it is escaped.
+//! The log, to stderr: warnings always, more with `-v`. Its lines may contain bytes of other people, so they are
+//! escaped.
 
 use log::{LevelFilter, Log, Metadata, Record};
 

@@ -1,4 +1,4 @@
-//! Between the core and the presenter: what kinds are shown, how many, and what they add up to.
+//! Between the core and the presenter: selects the shown kinds, counts, and draws the findings.
 
 use crate::{
     filter::Filter,
@@ -19,8 +19,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Nothing yet. Kinds that `filter` does not show are counted and not passed on; after `limit`
-    /// events nothing is.
+    /// No events so far. Kinds that `filter` hides are counted and not passed on; after `limit` events no event is.
     #[must_use]
     pub fn new(filter: Filter, limit: Option<u64>) -> Self {
         Self { filter, limit, count: 0, hidden: 0, tally: Tally::default(), findings: Findings::default() }
@@ -32,30 +31,30 @@ impl Shown {
         self.limit.is_some_and(|limit| self.count >= limit)
     }
 
-    /// Events of kinds that are not shown.
+    /// Number of events of hidden kinds.
     #[must_use]
     pub const fn hidden(&self) -> u64 {
         self.hidden
     }
 
-    /// The limits of the host, as they are now.
+    /// Sets the current limits of the host.
     pub fn set_facts(&mut self, facts: Facts) {
         self.findings.set_facts(facts);
     }
 
-    /// What follows from what was seen, with final counts.
+    /// The findings, with final counts.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         self.findings.all()
     }
 
-    /// Events that speak for findings beyond those.
+    /// Events that support findings beyond those.
     #[must_use]
     pub fn findings_untold(&self) -> u64 {
         self.findings.untold()
     }
 
-    /// What it all adds up to.
+    /// The final counts.
     #[must_use]
     pub fn into_tally(self) -> Tally {
         self.tally
@@ -67,7 +66,7 @@ impl Shown {
     }
 }
 
-/// See [`Shown::sink`].
+/// The sink that [`Shown::sink`] returns.
 #[derive(Debug)]
 pub struct Through<'t, S: ?Sized> {
     shown: &'t mut Shown,
@@ -83,16 +82,16 @@ impl<S: Sink + ?Sized> Sink for Through<'_, S> {
         if !self.shown.filter.feeds_findings(&event.kind) {
             return;
         }
-        // The event itself may have been the last that is wanted.
+        // The event itself may have reached the limit.
         if let Some(finding) = self.shown.findings.event(event).filter(|_| !self.shown.is_full()) {
-            // Of no single socket: it names the connections that it rests on.
+            // It has no socket of its own: it names the connections that support it.
             self.pass_on(&Event { boot_ns: event.boot_ns, socket: None, kind: Kind::Finding(&finding) });
         }
     }
 }
 
 impl<S: Sink + ?Sized> Through<'_, S> {
-    /// Tells of the owner's process, if nothing has told of it yet.
+    /// Emits the owner's process, unless that was done.
     fn introduce(&mut self, event: &Event<'_>) {
         let Some(owner) = event.socket.and_then(|socket| socket.owner) else { return };
         let process = Event { boot_ns: event.boot_ns, socket: None, kind: Kind::Process(owner) };
@@ -107,7 +106,7 @@ impl<S: Sink + ?Sized> Through<'_, S> {
         let shows = self.shown.filter.shows(&event.kind);
         if shows || self.shown.filter.wants_processes_only() {
             self.introduce(event);
-            // That may have been the last one that is wanted.
+            // That event may have reached the limit.
             if self.shown.is_full() {
                 return;
             }
@@ -148,7 +147,7 @@ mod tests {
         }
     }
 
-    /// The kinds that are shown of two connections of one process.
+    /// The shown kinds of two connections of one process.
     fn shown(args: &[&str], limit: Option<u64>) -> (Vec<&'static str>, Tally) {
         let line = Line::try_parse_from([&["tracer"], args].concat()).unwrap();
         let mut shown = Shown::new(line.filter.resolve(&Host::default()).unwrap(), limit);

@@ -1,5 +1,5 @@
-//! What exists when the trace begins: processes, from /proc, and the TCP sockets of every network
-//! namespace with the processes that hold them, by the fastest way that the kernel has.
+//! The state at the start of the trace: processes, from /proc, and the TCP sockets of every network namespace with
+//! their holders, by the fastest way that the kernel has.
 
 use std::collections::HashSet;
 
@@ -25,7 +25,7 @@ use crate::{
     stream::TcpState,
 };
 
-/// The picture.
+/// The snapshot.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Every process that could be read.
@@ -36,16 +36,16 @@ pub struct Snapshot {
     pub gaps: Vec<String>,
 }
 
-/// Takes the picture. `with_sockets`: else processes only.
+/// Takes the snapshot; without `with_sockets`, of processes only.
 #[must_use]
 pub fn take(root: &ProcRoot, readers: &Readers, with_sockets: bool) -> Snapshot {
     let mut snapshot = Snapshot::default();
-    // Processes first: what is forked from now on is recorded, what ends from now on is not here.
+    // Processes first: later forks are recorded, and processes that end from now on are not in the snapshot.
     match process::list(root) {
         Ok(pids) => processes(root, readers, pids, &mut snapshot),
         Err(error) => snapshot.gaps.push(error.to_string()),
     }
-    // We are one.
+    // This process is at least one.
     if snapshot.processes.is_empty() && snapshot.gaps.is_empty() {
         snapshot.gaps.push(format!(
             "{} shows no processes (is it mounted?): what is older than the trace is not known, and executables and \
@@ -59,7 +59,7 @@ pub fn take(root: &ProcRoot, readers: &Readers, with_sockets: bool) -> Snapshot 
     snapshot
 }
 
-/// What a look at process `pid` tells of it.
+/// Turns a look at process `pid` into a snapshot of it.
 #[must_use]
 pub fn process_snapshot(pid: u32, look: Look) -> Option<ProcessSnapshot> {
     let Look::Seen(identity, facts) = look else { return None };
@@ -82,7 +82,7 @@ fn processes(root: &ProcRoot, readers: &Readers, pids: impl IntoIterator<Item = 
 }
 
 /// The sockets with these tuples, the listeners with the inodes in `listeners`, and the processes that hold them. A
-/// tuple without a network namespace means all that agree in the rest.
+/// tuple without a network namespace stands for all that agree in the rest.
 #[must_use]
 pub fn holders_of(root: &ProcRoot, readers: &Readers, tuples: &[Tuple], listeners: &[u64]) -> Snapshot {
     let key = |tuple: &Tuple| (tuple.family, tuple.laddr, tuple.lport, tuple.raddr, tuple.rport);
@@ -95,7 +95,7 @@ pub fn holders_of(root: &ProcRoot, readers: &Readers, tuples: &[Tuple], listener
     snapshot
 }
 
-/// What /proc says of these processes.
+/// The snapshots of these processes from /proc.
 #[must_use]
 pub fn of_processes(root: &ProcRoot, readers: &Readers, pids: impl IntoIterator<Item = u32>) -> Vec<ProcessSnapshot> {
     let mut snapshot = Snapshot::default();
@@ -104,7 +104,7 @@ pub fn of_processes(root: &ProcRoot, readers: &Readers, pids: impl IntoIterator<
 }
 
 fn every_socket(root: &ProcRoot, snapshot: &mut Snapshot) {
-    // Netlink and iterators are of the running kernel; a root that is made up has files.
+    // Netlink and iterators show the running kernel; a made-up root has files.
     let via = if *root == ProcRoot::default() { Via::Auto } else { Via::Proc };
     let protos = Protos::that(|proto| proto == Proto::Tcp);
     let picture = match collect(root, &Ask { protos, details: false, via, facts: false, order: None }) {
@@ -120,7 +120,7 @@ fn every_socket(root: &ProcRoot, snapshot: &mut Snapshot) {
     snapshot.gaps.extend(picture.gaps);
 }
 
-/// `None` for what is no socket: the handshake of a listener, and what is left in TIME_WAIT.
+/// `None` if the row is no socket: the handshake of a listener, or the remains in TIME_WAIT.
 fn seed(row: &Row, owners: &Owners) -> Option<SeedSocket> {
     let inet = row.inet()?;
     let state = match row.state {
@@ -145,7 +145,7 @@ fn seed(row: &Row, owners: &Owners) -> Option<SeedSocket> {
         netns: row.netns,
         ifindex: inet.ifindex,
     };
-    // Nobody holds what waits for accept(), though its owner is known.
+    // A socket that waits for accept() has no holder, though its owner is known.
     let holders = if row.inode == 0 { Vec::new() } else { owners.of(row).pids.to_vec() };
     Some(SeedSocket { tuple, state, inode: row.inode, holders })
 }
@@ -154,8 +154,8 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple, u64
     let mut rows: Vec<(Tuple, TcpState, u64)> = Vec::new();
     let report = tcp_tables(root, |netns, row| {
         let Some(state) = TcpState::from_number(row.state) else { return };
-        // A row without an inode in SYN_RECV is a listener's handshake, and one in TIME_WAIT is what
-        // is left of a socket that was closed: neither is a socket.
+        // A row without an inode in SYN_RECV is a listener's handshake, and one in TIME_WAIT is the remains of a closed
+        // socket: neither is a socket.
         if matches!(state, TcpState::TimeWait | TcpState::NewSynRecv | TcpState::SynRecv) {
             return;
         }
@@ -197,7 +197,7 @@ fn gap_of_late(late: usize) -> Option<String> {
     Some(format!("{who} arguments are unknown (something holds the memory map, a hung file system perhaps)"))
 }
 
-/// `denied`: processes that may not be looked into.
+/// `denied`: number of processes that this process may not inspect.
 fn gap_of_orphans(denied: u32, orphans: usize) -> Option<String> {
     (denied > 0 && orphans > 0)
         .then(|| format!("{denied} processes may not be looked into: the owners of {orphans} connections stay unknown"))

@@ -1,5 +1,5 @@
-//! What is said to people: on stderr, whose reader may have gone (`tracer 2>&1 | head`) or stopped reading
-//! (`tracer 2>&1 | less`). The standard macros panic in the one case, and wait for ever in the other.
+//! Messages to people: on stderr, whose reader may have gone (`tracer 2>&1 | head`) or stopped reading (`tracer 2>&1 |
+//! less`). The standard macros panic in the first case, and wait forever in the second.
 
 use std::{
     fmt::Display,
@@ -9,14 +9,13 @@ use std::{
 
 use crate::present::escape::Escaped;
 
-/// How long a reader that has stopped is waited for, once, in ms.
+/// How long to wait, once, for a reader that has stopped, in ms.
 const STALL: libc::c_int = 3000;
 
-/// A pipe that can be written to takes so much without waiting (`PIPE_BUF`, pipe(7)).
+/// The bytes that a writable pipe takes without waiting (`PIPE_BUF`, pipe(7)).
 const PIECE: usize = 4096;
 
-/// Writes `text` as it is: what others have chosen is escaped in it. What cannot be written is lost: nobody
-/// is left to be told.
+/// Writes `text` as it is: the caller escapes foreign parts. Unwritable text is lost: no reader is left.
 pub fn say(text: impl Display) {
     for piece in text.to_string().as_bytes().chunks(PIECE) {
         // In one call, so that lines of several processes stay whole.

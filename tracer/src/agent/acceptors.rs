@@ -1,7 +1,6 @@
-//! Who has accepted a connection, where accept() is not hooked, and which port the kernel chose for a listener that
-//! nobody had bound: a look at the tables, and at who holds the file. In
-//! another thread, and seldom enough that it costs little. Where accept() is hooked the core asks
-//! for nothing, and nothing is done.
+//! Finds the acceptor of a connection if accept() is not hooked, and the port that the kernel chose for an unbound
+//! listener: by a look at the tables and at the holders of files. It runs in another thread, and rarely enough to be
+//! cheap. Where accept() is hooked the core asks for nothing, and nothing is done.
 
 use std::time::{Duration, Instant};
 
@@ -19,12 +18,12 @@ use crate::{
     stream::Sink,
 };
 
-/// Between two looks there is at least this time,
+/// The shortest pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
-/// and so many times as long as the last one took.
+/// The pause is also at least this multiple of the last look's duration.
 const SHARE: u32 = 20;
 
-/// What one look has found.
+/// The result of one look.
 #[derive(Debug)]
 pub struct Found {
     began_ns: u64,
@@ -39,7 +38,7 @@ pub struct Acceptors {
 }
 
 impl Acceptors {
-    /// Starts a look, if the core wants to know and the last look is long enough ago.
+    /// Starts a look, if the core wants one and the last look is long enough ago.
     pub fn look<G: Gate>(&mut self, core: &mut Core<G>, root: &ProcRoot, readers: &Readers, namespaces: &Namespaces) {
         let now = Instant::now();
         if self.looking.is_some() || self.not_before.is_some_and(|instant| now < instant) {
@@ -60,7 +59,7 @@ impl Acceptors {
         self.looking = Some((now, receive));
     }
 
-    /// Waits for the look that is under way; for ever if there is none. Cancel safe.
+    /// Waits for the current look; forever if there is none. Cancel safe.
     pub async fn found(&mut self) -> Option<Found> {
         match &mut self.looking {
             Some((_, receive)) => receive.await.ok(),
@@ -68,7 +67,7 @@ impl Acceptors {
         }
     }
 
-    /// Hands over what [`Acceptors::found`] has given.
+    /// Passes on the result of [`Acceptors::found`].
     pub fn tell<G: Gate>(&mut self, found: Option<Found>, core: &mut Core<G>, sink: &mut dyn Sink) {
         let Some((began, _)) = self.looking.take() else { return };
         let took = began.elapsed();

@@ -1,4 +1,4 @@
-//! The beginning: what exists already, read beside the records that come meanwhile.
+//! The beginning: existing processes and sockets, read while records already come.
 
 use std::collections::HashSet;
 
@@ -16,22 +16,22 @@ use crate::{
     snapshot::{self, Snapshot},
 };
 
-/// Whether the snapshot includes the sockets that exist already.
+/// Whether the snapshot includes the existing sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seeding {
     /// Every process and every socket.
     Everything,
-    /// Processes only: what is traced starts later.
+    /// Processes only: the traced command starts later.
     ProcessesOnly,
 }
 
-/// /proc as it was before the hooks were attached, read while they were loaded: it names processes
-/// and owners of connections that end in the very first moments.
+/// /proc as it was before the hooks were attached, read while they were loaded: it names processes and owners of
+/// connections that end in the very first moments.
 #[derive(Debug)]
 pub struct Earlier {
     seeding: Seeding,
     pub(super) sandbox: Sandbox,
-    /// For the trace, too.
+    /// Shared with the trace.
     pub(super) readers: Readers,
     snapshot: std::sync::mpsc::Receiver<Snapshot>,
 }
@@ -57,7 +57,7 @@ impl Earlier {
     }
 }
 
-/// Before and after the hooks were attached.
+/// The snapshots before and after the hooks were attached.
 #[derive(Debug, Default)]
 pub(super) struct Pictures {
     before: Snapshot,
@@ -65,7 +65,7 @@ pub(super) struct Pictures {
 }
 
 impl Agent<'_> {
-    /// /proc is read in a thread of its own: the ring is drained meanwhile.
+    /// Starts a thread that reads /proc, so that the ring is drained meanwhile.
     pub(super) fn start_snapshot(&mut self) -> anyhow::Result<Option<oneshot::Receiver<Pictures>>> {
         let Some(earlier) = self.earlier.take() else { return Ok(None) };
         let (send, receive) = oneshot::channel();
@@ -83,23 +83,23 @@ impl Agent<'_> {
         Ok(Some(receive))
     }
 
-    /// The snapshot is there: first what existed, then what has happened since.
+    /// Takes the snapshot over: first the existing sockets, then the records since.
     pub(super) fn take_over(&mut self, Pictures { before, after }: Pictures) {
         if std::mem::replace(&mut self.taken_over, true) {
             return;
         }
-        // Reading them took longer than any call that was under way when the hooks were attached.
+        // Reading took longer than any call that was under way when the hooks were attached.
         if let Err(error) = self.kernel.settle() {
             warn!("{error}");
         }
         let Self { ring, core, presenter, shown, line, attached_ns, .. } = self;
-        // Whatever the snapshot has seen of new connections was recorded before it was seen.
+        // The record of each new connection in the snapshot precedes the snapshot's look at it.
         while Ring::is_full_batch(ring.drain(|bytes| line.push(bytes))) && line.has_room() {}
         for gap in &after.gaps {
             warn!("{gap}");
         }
-        // The later picture of a process counts, unless it has executed something meanwhile: then the
-        // earlier one does, and the records tell the rest. It also tells of those that are gone.
+        // The later snapshot of a process counts, unless it has executed a program meanwhile: then the earlier one
+        // does, and the records add the rest. The earlier one also has the processes that have gone.
         let executed = line.executed();
         let earlier: HashSet<u32> = before.processes.iter().map(|process| process.pid).collect();
         let later = after

@@ -1,4 +1,4 @@
-//! The end: what is still under way, what was lost, what is still open.
+//! The end: records under way, losses, open connections.
 
 use std::{collections::HashSet, future::pending, pin::pin, time::Duration};
 
@@ -29,7 +29,7 @@ pub(super) const SHORT_LINGER: Duration = Duration::from_millis(120);
 /// How often, and after which time, the audit is looked at once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
-/// How often the rings are drained at the end, at the most.
+/// The most drains of the rings at the end.
 const LAST_DRAINS: usize = 256;
 
 impl Agent<'_> {
@@ -96,8 +96,7 @@ impl Agent<'_> {
         self.reading.end();
     }
 
-    /// The command is gone, its last connections are just being closed: give them a moment, so that
-    /// they are not said to be open.
+    /// Gives the last connections of the ended command a moment to close, so that they are not reported as open.
     pub(super) async fn linger(&mut self, end: Instant) -> anyhow::Result<()> {
         let deadline = end.min(Instant::now() + LINGER);
         loop {
@@ -113,7 +112,7 @@ impl Agent<'_> {
         }
     }
 
-    /// The trace ends now, if all hooks are about to be detached: one after the other, which takes a while.
+    /// Cuts the trace off now if all hooks are about to be detached, one after the other, which takes a while.
     pub(super) fn cut(&mut self) {
         if !self.kernel.is_audited() {
             return;
@@ -123,7 +122,7 @@ impl Agent<'_> {
         self.followed = self.still_followed();
     }
 
-    /// If records of the lifecycle were lost: the connections that the kernel side follows.
+    /// The connections that the kernel side follows, if records of the lifecycle were lost.
     fn still_followed(&self) -> Option<HashSet<u64>> {
         if self.lost.lifecycle == 0 {
             return None;
@@ -131,7 +130,7 @@ impl Agent<'_> {
         self.kernel.followed().inspect_err(|error| warn!("{error}")).ok()
     }
 
-    /// All that the rings have, and what waits: for answers, too, if that takes no longer than `end`.
+    /// Applies all that the rings have and all waiting records, which may wait for answers until `end`.
     async fn drain_to_the_end(&mut self, end: Instant) {
         // Bounded: records may come all the time.
         for _ in 0..LAST_DRAINS {
@@ -149,8 +148,7 @@ impl Agent<'_> {
         }
     }
 
-    /// What the audit has found. Programs that were at work when they were detached may have a moment
-    /// still.
+    /// The audit's result. Programs that were running when they were detached may need a moment.
     async fn accounts(&mut self, end: Instant) -> Option<Accounts> {
         for _ in 0..LAST_LOOKS {
             let accounts = self.look_at_accounts()?;
@@ -179,7 +177,7 @@ impl Agent<'_> {
         [("events", self.ring.fill(), self.ring.received())].into_iter().chain(drops).collect()
     }
 
-    /// Of accept() calls that go on failing some have happened since the last was told.
+    /// Emits the accept() failures since the last such event of each listener.
     fn tell_accept_failures(&mut self) {
         let failures = self.kernel.accept_failures().unwrap_or_else(|error| {
             warn!("{error}");
@@ -191,7 +189,7 @@ impl Agent<'_> {
         }
     }
 
-    /// What is still in the ring, what was lost, what is still open.
+    /// Applies the rest of the ring, reports the losses, and closes all open connections.
     pub(super) async fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>, end: Instant) -> Outcome {
         self.drain_to_the_end(end).await;
         self.look_for_losses();
@@ -199,10 +197,10 @@ impl Agent<'_> {
         if let Some(log) = &mut self.debug_log {
             log.flush();
         }
-        // What the last look at the folds has given.
+        // Records from the last look at the folds.
         self.drain_to_the_end(end).await;
         self.tell_accept_failures();
-        // Later than all that was told: what is open is open at the end of its own events, too.
+        // Later than all emitted events: an open connection is still open after its own events.
         let end_ns = clock::boot_ns();
         self.tell_unplaced(end_ns);
         self.lose(end_ns, "missed", self.lost.missed);

@@ -1,5 +1,5 @@
-//! Names of network namespaces that the filter asks for: another namespace may get one while the trace runs (a pod that
-//! is restarted). A thread watches them; the loop changes the filter, here and in the kernel.
+//! Names of network namespaces in the filter: another namespace may get one while the trace runs (a pod is restarted).
+//! A thread watches the names; the loop changes the filter, here and in the kernel.
 
 use std::{
     fs::File,
@@ -20,23 +20,23 @@ use crate::{
     privilege::{Duty, Sandbox, capabilities},
 };
 
-/// Between two looks at the names, if nothing is mounted meanwhile: a path may lead elsewhere without that.
+/// Interval between looks at the names without a mount: a path may lead elsewhere without one.
 const LOOK: Duration = Duration::from_millis(250);
-/// And at the least, whatever is mounted.
+/// The least interval, even with mounts.
 const PAUSE: Duration = Duration::from_millis(2);
-/// After that long all that was recorded of a former namespace is told.
+/// After this time all records of a former namespace have been emitted.
 const FORGET: Duration = Duration::from_millis(250);
 
-/// What happened to a name.
+/// A change of a name.
 #[derive(Debug)]
 pub enum Change {
-    /// The name with this index is that of the namespace with this inode number; 0: of none.
+    /// The name with this index now means the namespace with this inode number; 0: none.
     Now(usize, u32),
-    /// What the name with this index was before is over.
+    /// The former namespace of the name with this index can be forgotten.
     Forget(usize),
 }
 
-/// The names, and what comes from the thread that watches them.
+/// The names, and the channel from the thread that watches them.
 #[derive(Debug)]
 pub struct Names {
     named: Vec<NamedNetns>,
@@ -45,7 +45,10 @@ pub struct Names {
 }
 
 impl Names {
-    /// Starts the thread, if there is something to watch.
+    /// Starts the thread, if there is anything to watch.
+    ///
+    /// # Errors
+    /// If it cannot be started.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -57,7 +60,7 @@ impl Names {
         let (send, changes) = unbounded_channel();
         let watched = named.clone();
         thread::Builder::new().name("names".to_owned()).spawn(move || {
-            // The kernel marks this file whenever something is mounted: a namespace gets its name so.
+            // The kernel signals every mount on this file, and a namespace gets its name by a mount.
             let mounts = File::open("/proc/self/mountinfo").ok();
             sandbox.confine(Duty::Looking, capabilities::LOOK);
             watch(&watched, mounts.as_ref(), &send);
@@ -76,23 +79,23 @@ impl Names {
         }
     }
 
-    /// Lets the filter follow. The inode number of a namespace that is new in it.
+    /// Updates the filter. Returns the inode number of a namespace that is new in it.
     pub fn follow(&mut self, change: &Change, kernel: &mut Kernel) -> Option<u32> {
         let (Change::Now(index, _) | Change::Forget(index)) = change;
         let named = self.named.get(*index)?;
         let name = Escaped(named.name().unwrap_or_default());
         let (fresh, former) = match *change {
             Change::Now(_, 0) => {
-                warn!("the network namespace {name} is gone: nothing is told of it until there is one of that name");
+                warn!("the network namespace {name} is gone: its events resume once a namespace has that name again");
                 (None, named.becomes(0))
             }
             Change::Now(_, inode) => {
-                // Where names are not wanted, the kernel side has none.
+                // If names are excluded, the kernel side has none.
                 if let Err(error) = kernel.add_netns(inode) {
                     warn!("{error}");
                 }
                 self.renewed += 1;
-                warn!("the network namespace {name} is another one now, with number {inode}: that one is followed");
+                warn!("the network namespace {name} is another one now, with number {inode}: tracer follows that one");
                 (Some(inode), named.becomes(inode))
             }
             Change::Forget(_) => (None, named.forget_former()),
@@ -106,21 +109,21 @@ impl Names {
         fresh
     }
 
-    /// How often that happened.
+    /// The number of such changes.
     pub const fn renewed(&self) -> u64 {
         self.renewed
     }
 }
 
-/// Looks until the other end is gone.
+/// Looks at the names until the other end is gone.
 fn watch(named: &[NamedNetns], mounts: Option<&File>, tell: &UnboundedSender<Change>) {
     let host = Host::default();
     let mut known: Vec<u32> = named.iter().map(NamedNetns::inode).collect();
-    // Those that have changed, and since when.
+    // Names that have changed, and when.
     let mut changed: Vec<(usize, Instant)> = Vec::new();
     while !tell.is_closed() {
         for (index, (named, known)) in named.iter().zip(&mut known).enumerate() {
-            // What cannot be read now is as it was.
+            // An unreadable name counts as unchanged.
             let Ok(found) = host.netns(named.asked()) else { continue };
             let found = found.unwrap_or(0);
             if found != std::mem::replace(known, found) {
@@ -141,7 +144,7 @@ fn watch(named: &[NamedNetns], mounts: Option<&File>, tell: &UnboundedSender<Cha
     }
 }
 
-/// Until something is mounted, or for long enough.
+/// Waits for a mount, or for the interval.
 fn wait(mounts: Option<&File>) {
     let Some(mounts) = mounts else { return thread::sleep(LOOK) };
     thread::sleep(PAUSE);

@@ -1,5 +1,5 @@
-//! The thread that may enter network namespaces, and read the rules there. Only it keeps the rights for
-//! that (`CAP_SYS_ADMIN`, `CAP_NET_ADMIN`); it is started while the agent still has them to give.
+//! The thread that may enter network namespaces and read their rules. Only it keeps the capabilities for that
+//! (`CAP_SYS_ADMIN`, `CAP_NET_ADMIN`); it is started while the agent still has them.
 
 use std::{
     io,
@@ -12,14 +12,17 @@ use crate::privilege::{Duty, Sandbox, capabilities};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Does one job after another. Ends when this is dropped.
+/// Runs one job after another. Ends when this is dropped.
 #[derive(Debug)]
 pub struct Namespaces {
     jobs: Sender<Job>,
 }
 
 impl Namespaces {
-    /// Starts it.
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If it cannot be started.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -32,16 +35,16 @@ impl Namespaces {
         Ok(Self { jobs })
     }
 
-    /// Has `job` done, some time. It is dropped if the thread is no more.
+    /// Queues `job`. Drops it if the thread is gone.
     pub fn give(&self, job: impl FnOnce() + Send + 'static) {
-        // Whoever waits for what the job would have sent learns by its channel.
+        // The caller learns of a dropped job by its channel.
         let _ = self.jobs.send(Box::new(job));
     }
 }
 
 fn work(queue: &Receiver<Job>) {
     for job in queue {
-        // One that panics has told so, and is not to take the next ones with it.
+        // A panic has been reported, and must not affect later jobs.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

@@ -1,4 +1,4 @@
-//! What a trace has come to.
+//! The outcome of a trace.
 
 use std::{io, process::ExitStatus};
 
@@ -13,35 +13,35 @@ use crate::{
 pub enum Stop {
     /// SIGINT, SIGTERM or SIGHUP.
     Signal,
-    /// The time is over.
+    /// The duration is over.
     Duration,
     /// Enough events were printed.
     Count,
-    /// The output does not take any more.
+    /// The output failed.
     Output(io::Error),
     /// The command of `tracer run` ended.
     Command(ExitStatus),
 }
 
-/// What was lost, by class.
+/// Losses, by class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost {
     /// Lifecycle records.
     pub lifecycle: u64,
     /// Process records.
     pub process: u64,
-    /// Dropped packets of which nothing is known.
+    /// Dropped packets without any record.
     pub drop: u64,
     /// Retransmissions and resets.
     pub segment: u64,
     /// Runs of a program that the kernel skipped.
     pub missed: u64,
-    /// Records that could not be understood.
+    /// Records that could not be decoded.
     pub undecoded: u64,
 }
 
 impl Lost {
-    /// By their names in the stream.
+    /// The losses by their names in the stream.
     #[must_use]
     pub const fn classes(&self) -> [(&'static str, u64); 6] {
         [
@@ -54,33 +54,33 @@ impl Lost {
         ]
     }
 
-    /// Whether anything was.
+    /// Whether anything was lost.
     #[must_use]
     pub fn any(&self) -> bool {
         self.classes().iter().any(|(_, count)| *count > 0)
     }
 }
 
-/// What is left when a trace has ended.
+/// The outcome of an ended trace.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Why it ended.
+    /// The reason for the end.
     pub stop: Stop,
-    /// What was shown.
+    /// The counts of the shown events.
     pub tally: Tally,
-    /// What follows from it.
+    /// The findings from them.
     pub findings: Vec<Finding>,
-    /// What was lost.
+    /// The losses.
     pub lost: Lost,
-    /// Sockets of which not everything was seen.
+    /// Sockets with an incomplete history.
     pub incomplete: Incomplete,
-    /// Events kept out by filters, in the kernel and here.
+    /// Events hidden by filters, in the kernel and here.
     pub filtered: u64,
     /// Costs of the programs.
     pub programs: Vec<ProgramCost>,
-    /// What the audit found, if there was one.
+    /// The audit's result, if there was one.
     pub accounts: Option<Accounts>,
-    /// How full each ring was, by its name, and how many records it gave.
+    /// The highest fill of each ring, by its name, and the number of its records.
     pub rings: Vec<(&'static str, Fill, u64)>,
     /// When it ended, `CLOCK_BOOTTIME` ns.
     pub end_ns: u64,

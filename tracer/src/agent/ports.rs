@@ -1,5 +1,5 @@
-//! Who holds a port that a bind() could not have: a look at the socket tables of its namespace, and at who holds the
-//! files. In another thread, and seldom enough that it costs little: programs that try again and again share a look.
+//! Finds the holder of a port that a bind() could not get: by a look at the socket tables of its namespace, and at the
+//! holders of files. It runs in another thread, and rarely enough to be cheap: programs that retry share a look.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -27,12 +27,12 @@ use crate::{
     stream::Sink,
 };
 
-/// Between two looks there is so many times as long as the last one took,
+/// The pause between two looks, as a multiple of the last look's duration.
 const SHARE: u32 = 20;
-/// up to this.
+/// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What one look has found.
+/// The result of one look.
 #[derive(Debug, Default)]
 pub struct Found {
     processes: Vec<ProcessSnapshot>,
@@ -47,7 +47,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Starts a look, if the core wants to know and the last look is long enough ago.
+    /// Starts a look, if the core wants one and the last look is long enough ago.
     pub fn look<G: Gate>(&mut self, core: &mut Core<G>, root: &ProcRoot, readers: &Readers, namespaces: &Namespaces) {
         let now = Instant::now();
         if self.looking.is_some() || !core.waits_for_ports() || self.not_before.is_some_and(|instant| now < instant) {
@@ -66,12 +66,12 @@ impl Ports {
         self.looking = Some((now, receive));
     }
 
-    /// The next one may start.
+    /// Allows the next look to start at once.
     pub fn hurry(&mut self) {
         self.not_before = None;
     }
 
-    /// Waits for the look that is under way; for ever if there is none. Cancel safe.
+    /// Waits for the current look; forever if there is none. Cancel safe.
     pub async fn found(&mut self) -> Option<Found> {
         match &mut self.looking {
             Some((_, receive)) => receive.await.ok(),
@@ -79,7 +79,7 @@ impl Ports {
         }
     }
 
-    /// Hands over what [`Ports::found`] has given.
+    /// Passes on the result of [`Ports::found`].
     pub fn tell<G: Gate>(&mut self, found: Option<Found>, core: &mut Core<G>, sink: &mut dyn Sink) {
         let Some((began, _)) = self.looking.take() else { return };
         let took = began.elapsed();

@@ -1,6 +1,6 @@
-//! What the loop asks of others: /proc, whose answers may take as long as a process wants. A record waits for the
-//! answer to what it raises, and those behind it with it, but no longer than an answer may take; and what was late
-//! once does not make others wait again.
+//! The loop's questions to /proc, whose answers may take as long as a process wants. A record waits for its answer, and
+//! the records behind it wait with it, but no longer than an answer may take; and a late process does not make others
+//! wait again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,27 +28,27 @@ use crate::{
     snapshot,
 };
 
-/// /proc is searched for the holders of a socket no more often than this: it takes a while.
+/// Least interval between searches of /proc for the holders of a socket: a search takes a while.
 const SEARCH: Duration = Duration::from_secs(1);
-/// And not again before so many times as long as the last search took.
+/// The interval is also at least this multiple of the last search's duration.
 const SEARCH_SHARE: u32 = 10;
 /// Sockets whose holders are kept until the next search: 18 bytes each.
 const MOST_FOUND: usize = 65_536;
 /// After an answer was late: how long nobody is waited for longer than [`SHORT`].
 const HURRY: Duration = Duration::from_secs(1);
-/// Records wait for so long where processors are so busy that readers get none. Of a reader that hangs its watch says so
-/// much earlier ([`DEADLINE`]).
+/// The longest wait where processors are so busy that readers get none. The watch of a reader that hangs reports much
+/// earlier ([`DEADLINE`]).
 const MOST_WAITED: Duration = Duration::from_secs(1);
-/// As long as that healthy processes answer meanwhile.
+/// The wait during that time; healthy processes answer within it.
 const SHORT: Duration = Duration::from_millis(5);
 
 /// A process: its number, and when it started.
 type Key = (u32, u64);
 
-/// What comes back.
+/// An answer from a reader.
 #[derive(Debug)]
 pub enum Answer {
-    /// Of a process.
+    /// A look at a process.
     Process(u32, Key, Look),
     /// Who holds the sockets of this host, one of which was asked for; `None`: that is not known yet.
     Holders(u64, Option<SocketHolders>),
@@ -77,7 +77,7 @@ struct Search {
     waits: bool,
 }
 
-/// See the module.
+/// The open questions.
 #[derive(Debug)]
 pub struct Questions {
     readers: Readers,
@@ -85,22 +85,22 @@ pub struct Questions {
     send: UnboundedSender<Answer>,
     answers: UnboundedReceiver<Answer>,
     processes: HashMap<Key, Process>,
-    /// Those whose exec waits to be told.
+    /// Processes whose exec record waits.
     executed: HashSet<Key>,
     last: u32,
     search: Option<Search>,
     facts_asked: bool,
     facts: Option<Facts>,
-    /// Until then nobody is waited for for long.
+    /// Until this time no record waits long.
     hurry: Option<Instant>,
-    /// When what waits now has waited for long enough.
+    /// When the current wait ends.
     until: Option<Instant>,
-    /// Nothing is waited for any more.
+    /// The trace ends: nothing waits any more.
     over: bool,
 }
 
 impl Questions {
-    /// Nothing is asked yet.
+    /// No open questions.
     #[must_use]
     pub fn new(readers: Readers, root: ProcRoot) -> Self {
         let (send, answers) = unbounded_channel();
@@ -121,13 +121,13 @@ impl Questions {
         }
     }
 
-    /// Who answers.
+    /// The readers of /proc.
     #[must_use]
     pub const fn readers(&self) -> &Readers {
         &self.readers
     }
 
-    /// Asks what /proc says of a process, unless that was asked.
+    /// Asks /proc about a process, unless that was asked before.
     pub fn ask(&mut self, key: Key) {
         if self.processes.contains_key(&key) {
             return;
@@ -141,7 +141,7 @@ impl Questions {
         self.processes.insert(key, Process { number, since: Instant::now(), asked, look: None });
     }
 
-    /// Asks what a record that waits behind others will raise.
+    /// Asks ahead for a record that waits behind others.
     pub fn ask_ahead<G: Gate>(&mut self, record: &Record<'_>, core: &Core<G>) {
         if let Record::Exec(record) = record {
             self.executed.insert((record.pid, record.start_ns));
@@ -152,11 +152,11 @@ impl Questions {
         }
     }
 
-    /// Tells the core what /proc says of a process; [`Poll::Pending`]: not now.
+    /// Passes the answer about a process on to the core; [`Poll::Pending`]: not yet.
     pub fn process<G: Gate>(&mut self, key: Key, core: &mut Core<G>) -> Poll<()> {
         self.ask(key);
         let Some(question) = self.processes.get(&key) else { return Poll::Ready(()) };
-        // One that is looked at again, because it may have moved to another cgroup, is known without the answer.
+        // A process that is looked at again, because its cgroup may have changed, is known without the answer.
         let known = core.knows(key.0, key.1);
         if question.look.is_none() {
             let hurries = known || self.hurry.is_some_and(|until| Instant::now() < until);
@@ -165,7 +165,7 @@ impl Questions {
                 self.until = Some(until);
                 return Poll::Pending;
             }
-            // What is known by now is told at once.
+            // Known answers are taken at once.
             question.asked.hurry();
             while let Ok(answer) = self.answers.try_recv() {
                 self.take(answer, core);
@@ -215,7 +215,7 @@ impl Questions {
                 return Poll::Ready(());
             }
         }
-        // One that takes longer than records may wait is for those that come later.
+        // A search that takes longer than records may wait serves later records.
         let waits = !self.over && self.search.as_ref().is_none_or(|last| last.took.is_some_and(|took| took < DEADLINE));
         self.search = Some(Search { inode, began: now, took: None, found: SocketHolders::default(), waits });
         let (root, send, late) = (self.root.clone(), self.send.clone(), self.send.clone());
@@ -233,7 +233,7 @@ impl Questions {
         Poll::Pending
     }
 
-    /// Asks for the limits of this host's own namespace.
+    /// Asks for the limits of the host's own namespace.
     pub fn ask_facts(&mut self) {
         if std::mem::replace(&mut self.facts_asked, true) {
             return;
@@ -242,11 +242,11 @@ impl Questions {
         let read = move || {
             let _ = send.send(Answer::Facts(Facts::read(root.path(), netns::current(&root))));
         };
-        // Asked again when it has answered.
+        // Asked again after this answer.
         self.readers.ask(read, || {});
     }
 
-    /// Waits for an answer, or until what waits has waited for long enough (`None`). Cancel safe.
+    /// Waits for an answer, or until the end of the current wait (`None`). Cancel safe.
     pub async fn answered(&mut self) -> Option<Answer> {
         let until = self.until;
         tokio::select! {
@@ -258,7 +258,7 @@ impl Questions {
         }
     }
 
-    /// The limits that were asked for, if they came since.
+    /// The requested limits, if they came since.
     pub fn facts(&mut self) -> Option<Facts> {
         self.facts.take()
     }
@@ -293,14 +293,14 @@ impl Questions {
         }
     }
 
-    /// Nothing waits: what was asked ahead and not used was not needed.
+    /// Forgets the questions: nothing waits, so the unused answers are not needed.
     pub fn none_waits(&mut self) {
         self.processes.clear();
         self.executed.clear();
         self.until = None;
     }
 
-    /// The trace ends: what is not known now stays unknown.
+    /// Ends the trace's questions: unanswered ones stay unknown.
     pub fn end(&mut self) {
         self.over = true;
     }

@@ -1,5 +1,5 @@
-//! A record on its way from the ring into the core. It waits where /proc has to be asked first, and then those behind
-//! it wait, too: they are told in the order in which they came.
+//! A record's way from the ring into the core. It waits if /proc has to be asked first, and the records behind it wait,
+//! too: the core gets them in the order in which they came.
 
 use std::task::Poll;
 
@@ -21,12 +21,12 @@ use crate::{
     stream::{Event, Sink},
 };
 
-/// Records that are told between two looks at signals and timers, when many wait.
+/// The most records that are applied between two looks at signals and timers.
 const TOLD_AT_ONCE: usize = 2048;
-/// Records behind the one that waits for which is asked, too.
+/// The most records behind a waiting one for which questions are asked ahead.
 const ASKED_AHEAD: usize = 512;
 
-/// What a record passes through.
+/// The parts that a record passes through.
 pub(super) struct Way<'a, 'p> {
     pub(super) feed: Option<&'a mut PacketFeed>,
     pub(super) core: &'a mut Core<Filter>,
@@ -34,13 +34,13 @@ pub(super) struct Way<'a, 'p> {
     pub(super) shown: &'a mut Shown,
     pub(super) presenter: &'a mut (dyn Presenter + 'p),
     pub(super) lost: &'a mut Lost,
-    /// What was recorded later is no part of the trace: some of the hooks were detached by then, and what the others
-    /// tell is not the whole of it.
+    /// Later records do not belong to the trace: some of the hooks were detached by then, so the records of the others
+    /// are not complete.
     pub(super) cut_ns: Option<u64>,
 }
 
 impl Way<'_, '_> {
-    /// One record from the ring, after the packets of the time before it.
+    /// Applies one record from the ring, after the packets before it.
     fn tell(&mut self, bytes: &[u8]) -> Poll<()> {
         match self.release_before(bytes) {
             Poll::Ready(()) => self.take(bytes),
@@ -48,14 +48,14 @@ impl Way<'_, '_> {
         }
     }
 
-    /// Packets that were told of before `until`.
+    /// Applies the packets before `until`.
     fn release(&mut self, until: Option<u64>) -> Poll<()> {
         let Some(feed) = &mut self.feed else { return Poll::Ready(()) };
         feed.release(until, self.core, self.questions, &mut self.shown.sink(self.presenter))
     }
 
-    /// Packets that were told of before the record in `bytes`. Of a connection that closes all are there
-    /// by then, in their own ring.
+    /// Applies the packets before the record in `bytes`. All packets of a connection that closes are in their own ring
+    /// by then.
     fn release_before(&mut self, bytes: &[u8]) -> Poll<()> {
         let Some(feed) = &mut self.feed else { return Poll::Ready(()) };
         let closes = bytes.first() == Some(&(RecordKind::Close as u8));
@@ -82,7 +82,7 @@ impl Way<'_, '_> {
         Poll::Ready(())
     }
 
-    /// One record from the ring into the core, after what /proc can add.
+    /// Applies one record from the ring, after the answers that it needs.
     fn take(&mut self, bytes: &[u8]) -> Poll<()> {
         let record = match decode(bytes) {
             Ok(record) => record,
@@ -118,14 +118,14 @@ impl Agent<'_> {
         self.drain_anyway();
     }
 
-    /// The same, whether or not there is room for what follows. Whether more may be in the ring.
+    /// The same, independent of the room in the output. Returns whether more may be in the ring.
     pub(super) fn drain_anyway(&mut self) -> bool {
         let Self {
             ring, core, presenter, shown, line, lost, feed, questions, taken_over, unreconciled, cut_ns, ..
         } = self;
-        // What is later may belong to a connection whose records are still to come.
+        // A later packet may belong to a connection whose records are still to come.
         let now_ns = clock::boot_ns();
-        // Packets first: whatever connection they belong to is recorded by then.
+        // Packets first: their connections are recorded by then.
         let mut more = true;
         while let Some(feed) = feed.as_mut().filter(|feed| more && feed.has_room()) {
             more = feed.drain(&mut lost.undecoded);
@@ -134,7 +134,8 @@ impl Agent<'_> {
         // Bounded, so that signals and timers have their turn under a flood.
         let mut rest = true;
         for _ in 0..8 {
-            // At the start the line is as long as what came meanwhile, and the ring must not fill up while it is told.
+            // At the start the line is as long as the snapshot takes, and the ring must not fill up while it is
+            // applied.
             if !line.takes_more(!*taken_over || unreconciled.is_some()) {
                 break;
             }
@@ -200,13 +201,13 @@ impl Agent<'_> {
         self.blocked = waits;
     }
 
-    /// Whether something waits for an answer.
+    /// Whether a record waits for an answer.
     pub(super) const fn waits(&self) -> bool {
         self.blocked
     }
 }
 
-/// For inputs that say nothing.
+/// A sink for inputs without events.
 pub struct Nowhere;
 
 impl Sink for Nowhere {

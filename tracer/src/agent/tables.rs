@@ -1,5 +1,5 @@
-//! Has the hints of drops found: in another thread, one round at a time, and seldom enough that it costs little.
-//! Nothing is read while no drop asks for it. The loop only hands over questions and takes answers.
+//! Finds the hints of drops: in another thread, one round at a time, and rarely enough to be cheap. It reads nothing
+//! while no drop needs a hint. The loop only passes on questions and takes answers.
 
 mod memory;
 mod read;
@@ -24,20 +24,20 @@ use crate::{
     stream::Sink,
 };
 
-/// Between two rounds there is at least this time,
+/// The shortest pause between two rounds.
 const PAUSE: Duration = Duration::from_millis(100);
-/// and so many times as much as the last one took of a processor,
+/// The pause is also at least this multiple of the last round's processor time.
 const SHARE: u32 = 50;
-/// up to this.
+/// The longest pause between two rounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What one round has found.
+/// The result of one round.
 #[derive(Debug, Default)]
 pub struct Found {
     answers: Vec<Answer>,
-    /// Why some of it is not there.
+    /// The reason for missing answers.
     refused: Option<String>,
-    /// Time of a processor.
+    /// Processor time.
     took: Duration,
 }
 
@@ -46,16 +46,16 @@ pub struct Found {
 pub struct Reading {
     under_way: Option<oneshot::Receiver<Found>>,
     not_before: Option<Instant>,
-    /// What is known of the namespaces; the other thread's.
+    /// The known state of the namespaces; it belongs to the other thread.
     memory: Arc<Mutex<Memory>>,
-    /// Nobody waits any more.
+    /// The trace has ended: no answer is needed any more.
     ended: Arc<AtomicBool>,
-    /// It was said that rules cannot be read.
+    /// The warning about unreadable rules was issued.
     warned: bool,
 }
 
 impl Reading {
-    /// Starts a round, if the core wants hints and the last one is long enough ago.
+    /// Starts a round, if the core wants hints and the last round is long enough ago.
     pub fn start<G: Gate>(&mut self, core: &Core<G>, root: &ProcRoot, namespaces: &Namespaces) {
         if self.under_way.is_some()
             || !core.waits_for_hints()
@@ -67,7 +67,7 @@ impl Reading {
         let (send, receive) = oneshot::channel();
         let (root, memory, ended) = (root.clone(), Arc::clone(&self.memory), Arc::clone(&self.ended));
         namespaces.give(move || {
-            // A round that panicked has told so; what it left in memory is whole.
+            // A round that panicked has reported it; its memory is consistent.
             let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
             let ended = || ended.load(Ordering::Relaxed);
             // The receiver is gone if the trace ended first.
@@ -76,18 +76,17 @@ impl Reading {
         self.under_way = Some(receive);
     }
 
-    /// The next one may start.
+    /// Allows the next round to start at once.
     pub fn hurry(&mut self) {
         self.not_before = None;
     }
 
-    /// Whatever is under way is of no more use.
+    /// Makes the current round useless.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the round that is under way, or for the time of the next one (`None`) if `wanted`;
-    /// else for ever. Cancel safe.
+    /// Waits for the current round, or for the time of the next one (`None`) if `wanted`; else forever. Cancel safe.
     pub async fn done(&mut self, wanted: bool) -> Option<Found> {
         match &mut self.under_way {
             Some(receive) => Some(receive.await.unwrap_or_default()),
@@ -99,7 +98,7 @@ impl Reading {
         }
     }
 
-    /// Hands over what [`Reading::done`] has given.
+    /// Passes on the result of [`Reading::done`].
     pub fn tell<G: Gate>(&mut self, found: Option<Found>, core: &mut Core<G>, sink: &mut dyn Sink) {
         let Some(Found { answers, refused, took }) = found else { return };
         self.under_way = None;

@@ -1,5 +1,5 @@
-//! Watches the kernel's counters of what it throws away, in a thread of its own: one look a second at the most,
-//! nothing is handed on while nothing moves, and nobody waits for it.
+//! Watches the kernel's counters of discards, in a thread of its own: at most one look a second, no message while
+//! nothing changes, and nothing waits for it.
 
 mod namespace;
 mod watcher;
@@ -27,21 +27,21 @@ use crate::{
 /// How long the first look may take, which says how things are.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// What the thread is asked for.
+/// A request to the thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ask {
-    /// These namespaces were seen: it may not know them.
+    /// These namespaces were seen and may be new.
     Search(Vec<u32>),
-    /// One more look, at all of them; then it ends.
+    /// Look once more, at all of them; then end.
     Last,
 }
 
-/// What it has found.
+/// A message from the thread.
 #[derive(Debug)]
 enum Told {
-    /// Something moved.
+    /// Counters changed.
     Looks(Vec<Look>),
-    /// That was the last look.
+    /// The last look is done.
     End,
 }
 
@@ -53,8 +53,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Starts it, and waits until it knows what the counters are, so that all that moves from now on is told.
-    /// Namespaces that `filter` leaves out are left out.
+    /// Starts the thread, and waits until it has the initial values, so that every later change is reported. Leaves out
+    /// the namespaces that `filter` excludes.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -67,7 +67,7 @@ impl Counters {
             sandbox.confine(Duty::Namespaces, capabilities::ENTER);
             match Watcher::new(&root, wanted) {
                 Ok(watcher) => {
-                    // Nobody hears it if it took too long.
+                    // The receiver is gone if this took too long.
                     let _ = begin.send(());
                     watcher.watch(&asked, &tell);
                 }
@@ -80,13 +80,13 @@ impl Counters {
         Ok(Self { asks, told })
     }
 
-    /// These namespaces were seen, which may be new.
+    /// Passes on namespaces that were seen and may be new.
     pub fn search(&self, seen: Vec<u32>) {
-        // Without a thread there is nothing to look for.
+        // Without a thread the request has no effect.
         let _ = self.asks.send(Ask::Search(seen));
     }
 
-    /// Waits for counters to move; for ever if the thread is no more. Cancel safe.
+    /// Waits for a change of counters; forever if the thread is gone. Cancel safe.
     pub async fn looked(&mut self) -> Vec<Look> {
         match self.told.recv().await {
             Some(Told::Looks(looks)) => looks,

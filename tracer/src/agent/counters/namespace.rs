@@ -1,4 +1,4 @@
-//! One network namespace: what its counters were, and what has moved since.
+//! One network namespace: the values of its counters, and their changes.
 
 use std::{collections::HashMap, path::Path};
 
@@ -25,14 +25,14 @@ use crate::{
     sockets::diag::drops::{self, Account},
 };
 
-/// A namespace in which no packet went through a device in so many looks is looked at less often: in every second
-/// second, and after more of them in every fourth.
+/// After this many looks without a packet through any device, the namespace is looked at every second second; after the
+/// larger number, every fourth.
 const STILL: u32 = 4;
 const STILLER: u32 = 16;
-/// The queueing disciplines, which no file tells of, are asked for in so many looks once.
+/// One in this many looks asks for the queueing disciplines, which no file shows.
 const QDISCS_EVERY: u32 = 10;
 
-/// Room that all namespaces use in turn.
+/// Buffers that all namespaces use in turn.
 #[derive(Debug, Default)]
 pub struct Buffers {
     /// A file.
@@ -40,27 +40,27 @@ pub struct Buffers {
     columns: Columns,
 }
 
-/// See the module.
+/// One network namespace.
 #[derive(Debug)]
 pub struct Namespace {
-    /// Which, and what leads there.
+    /// The namespace, and a path to it.
     pub netns: Netns,
-    /// Nothing that is known leads there any more.
+    /// No known path leads there any more.
     pub lost: bool,
-    /// What the devices have counted, as the file has it.
+    /// The device counters, as in the file.
     devices: Vec<u8>,
     seen: Option<Seen>,
-    /// When it was last looked at.
+    /// Time of the last look.
     looked_ns: u64,
-    /// Looks without any traffic, since there was some.
+    /// Number of looks without traffic since the last traffic.
     still: u32,
-    /// Looks that were left out.
+    /// Number of looks left out.
     skipped: u32,
-    /// Looks with traffic since the queueing disciplines were asked.
+    /// Number of looks with traffic since the queueing disciplines were read.
     moving: u32,
 }
 
-/// How things were.
+/// The values at the last look.
 #[derive(Debug, Default)]
 struct Seen {
     numbers: Numbers,
@@ -68,29 +68,29 @@ struct Seen {
     devices: HashMap<String, Rx>,
     /// By device and handle.
     qdiscs: HashMap<(u32, u32, u32), u32>,
-    /// `sk_drops` by cookie, of those that have some; `None` where the kernel does not tell.
+    /// `sk_drops` by cookie, of sockets that have some; `None` if the kernel does not report them.
     listeners: Option<HashMap<u64, u32>>,
     datagrams: Option<HashMap<u64, u32>>,
 }
 
-/// What the receiving side of a device has thrown away.
+/// The discards of a device's receiving side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Rx {
-    /// As the file has it: `missed` is in it.
+    /// The file's value, which includes `missed`.
     dropped: u64,
     fifo: u64,
-    /// By netlink, where that was asked.
+    /// From netlink, if it was asked.
     missed: Option<u64>,
 }
 
 impl Namespace {
-    /// Of which nothing is known yet.
+    /// A namespace without a look so far.
     #[must_use]
     pub fn new(netns: Netns) -> Self {
         Self { netns, lost: false, devices: Vec::new(), seen: None, looked_ns: 0, still: 0, skipped: 0, moving: 0 }
     }
 
-    /// Whether it is worth a look now.
+    /// Whether it is due for a look now.
     pub fn is_due(&mut self) -> bool {
         let every = match self.still {
             0..STILL => 1,
@@ -101,15 +101,15 @@ impl Namespace {
         self.skipped == 0
     }
 
-    /// Reads it once; what has moved since the last time. `None` if the namespace is gone.
+    /// Reads it once and returns the changes since the last time. `None` if the namespace is gone.
     ///
     /// # Errors
-    /// It can neither be entered nor read.
+    /// If it can neither be entered nor read.
     pub fn look(&mut self, visitor: &Visitor, buffers: &mut Buffers) -> Result<Option<Option<Look>>, NetnsError> {
         let netns = self.netns.clone();
         let this = std::sync::Mutex::new((self, buffers));
         visitor.visit(&netns, |place| {
-            // Of one thread at a time; one that has panicked is the last one.
+            // One thread at a time uses it; after a panic, none.
             let mut both = this.lock().ok()?;
             let (this, buffers) = &mut *both;
             this.look_at(place, buffers)
@@ -119,7 +119,7 @@ impl Namespace {
     fn look_at(&mut self, place: &Place, buffers: &mut Buffers) -> Option<Look> {
         let boot_ns = clock::boot_ns();
         read(place, "dev", &mut buffers.text)?;
-        // Where no packet went through any device, loopback included, nothing was thrown away.
+        // If no packet went through any device, loopback included, nothing was discarded.
         if self.seen.is_some() && buffers.text == self.devices {
             self.still = self.still.saturating_add(1);
             self.looked_ns = boot_ns;
@@ -180,12 +180,12 @@ impl Namespace {
 }
 
 impl Seen {
-    /// What a namespace begins with.
+    /// The initial values of a namespace.
     fn begin(place: &Place, numbers: Numbers, devices: &[Device]) -> Self {
         let counted = |groups: &[Group]| {
             COUNTERS.iter().zip(numbers.0).any(|(c, n)| groups.contains(&c.group) && n.is_some_and(|n| n > 0))
         };
-        // Where nothing was ever counted no socket has thrown anything away: that need not be asked.
+        // If no such counter ever moved, no socket has discarded anything: no need to ask.
         let accounts = |asked: bool, ask: fn() -> std::io::Result<Vec<Account>>| {
             if asked {
                 place.inside.then(ask)?.ok().map(|accounts| of_cookies(&accounts))
@@ -238,7 +238,7 @@ impl Seen {
                         moved.push(Moved { counter, device: Some(device.name.clone()), before, now });
                     }
                 };
-                // What was missed cannot be told apart where netlink does not say it.
+                // Missed packets cannot be separated without netlink's value.
                 let apart = old.missed.zip(rx.missed);
                 let dropped = |rx: &Rx, missed: Option<u64>| rx.dropped.checked_sub(missed.unwrap_or(0));
                 push(RX_DROPPED, dropped(&old, apart.map(|both| both.0)), dropped(&rx, apart.map(|both| both.1)));
@@ -261,7 +261,7 @@ impl Seen {
         for row in rows {
             let Some(drops) = row.drops else { continue };
             let key = (row.ifindex, row.handle, row.parent);
-            // A classful one counts what those in it drop, too.
+            // A classful discipline counts the drops of its children, too.
             if let Some(before) = self.qdiscs.get(&key).filter(|_| row.is_root()) {
                 *sums.entry(row.ifindex).or_default() += crate::net::change::change32(*before, drops);
             }
@@ -281,7 +281,7 @@ impl Seen {
     }
 }
 
-/// Sockets that have thrown something away since the last time.
+/// Adds the sockets that discarded something since the last time.
 fn sockets(
     place: &Place,
     ask: fn() -> std::io::Result<Vec<Account>>,
@@ -331,7 +331,7 @@ fn conntrack(place: &Place, text: &mut Vec<u8>, numbers: &mut Numbers) {
     }
 }
 
-/// How full conntrack's table is, in the namespace that this thread has entered.
+/// The fill of conntrack's table, in the namespace that this thread has entered.
 fn fill(text: &mut Vec<u8>) -> Option<(u64, u64)> {
     let mut number = |name: &str| {
         read_into(&Path::new("/proc/sys/net/netfilter").join(name), text).ok()?;

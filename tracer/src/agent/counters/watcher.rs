@@ -1,4 +1,4 @@
-//! The thread: which namespaces there are, and when which of them is looked at.
+//! The thread: it knows the namespaces, and looks at each in its turn.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -33,18 +33,18 @@ use crate::{
     },
 };
 
-/// Between two looks.
+/// Interval between looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// CPU time that the thread may take in a second, ns: what it takes more is taken from the next ones. What is not looked
-/// at for its sake comes first in the next look.
+/// CPU time that the thread may take in a second, ns: an excess is taken from the next seconds. Namespaces that it left
+/// out for lack of time come first in the next look.
 const BUDGET: i64 = 500_000;
-/// Between two searches for namespaces there is at least this time, unless one is known to have come,
+/// The shortest pause between two searches for namespaces, unless a new one is known to exist.
 const SEARCH: Duration = Duration::from_secs(30);
-/// and so many times as long as the last one took.
+/// The pause is also at least this multiple of the last search's duration.
 const SEARCH_SHARE: u32 = 5000;
-/// Between two searches for who holds a socket: so many times as long as the last one took.
+/// The interval between searches for a socket's holders, as a multiple of the last search's duration.
 const HOLDERS_SHARE: u32 = 200;
-/// Sockets whose holders are remembered.
+/// The most sockets whose holders are remembered.
 const MOST_HOLDERS: usize = 1024;
 
 /// See [`Watcher::watch`].
@@ -54,12 +54,12 @@ pub struct Watcher {
     wanted: WantedNetns,
     namespaces: Vec<Namespace>,
     buffers: Buffers,
-    /// Dropped by each CPU.
+    /// Packets dropped by each CPU.
     softnet: Vec<softnet_stat::Cpu>,
     softnet_ns: u64,
-    /// The next one to be looked at.
+    /// The next namespace to look at.
     next: usize,
-    /// When the directories of named namespaces were last changed.
+    /// When the directories of named namespaces last changed.
     named: Vec<Option<SystemTime>>,
     searched: Instant,
     search_took: Duration,
@@ -68,12 +68,12 @@ pub struct Watcher {
     holders_not_before: Instant,
     /// CPU time that it may take, ns.
     credit: i64,
-    /// CPU time that a search has taken in this look.
+    /// CPU time of searches in this look.
     searching: Duration,
 }
 
 impl Watcher {
-    /// Of the calling thread. What the counters are now is what later looks compare with.
+    /// A watcher for the calling thread. Later looks compare with the current values.
     pub fn new(root: &ProcRoot, wanted: WantedNetns) -> io::Result<Self> {
         let mut watcher = Self {
             root: root.clone(),
@@ -122,7 +122,7 @@ impl Watcher {
                     let began = cpu_time();
                     self.credit = (self.credit + BUDGET).min(BUDGET);
                     let looks = if self.credit > 0 { self.look(false) } else { Vec::new() };
-                    // A search has its own share.
+                    // A search has its own budget.
                     self.credit -= nanoseconds(cpu_time().saturating_sub(began).saturating_sub(self.searching));
                     self.searching = Duration::ZERO;
                     if !looks.is_empty() && tell.send(Told::Looks(looks)).is_err() {
@@ -176,14 +176,14 @@ impl Watcher {
         }
     }
 
-    /// Finds namespaces that are not known yet, and reads what they begin with.
+    /// Finds new namespaces, and reads their initial values.
     fn search(&mut self) {
         let began = cpu_time();
         let found = netns::find(&self.root).namespaces;
         self.search_took = cpu_time().saturating_sub(began);
         self.searching += self.search_took;
         self.take(found);
-        // One whose process has ended may have had another.
+        // A namespace whose process has ended may be reachable by another.
         self.namespaces.retain(|namespace| !namespace.lost);
         self.searches = false;
         self.searched = Instant::now();
@@ -198,7 +198,7 @@ impl Watcher {
                 known.lost = false;
             } else if self.wanted.has(netns.inode) {
                 let mut namespace = Namespace::new(netns);
-                // The first look only says how things are.
+                // The first look only reads the initial values.
                 match namespace.look(&self.visitor, &mut self.buffers) {
                     Ok(Some(_)) => self.namespaces.push(namespace),
                     Ok(None) => {}
@@ -248,7 +248,7 @@ impl Watcher {
         })
     }
 
-    /// Says who holds the sockets that are named.
+    /// Adds the holders of the sockets in the looks.
     fn name_holders(&mut self, looks: &mut [Look]) {
         let sockets = || looks.iter().flat_map(|look| &look.sockets);
         let unknown: HashSet<u64> = sockets()

@@ -1,5 +1,5 @@
-//! What is remembered of namespaces from one round to the next: their rules as long as these do not change, what
-//! counters said, and what they have cost.
+//! State that is kept of namespaces from one round to the next: their rules as long as these do not change, their
+//! earlier counters, and their cost.
 
 use std::{
     collections::HashMap,
@@ -12,16 +12,16 @@ use crate::{
     netlink::nftables::{Budget, LIMITS, Nftables, Unread, processor_time},
 };
 
-/// Namespaces that are remembered.
+/// The most namespaces that are kept.
 const MOST_NAMESPACES: usize = 64;
-/// What the kernel has told of all rules that are remembered, in bytes.
+/// The most bytes of all kept rules.
 const MOST_BYTES: usize = 32 << 20;
-/// Rules whose reading has taken longer than this
+/// The part of the time that reading rules takes which causes no pause.
 const QUICK: Duration = Duration::from_millis(5);
-/// are read anew only after so many times as long.
+/// The pause before the rules are read again, as a multiple of the rest of that time.
 const SHARE: u32 = 20;
 
-/// See the module.
+/// The kept state of all namespaces.
 #[derive(Debug, Default)]
 pub struct Memory {
     namespaces: HashMap<u32, Known>,
@@ -31,14 +31,14 @@ pub struct Memory {
 /// One namespace.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Time of a processor that it has cost so far; what is long ago counts less.
+    /// Processor time that it has cost so far, with less weight for the past.
     pub spent: Duration,
-    /// The last round in which it was asked for.
+    /// The last round that asked for it.
     round: u64,
     rules: Option<Rules>,
-    /// When the counters of connection tracking were read (`CLOCK_BOOTTIME` ns), and what they said.
+    /// Time (`CLOCK_BOOTTIME` ns) and values of the last reading of connection tracking's counters.
     pub conntrack: Option<(u64, u64)>,
-    /// Its rules are not read anew before.
+    /// Its rules are not read again before this time.
     not_before: Option<Instant>,
 }
 
@@ -46,15 +46,15 @@ pub struct Known {
 #[derive(Debug)]
 pub struct Rules {
     generation: u32,
-    /// Or why they are not known.
+    /// The rules, or the reason why they are unknown.
     pub set: Result<RuleSet, String>,
-    /// What their counters say.
+    /// The rules' counters.
     pub counters: Counters,
     bytes: usize,
 }
 
 impl Memory {
-    /// A new round begins. What was spent counts half as much after ten rounds.
+    /// Begins a new round. The weight of earlier costs halves in ten rounds.
     pub fn begin_round(&mut self) {
         self.rounds += 1;
         if self.rounds.is_multiple_of(10) {
@@ -64,12 +64,12 @@ impl Memory {
         }
     }
 
-    /// What a namespace has cost.
+    /// The cost of a namespace so far.
     pub fn spent(&self, netns: u32) -> Duration {
         self.namespaces.get(&netns).map_or(Duration::ZERO, |known| known.spent)
     }
 
-    /// What is known of a namespace. Others are forgotten if there are too many.
+    /// The state of a namespace. Forgets others if there are too many.
     pub fn of(&mut self, netns: u32) -> &mut Known {
         if !self.namespaces.contains_key(&netns) {
             while self.namespaces.len() >= MOST_NAMESPACES && self.forget(netns, |_| true) {}
@@ -80,7 +80,7 @@ impl Memory {
         known
     }
 
-    /// Forgets rules until those that are left are few enough. Those of `netns` stay.
+    /// Forgets rules until the rest fits. Those of `netns` stay.
     pub fn tidy(&mut self, netns: u32) {
         let bytes = |known: &Known| known.rules.as_ref().map_or(0, |rules| rules.bytes);
         while self.namespaces.values().map(bytes).sum::<usize>() > MOST_BYTES
@@ -88,7 +88,8 @@ impl Memory {
         {}
     }
 
-    /// Forgets the namespace that was asked for longest ago, of those that `may` be; `false` if there is none.
+    /// Forgets, among the namespaces that `may` be forgotten, the one that was asked for longest ago; `false` if there
+    /// is none.
     fn forget(&mut self, but: u32, may: impl Fn(&Known) -> bool) -> bool {
         let candidates = self.namespaces.iter().filter(|(netns, known)| **netns != but && may(known));
         let oldest = candidates.min_by_key(|(netns, known)| (known.round, **netns)).map(|(netns, _)| *netns);
@@ -97,11 +98,11 @@ impl Memory {
 }
 
 impl Known {
-    /// The rules of the namespace that this thread is in, as they are now: those that are known, if the kernel still
-    /// has the same generation.
+    /// The current rules of the namespace that this thread is in: the known ones, if the kernel still has the same
+    /// generation.
     ///
     /// # Errors
-    /// What the kernel answers: without `CAP_NET_ADMIN` it refuses. And if the trace has ended.
+    /// The kernel's refusal, for example without `CAP_NET_ADMIN`; or the end of the trace.
     pub fn rules(&mut self, ended: &dyn Fn() -> bool) -> Result<&mut Rules, Unread> {
         let mut nftables = Nftables::open()?;
         let generation = nftables.generation()?;
@@ -115,11 +116,11 @@ impl Known {
         let unread = |why: String| Rules { generation, set: Err(why), counters: Counters::default(), bytes: 0 };
         let now = Instant::now();
         if self.not_before.is_some_and(|not_before| now < not_before) {
-            // Of no generation: they are to be read as soon as it is time.
+            // Of no generation: they are to be read as soon as the interval allows.
             let why = "the rules change more often than they are read".to_owned();
             return Ok(Rules { generation: generation.wrapping_sub(1), ..unread(why) });
         }
-        // What they were before must not be kept beside what they are.
+        // The old rules must not be kept beside the new ones.
         self.rules = None;
         let (began, mut budget) = (processor_time(), Budget::new(LIMITS, ended));
         let read = nftables.read(&mut budget);
@@ -141,7 +142,7 @@ impl Known {
 }
 
 impl Rules {
-    /// A round is over: what counters said is of before the next one.
+    /// Ends a round: its counters are the earlier values of the next one.
     pub fn settle(&mut self) {
         self.counters.settle(clock::boot_ns());
     }

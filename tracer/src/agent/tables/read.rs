@@ -1,4 +1,4 @@
-//! What is read in a namespace besides its rules.
+//! Reads the tables of a namespace besides its rules.
 
 use std::{
     fs::{self, File},
@@ -15,15 +15,15 @@ use crate::proc::{
     root::{ProcRoot, denied},
 };
 
-/// Of a conntrack table no more than this part is free: it is full, or was a moment ago.
+/// A conntrack table with at most this part free is full, or was a moment ago.
 const NEARLY_FULL: u64 = 50;
 
-/// Why rules could not be read.
+/// The reason why rules could not be read.
 pub fn why(error: &io::Error) -> String {
     if denied(error) { "reading the rules takes CAP_NET_ADMIN".to_owned() } else { error.to_string() }
 }
 
-/// Says that a table cannot be read.
+/// Reports that a table cannot be read.
 pub fn cannot_read(what: &'static str) -> impl Fn(&io::Error) {
     move |error| debug!("cannot read {what}: {error}")
 }
@@ -43,9 +43,9 @@ pub fn conntrack_is_full(place: &Place) -> bool {
     count.zip(most).is_some_and(|(count, most)| most > 0 && count >= most - most / NEARLY_FULL)
 }
 
-/// Packets that connection tracking has dropped itself in this namespace; `None` if the kernel does not tell.
+/// Packets that connection tracking has dropped itself in this namespace; `None` if the kernel does not report it.
 pub fn conntrack_dropped(root: &ProcRoot, place: &Place) -> Option<u64> {
-    // It is not in use, or not there.
+    // It is not in use, or missing.
     place.sysctl.as_ref()?.join("netfilter/nf_conntrack_count").exists().then_some(())?;
     if let Ok(text) = fs::read_to_string(place.net.join("stat/nf_conntrack")) {
         return dropped_by_columns(&text);
@@ -79,7 +79,7 @@ fn has_function(root: &ProcRoot, end: &[u8]) -> bool {
     BufReader::new(symbols).split(b'\n').map_while(Result::ok).any(|line| line.ends_with(end))
 }
 
-/// Whether this kernel has nftables: loaded, or built in. To ask one without would load the module.
+/// Whether this kernel has nftables: loaded, or built in. A query without that would load the module.
 pub fn has_nftables(root: &ProcRoot) -> bool {
     static BUILT_IN: OnceLock<bool> = OnceLock::new();
     Path::new("/sys/module/nf_tables").exists() || *BUILT_IN.get_or_init(|| has_function(root, b" nft_do_chain"))

@@ -1,5 +1,5 @@
-//! One round: of each namespace that is asked for, what explains its drops. Who has cost least comes first, and no
-//! namespace gets more than its share of a round; what is left is asked for again in the next one.
+//! One round: explains the drops of each namespace that is asked for. The cheapest namespace comes first, and none gets
+//! more than its share of a round; the next round asks for the rest again.
 
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ use crate::{
     },
 };
 
-/// Time of a processor that a round may take; the last namespace may exceed it by its own share.
+/// Processor time that a round may take; the last namespace may exceed it by its own share.
 const ROUND: Duration = Duration::from_millis(150);
-/// And that the drops of one namespace may take in it, once its tables are read.
+/// Processor time for the drops of one namespace in a round, once its tables are read.
 const SHARE: Duration = Duration::from_millis(75);
 
-/// See the module.
+/// One round.
 pub struct Round<'r> {
     root: &'r ProcRoot,
     ended: &'r (dyn Fn() -> bool + Sync),
@@ -39,12 +39,12 @@ pub struct Round<'r> {
 }
 
 impl<'r> Round<'r> {
-    /// `ended`: nobody waits for it any more.
+    /// `ended`: whether the trace has ended.
     pub fn new(root: &'r ProcRoot, ended: &'r (dyn Fn() -> bool + Sync)) -> Self {
         Self { root, ended, found: Found::default() }
     }
 
-    /// Answers what it has time for.
+    /// Answers as many questions as the time allows.
     pub fn run(mut self, mut wanted: Vec<Asked>, memory: &mut Memory) -> Found {
         memory.begin_round();
         wanted.sort_by_key(|asked| memory.spent(asked.netns));
@@ -61,13 +61,13 @@ impl<'r> Round<'r> {
         self.found
     }
 
-    /// Time of a processor that it took.
+    /// Answers the questions of a namespace; returns the processor time that it took.
     fn namespace(&mut self, asked: &Asked, known: &mut Known) -> Duration {
         let netns = Netns { inode: asked.netns, name: None, pid: asked.pid, path: None };
         let root = self.root;
         let ended = self.ended;
         let began = processor_time();
-        // To enter it is another thread's work, if it is not this thread's own.
+        // Another thread enters the namespace, if it is not this thread's own.
         let read = enter::with(root, &netns, Prefer::Entering, |place| {
             let began = processor_time();
             let mut inside = Inside { root, place, ended, answers: Vec::new(), refused: None };
@@ -96,12 +96,12 @@ impl<'r> Round<'r> {
     }
 }
 
-/// What the packets tell alone.
+/// Hints from the packets alone.
 fn without_tables(asked: &Asked) -> impl Iterator<Item = Answer> {
     asked.drops.iter().map(|open| (open.number, hint::explain(open, &Tables::default())))
 }
 
-/// In a namespace, or with the files of a process in it.
+/// The inside of a namespace, or the files of a process in it.
 struct Inside<'i> {
     root: &'i ProcRoot,
     place: &'i Place,
@@ -114,7 +114,7 @@ impl Inside<'_> {
     fn answer(&mut self, asked: &Asked, known: &mut Known) {
         let of = |question: Question| asked.drops.iter().filter(move |open| open.question == question);
         if self.place.inside {
-            // A table that changes meanwhile is no worse: what is there is there.
+            // A torn dump is acceptable here.
             if of(Question::Qdiscs).next().is_some() {
                 let table = netlink::qdisc::read().map(|table| table.rows).inspect_err(cannot_read("qdiscs")).ok();
                 let tables = Tables { qdiscs: table.as_deref(), ..Tables::default() };
@@ -153,7 +153,7 @@ impl Inside<'_> {
         let dropped = conntrack_dropped(self.root, self.place);
         let before = known.conntrack;
         known.conntrack = dropped.map(|dropped| (clock::boot_ns(), dropped));
-        // What it has counted since the last look is of the first of these packets and of later ones.
+        // The count since the last look belongs to the first of these packets and later ones.
         let first_ns = drops.iter().map(|open| open.first_ns).min().unwrap_or(0);
         tables.conntrack = match (dropped, before.filter(|(read_ns, _)| *read_ns < first_ns)) {
             (None, _) => Conntrack::Unknown,
@@ -197,7 +197,7 @@ impl Inside<'_> {
         let began = processor_time();
         for open in drops {
             if (self.ended)() || processor_time().saturating_sub(began) > SHARE {
-                // The others come in the next round.
+                // The rest comes in the next round.
                 return;
             }
             let (by, packet) = (open.by(nftables_drops), Packet(&open.record));
@@ -213,7 +213,7 @@ impl Inside<'_> {
     }
 }
 
-/// Those that would tell more. One that cannot be read stays unread.
+/// Reads the counters that would narrow the choice. A counter that cannot be read stays unread.
 fn read_counters(set: &RuleSet, places: &Places, counters: &mut crate::netfilter::Counters) {
     let Ok(mut nftables) = Nftables::open() else { return };
     for id in places.unread.iter().copied() {
