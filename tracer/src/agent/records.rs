@@ -153,8 +153,7 @@ impl Agent<'_> {
         rest
     }
 
-    /// Tells those that wait for something that is there by now. Nothing is left in the ring that is older than
-    /// `until`.
+    /// Applies the records that wait for an answer which has come. The ring has no record older than `until`.
     fn tell_waiting(&mut self, until: Option<u64>) {
         self.blocked = false;
         let Self { core, presenter, shown, line, lost, feed, questions, taken_over, cut_ns, .. } = self;

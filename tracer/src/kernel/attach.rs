@@ -14,14 +14,14 @@ use super::{
     detach::detach,
 };
 
-/// What needs the kernel's types and does not have them.
+/// The reason for refusing a link without the kernel's types.
 pub const NO_BTF: &str = "it needs the kernel's type information, which is not there (CONFIG_DEBUG_INFO_BTF)";
 
-/// Threads that load in advance.
+/// Number of threads that load in advance.
 const LOADERS: usize = 2;
 
-/// Loads the programs of `links`, several at a time: the verifier is most of a start. What it refuses
-/// is loaded again by [`attach_link`], which says why.
+/// Loads the programs of `links`, several at a time: the verifier takes most of a start. [`attach_link`] loads refused
+/// ones again, and reports the reason.
 pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
     let specs: Vec<&ProgramSpec> = links.iter().flat_map(|link| link.programs).collect();
     let mut programs: Vec<(&ProgramSpec, &mut Program)> = ebpf
@@ -31,7 +31,7 @@ pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
             Some((*specs.iter().find(|spec| spec.program == first)?, program))
         })
         .collect();
-    // The links come in the order of their weight, and the last one is taken first.
+    // The links come in the order of their weight, and the workers take from the end.
     programs.sort_by_key(|(spec, _)| std::cmp::Reverse(specs.iter().position(|other| other.program == spec.program)));
     let queue = Mutex::new(programs);
     let work = || {
@@ -45,7 +45,7 @@ pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
     };
     thread::scope(|scope| {
         for _ in 1..LOADERS {
-            // Where no thread can be started the work is done by this one.
+            // If no thread can be started, this one does the work.
             let _ = thread::Builder::new().name("load".to_owned()).spawn_scoped(scope, work);
         }
         work();
@@ -76,7 +76,7 @@ pub fn attach_link(
     Ok(())
 }
 
-/// Whether a task may be preempted inside a program, so that it has lanes.
+/// Whether a task may be preempted inside a program; then the program has lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preemption {
     Never,
@@ -84,12 +84,12 @@ pub enum Preemption {
 }
 
 impl Preemption {
-    /// The lanes that are attached beside a program.
+    /// The lanes attached beside a program.
     fn lanes_of(self, program: &str) -> Option<&'static Lanes> {
         if self == Self::Possible { Lanes::of(program) } else { None }
     }
 
-    /// Whether a program is of use: a second one only where there are no lanes, one ahead of them only where there are.
+    /// Whether a program is needed: the second program only without lanes, the "ahead" program only with them.
     pub fn wants(self, program: &str) -> bool {
         match self {
             Self::Never => program != SET_STATE_AHEAD && Lanes::with(program).is_none(),
@@ -98,7 +98,7 @@ impl Preemption {
     }
 }
 
-/// Attaches a program, and its lanes: in the order in which they are to be called.
+/// Attaches a program and its lanes, in the order in which they are to be called.
 fn attach_in_lanes(
     ebpf: &mut Ebpf,
     spec: &ProgramSpec,
@@ -107,7 +107,7 @@ fn attach_in_lanes(
 ) -> Result<(), String> {
     let others = preemption.lanes_of(spec.program).into_iter().flat_map(|lanes| lanes.others);
     let mut programs: Vec<&str> = std::iter::once(spec.program).chain(others).collect();
-    // The programs of a function are called in the order that is opposite to that of their attachment.
+    // The kernel calls the programs of a function in the reverse order of their attachment.
     if matches!(spec.attach, Attach::Fentry(_) | Attach::Fexit(_)) {
         programs.reverse();
     }
@@ -157,9 +157,8 @@ fn of_another_type(spec: &ProgramSpec) -> String {
     format!("{} is of another type in the object", spec.program)
 }
 
-/// Whether there is anything to attach a kprobe to: the perf device, or the file of tracefs that it
-/// replaced. Where there is neither, loading the programs only to see the attachment refused would
-/// take milliseconds of the start.
+/// Whether kprobes can be attached: by the perf device, or by the older file of tracefs. Without either, loading the
+/// programs only to see the attachment refused would take milliseconds of the start.
 fn has_kprobes() -> bool {
     [
         "/sys/bus/event_source/devices/kprobe",

@@ -1,4 +1,4 @@
-//! What a program has cost: `bpf_prog_info`, which aya shows only in part.
+//! The cost of a program: `bpf_prog_info`, which aya shows only in part.
 
 use std::{
     mem,
@@ -13,25 +13,24 @@ use super::{
     probes,
 };
 
-/// What one program has cost since it was loaded.
+/// The cost of one program since it was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramCost {
     /// Its name in the object.
     pub name: String,
     /// Run time in ns; `None` unless `kernel.bpf_stats_enabled` is on.
     pub run_ns: Option<u64>,
-    /// Runs; as above.
+    /// Number of runs; `None` as above.
     pub runs: Option<u64>,
-    /// Runs that the kernel skipped because the program was already running on that CPU, and calls that its
-    /// probes did not see.
+    /// Runs that the kernel skipped because the program was already running on that CPU, and calls that its probes
+    /// missed.
     pub missed: u64,
 }
 
-/// How the names of those programs begin that only count, for the audit: what they miss nobody misses.
+/// Prefix of audit-only programs; their misses are ignored.
 pub const AUDIT: &str = "audit_";
 
-/// The cost of lanes as that of the first of them. What the kernel kept from another one is no call that nobody
-/// saw.
+/// Assigns the cost of lanes to the first of them. A call that one lane missed was not lost: another lane took it.
 #[must_use]
 pub fn by_first_lane(programs: Vec<ProgramCost>) -> Vec<ProgramCost> {
     let (others, mut firsts): (Vec<_>, Vec<_>) =
@@ -45,7 +44,7 @@ pub fn by_first_lane(programs: Vec<ProgramCost>) -> Vec<ProgramCost> {
     firsts
 }
 
-/// Calls that the kernel kept from these programs or that were `declined`, less those that another one took over.
+/// Calls that the kernel kept from these programs or that were `declined`, less those that another program took over.
 #[must_use]
 pub fn missed(programs: &[ProgramCost], declined: u64, taken_over: u64) -> u64 {
     let traced = |program: &&ProgramCost| {
@@ -65,8 +64,8 @@ struct InfoRequest {
     info: u64,
 }
 
-/// What the kernel tells of the program, map or link with this descriptor; `None` if nothing. What an older
-/// kernel does not know is zero. `T` is one of its `bpf_*_info`.
+/// The kernel's information about the program, map or link with this descriptor; `None` if it gives none. Fields that
+/// an older kernel does not know are zero. `T` is one of its `bpf_*_info`.
 pub(super) fn info<T: Copy>(fd: RawFd) -> Option<T> {
     // SAFETY: a structure of integers: zero is a value.
     let mut info: T = unsafe { mem::zeroed() };
@@ -82,8 +81,8 @@ pub(super) fn info<T: Copy>(fd: RawFd) -> Option<T> {
     (result == 0).then_some(info)
 }
 
-/// The cost of the program with this descriptor, of whose probes `probes` tells; `None` if the kernel does not
-/// tell.
+/// The cost of the program with this descriptor, whose probes' misses are in `probes`; `None` if the kernel does not
+/// report it.
 #[must_use]
 pub fn of(name: &str, program: &ProgramFd, probes: &probes::Missed) -> Option<ProgramCost> {
     let info: bpf_prog_info = info(program.as_fd().as_raw_fd())?;

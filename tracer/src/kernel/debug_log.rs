@@ -1,4 +1,4 @@
-//! The kernel side's debug log, in an object of `cargo xtask build-ebpf --log` only.
+//! The kernel side's debug log; only an object of `cargo xtask build-ebpf --log` has it.
 
 use std::io;
 
@@ -9,8 +9,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::KernelError;
 
-/// What of the log the programs are to write: as much as this process shows. The verifier knows the
-/// value, and lines below it are not even verified.
+/// The level at which the programs log: the one that this process shows. The verifier knows the value, and skips lines
+/// below it.
 pub(super) fn level() -> u8 {
     // Both count from 1 (error) to 5 (trace); 0 is nothing.
     log::max_level() as u8
@@ -40,12 +40,12 @@ impl DebugLog {
         }
     }
 
-    /// Passes on what is there.
+    /// Passes on all available lines.
     pub fn flush(&mut self) {
         self.0.get_mut().flush();
     }
 
-    /// Waits until there is something, and passes it on. Cancel safe.
+    /// Waits for a line, and passes it on. Cancel safe.
     ///
     /// # Errors
     /// If polling fails.
@@ -56,7 +56,7 @@ impl DebugLog {
     }
 }
 
-/// This process's logger, told that the kernel side speaks.
+/// This process's logger, with a prefix for the kernel side.
 struct Prefixed;
 
 impl Log for Prefixed {

@@ -1,29 +1,28 @@
-//! Reads what the kernel side has only counted: drops that equal one that was told.
+//! Reads the drops that the kernel side has only counted: those equal to one in a record.
 
 use std::collections::HashMap;
 
 use aya::maps::{MapData, PerCpuArray};
 use tracer_common::drops::{DropRecord, FOLDS, Fold};
 
-/// How much of a fold was told already.
+/// The part of a fold that was already emitted.
 #[derive(Clone, Copy, Debug)]
 struct Told {
     count: u64,
     last_ns: u64,
 }
 
-/// The account of all folds. Nothing that it tells is told twice: the kernel's own account of a fold,
-/// which comes when its place is taken by another, is passed through [`Account::settle`].
+/// The account of all folds. It emits every part once: the kernel side's own record of a fold, which comes when another
+/// takes its place, passes through [`Account::settle`].
 #[derive(Debug, Default)]
 pub struct Account {
     told: HashMap<u64, Told>,
 }
 
 impl Account {
-    /// What of a fold that the kernel side has counted so far is not told yet; with the count and the
-    /// times of that part.
+    /// The part of a fold that is counted but not emitted yet, with its count and times.
     pub fn sweep(&mut self, fold: &Fold) -> Option<DropRecord> {
-        // It is being written, or empty.
+        // The fold is being written, or empty.
         if fold.begin != fold.end || fold.begin == 0 || fold.count == 0 {
             return None;
         }
@@ -41,7 +40,7 @@ impl Account {
         Some(record)
     }
 
-    /// A record from the ring; of the account of a fold only what is not told yet.
+    /// Passes a record from the ring; of a fold's record, only the part that is not emitted yet.
     pub fn settle(&mut self, record: &DropRecord) -> Option<DropRecord> {
         let mut record = *record;
         if record.fold != 0
@@ -58,7 +57,7 @@ impl Account {
 pub struct Folds {
     map: PerCpuArray<MapData, Fold>,
     account: Account,
-    /// What had been folded when they were last read.
+    /// The kernel side's count at the last read.
     folded: u64,
 }
 
@@ -80,8 +79,8 @@ impl Folds {
         self.account.settle(record)
     }
 
-    /// Hands out what was folded since the last time, oldest first. `folded` is the kernel side's
-    /// count, if it is known: while it stands still there is nothing to read.
+    /// Returns the folds since the last time, oldest first. `folded` is the kernel side's count, if known: while it
+    /// does not change there is nothing to read.
     pub fn sweep(&mut self, folded: Option<u64>) -> Vec<DropRecord> {
         if let Some(folded) = folded {
             if folded == self.folded {
@@ -148,9 +147,9 @@ mod tests {
         assert_eq!(account.sweep(&fold(7, 100, 20)), Some(record(7, 100, 10, 20)));
         assert_eq!(account.sweep(&fold(7, 100, 20)), None);
         assert_eq!(account.sweep(&fold(7, 130, 30)), Some(record(7, 30, 20, 30)));
-        // Its place is taken: the kernel tells of the whole fold.
+        // Another fold takes its place: the kernel side's record has the whole fold.
         assert_eq!(account.settle(&record(7, 150, 10, 40)), Some(record(7, 20, 30, 40)));
-        // The next one in its place was swept before that record came.
+        // The next fold in its place was swept before that record came.
         assert_eq!(account.sweep(&fold(8, 5, 50)), Some(record(8, 5, 10, 50)));
         assert_eq!(account.settle(&record(8, 5, 10, 50)), None);
         // Never swept.

@@ -1,4 +1,4 @@
-//! tracefs `format` files: where the fields of a classic tracepoint are.
+//! tracefs `format` files: the offsets of the fields of a classic tracepoint.
 
 use std::{
     fs, io,
@@ -33,7 +33,7 @@ impl Format {
     }
 }
 
-/// Where tracefs usually is.
+/// The usual places of tracefs.
 const PLACES: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
 
 /// A mounted tracefs.
@@ -41,13 +41,13 @@ const PLACES: [&str; 2] = ["sys/kernel/tracing", "sys/kernel/debug/tracing"];
 pub struct Tracefs(PathBuf);
 
 impl Tracefs {
-    /// The tracefs that is mounted at one of its two usual places, or under `root` of a test.
+    /// The tracefs that is mounted at one of its two usual places, or below the `root` of a test.
     #[must_use]
     pub fn find(root: &Path) -> Option<Self> {
         PLACES.iter().map(|path| root.join(path)).find(|path| path.join("events").is_dir()).map(Self)
     }
 
-    /// Whether it is mounted, and this process may not look into it (`CAP_DAC_READ_SEARCH`).
+    /// Whether it is mounted and closed to this process (`CAP_DAC_READ_SEARCH`).
     #[must_use]
     pub fn is_closed(root: &Path) -> bool {
         let events = |path: &&str| fs::metadata(root.join(path).join("events"));
@@ -57,7 +57,7 @@ impl Tracefs {
     /// The fields of `category:name`; `None` if this kernel has no such tracepoint.
     ///
     /// # Errors
-    /// If the file is there but cannot be read.
+    /// If the file exists but cannot be read.
     pub fn format(&self, category: &str, name: &str) -> io::Result<Option<Format>> {
         match fs::read_to_string(self.0.join("events").join(category).join(name).join("format")) {
             Ok(text) => Ok(Some(Format::parse(&text))),
@@ -67,7 +67,7 @@ impl Tracefs {
     }
 }
 
-/// Mounts tracefs where it belongs, if nobody has: aya attaches classic tracepoints through it.
+/// Mounts tracefs at its usual place, if it is not mounted: aya attaches classic tracepoints through it.
 ///
 /// # Errors
 /// The error of mount(2).

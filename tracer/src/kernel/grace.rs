@@ -1,13 +1,13 @@
-//! Programs that are under way.
+//! Waits for running programs.
 
 use log::debug;
 
 /// `MEMBARRIER_CMD_GLOBAL` of `include/uapi/linux/membarrier.h`.
 pub const GLOBAL: libc::c_int = 1;
 
-/// Waits until every program that is under way has ended; how long that takes is the kernel's affair (some ten
-/// milliseconds). Programs run inside RCU, whose readers this call waits for (`sys_membarrier`: `synchronize_rcu`),
-/// those also that are preempted. Where the call is not to be had nothing is waited for.
+/// Waits until every running program has ended; the kernel determines how long that takes (some ten milliseconds).
+/// Programs run inside RCU, whose readers this call waits for (`sys_membarrier`: `synchronize_rcu`), including
+/// preempted ones. Does not wait if the call is unavailable.
 pub fn wait() {
     // SAFETY: three numbers.
     if unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) } < 0 {

@@ -36,15 +36,15 @@ use super::{
 };
 use crate::{clock, limits};
 
-/// Sockets followed at the most where their map is allocated beforehand: ten megabytes.
+/// The most sockets whose map is allocated beforehand: ten megabytes.
 const PREALLOCATED_SOCKETS: u32 = 1 << 16;
 
-/// Where the limit of a stack's depth is.
+/// The directory of the limit of a stack's depth.
 const SYSCTLS: &str = "/proc/sys/kernel";
 
 /// Size of the ring of drops, retransmissions and resets; see `WAKE_BYTES` in the kernel side.
 const DROPS_RING_BYTES: u32 = 1 << 20;
-/// The least that a ring may have: it exists in any case.
+/// The smallest size of a ring: the ring exists in any case.
 const LEAST_RING_BYTES: u32 = 4096;
 
 /// The loaded programs. Dropping it detaches them all; so does the kernel when the process dies.
@@ -54,12 +54,12 @@ pub struct Kernel {
     audit: Option<Audit>,
     /// Sizes of the two rings.
     ring_bytes: [u32; 2],
-    /// What became of each hook.
+    /// The outcome of each hook.
     pub choices: Vec<Choice>,
     /// When the last hook was attached, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
     preemption: Preemption,
-    /// Calls that the kernel had kept from the programs by then, when there was nothing to see yet.
+    /// Calls that the kernel had kept from the programs at the start, when there was nothing to see yet.
     pub missed_before: u64,
 }
 
@@ -70,14 +70,13 @@ impl std::fmt::Debug for Kernel {
 }
 
 impl Kernel {
-    /// Loads the object with what `plan` says, fills the filter maps and attaches every hook.
+    /// Loads the object according to `plan`, fills the filter maps and attaches every hook.
     ///
-    /// `WANT_CONNECT_EXIT` and `WANT_ACCEPT` are constants in the program, but whether those hooks
-    /// work shows only when they are attached: so they are loaded as wanted, and once more without
-    /// if that was wrong.
+    /// `WANT_CONNECT_EXIT` and `WANT_ACCEPT` are constants in the program, but only attaching shows whether those hooks
+    /// work. So the object is loaded with both as wanted, and once more without a hook that failed.
     ///
     /// # Errors
-    /// If the kernel refuses the maps, or the hook without which there is no trace.
+    /// If the kernel refuses the maps, or the hook that every trace needs.
     pub fn load(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
         if let Some(limit) = limits::too_few_descriptors() {
             return Err(KernelError::FewDescriptors(limit));
@@ -124,7 +123,7 @@ impl Kernel {
             loader.map_max_entries("SOCKETS", sockets);
         }
         let level = debug_log::level();
-        // No BTF for the loader itself: there is nothing in the object to relocate by it.
+        // No BTF for the loader itself: the object has no relocations that need it.
         let mut ebpf = loader
             .btf(None)
             .override_global(aya_log::LEVEL, &level, false)
@@ -142,7 +141,7 @@ impl Kernel {
         plan.selection.write(&mut ebpf)?;
         let btf = types.get();
         load_in_advance(&mut ebpf, &likely_links(plan, btf.is_some()), btf);
-        // First: what is attached first is called first.
+        // First, because the kernel calls the first attached program first.
         let wanted = Hook::ALL.into_iter().filter(|hook| plan.packets.want(*hook, &plan.offsets));
         let mut audit = audited.then(|| Audit::begin(&mut ebpf, wanted));
         let mut choices = Vec::new();
@@ -160,7 +159,7 @@ impl Kernel {
                 if let Some(why) = blind(hook, link.backend, &plan.offsets) {
                     return Err(why);
                 }
-                // What refuses one trampoline refuses them all: a millisecond saved for each hook.
+                // A kernel that refuses one trampoline refuses all: this saves a millisecond for each hook.
                 if let (Backend::Fentry, Some(why)) = (link.backend, &trampolines) {
                     return Err(String::clone(why));
                 }
@@ -187,16 +186,17 @@ impl Kernel {
         Ok(kernel)
     }
 
-    /// Every hook is attached: from now on all of them record.
+    /// Starts the recording of all attached hooks.
     fn start(&mut self) -> Result<(), KernelError> {
-        // First: what is missed between the two is counted rather than not at all. Probes miss what they have no
-        // place for, which takes longer than the start.
+        // Reads the misses first: a miss between the two is counted rather than ignored. Probes miss calls for lack of
+        // places, which takes longer than the start.
         self.missed_before = cost::missed(&cost::by_first_lane(self.costs_beside(&probes::Missed::new())), 0, 0);
         self.started_ns = clock::boot_ns();
         self.set_started(1)
     }
 
-    /// What was under way when the hooks were attached is over. To be called some time after that.
+    /// Declares that all calls which were under way when the hooks were attached are over. Call it some time after
+    /// that.
     ///
     /// # Errors
     /// If the map cannot be written.
@@ -248,7 +248,7 @@ impl Kernel {
     /// Takes the folds out, once.
     ///
     /// # Errors
-    /// If the map is not what it should be.
+    /// If the map has another type.
     pub fn folds(&mut self) -> Result<Folds, KernelError> {
         let map = self.ebpf.take_map("FOLDS").ok_or(KernelError::Object("FOLDS"))?;
         Ok(Folds::new(PerCpuArray::try_from(map).map_err(KernelError::Map)?))
@@ -257,15 +257,15 @@ impl Kernel {
     /// Takes the kernel's stacks out, once, if they are recorded.
     ///
     /// # Errors
-    /// If the map is not what it should be.
+    /// If the map has another type.
     pub fn stacks(&mut self) -> Result<Stacks, KernelError> {
         let map = self.ebpf.take_map("STACKS").ok_or(KernelError::Object("STACKS"))?;
         Ok(Stacks::new(StackTraceMap::try_from(map).map_err(KernelError::Map)?))
     }
 
-    /// Detaches what tells of packets, so that nothing is counted any more while the rest is read; with an
-    /// audit everything, because every record has to arrive. Gives what those programs have cost: to the
-    /// last packet, the runs that the kernel skipped included.
+    /// Detaches the packet hooks, so that their counters stand still while the rest is read; with an audit all hooks,
+    /// because every record has to arrive. Returns the cost of those programs up to the last packet, including the runs
+    /// that the kernel skipped.
     pub fn detach_packets(&mut self) -> Vec<ProgramCost> {
         let Self { audit, ebpf, .. } = self;
         if let Some(Err(error)) = audit.as_mut().map(|audit| audit.close(ebpf)) {
@@ -312,8 +312,8 @@ impl Kernel {
         self.audit.is_some()
     }
 
-    /// What the audit has found, if there is one. To be asked after [`Kernel::detach_packets`], when
-    /// everything was taken over that is to be had.
+    /// The audit's result, if there is one. Call it after [`Kernel::detach_packets`], when every available record was
+    /// taken.
     ///
     /// # Errors
     /// If a map cannot be read.
@@ -352,7 +352,7 @@ impl Kernel {
             .collect())
     }
 
-    /// Failures of accept() that have not been told yet. To be asked at the end.
+    /// Failures of accept() that are not emitted yet. Call it at the end.
     ///
     /// # Errors
     /// If the map cannot be read.
@@ -375,7 +375,7 @@ impl Kernel {
     /// Takes a process out of the set of `FILTER_PID`.
     ///
     /// # Errors
-    /// If it is not in it.
+    /// If it is not in the set.
     pub fn remove_pid(&mut self, pid: u32) -> Result<(), KernelError> {
         let map = self.ebpf.map_mut("PIDS").ok_or(KernelError::Object("PIDS"))?;
         let mut pids = HashMap::<_, u32, u8>::try_from(map).map_err(KernelError::Map)?;
@@ -393,7 +393,7 @@ impl Kernel {
     /// Takes a namespace out of the set of `FILTER_NETNS`.
     ///
     /// # Errors
-    /// If it is not in it.
+    /// If it is not in the set.
     pub fn remove_netns(&mut self, inode: u32) -> Result<(), KernelError> {
         self.netns()?.remove(&inode).map_err(KernelError::Map)
     }
@@ -402,13 +402,13 @@ impl Kernel {
         HashMap::try_from(self.ebpf.map_mut("NETNS").ok_or(KernelError::Object("NETNS"))?).map_err(KernelError::Map)
     }
 
-    /// What each attached program has cost so far.
+    /// The cost of each attached program so far.
     #[must_use]
     pub fn costs(&self) -> Vec<ProgramCost> {
         self.costs_beside(&probes::missed())
     }
 
-    /// As [`Kernel::costs`], with what is known of `probes`.
+    /// Like [`Kernel::costs`], with the misses of `probes`.
     fn costs_beside(&self, probes: &probes::Missed) -> Vec<ProgramCost> {
         self.ebpf.programs().filter_map(|(name, program)| cost::of(name, program.fd().ok()?, probes)).collect()
     }
@@ -428,9 +428,8 @@ struct Value(AcceptFailures);
 // SAFETY: `repr(C)`, integers only, without padding (its size is asserted).
 unsafe impl aya::Pod for Value {}
 
-/// The links that will be taken on nearly every kernel, the one that the verifier takes longest for
-/// first. Those of connect() and accept() are not among them: which it will be shows when the first one
-/// is tried.
+/// The links that nearly every kernel takes, the slowest for the verifier first. Those of connect() and accept() are
+/// not among them: only trying the first one shows which will be taken.
 fn likely_links(plan: &Plan, has_btf: bool) -> Vec<&'static Link> {
     let mut hooks = Hook::ALL;
     hooks.sort_by_key(|hook| match hook {

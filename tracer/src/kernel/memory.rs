@@ -1,20 +1,20 @@
-//! What the memory limits of our control group leave. The kernel charges the rings to it, and while it makes
-//! them any other thread of ours that touches new memory may be the one for which it ends the process: then
-//! nothing can be said any more. So what cannot go well is not begun.
+//! The room within the memory limits of our control group. The kernel charges the rings to it, and while it allocates
+//! them it may kill the process for any other thread that touches new memory: then no message is possible. So tracer
+//! checks for room first.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// What is needed beside the ring of events at the very least: the other maps, programs, types, the snapshot.
+/// The least memory needed beside the ring of events: the other maps, programs, types, the snapshot.
 const BESIDE: u64 = 8 << 20;
 
-/// How the two versions of the hierarchy name things.
+/// The file names of the two versions of the hierarchy.
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// Of `memory.stat`: file cache, which the kernel gives up first.
+    /// Of `memory.stat`: file cache, which the kernel reclaims first.
     cache: [&'static str; 2],
 }
 
@@ -25,11 +25,10 @@ const V1: Files = Files {
 };
 const V2: Files = Files { limit: "memory.max", used: "memory.current", cache: ["inactive_file", "active_file"] };
 
-/// Whether a ring of so many bytes has room in our control group: if not, how many bytes are left there.
-/// Where that cannot be read the kernel has the say.
+/// Whether a ring of `ring_bytes` has room in our control group. If that cannot be read, the kernel decides.
 ///
 /// # Errors
-/// The bytes that are left.
+/// The number of bytes left, if there is too little room.
 pub fn has_room(ring_bytes: u32) -> Result<(), u64> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     match room(&groups, Path::new("/sys/fs/cgroup")) {
@@ -58,7 +57,7 @@ fn least(base: &Path, path: &str, files: &Files) -> Option<u64> {
     let path = Path::new(path.trim_start_matches('/'));
     let of = |below: &Path| {
         let dir = base.join(below);
-        // `max` is no number. The first version has one that is larger than any memory.
+        // `max` is no number. Version 1 has a number larger than any memory.
         let limit = number(dir.join(files.limit)).filter(|limit| *limit < 1 << 60)?;
         let used = number(dir.join(files.used))?;
         let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
@@ -77,7 +76,7 @@ fn least(base: &Path, path: &str, files: &Files) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A hierarchy in a directory. Gone when dropped.
+    /// A hierarchy in a directory, removed when dropped.
     struct Tree(PathBuf);
 
     impl Tree {

@@ -1,4 +1,4 @@
-//! The kernel: what it allows, the object in it, the ring out of it.
+//! The kernel: its limits, the loaded object, and the ring.
 
 mod attach;
 pub mod audit;
@@ -37,13 +37,13 @@ use crate::{
     privilege::{capabilities, missing},
 };
 
-/// Why there can be no trace. Each is one sentence with a way out.
+/// The reason why there can be no trace. Each is one sentence with a remedy.
 #[derive(Debug, Error)]
 pub enum KernelError {
     /// Missing privileges.
     #[error("{0}")]
     NotPermitted(String, #[source] Option<Box<EbpfError>>),
-    /// Too little of it.
+    /// Too little memory.
     #[error(
         "there is not enough memory for the BPF maps: raise the memory limit of tracer's control group, or ask for \
          less with --buffer and --sockets"
@@ -58,11 +58,11 @@ pub enum KernelError {
     /// No ring buffer.
     #[error("the kernel refuses a BPF ring buffer: tracing needs Linux 5.8 or newer")]
     Refused(#[source] EbpfError),
-    /// The hook without which there is no trace.
-    #[error("{0}; `tracer doctor` tells what this kernel allows")]
+    /// The hook that every trace needs.
+    #[error("{0}; `tracer doctor` shows what this kernel allows")]
     Required(String),
-    /// The link that `--backend` asks for.
-    #[error("{0}; without --backend the best link that works is taken, `tracer doctor` tells which")]
+    /// The link given with `--backend`.
+    #[error("{0}; without --backend tracer takes the best link that works, `tracer doctor` shows which")]
     Forced(String),
     /// The object lacks a part: it does not belong to this program.
     #[error("the embedded BPF object lacks {0}: rebuild it with `cargo xtask build-ebpf`")]
@@ -91,7 +91,7 @@ impl KernelError {
     }
 
     fn required(hook: Hook, refused: &[(Backend, String)]) -> Self {
-        // Maps could be made, and no program be loaded.
+        // Maps could be made, but no program could be loaded.
         if let Some(remedy) = missing::remedy() {
             return Self::NotPermitted(remedy, None);
         }
@@ -100,7 +100,7 @@ impl KernelError {
     }
 }
 
-/// Why the kernel refuses the first map.
+/// The reason why the kernel refuses the first map.
 fn why_not() -> String {
     missing::remedy().unwrap_or_else(|| {
         let memlock = memlock::limit().map_or_else(String::new, |bytes| {
@@ -118,7 +118,7 @@ fn why_not() -> String {
     })
 }
 
-/// The system's error at the bottom of a chain.
+/// The system's error at the end of a chain of sources.
 fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut current = Some(error);
     let mut found = None;
@@ -131,12 +131,12 @@ fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     found
 }
 
-/// A refusal in few words: the system's error, and the verifier's last line where there is one.
+/// A refusal in few words: the system's error, and the verifier's last line if there is one.
 fn reason(error: &aya::programs::ProgramError) -> String {
     if let aya::programs::ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         log::trace!("the verifier says:\n{log}");
-        // What follows the complaint are figures.
+        // Figures follow the complaint.
         let is_figure =
             |line: &str| ["processed", "verification time", "stack depth"].iter().any(|s| line.starts_with(s));
         let last = log.lines().rev().find(|line| !line.is_empty() && !is_figure(line));

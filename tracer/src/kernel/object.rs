@@ -1,4 +1,4 @@
-//! The embedded object, as this kernel needs it.
+//! The embedded object, adapted to this kernel.
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -12,8 +12,8 @@ const ON_DEMAND: [&str; 3] = ["SOCKETS", "CONNECTING", "PIDS"];
 /// The map of kernel stacks.
 const STACKS: &str = "STACKS";
 
-/// Where these are in the `struct bpf_map_def` of a legacy map: type, key size, value size, number of
-/// entries and flags, four bytes each.
+/// Offsets in the `struct bpf_map_def` of a legacy map: type, key size, value size, number of entries and flags, four
+/// bytes each.
 const MAP_TYPE: usize = 0;
 const VALUE_SIZE: usize = 8;
 const MAP_FLAGS: usize = 16;
@@ -28,27 +28,27 @@ const SYMBOL: usize = 24;
 const INFO: usize = 4;
 const TYPE: u8 = 0xf;
 
-/// What of the maps cannot be said while they are loaded.
+/// The properties of maps that cannot be set while they are loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapForms {
-    /// Hash maps are allocated on demand, and not beforehand.
+    /// Hash maps are allocated on demand, not beforehand.
     pub on_demand: bool,
-    /// Frames that are kept of a kernel stack; `None`: no stacks are wanted, and an array of one
-    /// number stands in the place of their map.
+    /// Number of frames kept of a kernel stack; `None`: no stacks are wanted, and an array of one number replaces their
+    /// map.
     pub frames: Option<u32>,
 }
 
-/// The object as it was compiled, for who loads none of these maps.
+/// The object as it was compiled, for a caller that loads none of these maps.
 #[must_use]
 pub const fn as_compiled() -> &'static [u8] {
     OBJECT
 }
 
-/// The object, with its maps in these forms, and with those programs only of which `wants` says so: each other
-/// one would cost the loader time and memory, load it or not.
+/// The object with its maps in these forms and only the programs that `wants` selects: any other would cost the loader
+/// time and memory, loaded or not.
 ///
 /// # Errors
-/// If the object is not what this program embeds.
+/// If the object does not belong to this program.
 pub fn object(forms: MapForms, wants: impl Fn(&str) -> bool) -> Result<Vec<u8>, KernelError> {
     let mut bytes = OBJECT.to_vec();
     let file = object::File::parse(OBJECT).map_err(|_| KernelError::Object("an ELF header"))?;
@@ -57,7 +57,7 @@ pub fn object(forms: MapForms, wants: impl Fn(&str) -> bool) -> Result<Vec<u8>, 
     for symbol in file.symbols().filter(|symbol| symbol.kind() == object::SymbolKind::Text) {
         if symbol.name().is_ok_and(|name| !wants(name)) {
             let at = usize::try_from(symbols).unwrap_or(usize::MAX).saturating_add(symbol.index().0 * SYMBOL + INFO);
-            // What is no function is no program.
+            // A symbol that is no function is no program.
             *bytes.get_mut(at).ok_or(KernelError::Object("a symbol"))? &= !TYPE;
         }
     }
@@ -96,7 +96,7 @@ mod stack_tests;
 mod tests {
     use super::*;
 
-    /// No map, no level, no line of text and no program byte of the debug log.
+    /// A release object has no map, no level, no line of text and no program byte of the debug log.
     #[test]
     fn a_release_object_has_no_debug_log() {
         let file = object::File::parse(OBJECT).unwrap();
@@ -114,7 +114,7 @@ mod tests {
 
     const USUAL: MapForms = MapForms { on_demand: true, frames: None };
 
-    /// The bytes of `to` that are others in `from`.
+    /// The bytes of `to` that differ in `from`.
     fn changed(from: MapForms, to: MapForms) -> Vec<u8> {
         let (from, to) = (object(from, |_| true).unwrap(), object(to, |_| true).unwrap());
         from.iter().zip(to).filter(|(old, new)| *old != new).map(|(_, new)| new).collect()

@@ -1,7 +1,7 @@
-//! Fills [`Offsets`] from the running kernel, and says what is missing.
+//! Fills [`Offsets`] from the running kernel, and names the missing ones.
 //!
-//! All that differs between kernels stands in this file: names that moved, members that came and
-//! went. Nothing is ever taken from a table of numbers.
+//! This file has all differences between kernels: renamed members, and members that came and went. It has no table of
+//! numbers.
 
 use tracer_common::settings::{ABSENT, Offsets};
 
@@ -62,12 +62,12 @@ pub const WANTED: &[&str] = &[
     "sk_rst_reason",
 ];
 
-/// The result: the offsets, and the members that this kernel lacks (`structure.member`).
+/// The offsets, and the members that this kernel lacks (`structure.member`).
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// To be written into the object.
+    /// The offsets for the object.
     pub offsets: Offsets,
-    /// What was not found.
+    /// The members that were not found.
     pub missing: Vec<String>,
     /// Hash maps may be allocated on demand from tracing programs.
     pub maps_on_demand: bool,
@@ -75,35 +75,35 @@ pub struct Resolved {
     pub tracepoints_preemptible: bool,
 }
 
-/// What is lost where the kernel has no `member` (of [`Resolved::missing`]).
+/// The loss on a kernel without `member` (one of [`Resolved::missing`]).
 #[must_use]
 pub fn cost_of(member: &str) -> &'static str {
     match member {
-        // Before 5.6, and where it is not configured.
+        // Before 5.6, and without its configuration option.
         "mptcp_sock.first" | "tcp_sock.is_mptcp" => {
-            "nothing, if this kernel has no MPTCP: else its subflows are nobody's"
+            "nothing, if this kernel has no MPTCP: else its subflows have no owner"
         }
         "mptcp_subflow_context.conn" | "mptcp_subflow_context.mp_join" | "inet_connection_sock.icsk_ulp_data" => {
-            "nothing, if this kernel has no MPTCP: else its further subflows are nobody's"
+            "nothing, if this kernel has no MPTCP: else its further subflows have no owner"
         }
         "tcp_sock.tsorted_sent_queue" => "by which of several listeners of one port a connection came in",
         // Before 5.19.
         "io_connect.in_progress" | "io_uring_complete(req)" => {
             "who accepts through io_uring (the listener's owner stays), and why connect() through it fails without a SYN"
         }
-        _ => "what is read there is told as unknown",
+        _ => "the value read there shows as unknown",
     }
 }
 
-/// Looks everything up. Without BTF only what the `format` files tell is known.
+/// Looks everything up. Without BTF only the contents of the `format` files are known.
 #[must_use]
 pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
     let mut resolved =
         Resolved { offsets: Offsets::NONE, missing: Vec::new(), maps_on_demand: false, tracepoints_preemptible: false };
     if let Some(btf) = btf {
         from_btf(btf, &mut resolved);
-        // Before 6.1 (commit fba1a1c6c912 and those around it) the verifier warns in the kernel's log
-        // of maps that a tracing program lets grow, and they could deadlock.
+        // Before 6.1 (commit fba1a1c6c912 and those around it) the verifier warns in the kernel's log of maps that grow
+        // in a tracing program, and they could deadlock.
         resolved.maps_on_demand = btf.has("bpf_mem_alloc");
         // 7.0 guards the calls of a tracepoint's programs by SRCU instead of disabling preemption
         // (include/linux/tracepoint.h); the guard has a type of its own.
@@ -115,8 +115,8 @@ pub fn resolve(btf: Option<&Btf>, tracefs: Option<&Tracefs>) -> Resolved {
     resolved
 }
 
-/// What `file` says otherwise than `kernel`, which is the running kernel's own: name, offset there,
-/// offset here. That a file knows less is no contradiction.
+/// The first difference between `file` and `kernel`, the running kernel's own types: name, offset there, offset here.
+/// An offset that the file lacks is no difference.
 #[must_use]
 pub fn contradiction(file: &Btf, kernel: &Btf) -> Option<(&'static str, u32, u32)> {
     let (file, kernel) = (resolve(Some(file), None).offsets, resolve(Some(kernel), None).offsets);
@@ -273,7 +273,7 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
         Some(count) => offsets.accept_args = count,
         None => missing.push("inet_csk_accept()".to_owned()),
     }
-    // 5.11 (3ca1032ab7ab). Without it tasks are read by address: dearer, and nothing is missing.
+    // 5.11 (3ca1032ab7ab). Without it tasks are read by address: slower, without any loss.
     if btf.enumerator("bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some() {
         offsets.task_btf = 1;
     }
@@ -286,7 +286,7 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     }
 }
 
-/// What dropped, repeated and reset packets are read by.
+/// Finds the offsets for dropped, retransmitted and reset packets.
 fn packets(btf: &Btf, find: &mut impl FnMut(&str, &str) -> u32, offsets: &mut Offsets) {
     offsets.skb_head = find("sk_buff", "head");
     offsets.skb_data = find("sk_buff", "data");

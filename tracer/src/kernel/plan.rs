@@ -1,50 +1,50 @@
-//! What is to be loaded.
+//! The plan for loading the kernel side.
 
 use tracer_common::settings::{Offsets, Settings};
 
 use super::backend::{Backend, Hook, needs_resets_for_nobody};
 use super::selection::Selection;
 
-/// How to load.
+/// The choices for loading.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// From the running kernel.
     pub offsets: Offsets,
-    /// What the user wants.
+    /// The user's settings.
     pub settings: Settings,
-    /// What the filter maps hold.
+    /// The contents of the filter maps.
     pub selection: Selection,
     /// Hash maps may be allocated on demand.
     pub maps_on_demand: bool,
     /// Size of the ring in bytes.
     pub ring_bytes: u32,
-    /// Sockets followed at the most; `None`: as many as are usual.
+    /// The most sockets that are followed; `None`: the default.
     pub sockets: Option<u32>,
     /// Restricts hooks to one backend.
     pub forced: Vec<(Hook, Backend)>,
-    /// What of packets is wanted: hooks that nobody wants are not attached.
+    /// The wanted packet events: hooks without any use are not attached.
     pub packets: Packets,
 }
 
-/// What of packets is wanted.
+/// The wanted packet events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Packets {
     /// Drops.
     pub drops: bool,
-    /// Segments that are sent again.
+    /// Retransmitted segments.
     pub retransmits: bool,
     /// Resets.
     pub resets: bool,
 }
 
 impl Packets {
-    /// Whether anything is.
+    /// Whether any is wanted.
     #[must_use]
     pub const fn any(self) -> bool {
         self.drops || self.retransmits || self.resets
     }
 
-    /// Whether `hook` is needed, as far as packets are concerned.
+    /// Whether `hook` is needed for these packet events.
     #[must_use]
     pub const fn want(self, hook: Hook, offsets: &Offsets) -> bool {
         match hook {

@@ -1,8 +1,8 @@
-//! What the kernel keeps from kprobes and kretprobes before any program has its turn.
+//! Calls that the kernel keeps from kprobes and kretprobes before any program runs.
 //!
-//! A kretprobe remembers every call that is under way, in as many places as there were when it was attached;
-//! a call more returns unseen (threads that wait in accept() take one each). `bpf_prog_info` does not count
-//! that, because no program was to be run: `bpf_link_info` does, from 6.7 on (`missed` of `perf_event.kprobe`).
+//! A kretprobe remembers every call under way, in as many places as it got when it was attached; any further call
+//! returns unseen (threads that wait in accept() take one place each). `bpf_prog_info` does not count these, because no
+//! program was due to run: `bpf_link_info` does, from 6.7 on (`missed` of `perf_event.kprobe`).
 
 use std::{collections::HashMap, fs, os::fd::RawFd, path::Path};
 
@@ -13,7 +13,7 @@ use super::cost::info;
 /// Calls that probes have missed, by the id of their program.
 pub type Missed = HashMap<u32, u64>;
 
-/// Of all probes that this process has attached. Empty where the kernel does not tell.
+/// The misses of all probes that this process has attached. Empty if the kernel does not report them.
 #[must_use]
 pub fn missed() -> Missed {
     missed_of(Path::new("/proc/self/fd"))
@@ -33,7 +33,7 @@ fn missed_of(descriptors: &Path) -> Missed {
     missed
 }
 
-/// Program and count, if the link is one of a probe.
+/// Program and count, if the link is a probe's.
 fn of_link(fd: RawFd) -> Option<(u32, u64)> {
     let link: bpf_link_info = info(fd)?;
     if link.type_ != bpf_link_type::BPF_LINK_TYPE_PERF_EVENT as u32 {

@@ -1,7 +1,7 @@
 //! The names of drop and reset reasons, from the running kernel's type information.
 //!
-//! The numbers change with nearly every release, and those of subsystems (in the high sixteen bits)
-//! with them: nothing is taken from a table.
+//! The numbers change with nearly every release, and those of subsystems (in the high sixteen bits) with them: so there
+//! is no table.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ const SUBSYSTEMS: [(&str, &str); 4] = [
     ("QDISC", "qdisc_drop_reason"),
 ];
 
-/// The enumerators of `enumeration`: none where there is no such enumeration.
+/// The enumerators of `enumeration`; none if it does not exist.
 fn numbers<'b>(btf: &'b Btf, enumeration: &str) -> impl Iterator<Item = (u32, &'b str)> {
     let values = btf.enum_values(enumeration).into_iter().flatten();
     values.filter_map(|(name, value)| Some((u32::try_from(value).ok()?, name)))
@@ -30,7 +30,7 @@ pub struct Reasons {
 }
 
 impl Reasons {
-    /// Reads them. Empty where the kernel has none.
+    /// Reads the names. Empty if the kernel has none.
     #[must_use]
     pub fn read(btf: &Btf) -> Self {
         let mut reasons = Self::default();
@@ -56,7 +56,7 @@ impl Reasons {
                 continue;
             };
             for (value, name) in numbers(btf, enumeration) {
-                // The first ones are marks: `__QDISC_DROP_REASON`, `___RX_DROP_UNUSABLE`.
+                // The first ones are markers: `__QDISC_DROP_REASON`, `___RX_DROP_UNUSABLE`.
                 if value >> 16 == number && number != 0 && !name.starts_with("__") && !name.ends_with("_MAX") {
                     reasons.drops.insert(value, name.into());
                 }
@@ -73,7 +73,7 @@ impl Reasons {
         Self { drops, ..Self::default() }
     }
 
-    /// The name of a drop reason; of one without a name its subsystem and number.
+    /// The name of a drop reason; of an unnamed one its subsystem and number.
     #[must_use]
     pub fn drop(&self, reason: u32) -> Box<str> {
         if let Some(name) = self.drops.get(&reason) {
@@ -91,7 +91,7 @@ impl Reasons {
         self.resets.get(&reason).map(|name| &**name)
     }
 
-    /// The numbers of the drop reasons that are called `name`: of one without a name, as [`Reasons::drop`] calls it.
+    /// The numbers of the drop reasons called `name`; of an unnamed one, by the name that [`Reasons::drop`] gives it.
     #[must_use]
     pub fn drop_numbers(&self, name: &str) -> Vec<u32> {
         let named = self.drops.iter().filter(|(_, known)| ***known == *name);
@@ -107,12 +107,12 @@ impl Reasons {
         numbers
     }
 
-    /// Every drop reason that has a name.
+    /// Every drop reason with a name.
     pub fn drops(&self) -> impl Iterator<Item = (u32, &str)> {
         self.drops.iter().map(|(number, name)| (*number, &**name))
     }
 
-    /// Whether a reset reason is called so.
+    /// Whether a reset reason has this name.
     #[must_use]
     pub fn has_reset(&self, name: &str) -> bool {
         self.resets.values().any(|known| **known == *name)

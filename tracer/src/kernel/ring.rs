@@ -5,43 +5,43 @@ use std::{io, time::Duration};
 use aya::maps::{Array, MapData, RingBuf};
 use tokio::{io::unix::AsyncFd, time::sleep};
 
-/// After the first record has woken the agent it lets this much time pass, so that one wake-up
-/// serves many records. With the time a drain takes, nothing waits longer than 50 ms.
+/// How long the agent lets records gather after the first one has woken it, so that one wake-up serves many. Including
+/// the time of a drain, no record waits longer than 50 ms.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// Records handled between two looks at timers and signals: `RingBuf::next` never yields.
+/// The most records between two looks at timers and signals: `RingBuf::next` never yields.
 const BATCH: usize = 8192;
 
 /// The ring.
 pub struct Ring {
     fd: AsyncFd<RingBuf<MapData>>,
-    /// Set while nobody looks: the next record then wakes us.
+    /// Set while no drain is scheduled: the next record then wakes the agent.
     waiting: Array<MapData, u32>,
     mood: Mood,
-    /// [`Ring::ready`] has said so, and nobody has drained since.
+    /// [`Ring::ready`] has returned, and no drain has followed yet.
     due: bool,
     bytes: u32,
     received: u64,
 }
 
-/// How full a ring was.
+/// The fill of a ring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fill {
     /// Its size.
     pub bytes: u32,
-    /// Bytes that waited in it at the most.
+    /// The most bytes that waited in it.
     pub highest: u32,
 }
 
 /// How likely it is that there is something to drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
-    /// The last drain found something: look again soon, nobody needs to wake us.
+    /// The last drain found records: look again soon, without a wake-up.
     Warm,
-    /// It found nothing: ask to be woken. A record that came before the flag was set wakes nobody,
-    /// so look once more all the same.
+    /// The last drain found nothing: ask for a wake-up. A record from before the flag was set wakes no reader, so look
+    /// once more all the same.
     Cooling,
-    /// Nothing came: sleep until a record wakes us.
+    /// No record came: sleep until a record wakes the agent.
     Asleep,
 }
 
@@ -52,8 +52,8 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// Takes the ring of so many bytes over, and the flag that tells the kernel side whether to wake its
-    /// reader. Call inside the runtime.
+    /// Takes over the ring of `bytes` bytes, and the flag that asks the kernel side to wake its reader. Call inside the
+    /// runtime.
     ///
     /// # Errors
     /// If it cannot be registered for polling.
@@ -64,7 +64,7 @@ impl Ring {
         Ok(Self { fd, waiting, mood: Mood::Warm, due: false, bytes, received: 0 })
     }
 
-    /// Waits until it is worth while to drain. Cancel safe.
+    /// Waits until a drain is worth while. Cancel safe.
     ///
     /// # Errors
     /// If polling fails.
@@ -86,12 +86,12 @@ impl Ring {
         Ok(())
     }
 
-    /// Hands out what is there, up to a batch. Returns how many records that were.
+    /// Passes up to a batch of records to `take`. Returns their number.
     pub fn drain(&mut self, take: impl FnMut(&[u8])) -> usize {
         self.drain_while(|| true, take)
     }
 
-    /// The same as long as there is room for what comes of it: asked before each record.
+    /// The same while there is room for the results: asked before each record.
     pub fn drain_while(&mut self, mut has_room: impl FnMut() -> bool, mut take: impl FnMut(&[u8])) -> usize {
         let ring = self.fd.get_mut();
         let mut count = 0;
@@ -104,7 +104,7 @@ impl Ring {
         }
         self.mood = match (count, self.mood) {
             (1.., _) => Mood::Warm,
-            // Somebody looked in between, of his own accord: the kernel side was not asked to wake us.
+            // A drain in between, without a wake-up: the kernel side was not asked for one.
             (0, mood) if !self.due => mood,
             (0, Mood::Warm) => Mood::Cooling,
             (0, Mood::Cooling | Mood::Asleep) => Mood::Asleep,
@@ -120,7 +120,7 @@ impl Ring {
         self.received
     }
 
-    /// How full it was at the most.
+    /// The highest fill so far.
     #[must_use]
     pub fn fill(&self) -> Fill {
         Fill { bytes: self.bytes, highest: self.waiting.get(&1, 0).unwrap_or(0) }

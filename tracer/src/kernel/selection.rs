@@ -1,4 +1,4 @@
-//! What the filter maps hold.
+//! The contents of the filter maps.
 
 use aya::{
     Ebpf,
@@ -7,7 +7,7 @@ use aya::{
 
 use super::{KernelError, load::Prefixes};
 
-/// The members of the sets that the kernel side filters by. Empty where a filter is not in use.
+/// The members of the kernel side's filter sets. Empty for an unused filter.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// Processes.
@@ -27,7 +27,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Writes them, before anything is attached.
+    /// Writes them, before any hook is attached.
     pub(super) fn write(&self, ebpf: &mut Ebpf) -> Result<(), KernelError> {
         for (name, members) in [("PIDS", &self.pids), ("UIDS", &self.uids), ("NETNS", &self.netns)] {
             let map = ebpf.map_mut(name).ok_or(KernelError::Object(name))?;

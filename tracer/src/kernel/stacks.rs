@@ -8,10 +8,10 @@ use tracer_common::drops::STACK_FRAMES;
 
 use super::symbols::Symbols;
 
-/// A frame outside of all functions that are known.
+/// A frame outside of all known functions.
 const UNKNOWN: &str = "unknown";
 
-/// How many frames of a stack can be kept: the kernel refuses a map for more than the sysctl
+/// The number of frames that can be kept of a stack: the kernel refuses a map with more than the sysctl
 /// `kernel.perf_event_max_stack`, which is in the folder `sysctls`, usually `/proc/sys/kernel`.
 #[must_use]
 pub fn frames(sysctls: &Path) -> u32 {
@@ -19,8 +19,7 @@ pub fn frames(sysctls: &Path) -> u32 {
     most.map_or(STACK_FRAMES, |most: u32| most.clamp(1, STACK_FRAMES))
 }
 
-/// The kernel side's stacks. Each is read once, and none is ever taken away: a number means one stack
-/// as long as the trace lasts.
+/// The kernel side's stacks. Each is read once and never removed: a number means the same stack for the whole trace.
 #[derive(Debug)]
 pub struct Stacks {
     map: StackTraceMap<MapData>,
@@ -33,8 +32,8 @@ impl Stacks {
         Self { map }
     }
 
-    /// The stack that a record names by `number` ([`tracer_common::drops::DropRecord::stack`]), from
-    /// the call at `location` outwards; `None` if it cannot be told.
+    /// The stack that a record names by `number` ([`tracer_common::drops::DropRecord::stack`]), from the call at
+    /// `location` outwards; `None` if it is unavailable.
     #[must_use]
     pub fn names(&self, number: u16, location: u64, symbols: &Symbols) -> Option<Vec<String>> {
         let stack = self.map.get(&u32::from(number).checked_sub(1)?, 0);
@@ -44,12 +43,12 @@ impl Stacks {
     }
 }
 
-/// What lies outside of the call at `location`, by name. The innermost frames are those of our own
-/// program and of the tracepoint. A stack without that call is not the packet's: while a stack is read
-/// its place in the map is empty for a moment (`bpf_stackmap_copy`), and may be given to another.
+/// The frames from the call at `location` outwards, by name. The innermost frames are those of our own program and of
+/// the tracepoint. A stack without that call is not the packet's: while a stack is read its place in the map is empty
+/// for a moment (`bpf_stackmap_copy`), and another stack may take it.
 fn names(frames: &[u64], location: u64, symbols: &Symbols) -> Option<Vec<String>> {
-    // Where the tracepoint is not in a function made for dropping, `location` is the beginning of the
-    // function that it is in (`net_tx_action`).
+    // If the tracepoint is not in a function for dropping, `location` is the begin of the function that contains it
+    // (`net_tx_action`).
     let is_it = |frame: &u64| *frame == location || symbols.function(*frame) == Some(location);
     let begin = frames.iter().position(is_it).filter(|_| !symbols.are_hidden())?;
     let outer = frames.get(begin..)?;
@@ -74,7 +73,7 @@ mod tests {
     fn from_the_call_outwards() {
         let names = |location| names(&STACK, location, &symbols());
         assert_eq!(names(STACK[1]).unwrap(), ["nft_do_chain+0x10", "net_tx_action+0x20", "ip_output+0x30"]);
-        // The beginning of a function.
+        // The begin of a function.
         assert_eq!(names(0xffff_ffff_8100_0300).unwrap(), ["net_tx_action+0x20", "ip_output+0x30"]);
         assert_eq!(names(0xffff_ffff_8100_0211), None, "the stack of another packet");
     }

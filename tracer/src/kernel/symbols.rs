@@ -12,17 +12,17 @@ use log::debug;
 /// Functions by address. Three megabytes for a kernel of sixty thousand functions.
 #[derive(Debug, Default)]
 pub struct Symbols {
-    /// Address, and where the name stands in `names`: beginning and length.
+    /// Address, and the position of the name in `names`: begin and length.
     functions: Vec<(u64, u32, u32)>,
     names: Vec<u8>,
 }
 
-/// Farther from a function's start than this is in none that we know.
+/// An address farther from a function's start belongs to no known function.
 const LONGEST_FUNCTION: u64 = 1 << 20;
 
 impl Symbols {
-    /// Reads the text symbols of `from`. Without the right to see addresses (`kptr_restrict`) they
-    /// are all zero: then there are none.
+    /// Reads the text symbols of `from`. Without the right to see addresses (`kptr_restrict`) all are zero: then there
+    /// are none.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -46,7 +46,7 @@ impl Symbols {
         Ok(symbols)
     }
 
-    /// `function+0xoffset`; `None` if no function is known there.
+    /// `function+0xoffset`; `None` if no known function is there.
     #[must_use]
     pub fn name(&self, address: u64) -> Option<String> {
         let (function, start, length) = self.find(address)?;
@@ -54,7 +54,7 @@ impl Symbols {
         Some(format!("{}+{:#x}", String::from_utf8_lossy(name), address - function))
     }
 
-    /// Where the function begins that `address` is in.
+    /// The start of the function that contains `address`.
     #[must_use]
     pub fn function(&self, address: u64) -> Option<u64> {
         self.find(address).map(|(function, ..)| function)
@@ -65,15 +65,15 @@ impl Symbols {
         self.functions.get(index).copied().filter(|(function, ..)| address - function < LONGEST_FUNCTION)
     }
 
-    /// Whether addresses may not be seen.
+    /// Whether addresses are hidden.
     #[must_use]
     pub fn are_hidden(&self) -> bool {
         self.functions.is_empty()
     }
 }
 
-/// Address and name of a function from a line `address kind name [module]`; `None` for other symbols
-/// and for hidden addresses.
+/// Address and name of a function from a line `address kind name [module]`; `None` for other symbols and for hidden
+/// addresses.
 fn function(line: &[u8]) -> Option<(u64, &[u8])> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
@@ -81,10 +81,10 @@ fn function(line: &[u8]) -> Option<(u64, &[u8])> {
     (matches!(kind, b"t" | b"T" | b"w" | b"W") && address != 0).then_some((address, name))
 }
 
-/// Read when the first drop comes, and not before: it takes tens of milliseconds and megabytes, and
-/// most hosts drop nothing while they are watched. A thread of its own reads while the agent gathers.
-/// Opened at once: whether addresses are seen is decided then (`kallsyms_open`), by a right (`CAP_SYSLOG`) that
-/// need not be kept for it.
+/// The symbols, read only when the first drop comes: it takes tens of milliseconds and megabytes, and most hosts drop
+/// nothing while they are watched. A thread of its own reads them while the agent gathers. The file is opened at once:
+/// the kernel decides then whether addresses are visible (`kallsyms_open`), by a capability (`CAP_SYSLOG`) that need
+/// not be kept for it.
 #[derive(Debug, Default)]
 pub struct KernelSymbols {
     file: Option<File>,
@@ -93,14 +93,14 @@ pub struct KernelSymbols {
 }
 
 impl KernelSymbols {
-    /// Those of the running kernel, to be read later.
+    /// The symbols of the running kernel, to be read later.
     #[must_use]
     pub fn open() -> Self {
         let file = File::open(Path::new("/proc/kallsyms"));
         Self { file: file.inspect_err(|error| debug!("no kernel symbols: {error}")).ok(), ..Self::default() }
     }
 
-    /// They will be asked for soon.
+    /// Starts reading: the symbols will be needed soon.
     pub fn begin(&mut self) {
         let Some(file) = self.file.take() else { return };
         let spare = file.try_clone();
@@ -110,7 +110,7 @@ impl KernelSymbols {
         }
     }
 
-    /// What was read.
+    /// The symbols; waits for them.
     pub fn get(&mut self) -> &Symbols {
         self.begin();
         if let Some(thread) = self.thread.take() {

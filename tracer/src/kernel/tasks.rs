@@ -1,11 +1,13 @@
-//! Room for one note a task.
+//! The size of a map with one note per task.
 
 use std::{fs, ops::RangeInclusive, path::Path};
 
-/// A free place costs sixteen bytes; what finds no room is counted.
+/// A free place costs sixteen bytes; notes without room are counted.
 const BOUNDS: RangeInclusive<u32> = 1 << 14..=1 << 18;
 
-/// How many tasks there may be at once, within bounds. `sysctls` is `/proc/sys/kernel`.
+/// The largest number of tasks at a time, within bounds. `sysctls` is `/proc/sys/kernel`.
+///
+/// A map of this size, with one note per task, is never full, however many tasks are started.
 ///
 /// A map of this size, which keeps one note a task, is never full, whoever starts how many tasks.
 #[must_use]

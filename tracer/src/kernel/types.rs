@@ -9,8 +9,8 @@ use std::{
 use aya::{Btf, BtfError, EbpfLoader};
 use log::debug;
 
-/// Read in threads of their own, and waited for by whoever needs it first: it is five megabytes, and
-/// there is other work to do meanwhile.
+/// The types, read in threads of their own; the first user waits for them. They take five megabytes, and there is other
+/// work to do meanwhile.
 pub struct KernelTypes {
     thread: RefCell<Option<JoinHandle<Result<Btf, BtfError>>>>,
     types: OnceCell<Option<Btf>>,
@@ -33,7 +33,7 @@ impl KernelTypes {
         Ok(Self { thread: RefCell::new(Some(thread)), types: OnceCell::new(), loader: start_loader()? })
     }
 
-    /// Reads nothing: as on a kernel that has none.
+    /// Reads nothing, as on a kernel without type information.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -48,7 +48,7 @@ impl KernelTypes {
         made.unwrap_or_default()
     }
 
-    /// What was read; `None` if this kernel has none.
+    /// The types; `None` if this kernel has none.
     pub fn get(&self) -> Option<&Btf> {
         let read = || match self.thread.borrow_mut().take()?.join() {
             Ok(Ok(types)) => Some(types),
@@ -62,7 +62,7 @@ impl KernelTypes {
     }
 }
 
-/// aya's loader reads all types of the kernel when it is made, whether it will need them or not.
+/// Starts making aya's loader, which reads all types of the kernel at once, needed or not.
 fn start_loader() -> io::Result<RefCell<Option<JoinHandle<EbpfLoader<'static>>>>> {
     thread::Builder::new().name("loader".to_owned()).spawn(EbpfLoader::new).map(|thread| RefCell::new(Some(thread)))
 }

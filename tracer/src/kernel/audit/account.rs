@@ -1,8 +1,8 @@
-//! What became of all calls of a hook, added up.
+//! The outcome of all calls of a hook, added up.
 
 use tracer_common::audit::{TERMS, Term};
 
-/// What user space has taken over, to be held against what the kernel side handed out.
+/// The records that user space received, to be compared with those that the kernel side submitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
     /// Records from `EVENTS`.
@@ -13,28 +13,27 @@ pub struct Received {
     pub folded: u64,
 }
 
-/// What became of all calls of one hook.
+/// The outcome of all calls of one hook.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The hook.
     pub hook: &'static str,
-    /// Its calls, as the program counted that does nothing else.
+    /// Its calls, counted by a program for that purpose alone.
     pub happened: u64,
-    /// Those that were told.
+    /// Calls with a record that arrived.
     pub delivered: u64,
-    /// Those that were not wanted: by the user's filter, or because there was nothing to tell.
+    /// Calls that were not wanted: by the user's filter, or because there was nothing to report.
     pub filtered: u64,
-    /// Of `filtered`, those of which there was nothing to tell: no TCP socket, a transition that nobody asked
-    /// for, one that another hook tells.
+    /// Those of `filtered` without anything to report: no TCP socket, an unwanted transition, or one that another hook
+    /// reports.
     pub aside: u64,
-    /// Those that were counted with others like them, and told together.
+    /// Calls that were counted together with equal ones, and reported together.
     pub folded: u64,
-    /// Those for which there was no room.
+    /// Calls without room for their record.
     pub lost: u64,
-    /// Those that the kernel kept from the programs.
+    /// Calls that the kernel kept from the programs.
     pub missed: u64,
-    /// Those that may or may not be part of the audit: the kernel kept them from a program when it began or
-    /// ended.
+    /// Calls that may or may not belong to the audit: the kernel kept them from a program at its begin or end.
     pub edges: u64,
     /// Every call is accounted for.
     pub exact: bool,
@@ -45,9 +44,9 @@ pub struct Account {
 pub struct Accounts {
     /// One for each hook that is counted twice.
     pub hooks: Vec<Account>,
-    /// The others, and why.
+    /// The other hooks, with the reasons.
     pub unaudited: Vec<(&'static str, String)>,
-    /// Records that the kernel side handed to `EVENTS` and to `DROPS`.
+    /// Records that the kernel side submitted to `EVENTS` and to `DROPS`.
     pub taken: [u64; 2],
 }
 
@@ -64,12 +63,12 @@ impl Accounts {
 pub(super) struct Missed {
     /// Certainly during the audit.
     pub(super) within: u64,
-    /// About its beginning or end.
+    /// Around its begin or end.
     pub(super) edges: u64,
 }
 
-/// Adds it up: `terms` are the kernel side's, `traced` and `counter` what the kernel kept from the two
-/// programs; `complete`: what was handed out has arrived.
+/// Adds up an account. `terms` are the kernel side's; `traced` and `counter` are the calls that the kernel kept from
+/// the two programs; `complete`: all submitted records have arrived.
 pub(super) fn reconcile(
     hook: &'static str,
     terms: &[u64; TERMS as usize],
@@ -79,11 +78,11 @@ pub(super) fn reconcile(
 ) -> Account {
     let term = |term: Term| terms[term as usize];
     let aside = term(Term::Aside);
-    // What the traced program did not do.
+    // Calls that the traced program did not handle.
     let undone = traced.within + term(Term::Declined);
     let mut account = Account {
         hook,
-        // What the counting program was not run for the traced one takes for a part of the audit.
+        // The traced program takes the counting program's missed calls for a part of the audit.
         happened: term(Term::Happened) + counter.within,
         delivered: term(Term::Told),
         filtered: term(Term::Filtered) + aside,
@@ -158,7 +157,7 @@ mod tests {
         let terms = [1000, 902, 0, 80, 0, 7, 9, 0, 2];
         let account = reconcile("x", &terms, Missed { within: 18, edges: 0 }, NONE, true);
         assert_eq!((account.missed, account.exact), (11, true));
-        // Nobody can take over more than there was.
+        // No program can take over more than there was.
         let terms = [1000, 900, 0, 100, 0, 0, 7, 0, 0];
         assert!(!reconcile("x", &terms, NONE, NONE, true).exact);
     }

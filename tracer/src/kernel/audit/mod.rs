@@ -18,14 +18,14 @@ use super::{
 pub use account::{Account, Accounts, Received};
 use account::{Missed, reconcile};
 
-/// A tracepoint whose calls are counted by a program of its own.
+/// A tracepoint whose calls a program of its own counts.
 #[derive(Clone, Copy, Debug)]
 struct Watch {
     audited: Audited,
     hook: Hook,
-    /// As the stream names it; also where the program that counts is attached, unless it is a system call.
+    /// The hook's name in the stream, and the tracepoint of the counting program, unless it is a system call.
     name: &'static str,
-    /// The program that counts.
+    /// The counting program.
     counter: &'static str,
 }
 
@@ -57,11 +57,11 @@ impl Watch {
         self.counter == SYS_EXIT
     }
 
-    /// The traced program, where `backend` serves the hook.
+    /// The traced program, if `backend` serves the hook.
     fn traced(self, backend: Backend) -> Option<&'static str> {
         let link = chain(self.hook).iter().find(|link| link.backend == backend)?;
         let here = |attach| matches!(attach, Attach::TpBtf(name) | Attach::RawTp(name) | Attach::Tracepoint(_, name) if name == self.name);
-        // What stands in for it is no second account of its own.
+        // A stand-in has no account of its own.
         let is_it = |spec: &&ProgramSpec| here(spec.attach) && spec.program != SET_STATE_AHEAD;
         link.programs.iter().find(is_it).map(|spec| spec.program)
     }
@@ -79,7 +79,7 @@ impl Watch {
     }
 }
 
-/// How often the kernel had not run two programs, at one moment: the traced one and the one that counts.
+/// How often, at one moment, the kernel had skipped the traced program and the counting one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Skipped {
     traced: u64,
@@ -95,18 +95,18 @@ struct Watched {
     skipped: [Skipped; 4],
 }
 
-/// An audit that goes on, or is over.
+/// A running or finished audit.
 #[derive(Debug, Default)]
 pub struct Audit {
-    /// Programs that count and are attached.
+    /// Attached counting programs.
     counters: Vec<&'static str>,
     watched: Vec<Watched>,
-    /// Hooks that nothing counts a second time, and why.
+    /// Hooks without a counting program, and the reasons.
     unaudited: Vec<(&'static str, String)>,
 }
 
 impl Audit {
-    /// Attaches the programs that count, for those of `hooks` whose traced program has yet to be attached.
+    /// Attaches the counting programs for those of `hooks` whose traced program has yet to be attached.
     pub fn begin(ebpf: &mut Ebpf, hooks: impl Iterator<Item = Hook>) -> Self {
         let hooks: Vec<Hook> = hooks.collect();
         let mut audit = Self::default();
@@ -129,10 +129,10 @@ impl Audit {
         }
     }
 
-    /// The traced programs are attached as `choices` say: from now on their calls are counted.
+    /// Begins the count: the traced programs are attached according to `choices`.
     ///
     /// # Errors
-    /// If a map is not what it should be.
+    /// If a map has another type.
     pub fn open(&mut self, ebpf: &mut Ebpf, choices: &[Choice], knows_numbers: bool) -> Result<(), KernelError> {
         let by_system_call = |choice: &Choice| choice.backend == Some(Backend::Syscall);
         if knows_numbers && choices.iter().any(by_system_call) {
@@ -170,10 +170,10 @@ impl Audit {
         Ok(())
     }
 
-    /// The calls from now on are no part of it. The traced programs have to be attached still.
+    /// Ends the count. The traced programs have to be still attached.
     ///
     /// # Errors
-    /// As [`Audit::open`].
+    /// Like [`Audit::open`].
     pub fn close(&mut self, ebpf: &mut Ebpf) -> Result<(), KernelError> {
         self.read_skipped(ebpf, 2);
         set_open(ebpf, 0)?;
@@ -188,11 +188,11 @@ impl Audit {
         }
     }
 
-    /// What became of all calls. To be asked when the traced programs are detached and have done; `folded`
-    /// is how many packets the kernel side has folded.
+    /// The outcome of all calls. Call it when the traced programs are detached and have finished; `folded` is the
+    /// number of packets that the kernel side has folded.
     ///
     /// # Errors
-    /// As [`Audit::open`].
+    /// Like [`Audit::open`].
     pub fn accounts(&self, ebpf: &Ebpf, folded: u64, received: Received) -> Result<Accounts, KernelError> {
         let map = ebpf.map("AUDIT").ok_or(KernelError::Object("AUDIT"))?;
         let counts = PerCpuArray::<_, u64>::try_from(map).map_err(KernelError::Map)?;
@@ -225,23 +225,23 @@ impl Audit {
 }
 
 impl Watched {
-    /// Of the traced program and of the one that counts, which is attached still and has been kept from
-    /// `now` calls in all.
+    /// The misses of the traced program and of the counting one, which is still attached and has missed `now` calls in
+    /// all.
     fn missed(&self, now: u64) -> [Missed; 2] {
         let [before, opened, closing, closed] = self.skipped;
         let traced = Missed {
             within: closing.traced - opened.traced,
-            // What the traced one was not run for at other times nobody counts.
+            // The traced program's misses at other times are not counted.
             edges: opened.traced - before.traced + closed.traced - closing.traced,
         };
-        // What the counting one was not run for it has not noted either.
+        // The counting program has not noted a call that it missed either.
         let (from, to) = if self.watch.is_system_call() { (before.counter, closed.counter) } else { (0, now) };
         let within = closing.counter - opened.counter;
         [traced, Missed { within, edges: to - from - within }]
     }
 }
 
-/// How often the kernel has not run a program that it might have interrupted.
+/// How often the kernel has skipped a program because it would have interrupted itself.
 fn skipped(ebpf: &Ebpf, program: &str) -> u64 {
     let fd = ebpf.program(program).and_then(|program| program.fd().ok());
     fd.and_then(|fd| cost::of(program, fd, &probes::Missed::new())).map_or(0, |cost| cost.missed)
@@ -269,9 +269,9 @@ mod tests {
             skipped: [at(3, 0), at(3, 0), at(10, 1), at(11, 1)],
         };
         assert_eq!(watched.missed(1), [Missed { within: 7, edges: 1 }, Missed { within: 1, edges: 0 }]);
-        // The last one came when it was over, and the traced program was attached still.
+        // The last call came after the end, when the traced program was still attached.
         assert_eq!(watched.missed(2)[1], Missed { within: 1, edges: 1 });
-        // One that the counting program missed before it began may have been told as part of it.
+        // A call that the counting program missed before the begin may have been reported as part of the audit.
         let watched = Watched { skipped: [at(0, 1); 4], ..watched };
         assert_eq!(watched.missed(1)[1], Missed { within: 0, edges: 1 });
     }

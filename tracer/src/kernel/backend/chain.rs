@@ -1,8 +1,8 @@
-//! Which programs serve which hook: an ordered chain of links for each, best first.
+//! The programs that serve each hook: an ordered chain of links, best first.
 
 use super::{Backend, Hook};
 
-/// How one program is attached.
+/// The way in which a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attach {
     /// To a BTF tracepoint.
@@ -11,7 +11,7 @@ pub enum Attach {
     Fentry(&'static str),
     /// To the return of a function.
     Fexit(&'static str),
-    /// To the entry or return of a function (the program says which).
+    /// To the entry or return of a function (depending on the program).
     Kprobe(&'static str),
     /// To a raw tracepoint.
     RawTp(&'static str),
@@ -24,7 +24,7 @@ pub enum Attach {
 pub struct ProgramSpec {
     /// Its name in the object.
     pub program: &'static str,
-    /// Where it goes.
+    /// Its target.
     pub attach: Attach,
     /// The link works without it (IPv6 may be absent or a module).
     pub optional: bool,
@@ -35,7 +35,7 @@ pub struct ProgramSpec {
 pub struct Link {
     /// Its name.
     pub backend: Backend,
-    /// All must be attached, but the optional ones.
+    /// Its programs; all but the optional ones must be attached.
     pub programs: &'static [ProgramSpec],
 }
 
@@ -47,10 +47,11 @@ const fn optional(program: &'static str, attach: Attach) -> ProgramSpec {
     ProgramSpec { program, attach, optional: true }
 }
 
-/// Does what the kernel keeps from `set_state__btf` and its lanes, where a task may be preempted inside them: none is in
-/// this one. Attached before them, and so called before them.
+/// Handles calls that the kernel keeps from `set_state__btf` and its lanes, if a task may be preempted inside them: no
+/// call is nested in this one. It is attached before them, so the kernel calls it before them.
 pub const SET_STATE_AHEAD: &str = "set_state__ahead";
-/// Does what the kernel keeps from `set_state__btf` elsewhere; attached after it, and so called after it.
+/// Handles calls that the kernel keeps from `set_state__btf` otherwise; it is attached after it, so the kernel calls it
+/// after it.
 pub const SECOND_SET_STATE: &str = "set_state_again__btf";
 
 /// Beside `accept__fexit`, for kernels that pass four arguments.

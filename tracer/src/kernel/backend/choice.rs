@@ -1,21 +1,21 @@
-//! The choice among the links of a chain, by what could be loaded and attached. Never by version.
+//! The choice among the links of a chain, by what loads and attaches. Never by version.
 
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::{Backend, Hook, Link, chain};
 
-/// What became of one hook.
+/// The outcome for one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The hook.
     pub hook: Hook,
     /// The link that was attached; `None` if none could be.
     pub backend: Option<Backend>,
-    /// The better links, and why each was refused.
+    /// The better links, with the reason for refusing each.
     pub refused: Vec<(Backend, String)>,
 }
 
-/// Takes the first link that `attempt` succeeds with. `forced` restricts the chain to one backend.
+/// Takes the first link with which `attempt` succeeds. `forced` restricts the chain to one backend.
 pub fn choose(
     hook: Hook,
     forced: Option<Backend>,
@@ -34,8 +34,8 @@ pub fn choose(
     choice
 }
 
-/// io_uring enters the kernel by no system call of its own: its own tracepoint is needed where the
-/// functions behind the calls are not hooked themselves.
+/// Whether io_uring needs its own tracepoint: it uses no system call of its own, so a hook of connect() or accept() as
+/// a system call misses it.
 #[must_use]
 pub fn needs_io_uring(choices: &[Choice]) -> bool {
     choices.iter().any(|choice| {
@@ -44,7 +44,8 @@ pub fn needs_io_uring(choices: &[Choice]) -> bool {
     })
 }
 
-/// Until 6.10 (b533fb9cf4f7, which also gave it a reason) `tcp_send_reset` told of full sockets only.
+/// Whether resets without a full socket need a hook of their own: before 6.10 (b533fb9cf4f7, which also added the
+/// reason) `tcp_send_reset` reported full sockets only.
 #[must_use]
 pub const fn needs_resets_for_nobody(offsets: &Offsets) -> bool {
     offsets.send_reset_args == ABSENT || offsets.send_reset_args < 3

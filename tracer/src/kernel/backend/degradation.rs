@@ -1,11 +1,11 @@
-//! What a choice, or a lack of this kernel, costs the user.
+//! The cost of a choice, or of a feature that this kernel lacks, to the user.
 
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::{Backend, Choice, Hook, needs_io_uring};
 use crate::privilege::missing::Optional;
 
-/// Something the trace cannot do here. Each one is shown in the banner, the summary and `doctor`.
+/// A limit of the trace on this host. The banner, the summary and `doctor` show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Degradation {
     /// connect() is not hooked.
@@ -18,9 +18,9 @@ pub enum Degradation {
     AcceptBySyscall,
     /// accept() is a kretprobe.
     AcceptByKretprobe,
-    /// accept() that fails is not hooked.
+    /// Failing accept() calls are not hooked.
     NoAcceptFailures,
-    /// io_uring is not hooked where it would be needed.
+    /// io_uring is not hooked although it is needed.
     NoIoUring,
     /// bind() is not hooked.
     NoBind,
@@ -30,7 +30,7 @@ pub enum Degradation {
     NoSockmap,
     /// Maps of sockets are hooked at the system call only.
     SockmapBySyscall,
-    /// 32-bit system calls are not hooked where they would be needed.
+    /// 32-bit system calls are not hooked although they are needed.
     NoCompat,
     /// fork, exec, exit are not hooked.
     NoProcesses,
@@ -46,19 +46,19 @@ pub enum Degradation {
     NoRetransmits,
     /// Resets are not hooked.
     NoResets,
-    /// Resets that no socket sends are not hooked.
+    /// Resets without a socket are not hooked.
     NoResetsForNobody,
     /// The kernel gives no type information.
     NoBtf,
     /// A member of a kernel structure was not found.
     MissingMember(String),
-    /// This process has not all capabilities that a trace can use.
+    /// This process lacks a capability that a trace can use.
     NoCapability(Optional),
     /// This kernel does not filter system calls.
     NoSeccomp,
-    /// /proc is not that of the initial pid namespace.
+    /// /proc does not show the initial pid namespace.
     PidNamespace {
-        /// The numbers that processes have in it can be told.
+        /// Whether the numbers of processes in it are known.
         known: bool,
     },
 }
@@ -96,7 +96,7 @@ impl Degradation {
         }
     }
 
-    /// What it costs, in one sentence.
+    /// Its cost, in one sentence.
     #[must_use]
     pub fn cost(&self) -> String {
         match self {
@@ -109,10 +109,10 @@ impl Degradation {
                 .into(),
             Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
             Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
-            Self::NoAcceptFailures => "accept() calls that lack descriptors or memory are not told".into(),
+            Self::NoAcceptFailures => "accept() calls that lack descriptors or memory are not shown".into(),
             Self::NoIoUring => "accepts through io_uring are not seen, nor its immediate connect failures".into(),
-            Self::NoBind => "bind() calls that fail are not told".into(),
-            Self::NoListen => "a listen() that fails is told as `closed_local`, without its errno".into(),
+            Self::NoBind => "bind() calls that fail are not shown".into(),
+            Self::NoListen => "a failed listen() shows as `closed_local`, without its errno".into(),
             Self::NoSockmap => "`tx_bytes` and `rx_bytes` leave out what BPF programs move between sockets (sockmap), \
                  and nothing says so"
                 .into(),
@@ -120,15 +120,15 @@ impl Degradation {
                  `rx_bytes` leave out what is redirected, and nothing says so"
                 .into(),
             Self::NoCompat => "accept() and failing connect() calls of 32-bit programs are not seen".into(),
-            Self::NoProcesses => "-f follows nobody; what short-lived processes executed may stay unknown".into(),
+            Self::NoProcesses => "-f follows no process; the programs of short-lived processes may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
             Self::NoDrops => "dropped packets are not seen".into(),
             Self::NoDropReasons => "this kernel gives no reasons for drops: the call site stands for them; only \
                  rules of netfilter and closed TCP ports are told from losses"
                 .into(),
-            Self::NoRetransmits => "no `retransmit` events; `close` still counts segments that were sent again".into(),
-            Self::NoResets => "no `reset` events; verdicts still tell who reset a connection".into(),
+            Self::NoRetransmits => "no `retransmit` events; `close` still counts retransmitted segments".into(),
+            Self::NoResets => "no `reset` events; verdicts still show who reset a connection".into(),
             Self::NoResetsForNobody => "RST sent for closed ports and for ended connections is not seen".into(),
             Self::NoBtf => "no verdicts, errors, byte counts or namespaces; the programs of owners are looked up in \
                  /proc; 65,536 sockets are followed"
@@ -148,7 +148,7 @@ impl Degradation {
     }
 }
 
-/// What the choice for one hook costs; `None` if nothing.
+/// The cost of the choice for one hook; `None` if there is none.
 #[must_use]
 pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
     Some(match (choice.hook, choice.backend) {
@@ -175,24 +175,24 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
     })
 }
 
-/// Whether the running kernel says why it drops a packet.
+/// Whether the running kernel gives reasons for drops.
 #[must_use]
 pub fn gives_drop_reasons(offsets: &Offsets) -> bool {
     (3..ABSENT).contains(&offsets.kfree_skb_args) || offsets.kfree_format_reason != ABSENT
 }
 
-/// Whether the running kernel says why it sends a reset.
+/// Whether the running kernel gives reasons for resets.
 #[must_use]
 pub fn gives_reset_reasons(offsets: &Offsets) -> bool {
     (3..ABSENT).contains(&offsets.send_reset_args) || offsets.send_reset_format_reason != ABSENT
 }
 
-/// What follows from the choices and from what this kernel lacks. Pure.
+/// The limits that follow from the choices and from the features that this kernel lacks. Pure.
 #[must_use]
 pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missing: &[String]) -> Vec<Degradation> {
     let mut list: Vec<Degradation> = (!has_btf).then_some(Degradation::NoBtf).into_iter().collect();
     for cost in choices.iter().filter_map(cost_of) {
-        // Two hooks may cost the same.
+        // Two hooks may have the same cost.
         if !list.contains(&cost) {
             list.push(cost);
         }
@@ -210,7 +210,7 @@ pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missin
     list
 }
 
-/// Absent by configuration (no MPTCP, no io_uring): then there is nothing to miss.
+/// Whether its absence costs nothing: the kernel has no MPTCP or no io_uring, so there is nothing to miss.
 fn is_minor(member: &str) -> bool {
     ["mptcp", "io_kiocb", "io_uring", "io_connect", "inet_csk_accept", "rt6_info"]
         .iter()

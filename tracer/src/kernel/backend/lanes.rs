@@ -1,14 +1,14 @@
-//! Programs that stand in for one another (the kernel side's `lane`): what the kernel keeps from one that is at
-//! work on the same CPU.
+//! Programs that stand in for one another (the kernel side's `lane`): they take the calls that the kernel keeps from a
+//! program which is already running on the same CPU.
 
 use tracer_common::settings::LANES;
 
-/// The programs that stand beside one where a task may be preempted inside it.
+/// The programs beside one inside which a task may be preempted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lanes {
-    /// The one that they stand in for.
+    /// The program that they stand in for.
     pub first: &'static str,
-    /// In the order in which the kernel is to call them, behind the first.
+    /// In the order in which the kernel is to call them, after the first.
     pub others: [&'static str; LANES as usize - 1],
 }
 
@@ -33,13 +33,13 @@ const ALL: [Lanes; 13] = lanes! {
 };
 
 impl Lanes {
-    /// Those beside a program, if it has any.
+    /// The lanes beside a program, if it has any.
     #[must_use]
     pub fn of(program: &str) -> Option<&'static Self> {
         const { &ALL }.iter().find(|lanes| lanes.first == program)
     }
 
-    /// Those that a program is one of, but not the first.
+    /// The lanes that include a program, unless it is the first.
     #[must_use]
     pub fn with(program: &str) -> Option<&'static Self> {
         const { &ALL }.iter().find(|lanes| lanes.others.contains(&program))

@@ -1,4 +1,4 @@
-//! Which program serves which hook: the chains ([`chain()`]), the choice ([`choose`]) and what it costs
+//! Hooks and the programs that serve them: the chains ([`chain()`]), the choice ([`choose`]) and its cost
 //! ([`degradations`]).
 
 mod chain;
@@ -19,26 +19,26 @@ pub use self::{
     needs::blind,
 };
 
-/// Something that happens in the kernel and that the trace needs.
+/// An occurrence in the kernel that the trace needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hook {
     /// Transitions between TCP states.
     SetState,
     /// The end of every TCP socket.
     Destroy,
-    /// connect(), for the attempts that no transition shows.
+    /// connect(), for attempts that no transition shows.
     Connect,
     /// accept().
     Accept,
-    /// accept(), for the calls that lack descriptors or memory.
+    /// accept(), for calls that lack descriptors or memory.
     AcceptFailure,
     /// accept and connect through io_uring.
     IoUring,
-    /// bind(), for the calls that fail.
+    /// bind(), for failing calls.
     Bind,
-    /// listen(), for the calls that fail.
+    /// listen(), for failing calls.
     Listen,
-    /// Sockets that are put into a map of sockets.
+    /// Sockets put into a map of sockets.
     Sockmap,
     /// System calls of 32-bit programs.
     Compat,
@@ -48,21 +48,21 @@ pub enum Hook {
     ErrorReport,
     /// Packets that the kernel drops.
     Drop,
-    /// Segments that are sent again.
+    /// Retransmitted segments.
     Retransmit,
-    /// SYN-ACKs that are sent again.
+    /// Retransmitted SYN-ACKs.
     RetransmitSynAck,
-    /// RST that is sent.
+    /// Sent RST.
     SendReset,
-    /// RST that is sent by no full socket, where the tracepoint does not tell of it.
+    /// Sent RST without a full socket, where the tracepoint does not report it.
     SendResetForNobody,
-    /// RST that is received.
+    /// Received RST.
     ReceiveReset,
 }
 
 impl Hook {
-    /// All of them, in the order in which they are attached: transitions last, so that the first
-    /// connection seen is seen whole.
+    /// All hooks, in the order in which they are attached: transitions last, so that the first connection seen is seen
+    /// whole.
     pub const ALL: [Self; 18] = [
         Self::Processes,
         Self::Destroy,
@@ -109,19 +109,19 @@ impl Hook {
         }
     }
 
-    /// The hook that users call `name`.
+    /// The hook with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|hook| hook.name() == name)
     }
 
-    /// The link that users call `name`, if this hook's chain has it.
+    /// The link with this name, if this hook's chain has it.
     #[must_use]
     pub fn link_from_name(self, name: &str) -> Option<Backend> {
         chain(self).iter().map(|link| link.backend).find(|backend| backend.name() == name)
     }
 
-    /// Without this hook there is no trace.
+    /// Whether every trace needs this hook.
     #[must_use]
     pub const fn is_required(self) -> bool {
         matches!(self, Self::SetState)

@@ -1,11 +1,11 @@
-//! What a link has to know of the kernel's structures. Without it the programs would load and attach
-//! and see nothing: such a link is refused, so that the next one, or nobody, is said to serve.
+//! The kernel structures that a link has to know. Without them the programs would load and attach and see nothing: such
+//! a link is refused, so that the next one serves, or none.
 
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::{Backend, Hook};
 
-/// Why the link `backend` of `hook` would be blind here; `None` if it sees.
+/// The reason why the link `backend` of `hook` would be blind here; `None` if it sees.
 #[must_use]
 pub fn blind(hook: Hook, backend: Backend, offsets: &Offsets) -> Option<String> {
     let missing = needs(hook, backend).iter().copied().flatten().find(|(_, offset)| offset(offsets) == ABSENT);
@@ -18,7 +18,7 @@ macro_rules! fields {
     ($($field:ident: $name:literal),* $(,)?) => { &[$(($name, |offsets| offsets.$field)),*] };
 }
 
-/// To tell a TCP socket from others, by its address alone.
+/// Distinguishes a TCP socket from others by its address alone.
 const SOCK: Needs = fields! {
     skc_family: "sock_common.skc_family",
     skc_dport: "sock_common.skc_dport",
@@ -27,7 +27,7 @@ const SOCK: Needs = fields! {
     sk_protocol: "sock.sk_protocol",
 };
 const SK_ERR: Needs = fields! { sk_err: "sock.sk_err" };
-/// From a file descriptor to its socket.
+/// Leads from a file descriptor to its socket.
 const FD: Needs = fields! {
     task_files: "task_struct.files",
     files_fdt: "files_struct.fdt",
@@ -69,7 +69,7 @@ const COMPAT: Needs = fields! {
     regs_compat_first: "pt_regs.bx",
     regs_compat_second: "pt_regs.cx",
 };
-/// A packet by its address.
+/// Reads a packet by its address.
 const SKB: Needs = fields! {
     skb_head: "sk_buff.head",
     skb_network_header: "sk_buff.network_header",
@@ -93,7 +93,7 @@ const SEND_RESET_FORMAT: Needs = fields! {
     send_reset_format_skbaddr: "skbaddr in tcp:tcp_send_reset",
 };
 const RECEIVE_RESET_FORMAT: Needs = fields! { receive_reset_format_skaddr: "skaddr in tcp:tcp_receive_reset" };
-/// Without them a process would be said to be number 0.
+/// Without them a process would show as number 0.
 const TASK: Needs = fields! {
     task_tgid: "task_struct.tgid",
     task_pid: "task_struct.pid",
@@ -107,7 +107,7 @@ const fn needs(hook: Hook, backend: Backend) -> &'static [Needs] {
     match (hook, backend) {
         (Hook::SetState, Backend::Tracepoint) => &[STATE_FORMAT],
         (Hook::Destroy, Backend::Tracepoint) => &[DESTROY_FORMAT],
-        // The address of a socket that is followed is enough.
+        // The address of a followed socket suffices.
         (Hook::Destroy, _) | (Hook::Accept, Backend::Kprobe | Backend::Fentry) => &[],
         (Hook::Connect, Backend::Syscall) => &[FD, SYSCALL_ENTER, SYSCALL_EXIT, SOCK],
         (Hook::SetState | Hook::Connect, _) => &[SOCK],

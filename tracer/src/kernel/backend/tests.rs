@@ -1,4 +1,4 @@
-//! The choice, and what it costs.
+//! The choice and its cost.
 
 use tracer_common::settings::Offsets;
 
@@ -109,7 +109,7 @@ fn a_link_that_would_see_nothing_is_refused() {
             .filter(|(hook, backend)| blind(*hook, *backend, offsets).is_none())
             .collect()
     };
-    // Nothing is known: the address that a hook hands over is enough for these.
+    // No offset is known: the address that the hook passes suffices for these.
     let by_address = [
         (Hook::Destroy, Backend::TpBtf),
         (Hook::Destroy, Backend::RawTp),

@@ -14,19 +14,19 @@ pub(super) enum Bytes {
     Mapped(*const u8, usize),
 }
 
-// SAFETY: a mapping that nobody writes to, and that only its owner takes away.
+// SAFETY: a mapping that is never written to, and that only its owner removes.
 unsafe impl Send for Bytes {}
 // SAFETY: as above.
 unsafe impl Sync for Bytes {}
 
-/// Bytes of a file that is looked at. A kernel's own type information has a fortieth of that.
+/// The largest accepted file. A kernel's own type information has a fortieth of that.
 const MOST: u64 = 256 << 20;
 
 impl Bytes {
     /// The file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, BtfError> {
         let unreadable = |source| BtfError::Read { path: path.display().to_string(), source };
-        // A pipe may wait for a writer for ever, and a device be without an end.
+        // A pipe may wait for a writer forever, and a device may have no end.
         let metadata = fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
             return Err(unreadable(io::Error::other("it is no ordinary file")));
@@ -35,7 +35,7 @@ impl Bytes {
             return Err(BtfError::Malformed("it is longer than type information can be"));
         }
         let file = fs::File::open(path).map_err(unreadable)?;
-        // An ordinary file may be cut while it is mapped.
+        // An ordinary file may be truncated while it is mapped.
         let mapped = if path.starts_with("/sys/kernel/btf") { Self::map(&file) } else { None };
         match mapped {
             Some(bytes) => Ok(bytes),
@@ -43,8 +43,8 @@ impl Bytes {
         }
     }
 
-    /// Maps the kernel's own file, which a kernel allows from 6.16 on (a529a7a73a47): a read gives a
-    /// page at a time, and there are more than a thousand.
+    /// Maps the kernel's own file, which a kernel allows from 6.16 on (a529a7a73a47): a read returns a page at a time,
+    /// and there are more than a thousand.
     fn map(file: &fs::File) -> Option<Self> {
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
         // SAFETY: no address is asked for; the file is open for reading.
@@ -70,7 +70,7 @@ impl Deref for Bytes {
 impl Drop for Bytes {
     fn drop(&mut self) {
         if let Self::Mapped(start, length) = self {
-            // SAFETY: our own mapping, which nobody refers to any more.
+            // SAFETY: our own mapping, without any remaining reference.
             unsafe { libc::munmap(start.cast_mut().cast(), *length) };
         }
     }

@@ -1,5 +1,5 @@
-//! The kernel's type information (BTF): offsets of members, values of enumerators, counts of
-//! parameters. A small reader of our own, because aya keeps its members private.
+//! The kernel's type information (BTF): offsets of members, values of enumerators, counts of parameters. A small reader
+//! of our own, because aya keeps its members private.
 //!
 //! Format: `Documentation/bpf/btf.rst`, `include/uapi/linux/btf.h`.
 
@@ -13,7 +13,7 @@ use thiserror::Error;
 use bytes::Bytes;
 pub use questions::Member;
 
-/// Why type information cannot be used.
+/// The reason why type information cannot be used.
 #[derive(Debug, Error)]
 pub enum BtfError {
     /// The file cannot be read.
@@ -24,10 +24,10 @@ pub enum BtfError {
         /// Why.
         source: io::Error,
     },
-    /// The user wants none.
+    /// The user wants no type information.
     #[error("not looked at (--btf none)")]
     NotWanted,
-    /// The bytes are not BTF, or of a byte order that is not this machine's.
+    /// The bytes are not BTF, or have another byte order than this machine.
     #[error("not BTF of this machine's byte order: {0}")]
     Malformed(&'static str),
     /// A kind of type newer than this program.
@@ -72,23 +72,23 @@ impl std::fmt::Debug for Btf {
     }
 }
 
-/// What the index has.
+/// The contents of the index.
 struct Wanted<'a> {
     structs: &'a [&'a str],
     typedefs: &'a [&'a str],
     functions: &'a [&'a str],
-    /// With so many of them it is complete.
+    /// The number of entries with which it is complete.
     enough: usize,
 }
 
 impl<'a> Wanted<'a> {
-    /// Whatever has one of these names.
+    /// Every structure, typedef and function with one of these names.
     const fn all(names: &'a [&'a str]) -> Self {
         Self { structs: names, typedefs: names, functions: names, enough: usize::MAX }
     }
 }
 
-/// Which pairs of first bytes the wanted names have: most names of a kernel are ruled out by that.
+/// Which pairs of first bytes the wanted names have: this rules out most names of a kernel.
 struct Beginnings(Box<[u64; 1024]>);
 
 impl Beginnings {
@@ -129,8 +129,8 @@ impl Btf {
         Self::of(Bytes::read(path)?, &Wanted::all(wanted))
     }
 
-    /// As [`Btf::read`], no further than to the last of these structures and functions: what stands
-    /// behind it is not known, also if one of them refers to it.
+    /// Like [`Btf::read`], but only up to the last of these structures and functions: later types are unknown, even if
+    /// one of them refers to them.
     ///
     /// # Errors
     /// See [`BtfError`].
@@ -139,7 +139,7 @@ impl Btf {
         Self::of(Bytes::read(path)?, &Wanted { structs, functions, typedefs: &[], enough })
     }
 
-    /// As [`Btf::read`], from memory.
+    /// Like [`Btf::read`], from memory.
     ///
     /// # Errors
     /// See [`BtfError`].
@@ -228,7 +228,7 @@ impl Btf {
         Ok(())
     }
 
-    /// Kind, count and size-or-type of a type, and where what follows it starts.
+    /// Kind, count and size-or-type of a type, and the start of the data after it.
     fn head(&self, id: u32) -> Option<(u32, bool, usize, u32, usize)> {
         if id == 0 {
             return None;
@@ -238,7 +238,7 @@ impl Btf {
         Some((info >> 24 & 0x1f, info >> 31 != 0, (info & 0xffff) as usize, word(self.types(), at + 8)?, at + 12))
     }
 
-    /// Behind typedefs, qualifiers and tags.
+    /// The type behind typedefs, qualifiers and tags.
     fn plain(&self, mut id: u32) -> u32 {
         for _ in 0..questions::MOST_STEPS {
             match self.head(id) {

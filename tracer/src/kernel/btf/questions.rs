@@ -1,16 +1,16 @@
-//! What is asked of the types: members of structures, enumerators, parameters.
+//! Questions about the types: members of structures, enumerators, parameters.
 
 use super::{
     Btf, KIND_ARRAY, KIND_ENUM, KIND_ENUM64, KIND_FUNC_PROTO, KIND_PTR, KIND_STRUCT, KIND_TYPEDEF, KIND_UNION, text,
     word,
 };
 
-/// Where a member is.
+/// The place of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// From the start of the outermost structure, in bits.
     pub bit_offset: u32,
-    /// Bits, if it is a bit field.
+    /// The number of bits of a bit field.
     pub bits: Option<u32>,
     type_id: u32,
 }
@@ -23,14 +23,14 @@ impl Member {
     }
 }
 
-/// Names and qualifiers of a type that are followed.
+/// The most names and qualifiers of a type that are followed.
 pub(super) const MOST_STEPS: u32 = 32;
-/// Members that are looked at for one question. The largest structures of a kernel have some hundred; one in a file
-/// that somebody has made may contain itself, many times.
+/// The most members that one question visits. The largest structures of a kernel have some hundred; one in a crafted
+/// file may contain itself, many times.
 const MOST_MEMBERS: u32 = 1 << 16;
 
 impl Btf {
-    /// Whether there is a structure (or enumeration), or another name for a type, of this name.
+    /// Whether there is a structure, an enumeration or a typedef of this name.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.structs.contains_key(name) || self.typedefs.contains_key(name)
@@ -42,8 +42,8 @@ impl Btf {
         self.structs.get(name).copied()
     }
 
-    /// The member that `path` names, such as `ns.inum` in `net` or `rtt_min.s[0].v` in `tcp_sock`.
-    /// Members of anonymous structures and unions count as the outer one's own, as in C.
+    /// The member at `path`, such as `ns.inum` in `net` or `rtt_min.s[0].v` in `tcp_sock`. Members of anonymous
+    /// structures and unions count as the outer one's own, as in C.
     #[must_use]
     pub fn member(&self, structure: &str, path: &str) -> Option<Member> {
         let mut id = *self.structs.get(structure)?;
@@ -69,7 +69,7 @@ impl Btf {
         found
     }
 
-    /// `left`: members that may still be looked at.
+    /// `left`: number of members that may still be visited.
     fn member_of(&self, id: u32, name: &str, depth: u32, left: &mut u32) -> Option<Member> {
         let (KIND_STRUCT | KIND_UNION, bit_fields, count, _, at) = self.head(id)? else { return None };
         for index in 0..count {
@@ -141,7 +141,7 @@ impl Btf {
         self.functions.get(name).copied()
     }
 
-    /// How many parameters a function has.
+    /// The number of a function's parameters.
     #[must_use]
     pub fn parameters(&self, function: &str) -> Option<u32> {
         let (_, _, _, proto, _) = self.head(*self.functions.get(function)?)?;
@@ -149,12 +149,12 @@ impl Btf {
         u32::try_from(count).ok()
     }
 
-    /// The arguments of a tracepoint, by the names of the structures they point to (`""` for what
-    /// is no pointer to a structure).
+    /// The arguments of a tracepoint, by the names of the structures they point to (`""` if it is no pointer to a
+    /// structure).
     #[must_use]
     pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<Vec<&str>> {
         let mut id = *self.typedefs.get(format!("btf_trace_{tracepoint}").as_str())?;
-        // Not for ever: a file that somebody has made (`--btf`) may lead in a circle.
+        // Bounded: a crafted file (`--btf`) may contain a cycle.
         for _ in 0..MOST_STEPS {
             let Some((KIND_TYPEDEF | KIND_PTR, _, _, to, _)) = self.head(id) else { break };
             id = to;
@@ -191,7 +191,7 @@ mod tests {
         bytes
     }
 
-    /// BTF with one type of each of the three kinds of enumeration, and another name for one of them.
+    /// BTF with one type of each of the three kinds of enumeration, and a typedef of one of them.
     fn enumerations() -> Vec<u8> {
         let strings = b"\0plain\0signed\0wide\0A\0B\0other\0";
         let at = |name: &str| u32::try_from(strings.windows(name.len()).position(|w| w == name.as_bytes()).unwrap());
@@ -204,7 +204,7 @@ mod tests {
         file(&types, strings)
     }
 
-    /// BTF with a structure of each thing that a member can be, a function and a tracepoint.
+    /// BTF with a structure that has a member of each kind, a function and a tracepoint.
     fn structures() -> Vec<u8> {
         let strings = b"\0int\0outer\0a\0b\0c\0btf_trace_x\0f\0";
         let at = |name: &str| {
@@ -217,7 +217,7 @@ mod tests {
             vec![at("int"), head(1, 0), 4, 32],
             vec![0, head(KIND_ARRAY, 0), 0, 1, 1, 2],
             vec![0, head(KIND_STRUCT, 1), 4, at("c"), 1, 0],
-            // 4 and 5: what has all of them, and a pointer to it.
+            // 4 and 5: a structure with all of them, and a pointer to it.
             vec![at("outer"), head(KIND_STRUCT, 3), 16, at("a"), 1, 0, at("b"), 2, 32, 0, 3, 96],
             vec![0, head(KIND_PTR, 0), 4],
             // 6 to 9.
@@ -248,7 +248,7 @@ mod tests {
             let words: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
             structures().windows(words.len()).position(|window| window == words).unwrap()
         };
-        // The tracepoint's pointer is one to itself, and what has no name is in itself.
+        // The tracepoint's pointer points to itself, and the anonymous structure contains itself.
         let (pointer, member) = (place(&[KIND_PTR << 24, 6]) + 4, place(&[0, 3, 96]));
         bytes[pointer] = 7;
         let inner = place(&[KIND_STRUCT << 24 | 1, 4]) + 8;

@@ -1,4 +1,4 @@
-//! bpf(2), the few commands that are needed: `include/uapi/linux/bpf.h`.
+//! The few commands of bpf(2) that the iterators need: `include/uapi/linux/bpf.h`.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -16,7 +16,7 @@ use super::description::FuncInfo;
 /// `BPF_F_RDONLY_PROG`
 const RDONLY_PROG: u32 = 1 << 7;
 
-/// The beginning of the member of `union bpf_attr` for each command; what is not sent is zero.
+/// The beginning of the member of `union bpf_attr` for each command; the kernel takes the rest as zero.
 #[repr(C)]
 struct MapCreate {
     map_type: u32,
@@ -76,10 +76,10 @@ struct LinkCreate {
     target_fd: u32,
     attach_type: u32,
     flags: u32,
-    /// `union bpf_iter_link_info`, of which the only member that is needed is a map's descriptor.
+    /// `union bpf_iter_link_info`; the only needed member is a map's descriptor.
     iter_info: u64,
     iter_info_len: u32,
-    /// Zero: kernels that know no more than the length refuse anything else.
+    /// Zero: kernels that know only the length refuse anything else.
     reserved: u32,
 }
 
@@ -107,11 +107,11 @@ fn bpf<T>(command: bpf_cmd, attr: &T) -> io::Result<libc::c_int> {
 }
 
 fn descriptor(result: io::Result<libc::c_int>) -> io::Result<OwnedFd> {
-    // SAFETY: a new descriptor that nobody else knows.
+    // SAFETY: a new descriptor without any other owner.
     result.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// A map of one value that neither programs nor we can change.
+/// Makes a map of one value that neither programs nor this process can change.
 pub(super) fn frozen_map(value: &[u8]) -> io::Result<OwnedFd> {
     let value_size = u32::try_from(value.len()).map_err(io::Error::other)?;
     let map_type = BPF_MAP_TYPE_ARRAY as u32;
@@ -124,21 +124,21 @@ pub(super) fn frozen_map(value: &[u8]) -> io::Result<OwnedFd> {
     Ok(map)
 }
 
-/// A map of so many numbers that nobody looks at.
+/// Makes a map of `max_entries` numbers whose values do not matter.
 pub(super) fn map_of(max_entries: u32) -> io::Result<OwnedFd> {
     let map_type = BPF_MAP_TYPE_ARRAY as u32;
     descriptor(bpf(BPF_MAP_CREATE, &MapCreate { map_type, key_size: 4, value_size: 8, max_entries, map_flags: 0 }))
 }
 
-/// Gives type information to the kernel.
+/// Loads type information into the kernel.
 pub(super) fn btf_load(types: &[u8]) -> io::Result<OwnedFd> {
     let size = u32::try_from(types.len()).map_err(io::Error::other)?;
     let load = BtfLoad { btf: types.as_ptr() as u64, log_buf: 0, size, log_size: 0, log_level: 0, reserved: 0 };
     descriptor(bpf(BPF_BTF_LOAD, &load))
 }
 
-/// Loads an iterator program. `description`: its type information and functions, if it has more than
-/// one. What the verifier says is written into `log`.
+/// Loads an iterator program. `description`: its type information and functions, if it has more than one. Writes the
+/// verifier's messages into `log`.
 pub(super) fn prog_load(
     instructions: &[u8],
     license: &[u8],
@@ -168,7 +168,7 @@ pub(super) fn prog_load(
     descriptor(bpf(BPF_PROG_LOAD, &attr))
 }
 
-/// Attaches an iterator program; `map`: what it iterates over, where that is a map.
+/// Attaches an iterator program; `map`: the map that it iterates over, if any.
 pub(super) fn link_create(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
     let info = map.map(number);
     let (iter_info, iter_info_len) = match &info {
@@ -188,7 +188,7 @@ pub(super) fn link_create(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) 
     descriptor(bpf(BPF_LINK_CREATE, &create))
 }
 
-/// A file whose reading runs the iterator once, over the namespace of this thread.
+/// Opens a file whose reading runs the iterator once, over the namespace of this thread.
 pub(super) fn iter_create(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     descriptor(bpf(BPF_ITER_CREATE, &IterCreate { link_fd: number(link), flags: 0 }))
 }

@@ -1,4 +1,4 @@
-//! The kernel's table of TCP connections, read without a lock. What sockets listen is in another table.
+//! The kernel's table of TCP connections, read without a lock. Listening sockets are in another table.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ use super::{BUFFER, call, read_on};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Inet, Kind, Row};
 
-/// Connections in a part of the table, about. A few of them are fetched together; and four hundred have room in what
-/// the kernel gathers at a time, so that there may be many more than were expected.
+/// The approximate number of connections in a part of the table. A few of them are fetched together; the kernel's
+/// buffer has room for four hundred, so there may be many more than expected.
 const IN_PART: u64 = 12;
-/// Each part costs something, too.
+/// The most parts: each one has a cost, too.
 const MOST_PARTS: u32 = 8192;
 
 /// The loaded iterator.
@@ -25,13 +25,13 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Loads it, for about so many connections; `None`: as many as there may be.
+    /// Loads the iterator for about `expected` connections; `None`: as many as there may be.
     ///
     /// # Errors
-    /// Why this kernel does not have it or does not let us, in a few words.
+    /// The reason why this kernel lacks it or refuses it, in a few words.
     pub(super) fn load(types: &Types, expected: Option<u64>) -> Result<Self, String> {
         if !cfg!(target_arch = "x86_64") {
-            // What is read last may have been read first.
+            // On other processors the last read may have been executed first.
             return Err("not on this processor".to_owned());
         }
         let parts = parts(expected);
@@ -42,11 +42,11 @@ impl Connections {
         Ok(Self { link: link.map_err(|error| format!("iter/bpf_map_elem: {error}"))? })
     }
 
-    /// Gives the records of every connection in the table of the namespace that this thread is in to `each`, a chunk at a
-    /// time: it may take the chunk and leave another one to be filled.
+    /// Passes the records of every connection in the table of this thread's namespace to `each`, a chunk at a time:
+    /// `each` may take the chunk and leave another one to be filled.
     ///
     /// # Errors
-    /// Those of reading: E2BIG if there are far more connections than were expected.
+    /// Those of reading: E2BIG if there are far more connections than expected.
     pub(super) fn chunks(&self, each: &mut dyn FnMut(&mut Chunk)) -> io::Result<()> {
         let file = File::from(call::iter_create(self.link.as_fd())?);
         let mut chunk = Chunk::new();
@@ -67,12 +67,12 @@ const RECORD: usize = size_of::<ConnectionRecord>();
 /// Records of connections.
 #[derive(Debug)]
 pub struct Chunk {
-    /// May end with a part of one, which the next one begins with.
+    /// May end with a part of a record; the next chunk begins with it.
     bytes: Vec<u8>,
 }
 
 impl Chunk {
-    /// Room for one.
+    /// An empty chunk with room.
     #[must_use]
     pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(2 * BUFFER) }
@@ -90,15 +90,15 @@ impl Default for Chunk {
     }
 }
 
-/// The connection, and whether it is in a table that its namespace has for itself; `None`: the table changed meanwhile,
-/// and no record is certain.
+/// The connection, and whether it is in a table of its namespace's own; `None`: the table changed meanwhile, and no
+/// record is certain.
 #[must_use]
 pub fn connection(record: &[u8; RECORD]) -> Option<(Row, bool)> {
     let record = ConnectionRecord::decode(record);
     (record.state != CHANGED).then(|| (row(&record), record.alone != 0))
 }
 
-/// How many parts the table is read in, a power of two.
+/// The number of parts in which the table is read, a power of two.
 fn parts(expected: Option<u64>) -> u32 {
     let parts = expected.and_then(|expected| u32::try_from(expected / IN_PART).ok());
     parts.unwrap_or(MOST_PARTS).clamp(1, MOST_PARTS).next_power_of_two()
@@ -110,7 +110,7 @@ fn row(record: &ConnectionRecord) -> Row {
     let is_v6 = i32::from(record.family) == libc::AF_INET6;
     let address = |v4: u32, v6: [u64; 2]| {
         if is_v6 {
-            // As they lie in memory.
+            // In the byte order of memory.
             let half = |double: u64| {
                 let bytes = double.to_ne_bytes();
                 let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -122,7 +122,7 @@ fn row(record: &ConnectionRecord) -> Row {
             [v4, 0, 0, 0]
         }
     };
-    // As sock_diag: a FIN counts in what was received and in what was read.
+    // Like sock_diag: a FIN counts as received and as read.
     let unread = record.rcv_nxt.wrapping_sub(record.copied_seq);
     Row {
         proto: Proto::Tcp,
@@ -151,7 +151,7 @@ fn row(record: &ConnectionRecord) -> Row {
 mod tests {
     use super::*;
 
-    /// A record as the program writes it.
+    /// A record in the program's format.
     fn bytes(record: &ConnectionRecord) -> [u8; RECORD] {
         let mut bytes = [0; RECORD];
         let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!((row.state, row.netns, row.inode, row.uid), (State::Established, 7, 4711, Some(1000)));
         assert_eq!((inet.family, inet.lport, inet.rport, inet.ifindex), (4, 40_000, 443, 3));
         assert_eq!(inet.laddr, [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0]);
-        // The numbers of bytes begin anew after the last one of 32 bits.
+        // The byte numbers wrap around at 32 bits.
         assert_eq!((row.recv_q, row.send_q), (10, 4));
 
         let row = taken(&a_record(libc::AF_INET6, ESTABLISHED));
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!(inet.laddr[..2], [word(1), word(5)]);
     }
 
-    /// What is left of a connection says in which state it is left.
+    /// The remains of a connection have their own state.
     #[test]
     fn what_is_left_has_its_own_state() {
         assert_eq!(taken(&a_record(libc::AF_INET, TIME_WAIT)).state, State::FinWait2);

@@ -1,5 +1,5 @@
-//! What the verifier has to know of a program that gives a function of its own to a helper: that it is
-//! a function, in type information of the program (`Documentation/bpf/btf.rst`).
+//! The description that the verifier needs of a program which passes a function of its own to a helper: type
+//! information which declares it as a function (`Documentation/bpf/btf.rst`).
 
 /// `struct bpf_func_info`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ const PROTOTYPE: u32 = 2;
 const FUNCTION: u32 = 3;
 const STRINGS: &[u8] = b"\0int\0function\0";
 
-/// The type information of a program whose other functions begin at `callbacks`, and which of its
-/// types each function is; `None` without any.
+/// The type information of a program whose other functions begin at `callbacks`, and each function's type; `None`
+/// without such functions.
 pub(super) fn of(callbacks: &[u32]) -> Option<(Vec<u8>, Vec<FuncInfo>)> {
     if callbacks.is_empty() {
         return None;
@@ -32,7 +32,7 @@ pub(super) fn of(callbacks: &[u32]) -> Option<(Vec<u8>, Vec<FuncInfo>)> {
     let types = [
         // "int", 4 bytes.
         [1, INT, 4, SIGNED_INT].as_slice(),
-        // () -> int: what a helper calls it with the verifier knows from the helper.
+        // () -> int: the verifier takes the arguments from the helper's prototype.
         &[0, FUNC_PROTO, NUMBER],
         // "function", `BTF_FUNC_STATIC`.
         &[5, FUNC, PROTOTYPE],

@@ -1,4 +1,4 @@
-//! Who holds which socket, by the iterator that this kernel has.
+//! The holders of sockets, by the best iterator of this kernel.
 //!
 //! | | | from |
 //! | --- | --- | --- |
@@ -15,14 +15,14 @@ use super::program::{Constants, Program};
 use super::types::Types;
 use super::{Pair, call, read};
 
-/// Pairs that there is room for at once: what is not written to costs nothing.
+/// The most pairs with reserved room: unwritten room costs nothing.
 const ROOM: usize = 64 * 1024;
 
 /// The iterators over holders.
 #[derive(Debug)]
 pub(super) struct Holders {
     constants: Constants,
-    /// Type of what `iter/task_file` is attached to.
+    /// The type that `iter/task_file` is attached to.
     task_file: Option<u32>,
     loaded: Loaded,
 }
@@ -38,7 +38,7 @@ impl Holders {
     pub(super) fn load(types: &Types) -> Result<Self, String> {
         let (task, task_file) = (types.btf.function("bpf_iter_task"), types.btf.function("bpf_iter_task_file"));
         let constants = types.constants(None)?;
-        // On other processors what is read last may have been read first.
+        // On other processors the last read may have been executed first.
         let loaded = if cfg!(target_arch = "x86_64") {
             by_table(task, types.plain().is_some(), &constants).map(Loaded::Task)
         } else {
@@ -51,13 +51,13 @@ impl Holders {
         Ok(Self { constants, task_file, loaded })
     }
 
-    /// What holds which socket, with repetitions, and by what that was found out.
+    /// The holders of each socket, with repetitions, and the name of the iterator that found them.
     pub(super) fn pairs(&self) -> Result<(Vec<Pair>, &'static str), String> {
         match &self.loaded {
             Loaded::Task(link) => match tables(link) {
                 Ok(Some(pairs)) => return Ok((pairs, "holders by iter/task")),
                 Ok(None) => log::debug!("iter/task: a table changed while it was read"),
-                // E2BIG: there is a process with more sockets than the kernel has room for at a time.
+                // E2BIG: a process has more sockets than the kernel has room for at a time.
                 Err(error) => log::debug!("iter/task: {error}"),
             },
             Loaded::TaskFile(_) => {}
@@ -90,7 +90,7 @@ fn by_file(target: Option<u32>, constants: &Constants) -> Result<OwnedFd, String
     })
 }
 
-/// The attached program in `section`, an iterator over what type `target` says.
+/// Attaches the program in `section`, an iterator over the type `target`.
 pub(super) fn link(section: &str, target: Option<u32>, constants: &Constants) -> Result<OwnedFd, String> {
     let target = target.ok_or_else(|| format!("this kernel has no {section}"))?;
     let program = Program::load(section, target, constants)?;
@@ -106,15 +106,15 @@ fn files(link: &OwnedFd) -> io::Result<Vec<Pair>> {
     Ok(pairs)
 }
 
-/// `None` if a table changed meanwhile: what was read of it is not certain.
+/// `None` if a table changed meanwhile: the result is uncertain.
 fn tables(link: &OwnedFd) -> io::Result<Option<Vec<Pair>>> {
     let mut words = Words::default();
     read(link, |word: &[u8; 4]| words.take(u32::from_ne_bytes(*word)))?;
     Ok(words.certain.then_some(words.pairs))
 }
 
-/// What `iter/task` writes: 0 and a process, then the inodes of its sockets; 0 and 0 where the last
-/// table changed.
+/// The words that `iter/task` writes: 0 and a process, then the inodes of its sockets; 0 and 0 if the last table
+/// changed.
 struct Words {
     pairs: Vec<Pair>,
     /// The next word is a process.
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(taken(&[0, 7, 100, 0, 0, 0, 8, 101]), None);
     }
 
-    /// A path to a socket has an inode of its file system, and is no socket. All ways tell the same.
+    /// A path to a socket has an inode of its file system, and is no socket. All iterators agree.
     #[test]
     fn a_path_to_a_socket_is_none() {
         let types = match Types::read() {
@@ -198,7 +198,7 @@ mod tests {
         }
         // From 5.17, from 6.2 on.
         for section in ["iter/task", "iter/task_plain"] {
-            // A table that changed meanwhile, of whatever process, is read again.
+            // A table that changed meanwhile, of any process, is read again.
             let read = |link| (0..10).find_map(|_| tables(&link).unwrap()).unwrap();
             ways.extend(link(section, "bpf_iter_task").map(read));
         }

@@ -1,8 +1,7 @@
 //! The BPF iterators of `tracer sockets`: the kernel's tables, as records.
 //!
-//! Loaded by a small loader of our own: aya's wants all of the kernel's type information as objects
-//! to find one number in it, and makes every map of the object. That takes longer than all the rest
-//! of the command.
+//! A small loader of our own loads them: aya's needs all of the kernel's type information as objects to find one number
+//! in it, and makes every map of the object. That takes longer than the rest of the command.
 
 mod call;
 pub mod connections;
@@ -29,47 +28,47 @@ use connections::{Chunk, Connections};
 use holders::Holders;
 use types::Types;
 
-/// Room for a read: as much as the kernel gathers at a time (`bpf_seq_read`: 8 pages).
+/// Room for a read: the kernel's own buffer (`bpf_seq_read`: 8 pages).
 const BUFFER: usize = 32 * 1024;
 
 /// A socket's inode and a process that holds it.
 pub type Pair = (u64, u32);
 
-/// Why the table of connections was not read.
+/// The reason why the table of connections was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
-    /// It was loaded for fewer.
+    /// It was loaded for fewer connections.
     #[error("there are far more connections than were expected")]
     TooSmall,
-    /// This kernel does not let us: in a few words.
+    /// This kernel refuses it: the reason in a few words.
     #[error("{0}")]
     Refused(String),
 }
 
-/// The iterators, each loaded when it is needed for the first time.
+/// The iterators, each loaded at its first use.
 #[derive(Debug, Default)]
 pub struct Iterators {
     types: OnceLock<Result<Types, String>>,
     holders: OnceLock<Result<Holders, String>>,
     connections: OnceLock<Result<Connections, String>>,
-    /// For any number of them.
+    /// For any number of connections.
     all_connections: OnceLock<Result<Connections, String>>,
     tcp: OnceLock<Result<OwnedFd, String>>,
 }
 
 impl Iterators {
-    /// Loads what tells of holders.
+    /// Loads the iterator over holders.
     ///
     /// # Errors
-    /// Why the kernel does not let us, in a few words.
+    /// The kernel's refusal, in a few words.
     pub fn load_holders(&self) -> Result<(), String> {
         self.loaded_holders().map(drop)
     }
 
-    /// Who holds which socket: inode and process, with repetitions, and how that was found out.
+    /// The holders of sockets: inode and process, with repetitions, and the name of the iterator that found them.
     ///
     /// # Errors
-    /// As [`Self::load_holders`], and those of reading.
+    /// Like [`Self::load_holders`], and those of reading.
     pub fn holders(&self) -> Result<(Vec<Pair>, &'static str), String> {
         self.loaded_holders()?.pairs()
     }
@@ -84,12 +83,12 @@ impl Iterators {
         loaded.as_ref().map_err(Clone::clone)
     }
 
-    /// Gives the connections in the table of the namespace that this thread is in to `each`, a chunk at a time: all TCP
-    /// sockets but those that listen, of every namespace that shares the table. `of`: about how many there are; `None`: as
-    /// many as there may be, which takes longer.
+    /// Passes the connections in the table of this thread's namespace to `each`, a chunk at a time: all TCP sockets but
+    /// listening ones, of every namespace that shares the table. `of`: their approximate number; `None`: unlimited,
+    /// which takes longer.
     ///
     /// # Errors
-    /// If there are far more than that, or this kernel does not let us.
+    /// If there are far more than that, or this kernel refuses it.
     pub fn connections(&self, of: Option<u64>, each: &mut dyn FnMut(&mut Chunk)) -> Result<(), TableError> {
         let loaded = if of.is_some() { &self.connections } else { &self.all_connections };
         let loaded = loaded.get_or_init(|| Connections::load(self.types()?, of)).as_ref();
@@ -100,10 +99,10 @@ impl Iterators {
         })
     }
 
-    /// Gives the TCP sockets in the namespace that this thread is in, `netns`, to `each`, by `iter/tcp`.
+    /// Passes the TCP sockets in this thread's namespace, `netns`, to `each`, by `iter/tcp`.
     ///
     /// # Errors
-    /// Why this kernel does not let us, in a few words; rows may have been given.
+    /// The kernel's refusal, in a few words; some rows may have been passed.
     pub fn tcp(&self, netns: u32, mut each: impl FnMut(Row)) -> Result<(), String> {
         let loaded = self.tcp.get_or_init(|| {
             let types = self.types()?;
@@ -138,7 +137,7 @@ fn read<const N: usize>(link: &OwnedFd, mut record: impl FnMut(&[u8; N])) -> io:
     if bytes.is_empty() { Ok(()) } else { Err(io::Error::other("the last record is cut")) }
 }
 
-/// Appends what an iterator tells next; `false`: that was all.
+/// Appends the iterator's next output; `false`: that was all.
 fn read_on(file: &File, bytes: &mut Vec<u8>) -> io::Result<bool> {
     bytes.reserve(BUFFER);
     loop {
@@ -153,8 +152,8 @@ fn read_on(file: &File, bytes: &mut Vec<u8>) -> io::Result<bool> {
 
 fn row(record: &TcpRecord, netns: u32) -> Row {
     let state = State::of_sk_state(Proto::Tcp, record.state);
-    // What is left of a connection that waits for the last FIN has no user either, but sock_diag says
-    // 0 for it, as it says FIN_WAIT2.
+    // The remains of a connection that wait for the last FIN have no user either, but sock_diag reports 0 for them, as
+    // it reports FIN_WAIT2.
     Row {
         proto: Proto::Tcp,
         state,

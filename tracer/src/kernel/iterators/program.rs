@@ -1,4 +1,4 @@
-//! One program out of the embedded object.
+//! One program from the embedded object.
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -11,14 +11,14 @@ use super::call;
 use super::description;
 use crate::kernel::object::as_compiled;
 
-/// Bytes of an instruction; `ld_imm64` is two of them.
+/// Bytes of an instruction; `ld_imm64` has two.
 const INSTRUCTION: usize = 8;
-/// `BPF_PSEUDO_MAP_VALUE`: the upper half of the registers' byte says that the first immediate is a
-/// map and the second one an offset in its value.
+/// `BPF_PSEUDO_MAP_VALUE` in the upper half of the registers' byte: the first immediate is a map and the second one an
+/// offset in its value.
 const PSEUDO_MAP_VALUE: u8 = 2;
-/// `BPF_PSEUDO_FUNC`: the first immediate is a function, so many instructions away.
+/// `BPF_PSEUDO_FUNC`: the first immediate is the distance to a function, in instructions.
 const PSEUDO_FUNC: u8 = 4;
-/// Where the functions are that are no programs.
+/// The section of functions that are no programs.
 const FUNCTIONS: &str = ".text";
 /// `BPF_PSEUDO_KFUNC_CALL`: the immediate is the number of a kernel function's type.
 const PSEUDO_KFUNC_CALL: u8 = 2;
@@ -36,7 +36,7 @@ pub(super) struct Constants {
     plain: Option<Plain>,
 }
 
-/// What plain loads of any address need, from 6.2 on.
+/// The types that plain loads of any address need, from 6.2 on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain {
     /// The type of a structure that begins with a number of eight bytes.
@@ -48,7 +48,7 @@ pub(super) struct Plain {
 const BROKEN: &str = "the embedded BPF object does not belong to this program";
 
 impl Constants {
-    /// With all these in their places.
+    /// Makes the data with all these in their places.
     pub(super) fn new(
         offsets: &Offsets,
         plain: Option<Plain>,
@@ -66,7 +66,7 @@ impl Constants {
             put("WINDOW", &plain.window.to_ne_bytes())?;
         }
         if let Some(connections) = connections {
-            // SAFETY: so is `Connections`.
+            // SAFETY: the same holds for `Connections`.
             let value = unsafe {
                 std::slice::from_raw_parts(std::ptr::from_ref(connections).cast::<u8>(), size_of::<Connections>())
             };
@@ -77,7 +77,7 @@ impl Constants {
     }
 }
 
-/// Writes `value` to where `name` stands in `data`, the contents of `section`.
+/// Writes `value` to the place of `name` in `data`, the contents of `section`.
 fn put(data: &mut [u8], file: &object::File<'_>, section: SectionIndex, name: &str, value: &[u8]) -> Option<()> {
     let symbol = file.symbol_by_name(name).filter(|symbol| symbol.section_index() == Some(section))?;
     let start = usize::try_from(symbol.address()).ok()?;
@@ -89,12 +89,12 @@ fn put(data: &mut [u8], file: &object::File<'_>, section: SectionIndex, name: &s
 pub(super) struct Program;
 
 impl Program {
-    /// Loads the program in `section`, which is an iterator over what `btf_id` says.
+    /// Loads the program in `section`, an iterator over the type `btf_id`.
     pub(super) fn load(section: &str, btf_id: u32, constants: &Constants) -> Result<OwnedFd, String> {
         let file = object::File::parse(as_compiled()).map_err(|_| BROKEN)?;
         let code = Code::of(&file, section, constants).ok_or(BROKEN)?;
         let license = file.section_by_name("license").and_then(|license| license.data().ok()).ok_or(BROKEN)?;
-        // The verifier wants to know that a function is one only where there is more than the program.
+        // The verifier needs functions declared only if there is more than the program.
         let described = description::of(&code.callbacks);
         let description = match &described {
             Some((types, functions)) => {
@@ -118,15 +118,15 @@ impl Program {
     }
 }
 
-/// The instructions of a program, and behind them the functions that it gives to helpers.
+/// The instructions of a program, followed by the functions that it passes to helpers.
 struct Code {
     bytes: Vec<u8>,
-    /// Where these begin, in instructions.
+    /// The begins of these functions, in instructions.
     callbacks: Vec<u32>,
 }
 
 impl Code {
-    /// `None` if the object is not as expected.
+    /// `None` if the object has another form.
     fn of(file: &object::File<'_>, section: &str, constants: &Constants) -> Option<Self> {
         let section = file.section_by_name(section)?;
         let mut code = Self { bytes: section.data().ok()?.to_vec(), callbacks: Vec::new() };
@@ -143,7 +143,7 @@ impl Code {
         Some(code)
     }
 
-    /// Puts the number of `bpf_rdonly_cast` where it is called; `None` if this kernel has none.
+    /// Writes the number of `bpf_rdonly_cast` into its calls; `None` if this kernel has none.
     fn cast(&mut self, constants: &Constants) -> Option<()> {
         let mut is_second_half = false;
         for instruction in self.bytes.as_chunks_mut::<INSTRUCTION>().0 {
@@ -157,7 +157,7 @@ impl Code {
         Some(())
     }
 
-    /// Appends the function at `address` among those that are no programs. It has none of its own.
+    /// Appends the function at `address` from the section of functions. It has no functions of its own.
     fn append(&mut self, address: u64, file: &object::File<'_>, constants: &Constants) -> Option<()> {
         let section = file.section_by_name(FUNCTIONS)?;
         let is_it = |symbol: &object::Symbol<'_, '_>| {
@@ -172,8 +172,8 @@ impl Code {
         self.link(start, before, &section, file, constants)?.is_empty().then_some(())
     }
 
-    /// Puts the constants' map into what has come from `section`, from `start` on, and stands at
-    /// `before`. Gives the places that want the address of a function, and that.
+    /// Links the constants' map into the code that came from `section`, from `start` on, and is at `before`. Returns
+    /// the places that need the address of a function, with that address.
     fn link(
         &mut self,
         start: usize,
@@ -196,7 +196,7 @@ impl Code {
             if pair[0] != LD_IMM64 {
                 return None;
             }
-            // The place in the section: the symbol's, and what the immediate says beyond it.
+            // The place in the section: the symbol's address plus the immediate.
             let beyond = u32::from_le_bytes([pair[4], pair[5], pair[6], pair[7]]);
             let place = u32::try_from(symbol.address()).ok()?.wrapping_add(beyond);
             if symbol.section_index() == Some(constants.section) {

@@ -1,4 +1,4 @@
-//! What the iterators have to know of the running kernel's types.
+//! The types of the running kernel that the iterators need.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::program::{Constants, Plain};
 use crate::kernel::btf::{Btf, BtfError};
 use crate::kernel::offsets;
 
-/// What the offsets are found by. They stand in the first half of a kernel's types.
+/// The structures with the needed offsets. They come in the first half of a kernel's types.
 const STRUCTURES: &[&str] = &[
     "sock_common",
     "sock",
@@ -26,14 +26,14 @@ const STRUCTURES: &[&str] = &[
     "inet_hashinfo",
     WINDOW,
 ];
-/// What iterators are attached to, and what they call.
+/// The functions that iterators are attached to, and those that they call.
 const FUNCTIONS: &[&str] =
     &["bpf_iter_tcp", "bpf_iter_task", "bpf_iter_task_file", "bpf_iter_bpf_map_elem", RDONLY_CAST];
 /// A structure that begins with a number of eight bytes: a register.
 const WINDOW: &str = "pt_regs";
 const RDONLY_CAST: &str = "bpf_rdonly_cast";
 
-/// The kernel's types, as far as they are needed, and the offsets in them.
+/// The needed types of the kernel, and their offsets.
 #[derive(Debug)]
 pub(super) struct Types {
     pub(super) btf: Btf,
@@ -41,18 +41,18 @@ pub(super) struct Types {
 }
 
 impl Types {
-    /// Reads them.
+    /// Reads the types.
     ///
     /// # Errors
-    /// Why that cannot be done, in a few words.
+    /// The reason for a failure, in a few words.
     pub(super) fn read() -> Result<Self, String> {
         let path = Path::new("/sys/kernel/btf/vmlinux");
         let early = Self::of(Btf::read_until(path, STRUCTURES, FUNCTIONS))?;
-        // Where there are no plain loads, because a function is missing, everything was read.
+        // Without plain loads, because a function is missing, the first attempt has read everything.
         if early.has_holders() && (early.plain().is_none() || early.connections(1).is_some()) {
             return Ok(early);
         }
-        // A member may be in a structure without a name, which stands anywhere.
+        // A member may be in an anonymous structure, which may come anywhere.
         let whole = Self::of(Btf::read(path, &[STRUCTURES, FUNCTIONS].concat()))?;
         if whole.has_holders() {
             Ok(whole)
@@ -67,15 +67,15 @@ impl Types {
         Ok(Self { btf, offsets })
     }
 
-    /// The read-only data of the programs, those of `connections` among it.
+    /// The read-only data of the programs, with `connections`.
     ///
     /// # Errors
-    /// If the kernel does not take them.
+    /// If the kernel refuses them.
     pub(super) fn constants(&self, connections: Option<&Connections>) -> Result<Constants, String> {
         Constants::new(&self.offsets, self.plain(), connections)
     }
 
-    /// What plain loads need; `None` before 6.2.
+    /// The types that plain loads need; `None` before 6.2.
     pub(super) fn plain(&self) -> Option<Plain> {
         let begins = self.btf.member(WINDOW, "r15").is_some_and(|register| register.byte_offset() == 0);
         let window = self.btf.structure(WINDOW).filter(|_| begins)?;
@@ -120,12 +120,13 @@ impl Types {
         ])
     }
 
-    /// Whether there is all that `iter/tcp` reads.
+    /// Whether the kernel has all that `iter/tcp` reads.
     pub(super) fn has_tcp(&self) -> bool {
         self.has_connections() && has_all(&[self.offsets.sk_ack_backlog, self.offsets.sk_max_ack_backlog])
     }
 
-    /// What the program that reads the table of connections in so many parts has to know; `None` if something is missing.
+    /// The constants of the program that reads the table of connections in `parts` parts; `None` if an offset is
+    /// missing.
     pub(super) fn connections(&self, parts: u32) -> Option<Connections> {
         let offsets = &self.offsets;
         let has_all_of_them =

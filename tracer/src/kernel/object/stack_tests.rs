@@ -1,5 +1,5 @@
-//! What the programs take of the stack, with all that they call: 512 bytes, and not one more, before 6.13 gave programs
-//! a stack of their own. This machine's kernel may be newer, and would load what others refuse.
+//! The stack use of the programs with all functions that they call: at most 512 bytes before 6.13, which gave programs
+//! a stack of their own. This machine's kernel may be newer, and would load programs that others refuse.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
@@ -11,7 +11,7 @@ use super::OBJECT;
 
 /// `MAX_BPF_STACK` of `include/linux/filter.h`.
 const MOST: u64 = 512;
-/// What `check_max_stack_depth` makes of each function's depth before 6.8: a multiple of that, and not 0.
+/// Before 6.8 `check_max_stack_depth` rounds each function's depth up to a multiple of this, and not to 0.
 const GRAIN: u64 = 32;
 
 const FRAME_POINTER: u8 = 10;
@@ -23,7 +23,7 @@ const CALL: u8 = 0x85;
 const PSEUDO_CALL: u8 = 1;
 const LOAD_WIDE: u8 = 0x18;
 
-/// Where a function is.
+/// The place of a function.
 type Place = (SectionIndex, u64);
 
 struct Function {
