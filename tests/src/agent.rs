@@ -1,4 +1,4 @@
-//! A running `tracer`, started ready and stopped clean.
+//! A running `tracer`: starts it ready and stops it cleanly.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -13,13 +13,12 @@ use serde_json::Value;
 use crate::stream::{Stream, brief, parse};
 use crate::traffic::sys::patience;
 
-/// The line on stderr that says that events will be seen.
+/// The stderr line after which every event is seen.
 pub const READY: &str = "tracer: ready";
 
 /// The binary under test: `TRACER_BIN`, else `target/release/tracer` beside the running test's profile.
 ///
-/// # Panics
-/// If there is none.
+/// If it does not exist.
 #[must_use]
 pub fn tracer_program() -> PathBuf {
     if let Some(path) = std::env::var_os("TRACER_BIN") {
@@ -34,9 +33,9 @@ pub fn tracer_program() -> PathBuf {
 struct Said {
     events: Vec<Value>,
     log: String,
-    /// Streams that have ended: stdout and stderr.
+    /// Number of ended streams: stdout and stderr.
     ended: u8,
-    /// What a line that is no event made the reader say.
+    /// The reader's complaint about a line that is no event.
     broken: Option<String>,
 }
 
@@ -64,14 +63,14 @@ impl Ears {
     }
 }
 
-/// What is left of a tracer that has ended.
+/// The output of a tracer that has ended.
 #[derive(Debug)]
 pub struct Ended {
     /// Everything on stdout.
     pub stream: Stream,
     /// Everything on stderr.
     pub log: String,
-    /// How it ended.
+    /// Its exit status.
     pub status: ExitStatus,
 }
 
@@ -83,7 +82,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// `tracer live --json ARGS`, once it is ready.
+    /// Starts `tracer live --json ARGS`, and waits until it is ready.
     ///
     /// # Panics
     /// If it does not get ready.
@@ -96,7 +95,7 @@ impl Agent {
         agent
     }
 
-    /// As [`Agent::live`], with stdout in a file, for streams that are too long to keep.
+    /// Like [`Agent::live`], with stdout in a file, for streams that are too long to keep.
     ///
     /// # Panics
     /// If it does not get ready.
@@ -109,7 +108,7 @@ impl Agent {
         agent
     }
 
-    /// Any command line of the tracer. Does not wait for anything.
+    /// Starts any command line of the tracer. Waits for nothing.
     ///
     /// # Panics
     /// If it cannot be started.
@@ -120,7 +119,7 @@ impl Agent {
         Self::of(command.spawn().expect("tracer starts"))
     }
 
-    /// One that was started with a pipe for stderr, and one for stdout unless that is a file.
+    /// Takes over a tracer that was started with a pipe for stderr, and one for stdout unless that is a file.
     ///
     /// # Panics
     /// If stderr is no pipe.
@@ -165,12 +164,12 @@ impl Agent {
     /// Waits for the ready line.
     ///
     /// # Panics
-    /// If the tracer ends, or does not say it.
+    /// If the tracer ends first, or never prints it.
     pub fn await_ready(&self) {
         assert!(self.gets_ready(), "tracer gets ready; it said:\n{}", self.log());
     }
 
-    /// Waits for the ready line, or for its end; whether it came.
+    /// Waits for the ready line, or for the tracer's end; returns whether the line came.
     #[must_use]
     pub fn gets_ready(&self) -> bool {
         let ready = self.ears.wait(|said| {
@@ -189,13 +188,13 @@ impl Agent {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// What it said on stderr so far.
+    /// Its stderr so far.
     #[must_use]
     pub fn log(&self) -> String {
         self.ears.said.lock().unwrap().log.clone()
     }
 
-    /// Whether an event that `ask` wants comes within the patience of the tests.
+    /// Whether an event that `ask` accepts comes within the patience of the tests.
     pub fn hears(&self, mut ask: impl FnMut(&Value) -> bool) -> bool {
         let mut seen = 0;
         let found = self.ears.wait(|said| {
@@ -209,10 +208,10 @@ impl Agent {
         found == Some(true)
     }
 
-    /// Waits for an event that `ask` wants.
+    /// Waits for an event that `ask` accepts.
     ///
     /// # Panics
-    /// With what came, if it does not come.
+    /// With the events that came instead.
     pub fn wait_for(&self, what: &str, ask: impl FnMut(&Value) -> bool) {
         if !self.hears(ask) {
             let said = self.ears.said.lock().unwrap();
@@ -221,7 +220,7 @@ impl Agent {
         }
     }
 
-    /// Waits until the events so far satisfy `ask`; whether they do.
+    /// Waits until the events so far satisfy `ask`; returns whether they do.
     pub fn settles(&self, mut ask: impl FnMut(&[Value]) -> bool) -> bool {
         self.ears.wait(|said| if ask(&said.events) { Some(true) } else { (said.ended == 2).then_some(false) })
             == Some(true)
@@ -241,20 +240,20 @@ impl Agent {
         unsafe { libc::kill(self.pid() as i32, signal) };
     }
 
-    /// SIGINT, and everything that it says to its end.
+    /// Sends SIGINT, and returns the output to the end.
     #[must_use]
     pub fn stop(self) -> Ended {
         self.signal(libc::SIGINT);
         self.end()
     }
 
-    /// Waits for its end, however it comes.
+    /// Waits for its end, for whatever reason.
     ///
     /// # Panics
     /// If it does not end, or prints a line that is no event.
     #[must_use]
     pub fn end(mut self) -> Ended {
-        // A long stream takes its time to be written out.
+        // A long stream takes some time to be written out.
         let ended = self.ears.wait_for(patience() * 4, &mut |said| (said.ended == 2).then_some(()));
         assert!(ended.is_some(), "tracer ends; it said:\n{}", self.log());
         let mut child = self.child.take().expect("it runs");
@@ -278,8 +277,8 @@ impl Drop for Agent {
     }
 }
 
-/// Runs the tracer to its end, without waiting for it to get ready; for wrong usage, `doctor` and the
-/// like. Gives status, stdout and stderr.
+/// Runs the tracer to its end, without waiting for it to get ready; for wrong usage, `doctor` and the like. Returns
+/// status, stdout and stderr.
 ///
 /// # Panics
 /// If it cannot be started.

@@ -1,5 +1,5 @@
-//! A command in a mount namespace of its own: what is mounted there, and what is taken away, nobody else
-//! sees, and it is gone when the command is.
+//! A command in a mount namespace of its own: its mounts and unmounts are invisible elsewhere, and vanish with the
+//! command.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -7,8 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
 
-/// What is done before the command begins, in this order. All is prepared, so that only system calls are
-/// made between fork and exec.
+/// The steps before the command begins, in this order. All is prepared, so that only system calls are made between fork
+/// and exec.
 #[derive(Debug, Default)]
 pub struct Apart {
     steps: Vec<Step>,
@@ -52,7 +52,7 @@ impl Step {
                 }
                 Self::Group(procs) => {
                     let fd = done(libc::open(procs.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC))?;
-                    // 0 is who writes.
+                    // 0 stands for the writer.
                     if libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
                         return Err(std::io::Error::last_os_error());
                     }
@@ -65,7 +65,7 @@ impl Step {
 }
 
 impl Apart {
-    /// Nothing is changed yet.
+    /// No step so far.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -76,21 +76,21 @@ impl Apart {
         self
     }
 
-    /// An empty file system of `kind` at `target`; `data` are its options.
+    /// Mounts an empty file system of `kind` at `target`; `data` are its options.
     #[must_use]
     pub fn mount(self, kind: &str, target: impl AsRef<Path>, data: &str) -> Self {
         let (source, data) = (text("test"), text(data));
         self.step(Step::Mount { source, target: text(target), kind: text(kind), flags: 0, data })
     }
 
-    /// `source` at `target` as well.
+    /// Mounts `source` at `target` as well.
     #[must_use]
     pub fn bind(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Self {
         let (source, target, none) = (text(source), text(target), text(""));
         self.step(Step::Mount { source, target, kind: none.clone(), flags: libc::MS_BIND, data: none })
     }
 
-    /// As [`Apart::bind`], with what is mounted below it.
+    /// Like [`Apart::bind`], with the mounts below it.
     #[must_use]
     pub fn bind_all(self, source: impl AsRef<Path>, target: impl AsRef<Path>) -> Self {
         let (source, target, none) = (text(source), text(target), text(""));
@@ -98,31 +98,31 @@ impl Apart {
         self.step(Step::Mount { source, target, kind: none.clone(), flags, data: none })
     }
 
-    /// Without what is mounted at `target`.
+    /// Unmounts `target`.
     #[must_use]
     pub fn unmount(self, target: impl AsRef<Path>) -> Self {
         self.step(Step::Unmount(text(target)))
     }
 
-    /// With an empty file.
+    /// Makes an empty file.
     #[must_use]
     pub fn touch(self, path: impl AsRef<Path>) -> Self {
         self.step(Step::Touch(text(path)))
     }
 
-    /// With stdout in a file that is made there; spawn with an inherited stdout.
+    /// Redirects stdout to a new file there; spawn with an inherited stdout.
     #[must_use]
     pub fn stdout(self, path: impl AsRef<Path>) -> Self {
         self.step(Step::Stdout(text(path)))
     }
 
-    /// In the control group whose `cgroup.procs` this is.
+    /// Joins the control group with this `cgroup.procs`.
     #[must_use]
     pub fn in_group(self, procs: impl AsRef<Path>) -> Self {
         self.step(Step::Group(text(procs)))
     }
 
-    /// `program ARGS`, so prepared. It does not start if a step fails.
+    /// The prepared command `program ARGS`. It does not start if a step fails.
     #[must_use]
     pub fn command(self, program: impl AsRef<Path>, args: &[&str]) -> Command {
         let mut command = Command::new(program.as_ref());

@@ -1,4 +1,4 @@
-//! The audit that a tracer has made of itself (`--audit`), from its summary.
+//! A tracer's audit of itself (`--audit`), from its summary.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::machine;
 /// The accounts by hook.
 ///
 /// # Panics
-/// If there is none, if one is not exact, or if one says so and its terms do not add up.
+/// If there is none, if one is not exact, or if one claims to be exact and its terms do not add up.
 #[must_use]
 pub fn exact(summary: &Value) -> BTreeMap<String, Value> {
     let accounts = accounts(summary);
@@ -19,12 +19,11 @@ pub fn exact(summary: &Value) -> BTreeMap<String, Value> {
     accounts
 }
 
-/// As [`exact`], with traffic while the audit begins and ends: where programs at tracepoints may be preempted
-/// (from 7.0 on) it is not certain of some calls whether they are part of it. They are counted (`edges`), and no
-/// more than those may be missing.
+/// Like [`exact`], with traffic while the audit begins and ends: where programs at tracepoints may be preempted (from
+/// 7.0 on) it cannot assign some calls to the audit. It counts them (`edges`), and no more than these may be missing.
 ///
 /// # Panics
-/// As [`exact`].
+/// As for [`exact`].
 #[must_use]
 pub fn exact_but_for_the_edges(summary: &Value) -> BTreeMap<String, Value> {
     if !machine::preempts_programs() {
@@ -38,23 +37,23 @@ pub fn exact_but_for_the_edges(summary: &Value) -> BTreeMap<String, Value> {
     accounts
 }
 
-/// What became of calls, as far as that is known.
+/// The calls with a known outcome.
 fn accounted(account: &Value) -> u64 {
     ["delivered", "filtered", "folded", "lost", "missed"].iter().map(|term| of(account, term)).sum()
 }
 
-/// Panics unless all that happened is accounted for.
+/// Asserts that every call is accounted for.
 ///
 /// # Panics
-/// As [`exact`].
+/// As for [`exact`].
 pub fn must_be_exact(summary: &Value) {
     let _ = exact(summary);
 }
 
-/// As [`exact`], whether they are or not.
+/// Like [`exact`], whether the accounts are exact or not.
 ///
 /// # Panics
-/// If there is none, or if one says that it is exact and its terms do not add up.
+/// If there is none, or if one claims to be exact and its terms do not add up.
 #[must_use]
 pub fn accounts(summary: &Value) -> BTreeMap<String, Value> {
     let list = summary["audit"].as_array().unwrap_or_else(|| panic!("there is an audit: {summary}"));
@@ -69,7 +68,7 @@ pub fn accounts(summary: &Value) -> BTreeMap<String, Value> {
 /// A term of an account.
 ///
 /// # Panics
-/// If it is not there.
+/// If it is missing.
 #[must_use]
 pub fn of(account: &Value, term: &str) -> u64 {
     account[term].as_u64().unwrap_or_else(|| panic!("no {term}: {account}"))

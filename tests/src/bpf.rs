@@ -1,4 +1,4 @@
-//! bpf(2), as far as the tests need it: whether an object still exists, what is in a map, and a program that
+//! The parts of bpf(2) that the tests need: whether an object still exists, the contents of a map, and a program that
 //! forbids connect().
 
 use std::fs::File;
@@ -53,7 +53,7 @@ impl Object {
     /// Whether it is still in the kernel.
     ///
     /// # Panics
-    /// If the kernel does not tell.
+    /// If the kernel gives no answer.
     #[must_use]
     pub fn exists(self) -> bool {
         let command = match self.key {
@@ -90,17 +90,17 @@ pub fn objects_of(pid: u32) -> Vec<Object> {
     objects
 }
 
-/// All programs and links in the kernel, whoever holds them.
+/// All programs and links in the kernel, of any process.
 ///
 /// # Panics
-/// If the kernel does not tell.
+/// If the kernel gives no answer.
 #[must_use]
 pub fn all_objects() -> std::collections::BTreeSet<Object> {
     let mut objects = std::collections::BTreeSet::new();
     for (key, next) in [("prog_id", PROG_GET_NEXT_ID), ("link_id", LINK_GET_NEXT_ID)] {
         let mut id = 0;
         loop {
-            // start_id, and next_id, which the kernel writes.
+            // start_id; the kernel writes next_id.
             let mut union = [0_u32; 32];
             union[0] = id;
             // SAFETY: the pointer and size describe `union`.
@@ -117,14 +117,14 @@ pub fn all_objects() -> std::collections::BTreeSet<Object> {
     objects
 }
 
-/// A control group whose processes may not connect() over IPv4. Gone when dropped, if it is empty.
+/// A control group whose processes may not connect() over IPv4. Removed when dropped, if it is empty.
 #[derive(Debug)]
 pub struct DeniedGroup {
     dir: PathBuf,
 }
 
 impl DeniedGroup {
-    /// Makes one.
+    /// Makes the group.
     ///
     /// # Errors
     /// The reason to skip.
@@ -156,7 +156,7 @@ impl DeniedGroup {
     /// Moves a process into it.
     ///
     /// # Panics
-    /// If it does not move.
+    /// If it cannot be moved.
     pub fn take(&self, pid: u32) {
         let mut procs = File::options().write(true).open(self.dir.join("cgroup.procs")).expect("the group opens");
         write!(procs, "{pid}").expect("the process moves");

@@ -1,4 +1,4 @@
-//! A namespace full of sockets, and what ss and `tracer sockets` say of them in one form.
+//! A namespace full of sockets, and the output of ss and `tracer sockets` about them in one form.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -19,20 +19,20 @@ pub struct Busy {
     pub holder: Child,
     /// Its child.
     pub child: u32,
-    /// The port of the listener that only a thread with a file table of its own holds; 0 for none.
+    /// The port of the listener that only a thread with a file table of its own holds; 0 if there is none.
     pub apart: u64,
     /// The name of its Unix sockets.
     pub path: PathBuf,
 }
 
 impl Busy {
-    /// Waits until all of them are there.
+    /// Waits until all of them exist.
     #[must_use]
     pub fn start() -> Self {
         let ns = Netns::new();
         ns.nft_rule("output", "ip daddr 127.0.0.9 drop");
-        // What keeps connections in the states that are over in a moment, see busy.py. Where it comes in: a
-        // SYN-ACK that cannot be sent ends the handshake.
+        // Keeps connections in short-lived states, see busy.py. Where packets come in: a SYN-ACK that cannot be sent
+        // ends the handshake.
         let rules = [("ip", "127.0.0.2"), ("ip6", "fd07::2")].map(|(family, own)| {
             let (deaf, endless, mute) = (format!("{own}1"), format!("{own}2"), format!("{own}3"));
             format!(
@@ -66,13 +66,13 @@ impl Busy {
         Self { ns, holder, child, apart, path }
     }
 
-    /// What ss says in it.
+    /// The output of ss in it.
     #[must_use]
     pub fn ss(&self, options: &str) -> String {
         self.ns.run(&["ss", "-H", options])
     }
 
-    /// What `tracer sockets` says of this namespace, from outside of it.
+    /// The output of `tracer sockets` about this namespace, from outside.
     #[must_use]
     pub fn tracer(&self, args: &[&str]) -> Vec<Value> {
         let netns = self.ns.inode().to_string();
@@ -81,13 +81,13 @@ impl Busy {
         rows(&out)
     }
 
-    /// The lines of `tracer sockets`, as [`Busy::known_to_ss`].
+    /// The lines of `tracer sockets`, like [`Busy::known_to_ss`].
     #[must_use]
     pub fn as_ss_knows(&self, args: &[&str]) -> BTreeSet<Line> {
         self.known_to_ss(&self.tracer(args))
     }
 
-    /// The lines of `rows`, without what ss does not look into: tables of single threads.
+    /// The lines of `rows`, without sockets that ss cannot find: those in tables of single threads.
     #[must_use]
     pub fn known_to_ss(&self, rows: &[Value]) -> BTreeSet<Line> {
         let apart = format!(":{}", self.apart);
@@ -112,33 +112,33 @@ pub fn tracer(args: &[&str]) -> Output {
     Command::new(tracer_program()).arg("sockets").args(args).output().unwrap()
 }
 
-/// The objects that it printed.
+/// The objects in its output.
 #[must_use]
 pub fn rows(out: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&out.stdout);
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{line}: {why}"))).collect()
 }
 
-/// Everything that both tools tell of a socket.
+/// The facts that both tools show of a socket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
-    /// In our words.
+    /// In tracer's words.
     pub state: String,
-    /// As [`end`].
+    /// Like [`end`].
     pub local: String,
-    /// As [`end`].
+    /// Like [`end`].
     pub remote: String,
-    /// To be read; of a listener, waiting.
+    /// Bytes to be read; of a listener, waiting connections.
     pub recv_q: u64,
-    /// To be sent; of a listener, how many may wait.
+    /// Bytes to be sent; of a listener, the most that may wait.
     pub send_q: u64,
     /// 0 for none.
     pub inode: u64,
-    /// Who holds it.
+    /// Its holders.
     pub pids: BTreeSet<u64>,
 }
 
-/// An end as ss writes it, in one form: `any` for all addresses, IPv4 where it is mapped.
+/// An end in the notation of ss, in one form: `any` for all addresses, IPv4 where it is mapped.
 #[must_use]
 pub fn end(text: &str) -> String {
     let (addr, port) = text.rsplit_once(':').unwrap();
@@ -150,19 +150,19 @@ pub fn end(text: &str) -> String {
     }
 }
 
-/// Who holds it, as ss says.
+/// Its holders according to ss.
 #[must_use]
 pub fn pids_of_ss(line: &str) -> BTreeSet<u64> {
     line.split("pid=").skip(1).map(|rest| rest.split(',').next().unwrap().parse().unwrap()).collect()
 }
 
-/// The word that begins with `key`, without it.
+/// The rest of the word that begins with `key`.
 #[must_use]
 pub fn after<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     line.split_whitespace().find_map(|word| word.strip_prefix(key))
 }
 
-/// The lines of `ss -e`; a socket without a file has no `ino:` there, or 0.
+/// The lines of `ss -e`; for a socket without a file ss shows no `ino:`, or 0.
 #[must_use]
 pub fn ss_lines(text: &str) -> BTreeSet<Line> {
     let state = |word: &str| match word {
@@ -188,10 +188,10 @@ pub fn ss_lines(text: &str) -> BTreeSet<Line> {
         .collect()
 }
 
-/// Who holds it, as we say.
+/// Its holders according to tracer.
 #[must_use]
 pub fn our_pids(row: &Value) -> BTreeSet<u64> {
-    // ss does not say whose a connection is that nobody has accepted.
+    // ss does not show the owner of a connection before accept().
     if row["owner_source"] != "fd" {
         return BTreeSet::new();
     }
@@ -199,7 +199,7 @@ pub fn our_pids(row: &Value) -> BTreeSet<u64> {
     row["owner"]["pid"].as_u64().into_iter().chain(others.filter_map(Value::as_u64)).collect()
 }
 
-/// One of our objects.
+/// The line of one of tracer's objects.
 #[must_use]
 pub fn our_line(row: &Value) -> Line {
     let end = |addr: &str, port: &str| {
@@ -220,13 +220,13 @@ pub fn our_line(row: &Value) -> Line {
     }
 }
 
-/// All of them.
+/// The lines of all of them.
 #[must_use]
 pub fn our_lines(rows: &[Value]) -> BTreeSet<Line> {
     rows.iter().map(our_line).collect()
 }
 
-/// Holds one set against the other.
+/// Compares two sets.
 ///
 /// # Panics
 /// If they differ, with the differences.

@@ -1,4 +1,4 @@
-//! Capabilities: what the threads of a process have, and programs that are started with exactly some.
+//! Capabilities: reads those of a process's threads, and starts programs with an exact set.
 
 use std::fs::{self, File};
 use std::io;
@@ -25,13 +25,13 @@ pub const PERFMON: u32 = 38;
 /// See [`DAC_READ_SEARCH`].
 pub const BPF: u32 = 39;
 
-/// As the kernel writes sets.
+/// A set as the kernel writes it.
 #[must_use]
 pub fn set(capabilities: &[u32]) -> u64 {
     capabilities.iter().map(|capability| 1 << capability).sum()
 }
 
-/// What a thread may do: its /proc/PID/task/TID/status.
+/// The rights of a thread: its /proc/PID/task/TID/status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     /// The thread's name.
@@ -53,7 +53,7 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// Those that a `status` file tells.
+    /// The rights in a `status` file.
     ///
     /// # Panics
     /// If it lacks one.
@@ -76,23 +76,23 @@ impl Rights {
         }
     }
 
-    /// Those of this test.
+    /// The rights of this test.
     ///
     /// # Panics
-    /// If /proc is not there.
+    /// If /proc is missing.
     #[must_use]
     pub fn own() -> Self {
         Self::parse(&fs::read_to_string("/proc/thread-self/status").expect("the status is read"))
     }
 
-    /// Those of every thread of a process.
+    /// The rights of every thread of a process.
     ///
     /// # Panics
     /// If it is gone.
     #[must_use]
     pub fn of(pid: u32) -> Vec<Self> {
         let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads are listed");
-        // One that has just ended is none.
+        // A thread that has just ended is left out.
         let status = |entry: io::Result<fs::DirEntry>| fs::read_to_string(entry.ok()?.path().join("status")).ok();
         threads.filter_map(status).map(|status| Self::parse(&status)).collect()
     }
@@ -118,7 +118,7 @@ fn check(result: libc::c_long) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Between fork and exec: becomes user `uid` with exactly these capabilities, which exec() leaves (the ambient
+/// Runs between fork and exec: becomes user `uid` with exactly these capabilities, which exec() keeps (the ambient
 /// set). Only system calls.
 fn become_user(uid: u32, capabilities: u64) -> io::Result<()> {
     let (low, high) = (capabilities as u32, (capabilities >> 32) as u32);
@@ -139,14 +139,14 @@ fn become_user(uid: u32, capabilities: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// `program` as user `uid` with exactly these capabilities. It is named by an open descriptor: the user may not
-/// be able to reach its folder. Give the file to the one that waits for the program.
+/// `program` as user `uid` with exactly these capabilities. An open descriptor names it: the user may not be able to
+/// reach its folder. Keep the file until the program has started.
 ///
 /// # Errors
 /// If the program cannot be opened.
 pub fn command(program: &std::path::Path, uid: u32, capabilities: &[u32]) -> io::Result<(Command, File)> {
     let file = File::open(program)?;
-    // Open until exec has read it: it is closed then.
+    // Stays open until exec has read it.
     let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
     let capabilities = set(capabilities);
     // SAFETY: only system calls are made between fork and exec.

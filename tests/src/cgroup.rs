@@ -1,4 +1,4 @@
-//! Control groups that a test makes and takes away again.
+//! Control groups that a test makes and removes.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::netns::unique;
 
-/// Where the hierarchy of version 2 is mounted.
+/// The mount point of the version 2 hierarchy.
 ///
 /// # Errors
 /// The reason to skip.
@@ -18,7 +18,7 @@ pub fn root() -> Result<PathBuf, String> {
         .ok_or_else(|| "kernel: there is no cgroup v2".to_owned())
 }
 
-/// A control group, with those above it that were made for it. Gone when dropped, if they are empty.
+/// A control group, with the parents that were made for it. Removed when dropped, if they are empty.
 #[derive(Debug)]
 pub struct Cgroup {
     /// Outermost first.
@@ -44,7 +44,7 @@ impl Cgroup {
         Ok(group)
     }
 
-    /// Its path, as /proc/PID/cgroup of its processes has it.
+    /// Its path, as in /proc/PID/cgroup of its processes.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
@@ -53,7 +53,7 @@ impl Cgroup {
     /// Moves a process into it.
     ///
     /// # Panics
-    /// If it does not move.
+    /// If it cannot be moved.
     pub fn take(&self, pid: u32) {
         let dir = self.made.last().expect("there is a group");
         let mut procs = File::options().write(true).open(dir.join("cgroup.procs")).expect("the group opens");
@@ -64,7 +64,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         for dir in self.made.iter().rev() {
-            // A process that was killed leaves when the kernel comes to it.
+            // A killed process leaves once the kernel has got to it.
             let gone = crate::traffic::sys::until(|| Ok(std::fs::remove_dir(dir).is_ok()));
             if gone.is_err() {
                 println!("{} stays", dir.display());

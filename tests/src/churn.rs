@@ -1,4 +1,4 @@
-//! Connections in large numbers, and the account of what became of their events.
+//! Connections in large numbers, and the account of their events.
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::generator::traffic;
 use crate::netns::Netns;
 
-/// What the churn makes, in the kinds of the stream.
+/// The kinds of events that a churn causes.
 const KINDS: [&str; 5] = ["listen", "connect", "established", "accept", "close"];
 
-/// So many connections in `netns`, one after another, by four threads; what the generator says it did.
+/// Makes `connections` connections in `netns`, one after another, in four threads; returns the generator's report.
 ///
 /// # Panics
 /// If it fails.
@@ -21,7 +21,7 @@ pub fn churn(netns: &Netns, connections: usize) -> Value {
     said(churn.spawn().expect("the churn starts"))
 }
 
-/// What a generator says it did, when it has ended.
+/// The report of a generator that has ended.
 ///
 /// # Panics
 /// If it fails.
@@ -32,12 +32,12 @@ pub fn said(generator: Child) -> Value {
     serde_json::from_slice(&out.stdout).expect("the generator says what it did")
 }
 
-/// Connections that come and go until it is told to end.
+/// Connections that come and go until the generator is ended.
 #[derive(Debug)]
 pub struct Endless(Option<Child>);
 
 impl Endless {
-    /// So many `threads` make them in `netns`, as `args` say; what each made is written to `facts`
+    /// Starts `threads` threads in `netns` with `args`; the generator writes each connection to `facts`
     /// ([`crate::traffic::churn::facts`]).
     ///
     /// # Panics
@@ -54,7 +54,7 @@ impl Endless {
     }
 
     /// Ends it: what it says it did.
-    ///
+    /// Ends it; returns its report.
     /// # Panics
     /// If it fails.
     #[must_use]
@@ -68,21 +68,21 @@ impl Endless {
 impl Drop for Endless {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
-            // Nothing if it has ended.
+            // No effect if it has ended.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 }
 
-/// The events of the lifecycle of a churn with so many connections.
+/// The number of lifecycle events of a churn with `connections` connections.
 #[must_use]
 pub const fn happened(connections: usize) -> u64 {
     6 * connections as u64 + 2
 }
 
-/// Those among `events`. A close that the tracer makes up at its end, for a socket whose own was lost, is
-/// none.
+/// The lifecycle events among `events`. Leaves out a close that the tracer makes up at its end, for a socket whose own
+/// was lost.
 pub fn delivered<'a>(events: impl IntoIterator<Item = &'a Value>) -> u64 {
     let is = |event: &&Value| {
         KINDS.iter().any(|kind| event["event"] == *kind)

@@ -1,4 +1,4 @@
-//! Holds the stream against what the generator did.
+//! Compares the stream with the generator's facts.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,15 +8,15 @@ use serde_json::Value;
 use crate::generator::Fact;
 use crate::stream::{Stream, brief};
 
-/// Kinds that are not a step of a socket's life: they may come or not.
+/// Kinds that are not a step of a socket's life: they may occur or not.
 const ASIDE: [&str; 5] = ["state", "retransmit", "reset", "error", "drop"];
 
-/// Every way in which the stream differs from `facts` in `namespaces`; empty if it is right.
+/// Every difference between the stream and `facts` in `namespaces`; empty if it is right.
 #[must_use]
 pub fn differences(stream: &Stream, facts: &[Fact], namespaces: &[u64]) -> Vec<String> {
     let mut conns = stream.conns(namespaces);
     let mut wrong = Vec::new();
-    // Those that know least of themselves choose last.
+    // The least specific facts choose last.
     let (sure, vague): (Vec<_>, Vec<_>) = facts.iter().partition(|fact| fact.lport.is_some());
     for fact in sure.into_iter().chain(vague) {
         match take_conn(&mut conns, fact) {
@@ -48,7 +48,7 @@ fn address(value: &Value) -> Option<IpAddr> {
     value.as_str().and_then(|text| text.split('%').next()).and_then(|text| text.parse().ok())
 }
 
-/// Takes the connection that can be this fact's: the one that began first.
+/// Takes the connection that can belong to this fact: the one that began first.
 fn take_conn<'a>(conns: &mut BTreeMap<&'a str, Vec<&'a Value>>, fact: &Fact) -> Option<(&'a str, Vec<&'a Value>)> {
     let fits = |events: &&Vec<&Value>| {
         let any = |key: &str, want: &Value| events.iter().any(|e| e[key] == *want);
@@ -87,8 +87,8 @@ fn check(fact: &Fact, events: &[&Value], wrong: &mut Vec<String>) {
     }
 }
 
-/// A child is in its listener's queue before it is `ESTABLISHED`: accept() may return it on another CPU before
-/// the transition, and did so 0.1 ms before on an emulated one.
+/// A child is in its listener's queue before it is `ESTABLISHED`: accept() may return it on another CPU before the
+/// transition, and did so 0.1 ms before on an emulated one.
 fn overtakes(events: &[&Value]) -> bool {
     let place = |kind: &str| events.iter().position(|event| event["event"] == kind);
     place("accept").zip(place("established")).is_some_and(|(accept, established)| accept < established)
@@ -151,7 +151,7 @@ fn check_keys(fact: &Fact, event: &Value, wrong: &mut Vec<String>) {
     if event["mptcp"].as_bool().unwrap_or(false) != fact.mptcp {
         wrong.push(format!("mptcp is {}: {}", fact.mptcp, brief(event)));
     }
-    // A connect that has just begun may have no local address yet, nor a transition that went with it.
+    // A connect() that has just begun may have no local address yet, nor may a transition along with it.
     let local_may_lack = event["event"] == "connect" || event["event"] == "state";
     for (key, want, may_lack) in [("laddr", fact.laddr, local_may_lack), ("raddr", fact.raddr, false)]
         .into_iter()
@@ -186,7 +186,7 @@ fn check_owner(fact: &Fact, event: &Value, wrong: &mut Vec<String>) {
     let mut is_right = owner["pid"] == fact.owner.pid && owner["uid"] == fact.owner.uid;
     is_right &= owner["exe"] == *fact.owner.exe && owner["comm"] == *fact.owner.name;
     if !fact.any_thread {
-        // Said where it is another one.
+        // Shown where it differs.
         let thread = Some(&fact.owner.comm).filter(|comm| **comm != fact.owner.name);
         is_right &= owner["tid"] == fact.owner.tid && owner["thread"].as_str() == thread.map(String::as_str);
     }
@@ -243,7 +243,7 @@ mod tests {
         fact
     }
 
-    /// The stream that [`fact`] describes, one event a line.
+    /// The stream that [`fact`] describes, one event per line.
     fn stream() -> Stream {
         let event = |kind: &str, boot_ns: u64, more: Value| {
             let owner = json!({ "pid": 10, "tid": 11, "comm": "c", "thread": "t", "exe": "/c", "uid": 5 });
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn what_is_right_passes() {
         assert_eq!(differences(&stream(), &[fact()], &[7]), Vec::<String>::new());
-        // Other namespaces are nobody's business.
+        // Other namespaces do not matter.
         assert_eq!(differences(&stream(), &[], &[8]), Vec::<String>::new());
     }
 

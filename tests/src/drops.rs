@@ -1,4 +1,4 @@
-//! What the tests of drops have in common: waiting for one, asking it, making it.
+//! Helpers for the tests of drops: waiting for one, checking it, causing it.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
@@ -23,22 +23,22 @@ pub fn start(args: &[&str]) -> Agent {
     agent
 }
 
-/// The rows of a run of it.
+/// The rows of a run.
 #[must_use]
 pub fn rows(ended: &Ended) -> Vec<&Value> {
     ended.stream.kind("drop").collect()
 }
 
-/// How many packets a row stands for.
+/// The number of packets in a row.
 ///
 /// # Panics
-/// If it does not say.
+/// If the row lacks it.
 #[must_use]
 pub fn count(row: &Value) -> u64 {
     row["count"].as_u64().unwrap_or_else(|| panic!("no count: {row}"))
 }
 
-/// The first event that `ask` wants.
+/// The first event that `ask` accepts.
 pub fn wait(agent: &Agent, what: &str, mut ask: impl FnMut(&Value) -> bool) -> Value {
     let mut found = Value::Null;
     agent.wait_for(what, |event| {
@@ -51,49 +51,49 @@ pub fn wait(agent: &Agent, what: &str, mut ask: impl FnMut(&Value) -> bool) -> V
     found
 }
 
-/// The first drop in `netns` with this destination port and what this kernel has for this reason.
+/// The first drop in `netns` with this destination port and this kernel's reason for `name`.
 pub fn drop_in(agent: &Agent, netns: &Netns, name: &str, port: u16) -> Value {
     wait(agent, &format!("drop by {name} of a packet to port {port} in {}", netns.inode()), |event| {
         event["event"] == "drop" && event["netns"] == netns.inode() && reason::is(event, name) && event["dport"] == port
     })
 }
 
-/// New drops that are told in a second at the most.
+/// The most new drops with an event of their own in a second.
 pub const TOLD_AT_MOST: u64 = 20_000;
 
-/// What drops for a rule: nf_tables itself, or before it did (6.7) who asked it.
+/// The functions that drop for a rule: nf_tables itself, or its caller before nf_tables did so (6.7).
 pub const NETFILTER: [&str; 2] = ["nft_do_chain", "nf_hook_slow"];
 
-/// Where a rule's verdict is carried out: in the rules' own code, or by who has asked it.
+/// Whether a rule's verdict was executed here: in the rules' own code, or in its caller.
 #[must_use]
 pub fn is_of_a_rule(symbol: &Value) -> bool {
     let function = symbol.as_str().and_then(|symbol| symbol.split_once("+0x"));
     function.is_some_and(|(function, _)| NETFILTER.contains(&function))
 }
 
-/// Each key of `event` has this value.
+/// Asserts that each key of `event` has this value.
 ///
 /// # Panics
-/// If one has not.
+/// If one has another.
 pub fn expect(event: &Value, keys: &[(&str, Value)]) {
     for (key, value) in keys {
         assert_eq!(&event[*key], value, "{key} of {event}");
     }
 }
 
-/// Whose process it is: this one.
+/// Asserts that this process is the owner.
 ///
 /// # Panics
-/// If it is another's.
+/// If another one is.
 pub fn is_ours(event: &Value) {
     assert_eq!(event["owner"]["pid"], std::process::id(), "{event}");
 }
 
-/// The call site is in one of these functions: which one depends on the kernel, and its compiler may have
-/// made a part of a function its own (`.constprop.0`).
+/// Asserts that the call site is in one of these functions: which one depends on the kernel, and its compiler may have
+/// split a part off a function (`.constprop.0`).
 ///
 /// # Panics
-/// If it is not, or has no address.
+/// If it is elsewhere, or has no address.
 pub fn symbol_is(event: &Value, functions: &[&str]) {
     let symbol = event["symbol"].as_str().unwrap_or_else(|| panic!("no symbol: {event}"));
     let (name, offset) = symbol.split_once("+0x").unwrap_or_else(|| panic!("no offset: {symbol}"));
@@ -108,7 +108,7 @@ pub fn attempt(from: &Netns, to: SocketAddr) {
     from.within(|| drop(TcpStream::connect_timeout(&to, ATTEMPT)));
 }
 
-/// An address.
+/// Parses an address.
 ///
 /// # Panics
 /// If it is none.
@@ -138,7 +138,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Makes them.
+    /// Makes the namespaces.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a scene, not a value")]
     pub fn new() -> Self {
@@ -162,10 +162,10 @@ impl Row {
     }
 }
 
-/// Sends one datagram from any port; that port.
+/// Sends one datagram from any port; returns that port.
 ///
 /// # Panics
-/// If there is no socket for it.
+/// If no socket can be made.
 pub fn datagram(from: &Netns, to: SocketAddr, ttl: Option<u32>) -> u16 {
     from.within(|| {
         let any: SocketAddr = if to.is_ipv6() { address("[::]:0") } else { address("0.0.0.0:0") };
@@ -187,7 +187,7 @@ pub fn datagram(from: &Netns, to: SocketAddr, ttl: Option<u32>) -> u16 {
             };
             assert_eq!(set, 0);
         }
-        // An earlier error of the same destination may be reported here: the datagram is sent by then.
+        // The kernel may report an earlier error of the same destination here: the datagram is sent by then.
         let _ = socket.send_to(b"0123456789", to);
         socket.local_addr().expect("it has an address").port()
     })

@@ -1,4 +1,4 @@
-//! Errno numbers and their names, the ones that sockets give.
+//! Names of the errno numbers that sockets return.
 
 const NAMES: &[(i32, &str)] = &[
     (libc::EPERM, "EPERM"),
@@ -33,7 +33,7 @@ const NAMES: &[(i32, &str)] = &[
     (libc::EDESTADDRREQ, "EDESTADDRREQ"),
 ];
 
-/// The name of `errno`, or its number where it has none here.
+/// The name of `errno`, or its number if it has none here.
 #[must_use]
 pub fn name(errno: i32) -> String {
     NAMES.iter().find(|(n, _)| *n == errno).map_or_else(|| errno.to_string(), |(_, name)| (*name).to_owned())

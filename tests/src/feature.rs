@@ -1,8 +1,8 @@
-//! What a kernel may lack, and since which version none does.
+//! Features that a kernel may lack, and the version from which on every kernel has them.
 //!
-//! A test that needs something of this table may skip on a kernel that is older. `cargo xtask vm` reads the
-//! same table: there the kernels are Debian's, which have everything of their version switched on, and a
-//! skip on a kernel that must have the feature is a failure. Compiled into both, so it depends on nothing.
+//! A test that needs a feature of this table may skip on an older kernel. `cargo xtask vm` reads the same table: its
+//! kernels are Debian's, which have everything of their version switched on, and a skip on a kernel that must have the
+//! feature is a failure. Compiled into both, so it depends on nothing.
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
@@ -19,7 +19,7 @@ pub const FEATURES: [(&str, (u64, u64)); 22] = [
     // bpf_xdp_link_attach: aa8d3a716b59.
     ("XDP links", (5, 9)),
     ("memory controller", (4, 5)),
-    // No matter of the kernel: the machines of `cargo xtask vm` are.
+    // Not a feature of the kernel: the machines of `cargo xtask vm` have it.
     ("machine of its own", (2, 4)),
     ("suspend", (2, 6)),
     ("time namespace", (5, 6)),

@@ -1,4 +1,4 @@
-//! Ethernet frames made by hand, right and wrong, and a socket that sends them as they are.
+//! Handmade Ethernet frames, right and wrong, and a socket that sends them as they are.
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
@@ -28,7 +28,7 @@ fn hardware(netns: &Netns, device: &str) -> [u8; 6] {
 }
 
 impl Frames {
-    /// Sends by `device` in `from` to the same device in `to`.
+    /// A socket that sends by `device` in `from` to the same device in `to`.
     ///
     /// # Panics
     /// If it cannot be opened (not root).
@@ -42,7 +42,7 @@ impl Frames {
             // SAFETY: takes no pointers. Protocol 0: it receives nothing.
             let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
             assert!(fd >= 0, "a packet socket: {}", errno::name(errno::last()));
-            // SAFETY: the descriptor was just made and nobody else has it.
+            // SAFETY: the descriptor was just made and has no other owner.
             unsafe { OwnedFd::from_raw_fd(fd) }
         });
         // SAFETY: all zeros is a valid sockaddr_ll.
@@ -55,7 +55,7 @@ impl Frames {
         Self { socket, addresses }
     }
 
-    /// Sends one. Whether it went out: the kernel may find it too short.
+    /// Sends a frame. Returns whether it went out: the kernel may find it too short.
     pub fn send(&self, ethertype: u16, packet: &[u8]) -> bool {
         let frame = [&self.addresses[..], &ethertype.to_be_bytes(), packet].concat();
         // SAFETY: the pointer and length describe `frame`.
@@ -64,7 +64,7 @@ impl Frames {
     }
 }
 
-/// An IPv4 header (RFC 791) from 10.7.0.1 to 10.7.0.2 with `options` (whole words), and what it carries.
+/// An IPv4 header (RFC 791) from 10.7.0.1 to 10.7.0.2 with `options` (whole words), and its payload.
 #[must_use]
 pub fn ipv4(protocol: u8, fragment: u16, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let words = 5 + options.len() / 4;
@@ -83,7 +83,7 @@ pub fn ipv4(protocol: u8, fragment: u16, options: &[u8], payload: &[u8]) -> Vec<
     packet
 }
 
-/// An IPv6 header (RFC 8200) from fd07::1 to fd07::2, and what it carries.
+/// An IPv6 header (RFC 8200) from fd07::1 to fd07::2, and its payload.
 #[must_use]
 pub fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x60, 0, 0, 0];

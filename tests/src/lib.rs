@@ -1,17 +1,17 @@
-//! The harness of the live tests: real traffic in network namespaces of its own, made by processes
-//! that know what they did, compared with the stream that `tracer` prints.
+//! The harness of the live tests: real traffic in network namespaces of its own, made by processes that report what
+//! they did, compared with the stream that `tracer` prints.
 //!
-//! - [`traffic`] is what the `traffic` binary does: sockets on demand, churn, short processes.
-//! - [`generator`] drives such processes and keeps the [`generator::Fact`]s of what they did.
-//! - [`agent`] runs the tracer, [`stream`] asks what it said, [`compare`] holds it against the facts.
-//! - [`retold`] holds it against the stream of another run.
-//! - [`scene`] is what most tests begin with: namespaces, a client, a server, a trace.
-//! - [`audit`] reads the account that a tracer keeps of itself.
-//! - [`drops`] waits for dropped packets; [`segment`] makes some by hand, and [`frame`] any nonsense.
-//! - [`tracepoint`] asks the kernel how often one of its tracepoints was hit.
-//! - [`churn`] makes many connections and knows how many events that are.
+//! - [`traffic`] implements the `traffic` binary: sockets on demand, churn, short processes.
+//! - [`generator`] drives such processes and keeps [`generator::Fact`]s about them.
+//! - [`agent`] runs the tracer, [`stream`] queries its output, [`compare`] compares it with the facts.
+//! - [`retold`] compares it with the stream of another run.
+//! - [`scene`] is the start of most tests: namespaces, a client, a server, a trace.
+//! - [`audit`] reads a tracer's account of itself.
+//! - [`drops`] waits for dropped packets; [`segment`] makes some by hand, and [`frame`] malformed ones.
+//! - [`tracepoint`] reads how often one of the kernel's tracepoints was hit.
+//! - [`churn`] makes many connections and knows the number of their events.
 //! - [`many`] opens more connections than usual.
-//! - [`busy`] is a namespace full of sockets, and what ss and the tracer say of them.
+//! - [`busy`] is a namespace full of sockets, with the output of ss and the tracer about them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`stuck`] is a process whose memory cannot be read.
 //! - [`capability`] asks what threads may do, and starts programs that may do less.

@@ -1,4 +1,4 @@
-//! Machines that are made for the tests and thrown away: there a test may do what the whole machine feels.
+//! Machines made for the tests and discarded: there a test may affect the whole machine.
 
 use crate::skip::lacks;
 
@@ -6,26 +6,26 @@ use crate::skip::lacks;
 /// (`include/linux/tracepoint.h`).
 ///
 /// # Panics
-/// If the kernel does not say its version.
+/// If the kernel's version is unknown.
 #[must_use]
 pub fn preempts_programs() -> bool {
     version() >= (7, 0)
 }
 
-/// Whether `iter/tcp` shows the sockets of a whole bucket at a time (commit 04c7820b776f). Before, it went on by the
-/// number of those that it had shown, and one could be shown twice while others came and went.
+/// Whether `iter/tcp` shows the sockets of a whole bucket at a time (commit 04c7820b776f). Before, it continued at the
+/// number of sockets shown so far, and could show one twice while others came and went.
 ///
 /// # Panics
-/// If the kernel does not say what it is.
+/// If the kernel's version is unknown.
 #[must_use]
 pub fn iterates_by_buckets() -> bool {
     version() >= (5, 15)
 }
 
-/// Whether sock_diag tells of TCP sockets that are bound and nothing else (`TCPF_BOUND_INACTIVE`, commit 91051f003948).
+/// Whether sock_diag shows TCP sockets that are only bound (`TCPF_BOUND_INACTIVE`, commit 91051f003948).
 ///
 /// # Panics
-/// If the kernel does not say what it is.
+/// If the kernel's version is unknown.
 #[must_use]
 pub fn tells_of_bound_sockets() -> bool {
     version() >= (6, 8)
@@ -39,7 +39,7 @@ fn version() -> (u32, u32) {
     (next(), next())
 }
 
-/// Whether this is one, as the variable `TRACER_TEST_MACHINE` says (`cargo xtask vm` sets it to `own`).
+/// Whether this is such a machine, by the variable `TRACER_TEST_MACHINE` (`cargo xtask vm` sets it to `own`).
 ///
 /// # Errors
 /// The reason to skip.
@@ -50,7 +50,7 @@ pub fn own() -> Result<(), String> {
     Err(lacks("machine of its own", "this machine's clock and limits are not the test's to change (cargo xtask vm)"))
 }
 
-/// Lets this process have so many open files.
+/// Raises this process's limit of open files to `files`.
 ///
 /// # Panics
 /// If the kernel refuses.

@@ -1,4 +1,4 @@
-//! More connections than sock_diag is asked for, where a program can read the kernel's table of them.
+//! More connections than tracer reads by sock_diag, where a program can read the kernel's table of them.
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,9 +9,9 @@ use crate::agent::tracer_program;
 use crate::machine;
 use crate::netns::Netns;
 
-/// Connections of which this process has both ends: more sockets than it takes.
+/// Connections with both ends in this process: more sockets than the threshold.
 pub const PAIRS: usize = 3_300;
-/// The way by which they are read, as `-v` says it.
+/// The way of reading in the output of `-v`.
 pub const WAY: &str = "connections by BPF";
 /// One at a time: a process may not have files for several.
 static ONE: Mutex<()> = Mutex::new(());
@@ -27,7 +27,7 @@ pub struct Many {
 }
 
 impl Many {
-    /// Of both families; some with bytes that nobody has read, some half closed.
+    /// Opens connections of both families; some have unread bytes, some are half closed.
     #[must_use]
     pub fn open() -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,7 +53,7 @@ impl Many {
         Self { ns, _listeners: listeners, _ends: ends, _one: one }
     }
 
-    /// As [`lines`], of theirs.
+    /// Like [`lines`], about these connections.
     #[must_use]
     pub fn lines(&self, via: &str) -> (Vec<String>, bool) {
         lines(None, &self.ns, via)
@@ -61,7 +61,7 @@ impl Many {
 }
 
 /// The lines about TCP sockets of `ns` from a tracer that runs in `from`, else in the namespace of this process; and
-/// whether a table was read by a program.
+/// whether a program read a table.
 ///
 /// # Panics
 /// If it fails.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::netns::unique;
 use crate::skip::lacks;
 
-/// One that is made by a test, in either version of the hierarchy. Gone when dropped.
+/// A group made by a test, in either version of the hierarchy. Removed when dropped.
 #[derive(Debug)]
 pub struct MemoryLimit {
     dir: PathBuf,
@@ -14,7 +14,7 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// One in which there is room for so many bytes, and none in swap.
+    /// A group with room for `bytes` bytes, and none in swap.
     ///
     /// # Errors
     /// The reason to skip.
@@ -47,10 +47,10 @@ impl MemoryLimit {
         std::fs::write(self.dir.join(self.most), bytes.to_string()).expect("the limit is set");
     }
 
-    /// What is in use, in bytes.
+    /// The bytes in use.
     ///
     /// # Panics
-    /// If the kernel does not tell.
+    /// If the kernel gives no answer.
     #[must_use]
     pub fn used(&self) -> u64 {
         let file = if self.most == "memory.max" { "memory.current" } else { "memory.usage_in_bytes" };
@@ -58,7 +58,7 @@ impl MemoryLimit {
         text.trim().parse().expect("it is a number")
     }
 
-    /// The file that a process writes 0 to in order to be in it.
+    /// The file to which a process writes 0 to join.
     #[must_use]
     pub fn procs(&self) -> PathBuf {
         self.dir.join("cgroup.procs")
@@ -67,7 +67,7 @@ impl MemoryLimit {
 
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
-        // A process that was killed leaves when the kernel comes to it.
+        // A killed process leaves once the kernel has got to it.
         if crate::traffic::sys::until(|| Ok(std::fs::remove_dir(&self.dir).is_ok())).is_err() {
             println!("{} stays", self.dir.display());
         }

@@ -1,4 +1,4 @@
-//! Network namespaces that a test makes and takes away again.
+//! Network namespaces that a test makes and removes.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,10 +15,10 @@ const PREFIX: &str = "tracer-test";
 
 static SWEPT: Once = Once::new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
-/// Namespaces of this process that have not been taken away yet.
+/// Number of this process's namespaces that still exist.
 static ALIVE: Mutex<u32> = Mutex::new(0);
 
-/// A number that no other namespace, socket path or program copy of this process has.
+/// A number unique among the namespaces, socket paths and program copies of this process.
 pub(crate) fn unique() -> u32 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
@@ -41,8 +41,8 @@ fn scratch_path() -> PathBuf {
     std::env::temp_dir().join(format!("{PREFIX}-{}", std::process::id()))
 }
 
-/// Removes the scratch directory if nothing is in it any more and nobody has a namespace, who might be about to
-/// put something there: whoever leaves last does.
+/// Removes the scratch directory if it is empty and no namespace exists, whose owner might be about to use it: the last
+/// one to leave does so.
 pub fn leave_scratch() {
     let alive = alive();
     if *alive == 0 {
@@ -51,11 +51,11 @@ pub fn leave_scratch() {
 }
 
 fn alive() -> MutexGuard<'static, u32> {
-    // A test that has failed has not left it in disorder.
+    // A failed test has left the count consistent.
     ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what killed runs have left: namespaces and directories whose process is dead.
+/// Removes the remains of killed runs: namespaces and directories whose process is dead.
 fn sweep() {
     let dead = |name: &str| {
         let pid = name.strip_prefix(PREFIX)?.strip_prefix('-')?.split('-').next()?.parse::<u32>().ok()?;
@@ -67,7 +67,7 @@ fn sweep() {
             if dead(&name) != Some(true) {
                 continue;
             }
-            // Another test binary may sweep at the same time: whoever comes second finds nothing.
+            // Another test binary may sweep at the same time: the second one finds nothing.
             if is_namespace {
                 let _ = Command::new("ip").args(["netns", "del", &name]).stderr(Stdio::null()).status();
             } else {
@@ -77,7 +77,7 @@ fn sweep() {
     }
 }
 
-/// Runs a command; its output.
+/// Runs a command; returns its output.
 ///
 /// # Panics
 /// If it fails.
@@ -88,7 +88,7 @@ pub fn command(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-/// A network namespace with `lo` up; gone when dropped.
+/// A network namespace with `lo` up; removed when dropped.
 #[derive(Debug)]
 pub struct Netns {
     name: String,
@@ -97,7 +97,7 @@ pub struct Netns {
 }
 
 impl Netns {
-    /// Makes one.
+    /// Makes a namespace.
     ///
     /// # Panics
     /// If it cannot be made (not root).
@@ -139,7 +139,7 @@ impl Netns {
         self.ip(&["addr", "add", &format!("fe80::{n}/64"), "dev", device, "nodad"]);
     }
 
-    /// The inode number, as the stream says it.
+    /// The inode number, as in the stream.
     #[must_use]
     pub fn inode(&self) -> u64 {
         self.inode
@@ -155,7 +155,7 @@ impl Netns {
         self.file.as_raw_fd()
     }
 
-    /// `ip -n NAME ARGS`; its output.
+    /// Runs `ip -n NAME ARGS`; returns its output.
     pub fn ip(&self, args: &[&str]) -> String {
         command("ip", &[&["-n", &self.name], args].concat())
     }
@@ -176,7 +176,7 @@ impl Netns {
             .unwrap_or_else(|e| panic!("{path} = {value}: {e}"));
     }
 
-    /// Lets the packets of its loopback be received by any CPU, and not by the one that sends: RPS.
+    /// Lets any CPU, not only the sending one, receive the packets of its loopback: RPS.
     ///
     /// # Panics
     /// If the kernel cannot (it can since 2.6.35, on more than one CPU).
@@ -186,7 +186,7 @@ impl Netns {
         self.run(&["sh", "-c", &steer]);
     }
 
-    /// Runs `call` in a thread that is in this namespace.
+    /// Runs `call` in a thread in this namespace.
     ///
     /// # Panics
     /// If the thread cannot enter it, or `call` panics.
@@ -209,7 +209,7 @@ impl Netns {
         command
     }
 
-    /// Runs a command in this namespace; its output.
+    /// Runs a command in this namespace; returns its output.
     ///
     /// # Panics
     /// If it fails.
@@ -220,14 +220,14 @@ impl Netns {
     /// Feeds `rules` to `nft` in this namespace.
     ///
     /// # Panics
-    /// If nft does not take them.
+    /// If nft refuses them.
     pub fn nft(&self, rules: &str) {
         let mut child = self.command("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nft starts");
         child.stdin.take().expect("nft has an input").write_all(rules.as_bytes()).expect("nft reads");
         assert!(child.wait().expect("nft ends").success(), "nft refused {rules}");
     }
 
-    /// One rule in a chain of hook `hook` (`input`, `output`) that sees everything.
+    /// Adds one rule in a chain of hook `hook` (`input`, `output`) that sees everything.
     pub fn nft_rule(&self, hook: &str, rule: &str) {
         self.nft(&format!(
             "table inet test {{\nchain {hook} {{\ntype filter hook {hook} priority 0; policy accept;\n{rule}\n}}\n}}\n"
@@ -240,17 +240,17 @@ impl Netns {
         self.nft_rule("output", &format!("oifname {device} drop"));
     }
 
-    /// Takes all rules away.
+    /// Removes all rules.
     pub fn nft_clear(&self) {
         self.nft("flush ruleset\n");
     }
 
-    /// Destroys sockets as `ss -K` does, by `filter`.
+    /// Destroys sockets by `filter`, like `ss -K`.
     pub fn destroy_sockets(&self, filter: &[&str]) {
         command("ip", &[&["netns", "exec", &self.name, "ss", "-K", "-n"], filter].concat());
     }
 
-    /// Takes the name away while processes may still be in the namespace.
+    /// Removes the name while processes may still be in the namespace.
     pub fn delete_name(&self) {
         command("ip", &["netns", "del", &self.name]);
     }
@@ -264,17 +264,17 @@ impl Default for Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        // A test may have deleted it already.
+        // A test may have removed it already.
         let _ = Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status();
         *alive() -= 1;
         leave_scratch();
     }
 }
 
-/// Moves the calling thread into the network namespace that `fd` is.
+/// Moves the calling thread into the network namespace of `fd`.
 ///
 /// # Errors
-/// What setns() says.
+/// The error of setns().
 pub(crate) fn enter(fd: RawFd) -> std::io::Result<()> {
     // SAFETY: takes no pointers; only this thread moves.
     if unsafe { libc::setns(fd, libc::CLONE_NEWNET) } < 0 {

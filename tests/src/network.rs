@@ -1,4 +1,4 @@
-//! What `tracer net` is tried on: two namespaces with a past, and its JSON.
+//! The subject of the tests of `tracer net`: two namespaces with a past, and its JSON.
 
 use std::net::UdpSocket;
 
@@ -9,12 +9,12 @@ use crate::generator::{Actor, Listener, Pair};
 use crate::netns::Netns;
 use crate::traffic::sys::until;
 
-/// A client and a server in two namespaces on a wire, and what went between them: IPv4 and IPv6
-/// connections, one refused, a neighbour that does not answer, datagrams that nobody wanted.
+/// A client and a server in two namespaces on a wire, with past traffic: IPv4 and IPv6 connections, a refused one, a
+/// neighbour without an answer, unwanted datagrams.
 pub struct Network {
-    /// Where the client runs.
+    /// The client's namespace.
     pub client_ns: Netns,
-    /// Where the server runs.
+    /// The server's namespace.
     pub server_ns: Netns,
     /// Connects.
     pub client: Actor,
@@ -23,7 +23,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// With routes and a neighbour that will never be asked, and nothing sent yet.
+    /// With routes and a neighbour that is never asked, and no traffic yet.
     #[must_use]
     pub fn new() -> Self {
         let (client_ns, server_ns) = Netns::pair();
@@ -43,10 +43,10 @@ impl Network {
         Self { client_ns, server_ns, client, server }
     }
 
-    /// Makes the traffic: nine TCP connections are tried by the client.
+    /// Makes the traffic: the client tries nine TCP connections.
     ///
     /// # Panics
-    /// If one does not end as it should.
+    /// If one ends in another way than planned.
     pub fn busy(&self) {
         for address in ["10.7.0.2:80", "[fd07::2]:80"] {
             let listener = Listener::open(&self.server, &self.server_ns, address);
@@ -66,7 +66,7 @@ impl Network {
             assert_eq!(self.client.connect(fd, address).errno(), Some(errno), "{address}");
             self.client.on("close", fd);
         }
-        // A SYN that was sent again meanwhile has it asked for once more.
+        // A SYN that was retransmitted meanwhile starts another query.
         until(|| Ok(self.client_ns.ip(&["neigh", "show", "10.7.0.99"]).contains("FAILED")))
             .expect("the neighbour is given up");
         self.client_ns.within(|| {
@@ -93,13 +93,13 @@ pub fn net(args: &[&str]) -> Value {
 /// JSON as a value.
 ///
 /// # Panics
-/// If it is none.
+/// If it is invalid.
 #[must_use]
 pub fn json_of(text: &str) -> Value {
     serde_json::from_str(text.trim()).expect("JSON")
 }
 
-/// A string, empty if it is none.
+/// A string, empty if it is another type.
 #[must_use]
 pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
@@ -107,8 +107,7 @@ pub fn text(value: &Value) -> &str {
 
 /// A list.
 ///
-/// # Panics
-/// If it is none.
+/// If it is another type.
 #[must_use]
 pub fn list(value: &Value) -> &[Value] {
     value.as_array().expect("a list")

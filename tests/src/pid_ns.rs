@@ -1,4 +1,4 @@
-//! A pid namespace of its own, with a /proc of its own, and commands in it.
+//! A pid namespace with a /proc of its own, and commands in it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::traffic::sys::until;
 
-/// Lives until it is dropped, with everything in it.
+/// It lives until it is dropped, and its processes with it.
 #[derive(Debug)]
 pub struct PidNs {
     holder: Child,
@@ -17,7 +17,7 @@ pub struct PidNs {
 }
 
 impl PidNs {
-    /// Makes one, below this one.
+    /// Makes a namespace, below this one.
     ///
     /// # Panics
     /// If it cannot be made.
@@ -32,7 +32,7 @@ impl PidNs {
         let come = until(|| {
             let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.id()));
             first = children.ok().and_then(|children| children.split_whitespace().next().map(str::to_owned));
-            // It has its /proc when it has become what it is to be.
+            // It has its /proc once its first process has executed its program.
             let Some(first) = &first else { return Ok(false) };
             Ok(std::fs::read_to_string(format!("/proc/{first}/comm")).is_ok_and(|comm| comm.trim() == "sleep"))
         });
@@ -43,7 +43,7 @@ impl PidNs {
         Self { holder, pids, mounts }
     }
 
-    /// `program`, with this namespace's /proc. Start it inside of [`Self::within`].
+    /// `program`, with this namespace's /proc. Start it inside [`Self::within`].
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mounts = self.mounts.as_raw_fd();
@@ -58,7 +58,7 @@ impl PidNs {
         command
     }
 
-    /// Calls `call` in a thread whose children are in this namespace. It is in the network namespace of the caller.
+    /// Calls `call` in a thread whose children are in this namespace. The thread is in the caller's network namespace.
     ///
     /// # Panics
     /// If it panics.

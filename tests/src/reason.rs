@@ -1,5 +1,5 @@
-//! Which reasons for drops the running kernel has, read from its type information as text: not the
-//! way in which the tracer finds them.
+//! The running kernel's reasons for drops, read from its type information as text: not the way in which the tracer
+//! finds them.
 
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -26,7 +26,7 @@ pub fn exists(name: &str) -> bool {
     enumerator(&format!("SKB_DROP_REASON_{name}"))
 }
 
-/// What the kernel says of a reset that later ones send for the reason `name`: null where it has none.
+/// This kernel's reason for a reset that later kernels send for the reason `name`: null if it gives none.
 ///
 /// # Panics
 /// If its type information cannot be read.
@@ -38,7 +38,7 @@ pub fn of_reset(name: &str) -> Value {
 /// Whether the kernel names the socket that a dropped packet came to (`rx_sk`).
 ///
 /// # Panics
-/// If it is not known: tracefs is not mounted.
+/// If that is unknown: tracefs is not mounted.
 #[must_use]
 pub fn names_receivers() -> bool {
     let paths = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -47,14 +47,14 @@ pub fn names_receivers() -> bool {
     format.expect("tracefs tells the format").contains(" rx_sk;")
 }
 
-/// Whether the kernel has reasons at all.
+/// Whether the kernel gives reasons at all.
 #[must_use]
 pub fn any() -> bool {
     exists("NOT_SPECIFIED")
 }
 
-/// Whether a drop gives the reason that the kernel has for what is called `name` in later ones: none
-/// where it has no reasons, `NOT_SPECIFIED` where it has not this one.
+/// Whether a drop has this kernel's reason for what later kernels call `name`: none if it gives no reasons,
+/// `NOT_SPECIFIED` if it lacks this one.
 #[must_use]
 pub fn is(event: &Value, name: &str) -> bool {
     match event["reason"].as_str() {
@@ -63,10 +63,10 @@ pub fn is(event: &Value, name: &str) -> bool {
     }
 }
 
-/// Asserts that a drop is of `class`, or where the kernel gives no reason for it of class `otherwise`.
+/// Asserts that a drop is of `class`, or of class `otherwise` if the kernel gives no reason for it.
 ///
 /// # Panics
-/// If it is not.
+/// If it is of another class.
 pub fn assert_class(event: &Value, class: &str, otherwise: &str) {
     let given = event["reason"].as_str().is_some_and(|reason| reason != "NOT_SPECIFIED");
     assert_eq!(event["class"], if given { class } else { otherwise }, "{event}");

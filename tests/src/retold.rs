@@ -1,5 +1,5 @@
-//! One scenario told twice: the streams of two runs, compared key by key without what differs from run
-//! to run (times, numbers of processes, ports, namespaces, connections).
+//! One scenario in two runs: compares the streams key by key, without values that differ from run to run (times,
+//! numbers of processes, ports, namespaces, connections).
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::stream::Stream;
 /// The events of each connection, by the label of its fact.
 pub type Tale = BTreeMap<String, Vec<Value>>;
 
-/// What `stream` says of the connections that `facts` name, each by a label of its own. `people`: the
-/// processes, by what they are called here.
+/// The events in `stream` of the connections in `facts`, each by its own label. `people`: the processes with their
+/// names here.
 ///
 /// # Panics
 /// If two facts have one label.
 #[must_use]
 pub fn tale(stream: &Stream, facts: &[Fact], people: &[(u32, &str)]) -> Tale {
     let mut conns: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-    // What happens to packets at the end of a connection is not the same in every run.
+    // Packets at the end of a connection differ from run to run.
     let of_packets = |event: &&Value| event["event"] == "drop" || event["event"] == "retransmit";
     for event in stream.events.iter().filter(|event| !of_packets(event)) {
         if let Some(conn) = event["conn"].as_str() {
@@ -36,7 +36,7 @@ pub fn tale(stream: &Stream, facts: &[Fact], people: &[(u32, &str)]) -> Tale {
         let events = events.into_iter().map(|event| same_in_every_run(event, people)).collect();
         assert!(tale.insert(fact.label.clone(), events).is_none(), "{} is there twice", fact.label);
     }
-    // What is left of these processes is nobody's fact.
+    // No fact covers the remaining connections of these processes.
     for (conn, events) in conns {
         let owner = events.iter().find_map(|event| event["owner"]["pid"].as_u64());
         if people.iter().any(|(pid, _)| owner == Some(u64::from(*pid))) {
@@ -47,7 +47,7 @@ pub fn tale(stream: &Stream, facts: &[Fact], people: &[(u32, &str)]) -> Tale {
     tale
 }
 
-/// Whether these can be the events of this fact; the namespace need not be known.
+/// Whether these can be the events of this fact; the namespace may be unknown.
 fn fits(fact: &Fact, events: &[&Value]) -> bool {
     let any = |key: &str, want: &Value| events.iter().any(|e| e[key] == *want);
     (any("netns", &fact.netns.into()) || any("netns", &Value::Null))
@@ -67,7 +67,7 @@ fn same_in_every_run(event: &Value, people: &[(u32, &str)]) -> Value {
     for key in ["time", "boot_ns", "conn"] {
         keys.remove(key);
     }
-    // A slow machine sends a segment again that was only late.
+    // A slow machine may retransmit a segment that was only late.
     for (key, value) in &mut keys {
         let measured =
             key.ends_with("_us") || ["netns", "lport", "rport", "drops", "retransmits"].contains(&key.as_str());
@@ -92,7 +92,7 @@ fn same_in_every_run(event: &Value, people: &[(u32, &str)]) -> Value {
     Value::Object(keys)
 }
 
-/// Every difference between what `due` says and what came, by connection, event and key.
+/// Every difference between `due` and `came`, by connection, event and key.
 #[must_use]
 pub fn differences(due: &Tale, came: &Tale) -> Vec<String> {
     let mut wrong = Vec::new();

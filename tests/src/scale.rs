@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What loads are divided by: 1, or what `TRACER_TEST_SCALE` says.
+/// The divisor of loads: 1, or the value of `TRACER_TEST_SCALE`.
 fn divisor() -> usize {
     let text = std::env::var("TRACER_TEST_SCALE").ok();
     text.and_then(|text| text.parse().ok()).filter(|divisor| *divisor > 0).unwrap_or(1)
@@ -14,14 +14,13 @@ pub fn is_slow() -> bool {
     divisor() > 1
 }
 
-/// `count` of something, or fewer where `TRACER_TEST_SCALE` says so, but at least `least`: below that the
-/// test would show nothing.
+/// `count`, or less by `TRACER_TEST_SCALE`, but at least `least`: below that the test would show nothing.
 #[must_use]
 pub fn load(count: usize, least: usize) -> usize {
     (count / divisor()).max(least)
 }
 
-/// A time in which something must be done: ten times as long where loads are smaller.
+/// A time limit: ten times as long where loads are smaller.
 #[must_use]
 pub fn time(full_speed: Duration) -> Duration {
     if is_slow() { full_speed * 10 } else { full_speed }

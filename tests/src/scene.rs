@@ -1,4 +1,4 @@
-//! What most tests begin with: one or two namespaces, a client, a server, and a trace of them.
+//! The start of most tests: one or two namespaces, a client, a server, and a trace of them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,9 +10,9 @@ use crate::wire::Wire;
 
 /// A client and a server, each a process of its own, and a trace that has begun.
 pub struct Scene {
-    /// Where the client runs.
+    /// The client's namespace.
     pub client_ns: Netns,
-    /// Where the server runs, if that is another namespace.
+    /// The server's namespace, if that is another one.
     other_ns: Option<Netns>,
     /// Connects. Older than the trace.
     pub client: Actor,
@@ -29,7 +29,7 @@ impl Scene {
         Self::of(Netns::new(), None, &[])
     }
 
-    /// As [`Scene::loopback`], with more arguments for the tracer.
+    /// Like [`Scene::loopback`], with more arguments for the tracer.
     #[must_use]
     pub fn loopback_with(args: &[&str]) -> Self {
         Self::of(Netns::new(), None, args)
@@ -43,14 +43,14 @@ impl Scene {
         Self::of(a, Some(b), &[])
     }
 
-    /// As [`Scene::veth`], with more arguments for the tracer.
+    /// Like [`Scene::veth`], with more arguments for the tracer.
     #[must_use]
     pub fn veth_with(args: &[&str]) -> Self {
         let (a, b) = Netns::pair();
         Self::of(a, Some(b), args)
     }
 
-    /// As [`Scene::veth`], over a wire that can be held.
+    /// Like [`Scene::veth`], over a wire that can be held.
     ///
     /// # Errors
     /// The reason to skip, if this kernel has no such wire.
@@ -66,7 +66,7 @@ impl Scene {
         Self { client_ns, other_ns, client, server, trace }
     }
 
-    /// Where the server runs.
+    /// The server's namespace.
     #[must_use]
     pub fn server_ns(&self) -> &Netns {
         self.other_ns.as_ref().unwrap_or(&self.client_ns)
@@ -82,7 +82,7 @@ impl Scene {
         Pair::open(&self.client, &self.client_ns, listener)
     }
 
-    /// The fact of a connection attempt by the client; `fd` tells the local address.
+    /// The fact of a connection attempt by the client; `reply` has the local address.
     ///
     /// # Panics
     /// If `to` is no address.
@@ -104,12 +104,12 @@ impl Scene {
         let Self { client_ns, other_ns, client, server, trace } = self;
         let namespaces: Vec<&Netns> = [&client_ns].into_iter().chain(other_ns.as_ref()).collect();
         let stream = trace.expect(&namespaces, facts);
-        // The actors live to here: what the facts call open is open.
+        // The actors live to this point: their open sockets are open at the end.
         drop((client, server));
         stream
     }
 
-    /// As [`Scene::expect`], where a filter keeps the trace's fence out.
+    /// Like [`Scene::expect`], for a filter that hides the trace's fence.
     pub fn expect_filtered(self, facts: &[Fact]) -> Stream {
         let Self { client_ns, other_ns, client, server, trace } = self;
         let namespaces: Vec<&Netns> = [&client_ns].into_iter().chain(other_ns.as_ref()).collect();

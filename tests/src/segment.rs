@@ -1,4 +1,4 @@
-//! TCP segments made by hand, and what it takes to make one that is only just wrong.
+//! Handmade TCP segments, and helpers for those that are only just wrong.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -27,18 +27,18 @@ pub struct Segment {
     pub seq: u32,
     /// Acknowledgment number.
     pub ack: u32,
-    /// Added to the right checksum.
+    /// The deviation from the right checksum.
     pub checksum_off_by: u16,
 }
 
 impl Segment {
-    /// One without flags.
+    /// A segment without flags.
     #[must_use]
     pub const fn between(from: SocketAddr, to: SocketAddr) -> Self {
         Self { from, to, flags: 0, seq: 0, ack: 0, checksum_off_by: 0 }
     }
 
-    /// With its IP header (RFC 791, RFC 8200, RFC 9293).
+    /// The segment with its IP header (RFC 791, RFC 8200, RFC 9293).
     ///
     /// # Panics
     /// If the two ends are of different families.
@@ -96,11 +96,11 @@ impl RawIp {
         let fd =
             netns.within(|| unsafe { libc::socket(family, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::IPPROTO_RAW) });
         assert!(fd >= 0, "a raw socket: {}", errno::name(errno::last()));
-        // SAFETY: the descriptor was just made and nobody else has it.
+        // SAFETY: the descriptor was just made and has no other owner.
         Self(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// Sends one.
+    /// Sends a segment.
     ///
     /// # Panics
     /// If it is not sent.
@@ -120,10 +120,10 @@ const REPAIR_OFF: libc::c_int = -1;
 const REPAIR_ON: libc::c_int = 1;
 const RECEIVE_QUEUE: libc::c_int = 1;
 
-/// The sequence number that a connection expects next.
+/// The next sequence number that a connection expects.
 ///
 /// # Panics
-/// If the kernel does not tell (no `CAP_NET_ADMIN`).
+/// If the kernel gives no answer (no `CAP_NET_ADMIN`).
 #[must_use]
 pub fn next_to_receive(stream: &TcpStream) -> u32 {
     let fd = stream.as_raw_fd();

@@ -1,12 +1,12 @@
-//! Tests that cannot run here say why, and leave a line that the runner can judge.
+//! Skips tests that cannot run here, with a reason, and leaves a line that the runner can judge.
 
 use std::io::Write as _;
 use std::path::Path;
 
 use crate::feature;
 
-/// Says that the running test is skipped because of `reason` ([`lacks`], [`missing_tool`]): printed,
-/// and appended as `name<TAB>reason` to the file that `TRACER_SKIP_LOG` names.
+/// Skips the running test for `reason` ([`lacks`], [`missing_tool`]): prints it, and appends `name<TAB>reason` to the
+/// file in `TRACER_SKIP_LOG`.
 pub fn skip(reason: &str) {
     let name = std::thread::current().name().unwrap_or("?").to_owned();
     println!("SKIP {name}: {reason}");
@@ -16,7 +16,7 @@ pub fn skip(reason: &str) {
     }
 }
 
-/// The reason to skip for want of a [feature] of the kernel: `kernel: FEATURE: DETAIL`.
+/// The reason to skip for lack of a [feature] of the kernel: `kernel: FEATURE: DETAIL`.
 ///
 /// # Panics
 /// If the table does not know `feature`.

@@ -1,4 +1,4 @@
-//! The stream that a tracer printed, and questions to it.
+//! The stream that a tracer printed, with queries.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ impl Stream {
     /// Reads lines of JSON.
     ///
     /// # Panics
-    /// If a line is not a JSON object with the keys that every event has.
+    /// If a line is not a JSON object with the keys of every event.
     #[must_use]
     pub fn read(from: impl BufRead) -> Self {
         Self { events: from.lines().map(|line| parse(&line.expect("the stream is UTF-8"))).collect() }
@@ -74,17 +74,17 @@ impl Stream {
         last
     }
 
-    /// Events that were lost, all classes of the summary together.
+    /// The number of lost events of all classes in the summary.
     #[must_use]
     pub fn lost(&self) -> u64 {
         let lost = &self.summary()["lost"];
         lost.as_object().map_or(0, |classes| classes.values().filter_map(Value::as_u64).sum())
     }
 
-    /// Nothing was lost but calls that the kernel kept from the programs, which it does from 7.0 on: how many.
+    /// The number of calls that the kernel kept from the programs, which it does from 7.0 on; nothing else was lost.
     ///
     /// # Panics
-    /// If something else was.
+    /// If something else was lost.
     #[must_use]
     pub fn missed(&self) -> u64 {
         let missed = self.summary()["lost"]["missed"].as_u64().unwrap_or_default();
@@ -93,12 +93,12 @@ impl Stream {
         missed
     }
 
-    /// Lifecycle events that had no room, in the summary, when `delivered` were told and `due` have happened: together
-    /// they are all. A call that the kernel kept from the programs (`missed`, from 7.0 on) may cost what is told of one
-    /// end of a connection, which is three events.
+    /// The number of lifecycle events without room, from the summary. With the `delivered` ones they make up all the
+    /// `due` ones. A call that the kernel kept from the programs (`missed`, from 7.0 on) may cost the events of one end
+    /// of a connection, which are three.
     ///
     /// # Panics
-    /// If they are not.
+    /// If they do not add up.
     #[must_use]
     pub fn lost_of(&self, delivered: u64, due: u64) -> u64 {
         let summary = self.summary();
@@ -113,7 +113,7 @@ impl Stream {
         lost
     }
 
-    /// The events of these namespaces, one a line, for messages.
+    /// The events of these namespaces, one per line, for messages.
     #[must_use]
     pub fn dump(&self, namespaces: &[u64]) -> String {
         let mut text = String::new();
@@ -129,7 +129,7 @@ impl Stream {
 /// One line of the stream.
 ///
 /// # Panics
-/// If it is not a JSON object with the keys that every event has.
+/// If it is not a JSON object with the keys of every event.
 #[must_use]
 pub fn parse(line: &str) -> Value {
     let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"));
@@ -148,7 +148,7 @@ fn is_rfc3339_nanoseconds(time: &str) -> bool {
         && time.bytes().zip(pattern.bytes()).all(|(is, p)| if p == b'd' { is.is_ascii_digit() } else { is == p })
 }
 
-/// An event without the keys that say little in a message.
+/// An event without the less telling keys, for messages.
 #[must_use]
 pub fn brief(event: &Value) -> Value {
     let mut brief = event.clone();

@@ -18,25 +18,24 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Starts one that traces everything.
+    /// Starts a trace of everything.
     #[must_use]
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// Starts one with more arguments. Filters that keep the fence out need [`Trace::expect_filtered`].
+    /// Starts a trace with more arguments. Filters that hide the fence need [`Trace::expect_filtered`].
     #[must_use]
     pub fn with(args: &[&str]) -> Self {
         Self { agent: Agent::live(args), fence: Netns::new(), next: Cell::new(1) }
     }
 
-    /// Returns once all that has happened before has been delivered: makes a connection that nobody
-    /// else makes, and waits for its end.
+    /// Returns once all earlier events have been delivered: makes a unique connection, and waits for its end.
     pub fn fence(&self) {
         let port = self.next.replace(self.next.get() + 1);
         let refused = self.fence.within(|| TcpStream::connect(("127.0.0.1", port)));
-        assert!(refused.is_err(), "nobody listens in the fence's namespace");
-        // The namespace need not be known.
+        assert!(refused.is_err(), "no process listens in the fence's namespace");
+        // The namespace may be unknown.
         let (netns, this) = (self.fence.inode(), std::process::id());
         self.agent.wait_for("close of the fence", |event| {
             event["event"] == "close"
@@ -45,8 +44,8 @@ impl Trace {
         });
     }
 
-    /// Ends the trace when everything has come, and compares: in `namespaces` there must be what
-    /// `facts` say, and nothing else.
+    /// Ends the trace when everything has come, and compares: in `namespaces` there must be exactly the events of
+    /// `facts`.
     ///
     /// # Panics
     /// With every difference, and the events.
@@ -57,7 +56,7 @@ impl Trace {
         self.compare(&inodes, facts)
     }
 
-    /// As [`Trace::expect`], where a filter keeps the fence out.
+    /// Like [`Trace::expect`], for a filter that hides the fence.
     ///
     /// # Panics
     /// With every difference, and the events.
@@ -67,8 +66,7 @@ impl Trace {
         self.compare(&inodes, facts)
     }
 
-    /// Ends the trace when everything has come, and compares nothing: for a stream that does not know
-    /// namespaces.
+    /// Ends the trace when everything has come, and compares nothing: for a stream without namespaces.
     ///
     /// # Panics
     /// If the tracer fails or loses something.
@@ -88,8 +86,7 @@ impl Trace {
         ended.stream
     }
 
-    /// Waits until as many sockets have closed as the facts say. What is missing then is told by the
-    /// comparison.
+    /// Waits until as many sockets have closed as in the facts. The comparison reports missing ones.
     fn await_closes(&self, namespaces: &[u64], facts: &[Fact]) {
         let closes = facts.iter().filter(|f| !f.close_optional && f.verdicts != ["open_at_end"]).count();
         self.agent.settles(|events| {

@@ -1,5 +1,4 @@
-//! How often a tracepoint was hit, as the kernel itself counts (`perf_event_open`): the account that the
-//! stream is held against.
+//! The kernel's own count of a tracepoint's hits (`perf_event_open`), for comparison with the stream.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -31,16 +30,16 @@ struct Attributes {
 
 const _: () = assert!(size_of::<Attributes>() == ATTRIBUTES as usize);
 
-/// Counts the hits of one tracepoint on all CPUs, in all contexts, from the moment that it is made.
+/// Counts the hits of one tracepoint on all CPUs, in all contexts, from its creation on.
 pub struct Hits {
     cpus: Vec<File>,
 }
 
 impl Hits {
-    /// Begins to count.
+    /// Begins counting.
     ///
     /// # Panics
-    /// If the kernel does not (no tracefs, no `CONFIG_PERF_EVENTS`, not root).
+    /// If the kernel refuses (no tracefs, no `CONFIG_PERF_EVENTS`, not root).
     #[must_use]
     pub fn of(category: &str, name: &str) -> Self {
         let path = format!("/sys/kernel/tracing/events/{category}/{name}/id");
@@ -52,10 +51,10 @@ impl Hits {
         Self { cpus: online().into_iter().map(|cpu| open(id, cpu)).collect() }
     }
 
-    /// How many there were so far.
+    /// The number of hits so far.
     ///
     /// # Panics
-    /// If the kernel does not tell.
+    /// If the kernel gives no answer.
     #[must_use]
     pub fn count(&self) -> u64 {
         let one = |mut file: &File| {
@@ -75,7 +74,7 @@ fn open(id: u64, cpu: u32) -> File {
         unsafe { libc::syscall(libc::SYS_perf_event_open, &raw const attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC) };
     let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0);
     let fd = fd.unwrap_or_else(|| panic!("perf_event_open on CPU {cpu}: {}", errno::name(errno::last())));
-    // SAFETY: the descriptor was just made and nobody else has it.
+    // SAFETY: the descriptor was just made and has no other owner.
     unsafe { File::from_raw_fd(fd) }
 }
 

@@ -1,5 +1,5 @@
-//! A wire between two namespaces that can be held: packets wait in it until it is let go, so that
-//! segments of both sides cross on the way.
+//! A wire between two namespaces that can be held: packets wait in it until it is released, so that segments of both
+//! sides cross on the way.
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex};
@@ -25,7 +25,8 @@ pub struct Wire {
     carriers: Vec<JoinHandle<()>>,
 }
 
-/// A `tun` device named `wire` in a namespace, behind which is whoever has the descriptor. It has no address yet.
+/// Makes a `tun` device named `wire` in a namespace; the holder of the descriptor is its other end. It has no address
+/// yet.
 ///
 /// # Errors
 /// The reason to skip, if this kernel has no tun devices.
@@ -36,7 +37,7 @@ pub fn tun(namespace: &Netns) -> Result<OwnedFd, String> {
         if fd < 0 {
             return Err(lacks("tun", errno::name(errno::last())));
         }
-        // SAFETY: the descriptor was just opened and nobody else has it.
+        // SAFETY: the descriptor was just opened and has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: all zeros is a valid ifreq.
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -72,7 +73,7 @@ fn carry(from: &OwnedFd, to: &OwnedFd, stop: &OwnedFd, gate: &Gate) {
 }
 
 impl Wire {
-    /// Joins two new namespaces by a wire that carries.
+    /// Joins two new namespaces by a working wire.
     ///
     /// # Errors
     /// The reason to skip, if this kernel has no tun devices.
@@ -86,7 +87,7 @@ impl Wire {
         b.configure("wire", 2);
         // SAFETY: takes no pointers.
         let stop = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
-        // SAFETY: the descriptor was just made and nobody else has it.
+        // SAFETY: the descriptor was just made and has no other owner.
         let stop = Arc::new(unsafe { OwnedFd::from_raw_fd(stop) });
         let gate = Arc::new(Gate { open: Mutex::new(true), changed: Condvar::new() });
         let carriers = [(Arc::clone(&left), Arc::clone(&right)), (right, left)]
@@ -98,12 +99,12 @@ impl Wire {
         Ok((a, b, Self { gate, stop, carriers }))
     }
 
-    /// From now on packets wait.
+    /// Makes packets wait.
     pub fn hold(&self) {
         *self.gate.open.lock().unwrap() = false;
     }
 
-    /// Those that wait go on, and so do later ones.
+    /// Releases waiting packets and later ones.
     pub fn release(&self) {
         *self.gate.open.lock().unwrap() = true;
         self.gate.changed.notify_all();

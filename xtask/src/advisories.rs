@@ -1,5 +1,5 @@
-//! `cargo xtask advisories`: the list of known advisories that is kept in the repository, made from
-//! the RustSec database, and its comparison with the two lock files.
+//! `cargo xtask advisories`: makes the repository's list of known advisories from the RustSec database, and compares it
+//! with the two lock files.
 
 use crate::command;
 use crate::tree::Tree;
@@ -52,14 +52,14 @@ pub fn main(args: &Args) -> Result<()> {
 struct Advisory {
     package: String,
     id: String,
-    /// `vulnerability`, or the database's word for what is only to be known: `unsound`, `unmaintained` …
+    /// `vulnerability`, or the database's word for an advisory that is only informational: `unsound`, `unmaintained` …
     kind: String,
-    /// Ranges of versions that are patched or never had it.
+    /// Ranges of versions that are patched or were never affected.
     fine: Vec<String>,
 }
 
 impl Advisory {
-    /// From a file of the database: Markdown that starts with TOML. `None` if it was withdrawn.
+    /// Reads a file of the database: Markdown that starts with TOML. `None` if the advisory was withdrawn.
     fn from_markdown(text: &str) -> Result<Option<Self>> {
         let toml = text
             .strip_prefix("```toml")
@@ -99,13 +99,13 @@ impl Advisory {
         Ok(true)
     }
 
-    /// Whether it says that code can go wrong, not only that nobody looks after it.
+    /// Whether it reports a fault of the code, not only a lack of maintenance.
     fn is_fault(&self) -> bool {
         matches!(self.kind.as_str(), "vulnerability" | "unsound")
     }
 }
 
-/// What is wrong with the versions in the lock files, a line each; prints what is only to be known.
+/// The faults of the versions in the lock files, one per line; prints informational advisories.
 ///
 /// # Errors
 /// When the list or a lock file cannot be read.
@@ -148,7 +148,7 @@ fn locked(lock: &Path) -> Result<Vec<(String, Version)>> {
     let table: toml::Table = text.parse().with_context(|| lock.display().to_string())?;
     let packages = table.get("package").and_then(toml::Value::as_array).context("a lock file without packages")?;
     let mut found = Vec::new();
-    // Ours have no source.
+    // The workspace's own packages have no source.
     for package in packages.iter().filter(|package| package.get("source").is_some()) {
         let word =
             |key: &str| package.get(key).and_then(toml::Value::as_str).context("a package without name or version");

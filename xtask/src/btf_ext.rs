@@ -1,20 +1,21 @@
 //! `.BTF.ext` of an object (`struct btf_ext_header`, kernel `tools/lib/bpf/libbpf_internal.h`), cut down to the
 //! descriptions of functions.
 //!
-//! With them the kernel knows which functions are global, and verifies each of these once and not again for each way that
-//! leads to a call (`do_check_subprogs()`, since 5.6). The lines of source code are most of the section, for nothing but
-//! comments in a verifier's log.
+//! With them the kernel knows which functions are global, and verifies each of these once instead of on every path that
+//! leads to a call (`do_check_subprogs()`, since 5.6). The lines of source code are most of the section, and serve only
+//! as comments in a verifier's log.
 
 use anyhow::{Context as _, Result, ensure};
 
 const MAGIC: u16 = 0xeb9f;
-/// magic, version, flags, hdr_len; func_info, line_info and core_relo, each with its offset behind the header and length.
+/// magic, version, flags, hdr_len; func_info, line_info and core_relo, each with its offset after the header and
+/// length.
 const HEADER: usize = 32;
 
 /// The section with the descriptions of functions alone.
 ///
 /// # Errors
-/// It is none of a little-endian object.
+/// If it does not belong to a little-endian object.
 pub fn functions_only(section: &[u8]) -> Result<Vec<u8>> {
     let word = |at: usize| {
         let bytes = section.get(at..at + 4).context(".BTF.ext ends within its header")?;
@@ -25,7 +26,7 @@ pub fn functions_only(section: &[u8]) -> Result<Vec<u8>> {
     let functions = header.checked_add(begin).and_then(|from| section.get(from..)?.get(..length as usize));
     let functions = functions.context("the descriptions of functions are not within .BTF.ext")?;
     let mut cut = word(0)?.to_le_bytes().to_vec();
-    // The other two are empty, and stand at the end.
+    // The other two are empty, and come last.
     for value in [HEADER as u32, 0, length, length, 0, length, 0] {
         cut.extend(value.to_le_bytes());
     }
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn the_lines_are_left_out() {
-        // The functions stand behind the lines here.
+        // The functions come after the lines here.
         let whole = section(&[32, 6, 4, 0, 6, 10, 0], b"lineslfunc");
         assert_eq!(functions_only(&whole).unwrap(), section(&[32, 0, 4, 4, 0, 4, 0], b"func"));
     }

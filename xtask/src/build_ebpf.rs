@@ -1,4 +1,4 @@
-//! `cargo xtask build-ebpf`: the BPF objects that are kept in the repository.
+//! `cargo xtask build-ebpf`: the BPF objects in the repository.
 
 use crate::toolchain::{Kind, Toolchain};
 use crate::tree::Tree;
@@ -10,15 +10,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, thread};
 
-/// Rust's names of the processor architectures that there is an object for: the context of a kprobe
-/// is the processor's registers.
+/// Rust's names of the processor architectures with an object: the context of a kprobe is the processor's registers.
 pub const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
 const TARGET: &str = "bpfel-unknown-none";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Rebuild from nothing and compare byte for byte with the objects in tracer/bpf; change nothing
+    /// Rebuild from scratch and compare byte for byte with the objects in tracer/bpf; change nothing
     #[arg(long)]
     check: bool,
     /// With --check: do not insist on the toolchain that built the objects
@@ -27,7 +26,7 @@ pub struct Args {
     /// Build with the kernel-side debug log, into the target folder instead of tracer/bpf
     #[arg(long, conflicts_with = "check")]
     log: bool,
-    /// Which toolchain [default: the one of the objects in tracer/bpf if it is here, else nightly, else Debian's]
+    /// The toolchain [default: the one of the objects in tracer/bpf if it is here, else nightly, else Debian's]
     #[arg(long, value_enum)]
     toolchain: Option<Kind>,
 }
@@ -63,11 +62,11 @@ pub fn main(args: &Args) -> Result<()> {
     fs::write(&path, text).with_context(|| path.display().to_string())
 }
 
-/// The toolchain asked for; else the one that built the objects in the repository, so that a rebuild
-/// changes no byte that a source did not change; else a complete nightly; else Debian's.
+/// The requested toolchain; else the one that built the objects in the repository, so that a rebuild changes no byte
+/// without a change of its source; else a complete nightly; else Debian's.
 ///
 /// # Errors
-/// When none is complete; the message says what each lacks.
+/// When none is complete; the message names the missing pieces of each.
 pub fn choose(tree: &Tree, asked: Option<Kind>) -> Result<Toolchain> {
     let order = match (asked, recorded(tree)) {
         (Some(kind), _) => vec![kind],
@@ -99,8 +98,8 @@ fn recorded_kind(text: &str) -> Option<Kind> {
     [Kind::Debian, Kind::Nightly].into_iter().find(|kind| stamp::value(text, "toolchain") == Some(&kind.to_string()))
 }
 
-/// Builds the objects into `folder`, beside each other: the linker works on one processor and is most of the time.
-/// Their names and where they are.
+/// Builds the objects into `folder`, in parallel: the linker uses one processor and takes most of the time. Returns
+/// their names and paths.
 fn build_each(
     tree: &Tree,
     toolchain: &Toolchain,
@@ -111,7 +110,7 @@ fn build_each(
     let one = |arch| {
         let name = stamp::object_name(arch);
         let object = folder.join(&name);
-        // A folder of its own: cargo builds in one folder one thing at a time.
+        // A folder of its own: cargo runs one build at a time in a folder.
         build(tree, toolchain, arch, feature, &target.join(arch), &object).map(|()| (name, object))
     };
     thread::scope(|scope| {
@@ -134,8 +133,8 @@ fn build(
     let mut flags = vec![
         OsString::from("-Cdebuginfo=2"),
         OsString::from("-Clink-arg=--btf"),
-        // The in-order expansion of memcpy, on by default, leaves memset to a function that writes byte
-        // by byte: that was a tenth of the time of the larger programs.
+        // The in-order expansion of memcpy, on by default, leaves memset to a function that writes byte by byte: that
+        // was a tenth of the time of the larger programs.
         OsString::from("-Clink-arg=--disable-expand-memcpy-in-order"),
         OsString::from(format!("--cfg=bpf_target_arch=\"{arch}\"")),
     ];
@@ -175,7 +174,7 @@ fn strip(toolchain: &Toolchain, built: &Path, object: &Path) -> Result<()> {
     };
     let functions = object.with_extension("BTF.ext");
     let section = |option: &str| joined(option, &functions, "");
-    // The values of these relocations are in their places already: libbpf and aya do not look at them.
+    // The values of these relocations are in place already: libbpf and aya do not look at them.
     objcopy(&[
         "--strip-debug".into(),
         "--remove-section=.rel.BTF.ext".into(),
@@ -195,8 +194,8 @@ fn joined(before: &str, path: &Path, after: &str) -> OsString {
     word
 }
 
-/// Every folder whose name could reach the object (BTF's line information holds source paths), with
-/// what is written instead. The last match wins in rustc, so the repository comes first.
+/// Every folder whose name could reach the object (BTF's line information holds source paths), with its replacement.
+/// The last match wins in rustc, so the repository comes first.
 fn remaps(tree: &Tree, toolchain: &Toolchain, manifest: &Path, target: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut list = vec![(tree.root.clone(), String::new())];
     list.push((target.to_path_buf(), "target".into()));
@@ -217,7 +216,7 @@ fn remaps(tree: &Tree, toolchain: &Toolchain, manifest: &Path, target: &Path) ->
     Ok(list)
 }
 
-/// Rebuilds from nothing and compares byte for byte.
+/// Rebuilds from scratch and compares byte for byte.
 ///
 /// # Errors
 /// When an object is stale, cannot be reproduced, or the toolchain that built it is not here.
@@ -255,7 +254,7 @@ pub fn check(tree: &Tree, asked: Option<Kind>, allow_other: bool) -> Result<()> 
         }
         eprintln!("xtask: comparing although the toolchain differs: {others}");
     }
-    // From nothing: a file that cargo takes for fresh would prove nothing.
+    // From scratch: a file that cargo takes for fresh would prove nothing.
     let target = tree.target.join("bpf-check");
     if target.exists() {
         fs::remove_dir_all(&target)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that must hold, step by step.
+//! `cargo xtask ci`: all checks, step by step.
 
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-/// Long enough for 32 bytes that are kept of each socket to show.
+/// Long enough to show a leak of 32 bytes per socket.
 const SOAK_MINUTES: u64 = 3;
 
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ pub fn main(args: &Args) -> Result<()> {
         command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
         command::run(&mut cargo(&["fmt", "--check", "--manifest-path", "tracer-ebpf/Cargo.toml"]))
     })?;
-    // Before what builds the agent, which embeds the objects.
+    // Before the step that builds the agent, which embeds the objects.
     step("BPF objects", || build_ebpf::check(&tree, None, args.allow_other_toolchain))?;
     step("clippy", || {
         command::run(&mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
@@ -41,9 +41,9 @@ pub fn main(args: &Args) -> Result<()> {
         command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     step("dependencies", || dependencies::check(&tree))?;
-    // A soak waits, mostly, and what it is about has to hold on a busy host, too.
+    // A soak mostly waits, and its checks have to hold on a busy host, too.
     step("other kernels, and a soak beside them", || {
-        // Built once: the machines work with the same. Without them there may be no C library to link in.
+        // Built once, for the machines and the soak alike. Without the machines there may be no C library to link in.
         let build = || vm::Programs::build(&tree, vm::Arch::X86, None);
         let programs = vm::matrix::is_wanted()?.then(build).transpose()?;
         let programs = programs.map(|programs| (programs.tracer, programs.traffic));
@@ -55,7 +55,7 @@ pub fn main(args: &Args) -> Result<()> {
     test::main(&test::Args::default()).context("tests")
 }
 
-/// Both at the same time, to their ends.
+/// Runs both at the same time, to their ends.
 fn both(one: impl FnOnce() -> Result<()>, other: impl FnOnce() -> Result<()> + Send) -> Result<()> {
     thread::scope(|scope| {
         let other = scope.spawn(other);

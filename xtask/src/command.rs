@@ -1,4 +1,4 @@
-//! Starting other programs: what was started is said, and a failure names it.
+//! Starts other programs: shows each command line, and names the command in a failure.
 
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsStr;
@@ -15,10 +15,10 @@ pub fn run(command: &mut Command) -> Result<()> {
     quietly(command)
 }
 
-/// As [`run`], without showing the command line.
+/// Like [`run`], without showing the command line.
 ///
 /// # Errors
-/// As [`run`].
+/// As for [`run`].
 pub fn quietly(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
@@ -27,10 +27,10 @@ pub fn quietly(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What it writes to stdout; stderr stays ours.
+/// The command's stdout; its stderr is ours.
 ///
 /// # Errors
-/// When it cannot be started, does not succeed or writes something that is not UTF-8.
+/// When it cannot be started, fails, or writes something that is not UTF-8.
 pub fn output(command: &mut Command) -> Result<String> {
     let output =
         command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {}", line(command)))?;
@@ -40,7 +40,7 @@ pub fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of {}", line(command)))
 }
 
-/// The first line of what it writes to stdout, or `None` if it is not there or fails. Silent.
+/// The first line of its stdout, or `None` if it does not exist or fails. Silent.
 #[must_use]
 pub fn probe(command: &mut Command) -> Option<String> {
     let output = command.stderr(Stdio::null()).stdin(Stdio::null()).output().ok()?;
@@ -60,8 +60,8 @@ fn quoted(word: &OsStr) -> String {
     if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("'{word}'") }
 }
 
-/// Where a program is: in PATH, or among the administrator's programs, which an ordinary user's PATH
-/// often leaves out.
+/// The path of a program: in PATH, or among the administrator's programs, which an ordinary user's PATH often leaves
+/// out.
 #[must_use]
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -76,7 +76,7 @@ fn executable(file: &Path) -> bool {
     file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-/// The cargo that started us, so that a `+toolchain` on the command line keeps its meaning.
+/// The cargo that started us, so that a `+toolchain` on the command line stays in effect.
 #[must_use]
 pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

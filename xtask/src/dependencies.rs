@@ -1,8 +1,7 @@
-//! `cargo xtask dependencies`: what may be built into tracer, checked without the network.
+//! `cargo xtask dependencies`: checks the dependencies of tracer without the network.
 //!
-//! Licences and sources come from what cargo has on disk, advisories from the list in the
-//! repository. Two things cannot be told offline: whether a version has been yanked since, and
-//! advisories younger than the list.
+//! Licences and sources come from cargo's files on disk, advisories from the list in the repository. Two things are
+//! unknown offline: whether a version has been yanked since, and advisories younger than the list.
 
 use crate::tree::Tree;
 use crate::{advisories, command, spdx};
@@ -11,14 +10,13 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Licences that a static binary under MIT OR Apache-2.0 may contain without further duties than
-/// naming them.
+/// Licences that a static binary under MIT OR Apache-2.0 may contain with no further duty than naming them.
 const ALLOWED: [&str; 9] =
     ["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "Unicode-3.0", "Zlib"];
 
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// The two workspaces, with the target that their dependencies are taken for.
+/// The two workspaces, with the target for which their dependencies are resolved.
 const WORKSPACES: [(&str, &str); 2] =
     [("Cargo.toml", "x86_64-unknown-linux-gnu"), ("tracer-ebpf/Cargo.toml", "bpfel-unknown-none")];
 
@@ -32,7 +30,7 @@ pub fn main(_: &Args) -> Result<()> {
 /// Checks every dependency of both workspaces.
 ///
 /// # Errors
-/// All that is wrong, a line each.
+/// All faults, one per line.
 pub fn check(tree: &Tree) -> Result<()> {
     let mut wrong = Vec::new();
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -65,7 +63,7 @@ pub fn check(tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with one package of `cargo metadata`.
+/// The faults of one package of `cargo metadata`.
 fn judge(package: &Value, root: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
     match package["license"].as_str().map(|license| (license, spdx::satisfied(license, &ALLOWED))) {

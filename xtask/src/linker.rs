@@ -1,4 +1,4 @@
-//! bpf-linker, in the one version that the objects are built with.
+//! bpf-linker, in the version that built the objects.
 
 use crate::toolchain::DEBIAN_LLVM;
 use crate::tree::Tree;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 const VERSION: &str = "0.13.0";
 
-/// What the linker says to `--version`.
+/// The linker's answer to `--version`.
 #[must_use]
 pub fn version() -> String {
     format!("bpf-linker {VERSION}")
@@ -34,7 +34,7 @@ pub fn install(tree: &Tree) -> Command {
     rustc::clean(&mut command);
     command
         .args(["install", "bpf-linker", "--version", VERSION, "--locked"])
-        // It is LLVM that works; without optimisation the rest is built in half of the time.
+        // LLVM does the work; the rest builds in half of the time without optimisation.
         .args(["--debug", "--no-default-features", "--features", "llvm-22", "--root"])
         .arg(tree.tools())
         .env("LLVM_PREFIX", DEBIAN_LLVM)
@@ -42,7 +42,7 @@ pub fn install(tree: &Tree) -> Command {
     command
 }
 
-/// What to type where Debian's LLVM is not to be had.
+/// The command to type where Debian's LLVM is unavailable.
 #[must_use]
 pub fn by_hand() -> String {
     format!(

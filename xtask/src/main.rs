@@ -1,7 +1,7 @@
 //! The project's tasks: `cargo xtask --help`.
 //!
-//! Depends on no other crate of the workspace: it has to run when the BPF object is stale and the
-//! agent therefore refuses to build.
+//! Depends on no other crate of the workspace: it has to run when the BPF object is stale and the agent therefore
+//! refuses to build.
 
 mod advisories;
 mod bench;
@@ -52,11 +52,11 @@ enum Task {
     Sanitize(sanitize::Args),
     /// Run the live tests on Debian's kernels, each in a virtual machine
     Vm(vm::Args),
-    /// Everything that must hold before a change goes in
+    /// All checks that must pass before a change goes in
     Ci(ci::Args),
-    /// Measure tracer beside its peers
+    /// Measure tracer next to its peers
     Bench(bench::Args),
-    /// Connections, drops and snapshots for a long time: nothing grows, nothing is lost, all is accounted for
+    /// Trace connections, drops and snapshots for a long time: nothing grows, nothing is lost, all is accounted for
     Soak(soak::Args),
     /// Check licences, sources and known advisories of every dependency, offline
     Dependencies(dependencies::Args),

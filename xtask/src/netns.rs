@@ -1,4 +1,4 @@
-//! A network namespace for traffic that nobody else sees.
+//! A network namespace for isolated traffic.
 
 use crate::command;
 use anyhow::Result;
@@ -9,10 +9,10 @@ use std::process::Command;
 pub struct Netns(String);
 
 impl Netns {
-    /// Makes one; `what` tells those of one process apart.
+    /// Makes one; `what` distinguishes those of one process.
     ///
     /// # Errors
-    /// When `ip` is not there or fails.
+    /// When `ip` is missing or fails.
     pub fn new(what: &str) -> Result<Self> {
         let name = format!("tracer-{what}-{}", std::process::id());
         command::run(Command::new("ip").args(["netns", "add", &name]))?;
@@ -21,7 +21,7 @@ impl Netns {
         Ok(netns)
     }
 
-    /// `program` in it.
+    /// `program`, to be run in it.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         let mut ip = Command::new("ip");
@@ -29,7 +29,7 @@ impl Netns {
         ip
     }
 
-    /// The number by which the stream names it.
+    /// Its number in the stream.
     ///
     /// # Errors
     /// When it is gone.

@@ -16,7 +16,7 @@ pub fn folder(tree: &Tree) -> PathBuf {
     tree.tools().join("nginx/usr/sbin")
 }
 
-/// Whether there is one: unpacked here or installed.
+/// Whether nginx is available: unpacked here or installed.
 #[must_use]
 pub fn is_here(tree: &Tree) -> bool {
     folder(tree).join("nginx").is_file() || command::find("nginx").is_some()
@@ -29,10 +29,10 @@ pub fn is_here(tree: &Tree) -> bool {
 pub fn unpack(tree: &Tree) -> Result<()> {
     let download = tree.tools().join("nginx-packages");
     let program = folder(tree).join("nginx");
-    // Which of them holds the program differs between Debian's releases.
+    // The package that contains the program differs between Debian's releases.
     for package in ["nginx", "nginx-light"] {
         fs::create_dir_all(&download)?;
-        // apt's own user cannot write below a home folder; it would say so and go on as us.
+        // apt's own user cannot write below a home folder; apt would warn and continue as us.
         let mut apt = Command::new("apt-get");
         command::run(apt.args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(&download))?;
         for entry in fs::read_dir(&download)? {
@@ -44,7 +44,7 @@ pub fn unpack(tree: &Tree) -> Result<()> {
             break;
         }
     }
-    // It writes its version to stderr; what counts is that it starts.
+    // It writes its version to stderr; only its start matters.
     if command::probe(Command::new(&program).arg("-v")).is_none() {
         fs::remove_dir_all(tree.tools().join("nginx"))?;
         bail!("nginx, as unpacked from its package, does not start here: install nginx by hand");

@@ -1,4 +1,4 @@
-//! Debian's packages: what is missing and how it is installed.
+//! Debian's packages: finds missing ones and installs them.
 
 use crate::{command, privilege};
 use anyhow::{Context as _, Result};
@@ -23,7 +23,7 @@ pub fn installed(package: &str) -> bool {
         .is_some_and(|status| status == "installed")
 }
 
-/// The two command lines that install packages, without what gets root.
+/// The two command lines that install packages, without the prefix for root.
 #[must_use]
 pub fn install_lines(packages: &[&str]) -> [Vec<OsString>; 2] {
     let line = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
@@ -35,7 +35,7 @@ pub fn install_lines(packages: &[&str]) -> [Vec<OsString>; 2] {
 /// Updates apt's lists and installs.
 ///
 /// # Errors
-/// When apt fails or root is not to be had.
+/// When apt fails or root is unavailable.
 pub fn install(packages: &[&str]) -> Result<()> {
     // Through env, because sudo drops variables.
     let quiet = ["env", "DEBIAN_FRONTEND=noninteractive"].map(OsString::from);

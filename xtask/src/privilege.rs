@@ -1,4 +1,4 @@
-//! Root: whether we have it, and how to get it.
+//! Root: checks for it, and finds a way to it.
 
 use crate::command;
 use anyhow::{Result, bail};
@@ -11,10 +11,10 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
-/// What to put before a command line so that it runs as root: nothing when we are root.
+/// The prefix of a command line that runs it as root: empty when we are root.
 ///
 /// # Errors
-/// When we are not root and neither sudo nor doas is there.
+/// When we are not root and neither sudo nor doas is installed.
 pub fn prefix() -> Result<Vec<OsString>> {
     if is_root() {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! `cargo xtask run`: builds tracer in release and becomes it, as root.
+//! `cargo xtask run`: builds tracer in release and replaces itself by it, as root.
 
 use crate::tree::Tree;
 use crate::{command, privilege};
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What tracer is given
+    /// Arguments for tracer
     #[arg(last = true)]
     args: Vec<OsString>,
 }
@@ -20,7 +20,7 @@ pub fn main(args: &Args) -> Result<()> {
     let tracer = build_tracer(&tree)?;
     let words = [privilege::prefix()?, vec![tracer.into()], args.args.clone()].concat();
     let (program, rest) = words.split_first().context("an empty command line")?;
-    // Becoming it passes on signals, the terminal and the exit status.
+    // exec() passes on signals, the terminal and the exit status.
     let error = Command::new(program).args(rest).exec();
     Err(error).with_context(|| format!("cannot start {}", program.display()))
 }

@@ -1,16 +1,16 @@
-//! rustc, called through us while the BPF objects are built.
+//! rustc, called through xtask while the BPF objects are built.
 //!
-//! Cargo gives every crate a hash that goes into its symbols' names, and for a crate beside the
-//! workspace (tracer-common) that hash depends on the folder of the checkout; for all of them on
-//! cargo's version and the host. Names go into the objects' BTF, so here each hash is replaced by the
-//! package's name and version: the same sources then give the same bytes anywhere.
+//! Cargo gives every crate a hash that goes into its symbols' names. For a crate beside the workspace (tracer-common)
+//! that hash depends on the folder of the checkout; for all of them on cargo's version and the host. Names go into the
+//! objects' BTF, so xtask replaces each hash by the package's name and version: the same sources then give the same
+//! bytes anywhere.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
-/// Set where cargo is to call us as its `RUSTC_WRAPPER`.
+/// Set if cargo is to call us as its `RUSTC_WRAPPER`.
 pub const WRAPPER: &str = "XTASK_IS_RUSTC_WRAPPER";
 
 /// Whether cargo called us in place of rustc.
@@ -19,7 +19,7 @@ pub fn asked_for() -> bool {
     env::var_os(WRAPPER).is_some()
 }
 
-/// Becomes rustc.
+/// Replaces this process by rustc.
 pub fn main() -> ExitCode {
     let mut args = env::args_os().skip(1);
     let Some(rustc) = args.next() else {
@@ -43,7 +43,7 @@ fn stable(arg: OsString, name: &str, version: &str) -> OsString {
     }
 }
 
-/// Takes away what a user's environment would change in the build.
+/// Removes variables of a user's environment that would change the build.
 pub fn clean(command: &mut Command) {
     for (key, _) in env::vars_os() {
         if shapes_the_build(&key) {
@@ -55,7 +55,7 @@ pub fn clean(command: &mut Command) {
 fn shapes_the_build(key: &OsStr) -> bool {
     let key = key.to_string_lossy();
     let prefixes = ["CARGO_BUILD_", "CARGO_PROFILE_", "CARGO_TARGET_", "CARGO_UNSTABLE_", "CARGO_PKG_"];
-    // cargo and rustup put their own toolchain's libraries and name there: wrong for another toolchain.
+    // cargo and rustup set their own toolchain's libraries and name there: wrong for another toolchain.
     let names = ["CARGO", "CARGO_ENCODED_RUSTFLAGS", "CARGO_INCREMENTAL", "CARGO_MANIFEST_DIR", "LD_LIBRARY_PATH"];
     key.starts_with("RUSTC")
         || matches!(key.as_ref(), "RUSTFLAGS" | "RUSTUP_TOOLCHAIN" | "AYA_BPF_TARGET_ARCH")

@@ -1,9 +1,9 @@
-//! `cargo xtask sanitize`: the crates' own tests under AddressSanitizer. Among them are the parsers of packets
-//! and records that also run in the kernel, and every reader of what others have written, with mutated input.
+//! `cargo xtask sanitize`: the crates' own tests under AddressSanitizer. They include the parsers of packets and
+//! records that also run in the kernel, and every reader of foreign input, with mutated input.
 //!
-//! The runtime comes with rustup's toolchains, the stable one included, where `RUSTC_BOOTSTRAP` unlocks the
-//! option. The standard library is not instrumented (that takes rust-src), its allocations are. Miri looks
-//! closer and takes some thousand times as long: what both sides share, with few inputs.
+//! The runtime comes with rustup's toolchains, the stable one included, where `RUSTC_BOOTSTRAP` unlocks the option. The
+//! standard library is not instrumented (that takes rust-src), but its allocations are. Miri finds more and takes some
+//! thousand times as long: it runs the code that both sides share, with few inputs.
 
 use crate::tree::Tree;
 use crate::{command, rustc};
@@ -11,14 +11,14 @@ use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-/// The machine that builds.
+/// The target of the build.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// Inputs of each test under Miri.
+/// Number of inputs of each test under Miri.
 const FEW: &str = "60";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// What both sides share, under Miri (rustup component add miri rust-src --toolchain nightly)
+    /// Run the code that both sides share under Miri (rustup component add miri rust-src --toolchain nightly)
     #[arg(long)]
     miri: bool,
     /// Only tests whose name contains this

@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: says what is missing, then installs it.
+//! `cargo xtask setup`: shows missing tools, then installs them.
 
 use crate::toolchain::{Kind, Toolchain};
 use crate::tree::Tree;
@@ -12,12 +12,12 @@ pub struct Args {
     /// Do not ask before installing
     #[arg(long, short)]
     yes: bool,
-    /// What to prepare for
+    /// Purpose of the preparation
     #[arg(long = "for", value_enum, value_delimiter = ',', default_values = ["build", "test"])]
     purposes: Vec<Purpose>,
 }
 
-/// What the machine is to be ready for.
+/// A purpose of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Purpose {
     /// Building the BPF objects (`cargo xtask build-ebpf`)
@@ -30,7 +30,7 @@ pub enum Purpose {
     Vm,
 }
 
-/// A program and the Debian package that has it.
+/// A program and its Debian package.
 type Tool = (&'static str, &'static str);
 
 const TEST_TOOLS: [Tool; 8] = [
@@ -54,7 +54,7 @@ const VM_TOOLS: [Tool; 5] = [
 /// rustc-web's LLVM has to be the one that bpf-linker is linked with.
 const BUILD_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
 
-/// What is missing.
+/// Missing programs and packages.
 #[derive(Debug, Default)]
 pub struct Missing {
     /// Programs, by name.
@@ -62,12 +62,12 @@ pub struct Missing {
     packages: Vec<&'static str>,
     linker: bool,
     nginx: bool,
-    /// Why the BPF objects cannot be built, if they cannot.
+    /// The reason why the BPF objects cannot be built, if so.
     build: Option<String>,
 }
 
 impl Missing {
-    /// Looks.
+    /// Finds the missing tools.
     #[must_use]
     pub fn look(tree: &Tree, purposes: &[Purpose]) -> Self {
         let mut missing = Self::default();
@@ -114,7 +114,7 @@ impl Missing {
     }
 
     fn look_for_toolchain(&mut self, tree: &Tree) {
-        // On Debian the toolchain that built the objects can be had, and `build-ebpf --check` needs it.
+        // On Debian the toolchain that built the objects is available, and `build-ebpf --check` needs it.
         let asked = packages::is_debian().then(|| build_ebpf::recorded(tree)).flatten();
         let Err(why) = build_ebpf::choose(tree, asked) else { return };
         self.build = Some(why.to_string());
@@ -122,7 +122,7 @@ impl Missing {
         self.linker = linker::find(tree).is_none();
     }
 
-    /// What to do, a line each, where nothing can be installed for the user.
+    /// Instructions, one per line, for systems where setup cannot install.
     fn by_hand(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.programs.is_empty() {
@@ -156,7 +156,7 @@ impl Missing {
     /// Installs everything.
     ///
     /// # Errors
-    /// When this is not Debian, root is not to be had, or an installation fails.
+    /// When this is not Debian, root is unavailable, or an installation fails.
     pub fn install(&self, tree: &Tree) -> Result<()> {
         if !packages::is_debian() {
             bail!("this is not Debian, so nothing can be installed for you:\n  {}", self.by_hand().join("\n  "));
@@ -180,10 +180,10 @@ impl Missing {
     }
 }
 
-/// Installs what is missing; asks first unless told not to.
+/// Installs missing tools; asks first unless `yes`.
 ///
 /// # Errors
-/// As [`Missing::install`]; when there is nobody to ask; when something is missing even afterwards.
+/// As for [`Missing::install`]; when there is no terminal to ask on; when a tool is missing even afterwards.
 pub fn ensure(tree: &Tree, purposes: &[Purpose], yes: bool) -> Result<()> {
     let missing = Missing::look(tree, purposes);
     if missing.nothing() {
@@ -207,7 +207,7 @@ pub fn ensure(tree: &Tree, purposes: &[Purpose], yes: bool) -> Result<()> {
 
 fn agreed() -> Result<bool> {
     if !stdin().is_terminal() {
-        bail!("nobody is there to ask: add --yes");
+        bail!("there is no terminal to ask on: add --yes");
     }
     print!("Go on? [y/N] ");
     stdout().flush()?;

@@ -1,7 +1,7 @@
 //! SPDX licence expressions, as far as crates use them.
 
-/// Whether an expression can be met with allowed licences alone: one side of every `OR`, both of
-/// every `AND`. `None` when it is not an expression.
+/// Whether allowed licences alone satisfy an expression: one side of every `OR`, both of every `AND`. `None` if it is
+/// no expression.
 #[must_use]
 pub fn satisfied(expression: &str, allowed: &[&str]) -> Option<bool> {
     // Crates from before SPDX wrote `MIT/Apache-2.0`.

@@ -13,7 +13,7 @@ use std::{env, fs};
 /// The package with the live tests.
 const LIVE: &str = "tracer-tests";
 
-/// A reason that starts so tells of a kernel that lacks something: no fault of the machine's setup.
+/// A reason with this prefix means that the kernel lacks something: the machine's setup is not at fault.
 const KERNEL: &str = "kernel: ";
 
 #[derive(clap::Args, Default)]
@@ -37,7 +37,7 @@ enum Half {
 pub fn main(args: &Args) -> Result<()> {
     let tree = Tree::find()?;
     let mut failed = Vec::new();
-    // The live half first: what it has to say about skipped tests then stands above the last results.
+    // The live half first: its report of skipped tests then comes before the last results.
     if args.only != Some(Half::Host) {
         let start = Instant::now();
         if let Err(error) = live(&tree, args.filter.as_deref()) {
@@ -89,8 +89,8 @@ fn live(tree: &Tree, filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Builds the live tests as the invoking user and runs them as root: cargo starts each test binary
-/// through the runner that we give it. The outer result is ours, the inner one the tests'.
+/// Builds the live tests as the invoking user and runs them as root: cargo starts each test binary through our runner.
+/// The outer result is ours, the inner one the tests'.
 fn as_root(tree: &Tree, tracer: &Path, log: &Path, filter: Option<&str>) -> Result<Result<()>> {
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(
@@ -130,7 +130,7 @@ pub fn in_ci() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
-/// Prints what was skipped and why; says whether every reason lies in the kernel.
+/// Prints skipped tests with their reasons; returns whether every reason is the kernel's.
 fn report_skipped(log: &str) -> bool {
     let skipped: Vec<(&str, &str)> = log
         .lines()

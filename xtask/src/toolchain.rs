@@ -1,4 +1,4 @@
-//! The two toolchains that can build the BPF objects, and which of them is here.
+//! The two toolchains that can build the BPF objects, and a search for them.
 
 use crate::tree::Tree;
 use crate::{command, linker, rustc};
@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Which toolchain.
+/// The kind of toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// Debian's rustc-web with libstd-rust-web-dev-bpf: `core` comes built for BPF
@@ -25,16 +25,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A toolchain that is complete.
+/// A complete toolchain.
 #[derive(Debug)]
 pub struct Toolchain {
-    /// Which.
+    /// Its kind.
     pub kind: Kind,
-    /// What `rustc --version` says behind its name.
+    /// The output of `rustc --version` after its name.
     pub rustc: String,
     /// The version of the LLVM in rustc.
     pub llvm: String,
-    /// As [`linker::version`].
+    /// Like [`linker::version`].
     pub linker_version: String,
     /// bpf-linker.
     pub linker: PathBuf,
@@ -46,16 +46,16 @@ pub struct Toolchain {
 
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
-/// What Debian's libstd-rust-web-dev-bpf installs.
+/// The folder that Debian's libstd-rust-web-dev-bpf installs.
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none";
-/// Where Debian's LLVM of rustc's version is.
+/// The folder of Debian's LLVM of rustc's version.
 pub const DEBIAN_LLVM: &str = "/usr/lib/llvm-22";
 
 impl Toolchain {
     /// The toolchain of one kind.
     ///
     /// # Errors
-    /// A sentence that names the first piece that is missing.
+    /// A sentence that names the first missing piece.
     pub fn find(kind: Kind, tree: &Tree) -> Result<Self, String> {
         match kind {
             Kind::Debian => {
@@ -107,7 +107,7 @@ impl Toolchain {
         };
         rustc::clean(&mut command);
         if self.kind == Kind::Debian {
-            // `core` is there, built; what aya-ebpf needs of the unstable language is allowed by name.
+            // `core` is already built; the unstable features that aya-ebpf needs are allowed by name.
             command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
         }
         command

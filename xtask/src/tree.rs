@@ -1,4 +1,4 @@
-//! Where things are: the root of the repository and cargo's target folder.
+//! The root of the repository and cargo's target folder.
 
 use crate::command;
 use anyhow::{Context as _, Result};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub struct Tree {
     /// The folder that holds the workspace's Cargo.toml.
     pub root: PathBuf,
-    /// Cargo's target folder, wherever the environment or a configuration has put it.
+    /// Cargo's target folder, as set by the environment or a configuration.
     pub target: PathBuf,
 }
 
@@ -29,7 +29,7 @@ impl Tree {
         Ok(Self { root: path("workspace_root")?, target: path("target_directory")? })
     }
 
-    /// Where `setup` puts programs that it builds or unpacks for this project alone.
+    /// The folder where `setup` puts programs that it builds or unpacks for this project alone.
     #[must_use]
     pub fn tools(&self) -> PathBuf {
         self.target.join("tools")

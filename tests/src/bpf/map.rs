@@ -1,4 +1,4 @@
-//! A map of a process's programs, to be looked at and changed.
+//! A map of a process's programs, to be read and changed.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -58,32 +58,32 @@ impl Map {
         bpf(command, &[self.file.as_raw_fd() as u32, 0, k0, k1, v0, v1, 0, 0])
     }
 
-    /// What `key` has.
+    /// The value of `key`.
     #[must_use]
     pub fn get(&self, key: u64) -> Option<Vec<u8>> {
         let mut value = vec![0; self.value_size];
         self.call(MAP_LOOKUP, Some(&key), value.as_mut_ptr()).ok().map(|_| value)
     }
 
-    /// Gives `key` this value.
+    /// Sets the value of `key`.
     ///
     /// # Panics
-    /// If the kernel does not take it.
+    /// If the kernel refuses it.
     pub fn put(&self, key: u64, value: &[u8]) {
         assert_eq!(value.len(), self.value_size, "the size of a value");
         let mut value = value.to_vec();
         self.call(MAP_UPDATE, Some(&key), value.as_mut_ptr()).map_err(errno::name).expect("it takes the value");
     }
 
-    /// Takes away what `key` has.
+    /// Removes `key`.
     ///
     /// # Panics
-    /// If it has nothing.
+    /// If it has no value.
     pub fn take(&self, key: u64) {
         self.call(MAP_DELETE, Some(&key), std::ptr::null_mut()).map_err(errno::name).expect("the key has a value");
     }
 
-    /// All that is in it.
+    /// All entries.
     #[must_use]
     pub fn all(&self) -> BTreeMap<u64, Vec<u8>> {
         let mut all = BTreeMap::new();

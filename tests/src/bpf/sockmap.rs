@@ -1,4 +1,4 @@
-//! A map of sockets with a program that moves what one of them sends to another past TCP.
+//! A map of sockets with a program that passes data from one to another past TCP.
 
 use std::fs::File;
 use std::net::TcpStream;
@@ -14,8 +14,7 @@ const MAP_TYPE_SOCKMAP: u32 = 15;
 const PROG_TYPE_SK_MSG: u32 = 16;
 const SK_MSG_VERDICT: u32 = 7;
 
-/// What the sockets in it send arrives at the one in the first place, whoever they are connected to: that one's own
-/// payload, too.
+/// Data sent by any socket in it arrives at the one in the first place, whatever its peer: that one's own payload, too.
 #[derive(Debug)]
 pub struct Sockmap {
     map: File,
@@ -27,7 +26,7 @@ const fn instruction(opcode: u8, destination: u8, source: u8, immediate: u32) ->
 }
 
 impl Sockmap {
-    /// Makes one.
+    /// Makes the map.
     ///
     /// # Errors
     /// The reason to skip.
@@ -59,7 +58,7 @@ impl Sockmap {
     /// Puts a socket into the place `key`.
     ///
     /// # Panics
-    /// If the kernel does not take it.
+    /// If the kernel refuses it.
     pub fn put(&self, key: u32, socket: &TcpStream) {
         let value = socket.as_raw_fd() as u32;
         let [k0, k1] = halves(std::ptr::from_ref(&key) as u64);

@@ -21,7 +21,7 @@ use crate::traffic::sys::patience;
 /// The `traffic` binary: `TRACER_TRAFFIC`, else the one that cargo built beside the running test.
 ///
 /// # Panics
-/// If there is none.
+/// If it does not exist.
 #[must_use]
 pub fn traffic_program() -> PathBuf {
     if let Some(path) = std::env::var_os("TRACER_TRAFFIC") {
@@ -40,7 +40,7 @@ pub fn traffic(netns: &Netns) -> Command {
     command
 }
 
-/// How to start an actor.
+/// Settings of a new actor.
 #[derive(Clone, Debug)]
 pub struct Builder<'a> {
     namespace: &'a Netns,
@@ -66,14 +66,14 @@ impl Builder<'_> {
         self
     }
 
-    /// Runs a copy of the traffic binary of this name (its `exe` is another one then).
+    /// Runs a copy of the traffic binary with this name (so its `exe` differs).
     #[must_use]
     pub fn copy(mut self, name: &str) -> Self {
         self.copy = Some(name.to_owned());
         self
     }
 
-    /// Has another argument on its command line, which means nothing to it.
+    /// Adds an argument to its command line, which it ignores.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.more.push(argument.into());
@@ -118,7 +118,7 @@ impl Builder<'_> {
     }
 }
 
-/// Where an actor and what becomes of it report, and the files that were made for them.
+/// The socket to which an actor and its successors connect, and the files that were made for them.
 struct Door {
     listener: UnixListener,
     made: RefCell<Vec<PathBuf>>,
@@ -157,14 +157,14 @@ pub struct Actor {
     early: RefCell<HashMap<u64, Value>>,
 }
 
-/// What an operation gave, and who did it.
+/// The result of an operation, and the thread that ran it.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The value, if it went well.
+    /// The value of a successful operation.
     pub value: Value,
-    /// The name of the errno, if not; for calls whose failure is of interest also `errno` of the value.
+    /// The name of the errno of a failed one; calls that may fail have it in the value's `errno`.
     pub error: Option<String>,
-    /// The thread that did it.
+    /// The thread that ran it.
     pub who: Process,
 }
 
@@ -184,7 +184,7 @@ impl Reply {
         self.value[key].as_str().and_then(|text| text.parse().ok())
     }
 
-    /// The descriptor that was made.
+    /// The new descriptor.
     ///
     /// # Panics
     /// If there is none.
@@ -194,7 +194,7 @@ impl Reply {
         value.as_i64().unwrap_or_else(|| panic!("no descriptor in {self:?}"))
     }
 
-    /// The name of the errno of a call whose failure is of interest.
+    /// The name of the errno of a call that may fail.
     #[must_use]
     pub fn errno(&self) -> Option<&str> {
         self.error.as_deref().or_else(|| self.value["errno"].as_str())
@@ -224,13 +224,13 @@ impl Address for &str {
 }
 
 impl Actor {
-    /// Starts one in `namespace`.
+    /// Starts an actor in `namespace`.
     #[must_use]
     pub fn start(namespace: &Netns) -> Self {
         Self::builder(namespace).start()
     }
 
-    /// To start one with more to say about it.
+    /// A builder for an actor with further settings.
     #[must_use]
     pub fn builder(namespace: &Netns) -> Builder<'_> {
         Builder { namespace, comm: None, uid: None, copy: None, more: Vec::new() }
@@ -253,23 +253,23 @@ impl Actor {
         Self { process, door, child: None, to, from, next: Cell::new(1), early }
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request, and waits for the answer.
     pub fn call(&self, request: Value) -> Reply {
         let pending = self.begin(request);
         self.finish(pending)
     }
 
-    /// As [`Actor::call`], but an operation that cannot be done fails the test.
+    /// Like [`Actor::call`], but a failing operation fails the test.
     ///
     /// # Panics
-    /// If it could not be done.
+    /// If it failed.
     pub fn must(&self, request: Value) -> Reply {
         let reply = self.call(request.clone());
         assert_eq!(reply.error, None, "{request}");
         reply
     }
 
-    /// Asks, and does not wait: for operations that block, in a `thread` of their own.
+    /// Sends a request without waiting: for operations that block, in a `thread` of their own.
     pub fn begin(&self, mut request: Value) -> Pending {
         let id = self.next.get();
         self.next.set(id + 1);
@@ -318,7 +318,7 @@ impl Actor {
         self.must(json!({ "op": "socket", "family": family, "nonblock": true })).fd()
     }
 
-    /// connect(); its outcome is the caller's to judge.
+    /// connect(); the caller judges its result.
     pub fn connect(&self, fd: i64, to: impl Address) -> Reply {
         self.must(json!({ "op": "connect", "fd": fd, "addr": to.text() }))
     }
@@ -374,8 +374,7 @@ impl Actor {
         Self::answer_door(Rc::clone(&self.door))
     }
 
-    /// Executes a copy of the traffic binary called `name`: the same process, another program, the
-    /// same descriptors.
+    /// Executes a copy of the traffic binary called `name`: the same process, another program, the same descriptors.
     pub fn exec(mut self, name: &str) -> Self {
         let _ = self.begin(json!({ "op": "exec", "program": self.door.copy_program(name) }));
         let mut actor = Self::answer_door(Rc::clone(&self.door));
@@ -383,7 +382,7 @@ impl Actor {
         actor
     }
 
-    /// Lets the first thread exit, while another one goes on with what is asked for.
+    /// Lets the first thread exit, while another one serves further requests.
     ///
     /// # Panics
     /// If it does not.
@@ -393,12 +392,12 @@ impl Actor {
         self
     }
 
-    /// Ends the process by itself and waits until it is gone.
+    /// Ends the process with exit() and waits until it is gone.
     pub fn exit(self) {
         self.must(json!({ "op": "exit" }));
     }
 
-    /// SIGKILL, and waits until the process is gone.
+    /// Kills the process (SIGKILL) and waits until it is gone.
     pub fn kill(self) {
         drop(self);
     }
@@ -411,7 +410,7 @@ impl Drop for Actor {
                 let _ = child.kill();
                 let _ = child.wait();
             }
-            // A forked actor ends when its connection does. One that was exec'd away has no more say.
+            // A forked actor ends when its connection does. An actor that was replaced by exec needs no end.
             None => {
                 let _ = self.to.shutdown(std::net::Shutdown::Both);
             }

@@ -1,4 +1,4 @@
-//! What the generator knows of one side of one connection.
+//! The generator's facts about one side of one connection.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::netns::Netns;
 
-/// A process and thread, as it says itself.
+/// A process and thread, as it describes itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Process id.
@@ -24,10 +24,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// From the `who` of an answer.
+    /// Parses the `who` of an answer.
     ///
     /// # Panics
-    /// If it is not one.
+    /// If it has another form.
     #[must_use]
     pub fn from_json(who: &Value) -> Self {
         let number = |key: &str| who[key].as_u64().unwrap_or_else(|| panic!("{key} in {who}")) as u32;
@@ -48,14 +48,14 @@ pub type Role = &'static str;
 /// `owner_source` in the stream.
 pub type Source = &'static str;
 
-/// One socket's life as the stream must tell it. What is `None` here is not compared.
+/// One socket's life, as the stream must show it. A `None` is not compared.
 #[derive(Clone, Debug)]
 pub struct Fact {
     /// For messages.
     pub label: String,
     /// `client`, `server`, `listener`, `unknown`.
     pub role: Role,
-    /// A socket of before the trace, whose role may be unknown.
+    /// A socket older than the trace, whose role may be unknown.
     pub any_role: bool,
     /// Inode of the network namespace.
     pub netns: u64,
@@ -75,9 +75,9 @@ pub struct Fact {
     pub owner: Process,
     /// The thread is not a fixed one (a kernel worker of the process): it and its name are not compared.
     pub any_thread: bool,
-    /// How the owner is known.
+    /// The source of the owner.
     pub owner_source: Source,
-    /// A filter keeps the listener out: nobody owns its children until accept().
+    /// A filter hides the listener: its children have no owner until accept().
     pub listener_unseen: bool,
     /// A `listen` event.
     pub listen: bool,
@@ -93,11 +93,11 @@ pub struct Fact {
     pub accept: bool,
     /// An `open` event, in this state; `close.preexisting` is true then.
     pub open: Option<&'static str>,
-    /// The verdicts that are right.
+    /// The accepted verdicts.
     pub verdicts: Vec<&'static str>,
     /// A listener that outlives the trace need not have a close.
     pub close_optional: bool,
-    /// The close event's `errno`, where the verdict has one.
+    /// The close event's `errno`, if the verdict has one.
     pub errno: Option<&'static str>,
     /// The close event's `errno` may be anything (the kernel leaves it to chance).
     pub any_errno: bool,
@@ -107,18 +107,18 @@ pub struct Fact {
     pub rx: Option<u64>,
     /// An MPTCP subflow.
     pub mptcp: bool,
-    /// The kernel's order of the events is not the usual one (a reset before accept(), Fast Open).
+    /// The kernel's order of the events is unusual (a reset before accept(), Fast Open).
     pub any_order: bool,
 }
 
 impl Fact {
-    /// A socket of `role` opened by `owner`, of which nothing else is known yet.
+    /// A socket of `role` opened by `owner`, without further facts.
     #[must_use]
     pub fn new(role: Role, namespace: &Netns, owner: &Process, local: Option<SocketAddr>) -> Self {
         Self::in_netns(role, namespace.inode(), owner, local)
     }
 
-    /// As [`Fact::new`], of a namespace that is known by its inode.
+    /// Like [`Fact::new`], for a namespace given by its inode.
     #[must_use]
     pub fn in_netns(role: Role, netns: u64, owner: &Process, local: Option<SocketAddr>) -> Self {
         let mut fact = Self {
@@ -168,14 +168,14 @@ impl Fact {
         fact
     }
 
-    /// Names it.
+    /// Sets the label.
     #[must_use]
     pub fn label(mut self, label: &str) -> Self {
         self.label = label.to_owned();
         self
     }
 
-    /// With this peer, as the socket sees it (a v4-mapped address makes the fact v4-mapped).
+    /// Sets the peer, as the socket sees it (a v4-mapped address makes the fact v4-mapped).
     #[must_use]
     pub fn peer(mut self, peer: SocketAddr) -> Self {
         self.v4mapped = matches!(peer.ip(), IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
@@ -187,20 +187,20 @@ impl Fact {
         self
     }
 
-    /// Ends with `verdict`, and its `errno` if it has one.
+    /// Sets the verdict, and its `errno` if it has one.
     #[must_use]
     pub fn ends(mut self, verdict: &'static str, errno: Option<&'static str>) -> Self {
         self.end(verdict, errno);
         self
     }
 
-    /// As [`Fact::ends`], in place.
+    /// Like [`Fact::ends`], in place.
     pub fn end(&mut self, verdict: &'static str, errno: Option<&'static str>) {
         self.verdicts = vec![verdict];
         self.errno = errno;
     }
 
-    /// connect() failed at once with `errno`, before anything was sent.
+    /// connect() failed at once with `errno`, before any packet was sent.
     #[must_use]
     pub fn failed_at_once(mut self, errno: &'static str) -> Self {
         self.connect_errno = Some(errno);
@@ -216,14 +216,14 @@ impl Fact {
         fact
     }
 
-    /// The handshake came to nothing.
+    /// The handshake failed.
     #[must_use]
     pub fn never_established(mut self) -> Self {
         self.established = false;
         self
     }
 
-    /// The socket was there, in `state`, before the tracer.
+    /// The socket existed, in `state`, before the tracer.
     #[must_use]
     pub fn preexisting(mut self, state: &'static str) -> Self {
         self.open = Some(state);

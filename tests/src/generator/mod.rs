@@ -1,4 +1,4 @@
-//! Drives processes that make connections, and keeps the facts of what they did.
+//! Drives processes that make connections, and keeps the facts about them.
 
 mod actor;
 mod fact;

@@ -1,4 +1,4 @@
-//! A connection between two actors, whose facts grow with what is done to it.
+//! A connection between two actors, whose facts follow each operation.
 
 use std::net::SocketAddr;
 
@@ -12,11 +12,11 @@ use crate::netns::Netns;
 pub struct Listener<'a> {
     /// The server.
     pub actor: &'a Actor,
-    /// Where it runs.
+    /// Its namespace.
     pub namespace: &'a Netns,
     /// Its descriptor in the actor.
     pub fd: i64,
-    /// Where it listens.
+    /// Its address.
     pub addr: SocketAddr,
     /// Its life so far.
     pub fact: Fact,
@@ -28,7 +28,7 @@ impl<'a> Listener<'a> {
         Self::open_with(actor, namespace, at, 16, 0, |_| ())
     }
 
-    /// As [`Listener::open`], with a backlog and a protocol; `prepare` sees the socket before it listens.
+    /// Like [`Listener::open`], with a backlog and a protocol; `prepare` gets the socket before it listens.
     pub fn open_with(
         actor: &'a Actor,
         namespace: &'a Netns,
@@ -48,18 +48,18 @@ impl<'a> Listener<'a> {
         Self { actor, namespace, fd, addr, fact }
     }
 
-    /// Accepts one; gives the server side's fact, and the descriptor.
+    /// Accepts a connection; returns the descriptor and the server side's fact.
     pub fn accept(&self) -> (i64, Fact) {
         self.accept_by(self.actor)
     }
 
-    /// As [`Listener::accept`], by another process that has inherited the listener.
+    /// Like [`Listener::accept`], by another process that has inherited the listener.
     pub fn accept_by(&self, acceptor: &Actor) -> (i64, Fact) {
         let reply = acceptor.must(json!({ "op": "accept", "fd": self.fd }));
         (reply.fd(), self.accepted(&reply))
     }
 
-    /// The server side's fact of an accept that has been done.
+    /// The server side's fact of a finished accept().
     #[must_use]
     pub fn accepted(&self, reply: &Reply) -> Fact {
         let fact = Fact::new("server", self.namespace, &reply.who, Some(reply.local())).label("server side");
@@ -69,7 +69,7 @@ impl<'a> Listener<'a> {
         }
     }
 
-    /// Closes it; its fact.
+    /// Closes it; returns its fact.
     pub fn close(mut self) -> Fact {
         self.actor.on("close", self.fd);
         // A listener has no verdict but its own close.
@@ -77,7 +77,7 @@ impl<'a> Listener<'a> {
         self.fact
     }
 
-    /// Leaves it open to the end of the trace; its fact.
+    /// Leaves it open to the end of the trace; returns its fact.
     #[must_use]
     pub fn stay(mut self) -> Fact {
         self.fact.end("open_at_end", None);
@@ -88,13 +88,13 @@ impl<'a> Listener<'a> {
 
 /// An established connection.
 pub struct Pair<'a> {
-    /// Who connected.
+    /// The connecting actor.
     pub client: &'a Actor,
     /// The client's descriptor.
     pub client_fd: i64,
     /// The client side.
     pub client_fact: Fact,
-    /// Who accepted.
+    /// The accepting actor.
     pub server: &'a Actor,
     /// The server's descriptor.
     pub server_fd: i64,
@@ -108,20 +108,20 @@ impl<'a> Pair<'a> {
         Self::open_to(client, namespace, listener, listener.addr)
     }
 
-    /// As [`Pair::open`], to another address of the listener's.
+    /// Like [`Pair::open`], to another address of the listener.
     pub fn open_to(client: &'a Actor, namespace: &Netns, listener: &Listener<'a>, to: SocketAddr) -> Self {
         let fd = client.socket(if to.is_ipv6() { 6 } else { 4 });
         Self::open_by(client, namespace, listener, fd, to)
     }
 
-    /// As [`Pair::open`], by a socket that is there.
+    /// Like [`Pair::open`], by an existing socket.
     pub fn open_by(client: &'a Actor, namespace: &Netns, listener: &Listener<'a>, fd: i64, to: SocketAddr) -> Self {
         let connected = client.connect(fd, to);
         assert_eq!(connected.errno(), None, "{} connects to {to}", connected.who.pid);
         Self::connected(client, namespace, listener, fd, to, &connected)
     }
 
-    /// Accepts what `connected` has connected.
+    /// Accepts the connection of `connected`.
     pub fn connected(
         client: &'a Actor,
         namespace: &Netns,
@@ -151,25 +151,25 @@ impl<'a> Pair<'a> {
         self.server_sent(len);
     }
 
-    /// The facts of `len` bytes that went from the client to the server.
+    /// Adds `len` bytes from the client to the server to the facts.
     pub fn client_sent(&mut self, len: u64) {
         self.client_fact.tx = self.client_fact.tx.map(|n| n + len);
         self.server_fact.rx = self.server_fact.rx.map(|n| n + len);
     }
 
-    /// The facts of `len` bytes that went from the server to the client.
+    /// Adds `len` bytes from the server to the client to the facts.
     pub fn server_sent(&mut self, len: u64) {
         self.server_fact.tx = self.server_fact.tx.map(|n| n + len);
         self.client_fact.rx = self.client_fact.rx.map(|n| n + len);
     }
 
-    /// Waits until both sides know that the other has everything.
+    /// Waits until each side knows that the other has everything.
     pub fn await_acked(&self) {
         self.client.on("await_acked", self.client_fd);
         self.server.on("await_acked", self.server_fd);
     }
 
-    /// The client closes, the server sees the end and closes too.
+    /// The client closes; the server sees the end and closes, too.
     pub fn client_closes_first(mut self) -> [Fact; 2] {
         self.client.on("close", self.client_fd);
         self.server.on("recv_end", self.server_fd);
@@ -179,7 +179,7 @@ impl<'a> Pair<'a> {
         self.facts()
     }
 
-    /// The server closes, the client sees the end and closes too.
+    /// The server closes; the client sees the end and closes, too.
     pub fn server_closes_first(mut self) -> [Fact; 2] {
         self.server.on("close", self.server_fd);
         self.client.on("recv_end", self.client_fd);
@@ -189,7 +189,7 @@ impl<'a> Pair<'a> {
         self.facts()
     }
 
-    /// The client resets by closing, the server sees it and closes too.
+    /// The client resets by closing; the server sees it and closes, too.
     pub fn client_resets(mut self) -> [Fact; 2] {
         self.await_acked();
         self.client.on("linger_zero", self.client_fd);
@@ -201,7 +201,7 @@ impl<'a> Pair<'a> {
         self.facts()
     }
 
-    /// The server resets by closing, the client sees it and closes too.
+    /// The server resets by closing; the client sees it and closes, too.
     pub fn server_resets(mut self) -> [Fact; 2] {
         self.await_acked();
         self.server.on("linger_zero", self.server_fd);
@@ -213,12 +213,12 @@ impl<'a> Pair<'a> {
         self.facts()
     }
 
-    /// Neither side is closed before the trace ends.
+    /// Leaves both sides open to the end of the trace.
     #[must_use]
     pub fn stays_open(mut self) -> [Fact; 2] {
         for fact in [&mut self.client_fact, &mut self.server_fact] {
             fact.end("open_at_end", None);
-            // Nobody counts for the trace what is not over.
+            // The trace has no counts for an open connection.
             (fact.tx, fact.rx) = (None, None);
         }
         self.facts()

@@ -1,5 +1,5 @@
-//! `traffic actor SOCKET`: does what the harness asks for over a Unix socket, one JSON object a line,
-//! and says with every answer which process and thread did it.
+//! `traffic actor SOCKET`: executes the harness's requests over a Unix socket, one JSON object per line; every answer
+//! names the process and thread that did it.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
@@ -16,7 +16,7 @@ use crate::errno;
 
 type Writer = Arc<Mutex<UnixStream>>;
 
-/// The process and thread that asks, as `{pid, tid, comm, name, exe, uid}`.
+/// The calling process and thread, as `{pid, tid, comm, name, exe, uid}`.
 #[must_use]
 pub fn who() -> Value {
     let tid = sys::thread_id();
@@ -35,7 +35,7 @@ fn answer(writer: &Writer, request: &Value, result: Result<Value, i32>) {
         Ok(value) => line["ok"] = value,
         Err(e) => line["error"] = errno::name(e).into(),
     }
-    // A harness that has gone does not want the answer.
+    // A harness that has gone needs no answer.
     let _ = writeln!(writer.lock().unwrap(), "{line}");
 }
 
@@ -91,7 +91,7 @@ fn serve(
                 let error = Command::new(program).args(["actor", path]).exec();
                 answer(&writer, &request, Err(sys::errno_of(&error)));
             }
-            // The first thread exits, another one goes on.
+            // The first thread exits, another one continues.
             Some("leave") => {
                 let path = path.to_owned();
                 std::thread::spawn(move || {

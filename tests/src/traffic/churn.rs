@@ -1,6 +1,5 @@
-//! `traffic churn`: connect, 64 bytes there and back, RST by the client, over loopback, as fast as it
-//! goes, so many times or until stdin ends; the server is a child process. One JSON line tells what was
-//! done.
+//! `traffic churn`: connect, 64 bytes there and back, RST by the client, over loopback, as fast as possible, a given
+//! number of times or until stdin ends; the server is a child process. Prints one JSON line about the result.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,16 +17,16 @@ use crate::errno;
 
 const PAYLOAD: usize = 64;
 
-/// What to do.
+/// The settings of a churn.
 #[derive(Clone, Debug)]
 pub struct Churn {
-    /// How many connections; without a number, until stdin ends.
+    /// The number of connections; `None`: until stdin ends.
     pub connections: Option<u64>,
-    /// How many threads, on each side.
+    /// The number of threads on each side.
     pub threads: usize,
-    /// Connections a second, of all threads together, at the most.
+    /// The most connections a second, of all threads together.
     pub rate: Option<u32>,
-    /// How long each connection is held when all is said.
+    /// How long each connection is held after its exchange.
     pub hold: Duration,
     /// Where to write one line per connection: the client's tid and port, and `CLOCK_BOOTTIME` (ns)
     /// before its connect().
@@ -45,7 +44,7 @@ fn serve_one(listener: i32) -> Sys<()> {
     Ok(())
 }
 
-/// `count` connections handled by `threads` threads; gives their ids.
+/// Handles `count` connections in `threads` threads; returns their ids.
 fn server(listener: i32, count: u64, threads: usize) -> Vec<i32> {
     let left = AtomicU64::new(count);
     let take = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
@@ -61,7 +60,7 @@ fn server(listener: i32, count: u64, threads: usize) -> Vec<i32> {
     })
 }
 
-/// One connection; gives its port, and when it began.
+/// Makes one connection; returns its port and the time of its begin.
 fn connect_one(addr: &SocketAddr, hold: Duration) -> Sys<(u16, u64)> {
     let fd = sys::socket(4, 0, false)?;
     let began = sys::boot_ns();
@@ -113,7 +112,7 @@ fn client(addr: SocketAddr, churn: &Churn) -> Vec<(i32, Vec<(u16, u64)>)> {
     })
 }
 
-/// Runs the whole; prints `{connections, seconds, per_second, payload, port, client, server}`.
+/// Runs the churn; prints `{connections, seconds, per_second, payload, port, client, server}`.
 ///
 /// # Errors
 /// The errno of the call that failed.
@@ -149,7 +148,6 @@ pub fn run(churn: &Churn) -> Sys<()> {
     let seconds = start.elapsed().as_secs_f64();
     if churn.connections.is_none() {
         // It does not know that no more will come.
-        // SAFETY: the child made above, not waited for yet.
         unsafe { libc::kill(child, libc::SIGKILL) };
     }
     let server: Value = match read_all(told[0]) {
@@ -185,10 +183,10 @@ fn write_facts(path: &PathBuf, done: &[(i32, Vec<(u16, u64)>)]) -> std::io::Resu
     out.flush()
 }
 
-/// What each client thread did, as [`run`] has written it into `path`: port and beginning, in order.
+/// The connections of each client thread, as [`run`] has written them into `path`: port and begin, in order.
 ///
 /// # Panics
-/// If the file is not there, or has anything else in it.
+/// If the file is missing, or has another form.
 #[must_use]
 pub fn facts(path: &Path) -> BTreeMap<u64, Vec<(u64, u64)>> {
     let mut threads: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Calls that a tracer of system calls can be led astray by.
+//! Calls that can mislead a tracer of system calls.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -28,7 +28,7 @@ pub fn wait_in_connect(count: usize, addr: SocketAddr) -> Sys<c_int> {
 pub fn connect_unread(fd: c_int, addr: &SocketAddr) -> Sys<c_int> {
     const PAGE: usize = 4096;
     let (storage, len) = sys::to_kernel(addr);
-    // SAFETY: the name is a C string; a descriptor that was just made is owned by nobody else.
+    // SAFETY: the name is a C string; a descriptor that was just made has no other owner.
     let file = unsafe {
         let file = libc::memfd_create(c"address".as_ptr(), 0);
         if file < 0 {
@@ -55,10 +55,10 @@ pub fn connect_unread(fd: c_int, addr: &SocketAddr) -> Sys<c_int> {
     result
 }
 
-/// A child calls accept(), and a seccomp supervisor of its own makes `fd` its result.
+/// Lets a child call accept(), whose result its own seccomp supervisor replaces by `fd`.
 ///
 /// # Errors
-/// The errno of the call that failed, or `EPROTO` if the child was not told that descriptor.
+/// The errno of the call that failed, or `EPROTO` if the child got another descriptor.
 pub fn accept_forged(fd: c_int) -> Sys<c_int> {
     // SAFETY: the child makes system calls only, and ends by itself.
     match unsafe { libc::fork() } {
@@ -137,10 +137,10 @@ fn forge(fd: c_int) -> Sys<c_int> {
     }
 }
 
-/// Calls accept() `times` times while this process may have no descriptor more.
+/// Calls accept() `times` times while this process may have no further descriptor.
 ///
 /// # Errors
-/// If one of them fails in another way than for that, or the limit cannot be set.
+/// If a call fails for another reason, or the limit cannot be set.
 pub fn accept_without_descriptors(listener: c_int, times: usize) -> Sys<c_int> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a live local.
@@ -154,7 +154,7 @@ pub fn accept_without_descriptors(listener: c_int, times: usize) -> Sys<c_int> {
     if failed { Ok(0) } else { Err(libc::EPROTO) }
 }
 
-/// A system call as a 32-bit program makes it.
+/// Makes a system call in the way of a 32-bit program.
 #[cfg(target_arch = "x86_64")]
 fn call_32(number: u32, first: c_int, second: usize, third: u32) -> Sys<c_int> {
     let result: c_int;
@@ -176,7 +176,7 @@ fn call_32(_: u32, _: c_int, _: usize, _: u32) -> Sys<c_int> {
     Err(libc::ENOSYS)
 }
 
-/// connect() as a 32-bit program calls it.
+/// connect() in the way of a 32-bit program.
 ///
 /// # Errors
 /// The errno of the call; `ENOSYS` where there are no 32-bit programs.
@@ -204,10 +204,10 @@ const MAP_LOW: c_int = libc::MAP_32BIT;
 #[cfg(not(target_arch = "x86_64"))]
 const MAP_LOW: c_int = 0;
 
-/// accept() as a 32-bit program calls it.
+/// accept() in the way of a 32-bit program.
 ///
 /// # Errors
-/// As [`connect_32`].
+/// As for [`connect_32`].
 pub fn accept_32(listener: c_int) -> Sys<c_int> {
     call_32(364, listener, 0, 0)
 }

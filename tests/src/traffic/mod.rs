@@ -1,5 +1,5 @@
-//! What the `traffic` binary does, one module a subcommand. Everything here runs in the processes
-//! whose connections the tests look for.
+//! The subcommands of the `traffic` binary, one module each. They run in the processes whose connections the tests look
+//! for.
 
 pub mod actor;
 pub mod churn;

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{actor, ops, sys};
 use crate::errno;
 
-/// Connects to `addr`, sends `len` bytes and leaves the close to the end of the process. Prints what
-/// it did as one line.
+/// Connects to `addr`, sends `len` bytes and leaves the close to the end of the process. Prints one line about the
+/// result.
 ///
 /// # Errors
 /// The errno of the call that failed.

@@ -1,4 +1,4 @@
-//! The operations that an actor knows: one JSON object asks, one JSON value answers.
+//! The operations of an actor: one JSON object is the request, one JSON value the answer.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _};
@@ -51,7 +51,7 @@ fn flag(request: &Value, key: &str) -> bool {
     request[key].as_bool().unwrap_or(false)
 }
 
-/// An outcome that is of interest either way, with the local address after it.
+/// The result of a call that may fail, with the local address after it.
 fn outcome(fd: c_int, result: Sys<c_int>) -> Value {
     json!({
         "errno": result.err().map(errno::name),
@@ -65,7 +65,7 @@ fn accepted(result: Sys<c_int>) -> Sys<Value> {
                "peer": sys::address(fd, true).ok().map(|a| a.to_string()) }))
 }
 
-/// Sends all of `len` bytes; how many went out and what stopped it.
+/// Sends all of `len` bytes; returns the number that went out and the error that stopped it.
 pub fn send_all(fd: c_int, len: usize) -> (usize, Option<i32>) {
     let chunk = vec![b'x'; len.clamp(1, 65536)];
     let mut sent = 0;
@@ -119,7 +119,7 @@ fn await_state(fd: c_int, name: &str) -> Sys<Value> {
     Ok(Value::Null)
 }
 
-/// Does what `request` asks for.
+/// Executes `request`.
 pub fn run(request: &Value) -> Sys<Value> {
     let op = text(request, "op")?;
     match op {

@@ -1,5 +1,5 @@
-//! `traffic storm`: UDP datagrams to one address, as fast as they go, for a while. What drops them is the
-//! caller's business: a closed port, a rule. One JSON line tells how many were offered.
+//! `traffic storm`: UDP datagrams to one address, as fast as possible, for a while. The caller arranges for their drop:
+//! a closed port, a rule. Prints one JSON line with the number of offered datagrams.
 
 use std::mem::zeroed;
 use std::net::SocketAddr;
@@ -11,21 +11,21 @@ use serde_json::json;
 use super::sys::{self, Sys};
 use crate::errno;
 
-/// Datagrams a call.
+/// Datagrams per call.
 const BATCH: usize = 64;
 
-/// What to do.
+/// The settings of a storm.
 #[derive(Clone, Debug)]
 pub struct Storm {
-    /// Where to; the ports after it are the other flows'.
+    /// The destination; the other flows go to the ports after it.
     pub to: SocketAddr,
-    /// For how long.
+    /// The duration.
     pub time: Duration,
-    /// How many threads.
+    /// The number of threads.
     pub threads: usize,
-    /// How many destination ports, in turn.
+    /// The number of destination ports, in turn.
     pub flows: u16,
-    /// Datagrams a second at the most, of all threads together.
+    /// The most datagrams a second, of all threads together.
     pub rate: Option<u32>,
 }
 
@@ -36,8 +36,8 @@ fn socket(to: &SocketAddr) -> Sys<c_int> {
     if fd < 0 { Err(errno::last()) } else { Ok(fd) }
 }
 
-/// Sends until the time is over; how many were offered. A rule on the way out refuses each datagram
-/// (EPERM) after it was dropped: that is one, too.
+/// Sends until the time is over; returns the number of offered datagrams. A rule on the way out refuses each datagram
+/// (EPERM) after its drop: it counts, too.
 fn blow(storm: &Storm) -> Sys<u64> {
     let fd = socket(&storm.to)?;
     let mut names: Vec<(sockaddr_storage, socklen_t)> = (0..usize::from(storm.flows).max(BATCH))
@@ -83,13 +83,12 @@ fn blow(storm: &Storm) -> Sys<u64> {
     Ok(offered)
 }
 
-/// Runs the whole; prints `{offered, seconds, per_second}`.
+/// Runs the storm; prints `{offered, seconds, per_second}`.
 ///
 /// # Errors
 /// The errno of the call that failed.
 ///
-/// # Panics
-/// If a thread does.
+/// If a thread panics.
 pub fn run(storm: &Storm) -> Sys<()> {
     let start = Instant::now();
     let offered = std::thread::scope(|scope| {

@@ -1,5 +1,4 @@
-//! `traffic swarm`: processes that live for a moment, in large numbers; some of them connect. One line tells
-//! of each of these.
+//! `traffic swarm`: short-lived processes in large numbers; some of them connect. Prints a line about each of these.
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -8,17 +7,17 @@ use std::os::fd::{AsRawFd as _, RawFd};
 use super::sys::{self, Sys};
 use crate::errno;
 
-/// Processes that are alive at the same time.
+/// Number of processes that are alive at the same time.
 const ALIVE: u32 = 50;
 
-/// What to do.
+/// The settings of a swarm.
 #[derive(Clone, Copy, Debug)]
 pub struct Swarm {
-    /// How many processes.
+    /// The number of processes.
     pub processes: u32,
-    /// Whom some connect to.
+    /// The destination of those that connect.
     pub to: SocketAddr,
-    /// One in so many does.
+    /// One process in this number connects.
     pub every: u32,
 }
 
@@ -29,7 +28,7 @@ fn start_ticks() -> u64 {
     rest.split_whitespace().nth(19).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Connects, and tells over `told`: process, port, start.
+/// Connects, and writes process, port and start to `told`.
 fn connect(to: &SocketAddr, told: RawFd) -> Sys<()> {
     let fd = sys::socket(if to.is_ipv6() { 6 } else { 4 }, 0, false)?;
     sys::connect(fd, to, None)?;
@@ -50,7 +49,7 @@ fn fork(number: u32, swarm: &Swarm, told: RawFd) -> Sys<libc::pid_t> {
     if child < 0 { Err(errno::last()) } else { Ok(child) }
 }
 
-/// Runs the whole; prints a line `PID PORT START_TICKS` of each that has connected.
+/// Runs the swarm; prints a line `PID PORT START_TICKS` for each process that has connected.
 ///
 /// # Errors
 /// The errno of the call that failed.

@@ -9,8 +9,7 @@ use libc::{c_int, c_void, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
 
 use crate::errno;
 
-/// How long a condition may take before it counts as a failure: 30 s, or as many as
-/// `TRACER_TEST_PATIENCE` says.
+/// How long a condition may take before it counts as a failure: 30 s, or `TRACER_TEST_PATIENCE` seconds.
 #[must_use]
 pub fn patience() -> Duration {
     let seconds = std::env::var("TRACER_TEST_PATIENCE").ok().and_then(|text| text.parse().ok());
@@ -32,7 +31,7 @@ fn check_size(value: isize) -> Sys<usize> {
     usize::try_from(value).map_err(|_| errno::last())
 }
 
-/// An address as the kernel takes it.
+/// An address in the kernel's form.
 #[must_use]
 pub fn to_kernel(addr: &SocketAddr) -> (sockaddr_storage, socklen_t) {
     // SAFETY: all zeros is a valid sockaddr_storage.
@@ -98,7 +97,7 @@ pub fn set_option(fd: c_int, level: c_int, name: c_int, value: c_int) -> Sys<c_i
     check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size_of::<c_int>() as socklen_t) })
 }
 
-/// close() will send RST.
+/// Makes close() send RST.
 pub fn linger_zero(fd: c_int) -> Sys<c_int> {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let len = size_of::<libc::linger>() as socklen_t;
@@ -119,7 +118,7 @@ pub fn listen(fd: c_int, backlog: c_int) -> Sys<c_int> {
     check(unsafe { libc::listen(fd, backlog) })
 }
 
-/// connect(), with the first `cut` bytes of the address where given.
+/// connect(), with only the first `cut` bytes of the address if given.
 pub fn connect(fd: c_int, addr: &SocketAddr, cut: Option<socklen_t>) -> Sys<c_int> {
     let (storage, len) = to_kernel(addr);
     // SAFETY: the length is at most that of `storage`, which lives through the call.
@@ -194,7 +193,7 @@ pub fn tcp_info(fd: c_int) -> Sys<libc::tcp_info> {
     Ok(info)
 }
 
-/// Takes `SO_ERROR` away: 0 if there is none.
+/// Reads and clears `SO_ERROR`: 0 if there is none.
 pub fn take_error(fd: c_int) -> Sys<i32> {
     let mut error: c_int = 0;
     let mut len = size_of::<c_int>() as socklen_t;
@@ -204,7 +203,7 @@ pub fn take_error(fd: c_int) -> Sys<i32> {
     Ok(error)
 }
 
-/// An integer that an ioctl tells: `FIONREAD` unread bytes, `TIOCOUTQ` bytes not yet acknowledged.
+/// An integer from an ioctl: `FIONREAD` unread bytes, `TIOCOUTQ` bytes not yet acknowledged.
 pub fn queued(fd: c_int, request: libc::c_ulong) -> Sys<c_int> {
     let mut value: c_int = 0;
     // SAFETY: both requests write one int.
@@ -212,7 +211,7 @@ pub fn queued(fd: c_int, request: libc::c_ulong) -> Sys<c_int> {
     Ok(value)
 }
 
-/// poll() for `events`; what came, 0 at the end of patience.
+/// poll() for `events`; returns the events that came, 0 at the end of patience.
 pub fn poll(fd: c_int, events: i16) -> Sys<i16> {
     let mut one = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one pollfd is passed, and it lives through the call.
@@ -220,7 +219,7 @@ pub fn poll(fd: c_int, events: i16) -> Sys<i16> {
     Ok(one.revents)
 }
 
-/// Asks again and again until `condition` says so; `ETIMEDOUT` at the end of patience.
+/// Polls `condition` until it holds; `ETIMEDOUT` at the end of patience.
 pub fn until(mut condition: impl FnMut() -> Sys<bool>) -> Sys<()> {
     let end = Instant::now() + patience();
     while !condition()? {
@@ -239,14 +238,14 @@ pub fn has_left(tid: u32) -> bool {
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
 }
 
-/// Ends the calling thread and no other one.
+/// Ends the calling thread only.
 pub fn exit_thread() -> ! {
-    // SAFETY: the thread's stack and what is on it stay where they are; nothing of it runs any more.
+    // SAFETY: the thread's stack stays in place; none of its code runs any more.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     unreachable!("exit() does not return")
 }
 
-/// Sets the effective uid of the calling thread, and of no other one.
+/// Sets the effective uid of the calling thread only.
 pub fn set_effective_user(uid: u32) -> Sys<c_int> {
     // SAFETY: takes no pointers. Not the C library's function, which sets that of all threads.
     check(unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, uid, u32::MAX) } as c_int)

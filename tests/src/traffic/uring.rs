@@ -1,4 +1,4 @@
-//! connect() and accept() through io_uring: no system call of that name is made.
+//! connect() and accept() through io_uring, without a system call of that name.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use super::sys::{self, Sys};
 
 fn submit(entry: &squeue::Entry) -> Sys<c_int> {
     let mut ring = IoUring::new(4).map_err(|e| sys::errno_of(&e))?;
-    // SAFETY: what the entry points to lives in the caller until the completion has come.
+    // SAFETY: the memory that the entry points to lives in the caller until the completion has come.
     unsafe { ring.submission().push(entry) }.map_err(|_| libc::EAGAIN)?;
     ring.submit_and_wait(1).map_err(|e| sys::errno_of(&e))?;
     let result = ring.completion().next().map_or(-libc::EAGAIN, |completion| completion.result());
@@ -27,13 +27,13 @@ pub fn connect(fd: c_int, addr: &SocketAddr, worker: bool) -> Sys<c_int> {
     submit(&punted(entry, worker))
 }
 
-/// Accepts; in a kernel worker thread of this process if `worker`. Gives the new descriptor.
+/// Accepts; in a kernel worker thread of this process if `worker`. Returns the new descriptor.
 pub fn accept(fd: c_int, worker: bool) -> Sys<c_int> {
     let entry = opcode::Accept::new(types::Fd(fd), std::ptr::null_mut(), std::ptr::null_mut()).build();
     submit(&punted(entry, worker))
 }
 
-/// Accepts `count` connections by one request that goes on (multishot).
+/// Accepts `count` connections by one multishot request.
 ///
 /// # Errors
 /// The errno of a call or of the request.

@@ -1,4 +1,4 @@
-//! `cargo xtask bench drops`: a storm of drops, beside a bpftrace one-liner that prints three fields of each.
+//! `cargo xtask bench drops`: a storm of drops, compared with a bpftrace one-liner that prints three fields of each.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -13,7 +13,7 @@ use crate::netns::Netns;
 use crate::tree::Tree;
 use crate::{command, privilege, run};
 
-/// What a peer prints of each drop.
+/// The peer's program: it prints a line for each drop.
 const ONE_LINER: &str =
     "tracepoint:skb:kfree_skb { printf(\"%p %d %d\\n\", args->location, args->protocol, args->reason); }";
 
@@ -25,7 +25,7 @@ pub struct Args {
     /// Destination ports of the storm of many flows
     #[arg(long, default_value_t = 5000)]
     flows: u16,
-    /// Datagrams a second where each drop is told: below the limit of what is told (docs/packets.md)
+    /// Datagrams a second where each drop has an event: below the limit of single events (docs/packets.md)
     #[arg(long, default_value_t = 10_000)]
     rate: u32,
 }
@@ -45,12 +45,12 @@ pub fn main(args: &Args) -> Result<()> {
         Some(program) => tools.push(Tool::peer_with("bpftrace", program, &["-e", ONE_LINER])),
         None => eprintln!("bpftrace is not installed: `cargo xtask setup --for bench`"),
     }
-    // Not a file: the disk would be measured, too.
+    // Not a file: otherwise the disk would be measured, too.
     let output = PathBuf::from("/dev/null");
     let winds = [
         ("one flow: nearly all folded", Wind { flows: 1, rate: None }),
         ("many flows: mostly folded", Wind { flows: args.flows, rate: None }),
-        ("many flows, slowly: each is told", Wind { flows: args.flows, rate: Some(args.rate) }),
+        ("many flows, slowly: each has an event", Wind { flows: args.flows, rate: Some(args.rate) }),
     ];
     for (what, wind) in winds {
         println!("\n{what}; {} destination ports, {} s each, two threads send", wind.flows, args.seconds);
@@ -66,8 +66,8 @@ pub fn main(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Offered with the tool running, and what the tool's own process takes. The statistics are off: they cost
-/// as much as a small program.
+/// The offered rate with the tool running, and the cost of the tool's own process. The statistics are off: they cost as
+/// much as a small program.
 fn rates(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
     let running = tool.start(output)?;
     let before = running.cpu_seconds()?;
@@ -81,7 +81,7 @@ fn rates(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Kernel time per drop, with the statistics on.
+/// The kernel time per drop, with the statistics on.
 fn costs(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
     let running = tool.start(output)?;
     storm.blow(wind)?;
@@ -92,14 +92,14 @@ fn costs(tool: &Tool, storm: &Storm, wind: Wind, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Destination ports, and datagrams a second at the most.
+/// Number of destination ports, and the most datagrams per second.
 #[derive(Clone, Copy)]
 struct Wind {
     flows: u16,
     rate: Option<u32>,
 }
 
-/// What drops are made with.
+/// A generator of drops.
 struct Storm {
     traffic: PathBuf,
     seconds: u64,
@@ -107,7 +107,7 @@ struct Storm {
 }
 
 impl Storm {
-    /// Datagrams to closed ports; how many a second.
+    /// Sends datagrams to closed ports; returns their number per second.
     fn blow(&self, wind: Wind) -> Result<u64> {
         let mut ip = self.netns.command(&self.traffic);
         ip.args(["storm", "--to", "127.0.0.1:9000"]);
@@ -119,6 +119,6 @@ impl Storm {
         let out = child.wait_with_output()?;
         let said: Value = serde_json::from_slice(&out.stdout).context("the storm's facts")?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate")]
-        said["per_second"].as_f64().map(|rate| rate as u64).context("the storm tells no rate")
+        said["per_second"].as_f64().map(|rate| rate as u64).context("the storm prints no rate")
     }
 }

@@ -11,7 +11,7 @@ pub struct Args {
     count: usize,
 }
 
-/// Opens them, says `ready`, and closes them when stdin ends.
+/// Opens them, prints `ready`, and closes them when stdin ends.
 pub fn main(args: &Args) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let addr = listener.local_addr()?;

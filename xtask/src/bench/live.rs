@@ -14,7 +14,7 @@ pub struct Args {
     /// Connections of each churn
     #[arg(long, default_value_t = 60_000)]
     connections: u64,
-    /// Rounds; each tool churns once in each
+    /// Rounds; each tool runs once in each
     #[arg(long, default_value_t = 5)]
     rounds: usize,
 }
@@ -26,14 +26,14 @@ pub fn main(args: &Args) -> Result<()> {
     let tree = Tree::find()?;
     let tracer = run::build_tracer(&tree)?;
     let traffic = build_traffic(&tree)?;
-    // Not a file: the disk would be measured, too.
+    // Not a file: otherwise the disk would be measured, too.
     let output = PathBuf::from("/dev/null");
     let mut tools = vec![
         Tool::tracer("tracer", &tracer, &["live"]),
         Tool::tracer("tracer --json", &tracer, &["live", "--json"]),
-        // As much as tcplife says.
+        // The same amount of output as tcplife.
         Tool::tracer("tracer closes", &tracer, &["live", "--event", "close"]),
-        // Process 1 opens no connection here: everything is filtered out.
+        // Process 1 opens no connection here: the filter hides everything.
         Tool::tracer("tracer -p 1", &tracer, &["live", "--json", "-p", "1"]),
     ];
     for name in ["tcplife", "tcpstates"] {
@@ -70,7 +70,7 @@ fn rates(tools: &[Tool], args: &Args, output: &Path, churn: &dyn Fn(u64) -> Resu
         args.connections, args.rounds
     );
     println!("  {:<14} {:>9.0} connections/s", "untraced", median(&mut alone));
-    // The rate that is lost cannot pass 100 %: what tools cost compares by the time that they add.
+    // The lost rate cannot pass 100 %: the added time compares tools better.
     for (tool, ratios) in tools.iter().zip(&mut with) {
         let ratio = median(ratios);
         println!(
@@ -131,8 +131,8 @@ fn starts(tool: &Tool, output: &Path) -> Result<()> {
 fn memory(tool: &Tool, output: &Path) -> Result<()> {
     let running: Running = tool.start(output)?;
     let empty = running.resident()?;
-    // Both ends are traced: ten thousand connections are twenty thousand to the tracer. Each holder
-    // keeps below the usual limit of descriptors.
+    // Both ends are traced: ten thousand connections are twenty thousand to the tracer. Each holder stays below the
+    // usual limit of descriptors.
     let holders = (0..2).map(|_| Holder::start(5000)).collect::<Result<Vec<_>>>()?;
     let full = running.resident()?;
     println!(
@@ -159,7 +159,7 @@ fn churn(traffic: &Path, connections: u64) -> Result<f64> {
     churn.args(["churn", "--connections", &connections.to_string(), "--threads", "2"]);
     let text = command::output(&mut churn)?;
     let facts: serde_json::Value = serde_json::from_str(text.trim()).context("the churn's facts")?;
-    facts["per_second"].as_f64().context("the churn tells no rate")
+    facts["per_second"].as_f64().context("the churn prints no rate")
 }
 
 pub fn build_traffic(tree: &Tree) -> Result<PathBuf> {

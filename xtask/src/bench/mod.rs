@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: measurements side by side with peers, in one run. Ratios are what counts.
+//! `cargo xtask bench`: measures tracer next to its peers, in one run. Only the ratios count.
 
 mod drops;
 mod hold;

@@ -1,4 +1,4 @@
-//! Tools under measurement: started, ready, stopped.
+//! Tools under measurement: starts, awaits and stops them.
 
 use anyhow::{Context as _, Result, bail};
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ pub struct Tool {
     pub name: &'static str,
     program: PathBuf,
     args: Vec<String>,
-    /// It says `tracer: ready`.
+    /// It prints `tracer: ready`.
     ready_line: bool,
 }
 
@@ -37,7 +37,7 @@ impl Tool {
         Self { name, program, args, ready_line: false }
     }
 
-    /// Starts it, with its output thrown into a file, and waits until it traces.
+    /// Starts it, with its output discarded into a file, and waits until it traces.
     pub fn start(&self, output: &Path) -> Result<Running> {
         let before: HashSet<u64> = statistics::programs()?.into_keys().collect();
         let started = Instant::now();
@@ -54,11 +54,11 @@ impl Tool {
             if !lines.by_ref().map_while(Result::ok).any(|line| line == "tracer: ready") {
                 bail!("{} ended before it was ready", self.name);
             }
-            // It must not find a closed pipe when it says its summary.
+            // It must not meet a closed pipe when it prints its summary.
             thread::spawn(move || lines.for_each(drop));
         }
         let ready = started.elapsed();
-        // The peers say nothing: they trace once their program is loaded and nothing more is.
+        // The peers print nothing: they trace once their program is loaded and no more programs follow.
         let mut seen = 0;
         loop {
             let now = statistics::programs()?.keys().filter(|id| !before.contains(id)).count();
@@ -84,7 +84,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What its programs have cost so far.
+    /// The cost of its programs so far.
     pub fn programs(&self) -> Result<Vec<Program>> {
         Ok(statistics::programs()?
             .into_iter()
@@ -107,7 +107,7 @@ impl Running {
         let path = format!("/proc/{}/stat", self.child.id());
         let text = std::fs::read_to_string(&path).context(path)?;
         let (_, after) = text.rsplit_once(')').context("no name")?;
-        // Fields 14 and 15; the first one here is the third.
+        // Fields 14 and 15; the first field here is the third.
         let ticks = after.split_whitespace().skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
         // SAFETY: takes no pointers.
         let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };

@@ -1,4 +1,4 @@
-//! `tracer sockets` beside ss and lsof, on a host with many sockets in many processes.
+//! `tracer sockets` compared with ss and lsof, on a host with many sockets in many processes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::{command, run};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// How many sockets, one measurement each
+    /// Numbers of sockets, one measurement each
     #[arg(long, value_delimiter = ',', default_values_t = [2_000, 20_000, 200_000])]
     sockets: Vec<usize>,
     /// Processes that hold them

@@ -1,4 +1,4 @@
-//! What the kernel counts of BPF programs: `kernel.bpf_stats_enabled`, read with bpftool.
+//! The kernel's statistics of BPF programs: `kernel.bpf_stats_enabled`, read with bpftool.
 
 use crate::command;
 use anyhow::{Context as _, Result};

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: connections and drops for a long time, and snapshots beside them. The tracer must not
-//! grow, must lose nothing, and must account for every call.
+//! `cargo xtask soak`: connections and drops for a long time, with snapshots in parallel. The tracer must not grow,
+//! must lose nothing, and must account for every call.
 
 mod resources;
 mod stream;
@@ -19,22 +19,22 @@ use crate::netns::Netns;
 use crate::tree::Tree;
 use crate::{command, privilege, run};
 
-/// Between two lines.
+/// Interval between output lines.
 const REPORT: Duration = Duration::from_secs(10);
-/// Between two looks at the tracer's process.
+/// Interval between looks at the tracer's process.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long the tracer may take to end.
 const END: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// How long
+    /// Duration
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
-    /// Connections a second, at the most
+    /// The most connections a second
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
-    /// Dropped packets a second, at the most
+    /// The most dropped packets a second
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
     drops: u32,
     /// Seconds between two runs of `tracer sockets`
@@ -48,8 +48,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// For so long, as gently as by default, with these programs (the tracer and the generator of traffic) or with
-    /// ones that are built for it.
+    /// A soak of `minutes`, with the default rates, with these programs (the tracer and the generator of traffic) or
+    /// with newly built ones.
     #[must_use]
     pub fn of(minutes: u64, programs: Option<(PathBuf, PathBuf)>) -> Self {
         let (tracer, traffic) = programs.unzip();
@@ -68,7 +68,7 @@ pub fn main(args: &Args) -> Result<()> {
     if privilege::is_root() {
         return soak(args, &tracer, &traffic);
     }
-    // Built by who called us; the rest is root's.
+    // The caller has built the programs; the rest needs root.
     let mut words = privilege::prefix()?.into_iter();
     let mut again = Command::new(words.next().context("root is reached by some program")?);
     again.args(words).arg(std::env::current_exe()?).arg("soak");
@@ -141,7 +141,7 @@ fn per_second(count: u64, seconds: f64) -> f64 {
     count as f64 / seconds
 }
 
-/// A tracer, and who listens to it.
+/// A tracer and its listener.
 struct Traced {
     child: Child,
     listener: Listener,
@@ -187,7 +187,7 @@ impl Traced {
 
 impl Drop for Traced {
     fn drop(&mut self) {
-        // Nothing happens to one that has been waited for.
+        // kill() does nothing to a child that has been waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,23 +1,23 @@
-//! What the tracer's process holds: memory and descriptors, and whether they grow.
+//! The memory and the descriptors of the tracer's process, and whether they grow.
 //!
-//! The first fifth of the time is a warm-up: the rings' pages are touched for the first time, tables reach
-//! the size that the load needs. The rest is looked at in thirds. Memory is flat if the most in the second
-//! and the last third is no more than the most in the first one, and a little: [`bound`]. Descriptors are
-//! opened and closed all the time (/proc is read), so it is the least of each third that must not grow.
+//! The first fifth of the time is a warm-up: the rings' pages are touched for the first time, tables reach the size
+//! that the load needs. The rest is divided into thirds. Memory is flat if the maximum of the second and the last third
+//! is at most that of the first one plus a margin: [`bound`]. Descriptors are opened and closed all the time (/proc is
+//! read), so their minimum of each third must not grow.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// What memory may vary by: a table that doubles late, or what the allocator keeps for the next time.
+/// The allowed growth of memory: a table that doubles late, or memory that the allocator keeps.
 const SLACK_BYTES: u64 = 2 << 20;
-/// As a part of what there is.
+/// The same as a fraction of the memory in use.
 const SLACK_PART: u64 = 20;
 
-/// One look.
+/// One look at the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Since the beginning.
+    /// Time since the beginning.
     pub at: Duration,
     /// `VmRSS`, bytes.
     pub resident: u64,
@@ -26,7 +26,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Of the process `pid`.
+    /// A look at the process `pid`.
     ///
     /// # Errors
     /// When it is gone.
@@ -63,7 +63,7 @@ struct Third {
     least_descriptors: usize,
 }
 
-/// What the memory of later thirds may come to.
+/// The limit for the memory of later thirds.
 const fn bound(first: u64) -> u64 {
     let part = first / SLACK_PART;
     first + if part > SLACK_BYTES { part } else { SLACK_BYTES }
@@ -87,7 +87,7 @@ impl Resources {
         Some([of(&warm[..third])?, of(&warm[third..2 * third])?, of(&warm[2 * third..])?])
     }
 
-    /// What does not hold, each in a sentence.
+    /// Violations, one sentence each.
     pub fn wrong(&self) -> Vec<String> {
         let Some([first, second, last]) = self.thirds() else {
             return vec!["the tracer was not looked at often enough".to_owned()];
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn what_grows_in_the_beginning_and_varies_is_flat() {
         let memory = |second| if second < 50 { second * MIB / 2 } else { 30 * MIB + second % 7 * MIB / 8 };
-        // Now and then /proc is read.
+        // Every third second /proc is read.
         let resources = looks(memory, |second| if second % 3 == 0 { 45 } else { 40 });
         assert_eq!(resources.wrong(), Vec::<String>::new());
     }

@@ -1,4 +1,4 @@
-//! What the tracer says in a soak: counted as it comes, because it is too long to keep.
+//! The tracer's output in a soak: counted while it comes, because it is too long to keep.
 
 use std::collections::HashSet;
 use std::io::{BufRead as _, BufReader};
@@ -11,11 +11,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-/// Connections of which it is known that they have closed, in each of two generations.
+/// The number of connections known to have closed, in each of two generations.
 const REMEMBERED: usize = 1 << 17;
-/// Of what the tracer says on stderr this much is kept.
+/// The number of bytes of stderr that are kept.
 const ERRORS: usize = 4096;
-/// How long it may take to get ready.
+/// How long the tracer may take to get ready.
 const READY: Duration = Duration::from_secs(60);
 
 /// Counts so far.
@@ -23,11 +23,11 @@ const READY: Duration = Duration::from_secs(60);
 pub struct Said {
     /// Closes in the namespace of the connections.
     pub closed: u64,
-    /// Those that came once more.
+    /// Connections with a second close.
     pub closed_again: u64,
-    /// Packets, told and folded.
+    /// Dropped packets, single and folded.
     pub dropped: u64,
-    /// Events that the tracer says it has lost.
+    /// Events that the tracer reports as lost.
     pub lost: u64,
 }
 
@@ -39,7 +39,7 @@ struct Counts {
     lost: AtomicU64,
 }
 
-/// Listens to a tracer.
+/// Reads a tracer's output.
 pub struct Listener {
     counts: Arc<Counts>,
     errors: Arc<Mutex<String>>,
@@ -49,7 +49,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Begins with the tracer's first word. `netns`: where connections are counted.
+    /// Starts reading from the first line. `netns`: the namespace in which connections are counted.
     pub fn start(child: &mut Child, netns: u64) -> Result<Self> {
         let (stdout, stderr) = (child.stdout.take().context("no stdout")?, child.stderr.take().context("no stderr")?);
         let counts = Arc::new(Counts::default());
@@ -65,17 +65,17 @@ impl Listener {
         })
     }
 
-    /// Waits until it says that it is ready; whether it does.
+    /// Waits for the ready line; returns whether it came.
     pub fn is_ready(&self) -> bool {
         self.ready.recv_timeout(READY).is_ok()
     }
 
-    /// The end of what it said on stderr.
+    /// The end of its stderr.
     pub fn errors(&self) -> String {
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What it said so far.
+    /// The counts so far.
     pub fn said(&self) -> Said {
         let Counts { closed, closed_again, dropped, lost } = &*self.counts;
         Said {
@@ -86,7 +86,7 @@ impl Listener {
         }
     }
 
-    /// Its last words, when it has ended.
+    /// The summary, when it has ended.
     pub fn end(&mut self) -> Result<Summary> {
         if let Some(Err(_)) = self.stderr.take().map(JoinHandle::join) {
             bail!("what the tracer said on stderr could not be read");
@@ -102,7 +102,7 @@ impl Listener {
 fn read_errors(stderr: ChildStderr, ready: &mpsc::Sender<()>, errors: &Mutex<String>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         if line == "tracer: ready" {
-            // Nobody waits any more if it took too long.
+            // The receiver is gone if this took too long.
             let _ = ready.send(());
         }
         let mut errors = errors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,14 +113,15 @@ fn read_errors(stderr: ChildStderr, ready: &mpsc::Sender<()>, errors: &Mutex<Str
     }
 }
 
-/// Gives the summary.
+/// Counts the events; returns the summary.
 fn read_events(stdout: ChildStdout, netns: u64, counts: &Counts) -> Result<Value> {
     let of_netns = format!("\"netns\":{netns},");
     let mut closed = Closed::default();
     let mut last = Value::Null;
     for line in BufReader::new(stdout).lines() {
         let line = line.context("the stream")?;
-        // The order of the keys is the tracer's own; anything else would be seen as nothing at all, and fail.
+        // The order of the keys is the tracer's own; in any other order nothing would be found, and the soak would
+        // fail.
         let kind = line.split("\"event\":\"").nth(1).and_then(|rest| rest.split('"').next());
         match kind {
             Some("close") if line.contains(&of_netns) => {
@@ -147,8 +148,7 @@ fn read_events(stdout: ChildStdout, netns: u64, counts: &Counts) -> Result<Value
     Ok(last)
 }
 
-/// Connections that have closed, the last ones: numbers are not given twice, so that one that closes again
-/// does so soon, if at all.
+/// The last closed connections: numbers are not reused, so a connection that closes again does so soon, if at all.
 #[derive(Debug, Default)]
 struct Closed {
     now: HashSet<String>,
@@ -174,22 +174,22 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// What does not hold, each in a sentence: `made` connections were made, `offered` datagrams sent.
+    /// Violations, one sentence each: `made` connections were made, `offered` datagrams sent.
     pub fn wrong(&self, made: u64, offered: u64) -> Vec<String> {
         let Self { said, last } = self;
         let mut wrong = Vec::new();
         // Both ends, and the listener.
         let due = 2 * made + 1;
         if said.closed != due {
-            wrong.push(format!("{} closes were told of {due}", said.closed));
+            wrong.push(format!("{} of {due} closes came", said.closed));
         }
         if said.closed_again > 0 {
             wrong.push(format!("{} connections closed twice", said.closed_again));
         }
         if said.dropped < offered {
-            wrong.push(format!("{} drops were told of {offered} at least", said.dropped));
+            wrong.push(format!("{} of at least {offered} drops came", said.dropped));
         }
-        // What the kernel keeps from a program the audit has accounted for.
+        // The audit has accounted for calls that the kernel kept from a program.
         for (class, count) in last["lost"].as_object().into_iter().flatten().filter(|(class, _)| *class != "missed") {
             wrong.push(format!("{count} {class} events were lost"));
         }
@@ -210,7 +210,7 @@ impl Summary {
     pub fn print(&self, made: u64, offered: u64) {
         let Self { said, last } = self;
         println!(
-            "\n{made} connections made, {} closes told; {offered} datagrams sent, {} drops told",
+            "\n{made} connections made, {} closes; {offered} datagrams sent, {} drops",
             said.closed, said.dropped
         );
         println!("{:.1} s of CPU; lost {}", last["cost"]["cpu_seconds"].as_f64().unwrap_or_default(), last["lost"]);
@@ -261,16 +261,16 @@ mod tests {
     #[test]
     fn what_holds() {
         assert_eq!(summary(FINE, &json!({}), true).wrong(10, 100), Vec::<String>::new());
-        // The host may drop packets of its own; and what was missed is accounted for.
+        // The host may drop packets of its own; and misses are accounted for.
         assert_eq!(summary(FINE, &json!({ "missed": 3 }), true).wrong(10, 99), Vec::<String>::new());
     }
 
     #[test]
     fn what_does_not() {
         let wrong = |said, lost: &Value, exact| summary(said, lost, exact).wrong(10, 100).join("; ");
-        assert_eq!(wrong(Said { closed: 20, ..FINE }, &json!({}), true), "20 closes were told of 21");
+        assert_eq!(wrong(Said { closed: 20, ..FINE }, &json!({}), true), "20 of 21 closes came");
         assert_eq!(wrong(Said { closed_again: 1, ..FINE }, &json!({}), true), "1 connections closed twice");
-        assert_eq!(wrong(Said { dropped: 99, ..FINE }, &json!({}), true), "99 drops were told of 100 at least");
+        assert_eq!(wrong(Said { dropped: 99, ..FINE }, &json!({}), true), "99 of at least 100 drops came");
         assert_eq!(wrong(FINE, &json!({ "drop": 7 }), true), "7 drop events were lost");
         assert!(wrong(FINE, &json!({}), false).starts_with("the audit is not exact: {"));
         assert_eq!(Summary { said: FINE, last: json!({}) }.wrong(10, 100), ["there is no audit"]);

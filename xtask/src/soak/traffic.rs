@@ -1,4 +1,4 @@
-//! What goes on while the tracer is watched.
+//! The traffic during a soak.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use crate::netns::Netns;
 
-/// Between two looks whether it is over.
+/// Interval between checks for the end.
 const LOOK: Duration = Duration::from_millis(50);
-/// Ports that the datagrams are sent to: as many flows.
+/// Number of destination ports of the datagrams: as many flows.
 const FLOWS: &str = "20";
 
-/// What a generator said when it had ended.
+/// The output of a generator that has ended.
 fn said(child: Child) -> Result<Value> {
     let out = child.wait_with_output()?;
     if !out.status.success() {
@@ -37,10 +37,10 @@ impl Churn {
         Ok(Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("ip")?))
     }
 
-    /// How many there were.
+    /// Ends it; returns the number of connections.
     pub fn end(mut self) -> Result<u64> {
         drop(self.0.stdin.take());
-        said(self.0)?["connections"].as_u64().context("the churn tells no number")
+        said(self.0)?["connections"].as_u64().context("the churn prints no number")
     }
 }
 
@@ -56,9 +56,9 @@ impl Storm {
         Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("ip")?))
     }
 
-    /// How many there were.
+    /// Waits for its end; returns the number of datagrams.
     pub fn end(self) -> Result<u64> {
-        said(self.0)?["offered"].as_u64().context("the storm tells no number")
+        said(self.0)?["offered"].as_u64().context("the storm prints no number")
     }
 }
 
@@ -94,7 +94,7 @@ impl Snapshots {
         Ok(Self { over, taken, failed, thread })
     }
 
-    /// How many there were so far.
+    /// The number of snapshots so far.
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
     }
@@ -107,14 +107,14 @@ impl Snapshots {
     }
 }
 
-/// Snapshots that were taken.
+/// The snapshots of a soak that has ended.
 pub struct Ended {
     taken: u64,
     failed: Option<String>,
 }
 
 impl Ended {
-    /// What does not hold, in a sentence.
+    /// A violation, in a sentence.
     pub fn wrong(&self) -> Option<String> {
         match &self.failed {
             Some(why) => Some(format!("a snapshot beside it failed: {why}")),

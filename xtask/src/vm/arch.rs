@@ -1,8 +1,8 @@
-//! Kinds of machines: what they are called by whom, and what qemu makes them of.
+//! Architectures of machines: their names in Debian, Rust and qemu, and qemu's options.
 
 use clap::ValueEnum;
 
-/// A kind.
+/// An architecture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Arch {
     /// 64-bit PCs
@@ -15,7 +15,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// As Debian calls it.
+    /// Debian's name.
     #[must_use]
     pub const fn debian(self) -> &'static str {
         match self {
@@ -24,7 +24,7 @@ impl Arch {
         }
     }
 
-    /// The target that is built for it.
+    /// Rust's target.
     #[must_use]
     pub const fn target(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Arch {
         }
     }
 
-    /// More for the kernel's command line. The timers of an emulated PC look broken to a kernel that checks them.
+    /// Additions to the kernel's command line. The timers of an emulated PC look broken to a kernel that checks them.
     #[must_use]
     pub const fn command_line(self) -> &'static str {
         match self {
@@ -51,8 +51,8 @@ impl Arch {
         }
     }
 
-    /// The serial ports in the guest: what the kernel says, and what init tells. The ARM board has one port of
-    /// its own kind; the other one is a PC's, on its PCI bus.
+    /// The serial ports in the guest: the kernel's console, and init's output. The ARM board has one port of its own
+    /// kind; the other one is a PC's, on its PCI bus.
     #[must_use]
     pub const fn ports(self) -> [&'static str; 2] {
         match self {

@@ -7,21 +7,21 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// An archive that is being written. Folders above a file are made with it.
+/// An archive being written. It adds the folders above a file.
 pub struct Archive<W: Write> {
     to: W,
     entries: u32,
     folders: BTreeSet<String>,
 }
 
-/// The mode bits of what an entry is.
+/// The mode bits of an entry's type.
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 const DEVICE: u32 = 0o020_000;
 
 impl<W: Write> Archive<W> {
-    /// Begins one.
+    /// Begins an archive.
     pub fn new(to: W) -> Self {
         Self { to, entries: 0, folders: BTreeSet::new() }
     }
@@ -30,8 +30,8 @@ impl<W: Write> Archive<W> {
         let path = path.trim_start_matches('/');
         let length = u32::try_from(body.len()).map_err(|_| io::Error::other(format!("{path} is too large")))?;
         self.entries += 1;
-        // Inode, mode, uid, gid, links, mtime, size, the device that it lies on, the one that it is, the
-        // name's length, a checksum that is not used.
+        // Inode, mode, uid, gid, links, mtime, size, the device that contains it, the device that it is, the name's
+        // length, an unused checksum.
         let name_length = u32::try_from(path.len() + 1).map_err(io::Error::other)?;
         let fields = [self.entries, mode, 0, 0, 1, 0, length, 0, 0, device.0, device.1, name_length, 0];
         let mut head = String::from("070701");
@@ -48,7 +48,7 @@ impl<W: Write> Archive<W> {
         self.to.write_all(pad(body.len()))
     }
 
-    /// A folder and those above it.
+    /// Adds a folder and those above it.
     ///
     /// # Errors
     /// When the archive cannot be written.
@@ -67,49 +67,49 @@ impl<W: Write> Archive<W> {
         path.trim_start_matches('/').rsplit_once('/').map_or(Ok(()), |(above, _)| self.folder(above, 0o755))
     }
 
-    /// A file with `body`.
+    /// Adds a file with `body`.
     ///
     /// # Errors
-    /// As [`Archive::folder`].
+    /// As for [`Archive::folder`].
     pub fn file(&mut self, path: &str, mode: u32, body: &[u8]) -> io::Result<()> {
         self.above(path)?;
         self.entry(path, FILE | mode, (0, 0), body)
     }
 
-    /// A symbolic link.
+    /// Adds a symbolic link.
     ///
     /// # Errors
-    /// As [`Archive::folder`].
+    /// As for [`Archive::folder`].
     pub fn link(&mut self, path: &str, to: &str) -> io::Result<()> {
         self.above(path)?;
         self.entry(path, LINK | 0o777, (0, 0), to.as_bytes())
     }
 
-    /// A character device.
+    /// Adds a character device.
     ///
     /// # Errors
-    /// As [`Archive::folder`].
+    /// As for [`Archive::folder`].
     pub fn device(&mut self, path: &str, major: u32, minor: u32) -> io::Result<()> {
         self.above(path)?;
         self.entry(path, DEVICE | 0o600, (major, minor), &[])
     }
 
-    /// A copy of a file of this machine, with its mode.
+    /// Copies a file of this machine, with its mode.
     ///
     /// # Errors
-    /// When it cannot be read, or as [`Archive::folder`].
+    /// When it cannot be read, or as for [`Archive::folder`].
     pub fn copy(&mut self, from: &Path, path: &str) -> io::Result<()> {
         let mode = from.metadata()?.permissions().mode() & 0o777;
         let body = fs::read(from)?;
         self.file(path, mode, &body)
     }
 
-    /// Everything below a folder of this machine, under `path`, `but` for files and folders of these names
-    /// (or of names that begin so, with a `*`). Links within it become what they lead to, those that lead nowhere are left
-    /// out, and those from the root stay links.
+    /// Copies everything below a folder of this machine to `path`, except files and folders with the names in `but` (a
+    /// `*` at the end stands for any rest). Relative links become their targets, broken ones are left out, and absolute
+    /// ones stay links.
     ///
     /// # Errors
-    /// As [`Archive::copy`].
+    /// As for [`Archive::copy`].
     pub fn copy_all(&mut self, from: &Path, path: &str, but: &[&str]) -> io::Result<()> {
         for entry in fs::read_dir(from)? {
             let entry = entry?;
@@ -118,8 +118,8 @@ impl<W: Write> Archive<W> {
             if but.iter().any(|but| but.strip_suffix('*').map_or(name == *but, |prefix| name.starts_with(prefix))) {
                 continue;
             }
-            // It is meant from the root of the file system that this becomes part of: here it would lead into this
-            // machine's own.
+            // An absolute link refers to the root of the file system that this becomes part of: here it would lead into
+            // this machine's own.
             if let Some(to) = fs::read_link(entry.path()).ok().filter(|to| to.is_absolute()) {
                 self.link(&below, &to.to_string_lossy())?;
             } else if entry.path().is_dir() {
@@ -131,10 +131,10 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    /// Ends it.
+    /// Ends the archive.
     ///
     /// # Errors
-    /// As [`Archive::folder`].
+    /// As for [`Archive::folder`].
     pub fn end(mut self) -> io::Result<W> {
         self.entry("TRAILER!!!", 0, (0, 0), &[])?;
         self.to.flush()?;
@@ -159,7 +159,7 @@ mod tests {
         let names: Vec<&str> =
             starts.iter().map(|at| text[at + 110..].split('\0').next().unwrap_or_default()).collect();
         assert_eq!(names, ["a", "a/b", "a/b/c", "a/l", "TRAILER!!!"]);
-        // The size of a/b/c is the seventh field behind the magic.
+        // The size of a/b/c is the seventh field after the magic.
         assert_eq!(&text[starts[2] + 54..starts[2] + 62], "00000005");
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a kernel in qemu, to its end.
+//! Runs a kernel in qemu to its end.
 
 use super::arch::Arch;
 use super::unpack::Kernel;
@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How often a machine is started that dies before its first process has begun.
+/// The most starts of a machine that dies before its first process has begun.
 const ATTEMPTS: u32 = 4;
 /// How long a machine may take to begin.
 const BEGIN_LIMIT: Duration = Duration::from_secs(120);
@@ -24,33 +24,33 @@ pub enum Accelerator {
     /// Emulated: works everywhere, some ten times slower
     #[default]
     Tcg,
-    /// The machine's own (a /dev/kvm that is there need not work)
+    /// The machine's own (an existing /dev/kvm need not work)
     Kvm,
 }
 
-/// What a machine is made of.
+/// The parts of a machine.
 #[derive(Debug)]
 pub struct Machine<'a> {
     /// Its kind.
     pub arch: Arch,
-    /// Boots.
+    /// Its kernel.
     pub kernel: &'a Kernel,
     /// Its first and only file system.
     pub initramfs: &'a Path,
-    /// A folder of its own for what it writes.
+    /// The folder for its output.
     pub folder: &'a Path,
-    /// How fast.
+    /// Its processor.
     pub accelerator: Accelerator,
-    /// More for the kernel's command line.
+    /// Additions to the kernel's command line.
     pub append: &'a str,
-    /// When it is stopped.
+    /// The time after which it is stopped.
     pub limit: Duration,
 }
 
-/// How a machine has ended.
+/// The way in which a machine has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By its own will.
+    /// It ended by itself.
     Done,
     /// Its kernel died.
     Died,
@@ -58,29 +58,29 @@ pub enum End {
     OutOfTime,
 }
 
-/// What is left of a machine.
+/// The output of a machine that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// What init told.
+    /// Init's output.
     pub told: String,
-    /// The end of what the kernel said.
+    /// The end of the kernel's console.
     pub console: String,
-    /// How.
+    /// The way in which it ended.
     pub end: End,
-    /// How many times it died before it began.
+    /// The number of its deaths before it began.
     pub false_starts: u32,
 }
 
 impl Machine<'_> {
     fn start(&self, told: &Path, console: &Path) -> Result<Child> {
-        // thread=multi lets one processor run code that the other is patching: some boots of a hundred die. And
-        // qemu 7.2 may leave garbage in the flags after cmpxchg16b, which the allocator of 6.12 uses: one boot of
-        // three died. A kernel does without the instruction where the processor has none.
+        // thread=multi lets one processor run code that the other is patching: a few boots in a hundred die. And qemu
+        // 7.2 may leave garbage in the flags after cmpxchg16b, which the allocator of 6.12 uses: one boot in three
+        // died. A kernel does without the instruction if the processor lacks it.
         let [machine, memory, accelerator, processor] = match (self.arch, self.accelerator) {
             (Arch::X86, Accelerator::Tcg) => ["pc", "1G", "tcg,thread=single", "max,-cx16"],
             (Arch::X86, Accelerator::Kvm) => ["pc", "1G", "kvm", "host"],
-            // To authenticate pointers as the architecture has it takes most of an emulated machine's time. More
-            // memory, because all of the tools' packages are in it.
+            // Authenticating pointers with the architecture's algorithm takes most of an emulated machine's time. More
+            // memory, because all packages of the tools are in it.
             (Arch::Arm, _) => ["virt", "2G", "tcg,thread=single", "max,pauth-impdef=on"],
         };
         let (program, package) = self.arch.qemu();
@@ -137,9 +137,9 @@ impl Machine<'_> {
         Ok(Ended { told, console: text(&console)?, end, false_starts: 0 })
     }
 
-    /// Boots it and waits for its end. A machine that dies before its first process has begun has said
-    /// nothing about the tracer: emulation does that to some boots of a hundred. It is started again, a few
-    /// times; later deaths are results.
+    /// Boots the machine and waits for its end. A death before its first process has begun says nothing about the
+    /// tracer: emulation causes a few in a hundred boots. The machine is then started again, a few times; later deaths
+    /// are results.
     ///
     /// # Errors
     /// When qemu cannot be started or its files cannot be read.

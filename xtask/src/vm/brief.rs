@@ -1,5 +1,5 @@
-//! The tests that run on other kernels when time is short: of each thing that kernels do differently one, or
-//! those that have failed on one kernel alone.
+//! The tests that run on other kernels when time is short: one test of each difference between kernels, or the tests
+//! that have failed on one kernel alone.
 
 use super::plan::Test;
 
@@ -17,7 +17,7 @@ const TESTS: [(&str, &str); 37] = [
     ("given_up", "an_error_of_another_attempt_is_not_this_ones"),
     ("unanswered", "a_request_without_an_answer_is_said_to_be_one"),
     ("sockmap", "bytes_that_pass_a_sockmap_are_not_known_and_those_beside_it_are"),
-    // Ways to connect, each by another function of the kernel's.
+    // Ways to connect, each through another function of the kernel.
     ("connect", "blocking_connect_v4"),
     ("connect", "between_namespaces_v6"),
     ("connect", "nonblocking_connect_in_progress"),
@@ -26,7 +26,7 @@ const TESTS: [(&str, &str); 37] = [
     ("connect", "io_uring_in_a_kernel_worker"),
     ("connect", "simultaneous_open"),
     ("connect", "mptcp"),
-    // Who: tasks, files, and what may be preempted.
+    // Owners: tasks, files, and preemptible programs.
     ("owner", "prefork_server"),
     ("owner", "worker_waits_in_accept"),
     ("owner", "exec_after_connect"),
@@ -35,24 +35,24 @@ const TESTS: [(&str, &str); 37] = [
     ("listeners", "of_three_older_ones_on_one_port_each_has_its_own_connections_and_end_v6"),
     ("sockets", "tcp_is_what_ss_shows"),
     ("sockets_owners", "a_thread_with_files_of_its_own_is_looked_into"),
-    // Calls that fail: programs of their own, which share the stack with what they call.
+    // Failing calls: programs of their own, which share the stack with the functions that they call.
     ("failing_calls", "accepts_without_descriptors_are_told_once_a_second_and_counted_exactly"),
-    // What is left out in the kernel: programs that are different ones with each filter.
+    // Filtering in the kernel: each filter makes other programs.
     ("drops_command", "a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for"),
     ("drops_netns", "what_leaves_by_a_device_of_another_namespace_is_its_sockets"),
-    // Packets: reasons are numbered anew by nearly every version.
+    // Packets: nearly every version renumbers the reasons.
     ("drops_policy", "a_rule_on_input_is_policy_and_the_listeners"),
     ("drops_tcp", "a_closed_port_refuses"),
     ("drops_tcp", "segments_that_are_not_right"),
-    // Counters: which there are, and whether a socket has its own.
+    // Counters: which exist, and whether a socket has its own.
     ("discards", "syns_to_a_full_accept_queue_are_told_on_the_server_with_the_listener"),
     ("audit", "connections"),
     ("findings", "nobody_listens"),
-    // Which system calls are made differs, and which capabilities they take.
+    // The set of system calls differs, and so do the capabilities that they need.
     ("privileges", "these_capabilities_are_all_that_a_trace_uses"),
 ];
 
-/// Whether it is one of them.
+/// Whether the brief run includes the test.
 pub fn has(test: &Test) -> bool {
     TESTS.contains(&(test.module.as_str(), test.name.as_str()))
 }
@@ -62,7 +62,7 @@ pub fn has(test: &Test) -> bool {
 mod tests {
     use super::*;
 
-    /// One that is renamed would be left out, and nobody would know.
+    /// A renamed test would silently be left out.
     #[test]
     fn they_exist() {
         for (module, name) in TESTS {

@@ -1,7 +1,7 @@
-//! Debian's kernels: which there are, and how one gets here.
+//! Debian's kernels: finds and fetches them.
 //!
-//! apt is asked with a state of its own (lists, caches, sources), so that the system's is not touched and
-//! nobody has to be root; mirror, proxy and keys are the system's.
+//! apt gets a state of its own (lists, caches, sources), so that the system's stays untouched and root is not needed;
+//! mirror, proxy and keys are the system's.
 
 use super::arch::Arch;
 use super::version::Version;
@@ -13,9 +13,9 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 use std::{env, fs};
 
-/// The suites with kernels of their own: the series that `--kernel` names, the suite that has it.
+/// The suites with kernels of their own: the series for `--kernel`, and its suite.
 const SERIES: [(&str, &str); 3] = [("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "trixie")];
-/// Where everything newer is.
+/// The suite of all newer kernels.
 const BACKPORTS: &str = "trixie-backports";
 /// The name of the newest kernel of [`BACKPORTS`].
 pub const NEWEST: &str = "newest";
@@ -23,10 +23,10 @@ pub const NEWEST: &str = "newest";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// How old apt's lists may be before they are fetched again.
 const LISTS_AGE: Duration = Duration::from_secs(24 * 3600);
-/// The small kernels, `linux-image-6.1.0-50-cloud-amd64`: what a virtual machine needs, and nothing else.
+/// The small kernels, `linux-image-6.1.0-50-cloud-amd64`: they have only the drivers of virtual machines.
 const PREFIX: &str = "linux-image-";
 
-/// Where kernels are kept between runs.
+/// The folder where kernels are kept between runs.
 ///
 /// # Errors
 /// When there is neither `XDG_CACHE_HOME` nor `HOME`.
@@ -36,16 +36,16 @@ pub fn cache() -> Result<PathBuf> {
     Ok(dir.context("neither XDG_CACHE_HOME nor HOME is set")?.join("tracer/kernels"))
 }
 
-/// A kernel that a suite has.
+/// A kernel in a suite.
 #[derive(Debug)]
 pub struct Available {
-    /// As `uname -r` will say.
+    /// The release that `uname -r` will print.
     pub release: String,
     /// Its packages, the image first.
     pub packages: Vec<String>,
 }
 
-/// One suite, as apt sees it.
+/// One suite, in apt's view.
 pub struct Suite {
     name: String,
     arch: Arch,
@@ -53,7 +53,7 @@ pub struct Suite {
     options: Vec<OsString>,
 }
 
-/// The suite in which the kernel that `--kernel` names is looked for.
+/// The suite to search for the kernel of `--kernel`.
 fn suite_of(kernel: &str) -> &'static str {
     let same = |series: &str| kernel == series || kernel.strip_prefix(series).is_some_and(|rest| rest.starts_with('.'));
     SERIES.iter().find(|(series, _)| same(series)).map_or(BACKPORTS, |(_, suite)| suite)
@@ -72,14 +72,14 @@ impl Suite {
     /// This system's own suite, with its security updates, for another kind of machine.
     ///
     /// # Errors
-    /// As [`Suite::of`].
+    /// As for [`Suite::of`].
     pub fn of_this_system(arch: Arch, cache: &Path) -> Result<Self> {
         let about = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
         let name = about.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
         let name = name.context("/etc/os-release names no suite")?.trim_matches('"');
         let security = format!("{name}-security");
         let sources = [(mirror("/debian")?, name), (mirror("/debian-security")?, security.as_str())];
-        // Not the suite of a kernel, which is without the updates.
+        // Not the suite of a kernel, which lacks the updates.
         Self::open(&format!("{name}+security"), arch, &sources, cache)
     }
 
@@ -105,12 +105,12 @@ impl Suite {
             ("Dir::State::lists", state.join("lists")),
             ("Dir::State::status", state.join("status")),
             ("Dir::Cache", state.join("cache")),
-            // apt's own user may not write below a home folder; it would say so and go on as us.
+            // apt's own user may not write below a home folder; apt would warn and continue as us.
             ("APT::Sandbox::User", "root".into()),
             ("APT::Architecture", arch.debian().into()),
             ("APT::Architectures", arch.debian().into()),
             ("Acquire::Languages", "none".into()),
-            // A suite that is no longer updated keeps its last date.
+            // A suite without updates keeps its last date.
             ("Acquire::Check-Valid-Until", "false".into()),
             ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".into()),
         ] {
@@ -135,7 +135,7 @@ impl Suite {
         if age.is_some_and(|age| age.is_ok_and(|age| age < LISTS_AGE)) {
             return Ok(());
         }
-        // Without Error-Mode apt says "success" when it has got nothing.
+        // Without Error-Mode apt reports success even if it has fetched nothing.
         match command::quietly(&mut self.apt("apt-get", &["-qq", "-o", "APT::Update::Error-Mode=any", "update"])) {
             Ok(()) => fs::write(&stamp, "").with_context(|| stamp.display().to_string()),
             Err(error) if stamp.exists() => {
@@ -149,7 +149,7 @@ impl Suite {
     /// The newest kernel of `kernel`'s series (`6.16`, `6.16.3`; [`NEWEST`]: of all).
     ///
     /// # Errors
-    /// When the suite has none, with what it has.
+    /// When the suite has none; the message lists its kernels.
     pub fn newest(&self, kernel: &str) -> Result<Available> {
         let suffix = self.suffix();
         let names = command::output(&mut self.apt("apt-cache", &["pkgnames", PREFIX]))?;
@@ -173,13 +173,13 @@ impl Suite {
         format!("-cloud-{}", self.arch.debian())
     }
 
-    /// Since 6.19 the image's package is empty and depends on others; some of these are no longer there.
+    /// Since 6.19 the image's package is empty and depends on others; some of these no longer exist.
     fn is_whole(&self, version: &str) -> bool {
         self.parts(&format!("{PREFIX}{version}{}", self.suffix()))
             .is_ok_and(|parts| !parts.iter().any(|p| p.starts_with('<')))
     }
 
-    /// The packages with the kernel's files that `image` depends on; `<…>` are those that cannot be had.
+    /// The packages with the kernel's files that `image` depends on; `<…>` marks unavailable ones.
     fn parts(&self, image: &str) -> Result<Vec<String>> {
         let text = command::output(&mut self.apt("apt-cache", &["depends", "--important", image]))?;
         let parts = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
@@ -195,16 +195,16 @@ impl Suite {
     /// Downloads packages into `folder`.
     ///
     /// # Errors
-    /// When apt cannot.
+    /// When apt fails.
     pub fn download(&self, packages: &[String], folder: &Path) -> Result<()> {
         let words: Vec<&str> = ["-qq", "download"].into_iter().chain(packages.iter().map(String::as_str)).collect();
         command::quietly(self.apt("apt-get", &words).current_dir(folder))
     }
 
-    /// Downloads packages and all that they depend on; gives the folder where they are.
+    /// Downloads packages and all their dependencies; returns the folder.
     ///
     /// # Errors
-    /// When apt cannot.
+    /// When apt fails.
     pub fn download_with_all(&self, packages: &[&str]) -> Result<PathBuf> {
         let mut words = vec!["-qq", "--yes", "--no-install-recommends", "--download-only", "install"];
         words.extend(packages);
@@ -213,7 +213,7 @@ impl Suite {
     }
 }
 
-/// The Debian mirror that the system's apt uses, of which the name ends so.
+/// The Debian mirror of the system's apt whose name has this suffix.
 fn mirror(end: &str) -> Result<String> {
     let words = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
     let sites = command::output(Command::new("apt-get").args(words)).context("the kernels come by apt")?;

@@ -1,6 +1,6 @@
-//! What a machine of another kind needs that this one does not have: a standard library to build for it, and
-//! tools that run there. Both are Debian's packages for it, unpacked in the cache; nothing is installed, and
-//! this system's dpkg does not hear of another architecture.
+//! Requirements of a machine of another architecture that this system lacks: a standard library to build for it, and
+//! tools that run there. Both are Debian's packages for it, unpacked in the cache; nothing is installed, and this
+//! system's dpkg never sees another architecture.
 
 use super::arch::Arch;
 use super::fetch::Suite;
@@ -13,17 +13,17 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian's rustc, which can use Debian's library for another machine: they are of one build.
+/// Debian's rustc, which can use Debian's library for another machine: both come from one build.
 const RUSTC: &str = "/usr/bin/rustc";
 const CARGO: &str = "/usr/bin/cargo";
-/// The package with the library, of rustc-web, the newest in Debian.
+/// The package with the library of rustc-web, the newest in Debian.
 const LIBRARY: &str = "libstd-rust-web-dev";
-/// Links for it.
+/// The linker for it.
 const LINKER: &str = "aarch64-linux-gnu-gcc";
-/// Runs one program of it on this machine: the tests, to say which they are.
+/// Runs one of its programs on this machine: the tests, to list them.
 const RUNNER: &str = "qemu-aarch64-static";
 
-/// What has to be installed here.
+/// Programs that have to be installed here.
 const PROGRAMS: [(&str, &str); 6] = [
     (RUSTC, "rustc-web"),
     (CARGO, "cargo-web"),
@@ -33,7 +33,7 @@ const PROGRAMS: [(&str, &str); 6] = [
     ("qemu-system-aarch64", "qemu-system-arm"),
 ];
 
-/// Packages with what init and the tests call.
+/// Packages with the programs that init and the tests call.
 const TOOLS: [&str; 13] = [
     "busybox-static",
     "conntrack",
@@ -50,16 +50,16 @@ const TOOLS: [&str; 13] = [
     "util-linux",
 ];
 
-/// Folders that nothing in a test looks into.
+/// Folders that no test needs.
 const NOT_NEEDED: [&str; 6] =
     ["usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/perl", "usr/share/zoneinfo"];
 
-/// Names what is made of these packages: a list that has changed is another one.
+/// A name for the result of these packages: another list gives another name.
 fn made_of(packages: &[&str]) -> String {
     stamp::sha256(packages.join(" ").as_bytes()).chars().take(12).collect()
 }
 
-/// For machines of one other kind.
+/// The files for machines of one other architecture.
 #[derive(Debug)]
 pub struct Foreign {
     /// rustc's `--sysroot`.
@@ -69,10 +69,10 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// Fetches what is not in `cache` yet.
+    /// Fetches the files that are not in `cache` yet.
     ///
     /// # Errors
-    /// When a program is missing here, with the package that has it, or a package cannot be had.
+    /// When a program is missing here (with its package), or a package is unavailable.
     pub fn get(arch: Arch, cache: &Path) -> Result<Self> {
         let missing: Vec<&str> = PROGRAMS
             .iter()
@@ -123,7 +123,7 @@ impl Foreign {
             flags.push::<OsString>(part);
         }
         let mut cargo = Command::new(CARGO);
-        // What started us may be another toolchain's cargo.
+        // We may have been started by another toolchain's cargo.
         rustc::clean(&mut cargo);
         cargo
             .env("RUSTC", RUSTC)
@@ -133,7 +133,7 @@ impl Foreign {
         cargo
     }
 
-    /// `program` of it, run here.
+    /// Runs one of its programs here.
     #[must_use]
     pub fn run(program: &Path) -> Command {
         let mut runner = Command::new(RUNNER);
@@ -161,7 +161,7 @@ fn unpack(packages: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A sysroot of rustc's own libraries, for what runs while it builds, and the unpacked ones.
+/// Makes a sysroot of rustc's own libraries, for programs that run during the build, and the unpacked ones.
 fn link_sysroot(unpacked: &Path, arch: Arch) -> Result<()> {
     let own = command::output(Command::new(RUSTC).args(["--print", "sysroot"]))?;
     let (own, libraries) = (Path::new(own.trim()).join("lib/rustlib"), unpacked.join("sysroot/lib/rustlib"));
@@ -172,7 +172,7 @@ fn link_sysroot(unpacked: &Path, arch: Arch) -> Result<()> {
     Ok(())
 }
 
-/// Packages of before the merge of /bin into /usr/bin have files in both.
+/// Merges /bin into /usr/bin: older packages have files in both.
 fn merge(root: &Path) -> Result<()> {
     for folder in ["bin", "sbin", "lib"] {
         let old = root.join(folder);

@@ -1,4 +1,4 @@
-//! What the machine has to work with: the tests, the tracer, and the tools of this machine that they call.
+//! The file system of the machine: the tests, the tracer, and this machine's tools that they call.
 
 use super::archive::Archive;
 use super::foreign::Foreign;
@@ -13,10 +13,10 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The script that is process 1.
+/// The script that runs as process 1.
 const INIT: &str = include_str!("init.sh");
 
-/// Programs of this machine that tests call, with their packages; everything else is busybox's.
+/// Programs of this machine that tests call, with their packages; busybox provides everything else.
 pub const TOOLS: [(&str, &str); 12] = [
     ("dash", "dash"),
     ("ip", "iproute2"),
@@ -37,7 +37,7 @@ pub const TOOLS: [(&str, &str); 12] = [
 const LOADED: [&str; 9] =
     ["veth", "tun", "fuse", "nf_tables", "nf_conntrack", "inet_diag", "tcp_diag", "udp_diag", "sch_netem"];
 
-/// Modules that the kernel asks for when somebody uses them.
+/// Modules that the kernel loads on demand.
 const ON_DEMAND: [&str; 16] = [
     "nft_*",
     "nf_*",
@@ -57,7 +57,7 @@ const ON_DEMAND: [&str; 16] = [
     "tap",
 ];
 
-/// Folders among Python's modules that are large and not needed.
+/// Large unneeded folders among Python's modules.
 const NO_PYTHON: [&str; 7] =
     ["site-packages", "dist-packages", "test", "idlelib", "ensurepip", "__pycache__", "config-*"];
 
@@ -66,7 +66,7 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
     nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n";
 
-/// Folders that are mounted over or that programs expect.
+/// Mount points, and folders that programs expect.
 const FOLDERS: [&str; 13] = [
     "busybox",
     "dev",
@@ -83,14 +83,14 @@ const FOLDERS: [&str; 13] = [
     "usr/lib64",
 ];
 
-/// Where the tools of the guest are: merged into /usr, as on every Debian since bookworm.
+/// A tool's path in the guest: merged into /usr, as on every Debian since bookworm.
 fn merged(path: &Path) -> String {
     let path = path.to_string_lossy();
     let old = ["/bin/", "/sbin/", "/lib/", "/lib64/"];
     if old.iter().any(|dir| path.starts_with(dir)) { format!("/usr{path}") } else { path.into_owned() }
 }
 
-/// A program with the libraries that `ldd` names, each once.
+/// Adds a program with the libraries that `ldd` lists, each once.
 fn add<W: Write>(archive: &mut Archive<W>, program: &Path, done: &mut BTreeSet<String>) -> Result<()> {
     if done.insert(merged(program)) {
         archive.copy(program, &merged(program)).with_context(|| program.display().to_string())?;
@@ -99,7 +99,7 @@ fn add<W: Write>(archive: &mut Archive<W>, program: &Path, done: &mut BTreeSet<S
 }
 
 fn add_libraries<W: Write>(archive: &mut Archive<W>, program: &Path, done: &mut BTreeSet<String>) -> Result<()> {
-    // ldd fails on what is static.
+    // ldd fails on static programs.
     let libraries = Command::new("ldd").arg(program).output().context("ldd")?;
     for file in libraries_in(&String::from_utf8_lossy(&libraries.stdout)) {
         let path = merged(&file);
@@ -110,7 +110,7 @@ fn add_libraries<W: Write>(archive: &mut Archive<W>, program: &Path, done: &mut 
     Ok(())
 }
 
-/// Python with its own modules, wherever it is: the one of the PATH may be a wrapper.
+/// Adds Python with its own modules, wherever it is: the python3 of the PATH may be a wrapper.
 fn add_python<W: Write>(archive: &mut Archive<W>, done: &mut BTreeSet<String>) -> Result<()> {
     let script = "import sys, sysconfig; print(sys.executable); print(sysconfig.get_path('stdlib'))";
     let said = command::output(Command::new("python3").args(["-c", script])).context("package python3")?;
@@ -125,7 +125,7 @@ fn add_python<W: Write>(archive: &mut Archive<W>, done: &mut BTreeSet<String>) -
     archive.copy_all(Path::new(modules), modules, &NO_PYTHON).context("Python's modules")
 }
 
-/// The paths in what `ldd` says: `NAME => PATH (ADDRESS)`, and the loader, which has no name before it.
+/// The paths in the output of `ldd`: `NAME => PATH (ADDRESS)`, and the loader, which has no name before it.
 fn libraries_in(ldd: &str) -> impl Iterator<Item = PathBuf> {
     ldd.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from)
 }
@@ -136,7 +136,7 @@ fn libraries_in(ldd: &str) -> impl Iterator<Item = PathBuf> {
 /// When a tool is missing or a file cannot be read or written.
 pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option<&Foreign>) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(File::create(to)?));
-    // Not mounted over: the repository, and so a test's script, may lie there.
+    // Not a mount point: the repository, and so a test's script, may be there.
     archive.folder("tmp", 0o1777)?;
     for folder in FOLDERS {
         archive.folder(folder, 0o755)?;
@@ -157,7 +157,7 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option
             archive.copy_all(&root.join("usr"), "usr", &NO_PYTHON)?;
         }
     }
-    // The shell of the guest. Not busybox's: that one prefers its own ip, tc and so on over the PATH.
+    // The shell of the guest. Busybox's own prefers its own ip, tc and so on over the PATH.
     archive.link("usr/bin/sh", "dash")?;
     archive.copy(&programs.tracer, "tracer/tracer")?;
     archive.copy(&programs.traffic, "tracer/traffic")?;
@@ -171,7 +171,7 @@ fn add_own<W: Write>(archive: &mut Archive<W>, tree: &Tree, tracer: &Path) -> Re
     let busybox = command::find("busybox").context("busybox is not here (package busybox-static)")?;
     archive.copy(&busybox, "busybox/busybox")?;
     let mut done = BTreeSet::new();
-    // Its libraries, if it is not the static one.
+    // Its libraries, unless it is static.
     add(archive, &busybox, &mut done)?;
     add_libraries(archive, tracer, &mut done)?;
     for (tool, package) in TOOLS {
@@ -206,13 +206,13 @@ pub fn write_modules(to: &Path, kernel: &Kernel, scratch: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts together what one machine gets: the common part, its kernel's modules, its tests.
+/// Assembles the file system of one machine: the common part, its kernel's modules, its tests.
 ///
 /// # Errors
 /// When a file cannot be read or written.
 pub fn write(to: &Path, common: &Path, modules: &Path, plan: &Plan) -> Result<()> {
     let mut file = BufWriter::new(File::create(to)?);
-    // A kernel unpacks archives that follow each other, as long as each begins at a multiple of four.
+    // A kernel unpacks consecutive archives if each begins at a multiple of four.
     for part in [common, modules] {
         std::io::copy(&mut File::open(part)?, &mut file)?;
     }

@@ -1,20 +1,20 @@
-//! Failures that are understood and not mended yet: shown as such, counted as failed in KERNELS.md, and no
-//! reason to stop everything else.
+//! Failures that are understood and not fixed yet: shown as such, counted as failed in KERNELS.md, and no reason to
+//! stop the rest.
 
 use super::version::Version;
 
-/// The first series of Debian's in which programs at tracepoints were seen to be preempted.
+/// The first of Debian's series in which programs at tracepoints were seen to be preempted.
 const PREEMPTIBLE: (u64, u64) = (7, 0);
 const PREEMPTED: &str = "KNOWN_ISSUES.md, programs that are interrupted: the kernel leaves out (`missed`) what happens \
     on the same CPU meanwhile";
 
-/// How what is lost begins in a summary, which every assertion about a stream shows.
+/// The begin of the losses in a summary, which every assertion about a stream shows.
 const LOST: &str = "\"lost\":{";
 const MISSED: &str = "\"missed\":";
-/// What a test says of an audit that is not exact (`tests/src/audit.rs`): no loss excuses that.
+/// A test's message about an inexact audit (`tests/src/audit.rs`): no loss excuses that.
 const INEXACT: &str = " is not accounted for: ";
 
-/// Why a test may fail on a kernel with this output, if that is known.
+/// The known reason for a failure on a kernel with this output, if there is one.
 #[must_use]
 pub fn reason(release: &str, output: &str) -> Option<&'static str> {
     let is_missed = Version::of(release).series() >= PREEMPTIBLE
@@ -23,8 +23,7 @@ pub fn reason(release: &str, output: &str) -> Option<&'static str> {
     is_missed.then_some(PREEMPTED)
 }
 
-/// Whether something was lost, and nothing but what the kernel kept from the programs, by the summaries in the
-/// output.
+/// Whether the summaries in the output show losses, and all of them are calls that the kernel kept from the programs.
 fn has_lost_to_the_kernel_alone(output: &str) -> bool {
     let mut summaries = output.split(LOST).skip(1).filter(|rest| !rest.starts_with('}')).peekable();
     let alone = |rest: &str| {

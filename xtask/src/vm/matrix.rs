@@ -1,4 +1,4 @@
-//! The matrix as a step of continuous integration: whether it runs there is decided here, and said.
+//! The matrix as a step of continuous integration: decides whether it runs, and reports the decision.
 
 use super::{Args, fetch};
 use crate::setup::{self, Purpose};
@@ -7,10 +7,10 @@ use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
 use std::env;
 
-/// Says what becomes of the matrix: unset or `run`, or `skip: REASON`.
+/// The variable that controls the matrix: unset or `run`, or `skip: REASON`.
 pub const VARIABLE: &str = "TRACER_VM";
 
-/// What was decided.
+/// The decision.
 #[derive(Debug, PartialEq, Eq)]
 enum Decision {
     Run,
@@ -28,26 +28,26 @@ fn decide(variable: Option<&str>) -> Result<Decision> {
     }
 }
 
-/// Whether it is to run here.
+/// Whether the matrix is to run here.
 ///
 /// # Errors
-/// When the variable is something else than it may be.
+/// When the variable has another value.
 pub fn is_wanted() -> Result<bool> {
     Ok(decide(env::var(VARIABLE).ok().as_deref())? == Decision::Run)
 }
 
-/// Runs the matrix. Where the kernels cannot be fetched, that is a failure under continuous integration;
-/// elsewhere it is said and no more. `TRACER_VM='skip: REASON'` leaves the matrix out.
+/// Runs the matrix. If the kernels cannot be fetched, that is a failure under continuous integration; elsewhere it is
+/// only reported. `TRACER_VM='skip: REASON'` leaves the matrix out.
 ///
 /// # Errors
-/// When a test fails in a machine, or there can be no machine and nothing excuses that.
+/// When a test fails in a machine, or no machine can run without an excuse.
 pub fn run(tree: &Tree) -> Result<()> {
     let variable = env::var(VARIABLE).ok();
     if let Decision::Skip(reason) = decide(variable.as_deref())? {
         println!("SKIPPED, no other kernel was tried: {reason}");
         return Ok(());
     }
-    // Everything takes an hour and more; `cargo xtask vm` does that.
+    // All tests take an hour and more; `cargo xtask vm` runs them.
     let args = Args { brief: true, ..Args::default() };
     let ready = setup::ensure(tree, &[Purpose::Vm], true).and_then(|()| fetch(&args.kernels, args.arch));
     let kernels = match ready {

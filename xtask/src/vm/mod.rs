@@ -37,12 +37,12 @@ pub use arch::Arch;
 pub use initramfs::TOOLS;
 pub use plan::Programs;
 
-/// The kernels of the matrix: the oldest that can be had, the long-term ones, the newest.
+/// The kernels of the matrix: the oldest available one, the long-term ones, the newest.
 pub const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", fetch::NEWEST];
 
-/// Seconds: several times what the slowest test takes on a machine with other work.
+/// Seconds: several times the duration of the slowest test on a machine with other work.
 const TEST_LIMIT: u64 = 900;
-/// Makes 2,000 connections of 200,000.
+/// Turns 200,000 connections into 2,000.
 const SCALE: u32 = 100;
 
 #[derive(clap::Args)]
@@ -50,10 +50,10 @@ pub struct Args {
     /// Kernels to boot: 5.10, 6.1, 6.12, newest, or any other series that Debian's backports have
     #[arg(long = "kernel", value_delimiter = ',', default_values = KERNELS)]
     kernels: Vec<String>,
-    /// Only some tests of each thing that kernels do differently
+    /// Only some tests of each difference between kernels
     #[arg(long)]
     brief: bool,
-    /// The kind of machine
+    /// The architecture of the machine
     #[arg(long, value_enum, default_value_t)]
     arch: Arch,
     /// How the processor is provided
@@ -62,20 +62,20 @@ pub struct Args {
     /// Machines at the same time; each keeps one processor busy
     #[arg(long, default_value_t = processors())]
     jobs: usize,
-    /// More for the kernel's command line (preempt=full)
+    /// Additions to the kernel's command line (preempt=full)
     #[arg(long, default_value = "")]
     append: String,
     /// Seconds that one test may take
     #[arg(long, default_value_t = TEST_LIMIT)]
     test_limit: u64,
-    /// What the sizes of load tests are divided by
+    /// The divisor of the sizes of load tests
     #[arg(long, default_value_t = SCALE)]
     scale: u32,
-    /// Write what was found to KERNELS.md
+    /// Write the results to KERNELS.md
     #[arg(long)]
     write: bool,
-    /// Boot nothing: judge what the machines of earlier runs have told, which are files RELEASE-N of this folder
-    /// (each run leaves its own in target/xtask/vm/told)
+    /// Boot nothing: judge the output of earlier machines, which is in files RELEASE-N of this folder (each run leaves
+    /// its own in target/xtask/vm/told)
     #[arg(long, value_name = "FOLDER")]
     told: Option<PathBuf>,
     /// Show every test, not only those that failed or were skipped
@@ -87,7 +87,7 @@ pub struct Args {
 }
 
 impl Default for Args {
-    /// As without arguments, which is what continuous integration runs.
+    /// The defaults, which continuous integration uses.
     fn default() -> Self {
         Self {
             kernels: KERNELS.map(str::to_owned).into(),
@@ -110,14 +110,14 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A machine that is to be booted.
+/// A machine to be booted.
 struct Job<'a> {
     /// Its kernel's number.
     kernel: usize,
     modules: &'a Path,
     plan: Plan,
     folder: PathBuf,
-    /// Which of the kernel's machines it is.
+    /// Its number among the kernel's machines.
     number: usize,
 }
 
@@ -150,7 +150,7 @@ fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
     judge(args, tree, kernels, &reports, tests.len())
 }
 
-/// What the machines of a kernel have told in an earlier run, as far as they came.
+/// The output of a kernel's machines in an earlier run, complete or not.
 fn retold(folder: &Path, kernel: &Kernel) -> Result<Report> {
     let mut report = Report::default();
     for number in 0.. {
@@ -160,14 +160,14 @@ fn retold(folder: &Path, kernel: &Kernel) -> Result<Report> {
         }
         let told = fs::read_to_string(&path).with_context(|| path.display().to_string())?.replace('\0', "");
         let mut other = Report::of_told(&told, &kernel.release);
-        // What two of them have run counts once.
+        // A test that two machines have run counts once.
         other.verdicts.retain(|verdict| report.verdicts.iter().all(|known| known.test != verdict.test));
         report.join(other);
     }
     Ok(report)
 }
 
-/// Shows what was found, writes it down, fails if a test has.
+/// Shows the results, writes them down, and fails if a test has failed.
 fn judge(args: &Args, tree: &Tree, kernels: &[Kernel], reports: &[Report], tests: usize) -> Result<()> {
     let results: Vec<(&Kernel, &Report)> = kernels.iter().zip(reports).collect();
     for (kernel, report) in &results {
@@ -207,10 +207,10 @@ fn run(
         initramfs::write_modules(&archive, kernel, &folder)?;
         modules.push(archive);
     }
-    // Fewer kernels than machines: several share a kernel's tests.
+    // If there are fewer kernels than machines, several machines share a kernel's tests.
     let machines = args.jobs.div_ceil(kernels.len()).max(1);
     let mut jobs = VecDeque::new();
-    // The newest takes longest: nobody waits for it at the end.
+    // The newest kernel takes longest, so it starts first.
     for (kernel, modules) in modules.iter().enumerate().rev() {
         let tests: Vec<Test> = tests.iter().filter(|test| wanted(args, test)).cloned().collect();
         for (i, tests) in plan::deal(&tests, machines).into_iter().enumerate() {
@@ -257,7 +257,7 @@ fn boot(args: &Args, tree: &Tree, kernel: &Kernel, common: &Path, job: &Job<'_>)
         folder: &job.folder,
         accelerator: args.accelerator,
         append: &args.append,
-        // Far above what is normal: a test that hangs is found by its own limit.
+        // Far above the normal time: a test's own limit detects a hanging test.
         limit: Duration::from_secs(120 + args.test_limit) + Duration::from_secs(30) * count,
     };
     let start = Instant::now();

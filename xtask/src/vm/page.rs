@@ -1,11 +1,11 @@
-//! KERNELS.md: what the matrix has found, for people.
+//! KERNELS.md: the results of the matrix, for people.
 
 use super::report::{Outcome, Report};
 use super::unpack::Kernel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// The whole page. `tests`: how many were planned for each kernel; `date`: of the run.
+/// The whole page. `tests`: number of planned tests for each kernel; `date`: of the run.
 #[must_use]
 pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
     let mut page = format!(
@@ -71,7 +71,7 @@ pub fn of(results: &[(&Kernel, &Report)], tests: usize, date: &str) -> String {
             row(&mut page, &format!("`{name}`"), &|_, report| match report.finding(name) {
                 Some(finding) if finding["ok"] == false => "missing".to_owned(),
                 Some(_) => "there".to_owned(),
-                // A member is told of only where it is missing.
+                // A member is listed only if it is missing.
                 None if name.starts_with("member:") => "there".to_owned(),
                 None => "not told".to_owned(),
             });
@@ -118,7 +118,7 @@ fn tests_that(page: &mut String, results: &[(&Kernel, &Report)], title: &str, wh
     }
 }
 
-/// The names of the findings that some kernel has, in the order in which they are told.
+/// The names of the findings that some kernel has, in the order of their first appearance.
 fn names(results: &[(&Kernel, &Report)], wanted: impl Fn(&serde_json::Value) -> bool) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (_, report) in results {
@@ -131,7 +131,7 @@ fn names(results: &[(&Kernel, &Report)], wanted: impl Fn(&serde_json::Value) -> 
     names
 }
 
-/// `5.10.223-1` in a /proc/version of Debian's: the word behind "Debian" at its end.
+/// `5.10.223-1` in a /proc/version of Debian: the word after "Debian" at its end.
 fn debian_version(version: &str) -> &str {
     version.rsplit_once(" Debian ").map_or("unknown", |(_, rest)| rest.split(' ').next().unwrap_or(rest))
 }

@@ -1,5 +1,4 @@
-//! What is to run: the tracer as it is built for this machine, or for a foreign one, and the tests, which need no
-//! libraries.
+//! The plan: the tracer as it is built for this machine, or for a foreign one, and the tests, which need no libraries.
 
 use super::arch::Arch;
 use super::foreign::Foreign;
@@ -17,19 +16,19 @@ use std::thread;
 /// The package with the live tests.
 const LIVE: &str = "tracer-tests";
 
-/// Seconds that a condition may take in a test, which waits 30 at full speed.
+/// The patience of a test's condition in seconds; at full speed it is 30.
 const PATIENCE: u64 = 60;
 
 /// Everything that cargo builds for the guest.
 #[derive(Debug)]
 pub struct Programs {
-    /// The program under test, in release; with the C library in it on foreign machines only.
+    /// The program under test, in release; with the C library linked in on foreign machines only.
     pub tracer: PathBuf,
     /// The generator of traffic.
     pub traffic: PathBuf,
     /// The live tests.
     pub tests: PathBuf,
-    /// What they are built for.
+    /// Their target architecture.
     pub arch: Arch,
 }
 
@@ -43,7 +42,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// The test of a path as libtest lists it: `module::name`.
+    /// The test with a path in libtest's list: `module::name`.
     #[must_use]
     pub fn of(path: &str) -> Option<Self> {
         let (module, name) = path.split_once("::")?;
@@ -57,14 +56,14 @@ impl std::fmt::Display for Test {
     }
 }
 
-/// The tests of one machine, and how they run there.
+/// The tests of one machine, and their settings.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// In this order.
     pub tests: Vec<Test>,
     /// Seconds that one test may take.
     pub test_limit: u64,
-    /// What the sizes of load tests are divided by.
+    /// The divisor of the sizes of load tests.
     pub scale: u32,
     /// Whether every link of every chain is tried by itself before the tests.
     pub links: bool,
@@ -73,13 +72,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The tests, one a line, as init reads them.
+    /// The tests in init's format, one per line.
     #[must_use]
     pub fn lines(&self) -> String {
         self.tests.iter().map(|test| format!("{test}\n")).collect()
     }
 
-    /// The variables of the tests, as init reads them.
+    /// The tests' variables in init's format.
     #[must_use]
     pub fn environment(&self) -> String {
         let limit = self.test_limit;
@@ -107,7 +106,7 @@ fn cargo(tree: &Tree, foreign: Option<&Foreign>) -> Command {
     cargo
 }
 
-/// Runs cargo; gives the messages about what it built.
+/// Runs cargo; returns its messages about the built files.
 fn build(tree: &Tree, mut cargo: Command, arch: Arch, words: &[&str]) -> Result<Vec<Value>> {
     cargo
         .args(words)
@@ -129,7 +128,7 @@ impl Programs {
         let executable = |message: &Value| message["executable"].as_str().map(PathBuf::from);
         let tracer = || {
             if foreign.is_none() {
-                // What everything else is tried with, too.
+                // All other tests use this build, too.
                 return run::build_tracer(tree);
             }
             let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
@@ -137,7 +136,7 @@ impl Programs {
             tracers.find_map(executable).context("cargo built no tracer")
         };
         let tests = || build(&["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"]);
-        // Beside each other: the last and longest part of the tracer's build keeps one processor busy.
+        // In parallel: the last and longest part of the tracer's build uses one processor.
         let (tracer, built) = thread::scope(|scope| {
             let tests = scope.spawn(tests);
             (tracer(), tests.join().unwrap_or_else(|panic| resume_unwind(panic)))
@@ -157,9 +156,9 @@ impl Programs {
     /// The tests whose `module::name` contains one of `filters`; all if there are none.
     ///
     /// # Errors
-    /// When the binary does not list its tests, or nothing is left.
+    /// When the binary does not list its tests, or no test is left.
     pub fn list(&self, filters: &[String]) -> Result<Vec<Test>> {
-        // It is static: it runs on this machine, too.
+        // The binary is static, so it runs on this machine, too.
         let mut program = match self.arch {
             Arch::X86 => Command::new(&self.tests),
             Arch::Arm => Foreign::run(&self.tests),

@@ -1,4 +1,4 @@
-//! What a machine has told, judged.
+//! Judges a machine's output.
 
 use super::boot::{End, Ended, last_lines};
 use super::feature;
@@ -8,21 +8,21 @@ use super::version::Version;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What came of a test.
+/// The outcome of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It ran and found nothing wrong.
+    /// It ran without a failure.
     Passed,
-    /// The kernel lacks what it needs, and may.
+    /// The kernel lacks a feature that it may lack.
     Skipped(String),
-    /// Failed for a reason that `known.rs` gives; with what it said.
+    /// Failed for a reason that `known.rs` gives; with its output.
     Known {
         /// In one line.
         why: &'static str,
         /// The end of its output.
         output: String,
     },
-    /// Anything else, with what it said.
+    /// Any other failure, with its output.
     Failed {
         /// In one line.
         why: String,
@@ -31,12 +31,12 @@ pub enum Outcome {
     },
 }
 
-/// A test and what came of it.
+/// A test and its outcome.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// Which.
+    /// The test.
     pub test: Test,
-    /// What.
+    /// The outcome.
     pub outcome: Outcome,
     /// How long it took, in the machine's own time.
     pub seconds: f64,
@@ -49,11 +49,11 @@ pub struct Report {
     pub version: String,
     /// `tracer doctor --json` there.
     pub doctor: Vec<Value>,
-    /// `HOOK=LINK`, and whether it loads when it is forced.
+    /// Whether each `HOOK=LINK` loads when it is forced.
     pub links: BTreeMap<String, bool>,
     /// Modules that could not be loaded.
     pub missing_modules: Vec<String>,
-    /// What the kernel complained of before the first test. Emulation may be the cause.
+    /// The kernel's warnings before the first test. Emulation may be the cause.
     pub boot_complaints: Vec<String>,
     /// The tests.
     pub verdicts: Vec<Verdict>,
@@ -61,21 +61,21 @@ pub struct Report {
     pub false_starts: u32,
 }
 
-/// How many tests passed, were skipped and failed.
+/// The numbers of passed, skipped and failed tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Passed.
     pub passed: usize,
-    /// Skipped for a reason that the kernel gives.
+    /// Skipped for a reason of the kernel.
     pub skipped: usize,
-    /// Failed for a reason that is known.
+    /// Failed for a known reason.
     pub known: usize,
-    /// Everything else.
+    /// Other failures.
     pub failed: usize,
 }
 
 impl Report {
-    /// Reads what a machine has told.
+    /// Reads a machine's output.
     #[must_use]
     pub fn of(ended: &Ended, plan: &Plan, release: &str) -> Self {
         let (mut report, running) = Self::read(&ended.told, release);
@@ -84,13 +84,13 @@ impl Report {
         report
     }
 
-    /// The tests that a machine has come to the end of, which may have been stopped then.
+    /// The tests that a machine has finished; it may have been stopped afterwards.
     #[must_use]
     pub fn of_told(told: &str, release: &str) -> Self {
         Self::read(told, release).0
     }
 
-    /// What was told, and the test that was running at the end.
+    /// The report, and the test that was running at the end.
     fn read(told: &str, release: &str) -> (Self, Option<Running>) {
         let mut report = Self::default();
         let mut running: Option<Running> = None;
@@ -126,7 +126,7 @@ impl Report {
         (report, running)
     }
 
-    /// What was running and what was still to come when the machine ended.
+    /// Accounts for the running test and the remaining ones when the machine ended.
     fn account_for_the_rest(&mut self, ended: &Ended, plan: &Plan, running: Option<Running>) {
         let how = match ended.end {
             End::Done => "init ended early",
@@ -148,7 +148,7 @@ impl Report {
         }
     }
 
-    /// Takes up what another machine with the same kernel has told.
+    /// Adds the report of another machine with the same kernel.
     pub fn join(&mut self, other: Self) {
         if self.version.is_empty() {
             (self.version, self.doctor) = (other.version, other.doctor);
@@ -176,14 +176,14 @@ impl Report {
         counts
     }
 
-    /// What `doctor` says about `name`.
+    /// The finding of `doctor` about `name`.
     #[must_use]
     pub fn finding(&self, name: &str) -> Option<&Value> {
         self.doctor.iter().find(|finding| finding["name"] == name)
     }
 }
 
-/// A test whose end has not been told yet.
+/// A test without an end in the output so far.
 struct Running {
     test: Test,
     output: String,
@@ -215,7 +215,7 @@ impl Running {
                     Err(why) => failed(format!("skipped ({reason}), but {why}")),
                 }
             }
-            // libtest's status of a failed test; anything else is no failed assertion.
+            // libtest's status of a failed test; any other status is no failed assertion.
             ("101", _) => match known::reason(release, &self.output) {
                 Some(why) => Outcome::Known { why, output: self.output.clone() },
                 None => failed("it failed".into()),
@@ -226,7 +226,7 @@ impl Running {
     }
 }
 
-/// Whether a kernel may be without what `reason` says that it lacks (`kernel: FEATURE: …`).
+/// Whether a kernel may lack the feature in `reason` (`kernel: FEATURE: …`).
 fn excused(reason: &str, release: &str) -> Result<(), String> {
     let feature = reason.strip_prefix("kernel: ").and_then(|rest| rest.split(": ").next());
     let feature = feature.ok_or_else(|| "only a kernel's feature excuses that here".to_owned())?;

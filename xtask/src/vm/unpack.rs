@@ -1,4 +1,4 @@
-//! A kernel on this machine: taken out of its packages, kept for the next run.
+//! A kernel on this machine: unpacked from its packages, and kept for the next run.
 
 use super::arch::Arch;
 use super::fetch::{Available, Suite};
@@ -12,21 +12,21 @@ use std::process::Command;
 /// An unpacked kernel.
 #[derive(Debug)]
 pub struct Kernel {
-    /// What `--kernel` called it.
+    /// Its name for `--kernel`.
     pub name: String,
-    /// As `uname -r` says.
+    /// Its release, as in `uname -r`.
     pub release: String,
     folder: PathBuf,
 }
 
 impl Kernel {
-    /// The kernel that `--kernel` calls `name`, fetched if it is not in `cache` yet.
+    /// The kernel with this name for `--kernel`, fetched if it is not in `cache` yet.
     ///
     /// # Errors
-    /// When it cannot be had.
+    /// When it is unavailable.
     pub fn get(name: &str, arch: Arch, cache: &Path) -> Result<Self> {
         fs::create_dir_all(cache).with_context(|| cache.display().to_string())?;
-        // apt and the renaming below are for one process at a time.
+        // Only one process at a time may use apt and rename below.
         let lock = File::create(cache.join("lock"))?;
         lock.lock().context("lock of the cache")?;
         let suite = Suite::of(name, arch, cache)?;
@@ -54,7 +54,7 @@ impl Kernel {
         fs::remove_dir_all(&packages)?;
         let modules = modules_below(&root, &self.release);
         let modules = modules.with_context(|| format!("the packages have no folder lib/modules/{}", self.release))?;
-        // Before 6.19 the image lies in /boot, since then beside the modules.
+        // Before 6.19 the image is in /boot, since then beside the modules.
         let image = [root.join(format!("boot/vmlinuz-{}", self.release)), modules.join("vmlinuz")];
         let image = image.iter().find(|path| path.is_file()).context("the packages have no vmlinuz")?;
         fs::rename(image, half.join("vmlinuz"))?;
@@ -79,12 +79,10 @@ impl Kernel {
         self.folder.join("vmlinuz")
     }
 
-    /// The modules called `wanted` and all that they need, uncompressed, below `root`/lib/modules, with the
-    /// indexes by which modprobe finds them.
+    /// Stages the modules in `wanted` with their dependencies, uncompressed, below `root`/lib/modules, with modprobe's
+    /// indexes.
     ///
-    /// # Errors
-    /// When one cannot be read, or depmod fails. A module that this kernel does not have is left out: it may
-    /// be built in.
+    /// When one cannot be read, or depmod fails. A module that this kernel lacks is left out: it may be built in.
     pub fn stage_modules(&self, wanted: &[&str], root: &Path) -> Result<()> {
         let source = self.folder.join("modules");
         let target = root.join("lib/modules").join(&self.release);
@@ -127,7 +125,7 @@ fn modules_below(root: &Path, release: &str) -> Option<PathBuf> {
     ["usr/lib/modules", "lib/modules"].map(|dir| root.join(dir).join(release)).into_iter().find(|dir| dir.is_dir())
 }
 
-/// Every file below a folder; none if it is not there.
+/// Lists every file below a folder; none if it does not exist.
 fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());
@@ -143,7 +141,7 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// `nft_*` matches every name that begins so; anything else itself alone.
+/// Whether a name matches: `nft_*` matches every name with that prefix, any other pattern itself alone.
 fn matches(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }

@@ -1,17 +1,17 @@
-//! Versions of kernels, as far as they are compared.
+//! Versions of kernels, for comparison.
 
 /// The numbers in a kernel's version, in their order: `6.12.94+deb13` is 6, 12, 94, 13.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(Vec<u64>);
 
 impl Version {
-    /// Reads `text`; what is no number separates.
+    /// Parses `text`; everything but digits separates numbers.
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self(text.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect())
     }
 
-    /// Whether it begins as `series` does: 6.12.94 is of 6.12 and of 6.
+    /// Whether it belongs to `series`: 6.12.94 is of 6.12 and of 6.
     #[must_use]
     pub fn is_of(&self, series: &Self) -> bool {
         self.0.starts_with(&series.0)
