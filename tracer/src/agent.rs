@@ -154,9 +154,6 @@ impl<'p> Agent<'p> {
     ///
     /// # Errors
     /// If the ring cannot be polled, or a signal cannot be caught.
-    ///
-    /// # Errors
-    /// If the ring cannot be polled, or a signal not be caught.
     pub fn new(
         mut kernel: Kernel,
         earlier: Earlier,

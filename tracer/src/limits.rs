@@ -36,8 +36,8 @@ pub fn too_few_descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).current.filter(|limit| *limit < DESCRIPTORS)
 }
 
-/// A write beyond the limit of a file's size (`ulimit -f`) fails and is told, instead of ending the process. A handler,
-/// and not to ignore the signal: the command of `tracer run` would inherit that.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail with an error instead of ending the process. By a
+/// handler, since the command of `tracer run` would inherit an ignored signal.
 pub fn fail_beyond_file_size() {
     extern "C" fn nothing(_: libc::c_int) {}
     let handler: extern "C" fn(libc::c_int) = nothing;

@@ -48,8 +48,7 @@ pub fn take(root: &ProcRoot, readers: &Readers, with_sockets: bool) -> Snapshot 
     // This process is at least one.
     if snapshot.processes.is_empty() && snapshot.gaps.is_empty() {
         snapshot.gaps.push(format!(
-            "{} shows no processes (is it mounted?): what is older than the trace is not known, and executables and \
-             control groups are not",
+            "{} shows no processes (is it mounted?): older connections, executables and control groups are unknown",
             root.path().display()
         ));
     }

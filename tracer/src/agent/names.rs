@@ -49,9 +49,6 @@ impl Names {
     ///
     /// # Errors
     /// If it cannot be started.
-    ///
-    /// # Errors
-    /// If it cannot be started.
     pub fn start(filter: &Filter, sandbox: Sandbox) -> io::Result<Self> {
         let named = filter.named_netns();
         if named.is_empty() {

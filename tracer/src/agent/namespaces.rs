@@ -23,9 +23,6 @@ impl Namespaces {
     ///
     /// # Errors
     /// If it cannot be started.
-    ///
-    /// # Errors
-    /// If no thread can be started.
     pub fn start(sandbox: Sandbox) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         thread::Builder::new().name("tables".to_owned()).spawn(move || {

@@ -34,7 +34,7 @@ const SEARCH: Duration = Duration::from_secs(1);
 const SEARCH_SHARE: u32 = 10;
 /// Sockets whose holders are kept until the next search: 18 bytes each.
 const MOST_FOUND: usize = 65_536;
-/// After an answer was late: how long nobody is waited for longer than [`SHORT`].
+/// After a late answer: for this time no record waits longer than [`SHORT`].
 const HURRY: Duration = Duration::from_secs(1);
 /// The longest wait where processors are so busy that readers get none. The watch of a reader that hangs reports much
 /// earlier ([`DEADLINE`]).
@@ -50,7 +50,7 @@ type Key = (u32, u64);
 pub enum Answer {
     /// A look at a process.
     Process(u32, Key, Look),
-    /// Who holds the sockets of this host, one of which was asked for; `None`: that is not known yet.
+    /// The holders of the sockets of this host, one of which was asked for; `None`: unknown so far.
     Holders(u64, Option<SocketHolders>),
     /// The limits of this host's own namespace.
     Facts(Facts),
@@ -65,13 +65,13 @@ struct Process {
     look: Option<Look>,
 }
 
-/// The last search for the holder of a socket. It comes past all of them, so it has looked for the others, too.
+/// The last search for the holder of a socket. It passes all sockets, so it has looked for the others, too.
 #[derive(Debug)]
 struct Search {
     inode: u64,
     began: Instant,
     took: Option<Duration>,
-    /// What it has found, if that is little enough to be kept.
+    /// Its result, if it is small enough to be kept.
     found: SocketHolders,
     /// Records wait for it.
     waits: bool,

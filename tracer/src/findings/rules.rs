@@ -133,7 +133,7 @@ pub const RULES: [Rule; 12] = [
                 n => format!(", of {}", counted(n as u64, "connection")),
             };
             let count = counted(case.packets, "segment");
-            format!("{count} to {} had to be sent again{connections}{}", end(case), of_owners(case))
+            format!("{count} to {} had to be retransmitted{connections}{}", end(case), of_owners(case))
         },
         look: &["ss -tine dst ADDRESS", "nstat -az TcpRetransSegs TcpExtTCPLostRetransmit"],
     },

@@ -268,7 +268,7 @@ fn ten_segments_make_a_bad_path() {
     let said = findings.event(&event(10, socket(1, Role::Client, Some(&curl)), again(Segment::Syn)));
     assert_eq!(
         said.map(|finding| finding.text).as_deref(),
-        Some("10 segments to 10.0.0.5:5432 had to be sent again, of 3 connections of curl[5]")
+        Some("10 segments to 10.0.0.5:5432 had to be retransmitted, of 3 connections of curl[5]")
     );
 }
 

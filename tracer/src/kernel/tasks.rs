@@ -8,8 +8,6 @@ const BOUNDS: RangeInclusive<u32> = 1 << 14..=1 << 18;
 /// The largest number of tasks at a time, within bounds. `sysctls` is `/proc/sys/kernel`.
 ///
 /// A map of this size, with one note per task, is never full, however many tasks are started.
-///
-/// A map of this size, which keeps one note a task, is never full, whoever starts how many tasks.
 #[must_use]
 pub fn room(sysctls: &Path) -> u32 {
     let tasks = fs::read_to_string(sysctls.join("threads-max")).ok().and_then(|text| text.trim().parse().ok());

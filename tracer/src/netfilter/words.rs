@@ -342,7 +342,7 @@ fn format(what: What, bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// An address of `size` bytes of which only the first ones are given.
+/// An address of `size` bytes, given its first bytes.
 fn prefixed(bytes: &[u8], size: usize) -> Option<String> {
     let mut whole = bytes.to_vec();
     whole.resize(size, 0);

@@ -30,7 +30,7 @@ pub const TABLE: &[Entry] = &[
     key(
         "unacked_bytes",
         &[],
-        "Payload that the program wrote and the peer never acknowledged, as far as the sequence numbers tell at the end.",
+        "Payload that the program wrote and the peer never acknowledged, according to the sequence numbers at the end.",
         &["The peer or the way to it is gone", "The connection was reset while data was on its way"],
         &["tracer --failed -w", "ss -tine dst ADDRESS"],
     ),

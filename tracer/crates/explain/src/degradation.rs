@@ -37,7 +37,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "no_accept_failures",
-        "accept() calls that fail for want of descriptors or memory are not told.",
+        "accept() calls that fail for lack of descriptors or memory are not shown.",
         &["The kernel refuses the program or lacks what it attaches to"],
     ),
     loss(
@@ -47,7 +47,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "no_bind",
-        "bind() calls that fail are not told.",
+        "bind() calls that fail are not shown.",
         &["The kernel refuses the program or lacks what it attaches to"],
     ),
     loss(
@@ -143,7 +143,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "pid_namespace",
-        "Processes outside of the pid namespace whose /proc tracer sees have no number in it: what they open has no owner.",
+        "Processes outside of the pid namespace whose /proc tracer sees have no number in it: their connections have no owner.",
         &["tracer runs in a container: run it in the host's pid namespace (docker run --pid=host)"],
     ),
 ];

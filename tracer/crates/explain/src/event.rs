@@ -28,7 +28,7 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "accept",
-        "accept() handed a connection to a process; accept_wait_us says how long it had waited in the queue.",
+        "accept() returned a connection to a process; accept_wait_us is its time in the queue.",
         &["A service takes its next client"],
         &["tracer --event accept -w"],
     ),
@@ -40,7 +40,7 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "state",
-        "A socket went from one TCP state to another. Only told if it is asked for.",
+        "A socket went from one TCP state to another. Shown on request only.",
         &["Every step of a connection's life"],
         &["tracer --states", "tracer explain --list state"],
     ),
@@ -66,7 +66,7 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "error",
-        "The kernel reported an error on a socket; or accept() failed for want of descriptors or memory, as often as count says.",
+        "The kernel reported an error on a socket; or accept() failed for lack of descriptors or memory, count times.",
         &["ICMP, a RST, or no answer", "The limit of open files is reached"],
         &["tracer --event error", "tracer explain --list errno"],
     ),
@@ -78,8 +78,8 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "finding",
-        "A conclusion from several events, with what to do next. All of them are in the summary again.",
-        &["Several events speak for the same cause"],
+        "A conclusion from several events, with commands for the next step. The summary repeats all of them.",
+        &["Several events have the same cause"],
         &["tracer --event finding"],
     ),
     event(
@@ -96,13 +96,13 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "discard",
-        "The kernel's counters say that packets were thrown away where no drop event tells. The socket is named where the kernel has an account of it.",
-        &["A full accept queue or receive buffer", "A full conntrack table", "A device or CPU that has no room"],
+        "The kernel's counters show discarded packets without a drop event. The event names the socket if the kernel counts by socket.",
+        &["A full accept queue or receive buffer", "A full conntrack table", "A device or CPU without room"],
         &["tracer --event discard", "tracer net", "nstat -az"],
     ),
     event(
         "bind",
-        "bind() failed: the port or the address cannot be had. held_by is who has the port, where that is known.",
+        "bind() failed: the port or the address is unavailable. held_by is the process that has the port, if known.",
         &[
             "Another process, or an earlier one that has not ended, has the port (EADDRINUSE)",
             "The address is not of this host (EADDRNOTAVAIL)",
@@ -118,7 +118,7 @@ pub const TABLE: &[Entry] = &[
     ),
     event(
         "summary",
-        "The last line of a trace: how many events, what was lost, what it all adds up to.",
+        "The last line of a trace: the counts of events, the losses, the findings.",
         &["The trace has ended"],
         &["tracer --duration 10s --json"],
     ),

@@ -16,7 +16,7 @@ pub const TABLE: &[Entry] = &[
     source("bind", "The owner called bind(), which failed.", &["A service that does not start"]),
     source(
         "fd",
-        "The owner holds the socket's file, as the kernel's tables or /proc say: it need not be the one that opened it.",
+        "The owner holds the socket's file, according to the kernel's tables or /proc: another process may have opened it.",
         &["The socket is older than the trace", "The hooks did not see who opened it"],
     ),
     source(
@@ -31,7 +31,7 @@ pub const TABLE: &[Entry] = &[
     ),
     source(
         "unknown",
-        "Nothing tells whose socket it is.",
+        "The owner of the socket is unknown.",
         &["A packet without a socket", "The process was gone before tracer could ask"],
     ),
 ];

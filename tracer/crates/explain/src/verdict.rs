@@ -68,7 +68,7 @@ pub const TABLE: &[Entry] = &[
     ),
     verdict(
         "no_answer",
-        "connect() was given up before anybody answered its SYNs: the program closed the socket, or ended. `syns` says \
+        "connect() was given up before its SYNs had an answer: the program closed the socket, or ended. `syns` says \
          how many were sent, `duration_us` for how long. `errno` is EINPROGRESS: connect() was still under way.",
         &[
             "A firewall drops silently, here, on the way or there",
@@ -103,7 +103,7 @@ pub const TABLE: &[Entry] = &[
     ),
     verdict(
         "unreachable",
-        "The network said that the destination cannot be reached (ICMP), or the next hop does not answer ARP.",
+        "The network reported that the destination cannot be reached (ICMP), or the next hop does not answer ARP.",
         &["A router has no route", "The host is down on the local network", "A firewall rejects with ICMP"],
         &["ip route get ADDRESS", "ip neigh", "nstat -az IcmpInDestUnreachs Icmp6InDestUnreachs"],
     ),
@@ -135,7 +135,7 @@ pub const TABLE: &[Entry] = &[
     ),
     verdict(
         "listener_closed",
-        "The listener was closed before anybody accepted the connection; the peer gets a RST.",
+        "The listener was closed before accept() took the connection; the peer gets a RST.",
         &[
             "A server that is restarted without handing over its listener",
             "A server that does not drain its queue when it stops",

@@ -418,7 +418,7 @@ fn an_answer_waits_for_the_port_of_the_client() {
     assert_eq!(drops(&said).len(), 1, "{:?}", said.0);
     let established = record(K::Established, 20, 2, R::Client, 0, 5, tuple(5002, 80));
     core.apply(Input::Record(Record::Socket(K::Established, &established)), &mut said);
-    assert_eq!(drops(&said).len(), 2, "the other client may be whose the others are: {:?}", said.0);
+    assert_eq!(drops(&said).len(), 2, "the others may belong to the other client: {:?}", said.0);
     // The kernel retransmits its SYN, which shows the port.
     let again = SegmentRecord { id: 3, tcp_flags: TCP_SYN, tuple: tuple(5003, 80), ..reset(30, &tuple(5003, 80)) };
     core.apply(Input::Record(Record::Segment(K::Retransmit, &again)), &mut said);

@@ -10,7 +10,7 @@ pub const TABLE: &[Entry] = &[
     counter(
         "conntrack_insert_failed",
         &[],
-        "Packets whose connection was in conntrack's table already when theirs was to be put there. Most are dropped.",
+        "Packets whose connection was already in conntrack's table when it was to be added. Most are dropped.",
         &["Two packets of a new connection at once (DNS queries A and AAAA from one socket)", "Clashing source NAT"],
         &["conntrack -S", "nft list ruleset"],
     ),

@@ -58,7 +58,7 @@ pub const TABLE: &[Entry] = &[
     counter(
         "IpInDiscards",
         &["Ip6InDiscards"],
-        "Good packets that were dropped on the way in, mostly for want of memory.",
+        "Good packets that were dropped on the way in, mostly for lack of memory.",
         &["Memory was short", "A policy (IPsec) did not allow them"],
         &["cat /proc/pressure/memory", "cat /proc/net/xfrm_stat"],
     ),
@@ -114,7 +114,7 @@ pub const TABLE: &[Entry] = &[
     counter(
         "Ip6InTooBigErrors",
         &[],
-        "IPv6 packets that did not fit the MTU of the way out; the sender was told (packet too big).",
+        "IPv6 packets that did not fit the MTU of the way out; this host notified the sender (packet too big).",
         &["A tunnel with a smaller MTU"],
         FRAGMENTING,
     ),
