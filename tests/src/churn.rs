@@ -53,7 +53,6 @@ impl Endless {
         Self(Some(churn.spawn().expect("the churn starts")))
     }
 
-    /// Ends it: what it says it did.
     /// Ends it; returns its report.
     /// # Panics
     /// If it fails.

@@ -41,7 +41,7 @@ fn given(place: *mut u8) -> *mut u8 {
     const SAID: &[u8] =
         b"tracer: there is no memory left: raise the limit (ulimit -v), or ask for less with --buffer\n";
     if place.is_null() {
-        // SAFETY: the bytes are readable; neither call needs memory. What the kernel side has goes with the process.
+        // SAFETY: the bytes are readable; neither call needs memory. The kernel side's objects go with the process.
         unsafe {
             libc::write(libc::STDERR_FILENO, SAID.as_ptr().cast(), SAID.len());
             libc::_exit(STATUS.load(Ordering::Relaxed).into());

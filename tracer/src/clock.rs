@@ -47,7 +47,7 @@ fn boottime_offset(text: &str) -> Option<i64> {
     })
 }
 
-/// What to add to a boot time to get the wall clock's, ns.
+/// The difference between the wall clock and the boot time, ns.
 #[must_use]
 pub fn wall_offset_ns() -> i64 {
     // Between two readings of the other clock: half of the difference is the error.

@@ -7,11 +7,11 @@ const STACK: u64 = 512 << 10;
 /// Bytes of address space with which a trace begins: the rings, the kernel's types, the stacks of threads.
 const ADDRESSES: u64 = 256 << 20;
 
-/// Descriptors that a trace takes at its start, at the least: each program is one, and so is what attaches it. With
-/// fewer the kernel's refusals would pass for what it cannot do.
+/// The fewest descriptors that a trace needs at its start: each program is one, and so is its attachment. With fewer,
+/// the kernel's refusals would pass for missing features.
 pub const DESCRIPTORS: u64 = 128;
 
-/// Why this process cannot do its work, and what helps.
+/// The reason why this process cannot do its work, with a remedy.
 ///
 /// # Errors
 /// If a limit is too low.

@@ -147,7 +147,7 @@ impl Drop for Door {
 
 /// A running `traffic actor`. Killed when dropped.
 pub struct Actor {
-    /// The process's main thread, as it said itself at its start.
+    /// The process's main thread, as reported at its start.
     pub process: Process,
     door: Rc<Door>,
     child: Option<Child>,

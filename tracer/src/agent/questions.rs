@@ -197,7 +197,7 @@ impl Questions {
         Poll::Ready(())
     }
 
-    /// Tells the core who holds a socket; [`Poll::Pending`]: not now.
+    /// Passes the holders of a socket on to the core; [`Poll::Pending`]: not yet.
     pub fn holders<G: Gate>(&mut self, inode: u64, core: &mut Core<G>) -> Poll<()> {
         let now = Instant::now();
         if let Some(search) = &mut self.search {

@@ -107,7 +107,7 @@ impl Reading {
         debug!("read the tables of namespaces in {took:?}");
         if let Some(refused) = refused.filter(|_| !self.warned) {
             self.warned = true;
-            warn!("drops by netfilter do not say the rule: {refused}");
+            warn!("drops by netfilter do not name the rule: {refused}");
         }
     }
 }

@@ -35,7 +35,7 @@ pub enum FilterError {
     UnknownReason { name: String, suggestion: Option<String> },
     #[error("this kernel has no reason {name}{}", elsewhere(kernels))]
     ReasonOfOthers { name: String, kernels: Vec<&'static str> },
-    #[error("reason {name} is a module's, and this kernel tells it by number only: --reason {subsystem}_NUMBER")]
+    #[error("reason {name} is a module's, and this kernel knows it by number only: --reason {subsystem}_NUMBER")]
     ReasonOfModule { name: String, subsystem: &'static str },
     #[error("--follow (-f) needs the process to follow: add --pid PID")]
     FollowWithoutPid,

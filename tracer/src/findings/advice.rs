@@ -62,7 +62,7 @@ pub fn of_case(rule: &str, case: &Case) -> Option<&'static [&'static str]> {
         "peer_unreachable" => match (case.subject.icmp, &case.subject.what) {
             (Some(icmp), _) if icmp.is_prohibition() => Some(&["nft list ruleset", "ip route get ADDRESS"]),
             (Some(_), _) => Some(&["ip route get ADDRESS", "tracepath -n ADDRESS"]),
-            // What ICMPv6 makes of a prohibition, by a firewall or a route.
+            // The result of a prohibition by ICMPv6, from a firewall or a route.
             (None, Some(errno)) if errno.as_ref() == "EACCES" => Some(&["nft list ruleset", "ip route get ADDRESS"]),
             (None, Some(_)) => Some(&["ip route get ADDRESS", "ip rule"]),
             (None, None) => None,

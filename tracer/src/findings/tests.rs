@@ -245,7 +245,7 @@ fn a_connect_that_was_given_up_and_began_nobody_knows_when() {
     );
 }
 
-/// So ICMPv6 says it, and the kernel keeps no copy of the message.
+/// ICMPv6 reports it like this, and the kernel keeps no copy of the message.
 #[test]
 fn a_prohibition_leads_to_the_firewall() {
     let (curl, mut findings) = (owner("curl", 5), with_facts(facts()));

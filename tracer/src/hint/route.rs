@@ -16,7 +16,8 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
         // IPv6 has this reason for a route that refuses, too.
         "IP_OUTNOROUTES" | "IP_INNOROUTES" if to.is_ipv6() => format!("no route to {to}, or one that refuses it"),
         "IP_OUTNOROUTES" | "IP_INNOROUTES" => format!("no route to {to}"),
-        // Where there are reasons, what has no route has one, and so has what this host does not forward.
+        // If the kernel gives reasons, it gives one for packets without a route, and for packets that this host does
+        // not forward.
         "NOT_SPECIFIED" if at == "ip_error" => {
             format!("the route to {to} refuses it (blackhole, unreachable or prohibit)")
         }

@@ -74,8 +74,8 @@ pub(super) fn info<T: Copy>(fd: RawFd) -> Option<T> {
         length: u32::try_from(size_of::<T>()).ok()?,
         info: (&raw mut info) as u64,
     };
-    // SAFETY: the request names a writable structure of the length it says; a descriptor that is none of
-    // BPF's is refused.
+    // SAFETY: the request names a writable structure of the given length; the kernel refuses a descriptor that is not
+    // BPF's.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut request, size_of::<InfoRequest>()) };
     (result == 0).then_some(info)

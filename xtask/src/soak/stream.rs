@@ -89,11 +89,11 @@ impl Listener {
     /// The summary, when it has ended.
     pub fn end(&mut self) -> Result<Summary> {
         if let Some(Err(_)) = self.stderr.take().map(JoinHandle::join) {
-            bail!("what the tracer said on stderr could not be read");
+            bail!("the tracer's stderr could not be read");
         }
         let last = match self.stdout.take().map(JoinHandle::join) {
             Some(Ok(last)) => last?,
-            _ => bail!("what the tracer said could not be read"),
+            _ => bail!("the tracer's output could not be read"),
         };
         Ok(Summary { said: self.said(), last })
     }

@@ -116,7 +116,7 @@ fn add_python<W: Write>(archive: &mut Archive<W>, done: &mut BTreeSet<String>) -
     let said = command::output(Command::new("python3").args(["-c", script])).context("package python3")?;
     let mut lines = said.lines();
     let (Some(program), Some(modules)) = (lines.next(), lines.next()) else {
-        bail!("python3 does not say where it is")
+        bail!("python3 does not print its paths")
     };
     add(archive, Path::new(program), done)?;
     if merged(Path::new(program)) != "/usr/bin/python3" {

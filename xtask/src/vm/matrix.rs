@@ -54,7 +54,7 @@ pub fn run(tree: &Tree) -> Result<()> {
         Ok(kernels) => kernels,
         Err(error) if test::in_ci() => {
             return Err(error).with_context(|| {
-                format!("the kernels cannot be had here (where that is to be expected, set {VARIABLE}='skip: REASON')")
+                format!("the kernels are unavailable here (if that is expected, set {VARIABLE}='skip: REASON')")
             });
         }
         Err(error) => {

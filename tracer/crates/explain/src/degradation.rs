@@ -113,7 +113,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "missing",
-        "A member of a structure of the kernel was not found; what needs it is unknown. The name follows a colon.",
+        "A member of a structure of the kernel was not found; facts that need it are unknown. The name follows a colon.",
         &["A kernel that is newer than this tracer, or changed by its vendor"],
     ),
     loss(

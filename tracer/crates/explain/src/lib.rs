@@ -42,7 +42,7 @@ pub enum Family {
     State,
     /// How a connection ended
     Verdict,
-    /// What else a close tells
+    /// Further facts in a close
     Close,
     /// What a drop means for an operator
     Class,

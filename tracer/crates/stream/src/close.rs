@@ -119,9 +119,9 @@ pub struct Close {
     pub verdict: Verdict,
     /// The error behind the verdict, positive.
     pub errno: Option<i32>,
-    /// Of a listen() that failed: who listens there.
+    /// Of a failed listen(): the owner of the listener that has the port.
     pub held_by: Option<Rc<Owner>>,
-    /// The ICMP error that says so.
+    /// The ICMP error behind the error.
     pub icmp: Option<Icmp>,
     /// SYNs sent by a connection whose handshake did not end.
     pub syns: Option<u32>,

@@ -11,7 +11,7 @@ pub struct Discard {
     pub counter: &'static str,
     /// Its increase, less the packets in drop events.
     pub count: u64,
-    /// What it counts.
+    /// Its meaning.
     pub meaning: &'static str,
     /// The device, where the kernel counts by device. Hostile bytes.
     pub iface: Option<Rc<str>>,

@@ -133,7 +133,7 @@ impl Degradation {
             Self::NoBtf => "no verdicts, errors, byte counts or namespaces; the programs of owners are looked up in \
                  /proc; 65,536 sockets are followed"
                 .into(),
-            Self::MissingMember(member) => format!("what needs {member} is unknown"),
+            Self::MissingMember(member) => format!("facts that need {member} are unknown"),
             Self::NoCapability(lacks) => lacks.cost.into(),
             Self::NoSeccomp => "the kernel cannot filter system calls (CONFIG_SECCOMP_FILTER): tracer keeps all of \
                  them while it runs"

@@ -41,7 +41,7 @@ fn functions() -> HashMap<Place, Function> {
         let targets: HashMap<u64, _> = section.relocations().map(|(at, how)| (at, how.target())).collect();
         let bytes = section.data_range(symbol.address(), symbol.size()).unwrap().unwrap();
         let mut function = Function { name: symbol.name().unwrap().to_owned(), depth: 0, calls: Vec::new() };
-        // What each register is to the frame pointer, as far as the instructions in a row tell.
+        // Each register's relation to the frame pointer, as far as straight-line instructions determine it.
         let mut registers: [Option<i64>; 16] = [None; 16];
         let mut skips = false;
         for (number, code) in bytes.chunks_exact(8).enumerate() {
@@ -104,6 +104,6 @@ fn no_program_takes_more_of_the_stack_than_old_kernels_have() {
     let (deepest, _) = *most.last().unwrap();
     assert!(deepest > MOST / 2, "{most:?}");
     let too_deep: Vec<_> = most.iter().filter(|(depth, _)| *depth > MOST).map(|(_, name)| *name).collect();
-    // Those kernels refuse it, and the next link, the classic tracepoint, tells the same.
+    // Those kernels refuse it, and the next link, the classic tracepoint, gives the same records.
     assert_eq!(too_deep, ["set_state__raw"], "{most:?}");
 }
