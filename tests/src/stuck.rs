@@ -1,6 +1,6 @@
 //! A process whose memory cannot be read: see [`crate::traffic::stuck`].
 //!
-//! Nothing here reads its memory either: not its arguments, its maps, nor its environment.
+//! This module does not read its memory either: not its arguments, its maps, nor its environment.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -21,12 +21,12 @@ pub struct Stuck {
     lines: BufReader<ChildStdout>,
     dir: PathBuf,
     thread: u32,
-    /// Its number.
+    /// The process's number.
     pub pid: u32,
 }
 
 impl Stuck {
-    /// Starts it in `ns`. It is not stuck yet; it will connect to `to`.
+    /// Starts the process in `ns`. It is not stuck yet; it will connect to `to`.
     ///
     /// # Errors
     /// The reason to skip.
@@ -74,10 +74,10 @@ impl Stuck {
         letters.write_all(&[letter]).and_then(|()| letters.flush()).expect("it reads");
     }
 
-    /// From now on whoever reads its memory waits.
+    /// Makes every reader of its memory wait.
     ///
     /// # Panics
-    /// If it does not come to that.
+    /// If the process does not get stuck.
     pub fn stick(&mut self) {
         self.order(b't');
         assert_eq!(self.line(), "held");
@@ -90,7 +90,7 @@ impl Stuck {
         until(waits).expect("its thread waits for the lock");
     }
 
-    /// It begins to connect.
+    /// Makes it begin to connect.
     pub fn connect(&mut self) {
         self.order(b'c');
     }
@@ -98,11 +98,11 @@ impl Stuck {
 
 impl Drop for Stuck {
     fn drop(&mut self) {
-        // With the file system's descriptor its requests end, and nothing keeps the process any more.
+        // With the file system's descriptor its requests end, and the process is free to end.
         let _ = self.server.kill();
         let _ = self.server.wait();
         drop(self.letters.take());
-        // Both have it open as long as they are.
+        // Both keep it open as long as they live.
         let _ = self.lines.read_to_end(&mut Vec::new());
         let _ = std::fs::remove_dir(&self.dir);
     }

@@ -13,17 +13,17 @@ const LINK_CREATE: u32 = 28;
 const PROG_TYPE_XDP: u32 = 6;
 const ATTACH_XDP: u32 = 37;
 
-/// Where a program is called: `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` of `include/uapi/linux/if_link.h`.
+/// The place of a program: `XDP_FLAGS_SKB_MODE` and `XDP_FLAGS_DRV_MODE` of `include/uapi/linux/if_link.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum XdpMode {
-    /// Behind the driver, of any device.
+    /// After the driver, on any device.
     Generic = 1 << 1,
     /// In the driver.
     Driver = 1 << 2,
 }
 
-/// Attached until it is dropped.
+/// A program that stays attached until this is dropped.
 #[derive(Debug)]
 pub struct XdpDrop {
     program: File,
@@ -31,7 +31,7 @@ pub struct XdpDrop {
 }
 
 impl XdpDrop {
-    /// On `device` in `netns`.
+    /// Attaches the program to `device` in `netns`.
     ///
     /// # Errors
     /// The reason to skip.
@@ -63,7 +63,7 @@ impl XdpDrop {
     /// The program's number.
     ///
     /// # Panics
-    /// If the kernel does not tell.
+    /// If the kernel gives no answer.
     #[must_use]
     pub fn number(&self) -> u32 {
         let about = std::fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", self.program.as_raw_fd()));

@@ -1,10 +1,10 @@
 //! A process whose memory map stays locked: one thread waits in a page fault for a file system that never answers, and
-//! another one for the lock that the first one holds. Whoever reads the process's memory waits, too, /proc/PID/cmdline
-//! among it. `stuck DIR ADDR` is the file system, and starts `stuck-in FILE ADDR`, which becomes the process.
+//! another one for the lock that the first one holds. Every reader of the process's memory waits, too, including one of
+//! /proc/PID/cmdline. `stuck DIR ADDR` is the file system, and starts `stuck-in FILE ADDR`, which becomes the process.
 //!
 //! Both write lines to stdout: `no fuse: WHY`, or `process PID`; `thread TID`, the one that will want the lock; `held`
-//! when the file system keeps the answer. The process obeys letters on stdin: `t` touches the file, `w` wants the lock, `c`
-//! connects to ADDR. Both are gone when the file system is killed.
+//! when the file system keeps the answer. The process obeys letters on stdin: `t` touches the file, `w` wants the lock,
+//! `c` connects to ADDR. Both end when the file system is killed.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::sys::{self, Sys};
 use crate::errno;
 
-/// Of `include/uapi/linux/fuse.h`.
+/// From `include/uapi/linux/fuse.h`.
 mod opcode {
     pub const LOOKUP: u32 = 1;
     pub const FORGET: u32 = 2;
@@ -36,11 +36,11 @@ mod opcode {
 const ROOT: u64 = 1;
 const FILE: u64 = 2;
 const SIZE: u64 = 1 << 20;
-/// The largest request, and more than the kernel insists on.
+/// The largest request; more than the kernel requires.
 const REQUEST: usize = 1 << 17;
 
 fn say(line: &str) {
-    // Whoever does not listen any more ends this process.
+    // A reader that is gone ends this process.
     let _ = std::io::stdout().write_all(format!("{line}\n").as_bytes());
     let _ = std::io::stdout().flush();
 }
@@ -60,7 +60,7 @@ fn mounted(dir: &str) -> Sys<File> {
     mount("none", "/", "none", libc::MS_REC | libc::MS_PRIVATE, "")?;
     mount("stuck", dir, "tmpfs", 0, "")?;
     let device = CString::new(format!("{dir}/fuse")).map_err(|_| libc::EINVAL)?;
-    // SAFETY: a C string that lives until the calls return; a descriptor that was just made is owned by nobody else.
+    // SAFETY: a C string that lives until the calls return; a descriptor that was just made has no other owner.
     let device = unsafe {
         sys::check(libc::mknod(device.as_ptr(), libc::S_IFCHR | 0o600, libc::makedev(10, 229)))?;
         File::from_raw_fd(sys::check(libc::open(device.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC))?)
@@ -75,7 +75,7 @@ fn mounted(dir: &str) -> Sys<File> {
 /// `stuck DIR ADDR`.
 ///
 /// # Errors
-/// The errno of what cannot be done.
+/// The errno of the call that failed.
 pub fn run(dir: &str, to: SocketAddr) -> Sys<()> {
     let device = match mounted(dir) {
         Ok(device) => device,
@@ -104,15 +104,15 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|four| four.try_into().ok()).map_or(0, u32::from_ne_bytes)
 }
 
-/// Answers everything but the second READ. The first one fails, so that the fault is tried once more: then the kernel no
-/// longer lets go of the lock while it waits (`FAULT_FLAG_TRIED`).
+/// Answers everything but the second READ. The first one fails, so that the kernel retries the fault: then it keeps the
+/// lock while it waits (`FAULT_FLAG_TRIED`).
 fn serve(mut device: File) {
     let mut request = vec![0; REQUEST];
     let mut reads = 0;
     loop {
         let len = match device.read(&mut request) {
             Ok(len) => len,
-            // A request may have been taken back.
+            // The kernel may have withdrawn a request.
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::ENOENT)) => continue,
             Err(_) => return,
         };
@@ -155,7 +155,7 @@ fn init(minor: u32) -> Vec<u8> {
     out
 }
 
-/// For how long attributes hold, as `struct fuse_attr_out` begins.
+/// The time for which attributes are valid, as `struct fuse_attr_out` begins.
 fn valid() -> [u8; 16] {
     let mut out = [0; 16];
     out[..8].copy_from_slice(&1000_u64.to_ne_bytes());
@@ -193,11 +193,11 @@ fn wait_for(flag: &AtomicBool) {
     }
 }
 
-/// `stuck-in FILE ADDR`. Once the lock is held no page may be missing that this process needs, because to get one takes the
-/// lock on older kernels: so all that is there is brought in before, and nothing is allocated afterwards.
+/// `stuck-in FILE ADDR`. Once the lock is held this process must not need a missing page, because older kernels take
+/// the lock to fetch one: so it brings all pages in before, and allocates nothing afterwards.
 ///
 /// # Errors
-/// The errno of what cannot be done.
+/// The errno of the call that failed.
 pub fn run_in(file: &str, to: SocketAddr) -> Sys<()> {
     const LEN: usize = SIZE as usize;
     let (told, tid) = std::sync::mpsc::channel();
@@ -205,7 +205,7 @@ pub fn run_in(file: &str, to: SocketAddr) -> Sys<()> {
         let _ = told.send(sys::thread_id());
         wait_for(&WANT);
         let (access, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, which nobody uses.
+        // SAFETY: a new mapping without any user.
         unsafe { libc::mmap(std::ptr::null_mut(), 4096, access, flags, -1, 0) };
     });
     let tid = tid.recv().map_err(|_| libc::EIO)?;
@@ -217,7 +217,7 @@ pub fn run_in(file: &str, to: SocketAddr) -> Sys<()> {
         // SAFETY: the mapping is as long as this process; if it cannot be read a signal ends the process.
         let _ = unsafe { (place as *const u8).read_volatile() };
     });
-    // Once before, so that all of the way is in memory; a socket of datagrams makes no connection.
+    // One call beforehand, so that its whole path is in memory; a datagram socket makes no connection.
     let family = if to.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
     // SAFETY: takes no pointers.
     let before = sys::check(unsafe { libc::socket(family, libc::SOCK_DGRAM, 0) })?;

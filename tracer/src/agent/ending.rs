@@ -21,20 +21,20 @@ use crate::{
     present::summary::Incomplete,
 };
 
-/// How long the connections of a command that has ended may take to close; and how long then the last look at the
-/// counters may take, and what explains the last drops.
+/// How long the connections of an ended command may take to close, and then the last look at the counters, and the
+/// hints of the last drops.
 pub(super) const LINGER: Duration = Duration::from_millis(500);
-/// The same of the last look and the last drops, where something else has ended the trace: who has pressed Ctrl-C waits.
+/// The same for the last look and the last drops after any other end: after Ctrl-C the user waits.
 pub(super) const SHORT_LINGER: Duration = Duration::from_millis(120);
-/// How often, and after which time, the audit is looked at once more.
+/// How often, and after which time, the audit is read once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
 /// The most drains of the rings at the end.
 const LAST_DRAINS: usize = 256;
 
 impl Agent<'_> {
-    /// One more look at the kernel's counters, until `deadline`, while the rest of the trace goes on: what they count
-    /// before the hooks of drops are gone is told by those, too.
+    /// Looks at the kernel's counters once more, until `deadline`, while the rest of the trace goes on: discards that
+    /// they count before the drop hooks are gone have drop events, too.
     pub(super) async fn look_at_counters_again(&mut self, deadline: Instant) -> anyhow::Result<()> {
         let Some(mut counters) = self.counters.take() else { return Ok(()) };
         let mut last = pin!(counters.last(deadline));
@@ -72,7 +72,7 @@ impl Agent<'_> {
         }
     }
 
-    /// The last drops may wait for what explains them, and calls for who holds their port: until `deadline`.
+    /// Waits until `deadline` for the hints of the last drops, and for the holders of ports.
     pub(super) async fn explain_last_drops(&mut self, deadline: Instant) {
         self.look_for_losses();
         self.drain();
@@ -171,7 +171,7 @@ impl Agent<'_> {
         })
     }
 
-    /// How full each ring was.
+    /// The highest fill of each ring.
     fn fills(&self) -> Vec<(&'static str, Fill, u64)> {
         let drops = self.feed.as_ref().map(|feed| ("drops", feed.fill(), feed.received().0));
         [("events", self.ring.fill(), self.ring.received())].into_iter().chain(drops).collect()

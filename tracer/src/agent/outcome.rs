@@ -84,6 +84,6 @@ pub struct Outcome {
     pub rings: Vec<(&'static str, Fill, u64)>,
     /// When it ended, `CLOCK_BOOTTIME` ns.
     pub end_ns: u64,
-    /// What is still attached. To be kept until the end is told.
+    /// The programs that are still attached. Keep it until the end is shown.
     pub detaching: Detaching,
 }

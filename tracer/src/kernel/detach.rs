@@ -1,6 +1,6 @@
-//! Detaches programs, many at a time. What hangs on a classic tracepoint or on a probe is detached when the kernel has
-//! waited for its readers, and whoever closes the file waits, too: 20 to 80 ms each time. Those who wait beside each
-//! other wait for the same grace periods: eight such programs took 326 ms one after the other, and 33 together.
+//! Detaches programs, many at a time. A program at a classic tracepoint or on a probe is detached once the kernel has
+//! waited for its readers, and closing the file waits, too: 20 to 80 ms each time. Parallel waits share the same grace
+//! periods: eight such programs took 326 ms one after the other, and 33 together.
 
 use std::{
     collections::HashMap,
@@ -13,13 +13,13 @@ use log::debug;
 
 use super::{backend::Lanes, load::Kernel};
 
-/// Detaches and unloads the program `name`, and the lanes in its place.
+/// Detaches and unloads the program `name`, and its lanes.
 pub fn detach(ebpf: &mut Ebpf, name: &str) {
     side_by_side(ebpf, |program| program == name);
 }
 
-/// Detaches and unloads those of all programs that `which` names, and the lanes in their places. Programs of different
-/// names are detached in any order, lanes before the one that they stand in for.
+/// Detaches and unloads the programs that `which` selects, and their lanes: programs of different names in any order,
+/// lanes before the program that they stand in for.
 pub fn side_by_side(ebpf: &mut Ebpf, which: impl Fn(&str) -> bool) {
     let mut places: HashMap<&str, Vec<(&str, &mut Program)>> = HashMap::new();
     for (name, program) in ebpf.programs_mut() {
@@ -40,23 +40,23 @@ pub fn side_by_side(ebpf: &mut Ebpf, which: impl Fn(&str) -> bool) {
     };
     thread::scope(|scope| {
         for _ in 1..threads {
-            // Where no thread can be started the work is done by this one.
+            // If no thread can be started, this one does the work.
             let _ = thread::Builder::new().name("detach".to_owned()).spawn_scoped(scope, work);
         }
         work();
     });
 }
 
-/// A kernel side that goes, while the rest of the end is told. Who drops this waits until it is gone: a process whose
-/// threads have not come to it would leave the files to its exit, which closes one after the other.
+/// A kernel side being detached, while the rest of the end is shown. Dropping this waits until it is gone: a process
+/// that exits before its threads have finished leaves the files to its exit, which closes one after the other.
 #[derive(Debug, Default)]
 pub struct Detaching(Option<JoinHandle<()>>);
 
 impl Detaching {
-    /// Nothing of `kernel` is asked for any more.
+    /// Starts detaching: `kernel` is not used any more.
     #[must_use]
     pub fn begin(kernel: Kernel) -> Self {
-        // Where no thread can be started it goes at once.
+        // If no thread can be started, it is detached at once.
         Self(thread::Builder::new().name("detach".to_owned()).spawn(move || drop(kernel)).ok())
     }
 }
@@ -64,7 +64,7 @@ impl Detaching {
 impl Drop for Detaching {
     fn drop(&mut self) {
         if let Some(thread) = self.0.take() {
-            // A thread that panicked has said so.
+            // A thread that panicked has reported it.
             let _ = thread.join();
         }
     }

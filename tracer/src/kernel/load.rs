@@ -288,7 +288,7 @@ impl Kernel {
             let programs = attached.filter(|_| packets).into_iter().flat_map(|link| link.programs);
             of_packets.extend(programs.map(|spec| spec.program));
         }
-        // Of what they have cost the kernel tells as long as somebody has a descriptor of theirs.
+        // The kernel reports the cost of a program as long as a descriptor of it is open.
         let programs: Vec<(String, ProgramFd)> = self
             .ebpf
             .programs()

@@ -24,7 +24,7 @@ use crate::{
     proc::root::ProcRoot,
 };
 
-/// How long the first look may take, which says how things are.
+/// How long the first look, which reads the initial values, may take.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A request to the thread.
@@ -94,7 +94,7 @@ impl Counters {
         }
     }
 
-    /// One look more, at everything; what it does not tell until `deadline` is not told.
+    /// One more look, at everything; changes that come after `deadline` are left out.
     pub async fn last(&mut self, deadline: Instant) -> Vec<Look> {
         let mut looks = Vec::new();
         if self.asks.send(Ask::Last).is_err() {

@@ -110,7 +110,7 @@ impl Watcher {
                 }
                 Ok(Ask::Last) => {
                     let _ = tell.send(Told::Looks(self.look(true)));
-                    // To find what else keeps those whose process has ended may take longer than anybody waits.
+                    // Finding other paths to namespaces whose process has ended may take too long at the end.
                     if self.namespaces.iter().any(|namespace| namespace.lost) {
                         self.search();
                         let _ = tell.send(Told::Looks(self.look(true)));

@@ -229,8 +229,8 @@ impl Packets {
 
     /// The record with the direction that its function implies, where the kernel side did not know it. A device's
     /// transmit function may have detached the socket from the packet before (`tun_net_xmit`), and a packet from no
-    /// device (a device would give the direction) was made here. An XDP program in a veth device's
-    /// driver sees packets on their way in, before the kernel side can know that.
+    /// device (a device would give the direction) was made here. An XDP program in a veth device's driver sees packets
+    /// on their way in, before the kernel side can know that.
     fn direction_by_function(&self, record: &DropRecord) -> Option<DropRecord> {
         let function = self.function(record.location);
         let sends = function.ends_with("_xmit") || function == "tun_queue_purge";
