@@ -209,10 +209,7 @@ impl Summary {
 
     pub fn print(&self, made: u64, offered: u64) {
         let Self { said, last } = self;
-        println!(
-            "\n{made} connections made, {} closes; {offered} datagrams sent, {} drops",
-            said.closed, said.dropped
-        );
+        println!("\n{made} connections made, {} closes; {offered} datagrams sent, {} drops", said.closed, said.dropped);
         println!("{:.1} s of CPU; lost {}", last["cost"]["cpu_seconds"].as_f64().unwrap_or_default(), last["lost"]);
         for ring in last["rings"].as_array().into_iter().flatten() {
             println!(

@@ -110,7 +110,8 @@ impl Watcher {
                 }
                 Ok(Ask::Last) => {
                     let _ = tell.send(Told::Looks(self.look(true)));
-                    // Finding other paths to namespaces whose process has ended may take too long at the end.
+                    // Last, because the search for other paths to namespaces whose process has ended may take longer
+                    // than the receiver waits.
                     if self.namespaces.iter().any(|namespace| namespace.lost) {
                         self.search();
                         let _ = tell.send(Told::Looks(self.look(true)));
