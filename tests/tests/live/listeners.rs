@@ -356,3 +356,30 @@ fn a_syn_sent_again_after_its_listener_closed_is_of_the_one_that_stays() {
 fn a_syn_sent_again_after_an_older_listener_closed_is_of_the_one_that_stays() {
     a_late_syn("[::1]:4651", false);
 }
+
+/// As `ss -K` does it: the kernel closes such a listener twice.
+#[test]
+fn a_listener_that_is_destroyed_ends_once() {
+    let ns = Netns::new();
+    let (old, young) = (Actor::start(&ns), Actor::start(&ns));
+    let earlier = listen(&old, &ns, "127.0.0.1:0", 0);
+    let trace = start(&ns);
+    let later = listen(&young, &ns, "127.0.0.1:0", 0);
+    ns.destroy_sockets(&["state", "listening"]);
+    until(|| Ok(ns.run(&["ss", "-Hltn"]).trim().is_empty())).expect("nobody listens");
+    for listener in [&earlier, &later] {
+        listener.actor.on("close", listener.fd);
+    }
+    let stream = told(trace, 0, 2);
+    let seen = |event: &Value| (event["event"].clone(), event["lport"].as_u64(), event["owner"]["pid"].as_u64());
+    let mut events: Vec<_> = stream.of_netns(ns.inode()).filter(|e| e["event"] != "process").map(seen).collect();
+    let mut expected = Vec::new();
+    for (kind, listener) in [("open", &earlier), ("listen", &later), ("close", &earlier), ("close", &later)] {
+        let pid = listener.actor.process.pid.into();
+        expected.push((kind.into(), Some(listener.addr.port().into()), Some(pid)));
+    }
+    let key = |(kind, port, _): &(Value, Option<u64>, Option<u64>)| (kind.to_string(), *port);
+    events.sort_by_key(key);
+    expected.sort_by_key(key);
+    assert_eq!(events, expected);
+}

@@ -28,6 +28,10 @@ use crate::{
 /// `→ CLOSE`.
 #[inline(always)]
 pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
+    // A listener that is destroyed from outside (`tcp_abort`) is closed once more: its end is told.
+    if old == CLOSE {
+        return Outcome::Aside;
+    }
     let sk = sock.address();
     let known = SOCKETS.get_ptr_mut(sk);
     let mut state = UNKNOWN;
