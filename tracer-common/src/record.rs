@@ -187,7 +187,7 @@ pub const FLAG_RECOVERED: u16 = 1 << 6;
 pub const FLAG_UNTRACKED: u16 = 1 << 7;
 /// `established` was held back (the process filter was undecided then): nobody has told it yet.
 pub const FLAG_ESTABLISHED_HELD: u16 = 1 << 8;
-/// The opener is a kernel thread: nobody in user space opened the socket.
+/// The opener is a kernel thread, or the kernel has made the socket for itself while a process ran: no process has it.
 pub const FLAG_KERNEL: u16 = 1 << 10;
 /// The process filter cannot be decided before accept(). Never set in a record.
 pub const FLAG_UNDECIDED: u16 = 1 << 9;
@@ -195,6 +195,10 @@ pub const FLAG_UNDECIDED: u16 = 1 << 9;
 pub const FLAG_CONNECT_TRACED: u16 = 1 << 11;
 /// It is or was in a map of sockets: programs may have moved its payload past TCP and its counters.
 pub const FLAG_SOCKMAP: u16 = 1 << 12;
+/// A listener of IPv6 that takes no IPv4 (`IPV6_V6ONLY`).
+pub const FLAG_V6ONLY: u16 = 1 << 13;
+/// A listener of IPv6 without [`FLAG_V6ONLY`]. Neither of them: the kernel side cannot read it.
+pub const FLAG_TAKES_V4: u16 = 1 << 14;
 
 /// A connect() in progress, kept per task from its entry until the socket leaves `CLOSE`, and again from a failure
 /// inside it to its return. Not while it waits for an answer: how many calls wait is for others to choose.

@@ -40,6 +40,14 @@ offsets! {
     skc_state,
     /// `sock_common.skc_bound_dev_if`
     skc_bound_dev_if,
+    /// `sock_common.skc_ipv6only`, a bit field: its byte, and its bit in it.
+    skc_ipv6only,
+    /// See `skc_ipv6only`.
+    skc_ipv6only_mask,
+    /// `sock.sk_kern_sock`, the same.
+    sk_kern_sock,
+    /// See `sk_kern_sock`.
+    sk_kern_sock_mask,
     /// `sock_common.skc_net`
     skc_net,
     /// `sock_common.skc_v6_daddr`

@@ -146,7 +146,8 @@ fn seed(row: &Row, owners: &Owners) -> Option<SeedSocket> {
     };
     // A socket that waits for accept() has no holder, though its owner is known.
     let holders = if row.inode == 0 { Vec::new() } else { owners.of(row).pids.to_vec() };
-    Some(SeedSocket { tuple, state, inode: row.inode, holders })
+    let v6only = inet.v6only.filter(|_| state == TcpState::Listen);
+    Some(SeedSocket { tuple, v6only, state, inode: row.inode, holders })
 }
 
 fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple, u64) -> bool) {
@@ -179,7 +180,13 @@ fn sockets(root: &ProcRoot, snapshot: &mut Snapshot, wanted: impl Fn(&Tuple, u64
     snapshot.gaps.extend(gap_of_orphans(report.denied, orphans));
     snapshot.sockets = rows
         .into_iter()
-        .map(|(tuple, state, inode)| SeedSocket { tuple, state, inode, holders: holders.holders(inode).to_vec() })
+        .map(|(tuple, state, inode)| SeedSocket {
+            tuple,
+            v6only: None,
+            state,
+            inode,
+            holders: holders.holders(inode).to_vec(),
+        })
         .collect();
 }
 

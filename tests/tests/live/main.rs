@@ -40,6 +40,7 @@ mod hints_many;
 mod hints_reasons;
 mod hints_sets;
 mod identity;
+mod listener_kinds;
 mod listener_segments;
 mod listeners;
 mod load;

@@ -8,6 +8,7 @@ mod child;
 mod close;
 mod connect;
 mod listen;
+mod listener;
 mod open;
 mod shortage;
 mod silence;

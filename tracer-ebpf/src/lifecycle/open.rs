@@ -10,8 +10,8 @@ use tracer_common::{
 };
 
 use super::{
-    CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, child, filtered, inode, leave_out, now,
-    remember, remember_first, send, set_opener, subflow,
+    CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, child, filtered, inode, leave_out, listener,
+    now, remember, remember_first, send, set_opener, subflow,
 };
 use crate::{
     debug, filter,
@@ -57,6 +57,9 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
         set_opener(&mut state);
         // What a client keeps of an earlier connection: the kernel does not clear it (tcp_disconnect).
         state.parent = if connects { sock.u32(offset!(sk_err_soft)) } else { inode(sock) as u32 };
+        if !connects {
+            state.flags |= listener::flags(sock);
+        }
     }
     let outcome = remember(sock.address(), &mut state);
     let detail = if connects {

@@ -50,6 +50,8 @@ pub struct Connection {
     pub listen_waits: Option<(u64, Option<u32>)>,
     /// Number of the first subflow of the MPTCP connection that it joined.
     pub joined: Option<u64>,
+    /// Of a listener of IPv6: it takes no IPv4.
+    pub v6only: Option<bool>,
     /// Other processes that hold it.
     pub holders: Vec<u32>,
     /// First SYN, or first sight; 0 if it is older than the trace.
@@ -112,6 +114,7 @@ impl Connection {
             inode: 0,
             listen_waits: None,
             joined: None,
+            v6only: None,
             holders: Vec::new(),
             started_ns: 0,
             established_ns: 0,
@@ -142,6 +145,7 @@ impl Connection {
             owner_source: self.owner_source,
             holders: &self.holders,
             mptcp: self.mptcp,
+            v6only: self.v6only,
             ..Self::socket_of(self.conn, &self.tuple, self.role)
         }
     }

@@ -4,12 +4,15 @@ use std::{cmp::Reverse, collections::HashMap, rc::Rc};
 
 use tracer_common::record::Tuple;
 
+use super::Connection;
 use crate::stream::Owner;
 
 struct Listener {
     id: u64,
     family: u8,
     laddr: [u32; 4],
+    /// It takes no IPv4.
+    v6only: bool,
     /// The device that it is bound to; 0 for all.
     ifindex: u32,
     owner: Option<Rc<Owner>>,
@@ -41,11 +44,17 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Adds a listener. `inode`: 0 if unknown.
-    pub fn add(&mut self, id: u64, tuple: &Tuple, inode: u64, owner: Option<&Rc<Owner>>) {
+    /// Adds a listener.
+    pub fn add(&mut self, id: u64, connection: &Connection) {
+        let Connection { tuple, v6only, inode, owner, .. } = connection;
+        self.add_known(id, tuple, *v6only, *inode, owner.as_ref());
+    }
+
+    /// Adds one of which only this is known. `inode`: 0 if unknown.
+    pub fn add_known(&mut self, id: u64, tuple: &Tuple, v6only: Option<bool>, inode: u64, owner: Option<&Rc<Owner>>) {
         self.remove(id);
         let Tuple { family, laddr, ifindex, .. } = *tuple;
-        let listener = Listener { id, family, laddr, ifindex, owner: owner.cloned() };
+        let listener = Listener { id, family, laddr, v6only: v6only == Some(true), ifindex, owner: owner.cloned() };
         self.by_port.entry((tuple.netns, tuple.lport)).or_default().push(listener);
         self.places.insert(id, Place { netns: tuple.netns, port: tuple.lport, inode, owner: owner.cloned() });
         if inode != 0 {
@@ -87,7 +96,8 @@ impl Listeners {
     }
 
     /// The owner of a listener at the local end that a socket wanted, or at one that makes it impossible: the address
-    /// is the same, or one of the two is any. A listener on any address of IPv6 mostly has IPv4, too.
+    /// is the same, or one of the two is any. A listener on any address of IPv6 has IPv4, too, unless
+    /// its option says otherwise.
     #[must_use]
     pub fn holder(&self, wanted: &Tuple) -> Option<&Rc<Owner>> {
         let list = self.by_port.get(&(wanted.netns, wanted.lport)).filter(|_| wanted.lport != 0)?;
@@ -101,7 +111,8 @@ impl Listeners {
         };
         let other = |known: &&Listener| {
             plain(known.family, known.laddr).0 != family
-                && (known.family == 6 && known.laddr == any || wanted.family == 6 && wanted.laddr == any)
+                && (known.family == 6 && known.laddr == any && !known.v6only
+                    || wanted.family == 6 && wanted.laddr == any)
         };
         let here = || list.iter().filter(device);
         here().find(same).or_else(|| here().find(other)).and_then(|known| known.owner.as_ref())
@@ -147,6 +158,7 @@ fn preference(listener: &Listener, came: Came<'_>) -> Option<(bool, Reverse<bool
         // A socket of IPv6 takes IPv4, too, and then its child is one of IPv6.
         Came::Child(_) if !same_family => return None,
         Came::Child(_) if listener.ifindex != 0 && listener.ifindex != tuple.ifindex => return None,
+        Came::Packet(_) if listener.v6only && plain(tuple.family, tuple.laddr).0 == 4 => return None,
         Came::Packet(_) if listener.family == 4 && plain(tuple.family, tuple.laddr).0 == 6 => return None,
         _ => {}
     }
@@ -183,7 +195,7 @@ mod tests {
         let mut listeners = Listeners::default();
         for (id, tuple) in all {
             let pid = u32::try_from(*id).unwrap_or(0);
-            listeners.add(*id, tuple, id + 100, Some(&owner(pid)));
+            listeners.add_known(*id, tuple, None, id + 100, Some(&owner(pid)));
         }
         listeners
     }
@@ -210,10 +222,10 @@ mod tests {
     fn several_of_one_process_are_one_owner() {
         let mut at = Listeners::default();
         for id in 1..4 {
-            at.add(id, &tuple(4, ONE, 0), 0, Some(&owner(9)));
+            at.add_known(id, &tuple(4, ONE, 0), None, 0, Some(&owner(9)));
         }
         assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), Some(9));
-        at.add(4, &tuple(4, ONE, 0), 0, None);
+        at.add_known(4, &tuple(4, ONE, 0), None, 0, None);
         assert_eq!(pid(&at, &tuple(4, ONE, 0), 0), None, "one of them has an unknown owner");
     }
 
@@ -235,6 +247,18 @@ mod tests {
         assert_eq!(at.find(&tuple(4, ONE, 0)), Some(1), "a packet is rather for its own family");
         assert_eq!(listeners(&[(2, tuple(6, ANY, 0))]).find(&tuple(4, ONE, 0)), Some(2));
         assert_eq!(listeners(&[(1, tuple(4, ANY, 0))]).find(&tuple(6, [9; 4], 0)), None);
+    }
+
+    #[test]
+    fn one_that_takes_no_ipv4_has_none_of_it() {
+        let mut at = Listeners::default();
+        at.add_known(1, &tuple(6, ANY, 0), Some(true), 0, Some(&owner(1)));
+        assert_eq!((at.find(&tuple(4, ONE, 0)), at.find(&tuple(6, MAPPED, 0))), (None, None));
+        assert_eq!(at.find(&tuple(6, [1, 0, 0, 1], 0)), Some(1));
+        assert!(at.holder(&tuple(4, ONE, 0)).is_none() && at.holder(&tuple(6, ANY, 0)).is_some());
+        at.add_known(1, &tuple(6, ANY, 0), Some(false), 0, Some(&owner(1)));
+        assert_eq!(at.find(&tuple(4, ONE, 0)), Some(1));
+        assert!(at.holder(&tuple(4, ONE, 0)).is_some());
     }
 
     #[test]

@@ -393,7 +393,7 @@ impl<G: Gate> Core<G> {
         let connection = self.connections.remove(&old)?;
         if connection.role == Role::Listener {
             self.listeners.remove(old);
-            self.listeners.add(id, &connection.tuple, connection.inode, connection.owner.as_ref());
+            self.listeners.add(id, &connection);
         }
         Some(connection)
     }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use tracer_common::record::{
     COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_CALL_FAILED, FLAG_ESTABLISHED_HELD,
-    FLAG_JOINED, FLAG_KERNEL, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_SOCKMAP, FLAG_UNTRACKED, RecordKind,
-    RecordRole, SocketRecord, SocketState, TcpCounters,
+    FLAG_JOINED, FLAG_KERNEL, FLAG_MPTCP, FLAG_PREEXISTING, FLAG_RECOVERED, FLAG_SOCKMAP, FLAG_TAKES_V4,
+    FLAG_UNTRACKED, FLAG_V6ONLY, RecordKind, RecordRole, SocketRecord, SocketState, TcpCounters,
 };
 
 use super::{Core, Gate, connection::Connection, unanswered, verdict};
@@ -23,6 +23,15 @@ const fn role(number: u8) -> Role {
 /// The inode in a record of an older socket.
 fn older_inode(record: &SocketRecord) -> u64 {
     if record.state.flags & FLAG_JOINED != 0 { u64::from(record.state.parent) } else { record.detail }
+}
+
+/// Whether a listener of IPv6 takes no IPv4, as its records have it.
+const fn v6only(flags: u16) -> Option<bool> {
+    match flags & (FLAG_V6ONLY | FLAG_TAKES_V4) {
+        FLAG_V6ONLY => Some(true),
+        FLAG_TAKES_V4 => Some(false),
+        _ => None,
+    }
 }
 
 /// The time from SYN to ESTABLISHED, of clients only, where both were seen.
@@ -144,6 +153,7 @@ impl<G: Gate> Core<G> {
             connection.role = role(state.role);
         }
         connection.mptcp |= state.flags & FLAG_MPTCP != 0;
+        connection.v6only = connection.v6only.or_else(|| v6only(state.flags));
         connection.incomplete |= state.flags & (FLAG_UNTRACKED | FLAG_RECOVERED) != 0;
         if connection.state_since_ns == 0 {
             connection.state_since_ns = state.started_ns;

@@ -18,6 +18,8 @@ pub struct SeedSocket {
     pub tuple: Tuple,
     /// State.
     pub state: TcpState,
+    /// Of a listener of IPv6: it takes no IPv4; `None` where nothing tells.
+    pub v6only: Option<bool>,
     /// Inode number; 0 if it has no file.
     pub inode: u64,
     /// Processes that hold its file, oldest first; before accept(), those that listen.
@@ -89,7 +91,7 @@ impl<G: Gate> Core<G> {
         // hooks were attached may have had children until then.
         for (_, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen && !opened.tells(hint)) {
             let owner = hint.holders.iter().find_map(|pid| self.processes.holder(*pid));
-            self.listeners.add(hint_id(hint), &hint.tuple, hint.inode, owner.as_ref());
+            self.listeners.add_known(hint_id(hint), &hint.tuple, hint.v6only, hint.inode, owner.as_ref());
         }
         for socket in others {
             let socket = self.with_listener(socket);
@@ -154,8 +156,9 @@ impl<G: Gate> Core<G> {
             connection.owner_source = OwnerSource::Listener;
         }
         connection.inode = socket.inode;
+        connection.v6only = socket.v6only;
         if role == Role::Listener {
-            self.listeners.add(id, &socket.tuple, socket.inode, connection.owner.as_ref());
+            self.listeners.add(id, &connection);
         }
         self.by_tuple.insert(TupleKey::from(&socket.tuple), Seeded { id, inode: socket.inode });
         self.say(&mut connection, self.attached_ns, Kind::Open { state: socket.state }, sink);

@@ -232,7 +232,8 @@ fn a_connection_reset_before_it_is_accepted_belongs_to_who_accepts_it() {
 #[test]
 fn older_sockets_are_open_once_and_closed_once() {
     let near = tuple(5000, 80);
-    let socket = |lport, state| SeedSocket { tuple: tuple(lport, 80), state, inode: 0, holders: Vec::new() };
+    let socket =
+        |lport, state| SeedSocket { tuple: tuple(lport, 80), v6only: None, state, inode: 0, holders: Vec::new() };
     let seed = Seed {
         attached_ns: 5,
         before: Vec::new(),
@@ -276,7 +277,7 @@ fn without_type_information_nothing_is_made_up() {
         real_uid: Some(0),
         facts: crate::stream::ProcessFacts::default(),
     };
-    let older = |tuple| SeedSocket { tuple, state: TcpState::Established, inode: 1, holders: vec![9] };
+    let older = |tuple| SeedSocket { tuple, v6only: None, state: TcpState::Established, inode: 1, holders: vec![9] };
     let mut said = Said::default();
     let mut core = Core::new(Only(None));
     core.apply(Input::Hooked { accept: false }, &mut said);
@@ -307,7 +308,8 @@ fn without_type_information_nothing_is_made_up() {
     core.apply(Input::Record(Record::Socket(K::Established, &child)), &mut said);
     assert_eq!(core.unowned(), [blind(tuple(80, 5000))]);
     assert_eq!(core.unowned(), [], "asked once");
-    let held = SeedSocket { tuple: tuple(80, 5000), state: TcpState::Established, inode: 7, holders: vec![9] };
+    let held =
+        SeedSocket { tuple: tuple(80, 5000), v6only: None, state: TcpState::Established, inode: 7, holders: vec![9] };
     let waiting = SeedSocket { inode: 0, holders: Vec::new(), ..held.clone() };
     for (began_ns, socket, again) in [(31, waiting, true), (30, held.clone(), false), (32, held, false)] {
         core.apply(Input::Holders(Holders { began_ns, sockets: vec![socket] }), &mut said);

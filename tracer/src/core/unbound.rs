@@ -12,7 +12,7 @@ impl<G: Gate> Core<G> {
         let (boot_ns, id) = (record.header.boot_ns, record.state.id);
         let backlog = u32::try_from(record.detail).ok();
         connection.inode = u64::from(record.state.parent);
-        self.listeners.add(id, &connection.tuple, connection.inode, connection.owner.as_ref());
+        self.listeners.add(id, connection);
         // Only an inode could identify it.
         if connection.tuple.lport == 0 && connection.inode != 0 {
             connection.listen_waits = Some((boot_ns, backlog));
@@ -64,7 +64,7 @@ impl<G: Gate> Core<G> {
         let Some(id) = self.unbound.remove(&inode) else { return };
         let Some(mut connection) = self.connections.remove(&id) else { return };
         connection.tuple.lport = port;
-        self.listeners.add(id, &connection.tuple, inode, connection.owner.as_ref());
+        self.listeners.add(id, &connection);
         self.say_listens(&mut connection, sink);
         self.connections.insert(id, connection);
     }
@@ -109,7 +109,13 @@ mod tests {
     fn a_look_tells_the_port_of_the_one_with_the_inode() {
         let mut said = Said::default();
         let mut core = listening(&mut said);
-        let found = |inode| SeedSocket { tuple: tuple(80, 0), state: TcpState::Listen, inode, holders: Vec::new() };
+        let found = |inode| SeedSocket {
+            tuple: tuple(80, 0),
+            v6only: None,
+            state: TcpState::Listen,
+            inode,
+            holders: Vec::new(),
+        };
         // The look began before that socket listened.
         core.apply(Input::Holders(Holders { began_ns: 20, sockets: vec![found(8)] }), &mut said);
         assert!(said.0.is_empty());

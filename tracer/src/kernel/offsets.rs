@@ -241,14 +241,18 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
         Some(member) => member.byte_offset(),
         None => find("task_struct", "real_start_time"),
     };
-    // A bit field in some kernels, a bool in others, absent without CONFIG_MPTCP.
-    match btf.member("tcp_sock", "is_mptcp") {
-        Some(member) => {
-            offsets.is_mptcp = member.byte_offset();
-            offsets.is_mptcp_mask = member.bits.map_or(0xff, |bits| ((1 << bits) - 1) << (member.bit_offset % 8));
+    let mut bits = |structure: &str, path: &str| match btf.member(structure, path) {
+        Some(member) => (member.byte_offset(), member.mask()),
+        None => {
+            missing.push(format!("{structure}.{path}"));
+            (ABSENT, ABSENT)
         }
-        None => missing.push("tcp_sock.is_mptcp".to_owned()),
-    }
+    };
+    // A bit field in some kernels, a bool in others, absent without CONFIG_MPTCP.
+    (offsets.is_mptcp, offsets.is_mptcp_mask) = bits("tcp_sock", "is_mptcp");
+    (offsets.tcp_repair, offsets.tcp_repair_mask) = bits("tcp_sock", "repair");
+    (offsets.skc_ipv6only, offsets.skc_ipv6only_mask) = bits("sock_common", "skc_ipv6only");
+    (offsets.sk_kern_sock, offsets.sk_kern_sock_mask) = bits("sock", "sk_kern_sock");
     // Bit fields, next to one another in every kernel that has them.
     let join = ["request_join", "mp_join"].map(|name| btf.member("mptcp_subflow_context", name));
     match join {
@@ -257,13 +261,6 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
             offsets.subflow_join_mask = 1 << (request.bit_offset % 8) | 1 << (mp.bit_offset % 8);
         }
         _ => missing.push("mptcp_subflow_context.mp_join".to_owned()),
-    }
-    match btf.member("tcp_sock", "repair") {
-        Some(member) => {
-            offsets.tcp_repair = member.byte_offset();
-            offsets.tcp_repair_mask = member.bits.map_or(0xff, |bits| ((1 << bits) - 1) << (member.bit_offset % 8));
-        }
-        None => missing.push("tcp_sock.repair".to_owned()),
     }
     match btf.enumerator("sock_flags", "SOCK_DONE").and_then(|value| u32::try_from(value).ok()) {
         Some(bit) => offsets.sock_done_bit = bit,
@@ -315,7 +312,7 @@ fn packets(btf: &Btf, find: &mut impl FnMut(&str, &str) -> u32, offsets: &mut Of
     // A bit field.
     if let Some(member) = btf.member("inet_connection_sock", "icsk_ca_state") {
         offsets.icsk_ca_state = member.byte_offset();
-        offsets.icsk_ca_state_mask = member.bits.map_or(0xff, |bits| ((1 << bits) - 1) << (member.bit_offset % 8));
+        offsets.icsk_ca_state_mask = member.mask();
     }
     let arguments = |tracepoint| {
         btf.tracepoint_arguments(tracepoint).and_then(|list| u32::try_from(list.len()).ok()).unwrap_or(ABSENT)

@@ -21,6 +21,16 @@ impl Member {
     pub const fn byte_offset(self) -> u32 {
         self.bit_offset / 8
     }
+
+    /// Of a bit field its bits in the byte at [`Member::byte_offset`], as little-endian machines number them; of what
+    /// takes a byte all of that.
+    #[must_use]
+    pub const fn mask(self) -> u32 {
+        match self.bits {
+            Some(bits) => (1_u32.wrapping_shl(bits) - 1) << (self.bit_offset % 8),
+            None => 0xff,
+        }
+    }
 }
 
 /// The most names and qualifiers of a type that are followed.
@@ -239,6 +249,16 @@ mod tests {
         assert_eq!([bits("a"), bits("b"), bits("c"), bits("d")], [Some(0), Some(32), Some(96), None]);
         assert_eq!([bits("b[1]"), bits("b[1073741824]"), bits("a[1]")], [Some(64), None, None]);
         assert_eq!((btf.parameters("f"), btf.tracepoint_arguments("x").unwrap()), (Some(2), vec!["outer"]));
+    }
+
+    #[test]
+    fn a_bit_field_has_its_bits_of_its_byte() {
+        let strings = b"\0flags\0a\0b\0";
+        let (int, field) = (vec![0, 1 << 24, 1, 8], |bits: u32, at: u32| bits << 24 | at);
+        let flags = vec![1, 1 << 31 | KIND_STRUCT << 24 | 2, 4, 7, 1, field(4, 16), 9, 1, field(1, 21)];
+        let btf = Btf::parse(&file(&[int, flags].concat(), strings), &["flags"]).unwrap();
+        let bits = |name| btf.member("flags", name).map(|member| (member.byte_offset(), member.mask()));
+        assert_eq!([bits("a"), bits("b")], [Some((2, 0xf)), Some((2, 0x20))]);
     }
 
     #[test]
