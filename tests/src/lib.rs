@@ -14,11 +14,11 @@
 //! - [`busy`] is a namespace full of sockets, with the output of ss and the tracer about them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`stuck`] is a process whose memory cannot be read.
-//! - [`capability`] asks what threads may do, and starts programs that may do less.
-//! - [`apart`] gives a tracer mounts of its own, [`memory`] a limit; [`machine`] knows what may be done to
-//!   the whole machine.
-//! - [`skip`] and [`feature`] say what a kernel may lack, [`reason`] which reasons for drops it has,
-//!   [`scale`] what a slow machine is spared.
+//! - [`capability`] reads the rights of threads, and starts programs with fewer.
+//! - [`apart`] gives a tracer mounts of its own, [`memory`] a limit; [`machine`] knows what a test may do to the whole
+//!   machine.
+//! - [`skip`] and [`feature`] know what a kernel may lack, [`reason`] its reasons for drops, [`scale`] the smaller
+//!   loads of a slow machine.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 

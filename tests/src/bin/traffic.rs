@@ -1,4 +1,4 @@
-//! Makes traffic and says what it did: `actor SOCKET`, `once ADDR LEN`,
+//! Makes traffic and prints what it did: `actor SOCKET`, `once ADDR LEN`,
 //! `churn [--connections N] --threads T [--rate N] [--hold MICROSECONDS] [--facts FILE]`,
 //! `storm --to ADDR --seconds S [--threads T] [--flows N] [--rate N]`,
 //! `swarm PROCESSES ADDR EVERY`, `stuck DIR ADDR`, `stuck-in FILE ADDR`.

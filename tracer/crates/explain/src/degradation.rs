@@ -22,7 +22,7 @@ pub const TABLE: &[Entry] = &[
     ),
     loss(
         "no_accept",
-        "accept() is not hooked: there are no accept events, and who accepted is looked up in /proc a moment later.",
+        "accept() is not hooked: there are no accept events, and tracer looks the acceptor up in /proc a moment later.",
         &["The kernel has neither kprobes nor trampolines, or is locked down"],
     ),
     loss(
@@ -38,27 +38,27 @@ pub const TABLE: &[Entry] = &[
     loss(
         "no_accept_failures",
         "accept() calls that fail for lack of descriptors or memory are not shown.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "no_io_uring",
         "Accepts through io_uring, and its connects that fail at once, are not seen.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "no_bind",
         "bind() calls that fail are not shown.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "no_listen",
         "A failed listen() shows as closed_local, without its errno.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "no_sockmap",
         "Bytes that BPF programs move between sockets are left out of tx_bytes and rx_bytes, and nothing says so.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "sockmap_by_syscall",
@@ -68,12 +68,12 @@ pub const TABLE: &[Entry] = &[
     loss(
         "no_compat",
         "accept() and failing connect() calls of 32-bit programs are not seen.",
-        &["The kernel refuses the program or lacks what it attaches to", "Another processor than x86"],
+        &["The kernel refuses the program or lacks its attach point", "Another processor than x86"],
     ),
     loss(
         "no_processes",
         "fork, exec and exit are not seen: -f follows no process, and the programs of short-lived processes may stay unknown.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "no_error_report",
@@ -83,9 +83,9 @@ pub const TABLE: &[Entry] = &[
     loss(
         "no_destroy",
         "The end of sockets is not hooked: a close that is missed is not recovered.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
-    loss("no_drops", "Dropped packets are not seen.", &["The kernel refuses the program or lacks what it attaches to"]),
+    loss("no_drops", "Dropped packets are not seen.", &["The kernel refuses the program or lacks its attach point"]),
     loss(
         "no_drop_reasons",
         "The kernel gives no reasons for drops: the call site stands for them.",
@@ -94,12 +94,12 @@ pub const TABLE: &[Entry] = &[
     loss(
         "no_retransmits",
         "There are no retransmit events; close still counts segments that were sent again.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "no_resets",
-        "There are no reset events; verdicts still tell who reset a connection.",
-        &["The kernel refuses the program or lacks what it attaches to"],
+        "There are no reset events; verdicts still show who reset a connection.",
+        &["The kernel refuses the program or lacks its attach point"],
     ),
     loss(
         "no_resets_for_nobody",
@@ -119,23 +119,19 @@ pub const TABLE: &[Entry] = &[
     loss(
         "no_cap_sys_ptrace",
         "Executables of other users' processes, the sockets that they hold already, and other network namespaces stay unknown.",
-        &["The user who traces has not all capabilities"],
+        &["tracer runs without all capabilities"],
     ),
     loss(
         "no_cap_dac_read_search",
         "Sockets that other users' processes hold already have no owner.",
-        &["The user who traces has not all capabilities"],
+        &["tracer runs without all capabilities"],
     ),
     loss(
         "no_cap_sys_admin",
         "Other network namespaces cannot be entered: drops there do not say the rule, the queueing discipline or the next hop.",
-        &["The user who traces has not all capabilities"],
+        &["tracer runs without all capabilities"],
     ),
-    loss(
-        "no_cap_net_admin",
-        "Drops by netfilter do not say the rule.",
-        &["The user who traces has not all capabilities"],
-    ),
+    loss("no_cap_net_admin", "Drops by netfilter do not say the rule.", &["tracer runs without all capabilities"]),
     loss(
         "no_seccomp",
         "The kernel cannot filter system calls: tracer keeps all of them while it runs.",

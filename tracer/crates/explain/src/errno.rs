@@ -310,7 +310,7 @@ pub const TABLE: &[Entry] = &[
     errno(
         "EINPROGRESS",
         "connect() goes on in the background: the socket does not block.",
-        &["Normal; poll() tells when it is done, SO_ERROR how"],
+        &["Normal; poll() shows when it is done, SO_ERROR how it ended"],
         CALLS,
     ),
     errno(

@@ -47,11 +47,7 @@ pub const TABLE: &[Entry] = &[
     event(
         "retransmit",
         "A segment, a SYN or a SYN-ACK was sent again because nothing had acknowledged it.",
-        &[
-            "A packet or its acknowledgment was lost",
-            "The peer is gone, or drops what comes",
-            "A probe for the tail of what was sent",
-        ],
+        &["A packet or its acknowledgment was lost", "The peer is gone, or drops the segments", "A tail loss probe"],
         &["tracer --event retransmit", "ss -tin", "nstat -az TcpRetransSegs"],
     ),
     event(

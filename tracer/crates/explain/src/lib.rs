@@ -44,7 +44,7 @@ pub enum Family {
     Verdict,
     /// Further facts in a close
     Close,
-    /// What a drop means for an operator
+    /// Classes of drops
     Class,
     /// Errors of system calls on sockets
     Errno,

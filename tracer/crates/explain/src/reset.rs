@@ -35,7 +35,7 @@ pub const TABLE: &[Entry] = &[
     ),
     reset(
         "SK_RST_REASON_TCP_INVALID_ACK_SEQUENCE",
-        "An ACK acknowledges what was not sent: in SYN_SENT or during the handshake that is answered with RST.",
+        "An ACK acknowledges data that was not sent: in SYN_SENT or during the handshake that is answered with RST.",
         &["The peer still holds an old connection with the same ports", "A middlebox that answers on its own"],
         CAPTURE,
     ),

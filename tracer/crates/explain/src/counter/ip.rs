@@ -198,7 +198,7 @@ pub const TABLE: &[Entry] = &[
     counter(
         "IpExtInNoECTPkts",
         &["Ip6InNoECTPkts"],
-        "Packets received without ECN: congestion can only be told by dropping them.",
+        "Packets received without ECN: only a drop can signal congestion.",
         &["Normal"],
         ECN,
     ),

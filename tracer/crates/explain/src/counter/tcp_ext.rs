@@ -504,7 +504,7 @@ pub const TABLE: &[Entry] = &[
     counter(
         "TcpExtTCPOFOMerge",
         &[],
-        "Segments that arrived out of order and overlapped what was there.",
+        "Segments that arrived out of order and overlapped earlier ones.",
         &["Retransmissions that were not needed"],
         SPURIOUS,
     ),

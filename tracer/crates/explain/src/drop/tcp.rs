@@ -249,7 +249,7 @@ pub const TABLE: &[Entry] = &[
     drop(
         "SKB_DROP_REASON_TCP_OLD_ACK",
         Noise,
-        "It acknowledges what was acknowledged before. A later ACK overtook it.",
+        "It acknowledges data that was acknowledged before. A later ACK overtook it.",
         &["Reordering on the path", "A duplicate"],
         &["ss -tin", "nstat -az TcpExtTCPTSReorder TcpExtTCPSACKReorder"],
     ),
