@@ -103,7 +103,8 @@ pub fn filled(command: &'static str, case: &Case) -> Cow<'static, str> {
     let discard = case.discard.as_ref();
     let names = [
         ("COUNTER", discard.map(|discard| discard.counter.to_owned())),
-        ("DEV", discard.and_then(|discard| discard.iface.as_deref()).map(str::to_owned)),
+        ("DEV", discard.and_then(|discard| discard.iface.as_deref()).or(case.iface.as_deref()).map(str::to_owned)),
+        ("SOURCE", case.source.map(|addr| addr.to_string())),
         ("ERRNO", errno(case).map(str::to_owned)),
         ("REASON", case.subject.what.as_deref().map(str::to_owned)),
         ("ADDRESS", case.subject.addr.map(|addr| addr.to_string())),

@@ -68,6 +68,10 @@ pub struct Case {
     pub symbol: Option<Rc<str>>,
     /// Direction of the packets.
     pub direction: Option<&'static str>,
+    /// The device where the first one was dropped.
+    pub iface: Option<Rc<str>>,
+    /// Where the first one came from.
+    pub source: Option<IpAddr>,
     /// The backlog of the listener.
     pub backlog: Option<u32>,
     /// The packets that only the kernel's counters show.
@@ -133,6 +137,8 @@ impl Case {
         {
             self.symbol.clone_from(&drop.symbol);
             self.direction = stream::direction(drop.direction);
+            self.iface.clone_from(&drop.iface);
+            self.source = drop.ends.map(|ends| ends.saddr);
         }
     }
 
