@@ -10,7 +10,7 @@ use aya::{Btf, Ebpf, programs::Program};
 use log::debug;
 
 use super::{
-    backend::{Attach, Lanes, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD},
+    backend::{Attach, Backend, Hook, Lanes, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD, chain},
     detach::detach,
 };
 
@@ -50,6 +50,20 @@ pub fn load_in_advance(ebpf: &mut Ebpf, links: &[&Link], btf: Option<&Btf>) {
         }
         work();
     });
+}
+
+/// The links by which functions will most likely be hooked, as far as one small program and the lack of kprobes tell.
+/// Only the attachment decides.
+pub fn likely_for_functions(ebpf: &mut Ebpf, btf: Option<&Btf>) -> Backend {
+    let fentry = chain(Hook::Listen).iter().find(|link| link.backend == Backend::Fentry);
+    let loads = fentry.and_then(|link| link.programs.last()).is_some_and(|spec| {
+        program_named(ebpf, spec.program).and_then(|program| load_program(program, spec, btf)).is_ok()
+    });
+    match loads {
+        true => Backend::Fentry,
+        false if has_kprobes() => Backend::Kprobe,
+        false => Backend::Syscall,
+    }
 }
 
 /// Attaches all programs of a link, or none.

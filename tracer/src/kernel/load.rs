@@ -18,7 +18,7 @@ use tracer_common::{
 
 use super::{
     KernelError,
-    attach::{NO_BTF, Preemption, attach_link, load_in_advance},
+    attach::{NO_BTF, Preemption, attach_link, likely_for_functions, load_in_advance},
     audit::{Accounts, Audit, Received},
     backend::{ACCEPT_OF_4, Backend, Choice, Hook, Lanes, Link, blind, chain, choose, needs_io_uring},
     cost::{self, AUDIT, ProgramCost},
@@ -140,7 +140,8 @@ impl Kernel {
             .map_err(KernelError::load)?;
         plan.selection.write(&mut ebpf)?;
         let btf = types.get();
-        load_in_advance(&mut ebpf, &likely_links(plan, btf.is_some()), btf);
+        let for_functions = likely_for_functions(&mut ebpf, btf);
+        load_in_advance(&mut ebpf, &likely_links(plan, btf.is_some(), for_functions), btf);
         // First, because the kernel calls the first attached program first.
         let wanted = Hook::ALL.into_iter().filter(|hook| plan.packets.want(*hook, &plan.offsets));
         let mut audit = audited.then(|| Audit::begin(&mut ebpf, wanted));
@@ -428,26 +429,32 @@ struct Value(AcceptFailures);
 // SAFETY: `repr(C)`, integers only, without padding (its size is asserted).
 unsafe impl aya::Pod for Value {}
 
-/// The links that nearly every kernel takes, the slowest for the verifier first. Those of connect() and accept() are
-/// not among them: only trying the first one shows which will be taken.
-fn likely_links(plan: &Plan, has_btf: bool) -> Vec<&'static Link> {
+/// The links that this kernel most likely takes, the slowest for the verifier first; of functions those of
+/// `for_functions`. A wrong guess costs time only: the attachment decides.
+fn likely_links(plan: &Plan, has_btf: bool, for_functions: Backend) -> Vec<&'static Link> {
     let mut hooks = Hook::ALL;
     hooks.sort_by_key(|hook| match hook {
         Hook::Drop => 0,
         Hook::SetState => 1,
-        _ => 2,
+        Hook::Compat => 2,
+        Hook::IoUring => 3,
+        _ => 4,
     });
     let likely = |hook: Hook| {
         let forced = plan.forced.iter().any(|(forced, _)| *forced == hook);
-        let link = chain(hook).first()?;
-        let loads = match link.backend {
-            Backend::TpBtf => has_btf,
-            Backend::RawTp => true,
-            _ => false,
-        };
-        let wanted =
-            loads && !matches!(hook, Hook::IoUring | Hook::Compat) && plan.packets.want(hook, &plan.offsets) && !forced;
-        (wanted && blind(hook, link.backend, &plan.offsets).is_none()).then_some(link)
+        // See `needs_io_uring`.
+        let of_last_link = matches!(hook, Hook::IoUring | Hook::Compat);
+        if forced || !plan.packets.want(hook, &plan.offsets) || of_last_link && for_functions != Backend::Syscall {
+            return None;
+        }
+        chain(hook).iter().find(|link| {
+            let loads = match link.backend {
+                Backend::TpBtf => has_btf,
+                Backend::RawTp => true,
+                backend => backend == for_functions,
+            };
+            loads && blind(hook, link.backend, &plan.offsets).is_none()
+        })
     };
     hooks.into_iter().filter_map(likely).collect()
 }
