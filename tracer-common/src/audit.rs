@@ -73,6 +73,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome with the number `n`, from a function that can only return one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_number(n: u32) -> Self {
+        match n {
+            n if n == Self::Told as u32 => Self::Told,
+            n if n == Self::Folded as u32 => Self::Folded,
+            n if n == Self::Filtered as u32 => Self::Filtered,
+            n if n == Self::Lost as u32 => Self::Lost,
+            _ => Self::Aside,
+        }
+    }
+
     /// What a call came to of which two records may be told.
     #[must_use]
     #[inline(always)]

@@ -3,6 +3,7 @@
 use crate::{
     memory::{self, Window},
     offset,
+    sock::IPPROTO_TCP,
     task::Current,
 };
 
@@ -55,5 +56,17 @@ impl Socket {
             return memory::read(sk, offset!(mptcp_first));
         }
         sk
+    }
+
+    /// As [`Socket::tcp`], if it is TCP by its protocol: the file was that of a socket, and its family does not matter.
+    #[inline(always)]
+    pub fn only_tcp(&self) -> Option<u64> {
+        let mut sk: u64 = self.0.get(offset!(socket_sk));
+        let mut protocol: u16 = memory::read(sk, offset!(sk_protocol));
+        if protocol == IPPROTO_MPTCP {
+            sk = memory::read(sk, offset!(mptcp_first));
+            protocol = memory::read(sk, offset!(sk_protocol));
+        }
+        if protocol == IPPROTO_TCP { Some(sk) } else { None }
     }
 }

@@ -20,6 +20,7 @@ mod maps;
 mod memory;
 mod pid_ns;
 mod sock;
+mod syscall;
 mod task;
 
 /// The kernel's licence check: some helpers are for GPL programs only.

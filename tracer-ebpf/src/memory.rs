@@ -6,14 +6,25 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::settings::ABSENT;
 
 /// The `T` at `base + offset`; zero where the field is absent or the address is bad.
+///
+/// Whether `base` is null is left to the helper, which refuses such addresses, too: a comparison would be one more way
+/// for the verifier each time.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
-    // SAFETY: `T` is an integer or an array of integers wherever this is used: zero is a value.
-    let mut value: T = unsafe { core::mem::zeroed() };
-    if offset != ABSENT && base != 0 {
-        read_into(&mut value, base, offset);
+    if offset == ABSENT {
+        // SAFETY: `T` is an integer or an array of integers wherever this is used: zero is a value.
+        return unsafe { core::mem::zeroed() };
     }
-    value
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address and writes `size_of::<T>()` bytes, zeros on a fault.
+    unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            (base + u64::from(offset)) as *const core::ffi::c_void,
+        );
+        value.assume_init()
+    }
 }
 
 /// Reads the `T` at `base + offset` to a place of the caller's; zero where the address is bad.

@@ -218,30 +218,62 @@ impl Sock for Raw {
         let net: u64 = memory::read(self.0, offset!(skc_net));
         memory::read(net, offset!(net_inum))
     }
-    /// All but the local port lies in `struct sock_common`.
     #[inline(always)]
     fn tuple(self) -> Tuple {
-        let common = Window::<12>::read(self.0);
+        let mut tuple = Common::of(self.0).tuple();
+        // The port that is bound is the one in `inet_sport`; only that keeps it when it is bound no more.
+        if tuple.lport == 0 {
+            tuple.lport = self.lport();
+        }
+        tuple
+    }
+}
+
+/// A `struct sock_common`, which all kinds of sockets begin with, read at once.
+#[derive(Clone, Copy)]
+pub struct Common(Window<12>);
+
+impl Common {
+    /// That of the socket at `sk`.
+    #[inline(always)]
+    pub fn of(sk: u64) -> Self {
+        Self(Window::read(sk))
+    }
+
+    /// 2 or 10.
+    #[inline(always)]
+    pub fn family(&self) -> u16 {
+        self.0.get(offset!(skc_family))
+    }
+
+    #[inline(always)]
+    pub fn state(&self) -> u8 {
+        self.0.get(offset!(skc_state))
+    }
+
+    /// The tuple. The local port is that which is bound now.
+    #[inline(always)]
+    pub fn tuple(&self) -> Tuple {
         let mut tuple = Tuple {
             laddr: [0; 4],
             raddr: [0; 4],
-            lport: self.lport(),
-            rport: u16::from_be(common.get(offset!(skc_dport))),
+            lport: self.0.get(offset!(skc_num)),
+            rport: u16::from_be(self.0.get(offset!(skc_dport))),
             family: 4,
             reserved: [0; 3],
-            netns: memory::read(common.get(offset!(skc_net)), offset!(net_inum)),
-            ifindex: common.get(offset!(skc_bound_dev_if)),
+            netns: memory::read(self.0.get(offset!(skc_net)), offset!(net_inum)),
+            ifindex: self.0.get(offset!(skc_bound_dev_if)),
         };
         if offset!(skc_family) == ABSENT {
             // accept() by a kretprobe, without types: what was known stays known.
             tuple.family = 0;
-        } else if common.get::<u16>(offset!(skc_family)) == AF_INET6 {
+        } else if self.family() == AF_INET6 {
             tuple.family = 6;
-            tuple.laddr = common.get(offset!(skc_v6_rcv_saddr));
-            tuple.raddr = common.get(offset!(skc_v6_daddr));
+            tuple.laddr = self.0.get(offset!(skc_v6_rcv_saddr));
+            tuple.raddr = self.0.get(offset!(skc_v6_daddr));
         } else {
-            tuple.laddr = [common.get(offset!(skc_rcv_saddr)), 0, 0, 0];
-            tuple.raddr = [common.get(offset!(skc_daddr)), 0, 0, 0];
+            tuple.laddr = [self.0.get(offset!(skc_rcv_saddr)), 0, 0, 0];
+            tuple.raddr = [self.0.get(offset!(skc_daddr)), 0, 0, 0];
         }
         tuple
     }

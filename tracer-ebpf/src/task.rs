@@ -41,6 +41,15 @@ impl Current {
         unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast::<T>()) }
     }
 
+    /// Effective uid; [`UID_UNKNOWN`] where it cannot be read.
+    #[inline(always)]
+    fn effective_uid(self) -> u32 {
+        if offset!(task_cred) == ABSENT || offset!(cred_euid) == ABSENT {
+            return UID_UNKNOWN;
+        }
+        memory::read(self.pointer(offset!(task_cred)), offset!(cred_euid))
+    }
+
     /// The pointer at `offset`.
     #[inline(always)]
     pub fn pointer(self, offset: u32) -> u64 {
@@ -102,10 +111,7 @@ pub fn current_pid() -> u32 {
 /// Effective uid of the current task; [`UID_UNKNOWN`] where it cannot be read.
 #[inline(always)]
 pub fn effective_uid() -> u32 {
-    if offset!(task_cred) == ABSENT || offset!(cred_euid) == ABSENT {
-        return UID_UNKNOWN;
-    }
-    memory::read(Current::get().pointer(offset!(task_cred)), offset!(cred_euid))
+    Current::get().effective_uid()
 }
 
 /// Start of the process that `task` belongs to.
@@ -129,7 +135,7 @@ pub fn fill(opener: &mut Opener) -> bool {
         return false;
     }
     (opener.pid, opener.tid) = pid_ns::current();
-    opener.uid = effective_uid();
+    opener.uid = task.effective_uid();
     opener.real_uid = bpf_get_current_uid_gid() as u32;
     // SAFETY: no arguments; and sixteen writable bytes.
     unsafe {

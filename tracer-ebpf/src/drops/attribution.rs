@@ -153,7 +153,7 @@ fn socket(out: &mut PacketSocket, sk: u64, receives: bool) {
 
 /// The tuple, from `struct sock_common` alone.
 #[inline(always)]
-pub fn common_tuple(tuple: &mut Tuple, sock: Raw) {
+fn common_tuple(tuple: &mut Tuple, sock: Raw) {
     tuple.lport = sock.bound_port();
     tuple.rport = sock.rport();
     tuple.netns = sock.netns();

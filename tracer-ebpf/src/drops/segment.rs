@@ -13,12 +13,12 @@ use tracer_common::{
     tcp::TcpState,
 };
 
-use super::{attribution::common_tuple, now, ring, skb::RawSkb, skb::Skb};
+use super::{now, ring, skb::RawSkb, skb::Skb};
 use crate::{
     emit, filter,
     maps::{SOCKETS, count, started},
     memory, offset,
-    sock::{AF_INET, AF_INET6, Raw, Sock},
+    sock::{AF_INET, AF_INET6, Common, Raw, Sock},
 };
 
 /// `TCP_CA_Recovery`: from here on something is taken for lost.
@@ -68,12 +68,13 @@ fn send(mut record: SegmentRecord, kind: RecordKind) -> Outcome {
 #[inline(always)]
 fn describe(record: &mut SegmentRecord, sk: u64) -> bool {
     let sock = Raw(sk);
-    let family = sock.family();
+    let common = Common::of(sk);
+    let family = common.family();
     if sk == 0 || (family != AF_INET && family != AF_INET6) {
         return false;
     }
-    record.state = sock.u8(offset!(skc_state));
-    common_tuple(&mut record.tuple, sock);
+    record.state = common.state();
+    record.tuple = common.tuple();
     let full = if record.state == TcpState::TimeWait as u8 {
         record.socket_flags = SOCKET_TIME_WAIT;
         return true;

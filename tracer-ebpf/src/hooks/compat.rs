@@ -2,9 +2,14 @@
 //! tracepoints of no call by name (`perf_syscall_exit` leaves them out). Only attached where connect() or accept() is
 //! hooked by those.
 //!
-//! It runs for every system call of the host: for all others it is one look at the current thread.
+//! It runs for every system call of the host: for all others it is one look at the number of the call, or where that is
+//! not so quickly had at the current thread.
 
-use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    helpers::generated::bpf_probe_read_user,
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 use tracer_common::audit::Outcome;
 
 use crate::{
@@ -26,17 +31,34 @@ const SYS_CONNECT: u32 = 3;
 const SYS_ACCEPT: u32 = 5;
 const SYS_ACCEPT4: u32 = 18;
 
+#[btf_tracepoint(function = "sys_exit")]
+pub fn compat__btf(ctx: BtfTracePointContext) -> i32 {
+    let regs: *const u8 = ctx.arg(0);
+    // SAFETY: the first argument is a `struct pt_regs *`, and the verifier checks the offset against the type.
+    let call = unsafe { core::ptr::read_volatile(regs.add(offset!(regs_syscall) as usize).cast::<u64>()) } as u32;
+    // Of 64-bit calls only getuid() has one of these numbers.
+    if matches!(call, SOCKETCALL | BIND | CONNECT | ACCEPT4) {
+        returned(regs as u64, ctx.arg(1));
+    }
+    0
+}
+
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn compat__raw(ctx: RawTracePointContext) -> i32 {
+    returned(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+#[inline(always)]
+fn returned(regs: u64, result: u64) {
     if task::is_in_compat_call() {
-        let (regs, result) = (ctx.arg(0), ctx.arg::<u64>(1) as i32);
+        let result = result as i32;
         if result >= 0 {
             succeeded(regs, result);
         } else {
             failed(regs, -result);
         }
     }
-    0
 }
 
 /// A function of its own, as [`failed`] is: before 6.13 what both take of the stack is too much for one.

@@ -16,7 +16,7 @@ use crate::{
     },
     lanes,
     lifecycle::accepted,
-    offset,
+    offset, syscall,
 };
 
 /// match-proto:v6.10: struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)
@@ -60,20 +60,17 @@ pub fn accept__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
-tracepoint! { "tracepoint/syscalls/sys_exit_accept" accept__syscall => syscall }
+tracepoint! { "tracepoint/syscalls/sys_exit_accept" accept__syscall => returned }
 
 /// Attached to the exit of accept4 as well.
 #[inline(always)]
-fn syscall(ctx: &TracePointContext) {
+fn returned(ctx: &TracePointContext) {
     audit::settle_classic(Audited::AcceptReturn, from_result(ctx));
 }
 
 #[inline(always)]
 fn from_result(ctx: &TracePointContext) -> Outcome {
-    // SAFETY: the offset comes from the tracepoint's `format` file.
-    let Ok(result) = (unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) }) else {
-        return Outcome::Aside;
-    };
+    let Some(result) = syscall::result(ctx) else { return Outcome::Aside };
     if result < 0 {
         // `sys_accept` looks at those.
         return Outcome::Aside;

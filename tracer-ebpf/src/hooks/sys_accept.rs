@@ -12,7 +12,7 @@ use aya_ebpf::{
 use crate::{
     fd,
     lifecycle::{accept_failed, is_shortage},
-    offset,
+    syscall,
     task::UserRegisters,
 };
 
@@ -31,13 +31,12 @@ pub fn accept_failed__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
-tracepoint! { "tracepoint/syscalls/sys_exit_accept" accept_failed__syscall => syscall }
+tracepoint! { "tracepoint/syscalls/sys_exit_accept" accept_failed__syscall => on_exit }
 
 /// Attached to the exit of accept4 as well.
 #[inline(always)]
-fn syscall(ctx: &TracePointContext) {
-    // SAFETY: the offset comes from the tracepoint's `format` file.
-    if let Ok(result) = unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+fn on_exit(ctx: &TracePointContext) {
+    if let Some(result) = syscall::result(ctx) {
         returned(result as i32);
     }
 }

@@ -20,8 +20,8 @@ use crate::{
     },
     lanes,
     lifecycle::{UserAddress, called, connect_entered, connect_returned, user_address},
-    memory, offset,
-    sock::{IPPROTO_TCP, Raw},
+    sock::Raw,
+    syscall,
 };
 
 /// match-proto: int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
@@ -176,12 +176,6 @@ pub fn pre_connect6__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// By its protocol alone: the file was that of a socket, and its family does not matter here.
-#[inline(always)]
-fn is_tcp(sk: u64) -> bool {
-    memory::read::<u16>(sk, offset!(sk_protocol)) == IPPROTO_TCP
-}
-
 /// `SS_UNCONNECTED`: a second connect() only asks how the first one is doing.
 const SS_UNCONNECTED: u32 = 1;
 
@@ -189,10 +183,7 @@ tracepoint! { "tracepoint/syscalls/sys_enter_connect" connect__syscall_enter => 
 
 #[inline(always)]
 fn syscall_enter(ctx: &TracePointContext) {
-    let args = offset!(sys_enter_args) as usize;
-    // SAFETY: the offsets come from the tracepoint's `format` file; each argument takes eight bytes.
-    let (fd, addr) = unsafe { (ctx.read_at::<u64>(args), ctx.read_at::<u64>(args + 8)) };
-    let (Ok(fd), Ok(addr)) = (fd, addr) else { return };
+    let Some((fd, addr)) = syscall::arguments(ctx) else { return };
     // Cheapest first: whose it is, then what it is (a host connects many Unix sockets), then which.
     if !filter::process_passes() {
         return;
@@ -204,8 +195,9 @@ fn syscall_enter(ctx: &TracePointContext) {
         UserAddress::Unread => [0; 7],
     };
     let Some(socket) = fd::socket(fd as u32) else { return };
-    let sk = socket.tcp();
-    if socket.state() == SS_UNCONNECTED && is_tcp(sk) {
+    if socket.state() == SS_UNCONNECTED
+        && let Some(sk) = socket.only_tcp()
+    {
         called(sk, addr, given);
     }
 }
@@ -214,11 +206,10 @@ tracepoint! { "tracepoint/syscalls/sys_exit_connect" connect__syscall_exit => sy
 
 #[inline(always)]
 fn syscall_exit(ctx: &TracePointContext) {
-    // SAFETY: the offset comes from the tracepoint's `format` file.
-    let outcome = match unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+    let outcome = match syscall::result(ctx) {
         // No other program sees a connect() return where this one is attached.
-        Ok(result) => connect_returned(result as i32, Site::Connect4Failed, Lane::First),
-        Err(_) => Outcome::Aside,
+        Some(result) => connect_returned(result as i32, Site::Connect4Failed, Lane::First),
+        None => Outcome::Aside,
     };
     audit::settle_classic(Audited::ConnectReturn, outcome);
 }

@@ -7,7 +7,6 @@
 //! follows in the same softirq.
 
 use crate::{
-    identity::number,
     maps::BIRTHS,
     offset,
     sock::{Raw, Sock},
@@ -31,12 +30,18 @@ pub fn born<S: Sock>(child: S) {
         return;
     }
     let Some(birth) = BIRTHS.get_ptr_mut(0) else { return };
-    let (next, previous) = (number(child.u64(queue)), number(child.u64(queue + 8)));
-    let listener = if next == previous { super::inode(Raw(next.wrapping_sub(u64::from(queue)))) } else { 0 };
+    let (next, previous) = (child.u64(queue), child.u64(queue + 8));
     // SAFETY: this CPU's own place. In a softirq, which no other one interrupts.
     unsafe {
+        // What comes back from there is a number, no pointer: of those the verifier forbids arithmetic.
+        (&raw mut (*birth).listener).write_volatile(next);
+        let next_as_number = (&raw const (*birth).listener).read_volatile();
+        let mut listener = 0;
+        if next == previous {
+            listener = super::inode(Raw(next_as_number.wrapping_sub(u64::from(queue))));
+        }
         (&raw mut (*birth).listener).write_volatile(listener);
-        (&raw mut (*birth).child).write_volatile(number(child.address()));
+        (&raw mut (*birth).child).write_volatile(child.address());
     }
 }
 
@@ -46,7 +51,7 @@ pub fn listener(sk: u64) -> u32 {
     let Some(birth) = BIRTHS.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's own place.
     unsafe {
-        if (&raw const (*birth).child).read_volatile() != number(sk) {
+        if (&raw const (*birth).child).read_volatile() != sk {
             return 0;
         }
         // Not for the next one that has this memory.

@@ -63,7 +63,11 @@ pub fn transition<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     // A listener's child: its addresses are not filled in before ESTABLISHED.
     if new == SYN_RECV && old == LISTEN {
         child::born(sock);
-        return close::end_predecessor(sock.address());
+        return if SOCKETS.get_ptr(sock.address()).is_some() {
+            close::end_of_predecessor(sock.address())
+        } else {
+            Outcome::Aside
+        };
     }
     let states = wants(WANT_STATES);
     let opens = new == SYN_SENT || new == LISTEN;
@@ -149,7 +153,7 @@ fn remember(sk: u64, state: &mut SocketState) -> Outcome {
     if SOCKETS.insert(sk, &*state, u64::from(BPF_NOEXIST)).is_ok() {
         return Outcome::Aside;
     }
-    let outcome = close::end_predecessor(sk);
+    let outcome = close::end_of_predecessor(sk);
     if SOCKETS.insert(sk, &*state, 0).is_err() {
         no_room(sk, state);
     }
@@ -214,6 +218,22 @@ fn send(
         // What is not decided is told with the accept.
         return if state.flags & FLAG_FILTERED != 0 { filtered() } else { Outcome::Aside };
     }
+    tell(kind, at, state, tuple, old, new, errno, detail)
+}
+
+/// Writes a [`SocketRecord`] of a socket that no filter keeps out. As long as nothing is decided by them, flags that are
+/// set on different ways do not keep the verifier from seeing that the ways have joined.
+#[inline(always)]
+fn tell(
+    kind: RecordKind,
+    at: u64,
+    state: &SocketState,
+    tuple: &Tuple,
+    old: u8,
+    new: u8,
+    errno: i32,
+    detail: u64,
+) -> Outcome {
     let place = emit::reserve::<SocketRecord>(Counter::LostLifecycle);
     if place.is_null() {
         return Outcome::Lost;

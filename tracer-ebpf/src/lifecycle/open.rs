@@ -11,7 +11,7 @@ use tracer_common::{
 
 use super::{
     CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, child, filtered, inode, leave_out, listener,
-    now, remember, remember_first, send, set_opener, subflow,
+    now, remember, remember_first, send, set_opener, subflow, tell,
 };
 use crate::{
     debug, filter,
@@ -69,7 +69,7 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     } else {
         u64::from(sock.u32(offset!(sk_max_ack_backlog)))
     };
-    outcome.and(send(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail))
+    outcome.and(tell(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail))
 }
 
 /// `→ ESTABLISHED`: mostly in softirq, so the current task says nothing.
@@ -133,7 +133,7 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
     if state.flags & FLAG_UNDECIDED != 0 {
         return Outcome::Aside;
     }
-    send(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, detail)
+    tell(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, detail)
 }
 
 /// Whether the socket at `sk` is a listener's child that nobody is known to have accepted. If a task has a descriptor of

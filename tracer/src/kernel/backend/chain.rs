@@ -269,7 +269,12 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
             }
         }
         Hook::Compat => {
-            const { &[Link { backend: Backend::RawTp, programs: &[needed("compat__raw", Attach::RawTp("sys_exit"))] }] }
+            const {
+                &[
+                    Link { backend: Backend::TpBtf, programs: &[needed("compat__btf", Attach::TpBtf("sys_exit"))] },
+                    Link { backend: Backend::RawTp, programs: &[needed("compat__raw", Attach::RawTp("sys_exit"))] },
+                ]
+            }
         }
         Hook::Processes => {
             const {

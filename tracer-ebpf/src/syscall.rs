@@ -1,0 +1,39 @@
+//! What the classic tracepoints of system calls tell.
+//!
+//! Where a field is comes from the tracepoint's `format` file. To the context itself the verifier allows no offset but one
+//! that is written in the instruction, and a helper takes longer than all else that most of these programs do: so what lies
+//! where it always has is loaded, and the helper reads what has moved. One of the two is dead to the verifier.
+
+use aya_ebpf::{EbpfContext as _, programs::TracePointContext};
+
+use crate::offset;
+
+/// Behind the `struct trace_entry` and the number of the call (`include/trace/syscall.h`).
+const USUAL: usize = 16;
+
+/// What the call returns.
+#[inline(always)]
+pub fn result(ctx: &TracePointContext) -> Option<i64> {
+    if offset!(sys_exit_ret) as usize == USUAL {
+        return Some(load::<USUAL, i64>(ctx));
+    }
+    // SAFETY: the offset comes from the tracepoint's `format` file.
+    unsafe { ctx.read_at(offset!(sys_exit_ret) as usize) }.ok()
+}
+
+/// The first two arguments of the call. Each takes eight bytes.
+#[inline(always)]
+pub fn arguments(ctx: &TracePointContext) -> Option<(u64, u64)> {
+    let at = offset!(sys_enter_args) as usize;
+    if at == USUAL {
+        return Some((load::<USUAL, u64>(ctx), load::<{ USUAL + 8 }, u64>(ctx)));
+    }
+    // SAFETY: as above.
+    unsafe { Some((ctx.read_at(at).ok()?, ctx.read_at(at + 8).ok()?)) }
+}
+
+#[inline(always)]
+fn load<const AT: usize, T: Copy>(ctx: &TracePointContext) -> T {
+    // SAFETY: the verifier checks it against the size of the tracepoint's record; `T` is an integer.
+    unsafe { core::ptr::read_volatile(ctx.as_ptr().cast::<u8>().add(AT).cast::<T>()) }
+}
