@@ -6,6 +6,7 @@ mod backend;
 mod close;
 mod concealed;
 mod connect;
+mod conntrack_full;
 mod discards;
 mod doctor;
 mod drops_command;
