@@ -97,7 +97,11 @@ fn what_found_no_room_is_counted_with_how_full_the_table_is() {
         attempt(&full.client, address("10.7.0.2:4696"));
     }
     let discard = wait(&agent, "discard", |event| event["event"] == "discard" && event["counter"] == "conntrack_drop");
-    assert_eq!((&discard["conntrack_max"], &discard["netns"]), (&ROOM.into(), &full.server.inode().into()), "{discard}");
+    assert_eq!(
+        (&discard["conntrack_max"], &discard["netns"]),
+        (&ROOM.into(), &full.server.inode().into()),
+        "{discard}"
+    );
     assert!(discard["conntrack_count"].as_u64().is_some_and(|count| count >= ROOM as u64), "{discard}");
     let stream = agent.stop().stream;
     let told = stream.kind("discard").filter(|event| event["counter"] == "conntrack_drop");
