@@ -60,7 +60,7 @@ impl Full {
 }
 
 #[test]
-fn a_drop_for_want_of_room_is_conntracks_and_no_rules() {
+fn a_drop_for_want_of_room_is_conntracks_and_not_a_rules() {
     if let Err(reason) = machine::own() {
         return skip(&reason);
     }
@@ -79,8 +79,8 @@ fn a_drop_for_want_of_room_is_conntracks_and_no_rules() {
     assert!(!drops.is_empty());
     for drop in drops {
         let hint = drop["hint"].as_str().unwrap_or_else(|| panic!("no hint: {drop}"));
-        assert!(hint.contains("conntrack"), "{hint}");
-        assert!(drop["nft"].is_null() && !hint.contains("handle"), "no rule is blamed: {drop}");
+        // The kernel counts what conntrack drops; before that is read for the first time, a rule is possible, too.
+        assert!(hint.starts_with("probably conntrack") && drop["nft"].is_null(), "{drop}");
     }
     let policy = stream.kind("finding").find(|found| found["name"] == "syn_dropped_by_policy");
     assert!(policy.is_none(), "{policy:?}");

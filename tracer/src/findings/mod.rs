@@ -78,6 +78,8 @@ pub struct Case {
     pub discarded: u64,
     /// The last of these discards.
     pub discard: Option<Discard>,
+    /// Entries and limit of the conntrack table that was full at the last drop.
+    pub full_conntrack: Option<(u64, u64)>,
     /// The local address of the first event.
     pub local: Option<IpAddr>,
     /// The evidence is conclusive.
@@ -109,6 +111,9 @@ impl Case {
         self.timed_out += if weight.certain { weight.connections } else { 0 };
         self.longest_us = self.longest_us.max(weight.waited_us);
         self.local = self.local.or(event.socket.and_then(|socket| socket.laddr));
+        if let Kind::Drop(drop) = event.kind {
+            self.full_conntrack = conntrack::full(drop).or(self.full_conntrack);
+        }
         if let Kind::Discard(discard) = event.kind {
             self.discarded += weight.packets;
             let mut discard = discard.clone();

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use tracer_common::drops::{TCP_ACK, TCP_SYN};
 
 use super::*;
-use crate::stream::{Close, Drop, DropClass, PacketEnds, Role, Segment, Socket, Verdict, sample};
+use crate::stream::{Close, Drop, DropClass, Hint, PacketEnds, Role, Segment, Socket, Verdict, sample};
 
 const NETNS: u32 = 4_026_531_840;
 
@@ -99,6 +99,14 @@ fn conntrack_full_and_not_a_rule() {
     let mut findings = with_facts(Facts { netns: Some(1), conntrack: Some((1000, 1000)), ..facts() });
     let said = findings.event(&event(1, socket(1, Role::Client, None), Kind::Drop(&drop)));
     assert_eq!(said.map(|finding| finding.name), Some("syn_dropped_by_policy"));
+    // Unless the look for the place of the drop has seen it.
+    let hint = Hint { full_conntrack: Some((8, 8)), ..Hint::of("probably conntrack, whose table is full") };
+    let hinted = Drop { hint: Some(hint.into()), ..drop };
+    let said = findings.event(&event(1, socket(2, Role::Client, None), Kind::Drop(&hinted)));
+    assert_eq!(
+        said.map(|finding| finding.text).as_deref(),
+        Some("the conntrack table is full (8 of 8): 2 packets dropped")
+    );
 }
 
 #[test]
@@ -366,7 +374,7 @@ fn rules_that_are_known_are_named_and_kept_apart() {
     for (handle, text) in [(4, "inet f output handle 4: tcp dport 5432 drop"), (5, "inet f output handle 5: drop")] {
         let nft =
             stream::Nft { family: "inet", table: "f".into(), chain: "output".into(), handle: Some(handle), rule: None };
-        let hint = stream::Hint { nft: Some(nft), ..stream::Hint::of(text) };
+        let hint = Hint { nft: Some(nft), ..Hint::of(text) };
         let drop = Drop { hint: Some(hint.into()), ..drop("NETFILTER_DROP", DropClass::Policy, Some(TCP_SYN), 1) };
         let said = findings.event(&event(1, socket(7, Role::Client, Some(&curl)), Kind::Drop(&drop)));
         assert!(said.as_ref().is_some_and(|finding| finding.text.contains(text)), "{said:?}");

@@ -80,9 +80,9 @@ pub fn explain(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
         }
         Rules::Places(places) => places,
         Rules::Unread(why) if by != By::Other => return Some(unread(why)),
-        _ => return others(by, tables).map(Hint::of),
+        _ => return others(by, tables),
     };
-    let Some(mut text) = places.describe() else { return others(by, tables).map(Hint::of) };
+    let Some(mut text) = places.describe() else { return others(by, tables) };
     // Other parts drop in the same function.
     let tracking = if by == By::Nftables { None } else { tracking(tables) };
     let doubtful = by != By::Nftables && (tables.legacy || tracking.is_some());
@@ -102,7 +102,12 @@ pub fn explain(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
         handle: place.handle,
         rule: place.words.clone(),
     });
-    Some(Hint { text, nft, ..Hint::default() })
+    Some(Hint { text, nft, full_conntrack: full(by, tables), ..Hint::default() })
+}
+
+/// The conntrack table that was full, unless something else is known to have dropped the packet.
+fn full(by: By, tables: &Tables<'_>) -> Option<(u64, u64)> {
+    tables.full_conntrack.filter(|_| by != By::Nftables && tables.conntrack != Conntrack::StoodStill)
 }
 
 fn unread(why: &str) -> Hint {
@@ -111,7 +116,7 @@ fn unread(why: &str) -> Hint {
 
 /// The evidence for connection tracking, if there is any.
 fn tracking(tables: &Tables<'_>) -> Option<String> {
-    let full = tables.conntrack_full;
+    let full = tables.full_conntrack.is_some();
     match tables.conntrack {
         Conntrack::StoodStill => None,
         Conntrack::Moved if full => {
@@ -125,11 +130,12 @@ fn tracking(tables: &Tables<'_>) -> Option<String> {
 }
 
 /// Other parts that drop in a hook besides nftables.
-fn others(by: By, tables: &Tables<'_>) -> Option<String> {
-    if by == By::Nftables {
+fn others(by: By, tables: &Tables<'_>) -> Option<Hint> {
+    let text = if by == By::Nftables {
         None
     } else if let Some(text) = tracking(tables) {
-        let look = if tables.conntrack_full { "sysctl net.netfilter.nf_conntrack_max" } else { "conntrack -S" };
+        let look =
+            if tables.full_conntrack.is_some() { "sysctl net.netfilter.nf_conntrack_max" } else { "conntrack -S" };
         Some(format!("{text}; see `{look}`"))
     } else if tables.legacy {
         Some("probably a rule of iptables (legacy); see `iptables-legacy -vnL`".into())
@@ -138,5 +144,6 @@ fn others(by: By, tables: &Tables<'_>) -> Option<String> {
         Some(format!("no rule of nftables: {conntrack}IPVS or a BPF program"))
     } else {
         None
-    }
+    };
+    Some(Hint { full_conntrack: full(by, tables), ..Hint::of(text?) })
 }

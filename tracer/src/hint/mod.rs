@@ -137,8 +137,8 @@ pub enum Question {
 pub struct Tables<'t> {
     /// Tables of iptables-legacy are in use: their rules are unknown.
     pub legacy: bool,
-    /// The conntrack table is full: it drops, too.
-    pub conntrack_full: bool,
+    /// Entries and limit of a conntrack table that is full: it drops, too.
+    pub full_conntrack: Option<(u64, u64)>,
     /// The evidence of its counters.
     pub conntrack: Conntrack,
     /// Devices with XDP programs: index and the program's number; `None` if they could not be read.

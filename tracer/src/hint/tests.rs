@@ -201,7 +201,7 @@ fn what_else_drops_in_a_hook_takes_the_certainty() {
     let (policy, nothing) = (rules(vec![]), Tables::default());
     let place = "nft: table inet filter, chain input, policy drop";
     assert_eq!(hint("nf_hook_slow+0x1", Some(&policy), &nothing, false), (place.to_owned(), Some(None)));
-    let full = Tables { conntrack_full: true, ..nothing };
+    let full = Tables { full_conntrack: Some((8, 8)), ..nothing };
     assert_eq!(
         hint("nf_hook_slow+0x1", Some(&policy), &full, false),
         (format!("probably conntrack, whose table is full; or {place}"), None)
@@ -233,7 +233,8 @@ fn what_conntrack_has_counted_decides() {
     let set = RuleSet::default();
     let none = Places::default();
     let says = |by, tables: &Tables<'_>| text(explain_rule(by, Rules::Places(&none), tables));
-    let with = |conntrack, conntrack_full| Tables { conntrack, conntrack_full, ..Tables::default() };
+    let with =
+        |conntrack, is_full: bool| Tables { conntrack, full_conntrack: is_full.then_some((8, 8)), ..Tables::default() };
     let full = "probably conntrack: its table is full, and its counter of drops moved; see \
                 `sysctl net.netfilter.nf_conntrack_max`";
     assert_eq!(says(By::Anything, &with(Conntrack::Moved, true)), full);

@@ -9,6 +9,8 @@ pub struct Hint {
     pub nft: Option<Nft>,
     /// The queueing discipline, if it is certain.
     pub qdisc: Option<Discipline>,
+    /// Entries and limit of the conntrack table, if it was full and may be what dropped the packet.
+    pub full_conntrack: Option<(u64, u64)>,
     /// The search for it reached a limit.
     pub undecided: bool,
 }

@@ -34,13 +34,13 @@ pub fn has_legacy_tables(place: &Place) -> bool {
     legacy("ip_tables_names") || legacy("ip6_tables_names")
 }
 
-/// Whether the conntrack table is full, or was a moment ago.
-pub fn conntrack_is_full(place: &Place) -> bool {
+/// Entries and limit of the conntrack table, if it is full, or was a moment ago.
+pub fn full_conntrack(place: &Place) -> Option<(u64, u64)> {
     let number = |name: &str| -> Option<u64> {
         fs::read_to_string(place.sysctl.as_ref()?.join("netfilter").join(name)).ok()?.trim().parse().ok()
     };
-    let (count, most) = (number("nf_conntrack_count"), number("nf_conntrack_max"));
-    count.zip(most).is_some_and(|(count, most)| most > 0 && count >= most - most / NEARLY_FULL)
+    let (count, most) = (number("nf_conntrack_count")?, number("nf_conntrack_max")?);
+    (most > 0 && count >= most - most / NEARLY_FULL).then_some((count, most))
 }
 
 /// Packets that connection tracking has dropped itself in this namespace; `None` if the kernel does not report it.

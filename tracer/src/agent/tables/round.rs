@@ -8,7 +8,7 @@ use log::debug;
 use super::{
     Found,
     memory::{Known, Memory, Rules},
-    read::{cannot_read, conntrack_dropped, conntrack_is_full, has_legacy_tables, has_nftables, why},
+    read::{cannot_read, conntrack_dropped, full_conntrack, has_legacy_tables, has_nftables, why},
 };
 use crate::{
     clock,
@@ -149,7 +149,7 @@ impl Inside<'_> {
             return self.without_rules(drops, nftables_drops, &tables);
         }
         tables.legacy = has_legacy_tables(self.place);
-        tables.conntrack_full = conntrack_is_full(self.place);
+        tables.full_conntrack = full_conntrack(self.place);
         let dropped = conntrack_dropped(self.root, self.place);
         let before = known.conntrack;
         known.conntrack = dropped.map(|dropped| (clock::boot_ns(), dropped));
