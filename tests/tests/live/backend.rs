@@ -266,6 +266,7 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
             }
             // How many SYNs were sent stands only beside a verdict on the connect().
             keys.remove("syns");
+            keys.remove("v6only");
             if let Some(verdict) = keys.get_mut("verdict").filter(|verdict| !listener && **verdict != "open_at_end") {
                 *verdict = json!("unknown");
             }
