@@ -335,10 +335,11 @@ impl<'p> Agent<'p> {
             self.linger(end).await?;
         }
         let patience = if matches!(stop, Stop::Command(_)) { ending::LINGER } else { ending::SHORT_LINGER };
-        let soon = end.min(Instant::now() + patience);
+        let soon = Instant::now() + patience;
         let wants_more = !self.shown.is_full() && self.presenter.error().is_none();
         if wants_more {
-            self.look_at_counters_again(soon).await?;
+            let last = end.min(Instant::now() + ending::LAST_COUNTERS.max(patience));
+            self.look_at_counters_again(last).await?;
         }
         // First: what is taken over after this counts as missed rather than not at all.
         let [declined, taken_over] = self
@@ -351,7 +352,8 @@ impl<'p> Agent<'p> {
         let programs = cost::by_first_lane(programs);
         self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
         if wants_more {
-            self.explain_last_drops(soon).await;
+            let soon = soon.max(Instant::now() + ending::LAST_HINTS);
+            self.explain_last_drops(end.min(soon)).await;
         }
         Ok(self.finish(stop, programs, end).await)
     }

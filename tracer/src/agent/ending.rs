@@ -26,6 +26,10 @@ use crate::{
 pub(super) const LINGER: Duration = Duration::from_millis(500);
 /// The same for the last look and the last drops after any other end: after Ctrl-C the user waits.
 pub(super) const SHORT_LINGER: Duration = Duration::from_millis(120);
+/// How long the last look may take where every processor is busy: it takes a few milliseconds of work.
+pub(super) const LAST_COUNTERS: Duration = Duration::from_millis(300);
+/// How long the hints may take, however long the look took.
+pub(super) const LAST_HINTS: Duration = Duration::from_millis(50);
 /// How often, and after which time, the audit is read once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
