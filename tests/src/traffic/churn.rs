@@ -147,7 +147,7 @@ pub fn run(churn: &Churn) -> Sys<()> {
     let done = client(addr, churn);
     let seconds = start.elapsed().as_secs_f64();
     if churn.connections.is_none() {
-        // It does not know that no more will come.
+        // SAFETY: kills the child made above, which would wait for more connections.
         unsafe { libc::kill(child, libc::SIGKILL) };
     }
     let server: Value = match read_all(told[0]) {

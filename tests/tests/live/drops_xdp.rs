@@ -1,7 +1,4 @@
 //! Frames that an XDP program drops, behind the driver and in it.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::bpf::{XdpDrop, XdpMode};
