@@ -1,4 +1,5 @@
 //! Frames that an XDP program drops, behind the driver and in it.
+
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::bpf::{XdpDrop, XdpMode};
