@@ -93,7 +93,7 @@ const fn device(name: &'static str, meaning: &'static str) -> Counter {
         group: Group::Device,
         meaning,
         reasons: &[],
-        functions: &["__netif_receive_skb_core", "enqueue_to_backlog", "veth_xdp_rcv_skb"],
+        functions: &["__netif_receive_skb_core", "enqueue_to_backlog", "veth_xdp_rcv_skb", "veth_poll"],
     }
 }
 

@@ -37,7 +37,7 @@ pub fn of(cause: &str) -> Option<&'static [&'static str]> {
         _ if is_at(cause, &["nft_do_chain", "nf_hook_slow"]) => &["nft list ruleset"],
         _ if is_at(cause, &["ipt_do_table"]) => &["iptables-legacy -vnL"],
         _ if is_at(cause, &["ip6t_do_table"]) => &["ip6tables-legacy -vnL"],
-        _ if is_at(cause, &["do_xdp_generic", "veth_xdp_rcv_skb", "netif_receive_generic_xdp"]) => {
+        _ if is_at(cause, &["do_xdp_generic", "veth_xdp_rcv_skb", "veth_poll", "netif_receive_generic_xdp"]) => {
             &["bpftool net show dev DEV", "ip -details link show dev DEV"]
         }
         _ => return None,

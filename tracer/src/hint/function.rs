@@ -4,13 +4,14 @@
 use crate::stream::DropClass;
 
 /// A function, the meaning of its drops, and their class.
-const FUNCTIONS: [(&str, &str, DropClass); 23] = [
+const FUNCTIONS: [(&str, &str, DropClass); 24] = [
     ("neigh_invalidate", "no answer from the neighbour", DropClass::Loss),
     ("arp_process", "an ARP message that asks nothing of this host", DropClass::Noise),
     ("arp_rcv", "an ARP message that is not for this host, or malformed", DropClass::Noise),
     ("do_xdp_generic", "the XDP program of the device", DropClass::Policy),
     ("netif_receive_generic_xdp", "the XDP program of the device", DropClass::Policy),
     ("veth_xdp_rcv_skb", "the XDP program of the device", DropClass::Policy),
+    ("veth_poll", "the XDP program of the device", DropClass::Policy),
     ("sch_handle_ingress", "a filter on ingress of the device", DropClass::Policy),
     ("sch_handle_egress", "a filter on egress of the device", DropClass::Policy),
     ("ip_forward", "it may not be forwarded, or was not meant for this host", DropClass::Loss),

@@ -255,9 +255,12 @@ fn what_conntrack_has_counted_decides() {
 #[test]
 fn the_xdp_program_of_a_device() {
     let record = packet(false, 6, 4000, Direction::In, "wire");
-    for (reason, symbol) in
-        [(Some("XDP"), "kfree_skb+0x1"), (Some("NOT_SPECIFIED"), "do_xdp_generic+0x1"), (None, "veth_xdp_rcv_skb+0x1")]
-    {
+    for (reason, symbol) in [
+        (Some("XDP"), "kfree_skb+0x1"),
+        (Some("NOT_SPECIFIED"), "do_xdp_generic+0x1"),
+        (None, "veth_xdp_rcv_skb+0x1"),
+        (None, "veth_poll+0x40e"),
+    ] {
         let drop = drop(reason, symbol, "10.0.0.2");
         let own = text(by_itself(&Site::from(&drop)));
         assert_eq!(own, "the XDP program of wire; see `bpftool net show dev wire`");

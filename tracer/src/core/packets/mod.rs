@@ -235,7 +235,7 @@ impl Packets {
         let function = self.function(record.location);
         let sends = function.ends_with("_xmit") || function == "tun_queue_purge";
         let direction = match function {
-            "veth_xdp_rcv_skb" => Direction::In,
+            "veth_xdp_rcv_skb" | "veth_poll" => Direction::In,
             _ if sends => Direction::Out,
             _ => return None,
         };
