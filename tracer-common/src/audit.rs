@@ -1,5 +1,5 @@
-//! The audit (`--audit`): what every call of a hook came to, beside a count of the calls that another
-//! program keeps.
+//! The audit (`--audit`): the outcome of every call of a hook, next to a second program's count of the
+//! calls.
 
 /// A tracepoint whose calls are counted twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,25 +55,25 @@ impl Audited {
     ];
 }
 
-/// What one call of a hook came to. Every way out of a hook's program is one of these.
+/// The outcome of one call of a hook. Every way out of a hook's program is one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Outcome {
-    /// A record was handed to the ring, and none was lost.
+    /// The ring took its record, and no record was lost.
     Told = Term::Told as u32,
-    /// It was counted with others like it, to be told together.
+    /// A fold counts it with others like it.
     Folded = Term::Folded as u32,
     /// The user's filter keeps it out.
     Filtered = Term::Filtered as u32,
-    /// There is nothing to tell: no TCP socket, a transition that nobody asked for, or one that another
-    /// hook tells.
+    /// It needs no record: no TCP socket, a transition that the settings do not ask for, or one that
+    /// another hook records.
     Aside = Term::Aside as u32,
-    /// A record of it had no room.
+    /// The ring had no room for a record of it.
     Lost = Term::Lost as u32,
 }
 
 impl Outcome {
-    /// The outcome with the number `n`, from a function that can only return one.
+    /// Returns the outcome with the number `n`, for BPF functions that can only return a number.
     #[must_use]
     #[inline(always)]
     pub const fn from_number(n: u32) -> Self {
@@ -86,7 +86,7 @@ impl Outcome {
         }
     }
 
-    /// What a call came to of which two records may be told.
+    /// Combines the outcomes of a call that may have two records.
     #[must_use]
     #[inline(always)]
     pub const fn and(self, other: Self) -> Self {
@@ -98,7 +98,7 @@ impl Outcome {
     }
 }
 
-/// What is counted of each [`Audited`], in the kernel side's `AUDIT`.
+/// A count kept for each [`Audited`], in the kernel side's `AUDIT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Term {
@@ -114,18 +114,18 @@ pub enum Term {
     Aside = 4,
     /// See [`Outcome`].
     Lost = 5,
-    /// Of all these, those that a second program took over.
+    /// Calls among these that a second program took over.
     TakenOver = 6,
-    /// Calls outside the audit of which the traced program could not be told that they are.
+    /// Calls without a note, for lack of room: the traced program cannot see that they are outside the audit.
     Unnoted = 7,
-    /// Calls that the traced program left to another one, which had taken them over before.
+    /// Calls that the traced program left to another program, which had taken them over before.
     Declined = 8,
 }
 
-/// How many terms there are.
+/// Number of terms.
 pub const TERMS: u32 = 9;
 
-/// Records that a ring took, each ring in a place of its own behind those of the hooks.
+/// The count of records that a ring took, one place for each ring behind the places of the hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum RingTaken {
@@ -138,12 +138,12 @@ pub enum RingTaken {
 /// Places of `AUDIT`.
 pub const PLACES: u32 = RingTaken::Drops as u32 + 1;
 
-/// Where a term of a hook is counted.
+/// Returns the place in `AUDIT` that counts a term of a hook.
 #[must_use]
 #[inline(always)]
 pub const fn place(hook: Audited, term: u32) -> u32 {
     hook as u32 * TERMS + term
 }
 
-/// Calls outside the audit that are noted.
+/// Room for notes of calls outside the audit.
 pub const NOTES: u32 = crate::settings::CALLS;

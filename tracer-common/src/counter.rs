@@ -12,32 +12,32 @@ pub enum Counter {
     SentLifecycle = 2,
     /// Process records handed to the ring.
     SentProcess = 3,
-    /// Events that a filter kept out; of dropped packets each one.
+    /// Events that a filter kept out; every filtered drop counts.
     Filtered = 4,
-    /// Sockets that could not be followed from their beginning because the socket map was full (or
-    /// out of memory). Those that are older than the trace are not counted.
+    /// Sockets that had no place in the socket map (full, or out of memory) when they began. Sockets
+    /// older than the trace are not counted.
     SocketsUntracked = 5,
-    /// Sockets whose end was only seen when the socket was destroyed: a transition was missed.
+    /// Sockets whose transition to `CLOSE` the trace missed; it saw only their destruction.
     ClosesRecovered = 6,
-    /// Dropped packets that were told one by one.
+    /// Dropped packets with a record of their own.
     SentDrop = 7,
-    /// Dropped packets that were only counted.
+    /// Dropped packets counted in a fold.
     FoldedDrop = 8,
-    /// Dropped packets of which nothing is known.
+    /// Dropped packets that have no record and are in no fold.
     LostDrop = 9,
     /// Retransmissions and resets handed to the ring.
     SentSegment = 10,
     /// Retransmissions and resets for which the ring had no room.
     LostSegment = 11,
-    /// Kernel stacks of drops that could not be taken or kept.
+    /// Drops whose kernel stack could not be taken or kept.
     StacksMissing = 12,
-    /// Calls that the kernel kept from the first of several programs and that another one took over.
+    /// Calls that the kernel kept from a hook's first program and another program took over.
     TakenOver = 13,
-    /// Calls that the first of several programs left to the others.
+    /// Calls that a hook's first program left to the others.
     Declined = 14,
-    /// connect() and listen() calls of which no note could be kept: if they fail at once, that is not told.
+    /// connect() and listen() calls without a note, for lack of room: an immediate failure goes unreported.
     CallsUnnoted = 15,
 }
 
-/// How many counters there are.
+/// Number of counters.
 pub const COUNTERS: u32 = 16;

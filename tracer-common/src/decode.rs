@@ -1,4 +1,4 @@
-//! Bytes from the ring (or from a recording) to records, with checks.
+//! Checked decoding of records from the bytes of the ring or of a recording.
 
 use crate::drops::{DropRecord, SegmentRecord};
 use crate::record::{
@@ -59,7 +59,7 @@ impl core::fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
-/// Types that any bytes of the right size and alignment are a valid value of.
+/// A type for which any bytes of the right size and alignment are a valid value.
 ///
 /// # Safety
 /// The type is `repr(C)`, made of integers and arrays of integers only, and has no implicit padding.
@@ -143,13 +143,13 @@ impl Record<'_> {
 }
 
 impl ExecRecord {
-    /// The path as given to execve.
+    /// Returns the path as given to execve.
     #[must_use]
     pub fn path(&self) -> &[u8] {
         self.path.get(..self.path_len as usize).unwrap_or(&self.path)
     }
 
-    /// The arguments that were kept, each ended by a zero.
+    /// Returns the kept arguments, each ended by a zero.
     #[must_use]
     pub fn args(&self) -> &[u8] {
         self.args.get(..self.args_len as usize).unwrap_or(&self.args)

@@ -1,4 +1,4 @@
-//! What the kernel side tells of packets: drops, and the segments that reset or repeat.
+//! The kernel side's records of packets: drops, resets and retransmissions.
 
 use crate::{
     packet::Packet,
@@ -9,18 +9,18 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Direction {
-    /// Nothing tells.
+    /// Nothing shows the direction.
     Unknown = 0,
-    /// It had arrived here, for this host as far as is known.
+    /// It had arrived here, as far as known for this host.
     In = 1,
     /// A socket of this host had sent it.
     Out = 2,
-    /// It had arrived here and was to be sent on.
+    /// It had arrived here to be forwarded.
     Forward = 3,
 }
 
 impl Direction {
-    /// The direction with the number `n`.
+    /// Returns the direction with the number `n`.
     #[must_use]
     pub const fn from_number(n: u8) -> Self {
         match n {
@@ -38,12 +38,12 @@ impl Direction {
 pub struct PacketSocket {
     /// Its addresses; all zeros unless [`SOCKET_TUPLE`].
     pub tuple: Tuple,
-    /// Who opened it, if the kernel side follows it.
+    /// Its opener, if the kernel side follows it.
     pub opener: Opener,
-    /// The number of its connection (of the listener for one that is still being set up); 0 if the
-    /// kernel side does not follow it.
+    /// The number of its connection (during the handshake, that of its listener); 0 if the kernel side
+    /// does not follow it.
     pub id: u64,
-    /// Inode of its file; 0 where it has none or is no full socket.
+    /// Inode of its file; 0 if it has none or is no full socket.
     pub inode: u64,
     /// `sk_protocol`; 0 if it is no full socket.
     pub protocol: u16,
@@ -57,7 +57,7 @@ pub struct PacketSocket {
     pub flags: u8,
 }
 
-/// `tuple` is that of an IPv4 or IPv6 socket.
+/// It is an IPv4 or IPv6 socket: `tuple` is valid.
 pub const SOCKET_TUPLE: u8 = 1 << 0;
 /// It is a `struct request_sock`; `id`, `opener` and `inode` are its listener's.
 pub const SOCKET_REQUEST: u8 = 1 << 1;
@@ -90,23 +90,23 @@ impl PacketSocket {
     };
 }
 
-/// One dropped packet, or several equal ones.
+/// One dropped packet, or a fold of several similar packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct DropRecord {
     /// Common to all records; the time is that of the last packet.
     pub header: Header,
-    /// Names the fold that this is the account of; 0 for a packet that is told by itself.
+    /// Number of the fold that this record sums up; 0 for a single packet.
     pub fold: u64,
     /// Time of the first packet, `CLOCK_BOOTTIME` ns.
     pub first_ns: u64,
-    /// Packets.
+    /// Number of packets.
     pub count: u64,
     /// Return address of the call that dropped it.
     pub location: u64,
-    /// `enum skb_drop_reason` of the running kernel; [`NO_REASON`] where it has none.
+    /// `enum skb_drop_reason` of the running kernel; [`NO_REASON`] if that kernel has none.
     pub reason: u32,
-    /// Bytes from the network header on; `skb->len` where there is none.
+    /// Bytes from the network header on; `skb->len` if there is none.
     pub len: u32,
     /// `skb->dev->ifindex`; 0 for none.
     pub ifindex: u32,
@@ -114,70 +114,70 @@ pub struct DropRecord {
     pub netns: u32,
     /// `skb->dev->name`, padded with zeros.
     pub iface: [u8; 16],
-    /// What its headers say; for several, those of the first.
+    /// Its headers; for several packets, those of the first.
     pub packet: Packet,
     /// A [`Direction`].
     pub direction: u8,
     /// `DROP_*`.
     pub flags: u8,
-    /// Number of the kernel's stack in `STACKS`, plus one; 0 for none. For several packets, that of
-    /// one of them.
+    /// Number of the kernel's stack in `STACKS`, plus one; 0 for none. For several packets, the stack
+    /// of any one of them.
     pub stack: u16,
-    /// Whose it was.
+    /// The socket that it belonged to.
     pub socket: PacketSocket,
 }
 
 /// This kernel gives no reasons.
 pub const NO_REASON: u32 = u32::MAX;
 
-/// The packets that were folded have only reason and location in common.
+/// The folded packets have only reason and location in common.
 pub const DROP_MIXED: u8 = 1 << 0;
-/// The kernel's stack was to be taken: if `stack` is 0 it could not be.
+/// The settings ask for the kernel's stack: a `stack` of 0 means that it could not be taken.
 pub const DROP_STACK: u8 = 1 << 1;
 
-/// Different kernel stacks that are kept, each in a place that its hash chooses. A number has to fit
+/// Maximum of different kernel stacks kept, each in a place that its hash chooses. A number has to fit
 /// into [`DropRecord::stack`].
 pub const STACKS: u32 = 8192;
-/// Frames that are kept of a stack, those next to the drop: the way of a segment from connect() over
-/// the loopback device into the receiving side takes about forty.
+/// Frames kept of a stack, those next to the drop: a segment from connect() over the loopback device
+/// into the receiving side takes about forty.
 pub const STACK_FRAMES: u32 = 64;
 
-/// A place where equal drops are counted, in the kernel side's `FOLDS`.
+/// A place in the kernel side's `FOLDS` that counts similar drops.
 ///
-/// Read by the agent while a CPU may write: `begin` is written last and `end` first, so that what lies
-/// between is whole where they are equal.
+/// The agent reads it while a CPU may write. The CPU writes `end` first and `begin` last, so the fields
+/// between them are whole if the two are equal.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Fold {
     /// The number of the fold; 0 for an empty place.
     pub begin: u64,
-    /// Hash of what the packets have in common.
+    /// Hash of the packets' common properties.
     pub hash: u64,
     /// Time of the first packet.
     pub since_ns: u64,
-    /// Packets told one by one since then.
+    /// Packets with a record of their own since then.
     pub told: u64,
-    /// Packets counted here besides those.
+    /// Packets counted only here.
     pub count: u64,
     /// Time of the last of them.
     pub last_ns: u64,
-    /// The last one that was told.
+    /// The last record sent.
     pub record: DropRecord,
     /// As `begin`.
     pub end: u64,
 }
 
-/// So many drops of one kind are told one by one in a second; the others are counted in a fold.
+/// Maximum of drops of one kind with a record of their own per second; a fold counts the others.
 pub const TOLD_OF_A_KIND: u64 = 8;
 
 /// Places for drops of one flow each.
 pub const FLOW_FOLDS: u32 = 512;
-/// Places for drops that are told by reason and location only, because there are too many flows.
+/// Places for drops folded by reason and location only, because there are too many flows.
 pub const MIXED_FOLDS: u32 = 32;
 /// All places of one CPU.
 pub const FOLDS: u32 = FLOW_FOLDS + MIXED_FOLDS;
 
-/// What a place of `FOLDS` holds, of [`Fold`]; all zeros for one that was never used.
+/// The part of a [`Fold`] that the search of a place needs; all zeros for a place that was never used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Held {
     /// See there.
@@ -191,13 +191,13 @@ pub struct Held {
 /// No place.
 pub const NO_PLACE: u32 = u32::MAX;
 
-/// Where drops of one reason and location are counted together when too many are told: a place of `FOLDS`, or
-/// [`NO_PLACE`]. `look`: what a place holds.
+/// Returns the place of `FOLDS` that counts drops of one reason and location when there are too many to report
+/// singly, or [`NO_PLACE`]. `look` returns the content of a place.
 ///
-/// The first place that the hash names may be another kind's: then the next ones are asked. A kind never stands behind
-/// a place that was never used, because it would have taken that one.
+/// The first place that the hash names may be another kind's: then the search goes on with the next places. A kind
+/// never stands behind a place that was never used, because it would have taken that place.
 ///
-/// No `Option`: what it holds beside `None` is nothing, which LLVM may read and the verifier refuses ("R6 !read_ok").
+/// No `Option`: LLVM may read the uninitialized value beside `None`, which the verifier refuses ("R6 !read_ok").
 #[inline(always)]
 pub fn mixed_place(hash: u64, at: u64, mut look: impl FnMut(u32) -> Held) -> u32 {
     let mut free = NO_PLACE;
@@ -219,44 +219,44 @@ pub fn mixed_place(hash: u64, at: u64, mut look: impl FnMut(u32) -> Held) -> u32
     free
 }
 
-/// A kind of drops that is not seen for so long gives its place to another.
+/// A kind of drops that has been quiet this long gives its place to another.
 pub const QUIET_NS: u64 = 1_000_000_000;
 
-/// What is left, of all CPUs together, of the drops that may be told one by one in a tenth of a second.
+/// The drops that all CPUs together have drawn from the limit of single records per tenth of a second.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Budget {
-    /// Which tenth of a second, since the machine began.
+    /// The tenth of a second, counted from boot.
     pub tenth: u64,
-    /// Drops for which CPUs have drawn in it.
+    /// Drops that the CPUs have drawn in it.
     pub drawn: u64,
 }
 
-/// What becomes of drops by one reason: a value in `REASONS`.
+/// The handling of drops by one reason: a value in `REASONS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ReasonAction {
-    /// As of reasons that are not listed.
+    /// The same handling as unlisted reasons.
     Rest = 0,
-    /// They are wanted.
+    /// The drops are wanted.
     Keep = 1,
     /// A filter leaves them out.
     LeaveOut = 2,
-    /// So it does, but for ICMP errors: those tell why another packet was not delivered.
+    /// The same except for ICMP errors, which say why another packet was not delivered.
     LeaveOutButErrors = 3,
-    /// It leaves out segments that nobody waits for: of TCP, without a socket, and no request for a connection.
+    /// It leaves out only remains: TCP segments without a socket that are no request for a connection.
     LeaveOutRemains = 4,
 }
 
-/// Reasons of the kernel itself that are told apart in `REASONS`,
+/// Reasons of the kernel itself with a place of their own in `REASONS`,
 const CORE_REASONS: u32 = 1024;
-/// and of each subsystem (the high sixteen bits).
+/// and reasons of each subsystem (the high sixteen bits).
 const SUBSYSTEM_REASONS: u32 = 256;
 const SUBSYSTEMS: u32 = 16;
 /// Places in `REASONS`.
 pub const REASON_PLACES: u32 = CORE_REASONS + SUBSYSTEMS * SUBSYSTEM_REASONS;
 
-/// The place of a reason in `REASONS`; [`REASON_PLACES`] for one that has none.
+/// Returns the place of a reason in `REASONS`; [`REASON_PLACES`] if it has none.
 #[inline(always)]
 #[must_use]
 pub const fn reason_place(reason: u32) -> u32 {
@@ -270,7 +270,7 @@ pub const fn reason_place(reason: u32) -> u32 {
     }
 }
 
-/// A segment that was sent again, or that resets a connection.
+/// A retransmitted segment, or a segment that resets a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SegmentRecord {
@@ -284,7 +284,7 @@ pub struct SegmentRecord {
     pub tuple: Tuple,
     /// TCP sequence number.
     pub seq: u32,
-    /// `enum sk_rst_reason` of the running kernel, for a reset that is sent; [`NO_REASON`] else.
+    /// `enum sk_rst_reason` of the running kernel, for a sent reset; [`NO_REASON`] else.
     pub reason: u32,
     /// State of the socket; 0 if there was none.
     pub state: u8,
@@ -300,11 +300,11 @@ pub struct SegmentRecord {
     pub reserved: [u8; 2],
 }
 
-/// A reset: it was received, and not sent.
+/// The reset was received, not sent.
 pub const SEGMENT_RECEIVED: u8 = 1 << 0;
 /// It carries data.
 pub const SEGMENT_DATA: u8 = 1 << 1;
-/// A tail loss probe (RFC 8985): nothing is taken for lost yet.
+/// A tail loss probe (RFC 8985): the kernel does not take anything for lost yet.
 pub const SEGMENT_PROBE: u8 = 1 << 2;
 /// `seq` is known.
 pub const SEGMENT_SEQ: u8 = 1 << 3;
@@ -338,7 +338,7 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// The places of one CPU, as the kernel side uses them: a kind's hash, when it was seen last, how often.
+    /// The places of one CPU, as the kernel side uses them: a kind's hash, the time of its last drop, its count.
     struct Places(Vec<Option<(u64, u64, u64)>>);
 
     impl Places {
@@ -346,7 +346,7 @@ mod tests {
             Self(std::vec![None; MIXED_FOLDS as usize])
         }
 
-        /// Counts one drop of the kind; whether there was a place.
+        /// Counts one drop of the kind; returns whether there was a place.
         fn drop_one(&mut self, hash: u64, at: u64) -> bool {
             let index = |place: u32| (place - FLOW_FOLDS) as usize;
             let place = mixed_place(hash, at, |place| {
@@ -389,10 +389,10 @@ mod tests {
             }
         }
         assert!((0..u64::from(MIXED_FOLDS)).all(|kind| places.count(kind * 64) == 10));
-        // One more has none, until one of them is quiet.
+        // Another kind has no place until one of them is quiet.
         assert!(!places.drop_one(99, SECOND + 10));
         assert!(places.drop_one(99, 2 * SECOND + 10));
-        // Who came back finds the places of others taken, and its own again.
+        // A kind that comes back finds the places of others taken, and its own again.
         assert!(places.drop_one(0, 2 * SECOND + 11) && places.drop_one(64, 2 * SECOND + 11));
     }
 

@@ -1,6 +1,6 @@
-//! What the BPF iterators of `tracer sockets` write: whole records, one after another. Those of
-//! `iter/task` are words: 0 and a process, then the inodes of its sockets; 0 and 0 after what is not
-//! certain, because the process's table changed meanwhile.
+//! Output of the BPF iterators of `tracer sockets`: whole records, one after another. `iter/task`
+//! writes words: 0 and a process, then the inodes of its sockets. 0 and 0 mark the inodes before them
+//! as uncertain, because the process's table changed meanwhile.
 
 /// `iter/task_file`: a process holds a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@
 pub struct HolderRecord {
     /// The socket's inode.
     pub inode: u64,
-    /// The process, also where only one of its threads holds it.
+    /// The process, even if only one of its threads holds the socket.
     pub pid: u32,
     /// Zero.
     pub reserved: u32,
@@ -18,7 +18,7 @@ pub struct HolderRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct TcpRecord {
-    /// Local address: words as they lie in memory, IPv4 in the first one.
+    /// Local address: words as they lie in memory, IPv4 in the first word.
     pub laddr: [u32; 4],
     /// Remote address.
     pub raddr: [u32; 4],
@@ -28,9 +28,9 @@ pub struct TcpRecord {
     pub ifindex: u32,
     /// The user that made it.
     pub uid: u32,
-    /// As sock_diag's `idiag_rqueue`.
+    /// Equals sock_diag's `idiag_rqueue`.
     pub recv_q: u32,
-    /// As sock_diag's `idiag_wqueue`.
+    /// Equals sock_diag's `idiag_wqueue`.
     pub send_q: u32,
     /// Local port.
     pub lport: u16,
@@ -38,14 +38,14 @@ pub struct TcpRecord {
     pub rport: u16,
     /// 4 or 6.
     pub family: u8,
-    /// The state's number; `tw_substate` where that is what is left.
+    /// The state's number; `tw_substate` for a timewait socket.
     pub state: u8,
     /// Zero.
     pub reserved: [u8; 2],
 }
 
-/// A TCP connection in the kernel's table, its fields as they lie there; all zero where the table changed meanwhile,
-/// so that what was told is not certain.
+/// A TCP connection in the kernel's table, its fields as they lie there. All zeros mean that the table changed
+/// meanwhile, so the output is not certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct ConnectionRecord {
@@ -53,7 +53,7 @@ pub struct ConnectionRecord {
     pub inode: u64,
     /// The first and the last eight bytes of the local IPv6 address.
     pub laddr_v6: [u64; 2],
-    /// Those of the remote one.
+    /// The same of the remote IPv6 address.
     pub raddr_v6: [u64; 2],
     /// Local IPv4 address.
     pub laddr: u32,
@@ -63,13 +63,13 @@ pub struct ConnectionRecord {
     pub ifindex: u32,
     /// The user that made it.
     pub uid: u32,
-    /// The next byte to be received.
+    /// The next byte to receive.
     pub rcv_nxt: u32,
-    /// The next byte to be read.
+    /// The next byte to read.
     pub copied_seq: u32,
-    /// The end of what was written.
+    /// The end of the written data.
     pub write_seq: u32,
-    /// The first byte that is not acknowledged.
+    /// The first unacknowledged byte.
     pub snd_una: u32,
     /// Inode of the network namespace.
     pub netns: u32,
@@ -79,31 +79,30 @@ pub struct ConnectionRecord {
     pub lport: u16,
     /// `AF_INET` or `AF_INET6`.
     pub family: u8,
-    /// The state's number; [`CHANGED`] is none.
+    /// The state's number; [`CHANGED`] is no state.
     pub state: u8,
-    /// The state's number in which what is left of a connection waits.
+    /// `tw_substate`: the number of the state in which a timewait socket waits.
     pub substate: u8,
-    /// Not 0: the table is one namespace's alone (`inet_hashinfo.pernet`).
+    /// Not 0: the table belongs to one namespace alone (`inet_hashinfo.pernet`).
     pub alone: u8,
     /// Zero.
     pub reserved: u32,
 }
 
-/// In the place of a state: the table changed.
+/// In place of a state: the table changed.
 pub const CHANGED: u8 = 0;
 /// `TCP_TIME_WAIT`
 pub const TIME_WAIT: u8 = 6;
 /// `TCP_NEW_SYN_RECV`
 pub const NEW_SYN_RECV: u8 = 12;
-/// Stands in the place of a helper's number where `bpf_rdonly_cast` is called, whose own number differs from kernel to
-/// kernel.
+/// Stands for the number of `bpf_rdonly_cast` where a program calls it: that number differs from kernel to kernel.
 pub const RDONLY_CAST: i32 = 0x7fff_fff0;
 
-/// What the program that reads the table of connections has to know beside [`crate::settings::Offsets`].
+/// Settings of the program that reads the table of connections, beside [`crate::settings::Offsets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connections {
-    /// Parts that the table is read in: as many as the map that is iterated over has elements.
+    /// Parts in which the program reads the table: the number of elements of the map that it iterates over.
     pub parts: u32,
     /// `task_struct.nsproxy`
     pub task_nsproxy: u32,
@@ -149,7 +148,7 @@ const _: () = assert!(size_of::<ConnectionRecord>() == 88);
 const _: () = assert!(size_of::<Connections>() == 44);
 const _: () = assert!(size_of::<TcpRecord>() == 64);
 
-/// A number at a place in a record, which has it.
+/// Returns the bytes of the number at a place in a record; zeros if the record is too short.
 fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut value = [0; N];
     if let Some(found) = bytes.get(at..at + N) {

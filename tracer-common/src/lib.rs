@@ -1,4 +1,4 @@
-//! What the BPF programs and the agent agree on.
+//! The interface between the BPF programs and the agent.
 //!
 //! Everything here is plain data: the records ([`record`]) that travel through the ring buffer, the
 //! [`settings`] that the agent writes into the object before it is loaded, and the counters

@@ -1,4 +1,4 @@
-//! What a packet is: one parser for the BPF programs and for the host.
+//! Packet headers: one parser for the BPF programs and for the host.
 //!
 //! It reads a fixed window of 32-bit words that starts at the network header. Every header that it
 //! follows begins at a multiple of four bytes from there (RFC 791, RFC 8200, IEEE 802.1Q), so that each
@@ -10,11 +10,11 @@ mod transport;
 
 pub use self::network::{ETH_P_IP, ETH_P_IPV6};
 
-/// Bytes that are copied from a packet at the most.
+/// Maximum of bytes copied from a packet.
 pub const WINDOW_BYTES: usize = 160;
-/// Words that an index may name.
+/// Mask of an index into the window.
 const MASK: u32 = 63;
-/// What may be added to an index: the length of the longest fixed header, in words.
+/// Bound of an addition to an index: the length of the longest fixed header, in words.
 const REACH: usize = 16;
 /// Words in a [`Window`].
 pub const WINDOW_WORDS: usize = MASK as usize + 1 + REACH;
@@ -23,9 +23,9 @@ pub const WINDOW_WORDS: usize = MASK as usize + 1 + REACH;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Window {
-    /// Big-endian words. Only the first [`WINDOW_BYTES`] bytes are ever filled in.
+    /// Big-endian words. Only the first [`WINDOW_BYTES`] bytes are ever filled.
     pub words: [u32; WINDOW_WORDS],
-    /// Where the parser was last; see [`Window::go_to`].
+    /// The parser's last position; see [`Window::go_to`].
     position: u32,
 }
 
@@ -33,21 +33,21 @@ impl Window {
     /// All zeros.
     pub const EMPTY: Self = Self { words: [0; WINDOW_WORDS], position: 0 };
 
-    /// The word `add` behind word `at`, in host order. `add` is below [`REACH`].
+    /// Returns the word `add` words behind word `at`, in host order. `add` is below [`REACH`].
     #[inline(always)]
     fn word(&self, at: u32, add: usize) -> u32 {
         u32::from_be(self.raw(at, add))
     }
 
-    /// The same in network order, as addresses are kept.
+    /// Returns the same word in network order, the order of addresses.
     #[inline(always)]
     fn raw(&self, at: u32, add: usize) -> u32 {
         self.words[(at & MASK) as usize + (add & (REACH - 1))]
     }
 
-    /// `at`, by way of memory. To the verifier a word that was counted up on another way through the
-    /// headers is another state, and all that comes after is verified again (51,000 instructions, a
-    /// third of the time that a trace takes to start); what was loaded is a number like any other.
+    /// Returns `at` after a store and a load. An index that another path through the headers has counted
+    /// up is another state to the verifier, which then verifies all that follows again (51,000
+    /// instructions, a third of the time that a trace takes to start); a loaded number is like any other.
     #[inline(always)]
     fn go_to(&mut self, at: u32) -> u32 {
         let position = &raw mut self.position;
@@ -58,7 +58,7 @@ impl Window {
         }
     }
 
-    /// Fills it from `bytes`; the number of bytes taken.
+    /// Fills the window from `bytes`; returns the number of bytes taken.
     pub fn fill(&mut self, bytes: &[u8]) -> u32 {
         let bytes = bytes.get(..WINDOW_BYTES).unwrap_or(bytes);
         for (word, chunk) in self.words.iter_mut().zip(bytes.chunks(4)) {
@@ -72,7 +72,7 @@ impl Window {
     }
 }
 
-/// One packet's (or one quoted packet's) addresses.
+/// The addresses of one packet or one quoted packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
@@ -94,16 +94,16 @@ pub struct Flow {
     pub reserved: u8,
 }
 
-/// The ports are there.
+/// The flow has ports.
 pub const HAS_PORTS: u8 = 1 << 0;
 /// A fragment of a larger packet.
 pub const FRAGMENT: u8 = 1 << 1;
-/// Not its first fragment: it has no transport header.
+/// Not the first fragment: it has no transport header.
 pub const LATER_FRAGMENT: u8 = 1 << 2;
-/// The headers end before they say all (short packet, or more extension headers than are followed).
+/// The headers end too early (short packet, or more extension headers than the parser follows).
 pub const TRUNCATED: u8 = 1 << 3;
 
-/// What its headers say.
+/// The content of a packet's headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Packet {
@@ -111,7 +111,7 @@ pub struct Packet {
     pub flow: Flow,
     /// TCP sequence number.
     pub seq: u32,
-    /// The flags of TCP, as the thirteenth byte of its header has them.
+    /// TCP flags: the thirteenth byte of the TCP header.
     pub tcp_flags: u8,
     /// Of ICMP and ICMPv6.
     pub icmp_type: u8,
@@ -119,15 +119,15 @@ pub struct Packet {
     pub icmp_code: u8,
     /// TTL or hop limit.
     pub ttl: u8,
-    /// The outermost VLAN tag in the packet (not one that the device took off); 0 for none.
+    /// The outermost VLAN tag in the packet (not a tag that the device took off); 0 for none.
     pub vlan: u16,
     /// The protocol behind the tags, host order: `ETH_P_*`.
     pub ethertype: u16,
-    /// The packet that an ICMP error is about: family 0 if there is none.
+    /// The packet that an ICMP error quotes; family 0 if there is none.
     pub inner: Flow,
 }
 
-/// Parses a packet of `ethertype` (host order) of which `have` bytes are in the window.
+/// Parses a packet of `ethertype` (host order); the window has its first `have` bytes.
 #[inline(always)]
 pub fn parse(window: &mut Window, have: u32, ethertype: u16, packet: &mut Packet) {
     *packet = Packet::default();
@@ -137,7 +137,7 @@ pub fn parse(window: &mut Window, have: u32, ethertype: u16, packet: &mut Packet
     }
 }
 
-/// Parses the TCP header that the window starts with (of a packet that has no other headers yet).
+/// Parses the TCP header at the start of the window (of a packet that has no other headers yet).
 #[inline(always)]
 pub fn parse_tcp(window: &mut Window, have: u32, packet: &mut Packet) {
     *packet = Packet::default();
@@ -145,7 +145,7 @@ pub fn parse_tcp(window: &mut Window, have: u32, packet: &mut Packet) {
     transport::parse(window, have, 0, packet);
 }
 
-/// Whether `need` bytes at word `at` are there.
+/// Whether the window has `need` bytes at word `at`.
 #[inline(always)]
 fn has(have: u32, at: u32, need: u32) -> bool {
     at * 4 + need <= have

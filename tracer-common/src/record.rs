@@ -12,7 +12,7 @@ use crate::{
 /// Version of the layouts in this file. A change of any layout changes it.
 pub const RECORD_VERSION: u8 = 1;
 
-/// What a record tells.
+/// The kind of event that a record reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RecordKind {
@@ -28,18 +28,18 @@ pub enum RecordKind {
     Listen = 5,
     /// The socket reached `CLOSE`. [`CloseRecord`].
     Close = 6,
-    /// Any transition; only when asked for. [`SocketRecord`].
+    /// Any transition; only if [`crate::settings::WANT_STATES`] is set. [`SocketRecord`].
     State = 7,
     /// The kernel reported `errno` on the socket. [`SocketRecord`].
     Error = 8,
-    /// A socket is gone: one that had closed before anybody accepted it, or one whose end was not seen and whose memory
-    /// is another one's now (then nothing is known of its addresses). [`SocketRecord`].
+    /// A socket is gone: it closed before any accept(), or the trace missed its end and another socket now uses its
+    /// memory (then its addresses are unknown). [`SocketRecord`].
     Destroyed = 9,
-    /// bind() failed; `errno` says why, the local end of the tuple is what was asked for, `detail` is the protocol.
+    /// bind() failed; `errno` says why, the local end of the tuple is the address asked for, `detail` is the protocol.
     /// [`SocketRecord`].
     BindFailed = 12,
-    /// accept() failed on a listener, `detail` times, for want of something; the opener is the task that called it.
-    /// [`SocketRecord`].
+    /// accept() failed on a listener, `detail` times, for lack of descriptors or memory; the opener is the task that
+    /// called it. [`SocketRecord`].
     AcceptFailed = 13,
     /// A process was forked. [`ForkRecord`].
     Fork = 16,
@@ -49,14 +49,14 @@ pub enum RecordKind {
     Exit = 18,
     /// The kernel dropped a packet. [`DropRecord`].
     Drop = 32,
-    /// A segment was sent again. [`SegmentRecord`].
+    /// The kernel retransmitted a segment. [`SegmentRecord`].
     Retransmit = 33,
-    /// RST was sent or received. [`SegmentRecord`].
+    /// The kernel sent or received RST. [`SegmentRecord`].
     Reset = 34,
 }
 
 impl RecordKind {
-    /// The kind with the number `n`.
+    /// Returns the kind with the number `n`.
     #[must_use]
     pub const fn from_number(n: u8) -> Option<Self> {
         Some(match n {
@@ -81,7 +81,7 @@ impl RecordKind {
         })
     }
 
-    /// The size in bytes of a record of this kind.
+    /// Returns the size in bytes of a record of this kind.
     #[must_use]
     pub const fn size(self) -> usize {
         match self {
@@ -114,11 +114,11 @@ pub struct Header {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Opener {
-    /// Process (thread group) id in the initial pid namespace; 0 where no task opened the socket yet.
+    /// Process (thread group) id in the initial pid namespace; 0 if no task has opened the socket yet.
     pub pid: u32,
     /// Thread id.
     pub tid: u32,
-    /// Effective uid in the initial user namespace; [`UID_UNKNOWN`] where it cannot be read.
+    /// Effective uid in the initial user namespace; [`UID_UNKNOWN`] if unreadable.
     pub uid: u32,
     /// Real uid, as `bpf_get_current_uid_gid` gives it.
     pub real_uid: u32,
@@ -126,9 +126,9 @@ pub struct Opener {
     pub start_ns: u64,
     /// Id of the task's cgroup in the v2 hierarchy; 0 if unknown.
     pub cgroup_id: u64,
-    /// `task->comm`, the thread's, padded with zeros.
+    /// The thread's `task->comm`, padded with zeros.
     pub comm: [u8; 16],
-    /// `task->group_leader->comm`, the process's; zeros where it cannot be read.
+    /// The process's `task->group_leader->comm`; zeros if unreadable.
     pub process_comm: [u8; 16],
 }
 
@@ -145,7 +145,7 @@ pub const UID_UNKNOWN: u32 = u32::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RecordRole {
-    /// Not known (the socket is older than the trace).
+    /// Unknown (the socket is older than the trace).
     Unknown = 0,
     /// This side sent the first SYN.
     Client = 1,
@@ -156,7 +156,7 @@ pub enum RecordRole {
 }
 
 impl RecordRole {
-    /// The role with the number `n`; what is not known is [`RecordRole::Unknown`].
+    /// Returns the role with the number `n`; [`RecordRole::Unknown`] for any other number.
     #[must_use]
     pub const fn from_number(n: u8) -> Self {
         match n {
@@ -174,44 +174,44 @@ pub const FLAG_PREEXISTING: u16 = 1 << 0;
 pub const FLAG_ACCEPTED: u16 = 1 << 1;
 /// A filter keeps this socket's records out. Never set in a record.
 pub const FLAG_FILTERED: u16 = 1 << 2;
-/// A further subflow of an MPTCP connection: the kernel opened it, for who has the first one. Of [`RecordKind::Connect`]
-/// and [`RecordKind::Established`] `detail` is the first one's number then, as far as it is followed.
+/// A further subflow of an MPTCP connection: the kernel opened it for the owner of the first subflow. `detail` of
+/// [`RecordKind::Connect`] and [`RecordKind::Established`] is then the first subflow's number, if it is followed.
 pub const FLAG_JOINED: u16 = 1 << 3;
 /// A subflow of an MPTCP connection.
 pub const FLAG_MPTCP: u16 = 1 << 4;
-/// The close is one that connect() or listen() itself caused; `errno` comes from its return value.
+/// connect() or listen() itself caused the close; `errno` comes from its return value.
 pub const FLAG_CALL_FAILED: u16 = 1 << 5;
-/// The transition to `CLOSE` was not seen; the record was made when the socket was destroyed.
+/// The trace missed the transition to `CLOSE`; the record dates from the socket's destruction.
 pub const FLAG_RECOVERED: u16 = 1 << 6;
-/// The socket map was full: nothing is remembered of this socket between its records.
+/// The socket map was full: the kernel side remembers nothing of this socket between its records.
 pub const FLAG_UNTRACKED: u16 = 1 << 7;
-/// `established` was held back (the process filter was undecided then): nobody has told it yet.
+/// `established` was held back (the process filter was undecided then) and has no record yet.
 pub const FLAG_ESTABLISHED_HELD: u16 = 1 << 8;
-/// The opener is a kernel thread, or the kernel has made the socket for itself while a process ran: no process has it.
+/// The opener is a kernel thread, or the kernel made the socket for itself while a process ran: no process owns it.
 pub const FLAG_KERNEL: u16 = 1 << 10;
 /// The process filter cannot be decided before accept(). Never set in a record.
 pub const FLAG_UNDECIDED: u16 = 1 << 9;
 /// The attempt began in a connect() whose return is traced.
 pub const FLAG_CONNECT_TRACED: u16 = 1 << 11;
-/// It is or was in a map of sockets: programs may have moved its payload past TCP and its counters.
+/// The socket is or was in a map of sockets: programs may have moved its payload past TCP and its counters.
 pub const FLAG_SOCKMAP: u16 = 1 << 12;
-/// A listener of IPv6 that takes no IPv4 (`IPV6_V6ONLY`).
+/// An IPv6 listener that takes no IPv4 (`IPV6_V6ONLY`).
 pub const FLAG_V6ONLY: u16 = 1 << 13;
-/// A listener of IPv6 without [`FLAG_V6ONLY`]. Neither of them: the kernel side cannot read it.
+/// An IPv6 listener without [`FLAG_V6ONLY`]. If neither is set, the kernel side cannot read the option.
 pub const FLAG_TAKES_V4: u16 = 1 << 14;
 
 /// A connect() in progress, kept per task from its entry until the socket leaves `CLOSE`, and again from a failure
-/// inside it to its return. Not while it waits for an answer: how many calls wait is for others to choose.
+/// inside it to its return. Not kept while the call waits for an answer: traced programs choose how many calls wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connecting {
     /// Address of the `struct sock`.
     pub sk: u64,
-    /// Where it has got to: `CONNECTING_*`.
+    /// The stage reached: `CONNECTING_*` or `CALL_LISTEN*`.
     pub progress: u64,
-    /// Where in the caller's memory the address is; 0 if `addr` is the kernel's own copy.
+    /// Place of the address in the caller's memory; 0 if `addr` is the kernel's own copy.
     pub place: u64,
-    /// The `struct sockaddr` that connect() was given, as far as `sockaddr_in6` reaches; zeros if it could not be read.
+    /// The `struct sockaddr` argument of connect(), as far as `sockaddr_in6` reaches; zeros if unreadable.
     pub addr: [u32; 7],
     /// Zero.
     pub reserved: u32,
@@ -219,46 +219,47 @@ pub struct Connecting {
     pub tuple: Tuple,
 }
 
-/// connect() was entered, the socket is still in `CLOSE`.
+/// The task is in connect(), the socket is still in `CLOSE`.
 pub const CONNECTING_ENTERED: u64 = 0;
 /// The socket fell back to `CLOSE` inside connect(), without an error from the network.
 pub const CONNECTING_FAILED: u64 = 2;
-/// It is listen() that was entered.
+/// The task is in listen() instead.
 pub const CALL_LISTEN: u64 = 3;
 /// The socket fell from `LISTEN` back to `CLOSE` inside listen().
 pub const CALL_LISTEN_FAILED: u64 = 4;
 
-/// What the kernel side remembers of a socket between its events.
+/// The kernel side's memory of a socket between its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketState {
-    /// Unique among all connections of one run, never reused: a socket that is disconnected and
-    /// connected again gets a new one. Of a socket that is not in the table it is made from its
-    /// address, so that its records belong together all the same: unique among the live ones.
+    /// Unique among all connections of one run, never reused: a socket that disconnects and connects
+    /// again gets a new id. A socket that is not in the table has an id made from its address, so that
+    /// its records still belong together: unique among the live sockets.
     pub id: u64,
     /// First SYN (client) or first sight (others), `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
     /// End of the handshake, `CLOCK_BOOTTIME` ns; 0 before it.
     pub established_ns: u64,
-    /// Who connected, accepted or listened.
+    /// The task that connected, accepted or listened.
     pub opener: Opener,
     /// A [`RecordRole`].
     pub role: u8,
-    /// 1 once the socket reached `CLOSE`. Not one of the flags: close() on one CPU and accept() on
-    /// another may write at the same time, so each has a field of its own.
+    /// 1 once the socket reached `CLOSE`. No flag: close() on one CPU and accept() on another may write
+    /// at the same time, so each has a field of its own.
     pub closed: u8,
     /// `FLAG_*`.
     pub flags: u16,
-    /// Inode of the socket that this one came from: a child's listener, the MPTCP socket of one that has
-    /// [`FLAG_JOINED`]; of a listener its own. 0 where it is not known. (sockfs numbers in 32 bits, `get_next_ino`.)
-    /// Another client came from none: see [`SocketState::err_soft`].
-    /// In [`RecordKind::AcceptFailed`], of a listener that is older than the trace, and in [`RecordKind::BindFailed`]: its
-    /// own inode number.
+    /// Inode of the socket's origin: the listener of a child, the MPTCP socket of a subflow with [`FLAG_JOINED`], a
+    /// listener itself. 0 if unknown. (sockfs numbers in 32 bits, `get_next_ino`.)
+    /// Any other client has no origin: see [`SocketState::err_soft`].
+    /// The socket's own inode in [`RecordKind::BindFailed`], and in [`RecordKind::AcceptFailed`] if the listener is
+    /// older than the trace.
     pub parent: u32,
 }
 
 impl SocketState {
-    /// `sk_err_soft` of a client when its connection began: what is left of one that the socket was before. 0 for none.
+    /// Returns a client's `sk_err_soft` at the start of its connection: a rest of the socket's previous connection.
+    /// 0 for none.
     #[must_use]
     pub const fn err_soft(&self) -> i32 {
         let opens = self.role == RecordRole::Client as u8 && self.flags & FLAG_JOINED == 0;
@@ -274,11 +275,11 @@ pub struct Tuple {
     pub laddr: [u32; 4],
     /// Remote address.
     pub raddr: [u32; 4],
-    /// Local port; 0 while none is bound.
+    /// Local port; 0 until one is bound.
     pub lport: u16,
     /// Remote port.
     pub rport: u16,
-    /// 4 or 6; 0 where it could not be read, and then nor could the addresses and ports.
+    /// 4 or 6; 0 if it, and with it the addresses and ports, could not be read.
     pub family: u8,
     /// Zero.
     pub reserved: [u8; 3],
@@ -288,13 +289,13 @@ pub struct Tuple {
     pub ifindex: u32,
 }
 
-/// Everything that happens to a socket, but its end.
+/// Any event of a socket except its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SocketRecord {
     /// Common to all records.
     pub header: Header,
-    /// What was remembered at this event.
+    /// The kernel side's memory of the socket at this event.
     pub state: SocketState,
     /// The addresses at this event.
     pub tuple: Tuple,
@@ -306,18 +307,18 @@ pub struct SocketRecord {
     pub reserved: [u8; 2],
     /// Positive errno; 0 for none.
     pub errno: i32,
-    /// [`RecordKind::Listen`]: the backlog. Others: the socket's inode, 0 where it has none or
-    /// where the kernel side had no reason to look.
+    /// [`RecordKind::Listen`]: the backlog. Others: the socket's inode; 0 if it has none or
+    /// the kernel side had no reason to look.
     pub detail: u64,
 }
 
-/// accept() calls of one task on one listener that fail with one errno: told once a second at the most.
+/// Failed accept() calls of one task on one listener with one errno, in at most one record per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct AcceptFailures {
-    /// What is to be told; `detail` is how many have not been told yet.
+    /// The next record; `detail` counts the failures that no record has yet.
     pub record: SocketRecord,
-    /// When some were told last.
+    /// Time of the last record.
     pub told_ns: u64,
 }
 
@@ -369,9 +370,9 @@ pub struct TcpCounters {
     pub bytes_acked: u64,
     /// `tcp_sock.bytes_received`, with FIN counted as one byte.
     pub bytes_received: u64,
-    /// `tcp_sock.bytes_sent`: payload, with what was sent again.
+    /// `tcp_sock.bytes_sent`: payload, retransmissions included.
     pub bytes_sent: u64,
-    /// `tcp_sock.bytes_retrans`: payload sent again.
+    /// `tcp_sock.bytes_retrans`: retransmitted payload.
     pub bytes_retrans: u64,
     /// `tcp_sock.snd_nxt`.
     pub snd_nxt: u32,
@@ -391,19 +392,19 @@ pub struct TcpCounters {
     pub flags: u32,
 }
 
-/// The counters in [`TcpCounters`] were read (their offsets are known on this kernel).
+/// [`TcpCounters`] holds the kernel's counters (their offsets are known on this kernel).
 pub const COUNTERS_KNOWN: u32 = 1 << 0;
-/// `SOCK_DONE` was set: the peer's FIN was received.
+/// `SOCK_DONE` was set: the peer's FIN has arrived.
 pub const COUNTERS_FIN_RECEIVED: u32 = 1 << 1;
 /// `sk->sk_socket` was set: the socket belonged to a file at its end.
 pub const COUNTERS_HAS_SOCKET: u32 = 1 << 2;
-/// Whether `sk->sk_socket` was set could be read.
+/// `sk->sk_socket` could be read: [`COUNTERS_HAS_SOCKET`] is meaningful.
 pub const COUNTERS_SOCKET_KNOWN: u32 = 1 << 3;
-/// `sk_err` could not be read: that `errno` is zero says nothing.
+/// `sk_err` could not be read: an `errno` of zero means nothing.
 pub const COUNTERS_NO_ERRNO: u32 = 1 << 4;
-/// Of a socket in `SYN_SENT`: whether a system call had it (`sk_lock.owned`) could be read.
+/// `sk_lock.owned` of a socket in `SYN_SENT` could be read: [`COUNTERS_LOCKED`] is meaningful.
 pub const COUNTERS_LOCK_KNOWN: u32 = 1 << 5;
-/// A system call had it: what happened to it, that call did.
+/// A system call held the socket, and so caused its end.
 pub const COUNTERS_LOCKED: u32 = 1 << 6;
 /// The socket was in repair mode (`TCP_REPAIR`): its end sends nothing.
 pub const COUNTERS_REPAIR: u32 = 1 << 8;
@@ -428,13 +429,13 @@ impl CloseRecord {
         self.socket.old == TcpState::SynSent as u8
     }
 
-    /// How long nothing was said.
+    /// Returns how long the connection had been quiet.
     #[must_use]
     pub const fn silence(&self) -> Silence {
         if self.was_connecting() { Silence::UNKNOWN } else { Silence::unpack(self.ending) }
     }
 
-    /// The ICMP error that a connect() without an answer had.
+    /// Returns the ICMP error of a connect() without an answer.
     #[must_use]
     pub const fn icmp(&self) -> IcmpError {
         if self.was_connecting() { IcmpError::unpack(self.ending) } else { IcmpError::NONE }
@@ -470,7 +471,7 @@ pub struct ExecRecord {
     pub header: Header,
     /// The process.
     pub pid: u32,
-    /// Effective uid; [`UID_UNKNOWN`] where it cannot be read.
+    /// Effective uid; [`UID_UNKNOWN`] if unreadable.
     pub uid: u32,
     /// Real uid.
     pub real_uid: u32,

@@ -1,4 +1,4 @@
-//! What the agent writes into the object's read-only data before it is loaded.
+//! The values that the agent writes into the object's read-only data before it loads the object.
 //!
 //! The kernel freezes that section, so the verifier knows every value: an offset becomes a constant
 //! and a branch on a disabled feature is never even verified.
@@ -8,7 +8,7 @@ pub const ABSENT: u32 = u32::MAX;
 
 macro_rules! offsets {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Offsets in kernel structures, from the running kernel's BTF. [`ABSENT`] where there is none.
+        /// Offsets in kernel structures, from the running kernel's BTF. [`ABSENT`] if there is none.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(C)]
         pub struct Offsets { $($(#[$doc])* pub $name: u32,)* }
@@ -17,7 +17,7 @@ macro_rules! offsets {
             /// Nothing is known.
             pub const NONE: Self = Self { $($name: ABSENT,)* };
 
-            /// Each with its name.
+            /// Iterates over all offsets with their names.
             pub fn named(&self) -> impl Iterator<Item = (&'static str, u32)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -40,7 +40,7 @@ offsets! {
     skc_state,
     /// `sock_common.skc_bound_dev_if`
     skc_bound_dev_if,
-    /// `sock_common.skc_ipv6only`, a bit field: its byte, and its bit in it.
+    /// `sock_common.skc_ipv6only`, a bit field: its byte, and its bit in that byte.
     skc_ipv6only,
     /// See `skc_ipv6only`.
     skc_ipv6only_mask,
@@ -236,7 +236,7 @@ offsets! {
     regs_compat_second,
     /// `bpf_task_pt_regs` exists (1): from 5.15 on
     task_pt_regs,
-    /// `task_struct.thread_info.status` (x86: whether a 32-bit system call is under way)
+    /// `task_struct.thread_info.status` (x86: shows a 32-bit system call under way)
     thread_status,
     /// Byte that holds `tcp_sock.repair`
     tcp_repair,
@@ -346,7 +346,7 @@ pub const FILTER_PID: u32 = 1 << 0;
 pub const FILTER_FOLLOW: u32 = 1 << 1;
 /// Only these users (map `UIDS`).
 pub const FILTER_UID: u32 = 1 << 2;
-/// Only this cgroup (v2) and those below it.
+/// Only this cgroup (v2) and its descendants.
 pub const FILTER_CGROUP: u32 = 1 << 3;
 /// Only these network namespaces (map `NETNS`).
 pub const FILTER_NETNS: u32 = 1 << 4;
@@ -366,7 +366,7 @@ pub const FILTER_LADDR: u32 = 1 << 10;
 pub const FILTER_RADDR: u32 = 1 << 11;
 /// Only this role.
 pub const FILTER_ROLE: u32 = 1 << 12;
-/// No connection whose remote address is a loopback one.
+/// No connection with a remote loopback address.
 pub const FILTER_NO_LOOPBACK: u32 = 1 << 13;
 
 /// The filters that look at the opening process.
@@ -389,23 +389,23 @@ pub const PREFIX_LOCAL: u32 = 2;
 /// Bit in `PREFIXES*`: allowed as the remote address.
 pub const PREFIX_REMOTE: u32 = 4;
 
-/// Every transition is recorded.
+/// Record every transition.
 pub const WANT_STATES: u32 = 1 << 0;
-/// The end of connect() is hooked: a failure inside it is reported from there.
+/// A hook at the end of connect() reports a failure inside it.
 pub const WANT_CONNECT_EXIT: u32 = 1 << 1;
-/// accept() is hooked: only then is "not accepted" a fact.
+/// accept() is hooked: "not accepted" is a fact only then.
 pub const WANT_ACCEPT: u32 = 1 << 2;
-/// Processes (fork, exec, exit) are recorded.
+/// Record processes (fork, exec, exit).
 pub const WANT_PROCESSES: u32 = 1 << 3;
-/// Drops are recorded with the kernel's stack.
+/// Record drops with the kernel's stack.
 pub const WANT_STACKS: u32 = 1 << 4;
 
-/// Drops by some reasons are left out (map `REASONS`).
+/// Leave out drops by some reasons (map `REASONS`).
 pub const WANT_SOME_REASONS: u32 = 1 << 5;
-/// So are those by reasons that are not listed there.
+/// Leave out drops by reasons that `REASONS` does not list.
 pub const WANT_LISTED_REASONS: u32 = 1 << 6;
 
-/// What the programs are to do.
+/// The settings of the BPF programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Settings {
@@ -423,25 +423,25 @@ pub struct Settings {
     pub role: u32,
     /// Level of that cgroup below the root.
     pub cgroup_level: u32,
-    /// Dropped packets that may be told one by one in a tenth of a second, by all CPUs together.
+    /// Maximum of drops with a record of their own per tenth of a second, on all CPUs together.
     pub drops_told: u32,
-    /// Drawn at random: without it others could choose packets that are taken for equal.
+    /// A random seed: without it an attacker could choose packets with equal hashes.
     pub drops_seed: u64,
-    /// 1: a task may be preempted inside a program of a tracepoint, and go to another CPU between two of them.
+    /// 1: a task may be preempted inside a tracepoint's program, and move to another CPU between two programs.
     pub tracepoints_preemptible: u32,
-    /// 1: what every call of a hook comes to is counted; see [`crate::audit`].
+    /// 1: count the outcome of every call of a hook; see [`crate::audit`].
     pub audit: u32,
-    /// Number of connect(), of accept() and of accept4(), for the audit.
+    /// System call numbers of connect(), accept() and accept4(), for the audit.
     pub nr_connect: u32,
     /// See above.
     pub nr_accept: u32,
     /// See above.
     pub nr_accept4: u32,
-    /// Length of the kernel's tick (jiffy); 0 if it is not known.
+    /// Length of the kernel's tick (jiffy); 0 if unknown.
     pub tick_ns: u32,
-    /// For so many drops a CPU draws at once from what may be told.
+    /// Drops that a CPU draws from `drops_told` at once.
     pub drops_drawn: u32,
-    /// Inode number of the pid namespace whose numbers the agent uses; 0: the initial one.
+    /// Inode number of the pid namespace whose numbers the agent uses; 0 for the initial namespace.
     pub pid_ns: u32,
 }
 
@@ -494,9 +494,9 @@ const _: () = {
     assert!(size_of::<PrefixKey4>() == 8 && size_of::<PrefixKey6>() == 20);
 };
 
-/// Programs that do the same work where a task may be preempted inside one.
+/// Programs that do the same work, for kernels where a task may be preempted inside one.
 pub const LANES: u32 = 3;
 
-/// Calls of tracepoints that can be under way, or of which a note was left: one for each kernel stack from
-/// which a tracepoint can be called, at the most.
+/// Maximum of tracepoint calls under way or with a note left behind: one for each kernel stack from which a
+/// tracepoint can be called.
 pub const CALLS: u32 = 16_384;

@@ -1,30 +1,30 @@
-//! What a socket's last record tells beside the counters: how long it had been quiet, or, of one that was in `SYN_SENT`,
-//! the ICMP error that it kept. One needs no room where the other is: records are written for every connection.
+//! The last part of a close record: how long the socket had been quiet, or the ICMP error that a socket in `SYN_SENT`
+//! kept. Both share the same bytes, because the record exists for every connection.
 
-/// When a connection last sent and received payload. The kernel's ticks (jiffies) are as long as `tick_ns` says: the
-/// record is whole without another one.
+/// When a connection last sent and received payload. `tick_ns` is the length of the kernel's ticks (jiffies), so the
+/// record needs no other record to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
-    /// Ticks since `tcp_sock.lsndtime`: payload, sent again or not; at first the end of the handshake.
+    /// Ticks since `tcp_sock.lsndtime`: the last payload, retransmitted or not; at first the end of the handshake.
     pub sent_ago: u32,
-    /// Ticks since `inet_connection_sock.icsk_ack.lrcvtime`, in the same way; not looked at if `sent_ago` is 0.
+    /// Ticks since `inet_connection_sock.icsk_ack.lrcvtime`, in the same way; not read if `sent_ago` is 0.
     pub received_ago: u32,
-    /// Length of a tick; 0 where it, or one of the two above, is not known.
+    /// Length of a tick; 0 if it or either time above is unknown.
     pub tick_ns: u32,
-    /// From the last segment of any kind that was sent to the last moment at which the socket looked at its clock
-    /// (`tcp_clock_cache - tcp_wstamp_ns`), µs; [`QUIET_UNKNOWN`]. A socket that nobody holds any more has sent its FIN
-    /// last. Looked at where the last payload is [`PATIENCE_NS`] ago.
+    /// Time from the last segment sent, of any kind, to the socket's last look at its clock
+    /// (`tcp_clock_cache - tcp_wstamp_ns`), µs; or [`QUIET_UNKNOWN`]. An orphaned socket has sent its FIN last.
+    /// Read if the last payload is [`PATIENCE_NS`] ago.
     pub quiet_us: u32,
-    /// `inet_connection_sock.icsk_rto`, ticks; 0 if unknown. Looked at in the same cases.
+    /// `inet_connection_sock.icsk_rto`, ticks; 0 if unknown. Read in the same cases.
     pub rto: u32,
-    /// `inet_connection_sock.icsk_retransmits`: so often in a row a timer has sent the same again. Looked at if
-    /// something was not acknowledged; 0 if unknown.
+    /// `inet_connection_sock.icsk_retransmits`: how often in a row a timer has sent the same data again. Read if
+    /// something is not acknowledged; 0 if unknown.
     pub retransmits: u8,
 }
 
-/// [`Silence::quiet_us`] is not known.
+/// [`Silence::quiet_us`] is unknown.
 pub const QUIET_UNKNOWN: u32 = u32::MAX;
-/// Who closes sooner after the last payload has not waited for an answer (syslog, a health check).
+/// A process that closes sooner after its last payload does not wait for an answer (syslog, a health check).
 pub const PATIENCE_NS: u64 = 1_000_000_000;
 
 impl Silence {
@@ -58,19 +58,19 @@ impl Silence {
     }
 }
 
-/// The last ICMP error in `sk_error_queue` of a socket whose connect() had no answer: the kernel keeps it there for
+/// The last ICMP error in `sk_error_queue` of a socket whose connect() got no answer. The kernel keeps it there for
 /// recvmsg(MSG_ERRQUEUE). All zeros if there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IcmpError {
     /// Source address of the message, network order; IPv4 in the first word.
     pub from: [u32; 4],
-    /// What the kernel makes of it: `sock_extended_err.ee_errno`.
+    /// The kernel's errno for it: `sock_extended_err.ee_errno`.
     pub errno: i32,
     /// 4 (ICMP) or 6 (ICMPv6); 0 for no message.
     pub family: u8,
-    /// Type.
+    /// ICMP type.
     pub kind: u8,
-    /// Code.
+    /// ICMP code.
     pub code: u8,
 }
 

@@ -34,7 +34,7 @@ pub enum TcpState {
 }
 
 impl TcpState {
-    /// The state with the kernel's number `n`.
+    /// Returns the state with the kernel's number `n`.
     #[must_use]
     pub const fn from_number(n: u8) -> Option<Self> {
         Some(match n {
@@ -54,7 +54,7 @@ impl TcpState {
         })
     }
 
-    /// The name that `ss` and the kernel's documentation use, with underscores.
+    /// Returns the name that `ss` and the kernel's documentation use, with underscores.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -11,9 +11,9 @@ const ETH_P_8021Q: u16 = 0x8100;
 /// Ethertype of 802.1ad.
 const ETH_P_8021AD: u16 = 0x88a8;
 
-/// Tags that are followed.
+/// VLAN tags that the parser follows.
 const TAGS: usize = 2;
-/// Extension headers that are followed.
+/// Extension headers that the parser follows.
 const EXTENSIONS: usize = 4;
 
 const HOP_BY_HOP: u32 = 0;
@@ -22,7 +22,7 @@ const FRAGMENT_HEADER: u32 = 44;
 const AUTHENTICATION: u32 = 51;
 const DESTINATION: u32 = 60;
 
-/// Takes the tags off; the word at which the network header starts.
+/// Skips the tags; returns the word at which the network header starts.
 #[inline(always)]
 pub fn tags(window: &mut Window, have: u32, ethertype: u16, packet: &mut Packet) -> u32 {
     let (mut at, mut ethertype) = (0, ethertype);
@@ -41,7 +41,7 @@ pub fn tags(window: &mut Window, have: u32, ethertype: u16, packet: &mut Packet)
     window.go_to(at)
 }
 
-/// Reads the network header at word `at`; the word behind it, unless there is no transport header.
+/// Reads the network header at word `at`; returns the word behind it, `None` if there is no transport header.
 #[inline(always)]
 pub fn outer(window: &mut Window, have: u32, at: u32, packet: &mut Packet) -> Option<u32> {
     let version = window.word(at, 0) >> 28;
@@ -58,7 +58,7 @@ pub fn outer(window: &mut Window, have: u32, at: u32, packet: &mut Packet) -> Op
     }
 }
 
-/// Reads the header of a quoted packet. Extension headers are not followed there, except the first.
+/// Reads the header of a quoted packet. Follows only its first extension header.
 #[inline(always)]
 pub fn inner(window: &mut Window, have: u32, at: u32, v6: bool, flow: &mut Flow) -> Option<u32> {
     let version = window.word(at, 0) >> 28;
@@ -69,7 +69,7 @@ pub fn inner(window: &mut Window, have: u32, at: u32, v6: bool, flow: &mut Flow)
     }
 }
 
-/// RFC 791.
+/// Reads an IPv4 header (RFC 791).
 #[inline(always)]
 fn ipv4(window: &mut Window, have: u32, at: u32, flow: &mut Flow) -> Option<u32> {
     let first = window.word(at, 0);
@@ -93,7 +93,7 @@ fn ipv4(window: &mut Window, have: u32, at: u32, flow: &mut Flow) -> Option<u32>
     Some(window.go_to(at + length))
 }
 
-/// RFC 8200.
+/// Reads an IPv6 header and its extension headers (RFC 8200).
 #[inline(always)]
 fn ipv6(window: &mut Window, have: u32, at: u32, flow: &mut Flow, extensions: usize) -> Option<u32> {
     if !has(have, at, 40) {

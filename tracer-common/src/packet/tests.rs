@@ -1,5 +1,5 @@
-//! Against `etherparse` on valid packets of every shape that is followed, and against anything at all
-//! for the bounds.
+//! Compares the parser with `etherparse` on valid packets of every shape that it follows, and tests its
+//! bounds on arbitrary bytes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use super::{
     FRAGMENT, Flow, HAS_PORTS, LATER_FRAGMENT, Packet, TRUNCATED, WINDOW_BYTES, Window, network, parse, parse_tcp,
 };
 
-/// Inputs of the property tests; `TRACER_FUZZ` says another number.
+/// Inputs of the property tests; `TRACER_FUZZ` sets another number.
 const INPUTS: u64 = 200_000;
 
 fn inputs() -> u64 {
@@ -69,7 +69,7 @@ fn words(bytes: &[u8]) -> [u32; 4] {
     words
 }
 
-/// A transport header, and what is behind it.
+/// Returns a transport header and the bytes behind it.
 fn transport(dice: &mut Dice, v6: bool, depth: u32) -> (IpNumber, Vec<u8>) {
     let mut out = Vec::new();
     let number = match dice.below(if depth > 0 { 4 } else { 6 }) {
@@ -104,7 +104,7 @@ fn transport(dice: &mut Dice, v6: bool, depth: u32) -> (IpNumber, Vec<u8>) {
     (number, out)
 }
 
-/// A whole packet, with options, extension headers or fragments.
+/// Returns a whole packet, with options, extension headers or fragments.
 fn network_packet(dice: &mut Dice, v6: bool, depth: u32) -> Vec<u8> {
     let (mut number, mut payload) = transport(dice, v6, depth);
     let mut out = Vec::new();
@@ -122,7 +122,7 @@ fn network_packet(dice: &mut Dice, v6: bool, depth: u32) -> Vec<u8> {
         ip.set_payload_len(payload.len()).unwrap();
         ip.write(&mut out).unwrap();
     } else {
-        // A quoted packet's extension headers are followed as far as the first one.
+        // The parser follows only the first extension header of a quoted packet.
         for _ in 0..dice.below(if depth > 0 { 2 } else { 4 }) {
             let mut extension = vec![number.0];
             number = match dice.below(5) {
@@ -174,7 +174,7 @@ fn network_packet(dice: &mut Dice, v6: bool, depth: u32) -> Vec<u8> {
     out
 }
 
-/// What etherparse makes of the addresses and ports of `bytes`.
+/// Returns the addresses and ports that etherparse finds in `bytes`.
 fn reference<'a>(bytes: &[u8], whole: &'a [u8]) -> (Flow, LaxSlicedPacket<'a>) {
     let mut flow = Flow::default();
     match LaxSlicedPacket::from_ip(bytes).unwrap().net.as_ref().unwrap() {
@@ -213,7 +213,7 @@ fn reference<'a>(bytes: &[u8], whole: &'a [u8]) -> (Flow, LaxSlicedPacket<'a>) {
         let etherparse::LaxNetSlice::Ipv6(ip) = LaxSlicedPacket::from_ip(whole).unwrap().net.unwrap() else { panic!() };
         flow.protocol = ip.payload().ip_number.0;
     }
-    // What follows in a later fragment is no header (RFC 8200, 4.5), though etherparse reads on.
+    // A later fragment has no further header (RFC 8200, 4.5), though etherparse reads on.
     if flow.family == 6 && flow.flags & LATER_FRAGMENT != 0 {
         flow.protocol = announced(bytes);
     }
@@ -230,7 +230,7 @@ fn reference<'a>(bytes: &[u8], whole: &'a [u8]) -> (Flow, LaxSlicedPacket<'a>) {
     (flow, sliced)
 }
 
-/// The same as if there were no more fragments: of a first fragment etherparse does not read on,
+/// Returns the packet without its fragmentation: etherparse does not read on in a first fragment,
 /// though the headers are there.
 fn whole(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
@@ -254,7 +254,7 @@ fn whole(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The protocol that the first fragment header with an offset announces.
+/// Returns the protocol that the first fragment header with an offset announces.
 fn announced(bytes: &[u8]) -> u8 {
     let (mut next, mut at) = (bytes[6], 40);
     loop {
@@ -281,7 +281,7 @@ fn valid_packets_are_what_etherparse_says() {
         let packet = parsed(&bytes, if v6 { network::ETH_P_IPV6 } else { network::ETH_P_IP });
         let whole = whole(&bytes);
         let (flow, sliced) = reference(&bytes, &whole);
-        // What lies behind the window is not known; the rest is.
+        // The parser knows nothing of bytes behind the window.
         if packet.flow.flags & TRUNCATED != 0 {
             assert!(bytes.len() > WINDOW_BYTES || flow.flags & HAS_PORTS == 0, "{bytes:?}");
             continue;
@@ -323,7 +323,7 @@ fn valid_packets_are_what_etherparse_says() {
     assert!(with_ports > 0 && fragments > 0 && errors > 0, "{with_ports} {fragments} {errors}");
 }
 
-/// Compares the quoted packet; 1 if there was one.
+/// Compares the quoted packet; returns 1 if there was one.
 fn inner(packet: &Packet, quoted: &[u8], error: bool) -> u32 {
     if !error {
         assert_eq!(packet.inner, Flow::default());
@@ -348,12 +348,12 @@ fn any_bytes_of_any_length_are_survived() {
             let packet = network_packet(&mut dice, length.is_multiple_of(2), 0);
             let kept = packet.len().min(bytes.len());
             bytes[..kept].copy_from_slice(&packet[..kept]);
-            // And have a byte that is wrong.
+            // One of their bytes is wrong.
             bytes[dice.below(kept as u64)] = dice.next() as u8;
         }
         let ethertype = [0x0800, 0x86dd, 0x8100, 0x88a8, dice.next() as u16][dice.below(5)];
         let packet = parsed(&bytes[..length], ethertype);
-        // Nothing is told that lies behind the end: with other bytes there the packet is the same.
+        // The parser ignores the bytes behind the end: other bytes there give the same packet.
         let mut window = Window::EMPTY;
         let have = window.fill(&bytes[..length]);
         let mut other = window;

@@ -1,4 +1,4 @@
-//! What IP carries: ports, TCP's flags, ICMP errors.
+//! Transport headers: ports, TCP flags, ICMP errors.
 
 use super::{Flow, HAS_PORTS, Packet, TRUNCATED, Window, has, network};
 
@@ -22,7 +22,7 @@ pub fn parse(window: &mut Window, have: u32, at: u32, packet: &mut Packet) {
     }
 }
 
-/// The ports, which all these protocols have in their first word.
+/// Reads the ports, which all these protocols have in their first word.
 #[inline(always)]
 fn ports(window: &mut Window, have: u32, at: u32, flow: &mut Flow) {
     if !matches!(flow.protocol, TCP | UDP | DCCP | SCTP | UDPLITE) {
@@ -38,7 +38,7 @@ fn ports(window: &mut Window, have: u32, at: u32, flow: &mut Flow) {
     flow.flags |= HAS_PORTS;
 }
 
-/// RFC 9293.
+/// Reads a TCP header (RFC 9293).
 #[inline(always)]
 fn tcp(window: &mut Window, have: u32, at: u32, packet: &mut Packet) {
     if !has(have, at, 16) {
@@ -49,7 +49,7 @@ fn tcp(window: &mut Window, have: u32, at: u32, packet: &mut Packet) {
     packet.tcp_flags = (window.word(at, 3) >> 16) as u8;
 }
 
-/// RFC 792 and RFC 4443: an error quotes the packet that it is about.
+/// Reads an ICMP header. An error quotes the packet that it is about (RFC 792, RFC 4443).
 #[inline(always)]
 fn icmp(window: &mut Window, have: u32, at: u32, v6: bool, packet: &mut Packet) {
     if !has(have, at, 8) {
