@@ -1,9 +1,9 @@
-//! `sys_exit(struct pt_regs *regs, long ret)`: system calls of 32-bit programs, and by `int 0x80` of any, which pass the
-//! tracepoints of no call by name (`perf_syscall_exit` leaves them out). Only attached where connect() or accept() is
-//! hooked by those.
+//! `sys_exit(struct pt_regs *regs, long ret)`: system calls of 32-bit programs, and `int 0x80` calls of any program.
+//! The tracepoints of single calls do not show them (`perf_syscall_exit` leaves them out). Only attached if those
+//! tracepoints hook connect() or accept().
 //!
-//! It runs for every system call of the host: for all others it is one look at the number of the call, or where that is
-//! not so quickly had at the current thread.
+//! It runs for every system call of the host. Other calls cost one look at the number of the call, or, where that takes
+//! longer, at the current thread.
 
 use aya_ebpf::{
     helpers::generated::bpf_probe_read_user,
@@ -36,7 +36,7 @@ pub fn compat__btf(ctx: BtfTracePointContext) -> i32 {
     let regs: *const u8 = ctx.arg(0);
     // SAFETY: the first argument is a `struct pt_regs *`, and the verifier checks the offset against the type.
     let call = unsafe { core::ptr::read_volatile(regs.add(offset!(regs_syscall) as usize).cast::<u64>()) } as u32;
-    // Of 64-bit calls only getuid() has one of these numbers.
+    // Only one 64-bit call has any of these numbers: getuid().
     if matches!(call, SOCKETCALL | BIND | CONNECT | ACCEPT4) {
         returned(regs as u64, ctx.arg(1));
     }
@@ -61,7 +61,7 @@ fn returned(regs: u64, result: u64) {
     }
 }
 
-/// A function of its own, as [`failed`] is: before 6.13 what both take of the stack is too much for one.
+/// A function of its own, like [`failed`]: before 6.13 the stacks of both are too large for one function.
 #[inline(never)]
 fn succeeded(regs: u64, result: i32) -> Outcome {
     if let Some((ACCEPT4, _)) = call(regs)
@@ -86,14 +86,14 @@ fn failed(regs: u64, errno: i32) -> Outcome {
     }
 }
 
-/// The `struct sock` behind a descriptor; 0 if there is none. What this takes of the stack is given back before more is
-/// needed.
+/// Returns the `struct sock` behind a descriptor; 0 if there is none. Not inlined, so that it frees its stack before
+/// the caller needs more.
 #[inline(never)]
 fn socket(fd: u32) -> u64 {
     fd::socket(fd).map_or(0, |socket| socket.tcp())
 }
 
-/// Which call it is, and its first two arguments.
+/// Returns the number of the call and its first two arguments.
 #[inline(always)]
 fn call(regs: u64) -> Option<(u32, [u32; 2])> {
     let call: u32 = memory::read(regs, offset!(regs_syscall));
@@ -108,7 +108,7 @@ fn call(regs: u64) -> Option<(u32, [u32; 2])> {
         SYS_ACCEPT | SYS_ACCEPT4 => ACCEPT4,
         _ => return None,
     };
-    // Its arguments are in memory.
+    // socketcall() has its arguments in memory.
     let mut arguments = [0_u32; 2];
     // SAFETY: the helper checks the address; eight writable bytes.
     if unsafe { bpf_probe_read_user((&raw mut arguments).cast(), 8, second as usize as *const _) } != 0 {

@@ -21,8 +21,8 @@ use crate::{
 
 /// match-proto:v6.10: struct sock *inet_csk_accept(struct sock *sk, struct proto_accept_arg *arg)
 ///
-/// The result follows the arguments, of which there were four up to 6.9 (commit 92ef0fd55ac8): so
-/// two programs, of which one does nothing. In one program the compiler makes one load of both, at
+/// The result follows the arguments, four up to 6.9 (commit 92ef0fd55ac8), so there are two programs,
+/// and one does nothing. In one program the compiler merges both loads into one, at
 /// `ctx + (args == 4 ? 32 : 16)`, and the verifier says "dereference of modified ctx ptr".
 #[fexit(function = "inet_csk_accept")]
 pub fn accept__fexit(ctx: FExitContext) -> i32 {
@@ -72,7 +72,7 @@ fn returned(ctx: &TracePointContext) {
 fn from_result(ctx: &TracePointContext) -> Outcome {
     let Some(result) = syscall::result(ctx) else { return Outcome::Aside };
     if result < 0 {
-        // `sys_accept` looks at those.
+        // `sys_accept` handles failures.
         return Outcome::Aside;
     }
     match fd::socket(result as u32) {

@@ -1,4 +1,4 @@
-//! `inet_sk_error_report(const struct sock *sk)`, from 5.14 on: for every inet socket, TCP or not.
+//! `inet_sk_error_report(const struct sock *sk)`, from 5.14 on, for every inet socket, TCP or not.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},

@@ -75,8 +75,8 @@ fn settle(ctx: &BtfTracePointContext, lane: Lane) {
     audit::settle_in(lane, Audited::SetState, ctx, outcome);
 }
 
-// What aya makes of it is a function that calls this one: as two they have more stack than there is (5.10:
-// "combined stack size of 3 calls is 544").
+// Inlined into the function that aya generates around it: two functions need too much stack (5.10: "combined stack
+// size of 3 calls is 544").
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 #[inline(always)]
 pub fn set_state__raw(ctx: RawTracePointContext) -> i32 {
@@ -127,20 +127,20 @@ fn record(ctx: &TracePointContext) -> Record {
     record
 }
 
-/// The old and the new one.
+/// Returns the old and the new state.
 #[inline(always)]
 fn states(record: &Record) -> (i32, i32) {
     (field(record, offset!(state_format_oldstate)), field(record, offset!(state_format_newstate)))
 }
 
-/// Words of the tracepoint's record that are copied: it has nine, and room to grow.
+/// Words copied of the tracepoint's record: it has nine, and room to grow.
 const RECORD: usize = 12;
-/// A copy, because offsets into the context itself have to be written in the instruction: what comes
-/// from the `format` file is added, and the verifier says "dereference of modified ctx ptr".
+/// A copy, because an offset into the context itself has to be an immediate of the instruction: the
+/// compiler adds one from the `format` file, and the verifier says "dereference of modified ctx ptr".
 type Record = [u64; RECORD];
 
-/// A socket as the classic tracepoint's own record shows it; the rest by address, where the offsets
-/// are known (they come from BTF; without BTF only the record is there).
+/// A socket as the classic tracepoint's own record shows it. It reads other fields by address, if their
+/// offsets are known (they come from BTF; without BTF there is only the record).
 #[derive(Clone, Copy)]
 struct Formatted<'r> {
     record: &'r Record,

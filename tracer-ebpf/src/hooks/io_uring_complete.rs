@@ -1,5 +1,5 @@
-//! `io_uring_complete(ctx, req, …)`: accept and connect that enter by no system call of their own.
-//! Only attached where the functions themselves cannot be hooked.
+//! `io_uring_complete(ctx, req, …)`: accept and connect without a system call of their own. Only
+//! attached if the functions themselves cannot be hooked.
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_common::{
@@ -19,7 +19,7 @@ use crate::{
 const OP_ACCEPT: u8 = 13;
 const OP_CONNECT: u8 = 16;
 
-/// Completions that have succeeded: accepts.
+/// Handles successful completions: accepts.
 #[raw_tracepoint(tracepoint = "io_uring_complete")]
 pub fn io_uring_complete__raw(ctx: RawTracePointContext) -> i32 {
     let result = result(&ctx);
@@ -29,7 +29,7 @@ pub fn io_uring_complete__raw(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// Those that have failed. A program of its own, because of the stack: before 6.13 all of it together may take 512 bytes.
+/// Handles failed completions. A program of its own: before 6.13 a program's whole stack may take 512 bytes.
 #[raw_tracepoint(tracepoint = "io_uring_complete")]
 pub fn io_uring_failed__raw(ctx: RawTracePointContext) -> i32 {
     let result = result(&ctx);
@@ -41,20 +41,20 @@ pub fn io_uring_failed__raw(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn result(ctx: &RawTracePointContext) -> i32 {
-    // 6.14 (commit 8cf0b459993e) hands over the completion entry, before that its fields; up to 5.18
-    // there is a `user_data` before the result.
+    // 6.14 (commit 8cf0b459993e) passes the completion entry, earlier kernels its fields; up to 5.18
+    // `user_data` precedes the result.
     if offset!(io_complete_has_cqe) == 1 { memory::read(ctx.arg(2), offset!(io_cqe_res)) } else { ctx.arg(3) }
 }
 
 #[inline(always)]
 fn succeeded(ctx: &RawTracePointContext, result: i32) -> Outcome {
     let req: u64 = ctx.arg(1);
-    // Each completion but the last of a request that goes on (multishot) names no request.
+    // Only the last completion of a multishot request names its request.
     if req != 0 && memory::read::<u8>(req, offset!(io_opcode)) != OP_ACCEPT {
         return Outcome::Aside;
     }
-    // Of a completion without a request it may be a descriptor, or bytes, or anything: what counts is what stands
-    // behind it.
+    // Without a request, the result may be a descriptor, a number of bytes, or anything: the socket behind it
+    // decides.
     match fd::socket(result as u32) {
         Some(socket) if req != 0 || waits_for_accept(socket.tcp()) => {
             accepted(socket.tcp(), Site::AcceptByIoUring, Lane::First)
@@ -84,7 +84,7 @@ fn connect_failed(req: u64, errno: i32) -> Outcome {
     if offset!(io_connect_addr) == ABSENT {
         return Outcome::Aside;
     }
-    // A request that got as far as EINPROGRESS has sent its SYN: the transitions tell the rest.
+    // A request that got as far as EINPROGRESS has sent its SYN: the transitions report the rest.
     if memory::read::<u8>(req, offset!(io_connect_in_progress)) == 0
         && let Some(socket) = fd::of_file(memory::read(req, offset!(io_file)))
     {

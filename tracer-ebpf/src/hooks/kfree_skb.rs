@@ -15,7 +15,7 @@ use crate::{
     offset,
 };
 
-/// Whether this kernel passes so many arguments.
+/// Whether this kernel passes at least `arguments` arguments.
 #[inline(always)]
 fn passes(arguments: u32) -> bool {
     offset!(kfree_skb_args) != ABSENT && offset!(kfree_skb_args) >= arguments
@@ -29,7 +29,7 @@ pub fn kfree_skb__btf(ctx: BtfTracePointContext) -> i32 {
         drop.reason = ctx.arg(2);
     }
     if passes(4) {
-        // Null for most packets; to the verifier `trusted_ptr_or_null`: no arithmetic is done on it.
+        // Null for most packets. The verifier forbids arithmetic on it: it is a `trusted_ptr_or_null`.
         let sk: *const u8 = ctx.arg(3);
         drop.rx_sk = sk as u64;
     }
@@ -65,9 +65,9 @@ fn classic(ctx: &TracePointContext) {
     audit::settle_classic(Audited::Drop, dropped(drop));
 }
 
-/// A field of the tracepoint's record, or `absent` where this kernel has none. Whether the helper succeeds makes no
-/// difference here, because each such branch doubles the ways that the verifier follows through all that comes after it
-/// ("Processed 1000001 insn"): it writes zeros where it fails.
+/// Returns a field of the tracepoint's record, or `absent` if this kernel has none. Ignores whether the helper
+/// succeeds: each such branch doubles the paths that the verifier follows through the code after it ("Processed 1000001
+/// insn"). The helper writes zeros if it fails.
 #[inline(always)]
 fn field<T: Copy>(ctx: &TracePointContext, offset: u32, absent: T) -> T {
     if offset == ABSENT {

@@ -1,7 +1,7 @@
-//! One file a hook; in it one program a backend. Names are `hook` or `hook__backend`.
+//! One file per hook, with one program per backend. Names are `hook` or `hook__backend`.
 
-/// A program at a classic tracepoint, in `$section`, that does `$work`. It returns 1: for 0, which is what aya's own
-/// attribute makes of anything, the kernel keeps the event from everybody else's perf, too (`trace_call_bpf`).
+/// Defines a program at a classic tracepoint, in `$section`, that does `$work`. It returns 1: aya's own attribute
+/// always returns 0, for which the kernel withholds the event from every other perf user (`trace_call_bpf`).
 macro_rules! tracepoint {
     ($section:literal $program:ident => $work:ident) => {
         #[unsafe(no_mangle)]

@@ -1,5 +1,5 @@
 //! `sched_process_fork`, `sched_process_exec`, `sched_process_exit`: the process set of `-f`, and
-//! what a process executed, even if it lives for a few milliseconds only.
+//! the program of each process, even of one that lives only a few milliseconds.
 
 use aya_ebpf::{
     helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel_str, bpf_probe_read_user},
@@ -122,7 +122,7 @@ fn exec(ctx: &RawTracePointContext) -> Outcome {
     let args: u64 = memory::read(mm, offset!(mm_arg_start));
     let end: u64 = memory::read(mm, offset!(mm_arg_end));
     let filename: u64 = memory::read(ctx.arg(2), offset!(binprm_filename));
-    // SAFETY: reserved and not null. The arrays are written as far as their lengths say; the agent
+    // SAFETY: reserved and not null. The program writes the arrays up to their lengths; the agent
     // reads no further.
     unsafe {
         (&raw mut (*place).header).write(emit::header(RecordKind::Exec, now()));
@@ -146,7 +146,7 @@ fn exec(ctx: &RawTracePointContext) -> Outcome {
     Outcome::Told
 }
 
-/// sched_process_exit(struct task_struct *p): of every thread; the process ends with the last one.
+/// sched_process_exit(struct task_struct *p): for every thread; the process ends with the last one.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn exit__raw(ctx: RawTracePointContext) -> i32 {
     exit_in(&ctx, Lane::First);

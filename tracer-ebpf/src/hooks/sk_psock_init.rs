@@ -1,8 +1,9 @@
-//! `struct sk_psock *sk_psock_init(struct sock *sk, int node)`, or bpf() that puts a socket into a map: what programs
-//! move between such sockets passes TCP's counters of bytes.
+//! `struct sk_psock *sk_psock_init(struct sock *sk, int node)`, or bpf() that puts a socket into a map: TCP's byte
+//! counters do not see payload that programs move between such sockets.
 //!
-//! The function is called with the socket locked, by whoever puts it into its first map, programs of sock_ops included,
-//! which the system call does not see. When a socket closes nothing is left of it (`sock_map_close` comes before TCP).
+//! The kernel calls the function with the socket locked when a socket enters its first map, also from sock_ops
+//! programs, which the system call does not show. At a socket's close no trace of it is left (`sock_map_close` comes
+//! before TCP).
 
 use aya_ebpf::{
     macros::{fentry, kprobe},

@@ -1,8 +1,8 @@
 //! `__sys_accept4(int fd, struct sockaddr *addr, int *addrlen, int flags)`, or the system calls: for accept() that lacks
-//! descriptors or memory. Without a free descriptor `inet_csk_accept` is not even called. On the way out only, where a
-//! result that is no such error costs a comparison.
+//! descriptors or memory. Without a free descriptor the kernel does not even call `inet_csk_accept`. Hooked only at the
+//! return, where any other result costs a comparison.
 //!
-//! Apart from the programs that see accepts: before 6.13 what both take of the stack is too much for one.
+//! Separate from the programs that see accepts: before 6.13 the stacks of both are too large for one program.
 
 use aya_ebpf::{
     macros::{fexit, kretprobe},

@@ -1,5 +1,5 @@
-//! `__sys_bind(int fd, struct sockaddr __user *umyaddr, int addrlen)`, or the system call: for bind() that fails. On the
-//! way out only, where a result that is no error costs a comparison.
+//! `__sys_bind(int fd, struct sockaddr __user *umyaddr, int addrlen)`, or the system call: for bind() that fails.
+//! Hooked only at the return, where a success costs a comparison.
 
 use aya_ebpf::{
     macros::{fexit, kretprobe},

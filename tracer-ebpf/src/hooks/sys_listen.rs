@@ -1,5 +1,5 @@
-//! `__sys_listen(int fd, int backlog)`, or the system call: a socket that falls from `LISTEN` back to `CLOSE` inside it
-//! has failed, and the return says why.
+//! `__sys_listen(int fd, int backlog)`, or the system call. listen() has failed if its socket falls from `LISTEN` back
+//! to `CLOSE` inside it, and the return says why.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},

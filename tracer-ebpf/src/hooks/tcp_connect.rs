@@ -1,8 +1,8 @@
-//! `tcp_v4_connect` and `tcp_v6_connect`, entry and return, and what may forbid a connect() before
-//! them; or the connect() system call.
+//! `tcp_v4_connect` and `tcp_v6_connect`, entry and return, and the functions that may forbid a
+//! connect() before them; or the connect() system call.
 //!
-//! A successful attempt is seen by its transition to `SYN_SENT`; what these add are the attempts
-//! that never get there, and why.
+//! The transition to `SYN_SENT` shows a successful attempt; these hooks add the attempts that never
+//! get there, and why.
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe},
@@ -32,7 +32,7 @@ fn entered(sk: u64, addr: u64) {
     }
 }
 
-/// Entry and return of one call have their arguments in the same place: a note of the one is none of the other.
+/// Marks of a note: entry and return of one call have their arguments in the same place, but separate notes.
 const ENTRY: u64 = 1;
 const RETURN: u64 = 2;
 
@@ -128,8 +128,8 @@ pub fn connect6__kretprobe(ctx: RetProbeContext) -> u32 {
 
 /// match-proto: int tcp_v4_pre_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len)
 ///
-/// A control group's BPF programs may forbid a connect() there, before `tcp_v4_connect`. It is not
-/// called where there are no such programs.
+/// A control group's BPF programs may forbid a connect() there, before `tcp_v4_connect`. The kernel
+/// does not call it without such programs.
 #[inline(always)]
 fn forbidden(sk: u64, addr: u64, result: i32, site: Site) {
     if result != 0 {
@@ -176,7 +176,7 @@ pub fn pre_connect6__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
-/// `SS_UNCONNECTED`: a second connect() only asks how the first one is doing.
+/// `SS_UNCONNECTED`: a second connect() only asks for the progress of the first.
 const SS_UNCONNECTED: u32 = 1;
 
 tracepoint! { "tracepoint/syscalls/sys_enter_connect" connect__syscall_enter => syscall_enter }
@@ -184,7 +184,7 @@ tracepoint! { "tracepoint/syscalls/sys_enter_connect" connect__syscall_enter => 
 #[inline(always)]
 fn syscall_enter(ctx: &TracePointContext) {
     let Some((fd, addr)) = syscall::arguments(ctx) else { return };
-    // Cheapest first: whose it is, then what it is (a host connects many Unix sockets), then which.
+    // Cheapest first: the process, then the family (a host connects many Unix sockets), then the socket.
     if !filter::process_passes() {
         return;
     }

@@ -1,4 +1,4 @@
-//! `tcp_destroy_sock(struct sock *sk)`: called for every TCP socket, before its memory is freed.
+//! `tcp_destroy_sock(struct sock *sk)`: for every TCP socket, before the kernel frees its memory.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},

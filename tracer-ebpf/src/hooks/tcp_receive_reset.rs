@@ -1,4 +1,4 @@
-//! `tcp_receive_reset(struct sock *sk)`: a valid RST came for a full socket.
+//! `tcp_receive_reset(struct sock *sk)`: a full socket received a valid RST.
 
 use aya_ebpf::{
     macros::raw_tracepoint,

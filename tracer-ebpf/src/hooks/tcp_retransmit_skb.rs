@@ -1,6 +1,6 @@
 //! `tcp_retransmit_skb(const struct sock *sk, const struct sk_buff *skb)`, with an error from 6.17 on.
 //!
-//! No BTF tracepoint: everything is read by address, for which a raw tracepoint does as well.
+//! No BTF tracepoint: the program reads everything by address, and a raw tracepoint is enough for that.
 
 use aya_ebpf::{
     macros::raw_tracepoint,

@@ -1,8 +1,8 @@
 //! `tcp_send_reset(const struct sock *sk, const struct sk_buff *skb)`, with `enum sk_rst_reason reason`
 //! from 6.10 on (commit b533fb9cf4f7). Either pointer may be null.
 //!
-//! Before that the tracepoint tells of full sockets only (`if (sk && sk_fullsock(sk))`); the functions
-//! that answer for closed ports and for what is left of closed connections tell of the others.
+//! Before that the tracepoint reports full sockets only (`if (sk && sk_fullsock(sk))`); the functions
+//! that answer for closed ports and for remains of closed connections report the others.
 
 use aya_ebpf::{
     macros::{fentry, kprobe, raw_tracepoint},

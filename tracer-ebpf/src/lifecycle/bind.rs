@@ -21,7 +21,7 @@ use crate::{
 
 const IPPROTO_UDP: u16 = 17;
 
-/// bind() of `fd` to the address at `place` in the caller's memory has come to `result`.
+/// Reports a bind() of `fd` to the address at `place` in the caller's memory if its `result` is an error.
 #[inline(always)]
 pub fn bind_returned(fd: u32, place: u64, result: i32) -> Outcome {
     if result >= 0 || !started() {
@@ -33,7 +33,7 @@ pub fn bind_returned(fd: u32, place: u64, result: i32) -> Outcome {
     }
 }
 
-/// As [`bind_returned`], of the socket at `sk` and for a 32-bit system call that has failed.
+/// Reports a 32-bit bind() of the socket at `sk` that has failed.
 #[inline(always)]
 pub fn bind_failed_in_compat(sk: u64, place: u64, errno: i32) -> Outcome {
     if started() { failed(sk, place, errno, Site::Compat) } else { Outcome::Aside }
@@ -51,7 +51,7 @@ fn failed(sk: u64, place: u64, errno: i32, site: Site) -> Outcome {
         return filtered();
     }
     let mut tuple = Raw(sk).tuple();
-    // Where a connect() to that address would go is where this one was to be.
+    // The address asked for, read as connect() reads its destination.
     (tuple.laddr, tuple.lport) = match user_address(place) {
         UserAddress::Internet(addr) => {
             let asked = destination(sk, &addr);
@@ -66,7 +66,7 @@ fn failed(sk: u64, place: u64, errno: i32, site: Site) -> Outcome {
     let mut state = UNKNOWN;
     begin(&mut state, Raw(sk), identity::next(site, Lane::First), RecordRole::Unknown);
     set_opener(&mut state);
-    // Who has the port then may be this process, which has tried again with another socket.
+    // The process may try again with another socket and then own the port itself.
     state.parent = inode(Raw(sk)) as u32;
     send(RecordKind::BindFailed, state.started_ns, &state, &tuple, 0, 0, errno, u64::from(protocol))
 }

@@ -1,10 +1,10 @@
-//! Which listener a connection came in by.
+//! The listener of a new connection.
 //!
-//! Where several listen on one port (`SO_REUSEPORT`) the tuple does not tell, and the child has no pointer to its
-//! listener. But it begins as a copy of it (`sk_clone_lock`), and the transition `LISTEN → SYN_RECV` is traced before
-//! the lists are made its own (`tcp_create_openreq_child`): `tsorted_sent_queue`, empty in a listener and so pointing at
-//! itself, still points into the listener. What is found is kept in a place of the CPU until `ESTABLISHED`, which
-//! follows in the same softirq.
+//! The tuple does not identify the listener if several listen on one port (`SO_REUSEPORT`), and the child has no
+//! pointer to it. But the child begins as a copy of its listener (`sk_clone_lock`), and the kernel traces
+//! `LISTEN → SYN_RECV` before it gives the child lists of its own (`tcp_create_openreq_child`): `tsorted_sent_queue`,
+//! empty in a listener and so pointing at itself, still points into the listener. A place of the CPU keeps the listener
+//! until `ESTABLISHED`, which follows in the same softirq.
 
 use crate::{
     maps::BIRTHS,
@@ -13,7 +13,7 @@ use crate::{
 };
 use tracer_common::settings::ABSENT;
 
-/// The child that was born last on a CPU.
+/// The last child born on a CPU.
 #[repr(C)]
 pub struct Birth {
     /// Address of its `struct sock`; 0 for none.
@@ -22,7 +22,7 @@ pub struct Birth {
     listener: u64,
 }
 
-/// `LISTEN → SYN_RECV`.
+/// Notes the listener of `child` at `LISTEN → SYN_RECV`.
 #[inline(always)]
 pub fn born<S: Sock>(child: S) {
     let queue = offset!(tsorted_sent_queue);
@@ -31,9 +31,9 @@ pub fn born<S: Sock>(child: S) {
     }
     let Some(birth) = BIRTHS.get_ptr_mut(0) else { return };
     let (next, previous) = (child.u64(queue), child.u64(queue + 8));
-    // SAFETY: this CPU's own place. In a softirq, which no other one interrupts.
+    // SAFETY: this CPU's own place. In a softirq, which no other softirq interrupts.
     unsafe {
-        // What comes back from there is a number, no pointer: of those the verifier forbids arithmetic.
+        // A value read back from memory is a number: the verifier forbids arithmetic on a pointer.
         (&raw mut (*birth).listener).write_volatile(next);
         let next_as_number = (&raw const (*birth).listener).read_volatile();
         let mut listener = 0;
@@ -45,7 +45,7 @@ pub fn born<S: Sock>(child: S) {
     }
 }
 
-/// Inode of the listener of the child at `sk`, which becomes `ESTABLISHED`; 0 if that is not known.
+/// Returns the inode of the listener of the child at `sk`, which becomes `ESTABLISHED`; 0 if unknown.
 #[inline(always)]
 pub fn listener(sk: u64) -> u32 {
     let Some(birth) = BIRTHS.get_ptr_mut(0) else { return 0 };
@@ -54,7 +54,7 @@ pub fn listener(sk: u64) -> u32 {
         if (&raw const (*birth).child).read_volatile() != sk {
             return 0;
         }
-        // Not for the next one that has this memory.
+        // The next socket at this address must not find it.
         (&raw mut (*birth).child).write_volatile(0);
         (&raw const (*birth).listener).read_volatile() as u32
     }

@@ -25,10 +25,10 @@ use crate::{
     sock::Sock,
 };
 
-/// `→ CLOSE`.
+/// Handles the transition to `CLOSE`.
 #[inline(always)]
 pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
-    // A listener that is destroyed from outside (`tcp_abort`) is closed once more: its end is told.
+    // `tcp_abort` closes a listener a second time, after its end has been reported.
     if old == CLOSE {
         return Outcome::Aside;
     }
@@ -37,7 +37,7 @@ pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
     let mut state = UNKNOWN;
     let mut waits = false;
     if let Some(known) = known {
-        // SAFETY: a live map value; the socket is locked by our caller.
+        // SAFETY: a live map value; our caller holds the socket's lock.
         let known = unsafe { &mut *known };
         if known.flags & FLAG_FILTERED != 0 {
             let _ = SOCKETS.remove(sk);
@@ -51,7 +51,7 @@ pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
             known.closed = 1;
             return Outcome::Aside;
         }
-        // Reset before anybody accepted it: accept() may still hand it out, and then names its owner.
+        // Reset before accept(): accept() may still hand it out, and then names its owner.
         waits = wants(WANT_ACCEPT)
             && known.role == RecordRole::Server as u8
             && known.flags & (FLAG_ACCEPTED | FLAG_JOINED) == 0;
@@ -76,8 +76,8 @@ pub fn closed<S: Sock>(sock: S, old: u8) -> Outcome {
 /// `SS_UNCONNECTED`: connect() makes it `SS_CONNECTING` only when `tcp_v4_connect` has returned.
 const SS_UNCONNECTED: u32 = 1;
 
-/// A socket in `SYN_SENT` that falls back without an error from the network, while its own task is
-/// inside connect(): its return value will say why, and is reported from there.
+/// Whether a socket falls back from `SYN_SENT` without an error from the network, while its own task is
+/// inside connect(): the return of connect() then reports the close with its errno.
 #[inline(always)]
 fn fails_inside_connect<S: Sock>(sock: S, known: &SocketState) -> bool {
     if !wants(WANT_CONNECT_EXIT) || known.flags & FLAG_CONNECT_TRACED == 0 || sock.u32(offset!(sk_err)) != 0 {
@@ -87,7 +87,7 @@ fn fails_inside_connect<S: Sock>(sock: S, known: &SocketState) -> bool {
     if memory::read::<u32>(socket, offset!(socket_state)) != SS_UNCONNECTED {
         return false;
     }
-    // The socket is locked by the current task, which is inside `tcp_v4_connect`.
+    // The current task, which is inside `tcp_v4_connect`, holds the socket's lock.
     note(&Connecting {
         sk: sock.address(),
         progress: CONNECTING_FAILED,
@@ -99,8 +99,8 @@ fn fails_inside_connect<S: Sock>(sock: S, known: &SocketState) -> bool {
     true
 }
 
-/// A socket in `SYN_SENT` that falls back before a port, or a first sequence number, was found for it, and
-/// not inside a connect() that is traced: `io_uring_complete` will say why, or else its destruction ends it.
+/// Whether a socket falls back from `SYN_SENT` before it has a port or a first sequence number, and outside
+/// a traced connect(): `io_uring_complete` then reports why, or else its destruction ends it.
 #[inline(always)]
 fn fails_in_a_ring<S: Sock>(sock: S) -> bool {
     let no_port = offset!(inet_sport) != ABSENT && sock.lport() == 0;
@@ -108,11 +108,11 @@ fn fails_in_a_ring<S: Sock>(sock: S) -> bool {
     offset!(sk_err) != ABSENT && sock.u32(offset!(sk_err)) == 0 && (no_port || no_sequence)
 }
 
-/// A socket that is not in the table is older than the trace, or the table was full. `Some` if its
-/// end is not to be told.
+/// Fills `state` for a socket that is not in the table: it is older than the trace, or the table was
+/// full. `Some` if its end needs no record.
 #[inline(always)]
 fn is_not_older<S: Sock>(sock: S, old: u8, tuple: &Tuple, state: &mut SocketState) -> Option<Outcome> {
-    // A child that never finished its handshake is nobody's connection.
+    // A child that never finished its handshake is no connection.
     if old == SYN_RECV {
         return Some(Outcome::Aside);
     }
@@ -129,29 +129,29 @@ fn is_not_older<S: Sock>(sock: S, old: u8, tuple: &Tuple, state: &mut SocketStat
     None
 }
 
-/// `tcp_destroy_sock`: the last moment of every TCP socket.
+/// Handles `tcp_destroy_sock`, the last moment of every TCP socket.
 #[inline(always)]
 pub fn destroyed<S: Sock>(sock: S) -> Outcome {
     let sk = sock.address();
     let Some(known) = SOCKETS.get_ptr(sk) else { return Outcome::Aside };
-    // SAFETY: a live map value; nobody else has the socket any more.
+    // SAFETY: a live map value; nothing else uses the socket any more.
     let mut state = unsafe { *known };
     let _ = SOCKETS.remove(sk);
     if state.flags & FLAG_FILTERED != 0 {
         return Outcome::Filtered;
     }
     if state.closed == 0 {
-        // The transition to CLOSE was not seen. The counters are still there, the reason is not.
+        // The trace missed the transition to CLOSE. The counters are still there, the reason is not.
         count(Counter::ClosesRecovered);
         info!("the close of the socket at {:x} was missed, its end is seen", identity::number(sk));
         state.flags |= FLAG_RECOVERED;
         send_close(sock, &state, &sock.tuple(), 0, sock.u32(offset!(sk_err)) as i32)
     } else if state.role == RecordRole::Listener as u8 {
-        // listen() failed and its result was not seen.
+        // listen() failed and the trace missed its result.
         state.flags |= FLAG_CALL_FAILED;
         send_close(sock, &state, &sock.tuple(), LISTEN, 0)
     } else if state.role == RecordRole::Client as u8 {
-        // connect() failed and its result was not seen.
+        // connect() failed and the trace missed its result.
         state.flags |= FLAG_CALL_FAILED;
         send_close(sock, &state, &sock.tuple(), SYN_SENT, 0)
     } else if state.role == RecordRole::Server as u8 && state.flags & FLAG_ACCEPTED == 0 {
@@ -162,27 +162,27 @@ pub fn destroyed<S: Sock>(sock: S) -> Outcome {
     }
 }
 
-/// A socket begins at `sk`. An entry that is there is not its own but of the socket that had this memory before, whose
-/// end was kept from the programs: it must not pass for the new one, whose owner is another.
+/// Ends the predecessor of a socket that begins at `sk`. An entry at `sk` belongs to the socket that used this memory
+/// before and whose end the programs missed: it must not pass for the new socket, which has another owner.
 #[inline(always)]
 pub fn end_of_predecessor(sk: u64) -> Outcome {
     Outcome::from_number(end_predecessor(identity::number(sk)))
 }
 
-/// See [`end_of_predecessor`]. A global function, which the verifier goes through once: what it comes to multiplies no
-/// ways behind it, and there are many of them.
+/// See [`end_of_predecessor`]. The verifier checks a global function once: its outcomes do not multiply the many paths
+/// behind it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn end_predecessor(sk: u64) -> u32 {
     let Some(known) = SOCKETS.get_ptr(sk) else { return Outcome::Aside as u32 };
-    // SAFETY: a live map value; nobody else has the new socket yet, and the old one is gone.
+    // SAFETY: a live map value; nothing else uses the new socket yet, and the old one is gone.
     let known = unsafe { &*known };
     let mut outcome = Outcome::Aside;
     if known.flags & FLAG_FILTERED == 0 {
         if known.closed == 0 {
             count(Counter::ClosesRecovered);
         }
-        // If its close is known by now, that is told. Of a connection that is not decided the agent knows nothing.
+        // Sent even if its close has been reported. `send` skips an undecided connection: the agent does not know it.
         outcome = send(RecordKind::Destroyed, now(), known, &NO_TUPLE, 0, 0, 0, 0);
     }
     let _ = SOCKETS.remove(sk);

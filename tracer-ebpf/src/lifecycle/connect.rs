@@ -24,15 +24,15 @@ const ETIMEDOUT: i32 = 110;
 const ECONNREFUSED: i32 = 111;
 const EALREADY: i32 = 114;
 const EINPROGRESS: i32 = 115;
-/// `ERESTARTSYS` and its kin: the kernel's own, a signal came.
+/// `ERESTARTSYS` and its kin: the kernel's own errnos, a signal interrupted the call.
 const ERESTART_FIRST: i32 = 512;
 const ERESTART_LAST: i32 = 516;
 
-/// The beginning of `struct sockaddr_in6`, which is also long enough for `struct sockaddr_in`.
+/// The beginning of `struct sockaddr_in6`, also long enough for `struct sockaddr_in`.
 type SockAddr = [u32; 7];
 
-/// connect() on the TCP socket at `sk` begins in the current task; `addr` is its argument, in the
-/// kernel's memory.
+/// Notes that connect() on the TCP socket at `sk` begins in the current task; `addr` is its argument,
+/// in the kernel's memory.
 #[inline(always)]
 pub fn connect_entered(sk: u64, addr: u64) {
     if filter::process_passes() {
@@ -45,8 +45,8 @@ fn enter(sk: u64, addr: SockAddr) {
     note(&Connecting { sk, progress: CONNECTING_ENTERED, place: 0, addr, reserved: 0, tuple: NO_TUPLE });
 }
 
-/// connect() on the TCP socket at `sk` is called; `addr` was read at `place` in the caller's memory, and is zeros where
-/// that is not resident yet.
+/// Notes a call of connect() on the TCP socket at `sk`; `addr` is the address at `place` in the caller's memory, zeros
+/// if that memory is not resident yet.
 #[inline(always)]
 pub fn called(sk: u64, place: u64, addr: SockAddr) {
     note(&Connecting { sk, progress: CONNECTING_ENTERED, place, addr, reserved: 0, tuple: NO_TUPLE });
@@ -60,18 +60,18 @@ pub(super) fn note(attempt: &Connecting) {
     }
 }
 
-/// What is at `addr` in the caller's memory.
+/// The content of an address in the caller's memory.
 #[derive(Clone, Copy)]
 pub enum UserAddress {
     /// An address to connect to.
     Internet(SockAddr),
-    /// One of another family.
+    /// An address of another family.
     Other,
-    /// It cannot be read: not resident yet, or there is nothing.
+    /// Unreadable: not resident yet, or not mapped.
     Unread,
 }
 
-/// The address at `addr` in the caller's memory.
+/// Reads the address at `addr` in the caller's memory.
 #[inline(always)]
 pub fn user_address(addr: u64) -> UserAddress {
     let mut to: SockAddr = [0; 7];
@@ -88,8 +88,8 @@ pub fn user_address(addr: u64) -> UserAddress {
     if family == AF_INET || family == AF_INET6 { UserAddress::Internet(to) } else { UserAddress::Other }
 }
 
-/// The kernel reads the caller's memory between the entry of connect() and its return. What was there at both is what
-/// it was given; where that differs, or cannot be read, nobody knows.
+/// Reads the address again at the return of connect(). The kernel reads it between entry and return: an address that is
+/// the same at both is certain. If the two differ or it is unreadable, clears it.
 #[inline(always)]
 fn given(attempt: &mut Connecting) {
     if attempt.place == 0 {
@@ -102,7 +102,7 @@ fn given(attempt: &mut Connecting) {
     }
 }
 
-/// As far as the family reaches: what follows it in memory may be anything.
+/// Compares two addresses as far as their family reaches: the memory behind may hold anything.
 #[inline(always)]
 fn same(a: &SockAddr, b: &SockAddr) -> bool {
     a[0] == b[0]
@@ -115,13 +115,13 @@ fn family_of(addr: &SockAddr) -> u16 {
     addr[0].to_ne_bytes().first_chunk().map_or(0, |bytes| u16::from_ne_bytes(*bytes))
 }
 
-/// What connecting the socket at `sk` to `addr` would have made of its tuple.
+/// Returns the tuple that the socket at `sk` would have if connected to `addr`.
 #[inline(always)]
 pub(super) fn destination(sk: u64, addr: &SockAddr) -> Tuple {
     let mut tuple = Raw(sk).tuple();
     tuple.lport = Raw(sk).bound_port();
-    // What the socket was connected to before is not what it is connected to now; an address of
-    // another family is none of the socket's.
+    // Clears the remote end of an earlier connection; an address of another family cannot be the
+    // socket's.
     tuple.raddr = [0; 4];
     tuple.rport = 0;
     let [_, _, p, q] = addr[0].to_ne_bytes();
@@ -140,7 +140,7 @@ pub(super) fn destination(sk: u64, addr: &SockAddr) -> Tuple {
     tuple
 }
 
-/// connect() returns `result` (0 or a negative errno) in the current task, as `site` has seen.
+/// Handles the return of connect() with `result` (0 or a negative errno) in the current task, seen by `site`.
 #[inline(always)]
 pub fn connect_returned(result: i32, site: Site, lane: Lane) -> Outcome {
     let task = bpf_get_current_pid_tgid();
@@ -178,7 +178,7 @@ fn failed_after_start(attempt: &Connecting, errno: i32) -> Outcome {
     send_close(Raw(attempt.sk), &state, &attempt.tuple, SYN_SENT, errno)
 }
 
-/// connect() on the socket at `sk` failed before the socket left `CLOSE`.
+/// Reports a connect() on the socket at `sk` that failed before the socket left `CLOSE`.
 #[inline(always)]
 fn connect_failed(sk: u64, tuple: &Tuple, errno: i32, site: Site, lane: Lane) -> Outcome {
     if !started() {
@@ -194,19 +194,19 @@ fn connect_failed(sk: u64, tuple: &Tuple, errno: i32, site: Site, lane: Lane) ->
     send(RecordKind::ConnectFailed, state.started_ns, &state, tuple, 0, 0, errno, 0)
 }
 
-/// As [`connect_failed`], for a destination still in the caller's memory, unless the socket had left
-/// `CLOSE` and is back there.
+/// Reports a failed connect() whose destination is still in the caller's memory, or the close of its
+/// socket if that had left `CLOSE` and is back there.
 #[inline(always)]
 pub fn connect_failed_by_address(sk: u64, addr: u64, errno: i32) -> Outcome {
     by_address(sk, addr, errno, Site::ConnectByIoUringFailed)
 }
 
-/// As [`connect_failed_by_address`], for a 32-bit system call, which may have waited for the network's answer.
+/// Does the same for a 32-bit system call, which may have waited for the network's answer.
 #[inline(always)]
 pub fn connect_failed_in_compat(sk: u64, addr: u64, errno: i32) -> Outcome {
-    // The first attempt of a socket draws a first sequence number when it has a port, and leaves it behind. With one
-    // either the transitions have told what the network answered, or it is a further attempt of an old socket, and
-    // whether that has left `CLOSE` nobody knows.
+    // A socket's first attempt draws a first sequence number once it has a port, and leaves it behind. A socket with
+    // such a number has either reported the network's answer by its transitions, or this is a further attempt of an old
+    // socket, and nothing shows whether it has left `CLOSE`.
     if SOCKETS.get_ptr(sk).is_none() && Raw(sk).u32(offset!(write_seq)) != 0 {
         if errno != ECONNREFUSED && errno != ETIMEDOUT && errno != ECONNRESET && is_failure(errno) {
             count(Counter::CallsUnnoted);
@@ -228,7 +228,7 @@ fn by_address(sk: u64, addr: u64, errno: i32, site: Site) -> Outcome {
         if known.closed == 0 || known.role != RecordRole::Client as u8 {
             return Outcome::Aside;
         }
-        // In place: the stack has no room for a copy. `connect` has told the tuple.
+        // In place: the stack has no room for a copy. The `Connect` record has the tuple.
         known.flags |= FLAG_CALL_FAILED;
         let outcome = send_close(Raw(sk), known, &NO_TUPLE, SYN_SENT, errno);
         let _ = SOCKETS.remove(sk);

@@ -1,4 +1,4 @@
-//! listen() from its entry to its return: for a socket that falls back to `CLOSE` inside it.
+//! listen() from its entry to its return, for a socket that falls back to `CLOSE` inside it.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use tracer_common::{
@@ -13,7 +13,7 @@ use crate::{
     sock::{Raw, Sock},
 };
 
-/// listen() of `fd` begins in the current task.
+/// Notes that listen() of `fd` begins in the current task.
 #[inline(always)]
 pub fn listen_called(fd: u32) {
     if filter::process_passes()
@@ -31,7 +31,7 @@ pub fn listen_called(fd: u32) {
     }
 }
 
-/// Whether the socket, which goes from `LISTEN` to `CLOSE`, does so inside its own listen(): the return says why.
+/// Whether a socket goes from `LISTEN` to `CLOSE` inside its own listen(), whose return says why.
 #[inline(always)]
 pub(super) fn fails_inside_listen<S: Sock>(sock: S) -> bool {
     let Some(call) = CONNECTING.get_ptr_mut(bpf_get_current_pid_tgid()) else { return false };
@@ -45,7 +45,7 @@ pub(super) fn fails_inside_listen<S: Sock>(sock: S) -> bool {
     true
 }
 
-/// listen() returns `result` in the current task.
+/// Handles the return of listen() with `result` in the current task.
 #[inline(always)]
 pub fn listen_returned(result: i32) -> Outcome {
     let task = bpf_get_current_pid_tgid();

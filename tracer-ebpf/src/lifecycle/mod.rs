@@ -1,7 +1,7 @@
-//! What a socket goes through, whatever hook told us: the one place that writes lifecycle records.
+//! The life of a socket, whichever hook reports it: the only code that writes lifecycle records.
 //!
-//! Most transitions need nothing (the last state before `CLOSE` tells who closed first), so the
-//! common path is: open, established, close.
+//! Most transitions need no record (the last state before `CLOSE` shows which side closed first), so
+//! the common path is: open, established, close.
 
 mod bind;
 mod child;
@@ -57,10 +57,10 @@ const CLOSE: u8 = TcpState::Close as u8;
 const CLOSE_WAIT: u8 = TcpState::CloseWait as u8;
 const LISTEN: u8 = TcpState::Listen as u8;
 
-/// `inet_sock_set_state` of a TCP socket.
+/// Handles `inet_sock_set_state` of a TCP socket.
 #[inline(always)]
 pub fn transition<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
-    // A listener's child: its addresses are not filled in before ESTABLISHED.
+    // A listener's child: the kernel fills in its addresses only before ESTABLISHED.
     if new == SYN_RECV && old == LISTEN {
         child::born(sock);
         return if SOCKETS.get_ptr(sock.address()).is_some() {
@@ -87,7 +87,7 @@ pub fn transition<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     outcome
 }
 
-/// `inet_sk_error_report` of a TCP socket.
+/// Handles `inet_sk_error_report` of a TCP socket.
 #[inline(always)]
 pub fn error<S: Sock>(sock: S) -> Outcome {
     let errno = sock.u32(offset!(sk_err)) as i32;
@@ -95,9 +95,9 @@ pub fn error<S: Sock>(sock: S) -> Outcome {
         return Outcome::Aside;
     }
     let Some(known) = SOCKETS.get_ptr(sock.address()) else { return Outcome::Aside };
-    // SAFETY: a live map value; the socket is locked by our caller.
+    // SAFETY: a live map value; our caller holds the socket's lock.
     let known = unsafe { &*known };
-    // Its close has carried the error already.
+    // Its close record already has the error.
     if known.closed != 0 {
         return Outcome::Aside;
     }
@@ -107,16 +107,16 @@ pub fn error<S: Sock>(sock: S) -> Outcome {
 #[inline(always)]
 fn state<S: Sock>(sock: S, old: u8, new: u8) -> Outcome {
     let Some(known) = SOCKETS.get_ptr(sock.address()) else { return Outcome::Aside };
-    // SAFETY: a live map value; the socket is locked by our caller.
+    // SAFETY: a live map value; our caller holds the socket's lock.
     let known = unsafe { &*known };
     send(RecordKind::State, now(), known, &sock.tuple(), old, new, 0, 0)
 }
 
-/// Nothing can be said of it.
+/// A tuple of which nothing is known.
 const NO_TUPLE: Tuple =
     Tuple { laddr: [0; 4], raddr: [0; 4], lport: 0, rport: 0, family: 0, reserved: [0; 3], netns: 0, ifindex: 0 };
 
-/// Nothing is known yet.
+/// The state of a socket before anything is known of it.
 const UNKNOWN: SocketState = SocketState {
     id: 0,
     started_ns: 0,
@@ -128,7 +128,7 @@ const UNKNOWN: SocketState = SocketState {
     parent: 0,
 };
 
-/// A socket that is seen for the first time, now. In place: the stack is small.
+/// Fills in the state of a socket seen for the first time. In place: the stack is small.
 #[inline(always)]
 fn begin<S: Sock>(state: &mut SocketState, sock: S, id: u64, role: RecordRole) {
     state.id = id;
@@ -147,7 +147,7 @@ fn set_opener(state: &mut SocketState) {
     }
 }
 
-/// Remembers `state` of a socket that begins; marks it if there is no room.
+/// Remembers the `state` of a socket that begins; marks it if there is no room.
 #[inline(always)]
 fn remember(sk: u64, state: &mut SocketState) -> Outcome {
     if SOCKETS.insert(sk, &*state, u64::from(BPF_NOEXIST)).is_ok() {
@@ -160,10 +160,10 @@ fn remember(sk: u64, state: &mut SocketState) -> Outcome {
     outcome
 }
 
-/// Remembers `state`, unless there is an entry by now: that one is given back, and `state` is for nothing.
+/// Remembers `state`. If another CPU inserted first, returns its entry and drops `state`.
 ///
 /// A child is in its listener's queue before it is `ESTABLISHED`: accept() may return it on one CPU while
-/// another is about to make the transition. Both find no entry; the second one must not overwrite the first.
+/// another is about to make the transition. Both find no entry; the second CPU must not overwrite the first.
 #[inline(always)]
 fn remember_first(sk: u64, state: &mut SocketState) -> Option<*mut SocketState> {
     if SOCKETS.insert(sk, &*state, u64::from(BPF_NOEXIST)).is_ok() {
@@ -176,7 +176,7 @@ fn remember_first(sk: u64, state: &mut SocketState) -> Option<*mut SocketState> 
     first
 }
 
-/// Marks a socket that the map has no room for. Counted where the socket begins.
+/// Marks a socket that the map has no room for, and counts it if it began during the trace.
 #[inline(always)]
 fn no_room(sk: u64, state: &mut SocketState) {
     state.id = identity::of_socket(sk);
@@ -187,15 +187,15 @@ fn no_room(sk: u64, state: &mut SocketState) {
     info!("no room for the socket at {:x}", identity::number(sk));
 }
 
-/// Remembers only that this socket is filtered out, so that its end is not taken for the end of a
-/// connection that is older than the trace.
+/// Remembers only that a filter keeps this socket out, so that its end does not pass for the end of a
+/// connection older than the trace.
 #[inline(always)]
 fn leave_out(sk: u64, state: &mut SocketState) -> Outcome {
     state.flags |= FLAG_FILTERED;
     remember(sk, state).and(filtered())
 }
 
-/// Counts what a filter keeps out.
+/// Counts an event that a filter keeps out.
 #[inline(always)]
 fn filtered() -> Outcome {
     count(Counter::Filtered);
@@ -215,14 +215,14 @@ fn send(
     detail: u64,
 ) -> Outcome {
     if state.flags & (FLAG_FILTERED | FLAG_UNDECIDED) != 0 {
-        // What is not decided is told with the accept.
+        // The accept reports an undecided socket.
         return if state.flags & FLAG_FILTERED != 0 { filtered() } else { Outcome::Aside };
     }
     tell(kind, at, state, tuple, old, new, errno, detail)
 }
 
-/// Writes a [`SocketRecord`] of a socket that no filter keeps out. As long as nothing is decided by them, flags that are
-/// set on different ways do not keep the verifier from seeing that the ways have joined.
+/// Writes a [`SocketRecord`] of a socket that no filter keeps out. It does not branch on the flags: so the verifier can
+/// merge paths that differ only in them.
 #[inline(always)]
 fn tell(
     kind: RecordKind,
@@ -246,8 +246,8 @@ fn tell(
     Outcome::Told
 }
 
-/// Writes a whole record, field by field: built as one value it would pass through the stack, of
-/// which there are 512 bytes.
+/// Writes a whole record, field by field: built as one value it would pass through the stack, which
+/// has 512 bytes.
 ///
 /// # Safety
 /// `place` is valid for writes.
@@ -282,7 +282,7 @@ fn now() -> u64 {
     unsafe { aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns() }
 }
 
-/// Inode of the socket's file; 0 where it has none (not accepted yet, or orphaned by close()).
+/// Returns the inode of the socket's file; 0 if it has none (not accepted yet, or orphaned by close()).
 #[inline(always)]
 fn inode<S: Sock>(sock: S) -> u64 {
     let socket = sock.u64(offset!(sk_socket));

@@ -23,14 +23,14 @@ use crate::{
     sock::{Raw, Sock},
 };
 
-/// `CLOSE → SYN_SENT` and `CLOSE → LISTEN`: in the context of the task that connects or listens. Of a
-/// client the destination is set, the source port only where one was bound.
+/// Handles `CLOSE → SYN_SENT` and `CLOSE → LISTEN`, in the context of the task that connects or listens.
+/// A client has its destination by now, but a source port only if it bound one.
 #[inline(always)]
 pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     let connects = new == SYN_SENT;
     let mut state = UNKNOWN;
     let joined = if connects { subflow::join(sock, &mut state) } else { None };
-    // What does not pass has left no note of its connect() either. Who opens a further subflow is not whose it is.
+    // A filtered process has left no note of its connect() either. The opener of a further subflow is not its owner.
     if state.flags & FLAG_FILTERED != 0 || joined.is_none() && !filter::process_passes() {
         return leave_out(sock.address(), &mut state);
     }
@@ -44,8 +44,8 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
         tuple.lport = sock.bound_port();
     }
     begin(&mut state, sock, identity::next(site, sock.lane()), role);
-    // From here on the socket remembers it: the call may wait for an answer as long as the caller likes, and notes of
-    // such calls would take the room of others'.
+    // From here on the socket's flag replaces the note: the call may wait for an answer as long as the caller likes,
+    // and notes of such calls would take the room of others.
     if connects && wants(WANT_CONNECT_EXIT) && CONNECTING.remove(aya_ebpf::helpers::bpf_get_current_pid_tgid()).is_ok()
     {
         state.flags |= FLAG_CONNECT_TRACED;
@@ -55,7 +55,7 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     }
     if joined.is_none() {
         set_opener(&mut state);
-        // What a client keeps of an earlier connection: the kernel does not clear it (tcp_disconnect).
+        // A client keeps `sk_err_soft` of an earlier connection: the kernel does not clear it (tcp_disconnect).
         state.parent = if connects { sock.u32(offset!(sk_err_soft)) } else { inode(sock) as u32 };
         if !connects {
             state.flags |= listener::flags(sock);
@@ -72,13 +72,13 @@ pub fn opened<S: Sock>(sock: S, new: u8) -> Outcome {
     outcome.and(tell(kind, state.started_ns, &state, &tuple, CLOSE, new, 0, detail))
 }
 
-/// `→ ESTABLISHED`: mostly in softirq, so the current task says nothing.
+/// Handles the transition to `ESTABLISHED`, mostly in softirq, so the current task means nothing.
 #[inline(always)]
 pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
     let known = SOCKETS.get_ptr_mut(sock.address());
     let mut state = UNKNOWN;
     if let Some(known) = known {
-        // SAFETY: a live map value; the socket is locked by our caller.
+        // SAFETY: a live map value; our caller holds the socket's lock.
         let known = unsafe { &mut *known };
         if known.flags & FLAG_FILTERED != 0 {
             return filtered();
@@ -110,7 +110,7 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
             return leave_out(sock.address(), &mut state);
         }
         if is_child && !joined && filters(FILTERS_OF_PROCESS) && wants(WANT_ACCEPT) {
-            // Whose connection it is will be known when somebody accepts it.
+            // Its owner is known only at accept().
             state.flags |= FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD;
             debug!("whose the socket at {:x} is will be known at accept()", identity::number(sock.address()));
         }
@@ -129,15 +129,15 @@ pub fn established<S: Sock>(sock: S, old: u8) -> Outcome {
             state.flags &= !(FLAG_UNDECIDED | FLAG_ESTABLISHED_HELD);
         }
     }
-    // Told with the accept, if at all: with a filter on processes that is most of the host.
+    // The accept reports it, if at all: with a process filter, most of the host's connections come here.
     if state.flags & FLAG_UNDECIDED != 0 {
         return Outcome::Aside;
     }
     tell(RecordKind::Established, state.established_ns, &state, &sock.tuple(), old, ESTABLISHED, 0, detail)
 }
 
-/// Whether the socket at `sk` is a listener's child that nobody is known to have accepted. If a task has a descriptor of
-/// one, it was accepted in a way that says nothing of itself.
+/// Whether the socket at `sk` is a listener's child without a known accept(). If a task has a descriptor of such a
+/// socket, it accepted the socket in a way that no hook shows.
 #[inline(always)]
 pub fn waits_for_accept(sk: u64) -> bool {
     match SOCKETS.get_ptr(sk) {
@@ -147,14 +147,14 @@ pub fn waits_for_accept(sk: u64) -> bool {
     }
 }
 
-/// accept() is about to hand the socket at `sk` to the current task, as `site` has seen.
+/// Handles an accept(), seen by `site`, that is about to hand the socket at `sk` to the current task.
 #[inline(always)]
 pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {
     if !started() {
         return Outcome::Aside;
     }
     let known = SOCKETS.get_ptr_mut(sk);
-    // What is followed is a TCP socket.
+    // A socket in the table is a TCP socket.
     let sock = Raw(sk);
     if known.is_none() && Raw::tcp(sk).is_none() {
         return Outcome::Aside;
@@ -162,9 +162,9 @@ pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {
     let mut state = UNKNOWN;
     let process_passes = filter::process_passes();
     if let Some(known) = known {
-        // SAFETY: a live map value; of the fields that accept() writes, nobody else writes any.
+        // SAFETY: a live map value; only accept() writes the fields that it writes.
         let known = unsafe { &mut *known };
-        // What accept() returns is a listener's child, once. A seccomp supervisor may make it return any descriptor.
+        // accept() returns a listener's child, once. But a seccomp supervisor may make it return any descriptor.
         if known.flags & FLAG_FILTERED == 0
             && (known.role != RecordRole::Server as u8 || known.flags & FLAG_ACCEPTED != 0)
         {
@@ -176,12 +176,12 @@ pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {
         }
         state = *known;
     } else {
-        // Its close has been told already; or it is no listener's child that nobody has touched yet.
+        // Its close has been reported already; or it is no untouched child of a listener.
         let now = sock.u8(offset!(skc_state));
         if offset!(skc_state) != ABSENT && now != ESTABLISHED && now != CLOSE_WAIT && now != SYN_RECV {
             return Outcome::Aside;
         }
-        // Established before the trace, or a child that is accepted with its first data still in
+        // Established before the trace, or a child accepted with its first data while still in
         // SYN_RECV (TCP Fast Open).
         begin(&mut state, sock, identity::of_socket(sk), RecordRole::Server);
         if now == SYN_RECV {
@@ -196,7 +196,7 @@ pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {
     let tuple = sock.tuple();
     let closed = state.closed != 0;
     let passes = process_passes && (known.is_some() || filter::socket_passes(RecordRole::Server, &tuple));
-    // A closed one was recorded already, undecided: the agent decides with the owner in hand.
+    // A closed socket has its record already, undecided: the agent decides once it has the owner.
     if !passes && !closed {
         state.flags |= FLAG_FILTERED;
     }

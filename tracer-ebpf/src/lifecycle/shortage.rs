@@ -1,5 +1,5 @@
-//! accept() that fails for want of something: a program that goes on calling it does so a million times a second, so
-//! each thread tells it once a second, with how often it was.
+//! accept() that fails for lack of descriptors or memory. A program may repeat it a million times a second, so each
+//! thread reports it once a second, with a count.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use tracer_common::{
@@ -23,7 +23,7 @@ const EMFILE: i32 = 24;
 const ENOMEM: i32 = 12;
 const ENOBUFS: i32 = 105;
 
-/// Not built on the stack, which has no room for it.
+/// A static: the stack has no room for it.
 static NONE_YET: AcceptFailures = AcceptFailures::NONE;
 
 /// Whether accept() that fails with `errno` lacks descriptors or memory.
@@ -32,8 +32,8 @@ pub fn is_shortage(errno: i32) -> bool {
     matches!(errno, ENFILE | EMFILE | ENOMEM | ENOBUFS)
 }
 
-/// accept() on the listener at `sk` has failed in the current task. A function of its own, with a stack of its own, as
-/// all that only failures come to.
+/// Reports that accept() on the listener at `sk` has failed in the current task. A function of its own, like all code
+/// that only failures reach, for a stack of its own.
 #[inline(never)]
 pub fn accept_failed(sk: u64, errno: i32) -> Outcome {
     if !started() {
@@ -50,7 +50,7 @@ pub fn accept_failed(sk: u64, errno: i32) -> Outcome {
     let at = now();
     let folded = ACCEPT_FAILURES.get_ptr_mut(key);
     if let Some(folded) = folded {
-        // SAFETY: a live map value, of this task and no other.
+        // SAFETY: a live map value of this task alone.
         let folded = unsafe { &mut *folded };
         if at - folded.told_ns < SECOND {
             folded.record.detail += 1;
@@ -67,7 +67,7 @@ pub fn accept_failed(sk: u64, errno: i32) -> Outcome {
         return Outcome::Lost;
     }
     let Some(folded) = ACCEPT_FAILURES.get_ptr_mut(key) else {
-        // Taken away meanwhile: only when the trace ends.
+        // Removed meanwhile: only at the end of the trace.
         count(Counter::LostLifecycle);
         return Outcome::Lost;
     };
@@ -78,7 +78,7 @@ pub fn accept_failed(sk: u64, errno: i32) -> Outcome {
     // In place: the stack has no room for it.
     let record = &mut folded.record;
     match SOCKETS.get_ptr(sk) {
-        // SAFETY: a live map value; the listener is held by its file.
+        // SAFETY: a live map value; its file holds the listener.
         Some(known) if unsafe { (*known).flags } & FLAG_FILTERED == 0 => record.state = unsafe { *known },
         _ => {
             record.state = UNKNOWN;

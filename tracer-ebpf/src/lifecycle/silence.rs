@@ -1,4 +1,4 @@
-//! How long a connection had been quiet when it ended, and which ICMP error a connect() had got.
+//! A connection's time of silence before its end, and the ICMP error that a connect() got.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use tracer_common::{
@@ -23,8 +23,8 @@ const SADDR6: u32 = 8;
 /// `seq` in that of TCP (RFC 9293).
 const TCP_SEQ: u32 = 4;
 
-/// Each line of memory that is looked at here costs a connection: what only matters after a long silence, or where
-/// something was not acknowledged, is read then.
+/// Reads the silence of a socket. Each cache line read here costs every connection, so fields that only matter after a
+/// long silence, or with unacknowledged data, are read only then.
 #[inline(always)]
 pub fn silence<S: Sock>(sock: S) -> Silence {
     let mut silence = Silence::UNKNOWN;
@@ -35,8 +35,7 @@ pub fn silence<S: Sock>(sock: S) -> Silence {
     if tick_ns == 0 || offset!(lsndtime) == ABSENT || offset!(lrcvtime) == ABSENT {
         return silence;
     }
-    // SAFETY: no arguments; permitted to every program type that is used here. The kernel makes a load of it where it
-    // can.
+    // SAFETY: no arguments; permitted to every program type used here. The kernel inlines it as a load where it can.
     let now = unsafe { bpf_jiffies64() } as u32;
     silence.tick_ns = tick_ns;
     silence.sent_ago = now.wrapping_sub(sock.u32(offset!(lsndtime)));
@@ -57,7 +56,7 @@ pub fn silence<S: Sock>(sock: S) -> Silence {
     silence
 }
 
-/// Whether a system call has the socket: `COUNTERS_LOCK*`.
+/// Returns whether a system call holds the socket, as `COUNTERS_LOCK*`.
 #[inline(always)]
 pub fn lock<S: Sock>(sock: S) -> u32 {
     if offset!(sk_lock_owned) == ABSENT {
@@ -69,8 +68,8 @@ pub fn lock<S: Sock>(sock: S) -> u32 {
     }
 }
 
-/// The kernel queues the ICMP errors of a connect() that waits (since 5.8, commit 45af29ca761c). The last one is read. One
-/// that is about another SYN was for what the socket was connected to before: it stays in the queue.
+/// Reads the last ICMP error of a connect() that waits: the kernel queues them (since 5.8, commit 45af29ca761c). Skips
+/// an error about another SYN: it belongs to an earlier connection of the socket and stays in the queue.
 #[inline(always)]
 pub fn icmp_error<S: Sock>(sock: S) -> IcmpError {
     let mut error = IcmpError::NONE;

@@ -1,4 +1,4 @@
-//! Sockets that are put into a map of sockets.
+//! Sockets in a map of sockets.
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use tracer_common::record::FLAG_SOCKMAP;
@@ -9,23 +9,23 @@ use crate::{
     memory, offset,
 };
 
-/// The beginning of `union bpf_attr` of `BPF_MAP_UPDATE_ELEM`: the map, the place of the key, that of the value.
+/// The beginning of `union bpf_attr` of `BPF_MAP_UPDATE_ELEM`: the map, the place of the key, the place of the value.
 type Update = [u64; 3];
 
-/// The socket at `sk` is put into a map. One that is older than the trace and has no entry is not remembered.
+/// Marks the socket at `sk` as put into a map. Ignores a socket without an entry, which is older than the trace.
 #[inline(always)]
 pub fn put_into_map(sk: u64) {
     if started()
         && let Some(known) = SOCKETS.get_ptr_mut(sk)
     {
-        // SAFETY: a live map value. Who else writes flags is accept(), before anybody has a descriptor to put into a
-        // map (programs of sock_ops have the socket before that: then one of two bits may be lost).
+        // SAFETY: a live map value. accept() writes flags too, but before any process has a descriptor to put into a
+        // map (sock_ops programs have the socket before that: then one of two bits may be lost).
         unsafe { (*known).flags |= FLAG_SOCKMAP };
     }
 }
 
-/// `BPF_MAP_UPDATE_ELEM` with the attributes at `place` in the caller's memory has succeeded. If the value is the
-/// descriptor of a socket which has such a thing as a map of sockets gives it, it was one.
+/// Handles a successful `BPF_MAP_UPDATE_ELEM` with the attributes at `place` in the caller's memory. If the value is
+/// the descriptor of a socket with `sk_user_data`, which a map of sockets sets, the map was such a map.
 #[inline(always)]
 pub fn put_into_map_by_call(place: u64) {
     // SAFETY: the helper checks the address.

@@ -1,5 +1,5 @@
-//! Further subflows of MPTCP: a worker of the kernel, or the daemon that manages paths, opens them, and no accept()
-//! returns them. They belong to who has the first one.
+//! Further subflows of MPTCP: a kernel worker or the path-managing daemon opens them, and no accept() returns them.
+//! They belong to the owner of the first subflow.
 
 use tracer_common::{
     record::{FLAG_FILTERED, FLAG_JOINED, SocketState},
@@ -8,8 +8,8 @@ use tracer_common::{
 
 use crate::{identity, maps::SOCKETS, memory, offset, sock::Sock};
 
-/// Marks a socket that has joined the connection of another one. `None` if it has not; else the number of
-/// that other one.
+/// Marks a socket that has joined another socket's connection, and returns that socket's number. `None` if it
+/// has not joined one.
 #[inline(always)]
 pub fn join<S: Sock>(sock: S, state: &mut SocketState) -> Option<u64> {
     if !sock.is_mptcp() || offset!(subflow_conn) == ABSENT || offset!(subflow_join) == ABSENT {
@@ -24,7 +24,7 @@ pub fn join<S: Sock>(sock: S, state: &mut SocketState) -> Option<u64> {
     let first: u64 = memory::read(connection, offset!(mptcp_first));
     state.flags |= FLAG_JOINED;
     state.parent = super::inode(crate::sock::Raw(connection)) as u32;
-    // An older one is named by its address.
+    // A socket older than the trace has a number made from its address.
     let mut number = identity::of_socket(first);
     if let Some(known) = SOCKETS.get_ptr(first) {
         // SAFETY: a live map value.
