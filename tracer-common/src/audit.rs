@@ -1,7 +1,7 @@
 //! The audit (`--audit`): the outcome of every call of a hook, next to a second program's count of the
 //! calls.
 
-/// A tracepoint whose calls are counted twice.
+/// A tracepoint whose calls two programs count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Audited {

@@ -41,7 +41,7 @@ pub enum RecordKind {
     /// accept() failed on a listener, `detail` times, for lack of descriptors or memory; the opener is the task that
     /// called it. [`SocketRecord`].
     AcceptFailed = 13,
-    /// A process was forked. [`ForkRecord`].
+    /// A process forked. [`ForkRecord`].
     Fork = 16,
     /// A process executed a program. [`ExecRecord`].
     Exec = 17,
@@ -110,7 +110,7 @@ pub struct Header {
     pub boot_ns: u64,
 }
 
-/// The task in whose context a socket was opened.
+/// The task that opened a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Opener {
@@ -141,7 +141,7 @@ impl Opener {
 /// No user has this uid (`INVALID_UID`).
 pub const UID_UNKNOWN: u32 = u32::MAX;
 
-/// Which way the connection was opened.
+/// The side of a connection that this socket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RecordRole {
@@ -191,7 +191,7 @@ pub const FLAG_ESTABLISHED_HELD: u16 = 1 << 8;
 pub const FLAG_KERNEL: u16 = 1 << 10;
 /// The process filter cannot be decided before accept(). Never set in a record.
 pub const FLAG_UNDECIDED: u16 = 1 << 9;
-/// The attempt began in a connect() whose return is traced.
+/// The attempt began in a connect() with a traced return.
 pub const FLAG_CONNECT_TRACED: u16 = 1 << 11;
 /// The socket is or was in a map of sockets: programs may have moved its payload past TCP and its counters.
 pub const FLAG_SOCKMAP: u16 = 1 << 12;

@@ -342,7 +342,7 @@ offsets! {
 
 /// Only these processes (map `PIDS`).
 pub const FILTER_PID: u32 = 1 << 0;
-/// Children of a process in `PIDS` are added to it.
+/// The kernel side adds children of a process in `PIDS` to it.
 pub const FILTER_FOLLOW: u32 = 1 << 1;
 /// Only these users (map `UIDS`).
 pub const FILTER_UID: u32 = 1 << 2;

@@ -1,8 +1,8 @@
 //! The last part of a close record: how long the socket had been quiet, or the ICMP error that a socket in `SYN_SENT`
 //! kept. Both share the same bytes, because the record exists for every connection.
 
-/// When a connection last sent and received payload. `tick_ns` is the length of the kernel's ticks (jiffies), so the
-/// record needs no other record to be read.
+/// When a connection last sent and received payload. `tick_ns` is the length of the kernel's ticks (jiffies), so a
+/// reader needs no other record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Silence {
     /// Ticks since `tcp_sock.lsndtime`: the last payload, retransmitted or not; at first the end of the handshake.

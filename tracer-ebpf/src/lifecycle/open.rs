@@ -176,7 +176,7 @@ pub fn accepted(sk: u64, site: Site, lane: Lane) -> Outcome {
         }
         state = *known;
     } else {
-        // Its close has been reported already; or it is no untouched child of a listener.
+        // Its close record is out already, or the socket is no fresh child of a listener.
         let now = sock.u8(offset!(skc_state));
         if offset!(skc_state) != ABSENT && now != ESTABLISHED && now != CLOSE_WAIT && now != SYN_RECV {
             return Outcome::Aside;
