@@ -1,6 +1,6 @@
-//! Whose a packet was, as far as the kernel tells: its device, its socket, its way.
+//! Attributes a packet to its device, its socket and its direction, as far as the kernel has them.
 //!
-//! Never the current task: in softirq that is whoever was interrupted.
+//! Never to the current task: in softirq that is the interrupted one.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
@@ -18,27 +18,26 @@ use crate::{
     sock::{AF_INET, AF_INET6, Raw, Sock},
 };
 
-/// Numbers of namespaces are above this one (`PROC_DYNAMIC_FIRST`, and `PROC_*_INIT_INO` below it).
+/// The lowest inode number of a namespace (`PROC_DYNAMIC_FIRST`, and `PROC_*_INIT_INO` below it).
 const FIRST_NAMESPACE: u32 = 0xe000_0000;
 
-/// `RTN_UNICAST` of `include/uapi/linux/rtnetlink.h`: neither for us nor from us.
+/// `RTN_UNICAST` of `include/uapi/linux/rtnetlink.h`: the packet is neither for this host nor from it.
 const RTN_UNICAST: u8 = 1;
 /// `RTF_LOCAL` and `RTF_ANYCAST` of `include/uapi/linux/ipv6_route.h`.
 const RTF_OURS: u32 = 0x8010_0000;
-/// `DST_METADATA` of `include/net/dst.h`: no route, what a tunnel knows of a packet.
+/// `DST_METADATA` of `include/net/dst.h`: no route, but a tunnel's metadata for the packet.
 const DST_METADATA: u16 = 0x20;
-/// What is not address in `skb->_skb_refdst`.
+/// The bits of `skb->_skb_refdst` that are no address.
 const REFDST_FLAGS: u64 = 7;
 
-/// In `place`: the socket is the one that was to receive the packet.
+/// Flag in `place`: the packet was for this socket to receive.
 pub const RECEIVES: u32 = 1 << 31;
 
-/// Writes whose the packet in this CPU's scratch is into the record at `place` of `FOLDS`: the device
-/// `dev`, the socket `owner`, and the way by `iif` and `refdst`, which are `skb_iif` and `_skb_refdst`.
+/// Attributes the packet in this CPU's scratch and writes the result into the record at `place` of `FOLDS`: the device
+/// `dev`, the socket `owner`, and the direction from `iif` (`skb_iif`) and `refdst` (`_skb_refdst`).
 ///
-/// A global function, which the verifier looks at once and by itself: inlined, it was verified again
-/// for each way that leads here. It takes numbers and no pointers, which kernels before 5.12 do not
-/// allow here (e5069b9c23b3).
+/// A global function, which the verifier checks once and by itself: inlined, it was verified again for each path
+/// to it. It takes numbers, because kernels before 5.12 allow no pointers here (e5069b9c23b3).
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn attribute_packet(place: u32, dev: u64, owner: u64, iif: u32, refdst: u64) -> u32 {
@@ -56,9 +55,9 @@ pub extern "C" fn attribute_packet(place: u32, dev: u64, owner: u64, iif: u32, r
     0
 }
 
-/// Whether a packet at the device `dev`, of the socket `owner`, may be of a network namespace that is asked for:
-/// the device's or the socket's is, or neither is known. They differ where a packet leaves by a device that stands
-/// in another namespace than its socket (macvlan, ipvlan).
+/// Whether a packet at the device `dev`, of the socket `owner`, may belong to a network namespace that the user asks
+/// for: the device's or the socket's namespace passes, or neither is known. They differ where a packet leaves by a
+/// device in another namespace than its socket (macvlan, ipvlan).
 ///
 /// A global function as [`attribute_packet`].
 #[unsafe(no_mangle)]
@@ -70,9 +69,9 @@ pub extern "C" fn netns_of_packet_passes(dev: u64, owner: u64) -> u32 {
     u32::from(of_device | of_socket == 0 || is_wanted(of_device) || is_wanted(of_socket))
 }
 
-/// Whether the packet in this CPU's scratch, of the socket `owner`, may have ends that are asked for. Of a socket the
-/// agent decides: address translation may have given the packet others than the socket has. So it does of what is
-/// about another packet (ICMP errors).
+/// Whether the packet in this CPU's scratch, of the socket `owner`, may have ends that the user asks for. With a socket
+/// the agent decides: address translation may have given the packet other ends than the socket has. The agent also
+/// decides about packets that quote another packet (ICMP errors).
 ///
 /// A global function as [`attribute_packet`].
 #[unsafe(no_mangle)]
@@ -84,8 +83,8 @@ pub extern "C" fn packet_passes(owner: u64) -> u32 {
     u32::from(owner != 0 || packet.inner.family != 0 || filter::flow_passes(&packet.flow))
 }
 
-/// 0 if it is not known. `skb->dev` shares its place with other things while a packet is queued (`dev_scratch`,
-/// `rbnode`): it is a device only if it leads to a namespace.
+/// Returns the device's namespace, 0 if it is not known. `skb->dev` shares its place with other members while a packet
+/// is queued (`dev_scratch`, `rbnode`): it is a device only if it leads to a namespace.
 #[inline(always)]
 fn netns_of_device(dev: u64) -> u32 {
     if dev == 0 {
@@ -96,7 +95,7 @@ fn netns_of_device(dev: u64) -> u32 {
     if netns >= FIRST_NAMESPACE { netns } else { 0 }
 }
 
-/// Interface and namespace.
+/// Fills in interface and namespace.
 #[inline(always)]
 fn device(record: &mut DropRecord, dev: u64) {
     record.ifindex = 0;
@@ -117,8 +116,8 @@ fn device(record: &mut DropRecord, dev: u64) {
     }
 }
 
-/// The socket at `sk`. Full, request and time-wait sockets are different structures: only what
-/// `struct sock_common` has may be read before it is known which.
+/// Fills in the socket at `sk`. Full, request and time-wait sockets are different structures: until the
+/// kind is known, only members of `struct sock_common` may be read.
 #[inline(always)]
 fn socket(out: &mut PacketSocket, sk: u64, receives: bool) {
     *out = PacketSocket::NONE;
@@ -143,7 +142,7 @@ fn socket(out: &mut PacketSocket, sk: u64, receives: bool) {
         followed(out, Raw(sock.u64(offset!(skc_listener))));
     } else {
         out.protocol = sock.u16(offset!(sk_protocol));
-        // A socket that is just being closed has its port there only.
+        // A socket in the middle of its close has its port in `inet_sport` only.
         if out.tuple.lport == 0 {
             out.tuple.lport = sock.lport();
         }
@@ -151,7 +150,7 @@ fn socket(out: &mut PacketSocket, sk: u64, receives: bool) {
     }
 }
 
-/// The tuple, from `struct sock_common` alone.
+/// Fills in the tuple, from `struct sock_common` alone.
 #[inline(always)]
 fn common_tuple(tuple: &mut Tuple, sock: Raw) {
     tuple.lport = sock.bound_port();
@@ -169,14 +168,14 @@ fn common_tuple(tuple: &mut Tuple, sock: Raw) {
     }
 }
 
-/// What the lifecycle hooks know of a full socket.
+/// Fills in what the lifecycle hooks know about a full socket.
 #[inline(always)]
 fn followed(out: &mut PacketSocket, sock: Raw) {
     let socket = sock.u64(offset!(sk_socket));
     out.inode = memory::read(socket, offset!(socket_inode));
     if let Some(known) = SOCKETS.get_ptr(sock.0) {
-        // SAFETY: a live map value. Its socket is not locked by us: a number and an opener that do
-        // not belong together are told apart in user space by the process's start.
+        // SAFETY: a live map value. We do not lock its socket: user space finds a number and an opener
+        // that do not belong together by the process's start.
         let known = unsafe { &*known };
         out.id = known.id;
         out.followed = known.flags;
@@ -184,13 +183,13 @@ fn followed(out: &mut PacketSocket, sock: Raw) {
     }
 }
 
-/// Which way it went.
+/// Returns the packet's direction.
 #[inline(always)]
 fn direction(packet: &Packet, owner: u64, receives: bool, iif: u32, refdst: u64) -> Direction {
     if offset!(skb_iif) == ABSENT {
         return Direction::Unknown;
     }
-    // Set where a packet enters the protocols, cleared where it leaves for another namespace.
+    // Set where a packet enters the protocols; cleared where it leaves for another namespace.
     if iif == 0 {
         return if receives {
             Direction::In
@@ -203,7 +202,7 @@ fn direction(packet: &Packet, owner: u64, receives: bool, iif: u32, refdst: u64)
     if owner == 0 && is_routed_on(packet, refdst) { Direction::Forward } else { Direction::In }
 }
 
-/// Whether the route that was found for a packet leads away from here.
+/// Whether the packet's route leads away from this host.
 #[inline(always)]
 fn is_routed_on(packet: &Packet, refdst: u64) -> bool {
     let dst = refdst & !REFDST_FLAGS;

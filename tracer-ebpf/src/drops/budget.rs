@@ -1,8 +1,8 @@
-//! How many drops are told one by one: so many in a tenth of a second, of all CPUs together.
+//! The limit on drops reported one by one: a number per tenth of a second, for all CPUs together.
 //!
-//! A CPU draws for several at once, so that CPUs seldom meet at what they share, and what it has not used when the
-//! tenth is over it gives up: the agent makes the batches so small that this is little. Two that draw, or begin a tenth,
-//! at the same moment may draw a batch more than there was; each packet is counted all the same.
+//! A CPU draws a batch, so that CPUs seldom contend for the shared budget. It gives up the unused rest when the tenth
+//! ends; the agent keeps the batches small, so this is little. Two CPUs that draw, or begin a tenth, at the same moment
+//! may draw one batch beyond the budget; each packet is still counted.
 
 use crate::{
     maps,
@@ -12,8 +12,8 @@ use crate::{
 
 const TENTH_NS: u64 = 100_000_000;
 
-/// Whether one more may be told in this tenth of a second: 1 or 0. A global function: the verifier follows its ways once,
-/// and not again for each way that leads to it (the program of the classic tracepoint: "Processed 1000001 insn").
+/// Whether the budget of this tenth of a second allows one more report: 1 or 0. A global function: the verifier follows
+/// its paths once, not again for each path to it (the program of the classic tracepoint: "Processed 1000001 insn").
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn may_tell(at: u64) -> u32 {
@@ -26,7 +26,7 @@ pub extern "C" fn may_tell(at: u64) -> u32 {
         // SAFETY: as below.
         unsafe { core::ptr::write_volatile(&raw mut scratch.left, 0) };
     }
-    // SAFETY: this CPU's own place. Volatile: LLVM 22 leaves out the store of what remains, and then there is no limit.
+    // SAFETY: this CPU's own place. Volatile: LLVM 22 leaves out the store of the rest, and then there is no limit.
     unsafe {
         let place = &raw mut scratch.left;
         let mut left = core::ptr::read_volatile(place);
@@ -41,13 +41,13 @@ pub extern "C" fn may_tell(at: u64) -> u32 {
     1
 }
 
-/// Takes a batch from what is left; 0 if nothing is.
+/// Takes a batch from the common budget; 0 if that is used up.
 #[inline(always)]
 fn draw(tenth: u64) -> u64 {
     let Some(budget) = BUDGET.get_ptr_mut(0) else { return 0 };
     // SAFETY: a live array slot. Other CPUs work on it: loads and stores of one word, and one atomic addition.
     unsafe {
-        // One that was interrupted between the two may be of an earlier tenth: it draws from this one.
+        // A CPU interrupted between the two stores may still be in an earlier tenth: it draws from this one.
         if core::ptr::read_volatile(&raw const (*budget).tenth) < tenth {
             core::ptr::write_volatile(&raw mut (*budget).drawn, 0);
             core::ptr::write_volatile(&raw mut (*budget).tenth, tenth);

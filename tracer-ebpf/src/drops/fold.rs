@@ -1,7 +1,7 @@
-//! Equal drops are counted where they are; the first few are told, and how many followed them.
+//! Folds equal drops: the agent gets the first few as records, and a count of those that followed.
 //!
-//! Equal is what has reason, location, device and flow in common. Beyond so many a tenth of a second
-//! the first ones are not told either: what is new then is counted by reason and location only.
+//! Drops with the same reason, location, device and flow are equal. Above a limit per tenth of a
+//! second even first ones are folded: then a new kind is counted by reason and location only.
 
 use tracer_common::{
     audit::Outcome,
@@ -26,25 +26,25 @@ use crate::{
     offset, setting,
 };
 
-/// After this time the next one of its kind is told again.
+/// After this time the next drop of the same kind is reported again.
 const INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Accounts for one packet.
 ///
 /// # Safety
-/// `scratch` is this CPU's, and nobody else works on it.
+/// `scratch` is this CPU's, and no other program works on it.
 #[inline(always)]
 pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcome {
-    // What nobody has asked for takes neither time nor a place from what is asked for.
+    // First: an unwanted drop takes neither time nor a place from the wanted ones.
     let Some(action) = reason::action(drop.reason) else { return filtered() };
-    // While there is one way to be here: for each load of a pointer from a structure that the
-    // verifier trusts it looks through the names of all types of the kernel, which takes up to a
-    // millisecond (`btf_nested_type_is_trusted`, 6.3).
+    // Early, while only one path leads here: for each load of a pointer from a trusted structure the
+    // verifier searches the names of all the kernel's types, which takes up to a millisecond
+    // (`btf_nested_type_is_trusted`, 6.3).
     let dev = drop.skb.pointer(offset!(skb_dev), scratch);
     let sk = drop.skb.pointer(offset!(skb_sk), scratch);
     let rx_sk = number(drop.rx_sk, scratch);
     let (dev, sk) = (checked(dev), checked(sk));
-    // Before there is a place for it: what nobody has asked for, however much, takes none from what is asked for.
+    // Before it gets a place: unwanted drops, however many, take no place from the wanted ones.
     let owner = if rx_sk != 0 { rx_sk } else { sk };
     if filters(FILTER_NETNS) && attribution::netns_of_packet_passes(dev, owner) == 0 {
         return filtered();
@@ -88,7 +88,7 @@ pub unsafe fn account<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch) -> Outcom
         count(Counter::SentDrop);
         Outcome::Told
     } else {
-        // Told by nobody: the next one is the first.
+        // The ring had no room: the next drop of this kind counts as the first.
         fold.hash = 0;
         lost()
     }
@@ -110,7 +110,7 @@ fn add(fold: &mut Fold, at: u64) -> Outcome {
     Outcome::Folded
 }
 
-/// Too much is told already.
+/// Folds a new kind of drop by reason and location only, once the budget is used up.
 #[inline(always)]
 fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u64) -> Outcome {
     let hash = mixed(mixed(setting!(drops_seed), drop.location), u64::from(drop.reason));
@@ -130,8 +130,8 @@ fn mix<S: Skb>(drop: Dropped<S>, scratch: &mut Scratch, dev: u64, sk: u64, at: u
     add(fold, at)
 }
 
-/// The place of the kind with this hash; one that is none if all are taken. A global function: it has a loop, which the
-/// verifier is to follow once.
+/// Returns the place of the kind with this hash; `NO_PLACE` if all are taken. A global function, so that the verifier
+/// follows its loop once.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn place_of_mixed(hash: u64, at: u64) -> u32 {
@@ -142,8 +142,8 @@ pub extern "C" fn place_of_mixed(hash: u64, at: u64) -> u32 {
     })
 }
 
-/// Tells how many a fold has counted, if any: before its place is taken by another. Whether that
-/// worked; if not, it stays.
+/// Reports the count of a fold, if it has one, before another takes its place. Returns whether that
+/// worked; if not, the fold stays.
 #[inline(always)]
 fn settle(fold: &mut Fold) -> bool {
     if fold.begin == 0 || fold.count == 0 {
@@ -168,7 +168,7 @@ fn begin(fold: &mut Fold, hash: u64, at: u64) {
     fold.last_ns = at;
 }
 
-/// Its record is whole.
+/// Marks the fold's record as complete.
 #[inline(always)]
 fn end(fold: &mut Fold) {
     // SAFETY: as above.
@@ -195,7 +195,7 @@ fn fill<S: Skb>(
     record.packet = scratch.packet;
     record.flags = 0;
     record.stack = 0;
-    // Of those that are told only: it costs more than all the rest, and folds are many.
+    // Only for reported drops: a stack costs more than all the rest, and folds are many.
     if wants(WANT_STACKS) {
         record.flags = DROP_STACK;
         record.stack = stack::take(drop.context);
@@ -206,7 +206,7 @@ fn fill<S: Skb>(
     attribution::attribute_packet(place | receives, dev, owner, iif, refdst);
 }
 
-/// What makes two drops equal.
+/// Returns the hash by which two drops are equal.
 #[inline(always)]
 fn flow_hash(packet: &Packet, reason: u32, location: u64, origin: u64) -> u64 {
     let flow = &packet.flow;

@@ -1,8 +1,8 @@
-//! What a dropped packet goes through, whatever hook told us: read, folded or told.
+//! The path of a dropped packet, the same for every hook: read, then folded or reported.
 //!
-//! Apart from the lifecycle: a ring of its own, and a limit to what is told, so that a storm of drops
-//! costs no connection's event and little time. Every call of the tracepoint ends in exactly one
-//! count: told, folded or lost.
+//! Drops have their own ring and a limit on single reports, so that a storm of drops costs no
+//! lifecycle event and little time. Every call of the tracepoint ends in exactly one count: told,
+//! folded or lost.
 
 mod attribution;
 mod budget;
@@ -25,37 +25,37 @@ pub use self::{
 };
 use crate::maps::{SCRATCH, count, started};
 
-/// Where one CPU works on one packet.
+/// Working memory of one CPU for one packet.
 #[repr(C)]
 pub struct Scratch {
     /// The packet's first bytes.
     pub window: Window,
-    /// What they say.
+    /// The parsed `window`.
     pub packet: Packet,
     /// 1 while a program works here.
     pub busy: u32,
-    /// Which tenth of a second `left` is for.
+    /// The tenth of a second that `left` belongs to.
     pub tenth: u64,
-    /// Packets that this CPU may tell in it, drawn from what all may.
+    /// Packets that this CPU may still report in that tenth, drawn from the common budget.
     pub left: u64,
-    /// For pointers that are to become numbers: the verifier forbids arithmetic on them.
+    /// Turns pointers into numbers: the verifier forbids arithmetic on pointers.
     pub pointer: u64,
 }
 
-/// A dropped packet and what the tracepoint says of it.
+/// A dropped packet and the tracepoint's arguments.
 #[derive(Clone, Copy)]
 pub struct Dropped<S> {
     pub skb: S,
-    /// The socket that was to receive it; 0 where the kernel does not say.
+    /// The socket that was to receive it; 0 where the kernel does not report it.
     pub rx_sk: u64,
     pub location: u64,
     /// `NO_REASON` where this kernel has none.
     pub reason: u32,
-    /// The program's own, for helpers that want it.
+    /// The program's own context, for helpers that take it.
     pub context: *mut core::ffi::c_void,
 }
 
-/// `kfree_skb`: in any context, interrupts included.
+/// Handles `kfree_skb`, in any context, interrupts included.
 #[inline(always)]
 pub fn dropped<S: Skb>(drop: Dropped<S>) -> Outcome {
     if !started() {
@@ -63,7 +63,7 @@ pub fn dropped<S: Skb>(drop: Dropped<S>) -> Outcome {
     }
     let Some(scratch) = SCRATCH.get_ptr_mut(0) else { return lost() };
     // SAFETY: this CPU's own place. An interrupt that drops a packet while we work on one finds it
-    // busy and leaves it alone; before 6.2 the kernel itself does not see to that (05b24ff9b2cf).
+    // busy and leaves it alone; before 6.2 the kernel itself does not prevent that (05b24ff9b2cf).
     unsafe {
         let busy = &raw mut (*scratch).busy;
         if core::ptr::read_volatile(busy) != 0 {

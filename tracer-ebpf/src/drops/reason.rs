@@ -1,4 +1,4 @@
-//! Which drops the filter leaves out by their reason: before anything is read of them, where the reason alone decides.
+//! Filters drops by their reason: before any read of the packet, where the reason alone decides.
 
 use tracer_common::{
     drops::{ReasonAction, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, reason_place},
@@ -13,9 +13,9 @@ use crate::{
 
 const IPPROTO_TCP: u8 = 6;
 
-// Both are global functions: the verifier follows their ways once, and not again for each way that leads on.
+// Both `extern` functions are global: the verifier follows their paths once, not again for each path that leads on.
 
-/// What becomes of a drop by this reason; `None`: it is left out.
+/// Returns the action for a drop with this reason; `None` if the filter leaves it out.
 #[inline(always)]
 pub fn action(reason: u32) -> Option<u32> {
     if !wants(WANT_SOME_REASONS) {
@@ -25,7 +25,7 @@ pub fn action(reason: u32) -> Option<u32> {
     if action == ReasonAction::LeaveOut as u32 { None } else { Some(action) }
 }
 
-/// A [`ReasonAction`] by number.
+/// Returns the [`ReasonAction`] as a number.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn action_of_reason(reason: u32) -> u32 {
@@ -40,13 +40,13 @@ pub extern "C" fn action_of_reason(reason: u32) -> u32 {
     u32::from(action)
 }
 
-/// Whether it is left out for what the packet is. `owner`: its socket, or 0.
+/// Whether `action` leaves the drop out because of its packet. `owner`: its socket, or 0.
 #[inline(always)]
 pub fn leaves_out(action: u32, owner: u64) -> bool {
     wants(WANT_SOME_REASONS) && packet_is_left_out(action, owner) != 0
 }
 
-/// 1 if the packet of this CPU is one that `action` leaves out.
+/// Returns 1 if `action` leaves out the packet in this CPU's scratch.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn packet_is_left_out(action: u32, owner: u64) -> u32 {
@@ -63,7 +63,7 @@ pub extern "C" fn packet_is_left_out(action: u32, owner: u64) -> u32 {
     u32::from(left_out)
 }
 
-/// A segment that neither asks for a connection nor belongs to one. The agent's `class` says the same.
+/// Whether the packet is a segment that neither asks for a connection nor belongs to one. Matches the agent's `class`.
 #[inline(always)]
 fn is_remains(packet: &Packet) -> bool {
     let (flow, flags) = (&packet.flow, packet.tcp_flags);

@@ -1,4 +1,4 @@
-//! Records into the ring of drops.
+//! Writes records into the ring of drops.
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -12,17 +12,17 @@ use crate::{
     maps::{DROPS, DROPS_WAITING, filled},
 };
 
-/// A quarter of the ring; the agent makes it no smaller than this.
+/// A quarter of the agent's `DROPS_RING_BYTES`.
 const WAKE_BYTES: u64 = 1 << 18;
 
-/// Copies a record into the ring; whether there was room.
+/// Copies a record into the ring; returns whether there was room.
 #[inline(always)]
 pub fn output<T>(record: &T) -> bool {
     let ring = (&raw const DROPS).cast_mut().cast();
     // SAFETY: `DROPS` is a ring buffer map.
     let fill = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
     filled(&DROPS_WAITING, fill);
-    // As `emit::submit` does: see there.
+    // See `emit::submit`.
     let crosses = fill >= WAKE_BYTES && fill < WAKE_BYTES + size_of::<T>() as u64 + 8;
     let flags = if crosses || finds_agent_asleep() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     let data = (&raw const *record).cast_mut().cast();
@@ -37,7 +37,7 @@ pub fn output<T>(record: &T) -> bool {
 #[inline(always)]
 fn finds_agent_asleep() -> bool {
     let Some(waiting) = DROPS_WAITING.get_ptr_mut(0) else { return true };
-    // SAFETY: a live array slot. Two CPUs may both see it set: then it is woken twice.
+    // SAFETY: a live array slot. Two CPUs may both see it set: then both wake the agent.
     unsafe {
         let asleep = core::ptr::read_volatile(waiting) != 0;
         if asleep {

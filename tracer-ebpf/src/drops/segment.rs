@@ -1,4 +1,4 @@
-//! Segments that are sent again, and resets.
+//! Retransmitted segments and resets.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::{
@@ -21,7 +21,7 @@ use crate::{
     sock::{AF_INET, AF_INET6, Common, Raw, Sock},
 };
 
-/// `TCP_CA_Recovery`: from here on something is taken for lost.
+/// `TCP_CA_Recovery`: from this state on TCP takes something for lost.
 const TCP_CA_RECOVERY: u32 = 3;
 
 const NOTHING: SegmentRecord = SegmentRecord {
@@ -64,7 +64,7 @@ fn send(mut record: SegmentRecord, kind: RecordKind) -> Outcome {
     }
 }
 
-/// Fills in what a socket tells; whether it is one of TCP.
+/// Fills in the socket's fields; returns whether it is an IPv4 or IPv6 socket.
 #[inline(always)]
 fn describe(record: &mut SegmentRecord, sk: u64) -> bool {
     let sock = Raw(sk);
@@ -97,7 +97,7 @@ fn describe(record: &mut SegmentRecord, sk: u64) -> bool {
     true
 }
 
-/// `tcp_retransmit_skb`.
+/// Handles `tcp_retransmit_skb`.
 #[inline(always)]
 pub fn retransmitted(sk: u64, skb: RawSkb) -> Outcome {
     let mut record = NOTHING;
@@ -116,7 +116,7 @@ pub fn retransmitted(sk: u64, skb: RawSkb) -> Outcome {
     if offset!(icsk_ca_state) != ABSENT {
         let mask = offset!(icsk_ca_state_mask);
         let state = u32::from(Raw(sk).u8(offset!(icsk_ca_state))) & mask;
-        // The mask may begin at a higher bit: compare there.
+        // The mask may begin at a higher bit: compare at that bit.
         let recovery = TCP_CA_RECOVERY * (mask & mask.wrapping_neg());
         if state < recovery {
             record.flags |= SEGMENT_PROBE;
@@ -125,7 +125,7 @@ pub fn retransmitted(sk: u64, skb: RawSkb) -> Outcome {
     send(record, RecordKind::Retransmit)
 }
 
-/// `tcp_retransmit_synack`.
+/// Handles `tcp_retransmit_synack`.
 #[inline(always)]
 pub fn synack_retransmitted(request: u64) -> Outcome {
     let mut record = NOTHING;
@@ -140,7 +140,7 @@ pub fn synack_retransmitted(request: u64) -> Outcome {
     send(record, RecordKind::Retransmit)
 }
 
-/// `tcp_receive_reset`.
+/// Handles `tcp_receive_reset`.
 #[inline(always)]
 pub fn reset_received(sk: u64) -> Outcome {
     let mut record = NOTHING;
@@ -152,8 +152,8 @@ pub fn reset_received(sk: u64) -> Outcome {
     send(record, RecordKind::Reset)
 }
 
-/// `tcp_send_reset`: by a socket, or in answer to the segment `skb` that no socket wants, or that came to a listener
-/// and belongs to no connection: one that this host does not know (any more).
+/// Handles `tcp_send_reset`: by a socket, or in answer to the segment `skb`. That segment found no socket, or it came
+/// to a listener and belongs to no connection that this host (still) knows.
 #[inline(always)]
 pub fn reset_sent(sk: u64, skb: RawSkb, reason: u32) -> Outcome {
     let mut record = NOTHING;
@@ -175,13 +175,13 @@ pub fn reset_sent(sk: u64, skb: RawSkb, reason: u32) -> Outcome {
     send(record, RecordKind::Reset)
 }
 
-/// `tcp_v4_send_reset` and `tcp_v6_send_reset` of kernels whose tracepoint does not tell of sockets
-/// that are none.
+/// Handles `tcp_v4_send_reset` and `tcp_v6_send_reset` of kernels whose tracepoint reports full sockets
+/// only.
 #[inline(always)]
 pub fn reset_sent_for_nobody(sk: u64, skb: RawSkb) -> Outcome {
     let state = Raw(sk).u8(offset!(skc_state));
     let full = sk != 0 && state != TcpState::TimeWait as u8 && state != TcpState::NewSynRecv as u8;
-    // The tracepoint has told of it.
+    // The tracepoint has reported it.
     if full {
         return Outcome::Aside;
     }
@@ -199,7 +199,7 @@ pub fn reset_sent_for_nobody(sk: u64, skb: RawSkb) -> Outcome {
 /// The first 16 bytes of a TCP header.
 type TcpHeader = [u32; 4];
 
-/// The ends of the answer to a segment: its own, the other way round.
+/// Fills in the ends of the answer to a segment: the segment's own, swapped. Returns whether the segment is readable.
 #[inline(always)]
 fn answer(record: &mut SegmentRecord, skb: RawSkb) -> bool {
     let head = skb.u64(offset!(skb_head));

@@ -9,8 +9,8 @@ use tracer_common::{
 use super::Scratch;
 use crate::{memory, offset};
 
-/// Kernel addresses have their high bits set, on every architecture that we know. What shares its
-/// place with a pointer (UDP's `dev_scratch`) has not.
+/// The high bits that every kernel address has set, on every architecture that we know. A value that
+/// shares its place with a pointer (UDP's `dev_scratch`) does not have them.
 const KERNEL: u64 = 0xffff << 48;
 
 /// `transport_header` before it is set.
@@ -22,7 +22,7 @@ pub trait Skb: Copy {
     fn u16(self, offset: u32) -> u16;
     fn u32(self, offset: u32) -> u32;
     fn u64(self, offset: u32) -> u64;
-    /// A pointer to a structure, as a number that wants to be [`checked`].
+    /// Returns a pointer to a structure as a number; the caller has to have it [`checked`].
     fn pointer(self, offset: u32, scratch: &mut Scratch) -> u64;
 
     /// Copies the packet's first bytes and parses them. Leaves `family` 0 if there is no IP header
@@ -37,7 +37,7 @@ pub trait Skb: Copy {
         packet::parse(&mut scratch.window, have, ethertype, &mut scratch.packet);
     }
 
-    /// As [`Skb::read_packet`], where TCP's header is all there is: the packet found no route.
+    /// As [`Skb::read_packet`], for a packet that has only its TCP header: it found no route.
     #[inline(always)]
     fn read_tcp(self, scratch: &mut Scratch) {
         let transport = self.u16(offset!(skb_transport_header));
@@ -49,7 +49,7 @@ pub trait Skb: Copy {
         packet::parse_tcp(&mut scratch.window, have, &mut scratch.packet);
     }
 
-    /// Bytes from the network header on, wherever `data` points to now; else `skb->len`.
+    /// Returns the bytes from the network header on, wherever `data` points to now; without `ip`, `skb->len`.
     #[inline(always)]
     fn length(self, ip: bool) -> u32 {
         let len = self.u32(offset!(skb_len));
@@ -61,14 +61,14 @@ pub trait Skb: Copy {
     }
 }
 
-/// Copies what lies between `from` and `tail`; the number of bytes that mean something.
+/// Copies the bytes between `from` and `tail`; returns the number of valid bytes.
 #[inline(always)]
 fn copy(head: u64, from: u32, tail: u32, window: &mut Window) -> u32 {
     if head == 0 || tail <= from {
         return 0;
     }
-    // Always as much as there is room for: a length that the verifier knows, and what lies behind the
-    // tail is still the buffer's (`struct skb_shared_info`). It is not looked at.
+    // Always the whole window: the verifier knows that length, and the bytes behind the tail still
+    // belong to the buffer (`struct skb_shared_info`). The parser does not look at them.
     // SAFETY: the helper checks the address and writes `WINDOW_BYTES` bytes, which the window has.
     let failed = unsafe {
         bpf_probe_read_kernel(
@@ -87,14 +87,14 @@ fn copy(head: u64, from: u32, tail: u32, window: &mut Window) -> u32 {
     }
 }
 
-/// The address, if it is one.
+/// Returns the address if it is a kernel address, else 0.
 #[inline(always)]
 pub fn checked(address: u64) -> u64 {
     if address & KERNEL == KERNEL { address } else { 0 }
 }
 
-/// A pointer as a number, by way of a map: arithmetic on what is a pointer to the verifier is refused
-/// ("pointer arithmetic prohibited", "trusted_ptr_or_null"), what is loaded from a map is none.
+/// Turns a pointer into a number by way of a map: the verifier refuses arithmetic on pointers ("pointer
+/// arithmetic prohibited", "trusted_ptr_or_null"), and a value loaded from a map is a plain number.
 #[inline(always)]
 pub fn number(pointer: u64, scratch: &mut Scratch) -> u64 {
     // SAFETY: this CPU's own place.

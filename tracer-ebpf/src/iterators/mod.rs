@@ -1,5 +1,5 @@
-//! BPF iterators, for `tracer sockets`: one file an iterator. Their programs are called by whoever
-//! reads the iterator's file, and never else: `tracer sockets`, and a trace when it begins.
+//! BPF iterators, one file for each. The kernel calls their programs only when a process reads the
+//! iterator's file: `tracer sockets`, and a trace when it begins.
 
 mod connections;
 mod task;
@@ -12,21 +12,21 @@ use core::mem::MaybeUninit;
 use aya_ebpf::bindings::seq_file;
 use aya_ebpf::helpers::generated::bpf_seq_write;
 
-/// `struct bpf_iter_meta`, the beginning of it.
+/// The beginning of `struct bpf_iter_meta`.
 #[repr(C)]
 pub struct Meta {
     seq: *mut seq_file,
 }
 
-/// The `T` at `base + offset`, where `base` is a pointer to a kernel structure for the verifier.
+/// Returns the `T` at `base + offset`; to the verifier `base` is a pointer to a kernel structure.
 #[inline(always)]
 unsafe fn load<T: Copy>(base: *const u8, offset: u32) -> T {
     // SAFETY: the verifier checks the offset against the type of `base` and handles a fault.
     unsafe { core::ptr::read_volatile(base.add(offset as usize).cast::<T>()) }
 }
 
-/// A record on the stack. Its fields are stored one by one, volatile: the compiler makes calls of
-/// `memset` out of anything else, and a loaded program has no other functions beside it.
+/// A record on the stack. [`store!`](crate::store) writes its fields one by one, volatile: the compiler turns anything
+/// else into calls of `memset`, and a loaded program has no such function.
 pub struct Record<T>(MaybeUninit<T>);
 
 impl<T> Record<T> {
@@ -35,7 +35,7 @@ impl<T> Record<T> {
         Self(MaybeUninit::uninit())
     }
 
-    /// Where the record is, to store its fields.
+    /// Returns the record's address, to store its fields.
     #[inline(always)]
     pub fn place(&mut self) -> *mut T {
         self.0.as_mut_ptr()
@@ -47,7 +47,7 @@ impl<T> Record<T> {
     /// Every byte is stored, and `seq` is the reader's file, from an iterator's context.
     #[inline(always)]
     pub unsafe fn write(&self, seq: *mut seq_file) {
-        // SAFETY: by the caller's promise. When the reader's buffer is full the kernel calls the
+        // SAFETY: by the caller's promise. When the reader's buffer is full, the kernel calls the
         // program again for the same object.
         unsafe {
             bpf_seq_write(seq, self.0.as_ptr().cast(), size_of::<T>() as u32);

@@ -1,13 +1,13 @@
-//! `iter/task`: the sockets in the file table of every process, and of the threads whose table is
+//! `iter/task`: the sockets in the file table of every process, and of the threads with a table of
 //! their own.
 //!
-//! `iter/task_file` takes a reference to every file before it shows it: that is an atomic operation on
-//! memory that no cache has, and the processor waits for it before it looks at the next file. Here
-//! nothing is taken and nothing is locked. So what was read is believed only if the file still is
-//! in its place afterwards, and the table still is the process's: else the reader is told.
+//! `iter/task_file` takes a reference to every file before it shows it: an atomic operation on memory
+//! in no cache, for which the processor waits before it looks at the next file. This program takes no
+//! reference and no lock. So a result counts only if the file is still in its slot afterwards and the
+//! table still belongs to the process; otherwise the program reports the process as changed.
 //!
-//! Files are looked at by eight, step by step: what one of them lacks in the caches is fetched while
-//! the next one is asked for.
+//! The program reads eight files together, step by step: the processor fetches the cache lines of one
+//! while it begins with the next.
 
 use core::ffi::c_void;
 use core::mem::MaybeUninit;
@@ -26,7 +26,7 @@ pub struct Context {
     task: *const u8,
 }
 
-/// What the loop over a table knows.
+/// The state of the loop over a table.
 #[repr(C)]
 struct Walk {
     seq: *mut seq_file,
@@ -34,27 +34,27 @@ struct Walk {
     slots: u64,
 }
 
-/// With helpers.
+/// Reads with helpers.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub unsafe extern "C" fn iter_task(ctx: *const Context) -> i32 {
     sockets::<Helper>(ctx)
 }
 
-/// With plain loads, from 6.2 on: a quarter of the time.
+/// Reads with plain loads, from 6.2 on: a quarter of the time.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_plain")]
 pub unsafe extern "C" fn iter_task_plain(ctx: *const Context) -> i32 {
     sockets::<Plain>(ctx)
 }
 
-/// How the files are looked at. To places in memory: what stood in variables, too, would not fit on the stack.
+/// How a program reads the files. The results go to memory: with variables besides, they would not fit on the stack.
 trait Loads {
     fn word(place: &mut u64, base: u64, offset: u32);
     fn half(place: &mut u16, base: u64, offset: u32);
     fn slots(place: &mut [u64; SLOTS], base: u64);
-    /// Makes `wrong` not 0 where `files` are no longer those in the slots at `base`: closed, a file may have become one of
-    /// another process.
+    /// Makes `wrong` not 0 where `files` no longer match the slots at `base`: after its close, a file's memory may belong
+    /// to a file of another process.
     fn differences(wrong: &mut [u64; SLOTS], files: &[u64; SLOTS], base: u64);
 }
 
@@ -117,7 +117,7 @@ impl Loads for Plain {
 
 #[inline(always)]
 fn sockets<L: Loads>(ctx: *const Context) -> i32 {
-    // SAFETY: the context that the kernel gives; the task is null at the end.
+    // SAFETY: the kernel's context; the task is null at the end.
     let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
     if task.is_null()
         || offset!(task_files) == ABSENT
@@ -130,9 +130,9 @@ fn sockets<L: Loads>(ctx: *const Context) -> i32 {
     {
         return 0;
     }
-    // By address: where a pointer is loaded directly, the verifier searches all types of the kernel for
-    // the name of one that would say whether it may be trusted (`btf_nested_type_is_trusted`), and
-    // that takes longer than all the rest.
+    // By address: for each direct load of a pointer the verifier searches all the kernel's types for a
+    // name that decides whether the pointer is trusted (`btf_nested_type_is_trusted`), and that takes
+    // longer than all the rest.
     let task = task as u64;
     let files: u64 = memory::read(task, offset!(task_files));
     if files == 0 {
@@ -158,8 +158,8 @@ fn sockets<L: Loads>(ctx: *const Context) -> i32 {
         store!(place, slots, memory::read(table, offset!(fdt_fd)));
         let groups = count / SLOTS as u32;
         let looked_at = bpf_loop(groups, group::<L> as *mut c_void, place.cast(), 0);
-        // The process ended, or its table grew, while it was read. A table is as large as a number of
-        // words of 64 bits have bits (`alloc_fdtable`).
+        // Otherwise the process ended, or its table grew, during the walk. A table's size is a multiple of
+        // 64 (`alloc_fdtable`).
         let is_same = memory::read::<u64>(task, offset!(task_files)) == files
             && memory::read::<u64>(files, offset!(files_fdt)) == table
             && count % SLOTS as u32 == 0;
@@ -171,35 +171,35 @@ fn sockets<L: Loads>(ctx: *const Context) -> i32 {
     0
 }
 
-/// Files that are looked at together.
+/// The number of files read together.
 const SLOTS: usize = 8;
 
-/// Tells the sockets in the slots of group `index`.
+/// Writes the sockets in the slots of group `index` to the reader.
 extern "C" fn group<L: Loads>(index: u64, walk: *mut Walk) -> i64 {
-    // SAFETY: what `iter_task` has stored.
+    // SAFETY: `sockets` has stored both.
     let (seq, place) = unsafe {
         (
             core::ptr::read_volatile(&raw const (*walk).seq),
             core::ptr::read_volatile(&raw const (*walk).slots) + index * 8 * SLOTS as u64,
         )
     };
-    // Without a branch until the end: the verifier would follow each of the eight both ways. And in
-    // memory, to which the helper writes: what stood in variables, too, would not fit on the stack.
+    // No branch until the end: the verifier would follow each of the eight both ways. And in memory, to
+    // which the helper writes: with variables besides, the values would not fit on the stack.
     let (mut files, mut inodes, mut wrong) = ([0_u64; SLOTS], [0_u64; SLOTS], [0_u64; SLOTS]);
     L::slots(&mut files, place);
     for at in 0..SLOTS {
         L::word(&mut wrong[at], files[at], offset!(file_private_data));
         L::word(&mut inodes[at], files[at], offset!(file_inode));
-        // Not 0 unless the inode is the one beside the socket (`socket_inode` is the way from this to the
-        // inode's number): a path to a socket that was opened with `O_PATH` has one of a file system,
-        // whose numbers are others.
+        // Not 0 unless the inode lies beside the socket (`socket_inode` is the offset from the socket to
+        // the inode's number): the file of a socket's path opened with `O_PATH` has an inode of a file
+        // system, with an unrelated number.
         wrong[at] = (wrong[at] + u64::from(offset!(socket_inode))) ^ (inodes[at] + u64::from(offset!(inode_ino)));
     }
     for at in 0..SLOTS {
         let mut mode = 0_u16;
         L::half(&mut mode, inodes[at], offset!(inode_mode));
         wrong[at] |= u64::from(mode & FORMAT ^ SOCKET);
-        // The number, in the inode's own place: this was all that it was wanted for.
+        // The number replaces the inode's address, which has no further use.
         let inode = inodes[at];
         L::word(&mut inodes[at], inode, offset!(inode_ino));
     }

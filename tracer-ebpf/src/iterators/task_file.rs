@@ -1,4 +1,4 @@
-//! `iter/task_file`: every file of every process, and of the threads whose file table is their own
+//! `iter/task_file`: every file of every process, and of the threads with a file table of their own
 //! (`task_seq_get_next` skips the others).
 
 use aya_ebpf::helpers::generated::bpf_sock_from_file;
@@ -19,8 +19,8 @@ pub struct Context {
     file: *const u8,
 }
 
-/// The kernel asks the file's operations, which lie beside what led to the file: nothing else of a
-/// file that is no socket has to be looked at, and of a socket only the number of its inode.
+/// The helper compares the file's operations, which lie beside the pointers read so far. The program
+/// reads nothing else of a file that is no socket, and only the inode's number of a socket.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub unsafe extern "C" fn iter_task_file(ctx: *const Context) -> i32 {
@@ -28,9 +28,9 @@ pub unsafe extern "C" fn iter_task_file(ctx: *const Context) -> i32 {
     tell(ctx, |file| unsafe { !bpf_sock_from_file(file.cast_mut().cast()).is_null() })
 }
 
-/// Before 5.11 (4f19cab76136) there is no such helper: the inode's mode tells, where the inode is the
-/// one beside the socket that the file has. A path to a socket that was opened with `O_PATH` has one of a
-/// file system.
+/// Kernels before 5.11 (4f19cab76136) have no such helper: the inode's mode decides, if the inode lies
+/// beside the file's socket. The file of a socket's path opened with `O_PATH` has an inode of a file
+/// system instead.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file_mode")]
 pub unsafe extern "C" fn iter_task_file_mode(ctx: *const Context) -> i32 {
@@ -45,7 +45,7 @@ pub unsafe extern "C" fn iter_task_file_mode(ctx: *const Context) -> i32 {
 
 #[inline(always)]
 fn tell(ctx: *const Context, is_socket: impl Fn(*const u8) -> bool) -> i32 {
-    // SAFETY: the context that the kernel gives; both pointers are null at the end.
+    // SAFETY: the kernel's context; both pointers are null at the end.
     let (meta, task, file) = unsafe { ((*ctx).meta, (*ctx).task, (*ctx).file) };
     if task.is_null() || file.is_null() || offset!(file_inode) == ABSENT || offset!(inode_ino) == ABSENT {
         return 0;

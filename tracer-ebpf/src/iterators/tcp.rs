@@ -1,6 +1,6 @@
 //! `iter/tcp`: every TCP socket of a network namespace, request and TIME_WAIT sockets too.
 //!
-//! The numbers are those of `tcp_diag_get_info`, so that both ways tell the same.
+//! The numbers match those of `tcp_diag_get_info`, so that both sources agree.
 
 use aya_ebpf::helpers::generated::bpf_skc_to_tcp_timewait_sock;
 use tracer_common::iterator::TcpRecord;
@@ -23,7 +23,7 @@ pub struct Context {
     uid: u32,
 }
 
-/// A field of `struct sock_common`, which all kinds of sockets begin with.
+/// Reads a field of `struct sock_common`, the beginning of all kinds of sockets.
 #[inline(always)]
 fn common<T: Copy>(sk: *mut core::ffi::c_void, offset: u32) -> T {
     // SAFETY: not null; the verifier checks the offset against `struct sock_common`.
@@ -33,7 +33,7 @@ fn common<T: Copy>(sk: *mut core::ffi::c_void, offset: u32) -> T {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub unsafe extern "C" fn iter_tcp(ctx: *const Context) -> i32 {
-    // SAFETY: the context that the kernel gives; the socket is null at the end.
+    // SAFETY: the kernel's context; the socket is null at the end.
     let (meta, sk, uid) = unsafe { ((*ctx).meta, (*ctx).sk, (*ctx).uid) };
     if sk.is_null() {
         return 0;
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn iter_tcp(ctx: *const Context) -> i32 {
     0
 }
 
-/// Four words of an address.
+/// Stores four words of an address.
 #[inline(always)]
 fn words(to: *mut [u32; 4], sk: *mut core::ffi::c_void, offset: u32) {
     for index in 0..4 {
@@ -79,7 +79,7 @@ fn words(to: *mut [u32; 4], sk: *mut core::ffi::c_void, offset: u32) {
     }
 }
 
-/// One word of an address, and three zeros.
+/// Stores one word of an address, and three zeros.
 #[inline(always)]
 fn word(to: *mut [u32; 4], sk: *mut core::ffi::c_void, offset: u32) {
     for index in 0..4 {
@@ -89,7 +89,7 @@ fn word(to: *mut [u32; 4], sk: *mut core::ffi::c_void, offset: u32) {
     }
 }
 
-/// What only a full socket has: neither a request nor what is left of a connection.
+/// The fields of a full socket; request and TIME_WAIT sockets have none of them but the state.
 struct Full {
     state: u8,
     inode: u64,
@@ -105,7 +105,7 @@ impl Full {
             // SAFETY: not null.
             let tw = unsafe { bpf_skc_to_tcp_timewait_sock(sk) };
             if !tw.is_null() {
-                // FIN_WAIT2 is waited for in a mini-socket, too.
+                // A TIME_WAIT socket may also stand for FIN_WAIT2.
                 // SAFETY: not null; the verifier checks the offset.
                 full.state = unsafe { core::ptr::read_volatile(tw.cast::<u8>().add(offset!(tw_substate) as usize)) };
             }
@@ -113,15 +113,15 @@ impl Full {
         }
         // SAFETY: not null.
         let Some(sock) = (unsafe { Trusted::new(sk, Lane::First) }) else { return full };
-        // By address: the inode lies behind `struct socket`, where the verifier lets nothing be loaded
-        // directly. The way by `socket->file->f_inode` is open, and slower by half: two more lines
-        // that are in no cache.
+        // By address: the inode lies behind `struct socket`, where the verifier allows no direct load. It
+        // allows `socket->file->f_inode`, but that is slower by half: two more lines that are in no
+        // cache.
         full.inode = memory::read(sock.u64(offset!(sk_socket)), offset!(socket_inode));
         if state == LISTEN {
             full.recv_q = sock.u32(offset!(sk_ack_backlog));
             full.send_q = sock.u32(offset!(sk_max_ack_backlog));
         } else {
-            // A FIN counts in what was received and in what was read.
+            // A FIN counts both as received and as read.
             let unread = sock.u32(offset!(rcv_nxt)).wrapping_sub(sock.u32(offset!(copied_seq)));
             full.recv_q = if unread.cast_signed() < 0 { 0 } else { unread };
             full.send_q = sock.u32(offset!(write_seq)).wrapping_sub(sock.u32(offset!(snd_una)));

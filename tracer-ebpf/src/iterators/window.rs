@@ -1,22 +1,22 @@
 //! Plain loads from any address.
 //!
-//! A helper that reads memory is a call, and what it reads is waited for before the next one can be asked for, or
-//! nearly. Of plain loads the processor begins the next ones while it waits. `bpf_rdonly_cast` (from 6.2)
-//! makes a pointer of any number, from which the verifier lets a program load what the structure has there
-//! that it is said to point to; a fault gives zero.
+//! A helper that reads memory is a call: the processor waits for its result before it begins the next read, or nearly.
+//! With plain loads it begins the next ones while it waits. `bpf_rdonly_cast` (from 6.2) turns any number into a
+//! pointer to a structure of a given type, and the verifier lets a program load that structure's members; a fault gives
+//! zero.
 
 use aya_ebpf::Global;
 use tracer_common::iterator::RDONLY_CAST;
 
-/// Number of the type of a structure that begins with a number of eight bytes.
+/// The number of a structure type that begins with an eight-byte number.
 #[unsafe(no_mangle)]
 pub static WINDOW: Global<u32> = Global::new(0);
 
-/// The eight bytes at `base + offset`; zero where there is no memory.
+/// Returns the eight bytes at `base + offset`; zero where there is no memory.
 #[inline(always)]
 pub fn word(base: u64, offset: u32) -> u64 {
-    // SAFETY: `Global` is `repr(transparent)` over the number. The loader makes a call of `bpf_rdonly_cast` out of the
-    // one here; the verifier checks the load against the structure.
+    // SAFETY: `Global` is `repr(transparent)` over the number. The loader replaces this call by one of
+    // `bpf_rdonly_cast`; the verifier checks the load against the structure.
     unsafe {
         let window = core::ptr::read_volatile((&raw const WINDOW).cast::<u32>());
         let cast: unsafe extern "C" fn(u64, u32) -> *const u64 = core::mem::transmute(RDONLY_CAST as usize);

@@ -1,17 +1,17 @@
-//! What is in no cache is waited for together if it is asked for together: so a few sockets of a part are looked at before
-//! anything is done with one of them.
+//! Loads a few sockets of a part into the caches before [`step`](super::step) reads the first of them: the processor
+//! waits for uncached lines together if the program asks for them together.
 
 use super::{Walk, known, walk};
 use crate::iterators::window::word;
 use crate::{offset, store};
 
-/// Buckets that are looked at together: a cache line.
+/// Buckets read together: a cache line.
 pub(super) const BUCKETS: u64 = 8;
-/// Sockets that are fetched together.
+/// Sockets fetched together.
 pub(super) const TOGETHER: usize = 4;
-/// Places for what is fetched of a part: what the stack has room for.
+/// Places for a part's sockets: as many as the stack has room for.
 pub(super) const NODES: usize = 4 * TOGETHER;
-/// Beside so many those of one more group still have a place.
+/// The most sockets found that leave places for one more group.
 pub(super) const MOST_FOUND: u64 = 7;
 
 const _: () = assert!(MOST_FOUND + BUCKETS < NODES as u64);
@@ -25,25 +25,25 @@ pub(super) extern "C" fn find(index: u64, walk: *mut Walk) -> i64 {
     }
     let mut count = walk!(walk, found) & MOST_FOUND;
     for first in first {
-        // Without a branch, which the verifier would follow both ways each time. An empty bucket leaves its number there,
-        // in whose place the next one's socket comes.
+        // No branch: the verifier would follow each both ways. An empty bucket leaves its end mark there; the next bucket's
+        // socket overwrites it.
         // SAFETY: one of the places.
         unsafe { core::ptr::write_volatile((&raw mut (*walk).nodes).cast::<u64>().add(count as usize), first) };
         count += first & 1 ^ 1;
     }
-    // With a bound that does not grow from group to group, or the verifier would follow each of them.
+    // The bound is the same for every group, or the verifier would follow each of them.
     store!(walk, found, count.min(MOST_FOUND));
     0
 }
 
-/// The node of no socket: that would lie at address 0, where nothing is looked for.
+/// Returns the node of no socket: it belongs to a socket at address 0, where no memory is.
 #[inline(always)]
 pub(super) fn nowhere() -> u64 {
     u64::from(known!(skc_nulls_node))
 }
 
-/// Looks at the sockets of group `index`: first at something of each, which takes longest, since it is in no page that
-/// was used before; then at their other lines; then at what they refer to.
+/// Reads the sockets of group `index`: first one line of each, which takes longest, because no earlier read used that
+/// page; then their other lines; then the structures that they point to.
 pub(super) extern "C" fn fetch(index: u64, walk: *mut Walk) -> i64 {
     let begin = (index as usize & (NODES / TOGETHER - 1)) * TOGETHER;
     let sk: [u64; TOGETHER] = core::array::from_fn(|at| {

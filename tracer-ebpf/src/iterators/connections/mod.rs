@@ -1,16 +1,16 @@
-//! `iter/bpf_map_elem`: the kernel's table of TCP connections, read as it lies there.
+//! `iter/bpf_map_elem`: the kernel's table of TCP connections, read straight from its memory.
 //!
-//! sock_diag looks at one socket after another, and each time the processor waits for eleven or twelve cache lines
-//! that no cache has, one by one; and it locks each bucket. Here they are plain loads ([`super::window`]), of several
-//! sockets together (`fetch`), and nothing is locked.
+//! sock_diag reads one socket after another and locks each bucket. For each socket the processor waits for eleven or
+//! twelve uncached lines, one by one. This program reads several sockets together (`fetch`), with plain loads
+//! ([`super::window`]) and no lock.
 //!
-//! As in the kernel's own lookups (`__inet_lookup_established`) it is RCU that keeps the memory what it is: a TCP
-//! socket, though perhaps another one. A chain is believed only if its beginning is the same when its end is reached,
-//! for what is added or moves is put there, and if that end is its own (`hlist_nulls`); a socket, if afterwards it still
-//! is where it was found, in the same state, and has the same file. Else the reader is told (`step`).
+//! As in the kernel's own lookups (`__inet_lookup_established`), RCU keeps the memory a TCP socket, though perhaps
+//! another one. A chain counts only if it ends with its own end mark (`hlist_nulls`) and still has the same beginning
+//! then, because the kernel inserts and moves sockets there. A socket counts only if it afterwards still has the same
+//! hash, state and file. Otherwise the program reports the part as changed (`step`).
 //!
-//! The iterator goes through an array map that has nothing in it: each of its elements stands for a part of the table,
-//! small enough for what the kernel gathers at a time (32 KiB).
+//! The iterator walks an empty array map: each element stands for a part of the table, small enough for the kernel's
+//! buffer (32 KiB).
 
 mod fetch;
 mod step;
@@ -63,27 +63,27 @@ pub struct Context {
     value: *const u8,
 }
 
-/// Where in its part of the table the program is.
+/// The program's position in its part of the table.
 #[repr(C)]
 struct Walk {
     seq: *mut seq_file,
-    /// Not 0: the table is one namespace's alone.
+    /// Not 0: the table belongs to one namespace alone.
     alone: u64,
     /// Address of the first bucket of the table.
     buckets: u64,
     /// Number of the bucket.
     bucket: u64,
-    /// That of the first one behind the part.
+    /// Number of the first bucket behind the part.
     end: u64,
-    /// What the bucket began with.
+    /// The first node of the bucket when the program came to it.
     first: u64,
-    /// The socket that comes next, or the end of the bucket.
+    /// The next socket, or the end of the bucket.
     next: u64,
-    /// Hash, ports and IPv4 addresses of that, mixed.
+    /// Hash, ports and remote IPv4 address of `first`, mixed.
     first_tuple: u64,
-    /// Not 0: what was read is not certain.
+    /// Not 0: the chain or a socket changed during the read.
     changed: u64,
-    /// How many of `nodes` are sockets.
+    /// Number of sockets in `nodes`.
     found: u64,
     nodes: [u64; fetch::NODES],
 }
@@ -91,7 +91,7 @@ struct Walk {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/bpf_map_elem")]
 pub unsafe extern "C" fn iter_connections(ctx: *const Context) -> i32 {
-    // SAFETY: the context that the kernel gives; the key is null at the end.
+    // SAFETY: the kernel's context; the key is null at the end.
     let (meta, key) = unsafe { ((*ctx).meta, (*ctx).key) };
     if key.is_null() {
         return 0;
@@ -104,14 +104,14 @@ pub unsafe extern "C" fn iter_connections(ctx: *const Context) -> i32 {
     // A namespace may have a table of its own (`net.ipv4.tcp_child_ehash_entries`); most share one.
     let table = word(net, known!(net_hashinfo));
     let count = (word(table, known!(hashinfo_ehash_mask)) & u64::from(u32::MAX)) + 1;
-    // Never zero, which the compiler does not know. All are powers of two.
+    // The compiler does not know that it is never zero. All three are powers of two.
     let parts = u64::from(known!(parts)).max(1);
     let each = (count / parts).max(1);
     let bucket = part * each;
     if bucket >= count {
         return 0;
     }
-    // A zero that the verifier does not know: it would follow the loops as often as numbers that begin with it change.
+    // A zero that the verifier cannot know: else it would follow the loops again for each value that grows from it.
     let zero = word(0, 0);
     let buckets = word(table, known!(hashinfo_ehash));
     let first = word(buckets + bucket * 8, 0);
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn iter_connections(ctx: *const Context) -> i32 {
             core::ptr::write_volatile((&raw mut (*place).nodes).cast::<u64>().add(at), fetch::nowhere());
         }
         bpf_loop((each / fetch::BUCKETS) as u32, fetch::find as *mut c_void, place.cast(), 0);
-        // Where there are more than was counted, the last ones stand behind.
+        // `found` stops at its bound: then further sockets may lie behind it.
         let behind = if walk!(place, found) == fetch::MOST_FOUND { fetch::BUCKETS } else { 0 };
         let groups = (walk!(place, found) + behind).div_ceil(fetch::TOGETHER as u64);
         bpf_loop(groups as u32, fetch::fetch as *mut c_void, place.cast(), 0);

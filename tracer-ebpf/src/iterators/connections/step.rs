@@ -1,4 +1,4 @@
-//! From socket to socket, and from bucket to bucket.
+//! Steps from socket to socket, and from bucket to bucket.
 
 use tracer_common::iterator::{ConnectionRecord, NEW_SYN_RECV, TIME_WAIT};
 
@@ -7,10 +7,10 @@ use crate::iterators::Record;
 use crate::iterators::window::word;
 use crate::{offset, store};
 
-/// Buckets and sockets of a part at the most: far more than fit into what the kernel gathers.
+/// The most buckets and sockets of a part: far more than fit into the kernel's buffer.
 pub(super) const MOST: u32 = 1 << 16;
 
-/// One socket, or the end of a bucket.
+/// Handles one socket, or the end of a bucket.
 pub(super) extern "C" fn step(_index: u64, walk: *mut Walk) -> i64 {
     let next = walk!(walk, next);
     if next & 1 == 1 {
@@ -28,7 +28,7 @@ fn end_of_bucket(walk: *mut Walk, end: u64) -> i64 {
     }
     let mut bucket = bucket + 1;
     if bucket & 7 == 0 {
-        // Most are empty: eight of them are one cache line.
+        // Most buckets are empty: skips eight at once, one cache line.
         let at = buckets + bucket * 8;
         let all = word(at, 0) & word(at, 8) & word(at, 16) & word(at, 24);
         let all = all & word(at, 32) & word(at, 40) & word(at, 48) & word(at, 56);
@@ -53,9 +53,9 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
     let state = word(sk, offset!(skc_state)) as u8;
     let file = word(sk, offset!(sk_socket));
     store!(walk, next, word(sk, known!(skc_nulls_node)));
-    // Who takes a connection's place is put to the beginning of the chain before that is taken out of it
-    // (`inet_twsk_hashdance`).
-    // Not by the hash alone: all in a chain have most of its bits in common.
+    // The kernel inserts a connection's TIME_WAIT socket at the beginning of the chain before it removes the
+    // connection (`inet_twsk_hashdance`): then a later socket repeats the first one's tuple.
+    // Not by the hash alone: all sockets in a chain share most of its bits.
     let ports = word(sk, offset!(skc_dport)) << 16 ^ word(sk, offset!(skc_num)) & 0xffff;
     let tuple = (u64::from(hash) << 32 | ports & 0xffff_ffff) ^ word(sk, offset!(skc_daddr));
     if node == walk!(walk, first) {
@@ -64,7 +64,7 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
         store!(walk, changed, 1);
         return 1;
     }
-    // As the kernel's walks do: what nobody refers to is being taken out, or is not yet ready.
+    // As in the kernel's walks: a socket without references is about to leave the chain, or is not yet ready.
     if word(sk, known!(skc_refcnt)) as u32 == 0 {
         return 0;
     }
@@ -81,7 +81,7 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
     store!(place, lport, word(sk, offset!(skc_num)) as u16);
     store!(place, ifindex, word(sk, offset!(skc_bound_dev_if)) as u32);
     store!(place, family, word(sk, offset!(skc_family)) as u8);
-    // A request and what is left of a connection are smaller than a socket.
+    // Request and TIME_WAIT sockets are smaller than a full socket.
     let mut differences = 0;
     if state != TIME_WAIT && state != NEW_SYN_RECV {
         store!(place, inode, word(file, offset!(socket_inode)));
@@ -104,7 +104,7 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
     store!(place, state, state);
     store!(place, alone, walk!(walk, alone) as u8);
     store!(place, reserved, 0);
-    // At once: the verifier would follow each of several comparisons both ways.
+    // One comparison for all: the verifier would follow each of several both ways.
     differences |= u64::from(word(sk, known!(skc_hash)) as u32 ^ hash);
     differences |= u64::from(word(sk, offset!(skc_state)) as u8 ^ state);
     if differences != 0 {
