@@ -1,8 +1,8 @@
-//! The read-only data that the agent writes before the object is loaded.
+//! The read-only data that the agent writes before it loads the object.
 //!
-//! Fields are read one by one, volatile, so that neither compiler folds the build-time value in; the
-//! verifier knows each of them (the section is frozen), drops dead branches and treats
-//! `pointer + offset` as a constant displacement. From an array map the same loads are refused.
+//! Programs read the fields one by one, volatile, so that neither compiler folds the build-time value
+//! in. The verifier knows each of them (the section is frozen), drops dead branches and treats
+//! `pointer + offset` as a constant displacement. From an array map it refuses the same loads.
 
 use aya_ebpf::Global;
 use tracer_common::settings::{Offsets, Settings};

@@ -1,7 +1,7 @@
-//! Lines of a log from inside the kernel, in an object of `cargo xtask build-ebpf --log` only: elsewhere
-//! they are nothing, not even their arguments are evaluated.
+//! Log lines from inside the kernel, only in an object of `cargo xtask build-ebpf --log`: other objects
+//! contain no trace of them and do not evaluate their arguments.
 
-/// A line at level info (`-v`): a format string with literal text and arguments.
+/// Logs a line at level info (`-v`): a format string with literal text and arguments.
 #[macro_export]
 macro_rules! info {
     ($($argument:tt)*) => {
@@ -10,7 +10,7 @@ macro_rules! info {
     };
 }
 
-/// A line at level debug (`-vv`).
+/// Logs a line at level debug (`-vv`).
 #[macro_export]
 macro_rules! debug {
     ($($argument:tt)*) => {

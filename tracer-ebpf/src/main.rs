@@ -23,7 +23,7 @@ mod sock;
 mod syscall;
 mod task;
 
-/// The kernel's licence check: some helpers are for GPL programs only.
+/// The licence that the kernel checks: some helpers are for GPL programs only.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
 pub static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -5,14 +5,13 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use tracer_common::settings::ABSENT;
 
-/// The `T` at `base + offset`; zero where the field is absent or the address is bad.
+/// Returns the `T` at `base + offset`; zero where the field is absent or the address is bad.
 ///
-/// Whether `base` is null is left to the helper, which refuses such addresses, too: a comparison would be one more way
-/// for the verifier each time.
+/// The helper refuses a null `base`, too: a comparison here would be one more path for the verifier each time.
 #[inline(always)]
 pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     if offset == ABSENT {
-        // SAFETY: `T` is an integer or an array of integers wherever this is used: zero is a value.
+        // SAFETY: every caller's `T` is an integer or an array of integers: zero is a value.
         return unsafe { core::mem::zeroed() };
     }
     let mut value = MaybeUninit::<T>::uninit();
@@ -27,11 +26,11 @@ pub fn read<T: Copy>(base: u64, offset: u32) -> T {
     }
 }
 
-/// Reads the `T` at `base + offset` to a place of the caller's; zero where the address is bad.
+/// Reads the `T` at `base + offset` into the caller's `place`; zero where the address is bad.
 #[inline(always)]
 pub fn read_into<T: Copy>(place: &mut T, base: u64, offset: u32) {
-    // SAFETY: the helper checks the address and writes `size_of::<T>()` bytes, zeros on a fault; `T` is
-    // an integer or an array of integers wherever this is used: zero is a value.
+    // SAFETY: the helper checks the address and writes `size_of::<T>()` bytes, zeros on a fault; every
+    // caller's `T` is an integer or an array of integers: zero is a value.
     unsafe {
         bpf_probe_read_kernel(
             (&raw mut *place).cast(),
@@ -41,8 +40,8 @@ pub fn read_into<T: Copy>(place: &mut T, base: u64, offset: u32) {
     }
 }
 
-/// The first `WORDS * 8` bytes of a structure, read at once: a call of the helper for each field was
-/// most of what accept() cost.
+/// The first `WORDS * 8` bytes of a structure, read at once: one helper call for each field was most
+/// of the cost of accept().
 #[derive(Clone, Copy)]
 pub struct Window<const WORDS: usize> {
     base: u64,
@@ -50,7 +49,7 @@ pub struct Window<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Window<WORDS> {
-    /// Reads it; zeros where the address is bad.
+    /// Reads the window at `base`; zeros where the address is bad.
     #[inline(always)]
     pub fn read(base: u64) -> Self {
         let mut words = MaybeUninit::<[u64; WORDS]>::uninit();
@@ -61,7 +60,7 @@ impl<const WORDS: usize> Window<WORDS> {
         Self { base, words }
     }
 
-    /// The `T` at `offset`, with a read of its own if it is not in the window.
+    /// Returns the `T` at `offset`, with a read of its own if it is not in the window.
     #[inline(always)]
     pub fn get<T: Copy>(&self, offset: u32) -> T {
         if u64::from(offset) + size_of::<T>() as u64 > (WORDS * 8) as u64 {

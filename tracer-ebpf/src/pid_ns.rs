@@ -1,20 +1,20 @@
-//! The numbers of processes in the pid namespace that the agent looks at /proc of.
+//! The numbers of processes in the pid namespace of the agent's /proc.
 //!
-//! In the initial one they are the kernel's own, which costs nothing. A process of another namespace that is not below
-//! the agent's has no number there: it is 0, nobody, because the kernel's own number may be that of another process.
+//! In the initial namespace they are the kernel's own, at no cost. A process of a namespace that is not below the
+//! agent's has no number there: it gets 0, because the kernel's own number may be that of another process.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task};
 use tracer_common::settings::ABSENT;
 
 use crate::{memory, offset, setting};
 
-/// Namespaces that are deeper than that have no numbers here. The kernel allows 32 (`MAX_PID_NS_LEVEL`); a container in a
-/// container is at depth 2.
+/// The deepest namespace with numbers here. The kernel allows 32 (`MAX_PID_NS_LEVEL`); a container in a container is at
+/// depth 2.
 const DEEPEST: u32 = 6;
-/// `sizeof(struct upid)`: a number and, aligned, a pointer.
+/// `sizeof(struct upid)`: a number and an aligned pointer.
 const UPID: u64 = 16;
 
-/// Numbers of the process and of the thread that the current task is.
+/// Returns the numbers of the current task's process and thread.
 #[inline(always)]
 pub fn current() -> (u32, u32) {
     if setting!(pid_ns) == 0 {
@@ -26,7 +26,7 @@ pub fn current() -> (u32, u32) {
     (number_in_pid_ns(task, 1), number_in_pid_ns(task, 0))
 }
 
-/// Number of the process that the current task belongs to.
+/// Returns the number of the current task's process.
 #[inline(always)]
 pub fn current_process() -> u32 {
     if setting!(pid_ns) == 0 {
@@ -36,7 +36,7 @@ pub fn current_process() -> u32 {
     number_in_pid_ns(unsafe { bpf_get_current_task() }, 1)
 }
 
-/// Number of the process that `task` belongs to.
+/// Returns the number of the process of `task`.
 #[inline(always)]
 pub fn process(task: u64) -> u32 {
     if setting!(pid_ns) == 0 {
@@ -45,8 +45,8 @@ pub fn process(task: u64) -> u32 {
     number_in_pid_ns(task, 1)
 }
 
-/// The number of `task`, or of its process, in the agent's namespace. A global function: the verifier goes through it
-/// once for each program, and not once for each way that leads here; its branches multiply no ways behind it.
+/// Returns the number of `task`, or of its process, in the agent's namespace. A global function: the verifier checks it
+/// once for each program, not once for each path to it; its branches multiply no paths behind it.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn number_in_pid_ns(task: u64, of_process: u32) -> u32 {
@@ -75,8 +75,8 @@ pub extern "C" fn number_in_pid_ns(task: u64, of_process: u32) -> u32 {
     at(pid, level, DEEPEST).unwrap_or(0)
 }
 
-/// The number of the `struct pid` at `pid` in the namespace at this depth, if that is the agent's; 0 if there is none so
-/// deep.
+/// Returns the number of the `struct pid` at `pid` in the namespace at `depth`, if that is the agent's; 0 if the pid has
+/// no namespace so deep.
 #[inline(always)]
 fn at(pid: u64, level: u32, depth: u32) -> Option<u32> {
     if depth > level {

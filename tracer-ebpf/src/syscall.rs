@@ -1,17 +1,18 @@
-//! What the classic tracepoints of system calls tell.
+//! Results and arguments from the classic tracepoints of system calls.
 //!
-//! Where a field is comes from the tracepoint's `format` file. To the context itself the verifier allows no offset but one
-//! that is written in the instruction, and a helper takes longer than all else that most of these programs do: so what lies
-//! where it always has is loaded, and the helper reads what has moved. One of the two is dead to the verifier.
+//! The tracepoint's `format` file gives the offset of a field. On the context itself the verifier allows only an offset
+//! that the instruction contains, and a helper takes longer than all the rest of most of these programs. So a program
+//! loads a field at its usual offset directly, and reads a moved field with the helper. One of the two is dead code to
+//! the verifier.
 
 use aya_ebpf::{EbpfContext as _, programs::TracePointContext};
 
 use crate::offset;
 
-/// Behind the `struct trace_entry` and the number of the call (`include/trace/syscall.h`).
+/// The usual offset: behind the `struct trace_entry` and the call's number (`include/trace/syscall.h`).
 const USUAL: usize = 16;
 
-/// What the call returns.
+/// Returns the call's result.
 #[inline(always)]
 pub fn result(ctx: &TracePointContext) -> Option<i64> {
     if offset!(sys_exit_ret) as usize == USUAL {
@@ -21,7 +22,7 @@ pub fn result(ctx: &TracePointContext) -> Option<i64> {
     unsafe { ctx.read_at(offset!(sys_exit_ret) as usize) }.ok()
 }
 
-/// The first two arguments of the call. Each takes eight bytes.
+/// Returns the first two arguments of the call. Each takes eight bytes.
 #[inline(always)]
 pub fn arguments(ctx: &TracePointContext) -> Option<(u64, u64)> {
     let at = offset!(sys_enter_args) as usize;

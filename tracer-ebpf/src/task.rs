@@ -1,4 +1,4 @@
-//! The current task: who opens a socket.
+//! The current task, which opens a socket.
 
 use aya_ebpf::helpers::{
     bpf_get_current_uid_gid,
@@ -14,13 +14,13 @@ use tracer_common::{
 
 use crate::{memory, offset, pid_ns};
 
-/// The current task: its plain members are read directly where the kernel lends it to the verifier,
-/// else by address.
+/// The current task. Reads plain members directly where the kernel has `bpf_get_current_task_btf`, else
+/// by address.
 #[derive(Clone, Copy)]
 pub struct Current(*const u8);
 
 impl Current {
-    /// See [`Current`].
+    /// Returns the current task.
     #[inline(always)]
     pub fn get() -> Self {
         // SAFETY: no arguments; permitted in all program types used here. Where the kernel has no
@@ -30,7 +30,7 @@ impl Current {
         })
     }
 
-    /// The number at `offset`. Not for pointers: for each of those the verifier searches the names of
+    /// Returns the number at `offset`. Not for pointers: for each pointer the verifier searches the names of
     /// all the kernel's types several times (`btf_nested_type_is_trusted`), which takes milliseconds.
     #[inline(always)]
     fn number<T: Copy>(self, offset: u32) -> T {
@@ -41,7 +41,7 @@ impl Current {
         unsafe { core::ptr::read_volatile(self.0.add(offset as usize).cast::<T>()) }
     }
 
-    /// Effective uid; [`UID_UNKNOWN`] where it cannot be read.
+    /// Returns the effective uid; [`UID_UNKNOWN`] where the offsets are absent.
     #[inline(always)]
     fn effective_uid(self) -> u32 {
         if offset!(task_cred) == ABSENT || offset!(cred_euid) == ABSENT {
@@ -50,20 +50,20 @@ impl Current {
         memory::read(self.pointer(offset!(task_cred)), offset!(cred_euid))
     }
 
-    /// The pointer at `offset`.
+    /// Returns the pointer at `offset`.
     #[inline(always)]
     pub fn pointer(self, offset: u32) -> u64 {
         memory::read(self.0 as u64, offset)
     }
 }
 
-/// What the current task gave to the system call that it is in.
+/// The arguments of the system call that the current task is in.
 #[derive(Clone, Copy)]
 pub struct UserRegisters(u64);
 
 impl UserRegisters {
-    /// Those of a native call; `None` where the kernel does not lend them, and in a 32-bit call, whose arguments are
-    /// elsewhere.
+    /// Returns the registers of a native call; `None` where the kernel lacks the helper, and in a 32-bit call, which has
+    /// its arguments elsewhere.
     #[inline(always)]
     pub fn native() -> Option<Self> {
         if offset!(task_pt_regs) != 1 || offset!(task_btf) != 1 || is_in_compat_call() {
@@ -74,13 +74,13 @@ impl UserRegisters {
         Some(Self(registers as u64))
     }
 
-    /// The first argument.
+    /// Returns the first argument.
     #[inline(always)]
     pub fn first(self) -> u64 {
         memory::read(self.0, offset!(regs_first))
     }
 
-    /// The second argument.
+    /// Returns the second argument.
     #[inline(always)]
     pub fn second(self) -> u64 {
         memory::read(self.0, offset!(regs_second))
@@ -99,22 +99,22 @@ pub fn is_in_compat_call() -> bool {
 /// `PF_KTHREAD` of `include/linux/sched.h`.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// Nobody yet.
+/// The empty opener.
 pub const NOBODY: Opener = Opener::NOBODY;
 
-/// Process id of the current task; 0 if it is of a pid namespace that the agent does not see.
+/// Returns the process id of the current task; 0 if the agent does not see its pid namespace.
 #[inline(always)]
 pub fn current_pid() -> u32 {
     pid_ns::current_process()
 }
 
-/// Effective uid of the current task; [`UID_UNKNOWN`] where it cannot be read.
+/// Returns the effective uid of the current task; [`UID_UNKNOWN`] where the offsets are absent.
 #[inline(always)]
 pub fn effective_uid() -> u32 {
     Current::get().effective_uid()
 }
 
-/// Start of the process that `task` belongs to.
+/// Returns the start of the process of `task`; 0 where the offset is absent.
 #[inline(always)]
 pub fn process_start_ns(task: u64) -> u64 {
     if offset!(task_start_boottime) == ABSENT {
@@ -124,10 +124,10 @@ pub fn process_start_ns(task: u64) -> u64 {
     memory::read(leader, offset!(task_start_boottime))
 }
 
-/// Fills in the current task; `false` if it is a kernel thread (nobody in user space asked).
+/// Fills in the current task; returns `false` if it is a kernel thread (no call from user space).
 ///
-/// Call only in process context: in softirq the current task is whoever was interrupted. In place,
-/// because a copy on the 512 bytes of stack is one too many.
+/// Call only in process context: in softirq the current task is the interrupted one. In place,
+/// because the 512 bytes of stack have no room for a copy.
 #[inline(always)]
 pub fn fill(opener: &mut Opener) -> bool {
     let task = Current::get();

@@ -53,8 +53,8 @@ trait Loads {
     fn word(place: &mut u64, base: u64, offset: u32);
     fn half(place: &mut u16, base: u64, offset: u32);
     fn slots(place: &mut [u64; SLOTS], base: u64);
-    /// Makes `wrong` not 0 where `files` no longer match the slots at `base`: after its close, a file's memory may belong
-    /// to a file of another process.
+    /// Makes `wrong` not 0 where `files` no longer match the slots at `base`: after its close, a file's memory may
+    /// belong to a file of another process.
     fn differences(wrong: &mut [u64; SLOTS], files: &[u64; SLOTS], base: u64);
 }
 

@@ -1,11 +1,11 @@
-//! What a program does not see because it is at work: the kernel does not run one once more on a CPU on which
-//! it has begun and not ended (tracepoints from 6.2 on, commit 05b24ff9b2cf; functions always). So the same
-//! work has several programs, attached to the same place; each [`Lane`] is one of them.
+//! Several programs for the same work. The kernel does not run a program on a CPU where the same program has begun
+//! and not ended (tracepoints from 6.2 on, commit 05b24ff9b2cf; functions always), so a single program misses calls.
+//! The others are attached to the same place; each [`Lane`] is one of them.
 //!
-//! Where a program can only be interrupted by a softirq, two are enough ([`second`]). From 7.0 on a task may be
-//! preempted in the middle of one, for as long as others want the CPU, and all that they do meanwhile is kept
-//! from it: there stand [`LANES`](tracer_common::settings::LANES) ([`preempted`]), and for what happens most one more
-//! program, in which no task is preempted ([`ahead`]).
+//! Where only a softirq can interrupt a program, two are enough ([`second`]). From 7.0 on the kernel may preempt a task
+//! in the middle of a program, for as long as others want the CPU, and the program misses all that they do meanwhile.
+//! There [`LANES`](tracer_common::settings::LANES) programs are attached ([`preempted`]), and for the most frequent
+//! calls another one, in which the kernel preempts no task ([`ahead`]).
 
 pub mod ahead;
 pub mod preempted;
@@ -17,13 +17,13 @@ use tracer_common::settings::LANES;
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Lane {
-    /// The one that the others stand in for.
+    /// The regular program; the others stand in for it.
     First = 0,
     Second = 1,
     Third = 2,
-    /// Called before them all; see [`ahead`].
+    /// The program called before all the others; see [`ahead`].
     Ahead = 3,
 }
 
-/// How many there are.
+/// The number of programs.
 pub const PROGRAMS: u32 = LANES + 1;

@@ -1,19 +1,17 @@
-//! Lanes where a task may be preempted inside a program, and go to another CPU between two programs of one
-//! call (from 7.0 on).
+//! Lanes where the kernel may preempt a task inside a program, and move it to another CPU between two programs of
+//! one call (from 7.0 on).
 //!
-//! The lane that takes a call leaves a note of it, under an address that no other call has meanwhile: that of its
+//! The lane that takes a call leaves a note under an address that no other call has meanwhile: the address of its
 //! arguments ([`address`]), or of the socket where a program stands [`ahead`](super::ahead). The others find the note,
-//! and the last one takes it away. If the kernel keeps the call from that one, the note stays; of a later call at the
-//! same address it is told by what the call is about, the [`Subject`].
+//! and the last one removes it. If the kernel keeps the call from the last one, the note stays; the [`Subject`]
+//! distinguishes it from a later call at the same address.
 //!
-//! The programs of a tracepoint are called in the order in which they were attached, so that the first lane
-//! takes every call that it sees, unless the program ahead of it has. In which order those of a function are called is
-//! the kernel's own affair (the last one first, so far): there the first lane, too, leaves a call alone that has its
-//! note.
+//! The kernel calls the programs of a tracepoint in the order of their attachment, so that the first lane takes every
+//! call that it sees, unless the program ahead has taken it. For the programs of a function the kernel promises no
+//! order (the last one first, so far): there the first lane, too, leaves a call alone that has a note.
 //!
-//! Each lane is a whole program. One that did the work for all of them, by tail calls, would be interrupted by
-//! itself behind the kernel's back: from 6.13 on it may have its stack in a place of the CPU
-//! (`bpf_enable_priv_stack`).
+//! Each lane is a whole program. A common program for all of them, reached by tail calls, would interrupt itself
+//! without the kernel's notice: from 6.13 on its stack may lie in memory of the CPU (`bpf_enable_priv_stack`).
 
 use aya_ebpf::EbpfContext;
 use tracer_common::counter::Counter;
@@ -24,12 +22,12 @@ use crate::{
     setting,
 };
 
-/// What a call is about: an address that it has as an argument, and what else tells it from the one before.
+/// The subject of a call: an address among its arguments, and a value that differs from the call before.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Subject(pub u64, pub u64);
 
-/// What the lane that takes a call leaves for the others.
+/// The note that the lane that takes a call leaves for the others.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Note {
@@ -38,7 +36,7 @@ pub struct Note {
     pub lane: u64,
 }
 
-/// What may be called before the first lane.
+/// The programs that the kernel may call before the first lane.
 #[derive(Clone, Copy)]
 pub enum Before {
     Nothing,
@@ -48,21 +46,21 @@ pub enum Before {
     Lanes,
 }
 
-/// The address of a call's arguments. They lie on the kernel's stack, in the same place for all programs of one call
-/// ([`crate::audit`] says more).
+/// Returns the address of a call's arguments. They lie on the kernel's stack, in the same place for all programs of one
+/// call; see [`crate::audit`].
 #[inline(always)]
 pub fn address(call: &impl EbpfContext) -> u64 {
     call.as_ptr() as u64
 }
 
-/// Whether the work for the call at `call` is to be done in `lane`.
+/// Whether `lane` has to do the work for the call at `call`.
 #[inline(always)]
 pub fn takes(call: u64, before: Before, subject: Subject, lane: Lane) -> bool {
     let is_first = matches!(lane, Lane::First);
     if setting!(tracepoints_preemptible) == 0 {
         return is_first;
     }
-    // What another lane noted for an earlier call may be left where the program ahead was not called either.
+    // Another lane's note for an earlier call may be left where the kernel did not call the program ahead either.
     let only_ahead = is_first && matches!(before, Before::Ahead);
     let is_of_this = |note: *const Note| {
         // SAFETY: a live map value.
@@ -74,13 +72,13 @@ pub fn takes(call: u64, before: Before, subject: Subject, lane: Lane) -> bool {
     if matches!(lane, Lane::Third) {
         let _ = CALLS.remove(call);
     }
-    // The first lane leaves its note also before the start, when there is nothing to do yet: so that none takes
-    // over what began before it. A call that sees one of the other lanes sees the first, too, which is attached
-    // earlier (of a function, later: those who are inside it then see none).
+    // The first lane leaves its note even before the start, when there is nothing to do yet: so no lane takes over a
+    // call that began before it. A call that reaches another lane also reaches the first, which is attached earlier
+    // (on a function later: calls inside it at that time reach no lane).
     if !is_first && (taken || !started()) {
         return false;
     }
-    // Without a note it would be done again by the next lane: so it is left to that one.
+    // Without a note the next lane would do the work again: so this lane leaves it to that one.
     if taken || CALLS.insert(call, Note { subject, lane: lane as u64 }, 0).is_err() {
         count(Counter::Declined);
         return false;
@@ -91,7 +89,7 @@ pub fn takes(call: u64, before: Before, subject: Subject, lane: Lane) -> bool {
     true
 }
 
-/// The other lanes of a program: `$work` does what is to be done, in any of them.
+/// Defines the other lanes of a program: each calls `$work`.
 #[macro_export]
 macro_rules! lanes {
     ($attribute:ident($key:ident = $place:tt) $context:ty => $work:ident: $second:ident $third:ident) => {

@@ -1,12 +1,12 @@
 //! A second program for the calls that the kernel keeps from the first one, where only a softirq comes in
 //! between.
 //!
-//! Both programs are attached to the same tracepoint, the first one first. It notes what it was called for; the
-//! second one does what is to be done if there is no such note, and else takes the note away.
+//! Both programs are attached to the same tracepoint, the first one first. The first one notes the socket of
+//! each call. If the second one finds that note, it removes it; otherwise it does the work.
 //!
-//! A note is the socket, in a place of the CPU. Neither program interrupts itself, so that a note has one
-//! writer at a time. One that is left (of a call that came while the second program was at work) is
-//! found again when the first one is next called for a socket at that address.
+//! Notes are per CPU. Neither program interrupts itself, so that a note has one writer at a time. A call
+//! that comes while the second program is at work leaves its note; the first program finds it again at
+//! its next call for a socket at that address.
 
 use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::counter::Counter;
@@ -19,20 +19,19 @@ use crate::{
 
 /// Notes of one CPU.
 const NOTES: usize = 1024;
-/// Places in which a note may be.
+/// Places that may hold the note of a socket.
 const PLACES: usize = 4;
 
-/// What is under way on one CPU.
+/// The calls under way on one CPU.
 #[repr(C)]
 pub struct Underway {
-    /// Sockets that the first program was called for, and the second one not yet; 0 for none.
+    /// Sockets whose call the first program has seen and the second one not yet; 0 for none.
     notes: [u64; NOTES],
-    /// For addresses that are to become numbers, one for each program: the verifier forbids arithmetic
-    /// on pointers.
+    /// Turns addresses into numbers, one for each program: the verifier forbids arithmetic on pointers.
     address: [u64; 2],
 }
 
-/// The first program begins with a call.
+/// Notes a call at the beginning of the first program.
 #[inline(always)]
 pub fn begin(call: &BtfTracePointContext) {
     // Both programs are attached from then on.
@@ -45,7 +44,7 @@ pub fn begin(call: &BtfTracePointContext) {
     }
 }
 
-/// Whether the second program has to do it.
+/// Whether the second program has to do the work.
 #[inline(always)]
 pub fn takes_over(call: &BtfTracePointContext) -> bool {
     let Some(underway) = UNDERWAY.get_ptr_mut(0) else { return false };
@@ -58,7 +57,7 @@ pub fn takes_over(call: &BtfTracePointContext) -> bool {
     takes_over
 }
 
-/// Notes `sk`: where it is noted already, else where there is room.
+/// Notes `sk`: keeps its old note, else uses a free place, else the first one.
 ///
 /// # Safety
 /// `underway` is this CPU's own place, and the first program is at work.
@@ -83,7 +82,7 @@ unsafe fn note(underway: *mut Underway, sk: u64) {
     }
 }
 
-/// Takes the note of `sk` away; whether there was one.
+/// Removes the note of `sk`; returns whether there was one.
 ///
 /// # Safety
 /// `underway` is this CPU's own place, and the second program is at work.
@@ -103,7 +102,7 @@ unsafe fn take_note(underway: *mut Underway, sk: u64) -> bool {
     false
 }
 
-/// Where the note of `sk` is looked for first. Sockets are not smaller than a cache line.
+/// Returns the first place for the note of `sk`. Sockets are not smaller than a cache line.
 ///
 /// # Safety
 /// `underway` is this CPU's own place.

@@ -1,5 +1,5 @@
-//! Loads a few sockets of a part into the caches before [`step`](super::step) reads the first of them: the processor
-//! waits for uncached lines together if the program asks for them together.
+//! Loads a few sockets of a part into the caches before `step` reads the first of them: the processor waits for
+//! uncached lines together if the program asks for them together.
 
 use super::{Walk, known, walk};
 use crate::iterators::window::word;
@@ -25,8 +25,8 @@ pub(super) extern "C" fn find(index: u64, walk: *mut Walk) -> i64 {
     }
     let mut count = walk!(walk, found) & MOST_FOUND;
     for first in first {
-        // No branch: the verifier would follow each both ways. An empty bucket leaves its end mark there; the next bucket's
-        // socket overwrites it.
+        // No branch: the verifier would follow each both ways. An empty bucket leaves its end mark there; the next
+        // bucket's socket overwrites it.
         // SAFETY: one of the places.
         unsafe { core::ptr::write_volatile((&raw mut (*walk).nodes).cast::<u64>().add(count as usize), first) };
         count += first & 1 ^ 1;
@@ -36,7 +36,7 @@ pub(super) extern "C" fn find(index: u64, walk: *mut Walk) -> i64 {
     0
 }
 
-/// Returns the node of no socket: it belongs to a socket at address 0, where no memory is.
+/// Returns the node of no socket: its socket would lie at address 0, where there is no memory.
 #[inline(always)]
 pub(super) fn nowhere() -> u64 {
     u64::from(known!(skc_nulls_node))

@@ -79,7 +79,7 @@ struct Walk {
     first: u64,
     /// The next socket, or the end of the bucket.
     next: u64,
-    /// Hash, ports and remote IPv4 address of `first`, mixed.
+    /// Hash, ports and IPv4 addresses of `first`, mixed.
     first_tuple: u64,
     /// Not 0: the chain or a socket changed during the read.
     changed: u64,

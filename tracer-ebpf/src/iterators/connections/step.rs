@@ -53,8 +53,8 @@ fn socket(walk: *mut Walk, node: u64) -> i64 {
     let state = word(sk, offset!(skc_state)) as u8;
     let file = word(sk, offset!(sk_socket));
     store!(walk, next, word(sk, known!(skc_nulls_node)));
-    // The kernel inserts a connection's TIME_WAIT socket at the beginning of the chain before it removes the
-    // connection (`inet_twsk_hashdance`): then a later socket repeats the first one's tuple.
+    // The kernel inserts a connection's successor at the beginning of the chain before it removes the connection
+    // (`inet_twsk_hashdance`): then a later socket repeats the first one's tuple.
     // Not by the hash alone: all sockets in a chain share most of its bits.
     let ports = word(sk, offset!(skc_dport)) << 16 ^ word(sk, offset!(skc_num)) & 0xffff;
     let tuple = (u64::from(hash) << 32 | ports & 0xffff_ffff) ^ word(sk, offset!(skc_daddr));
