@@ -1,16 +1,15 @@
-//! The audit (`--audit`): a second account of every call of a hook, and what the traced program made of it.
+//! The audit (`--audit`): a second count of every call of a hook, and the traced program's outcome for each.
 //!
-//! On each tracepoint there is one program more, a raw tracepoint that counts and does nothing else. It
-//! is attached before the traced program and detached after it, so it is called first, and every call that
-//! the traced program sees it sees, too. It alone decides whether a call is part of the audit. A call that
-//! is not (the audit has not begun, or is over) it notes, by the address of the call's arguments, and the
-//! traced program, which finds the note, leaves the call out. Those arguments lie on the kernel's stack, in
-//! the same place for all programs of one call (`bpf_trace_run1` and its kin), and as long as the call is
-//! under way no other one has that place: not an interrupt's, and no other CPU's. So both counts are of the
-//! same calls, with traffic at both ends; docs/audit.md.
+//! Each tracepoint has an additional program, a raw tracepoint that only counts: the counting program. It is
+//! attached before the traced program and detached after it, so the kernel calls it first, and it sees every
+//! call that the traced program sees. It alone decides whether a call is part of the audit. If not (the audit
+//! has not begun, or is over), it notes the address of the call's arguments; the traced program finds the note
+//! and leaves the call out. Those arguments lie on the kernel's stack, in the same place for all programs of
+//! one call (`bpf_trace_run1` and its kin). No other call has that place meanwhile, neither in an interrupt
+//! nor on another CPU. So both counts cover the same calls, even with traffic at both ends; docs/audit.md.
 //!
-//! Classic tracepoints have their arguments elsewhere: their programs look by themselves whether the audit
-//! goes on, and a call that is under way when it begins or ends may be part of one count only.
+//! Classic tracepoints have their arguments elsewhere: their programs check by themselves whether the audit
+//! goes on, and a call under way at its beginning or end may be part of one count only.
 
 use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
 use tracer_common::audit::{Audited, Outcome, RingTaken, Term, place};
@@ -22,13 +21,13 @@ use crate::{
     memory, offset, setting, task,
 };
 
-/// The traced program has done with a call: it has come to `outcome`.
+/// Counts a call that the traced program has finished with `outcome`.
 #[inline(always)]
 pub fn settle(hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
     settle_in(Lane::First, hook, context, outcome);
 }
 
-/// The same of a program that has lanes.
+/// As [`settle`], for a program with lanes.
 #[inline(always)]
 pub fn settle_in(lane: Lane, hook: Audited, context: &impl EbpfContext, outcome: Outcome) {
     if setting!(audit) == 0 {
@@ -40,7 +39,7 @@ pub fn settle_in(lane: Lane, hook: Audited, context: &impl EbpfContext, outcome:
     }
 }
 
-/// The traced program has left a call to another one, which had taken it over before.
+/// Counts a call that the traced program has left to another one, which took it over before.
 #[inline(always)]
 pub fn declined(hook: Audited, context: &impl EbpfContext) {
     if setting!(audit) != 0 {
@@ -48,8 +47,8 @@ pub fn declined(hook: Audited, context: &impl EbpfContext) {
     }
 }
 
-/// Counts the call, if it is part of the audit. A function of its own, with a stack of its own: that of the
-/// traced programs is full.
+/// Counts the call if it is part of the audit. A function of its own, with its own stack: the traced
+/// programs' stack is full.
 #[inline(never)]
 fn count_if_part(context: *mut core::ffi::c_void, place: u32) -> u32 {
     if takes_note(context) {
@@ -59,13 +58,13 @@ fn count_if_part(context: *mut core::ffi::c_void, place: u32) -> u32 {
     1
 }
 
-/// The same of a call of a classic tracepoint.
+/// As [`settle`], for a call of a classic tracepoint.
 #[inline(always)]
 pub fn settle_classic(hook: Audited, outcome: Outcome) {
     settle_classic_in(Lane::First, hook, outcome);
 }
 
-/// The same of a program that stands beside lanes.
+/// As [`settle_classic`], for a program beside lanes.
 #[inline(always)]
 pub fn settle_classic_in(lane: Lane, hook: Audited, outcome: Outcome) {
     if setting!(audit) == 0 || !is_open() {
@@ -77,7 +76,7 @@ pub fn settle_classic_in(lane: Lane, hook: Audited, outcome: Outcome) {
     }
 }
 
-/// A connect() is under way of which there is no note: whatever it comes to, the audit of its return is not exact.
+/// Counts a connect() under way without a note: whatever its outcome, the audit of its return is not exact.
 #[inline(always)]
 pub fn connect_unnoted() {
     if setting!(audit) != 0 && is_open() {
@@ -85,7 +84,7 @@ pub fn connect_unnoted() {
     }
 }
 
-/// A ring took a record.
+/// Counts a record that a ring took.
 #[inline(always)]
 pub fn taken(ring: RingTaken) {
     if setting!(audit) != 0 {
@@ -99,13 +98,13 @@ fn is_open() -> bool {
     AUDIT_OPEN.get_ptr(0).is_some_and(|open| unsafe { core::ptr::read_volatile(open) } != 0)
 }
 
-/// As a number: to the verifier it is a pointer, of which kernels before 5.12 make no key.
+/// Returns the context as a number: to the verifier it is a pointer, and kernels before 5.12 refuse that as a key.
 #[inline(always)]
 fn address(context: *mut core::ffi::c_void) -> u64 {
     identity::number(context as u64)
 }
 
-/// Whether there was a note of this call.
+/// Removes the note of this call; returns whether there was one.
 #[inline(always)]
 fn takes_note(context: *mut core::ffi::c_void) -> bool {
     let address = address(context);
@@ -116,11 +115,11 @@ fn takes_note(context: *mut core::ffi::c_void) -> bool {
     noted
 }
 
-/// A tracepoint is called.
+/// Counts a call of a tracepoint, or notes it outside the audit.
 #[inline(always)]
 fn happened(hook: Audited, context: &impl EbpfContext) {
     if is_open() {
-        // Of an earlier call, which had no traced program, or one that the kernel did not run.
+        // Removes the note of an earlier call, where no traced program was attached or the kernel did not run it.
         takes_note(context.as_ptr());
         count_in_audit(place(hook, Term::Happened as u32));
     } else if AUDIT_NOTES.insert(address(context.as_ptr()), 0, 0).is_err() {
@@ -153,7 +152,7 @@ counters! {
     audit_io_uring: "io_uring_complete" => IoUring,
 }
 
-/// The return of any system call, for those that are traced by their own, classic tracepoints.
+/// Counts returns of system calls traced by their own, classic tracepoints.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn audit_sys_exit(ctx: RawTracePointContext) -> i32 {
     // 32-bit calls have other numbers.

@@ -1,4 +1,4 @@
-//! Records into the ring: a failed reserve is counted, wake-ups are batched.
+//! Writes records into the ring, counts failed reserves and batches wake-ups.
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -16,7 +16,7 @@ use crate::{
     setting,
 };
 
-/// Room for a `T`, or `None` (null) with the loss counted under `lost`.
+/// Reserves room for a `T`; if there is none, counts the loss under `lost` and returns null.
 #[inline(always)]
 pub fn reserve<T>(lost: Counter) -> *mut T {
     let ring = (&raw const EVENTS).cast_mut().cast();
@@ -28,11 +28,11 @@ pub fn reserve<T>(lost: Counter) -> *mut T {
     place
 }
 
-/// Hands `place` over.
+/// Hands `place` over to the agent.
 ///
-/// A wake-up is an interrupt to this CPU, in a virtual machine one of microseconds: so the agent is
-/// woken by the first record that finds it asleep (it then gathers for a while and drains them all)
-/// and by the one record that crosses the fill mark. In between it looks by itself.
+/// A wake-up is an interrupt to this CPU, in a virtual machine one of microseconds. So only two records
+/// wake the agent: the first one that finds it asleep (it then gathers for a while and drains them all)
+/// and the one that crosses the fill mark. In between the agent looks by itself.
 ///
 /// # Safety
 /// `place` comes from [`reserve`], is not null and is fully written.
@@ -43,7 +43,7 @@ pub unsafe fn submit<T>(place: *mut T, sent: Counter) {
     let fill = unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) };
     filled(&WAITING, fill);
     let mark = setting!(wake_bytes);
-    // Every record has an eight-byte header of the ring's own.
+    // The ring adds an eight-byte header to every record.
     let crosses = fill >= mark && fill < mark + size_of::<T>() as u64 + 8;
     let flags = if crosses || finds_agent_asleep() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     count(sent);
@@ -52,7 +52,7 @@ pub unsafe fn submit<T>(place: *mut T, sent: Counter) {
     unsafe { bpf_ringbuf_submit(place.cast(), u64::from(flags)) };
 }
 
-/// The header of a record of `kind` at `boot_ns`.
+/// Returns the header of a record of `kind` at `boot_ns`.
 #[inline(always)]
 pub const fn header(kind: RecordKind, boot_ns: u64) -> Header {
     Header { kind: kind as u8, version: RECORD_VERSION, reserved: [0; 6], boot_ns }
@@ -61,7 +61,7 @@ pub const fn header(kind: RecordKind, boot_ns: u64) -> Header {
 #[inline(always)]
 fn finds_agent_asleep() -> bool {
     let Some(waiting) = WAITING.get_ptr_mut(0) else { return true };
-    // SAFETY: a live array slot. Two CPUs may both see it set: then it is woken twice.
+    // SAFETY: a live array slot. Two CPUs may both see it set: then both wake the agent.
     unsafe {
         let asleep = core::ptr::read_volatile(waiting) != 0;
         if asleep {

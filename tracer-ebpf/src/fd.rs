@@ -1,4 +1,4 @@
-//! From a file descriptor of the current task to the socket behind it.
+//! Finds the socket behind a file descriptor of the current task.
 
 use crate::{
     memory::{self, Window},
@@ -14,10 +14,10 @@ const IPPROTO_MPTCP: u16 = 262;
 #[derive(Clone, Copy)]
 pub struct Socket(Window<4>);
 
-/// The socket that `fd` of the current task refers to.
+/// Returns the socket behind `fd` of the current task.
 ///
-/// `current->files->fdt->fd[fd]->private_data`, read without locks: the result is believed only if
-/// the socket points back at the file.
+/// Reads `current->files->fdt->fd[fd]->private_data` without locks: the result counts only if the
+/// socket points back at the file.
 #[inline(always)]
 pub fn socket(fd: u32) -> Option<Socket> {
     let files = Current::get().pointer(offset!(task_files));
@@ -30,7 +30,7 @@ pub fn socket(fd: u32) -> Option<Socket> {
     of_file(file)
 }
 
-/// The socket behind a `struct file`.
+/// Returns the socket behind a `struct file`.
 #[inline(always)]
 pub fn of_file(file: u64) -> Option<Socket> {
     let socket: u64 = memory::read(file, offset!(file_private_data));
@@ -42,13 +42,13 @@ pub fn of_file(file: u64) -> Option<Socket> {
 }
 
 impl Socket {
-    /// `socket->state`: 1 is `SS_UNCONNECTED`.
+    /// Returns `socket->state`: 1 is `SS_UNCONNECTED`.
     #[inline(always)]
     pub fn state(&self) -> u32 {
         self.0.get(offset!(socket_state))
     }
 
-    /// The `struct sock` that carries TCP: the first subflow where the socket is an MPTCP one.
+    /// Returns the `struct sock` that carries TCP: the first subflow of an MPTCP socket.
     #[inline(always)]
     pub fn tcp(&self) -> u64 {
         let sk: u64 = self.0.get(offset!(socket_sk));
@@ -58,7 +58,7 @@ impl Socket {
         sk
     }
 
-    /// As [`Socket::tcp`], if it is TCP by its protocol: the file was that of a socket, and its family does not matter.
+    /// As [`Socket::tcp`], if its protocol is TCP: the file belonged to a socket, and the family does not matter.
     #[inline(always)]
     pub fn only_tcp(&self) -> Option<u64> {
         let mut sk: u64 = self.0.get(offset!(socket_sk));

@@ -1,4 +1,4 @@
-//! What can be decided in the kernel is decided here; cheapest test first.
+//! The filters that the kernel side can decide; cheapest test first.
 
 use aya_ebpf::{helpers::generated::bpf_get_current_ancestor_cgroup_id, maps::lpm_trie::Key};
 use tracer_common::{
@@ -20,7 +20,7 @@ use crate::{
 const FILTERS_OF_PORTS: u32 = FILTER_PORT | FILTER_LPORT | FILTER_RPORT;
 const FILTERS_OF_ADDRESSES: u32 = FILTER_ADDR | FILTER_LADDR | FILTER_RADDR;
 
-/// Whether the current task may open sockets that we show. Only in process context.
+/// Whether the filters pass sockets that the current task opens. Only in process context.
 #[inline(always)]
 pub fn process_passes() -> bool {
     if !filters(FILTERS_OF_PROCESS) {
@@ -31,7 +31,7 @@ pub fn process_passes() -> bool {
     }
     if filters(FILTER_UID) {
         let uid = task::effective_uid();
-        // One that is not known is for the agent to decide.
+        // The agent decides about an unknown uid.
         if uid != UID_UNKNOWN && UIDS.get_ptr(uid).is_none() {
             return false;
         }
@@ -46,44 +46,43 @@ pub fn process_passes() -> bool {
     true
 }
 
-/// Whether anything but the process decides: if not, the tuple need not be read for [`socket_passes`].
+/// Whether any filter looks beyond the process: if not, [`socket_passes`] needs no tuple.
 #[inline(always)]
 pub fn judges_sockets() -> bool {
     setting!(filters) & !FILTERS_OF_PROCESS != 0
 }
 
-/// Whether a socket of this role and tuple may be shown.
+/// Whether the filters pass a socket with this role and tuple.
 #[inline(always)]
 pub fn socket_passes(role: RecordRole, tuple: &Tuple) -> bool {
     (!filters(FILTER_ROLE) || role as u32 == setting!(role))
-        // A listener of IPv6 may take IPv4, too: the agent decides.
+        // An IPv6 listener may accept IPv4, too: the agent decides.
         && (!filters(FILTER_FAMILY)
             || u32::from(tuple.family) == setting!(family)
             || role as u32 == RecordRole::Listener as u32 && tuple.family == 6)
         && ends_pass(tuple)
 }
 
-/// Whether what has this tuple may be shown, as far as its ends tell.
+/// Whether the filters of namespaces, ports and addresses pass this tuple.
 #[inline(always)]
 pub fn ends_pass(tuple: &Tuple) -> bool {
     !judges_sockets() || ends_pass_filters(tuple) != 0
 }
 
-/// A function of its own: inlined wherever a socket is judged, it was most of every program.
+/// A function of its own: inlined at every use, it made up most of every program.
 #[inline(never)]
 fn ends_pass_filters(tuple: &Tuple) -> u32 {
     u32::from(netns_passes(tuple.netns) && ports_pass(tuple) && addresses_pass(tuple))
 }
 
-/// Whether [`flow_passes`] has anything to judge by.
+/// Whether [`flow_passes`] has a filter to apply.
 #[inline(always)]
 pub fn judges_flows() -> bool {
     filters(FILTERS_OF_PORTS | FILTERS_OF_ADDRESSES)
 }
 
-/// Whether a packet of which nothing but its headers is known may be shown. Which of its ends is the local one is found
-/// out later: either one may be. (`--raddr !A`: from A to A nothing passes, to a listener neither, which has no remote
-/// end.)
+/// Whether the filters pass a packet known by its headers alone. The agent finds its local end later: here either end
+/// may be the local one. (`--raddr !A` passes no packet from A to A, and no listener, which has no remote end.)
 #[inline(always)]
 pub fn flow_passes(flow: &Flow) -> bool {
     if filters(FILTERS_OF_PORTS) && flow.flags & HAS_PORTS != 0 {
@@ -99,7 +98,7 @@ pub fn flow_passes(flow: &Flow) -> bool {
     true
 }
 
-/// Whether what belongs to this network namespace may be shown; 0 is one that is not known.
+/// Whether the filters pass this network namespace; 0 is an unknown one.
 #[inline(always)]
 pub fn netns_passes(netns: u32) -> bool {
     !filters(FILTER_NETNS) || NETNS.get_ptr(netns).is_some()
@@ -107,7 +106,7 @@ pub fn netns_passes(netns: u32) -> bool {
 
 #[inline(always)]
 fn port_bits(port: u16) -> u8 {
-    // No port is bound yet: the agent decides when one is.
+    // The socket has no port yet: the agent decides once it has one.
     if port == 0 {
         return PORT_ANY | PORT_LOCAL | PORT_REMOTE;
     }
@@ -129,7 +128,7 @@ fn ports_allow(local: u8, remote: u8) -> bool {
         && (!filters(FILTER_RPORT) || remote & PORT_REMOTE != 0)
 }
 
-/// The IPv4 address; a v4-mapped address counts as the one that it carries, as it is shown.
+/// Returns the IPv4 address, also from a v4-mapped one, which the agent shows as IPv4.
 #[inline(always)]
 fn ipv4(family: u8, [first, second, third, last]: [u32; 4]) -> Option<u32> {
     if family == 4 {

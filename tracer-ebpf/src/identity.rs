@@ -7,10 +7,10 @@ use crate::{
     maps::IDENTITIES,
 };
 
-/// Where a connection gets its number. Each site has its own per-CPU counter in each [`Lane`], and only programs use
-/// it of which no two are under way on one CPU: one program, which the kernel does not let interrupt itself (a task
-/// may be preempted inside of it, but then the next call is kept from it), or two that are never attached beside
-/// each other.
+/// The place where a connection gets its number. Each site has its own per-CPU counter in each [`Lane`]. No two
+/// programs that use a counter are under way on one CPU. Either it is one program, which the kernel does not let
+/// interrupt itself (if the kernel preempts a task inside it, the program misses the next call), or two programs that
+/// are never attached at the same time.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub enum Site {
@@ -35,21 +35,21 @@ pub const SITES: u32 = 16;
 const _: () =
     assert!((Site::Compat as u32) < SITES && SITES * (lane::PROGRAMS - 1) + (Site::Compat as u32) < OF_SOCKET as u32);
 
-/// Bits that say where a number comes from: a [`Site`] and a [`Lane`].
+/// Bits for the origin of a number: a [`Site`] and a [`Lane`].
 const PLACE_BITS: u32 = 6;
-/// In the place of them: the number is made from an address.
+/// The origin of a number made from an address.
 const OF_SOCKET: u64 = 63;
 
-/// The number of a socket that is not in `SOCKETS`, because it is older than the trace or because
-/// there was no room for it: all that happens to it has the same one. The bits of a kernel address
-/// that are cut off are all ones; the agent keeps the two highest ones for itself.
+/// Returns the number of a socket that is not in `SOCKETS`, because it is older than the trace or found
+/// no room: all its events have the same number. The dropped bits of a kernel address are all ones; the
+/// agent keeps the two highest bits for itself.
 #[inline(always)]
 pub fn of_socket(sk: u64) -> u64 {
     (number(sk) << PLACE_BITS | OF_SOCKET) & (u64::MAX >> 2)
 }
 
-/// An address as a number. In a BTF tracepoint it is a pointer to the verifier, which says "pointer
-/// arithmetic with <<= operator prohibited"; a copy that the helper has made is a number.
+/// Turns an address into a number. In a BTF tracepoint the verifier treats it as a pointer and says "pointer
+/// arithmetic with <<= operator prohibited"; the helper's copy is a number.
 #[inline(always)]
 pub fn number(sk: u64) -> u64 {
     let mut address = 0u64;
@@ -58,7 +58,7 @@ pub fn number(sk: u64) -> u64 {
     address
 }
 
-/// A number that no other connection of this run has: counter, CPU (12 bits), site and lane.
+/// Returns a number that no other connection of this run has: counter, CPU (12 bits), site and lane.
 #[inline(always)]
 pub fn next(site: Site, lane: Lane) -> u64 {
     let slot = site as u32 + lane as u32 * SITES;

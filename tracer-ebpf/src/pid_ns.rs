@@ -75,8 +75,8 @@ pub extern "C" fn number_in_pid_ns(task: u64, of_process: u32) -> u32 {
     at(pid, level, DEEPEST).unwrap_or(0)
 }
 
-/// Returns the number of the `struct pid` at `pid` in the namespace at `depth`, if that is the agent's; 0 if the pid has
-/// no namespace so deep.
+/// Returns the number of the `struct pid` at `pid` in the namespace at `depth`, if that is the agent's; 0 if the pid
+/// has no namespace so deep.
 #[inline(always)]
 fn at(pid: u64, level: u32, depth: u32) -> Option<u32> {
     if depth > level {

@@ -13,21 +13,21 @@ pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;
 pub const IPPROTO_TCP: u16 = 6;
 
-/// A TCP socket. Every offset is from the start of `struct sock`, which is the start of
+/// A TCP socket. Every offset counts from the start of `struct sock`, which is the start of
 /// `struct tcp_sock`; a field that this kernel lacks reads as zero.
 pub trait Sock: Copy {
-    /// The address: the key of `SOCKETS`.
+    /// Returns the address: the key of `SOCKETS`.
     fn address(self) -> u64;
     fn u8(self, offset: u32) -> u8;
     fn u16(self, offset: u32) -> u16;
     fn u32(self, offset: u32) -> u32;
     fn u64(self, offset: u32) -> u64;
-    /// Four words of address.
+    /// Returns the four words of an address.
     fn words(self, offset: u32) -> [u32; 4];
-    /// `sock_net(sk)->ns.inum`.
+    /// Returns `sock_net(sk)->ns.inum`.
     fn netns(self) -> u32;
 
-    /// Which program works on it.
+    /// Returns the program that works on the socket.
     #[inline(always)]
     fn lane(self) -> Lane {
         Lane::First
@@ -39,14 +39,14 @@ pub trait Sock: Copy {
         self.u16(offset!(skc_family))
     }
 
-    /// Remote port, host order.
+    /// Returns the remote port, host order.
     #[inline(always)]
     fn rport(self) -> u16 {
         u16::from_be(self.u16(offset!(skc_dport)))
     }
 
-    /// Local port, host order. `inet_sport` and not `skc_num`: the latter is already cleared when
-    /// the transition to `CLOSE` is traced (`inet_put_port` comes first in `tcp_set_state`).
+    /// Returns the local port, host order. From `inet_sport`, not `skc_num`: the kernel clears the latter
+    /// before it traces the transition to `CLOSE` (`inet_put_port` comes first in `tcp_set_state`).
     #[inline(always)]
     fn lport(self) -> u16 {
         if offset!(inet_sport) == ABSENT {
@@ -55,14 +55,14 @@ pub trait Sock: Copy {
         u16::from_be(self.u16(offset!(inet_sport)))
     }
 
-    /// The port that is bound now, 0 for none: a socket that was connected before still has its old
-    /// one in `inet_sport`.
+    /// Returns the port bound now, 0 for none: after an earlier connection a socket still has its old
+    /// port in `inet_sport`.
     #[inline(always)]
     fn bound_port(self) -> u16 {
         self.u16(offset!(skc_num))
     }
 
-    /// Everything that names the connection.
+    /// Returns everything that identifies the connection.
     #[inline(always)]
     fn tuple(self) -> Tuple {
         let mut tuple = Tuple {
@@ -88,7 +88,7 @@ pub trait Sock: Copy {
         tuple
     }
 
-    /// A subflow of an MPTCP connection.
+    /// Whether the socket is a subflow of an MPTCP connection.
     #[inline(always)]
     fn is_mptcp(self) -> bool {
         offset!(is_mptcp) != ABSENT && u32::from(self.u8(offset!(is_mptcp))) & offset!(is_mptcp_mask) != 0
@@ -103,14 +103,14 @@ pub struct Trusted {
 }
 
 impl Trusted {
-    /// The socket behind a tracepoint's argument, if it is a full TCP socket.
+    /// Returns the socket behind a tracepoint's argument, if it is a full TCP socket.
     ///
     /// # Safety
     /// `sk` is an argument of a BTF tracepoint, of type `struct sock *`.
     #[inline(always)]
     pub unsafe fn new(sk: *mut core::ffi::c_void, lane: Lane) -> Option<Self> {
         // SAFETY: by the caller's promise. The conversion also makes the fields past `struct sock`
-        // reachable: through `sk` the verifier says "access beyond struct sock".
+        // reachable: for a load through `sk` the verifier says "access beyond struct sock".
         let tp = unsafe { bpf_skc_to_tcp_sock(sk) };
         if tp.is_null() { None } else { Some(Self { tp: tp.cast::<u8>(), lane }) }
     }
@@ -176,7 +176,7 @@ impl Sock for Trusted {
 pub struct Raw(pub u64);
 
 impl Raw {
-    /// The socket at `sk`, if it is a TCP one.
+    /// Returns the socket at `sk`, if it is a TCP socket.
     #[inline(always)]
     pub fn tcp(sk: u64) -> Option<Self> {
         let sock = Self(sk);
@@ -221,7 +221,7 @@ impl Sock for Raw {
     #[inline(always)]
     fn tuple(self) -> Tuple {
         let mut tuple = Common::of(self.0).tuple();
-        // The port that is bound is the one in `inet_sport`; only that keeps it when it is bound no more.
+        // A bound port is also in `inet_sport`, and only that field keeps it afterwards.
         if tuple.lport == 0 {
             tuple.lport = self.lport();
         }
@@ -229,12 +229,12 @@ impl Sock for Raw {
     }
 }
 
-/// A `struct sock_common`, which all kinds of sockets begin with, read at once.
+/// A `struct sock_common`, the beginning of all kinds of sockets, read at once.
 #[derive(Clone, Copy)]
 pub struct Common(Window<12>);
 
 impl Common {
-    /// That of the socket at `sk`.
+    /// Reads the one of the socket at `sk`.
     #[inline(always)]
     pub fn of(sk: u64) -> Self {
         Self(Window::read(sk))
@@ -251,7 +251,7 @@ impl Common {
         self.0.get(offset!(skc_state))
     }
 
-    /// The tuple. The local port is that which is bound now.
+    /// Returns the tuple, with the local port bound now.
     #[inline(always)]
     pub fn tuple(&self) -> Tuple {
         let mut tuple = Tuple {
@@ -265,7 +265,7 @@ impl Common {
             ifindex: self.0.get(offset!(skc_bound_dev_if)),
         };
         if offset!(skc_family) == ABSENT {
-            // accept() by a kretprobe, without types: what was known stays known.
+            // accept() by a kretprobe, without types: the fields known before stay.
             tuple.family = 0;
         } else if self.family() == AF_INET6 {
             tuple.family = 6;

@@ -62,8 +62,8 @@ impl Current {
 pub struct UserRegisters(u64);
 
 impl UserRegisters {
-    /// Returns the registers of a native call; `None` where the kernel lacks the helper, and in a 32-bit call, which has
-    /// its arguments elsewhere.
+    /// Returns the registers of a native call; `None` where the kernel lacks the helper, and in a 32-bit call, which
+    /// has its arguments elsewhere.
     #[inline(always)]
     pub fn native() -> Option<Self> {
         if offset!(task_pt_regs) != 1 || offset!(task_btf) != 1 || is_in_compat_call() {
