@@ -82,7 +82,7 @@ pub fn judges_flows() -> bool {
 }
 
 /// Whether the filters pass a packet known by its headers alone. The agent finds its local end later: here either end
-/// may be the local one. (`--raddr !A` passes no packet from A to A, and no listener, which has no remote end.)
+/// may be the local one. (`--raddr !A` passes nothing from A to A, and nothing to a listener, which has no remote end.)
 #[inline(always)]
 pub fn flow_passes(flow: &Flow) -> bool {
     if filters(FILTERS_OF_PORTS) && flow.flags & HAS_PORTS != 0 {

@@ -37,7 +37,7 @@ const _: () =
 
 /// Bits for the origin of a number: a [`Site`] and a [`Lane`].
 const PLACE_BITS: u32 = 6;
-/// The origin of a number made from an address.
+/// Stands in these bits for a number made from an address.
 const OF_SOCKET: u64 = 63;
 
 /// Returns the number of a socket that is not in `SOCKETS`, because it is older than the trace or found

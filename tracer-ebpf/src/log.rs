@@ -1,5 +1,5 @@
-//! Log lines from inside the kernel, only in an object of `cargo xtask build-ebpf --log`: other objects
-//! contain no trace of them and do not evaluate their arguments.
+//! Log lines from inside the kernel, only in an object of `cargo xtask build-ebpf --log`: in other
+//! objects the macros expand to nothing and do not evaluate their arguments.
 
 /// Logs a line at level info (`-v`): a format string with literal text and arguments.
 #[macro_export]

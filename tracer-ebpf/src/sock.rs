@@ -234,7 +234,7 @@ impl Sock for Raw {
 pub struct Common(Window<12>);
 
 impl Common {
-    /// Reads the one of the socket at `sk`.
+    /// Reads the `struct sock_common` at `sk`.
     #[inline(always)]
     pub fn of(sk: u64) -> Self {
         Self(Window::read(sk))
