@@ -1,4 +1,4 @@
-//! The last moments of a trace: what ends in them is told as before.
+//! The last moments of a trace: connections that end in them are complete.
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -48,7 +48,7 @@ fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
                 while !stop.load(Ordering::Relaxed) {
                     let fd = sys::socket(4, 0, true).expect("a socket");
                     assert_eq!(sys::connect(fd, &to, None), Err(libc::EINPROGRESS));
-                    // SAFETY: made above, and owned by nobody else.
+                    // SAFETY: this thread made the descriptor and is its only owner.
                     unsafe { libc::close(fd) };
                     std::thread::park_timeout(std::time::Duration::from_millis(2));
                 }

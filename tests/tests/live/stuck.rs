@@ -27,7 +27,7 @@ fn others_are_told(agent: &Agent, ns: &Netns, to: &str) {
     assert!(process["cmdline"].to_string().contains("actor"), "its arguments are there: {process}");
 }
 
-/// Its connection of the peer's port `port`, and what was told of the process.
+/// Returns the stuck process's `established` event of its local port `port`, and its `process` event.
 fn of_the_stuck_one(agent: &Agent, pid: u32, port: u16) -> (Value, Value) {
     let event = wait(agent, "its connection", |event| {
         event["event"] == "established" && event["role"] == "client" && event["lport"] == port

@@ -19,7 +19,7 @@ const ROOT_ID: u64 = 1;
 
 /// The cgroup at `path` (from the hierarchy's root, empty for the root itself) below the mount point `mount`
 /// (`/sys/fs/cgroup`). `None` if that number cannot identify its processes: no such cgroup, no v2 hierarchy, a cgroup
-/// namespace, or, on a hybrid host, a v1 hierarchy with the same path, since the user may mean a process that is there
+/// namespace, or, on a hybrid host, a v1 hierarchy with the same path, because the user may mean a process that is in it
 /// and elsewhere in v2.
 #[must_use]
 pub fn find(mount: &Path, path: &str) -> Option<CgroupId> {

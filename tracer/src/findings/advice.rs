@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::{Case, rules::POLICY};
+use crate::hint;
 
 /// Commands for a drop with this reason, or at this call site if there is none; `None` if nothing specific is known.
 #[must_use]
@@ -37,9 +38,7 @@ pub fn of(cause: &str) -> Option<&'static [&'static str]> {
         _ if is_at(cause, &["nft_do_chain", "nf_hook_slow"]) => &["nft list ruleset"],
         _ if is_at(cause, &["ipt_do_table"]) => &["iptables-legacy -vnL"],
         _ if is_at(cause, &["ip6t_do_table"]) => &["ip6tables-legacy -vnL"],
-        _ if is_at(cause, &["do_xdp_generic", "veth_xdp_rcv_skb", "veth_poll", "netif_receive_generic_xdp"]) => {
-            &["bpftool net show dev DEV", "ip -details link show dev DEV"]
-        }
+        _ if is_at(cause, &hint::XDP) => &["bpftool net show dev DEV", "ip -details link show dev DEV"],
         _ => return None,
     })
 }

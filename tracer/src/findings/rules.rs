@@ -60,9 +60,11 @@ pub const RULES: [Rule; 12] = [
         name: POLICY,
         least: 1,
         speaks: |event, _| {
-            // A full table of connection tracking is stronger evidence than a rule that may match.
             let drop = dropped(event).filter(|drop| drop.class == DropClass::Policy && is_syn(drop))?;
-            let drop = Some(drop).filter(|drop| super::conntrack::full(drop).is_none())?;
+            // A full table of connection tracking is stronger evidence than a rule that may match.
+            if super::conntrack::full(drop).is_some() {
+                return None;
+            }
             let weight = Weight { of_sender: true, ..packets(drop) };
             // Different rules are different findings.
             let rule = rule_of(drop);

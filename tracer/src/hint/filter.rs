@@ -25,7 +25,7 @@ pub fn is_netfilter(site: &Site<'_>) -> bool {
 
 /// Functions that drop by the verdict of an XDP program, for drops without a reason.
 /// `veth_poll`: `veth_xdp_rcv_skb` may be inlined in it (5.10), and only that drops there.
-const XDP: [&str; 4] = ["do_xdp_generic", "netif_receive_generic_xdp", "veth_xdp_rcv_skb", "veth_poll"];
+pub const XDP: [&str; 4] = ["do_xdp_generic", "netif_receive_generic_xdp", "veth_xdp_rcv_skb", "veth_poll"];
 
 /// Whether an XDP program has dropped it.
 pub fn is_xdp(site: &Site<'_>) -> bool {

@@ -14,6 +14,7 @@ mod tests;
 
 use tracer_common::drops::{Direction, DropRecord};
 
+pub use self::filter::XDP;
 pub use crate::stream::Hint;
 use crate::{
     netfilter::{By, Places},

@@ -44,7 +44,7 @@ const SYSCTLS: &str = "/proc/sys/kernel";
 
 /// Size of the ring of drops, retransmissions and resets; see `WAKE_BYTES` in the kernel side.
 const DROPS_RING_BYTES: u32 = 1 << 20;
-/// The smallest size of a ring: the ring exists in any case.
+/// The smallest size of a ring, for one that no hook fills: the object always has both.
 const LEAST_RING_BYTES: u32 = 4096;
 
 /// The loaded programs. Dropping it detaches them all; so does the kernel when the process dies.

@@ -213,7 +213,7 @@ impl State {
         }
     }
 
-    /// Parses a user's word for a state: the kernel's name or that of `ss`, in any case, with `-` or `_`.
+    /// Parses a user's word for a state: the name of the kernel or of `ss`, in upper or lower case, with `-` or `_`.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         let word = word.to_ascii_uppercase().replace('-', "_");
