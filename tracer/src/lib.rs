@@ -1,15 +1,12 @@
 //! The agent of tracer: see ARCHITECTURE.md for the picture.
 
-pub mod agent;
 pub mod allocator;
-pub mod backlog;
 pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod core;
 pub mod discards;
 pub mod drops;
-pub mod feed;
 pub mod filter;
 pub mod findings;
 #[cfg(test)]
@@ -30,5 +27,6 @@ pub mod shown;
 pub mod snapshot;
 pub mod sockets;
 pub mod stderr;
+pub mod trace;
 
 pub use {tracer_explain as explain, tracer_stream as stream};

@@ -18,7 +18,6 @@ use super::{
     unwritable,
 };
 use crate::{
-    agent::{Presenter, Stop},
     cli::OutputArgs,
     clock,
     filter::Filter,
@@ -32,6 +31,7 @@ use crate::{
     privilege::Sandbox,
     stderr,
     stream::{Event, Sink},
+    trace::{Presenter, Stop},
 };
 
 /// The destination of events without `-o`.

@@ -14,7 +14,6 @@ use super::{
     session::{self, Extra},
 };
 use crate::{
-    agent::{Agent, Earlier, Limits, Presenter, Seeding},
     cli::{self, DropsArgs},
     clock,
     drops::{Aggregate, By},
@@ -27,6 +26,7 @@ use crate::{
     proc::root::ProcRoot,
     stderr,
     stream::{Event, Sink},
+    trace::{Earlier, Limits, Presenter, Seeding, Trace},
 };
 
 /// Traces until the end, and shows the drops.
@@ -70,9 +70,9 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let mut outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the packets that this host drops", output);
-        let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut board)?;
+        let trace = Trace::new(session.kernel, earlier, session.packets, filter, root, limits, &mut board)?;
         stderr::say(banner);
-        agent.run(None).await
+        trace.run(None).await
     })?;
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);

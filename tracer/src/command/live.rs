@@ -8,11 +8,11 @@ use super::{
     session::{self, Extra},
 };
 use crate::{
-    agent::{Agent, Earlier, Limits, Seeding},
     cli::{self, LiveArgs},
     clock,
     proc::root::ProcRoot,
     stderr,
+    trace::{Earlier, Limits, Seeding, Trace},
 };
 
 /// Traces until the end.
@@ -45,9 +45,9 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let mut outcome = runtime.block_on(async {
         let banner = report::banner(&session, "the TCP connections of this host", &args.output);
-        let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
+        let trace = Trace::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
         stderr::say(banner);
-        agent.run(None).await
+        trace.run(None).await
     })?;
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);

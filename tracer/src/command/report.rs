@@ -4,11 +4,11 @@ use std::{io, process::ExitCode};
 
 use super::{session::Session, unwritable};
 use crate::{
-    agent::{Outcome, Stop},
     cli::OutputArgs,
     clock,
     kernel::backend::{Choice, Degradation},
     present::summary::{Cost, ProgramCost, RingUse, Summary},
+    trace::{Outcome, Stop},
 };
 
 /// Exit status with `--strict` if events were lost.

@@ -24,13 +24,13 @@ use super::{
     session::{self, Extra},
 };
 use crate::{
-    agent::{self, Agent, Earlier, Limits, Seeding, Stop},
     cli::{self, RunArgs},
     clock,
     filter::{Host, Lookup as _},
     kernel::backend::Hook,
     proc::{pidns, root::ProcRoot},
     stderr,
+    trace::{self, Earlier, Limits, Seeding, Stop, Trace},
 };
 
 /// A shell's exit status for a command that is not found, or cannot be executed.
@@ -91,9 +91,9 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         let number = pidns::in_proc(&root, pid).context("the command's number in /proc cannot be looked up")?;
         let start = Host::default().process(number).ok().flatten().map(|process| process.start_ns);
         filter.follow_process(number, start);
-        let agent = Agent::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
-        let command = agent::Command { pid, end: Box::pin(supervise(child, signals)) };
-        agent.run(Some(command)).await.map(Ok)
+        let trace = Trace::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
+        let command = trace::Command { pid, end: Box::pin(supervise(child, signals)) };
+        trace.run(Some(command)).await.map(Ok)
     })?;
     let mut outcome = match ended {
         Ok(outcome) => outcome,

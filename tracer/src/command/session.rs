@@ -30,6 +30,7 @@ use crate::{
     },
     privilege::{self, Sandbox, missing::Optional},
     proc::{pidns::Numbers, root::ProcRoot},
+    trace::PacketSession,
 };
 
 /// Default size of the ring: at 20 MB of records a second (20,000 connections) almost half a second.
@@ -140,17 +141,6 @@ pub struct Session {
     pub degradations: Vec<Degradation>,
     /// The tracing of packets, if any.
     pub packets: Option<PacketSession>,
-}
-
-/// The data needed for events of packets.
-#[derive(Debug)]
-pub struct PacketSession {
-    /// Names of reasons.
-    pub reasons: Reasons,
-    /// Names of call sites.
-    pub symbols: KernelSymbols,
-    /// Whether the kernel's stacks are recorded.
-    pub stacks: bool,
 }
 
 /// The most drop events a second, all CPUs together; beyond them the kernel side counts drops by reason

@@ -16,15 +16,16 @@ use tracer_common::{
 };
 
 use crate::{
-    agent::Questions,
     core::{Core, Gate, Input},
     kernel::{
         folds::Folds,
+        reasons::Reasons,
         ring::{Fill, Ring},
         stacks::Stacks,
         symbols::KernelSymbols,
     },
     stream::Sink,
+    trace::Questions,
 };
 
 /// The most records that wait; above it they stay in the ring, where a loss is counted.
@@ -44,6 +45,17 @@ impl Waiting {
             Self::Segment(_, record) => record.header.boot_ns,
         }
     }
+}
+
+/// The data needed for events of packets.
+#[derive(Debug)]
+pub struct PacketSession {
+    /// Names of reasons.
+    pub reasons: Reasons,
+    /// Names of call sites.
+    pub symbols: KernelSymbols,
+    /// Whether the kernel's stacks are recorded.
+    pub stacks: bool,
 }
 
 /// The packets' ring with its waiting records.

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use log::warn;
 use tokio::sync::oneshot;
 
-use super::{Agent, Nowhere};
+use super::{Nowhere, Trace};
 use crate::{
     core::{Input, Seed},
     kernel::ring::Ring,
@@ -64,7 +64,7 @@ pub(super) struct Pictures {
     after: Snapshot,
 }
 
-impl Agent<'_> {
+impl Trace<'_> {
     /// Starts a thread that reads /proc, so that the ring is drained meanwhile.
     pub(super) fn start_snapshot(&mut self) -> anyhow::Result<Option<oneshot::Receiver<Pictures>>> {
         let Some(earlier) = self.earlier.take() else { return Ok(None) };

@@ -7,11 +7,10 @@ use log::warn;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracer_common::{counter::Counter, decode::Record, record::RecordKind};
 
-use super::{Agent, Outcome, Stop};
+use super::{Outcome, Stop, Trace};
 use crate::{
     clock,
     core::Input,
-    feed::PacketFeed,
     kernel::{
         audit::{Accounts, Received},
         cost::ProgramCost,
@@ -19,6 +18,7 @@ use crate::{
         ring::Fill,
     },
     present::summary::Incomplete,
+    trace::feed::PacketFeed,
 };
 
 /// How long the connections of an ended command may take to close, and then the last look at the counters, and the
@@ -36,7 +36,7 @@ const LAST_LOOK: Duration = Duration::from_millis(5);
 /// The most drains of the rings at the end.
 const LAST_DRAINS: usize = 256;
 
-impl Agent<'_> {
+impl Trace<'_> {
     /// Looks at the kernel's counters once more, until `deadline`, while the rest of the trace goes on: discards that
     /// they count before the drop hooks are gone have drop events, too.
     pub(super) async fn look_at_counters_again(&mut self, deadline: Instant) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! The agent: drains the ring into the core, answers the core's questions from /proc, and ends cleanly, whatever the
+//! The course of a trace: drains the ring into the core, answers the core's questions from /proc, and ends cleanly, whatever the
 //! reason.
 
 use std::{collections::HashSet, io, process::ExitStatus, time::Duration};
@@ -12,9 +12,11 @@ use tokio::{
 use tracer_common::counter::Counter;
 
 mod acceptors;
+mod backlog;
 mod beginning;
 mod counters;
 mod ending;
+mod feed;
 mod names;
 mod namespaces;
 mod outcome;
@@ -24,21 +26,19 @@ mod records;
 mod tables;
 
 use self::{
-    acceptors::Acceptors, counters::Counters as KernelCounters, names::Names, namespaces::Namespaces, ports::Ports,
-    records::Nowhere, tables::Reading,
+    acceptors::Acceptors, backlog::Backlog, counters::Counters as KernelCounters, feed::PacketFeed, names::Names,
+    namespaces::Namespaces, ports::Ports, records::Nowhere, tables::Reading,
 };
 pub use self::{
     beginning::{Earlier, Seeding},
+    feed::PacketSession,
     outcome::{Lost, Outcome, Stop},
     questions::Questions,
 };
 use crate::{
-    backlog::Backlog,
     clock,
-    command::session::PacketSession,
     core::{Core, Input, discards::Counting},
     discards::Look,
-    feed::PacketFeed,
     filter::Filter,
     kernel::{
         backend::Hook,
@@ -89,7 +89,7 @@ pub struct Limits {
 const END: Duration = Duration::from_millis(700);
 
 /// The parts of a trace.
-pub struct Agent<'p> {
+pub struct Trace<'p> {
     kernel: Kernel,
     ring: Ring,
     core: Core<Filter>,
@@ -149,7 +149,7 @@ impl std::fmt::Debug for Command<'_> {
     }
 }
 
-impl<'p> Agent<'p> {
+impl<'p> Trace<'p> {
     /// Takes over a loaded kernel side, and from now on the signals that end a trace. Call inside the runtime.
     ///
     /// # Errors

@@ -10,15 +10,15 @@ use tracer_common::{
     record::RecordKind,
 };
 
-use super::{Agent, Lost, Presenter, questions::Questions};
+use super::{Lost, Presenter, Trace, questions::Questions};
 use crate::{
     allocator, clock,
     core::{Core, Input},
-    feed::PacketFeed,
     filter::Filter,
     kernel::ring::Ring,
     shown::Shown,
     stream::{Event, Sink},
+    trace::feed::PacketFeed,
 };
 
 /// The most records that are applied between two looks at signals and timers.
@@ -109,7 +109,7 @@ impl Way<'_, '_> {
     }
 }
 
-impl Agent<'_> {
+impl Trace<'_> {
     /// Drains one wake-up's worth.
     pub(super) fn drain(&mut self) {
         if !self.outlet.has_room() {
