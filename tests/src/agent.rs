@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::alone;
 use crate::stream::{Stream, brief, parse};
 use crate::traffic::sys::patience;
 
@@ -21,6 +22,7 @@ pub const READY: &str = "tracer: ready";
 /// If it does not exist.
 #[must_use]
 pub fn tracer_program() -> PathBuf {
+    alone::share();
     if let Some(path) = std::env::var_os("TRACER_BIN") {
         return path.into();
     }

@@ -15,6 +15,7 @@
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`stuck`] is a process whose memory cannot be read.
 //! - [`capability`] reads the rights of threads, and starts programs with fewer.
+//! - [`alone`](mod@alone) keeps tests that need the machine for themselves from running beside others.
 //! - [`apart`] gives a tracer mounts of its own, [`memory`] a limit; [`machine`] knows what a test may do to the whole
 //!   machine.
 //! - [`skip`] and [`feature`] know what a kernel may lack, [`reason`] its reasons for drops, [`scale`] the smaller
@@ -23,6 +24,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test harness fails by panicking")]
 
 pub mod agent;
+pub mod alone;
 pub mod apart;
 pub mod audit;
 pub mod bpf;

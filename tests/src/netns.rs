@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+use crate::alone;
+
 const PREFIX: &str = "tracer-test";
 
 static SWEPT: Once = Once::new();
@@ -29,6 +31,7 @@ pub(crate) fn unique() -> u32 {
 /// If it cannot be made.
 #[must_use]
 pub fn scratch() -> PathBuf {
+    alone::share();
     SWEPT.call_once(sweep);
     let dir = scratch_path();
     let _alive = alive();
@@ -103,6 +106,7 @@ impl Netns {
     /// If it cannot be made (not root).
     #[must_use]
     pub fn new() -> Self {
+        alone::share();
         SWEPT.call_once(sweep);
         let name = format!("{PREFIX}-{}-{}", std::process::id(), unique());
         *alive() += 1;

@@ -11,6 +11,7 @@ mod ci;
 mod command;
 mod dependencies;
 mod linker;
+mod live;
 mod netns;
 mod nginx;
 mod packages;

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, the live ones included.
 
+use crate::live::{self, Live};
 use crate::setup::{self, Missing, Purpose};
 use crate::tree::Tree;
 use crate::{command, nginx, packages, privilege, run};
@@ -9,9 +10,6 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Instant;
 use std::{env, fs};
-
-/// The package with the live tests.
-const LIVE: &str = "tracer-tests";
 
 /// A reason with this prefix means that the kernel lacks something: the machine's setup is not at fault.
 const KERNEL: &str = "kernel: ";
@@ -23,6 +21,9 @@ pub struct Args {
     /// Only one of the two halves
     #[arg(long, value_enum)]
     only: Option<Half>,
+    /// How many live tests run at the same time (default: two for each processor, at most eight)
+    #[arg(long, short)]
+    jobs: Option<usize>,
 }
 
 /// The two halves of the tests.
@@ -40,7 +41,7 @@ pub fn main(args: &Args) -> Result<()> {
     // The live half first: its report of skipped tests then comes before the last results.
     if args.only != Some(Half::Host) {
         let start = Instant::now();
-        if let Err(error) = live(&tree, args.filter.as_deref()) {
+        if let Err(error) = live(&tree, args) {
             failed.push(format!("{error:#}"));
         }
         println!("live tests: {:.1} s", start.elapsed().as_secs_f64());
@@ -57,12 +58,18 @@ pub fn main(args: &Args) -> Result<()> {
 }
 
 fn host(tree: &Tree, filter: Option<&str>) -> Result<()> {
-    let mut cargo = command::cargo();
-    cargo.args(["test", "--locked", "--no-fail-fast", "--workspace", "--exclude", LIVE]);
-    command::run(cargo.args(filter).current_dir(&tree.root))
+    // Of the harness only its own tests: its other binary are the live tests.
+    let halves = [&["--workspace", "--exclude", live::PACKAGE][..], &["--package", live::PACKAGE, "--lib"]];
+    let run = |packages: &[&str]| {
+        let mut cargo = command::cargo();
+        cargo.args(["test", "--locked", "--no-fail-fast"]).args(packages).args(filter).current_dir(&tree.root);
+        command::run(&mut cargo)
+    };
+    let [harness, all] = [run(halves[1]), run(halves[0])];
+    all.and(harness)
 }
 
-fn live(tree: &Tree, filter: Option<&str>) -> Result<()> {
+fn live(tree: &Tree, args: &Args) -> Result<()> {
     let missing = Missing::look(tree, &[Purpose::Test]);
     if !missing.nothing() {
         if !(in_ci() || privilege::is_root() && packages::is_debian()) {
@@ -77,7 +84,9 @@ fn live(tree: &Tree, filter: Option<&str>) -> Result<()> {
     let log = tree.target.join("xtask/skipped.tsv");
     fs::create_dir_all(log.parent().context("a file without a folder")?)?;
     fs::write(&log, "").with_context(|| log.display().to_string())?;
-    let tests = as_root(tree, &tracer, &log, filter)?;
+    let prefix = as_root(tree, &tracer, &log)?;
+    eprintln!("+ the tests of {} (as root, TRACER_BIN={})", live::PACKAGE, tracer.display());
+    let tests = Live::build(tree, prefix)?.run(args.filter.as_deref(), args.jobs);
     let skipped = fs::read_to_string(&log).with_context(|| log.display().to_string())?;
     let excused = report_skipped(&skipped);
     tests?;
@@ -89,39 +98,24 @@ fn live(tree: &Tree, filter: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Builds the live tests as the invoking user and runs them as root: cargo starts each test binary through our runner.
-/// The outer result is ours, the inner one the tests'.
-fn as_root(tree: &Tree, tracer: &Path, log: &Path, filter: Option<&str>) -> Result<Result<()>> {
+/// A command line that runs as root what follows it, with the tests' variables.
+fn as_root(tree: &Tree, tracer: &Path, log: &Path) -> Result<Vec<OsString>> {
     let path = env::var_os("PATH").unwrap_or_default();
     let path = env::join_paths(
         [nginx::folder(tree)].into_iter().chain(env::split_paths(&path)).chain(["/usr/sbin".into(), "/sbin".into()]),
     )?;
-    let mut runner = privilege::prefix()?;
-    runner.push("env".into());
-    for (key, value) in
-        [("PATH", path.as_os_str()), ("TRACER_BIN", tracer.as_os_str()), ("TRACER_SKIP_LOG", log.as_os_str())]
-    {
+    let mut prefix = privilege::prefix()?;
+    prefix.push("env".into());
+    let ci = env::var_os("CI");
+    let variables =
+        [("PATH", path.as_os_str()), ("TRACER_BIN", tracer.as_os_str()), ("TRACER_SKIP_LOG", log.as_os_str())];
+    for (key, value) in variables.into_iter().chain(ci.as_deref().map(|ci| ("CI", ci))) {
         let mut word = OsString::from(key);
         word.push("=");
         word.push(value);
-        runner.push(word);
+        prefix.push(word);
     }
-    if let Some(ci) = env::var_os("CI") {
-        let mut word = OsString::from("CI=");
-        word.push(ci);
-        runner.push(word);
-    }
-    let words = runner
-        .iter()
-        .map(|word| word.to_str().map(serde_json::Value::from).context("a path that is not UTF-8"))
-        .collect::<Result<Vec<_>>>()?;
-    // A JSON string is a TOML string.
-    let config = format!("target.'cfg(unix)'.runner = {}", serde_json::Value::from(words));
-    let mut cargo = command::cargo();
-    cargo.args(["test", "--locked", "--no-fail-fast", "--package", LIVE, "--config", &config]);
-    cargo.args(filter).args(["--", "--test-threads=1"]).current_dir(&tree.root);
-    eprintln!("+ cargo test --package {LIVE} (as root, TRACER_BIN={})", tracer.display());
-    Ok(command::quietly(&mut cargo))
+    Ok(prefix)
 }
 
 /// Whether this runs under continuous integration.

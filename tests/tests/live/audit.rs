@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
+use tracer_tests::alone::alone;
 use tracer_tests::audit::{exact, exact_but_for_the_edges, of};
 use tracer_tests::churn::Endless;
 use tracer_tests::drops::TOLD_AT_MOST;
@@ -58,6 +59,7 @@ fn of_hook<'a>(accounts: &'a BTreeMap<String, Value>, hook: &str) -> &'a Value {
 /// (with the one of a child, which nobody is told).
 #[test]
 fn connections() {
+    alone();
     let n = scale::load(20_000, 500);
     let netns = Netns::new();
     let summary = audited(&[], || churn(&netns, n));
@@ -78,6 +80,7 @@ fn connections() {
 /// The kernel's own count of the tracepoint lies about the audit's.
 #[test]
 fn the_kernel_counts_as_many() {
+    alone();
     let netns = Netns::new();
     let hits = Hits::of("sock", "inet_sock_set_state");
     let before = hits.count();
@@ -96,6 +99,7 @@ fn the_kernel_counts_as_many() {
 
 #[test]
 fn with_every_state() {
+    alone();
     let n = scale::load(5_000, 200);
     let netns = Netns::new();
     let accounts = exact(&audited(&["--states"], || churn(&netns, n)));
@@ -105,6 +109,7 @@ fn with_every_state() {
 
 #[test]
 fn what_is_filtered() {
+    alone();
     let n = scale::load(5_000, 200);
     let netns = Netns::new();
     // Process 1 opens no connection.
@@ -117,6 +122,7 @@ fn what_is_filtered() {
 
 #[test]
 fn what_is_lost() {
+    alone();
     let netns = Netns::new();
     let accounts = exact(&audited(&["--buffer", "4096"], || churn(&netns, scale::load(20_000, 1000))));
     let states = of_hook(&accounts, "inet_sock_set_state");
@@ -126,6 +132,7 @@ fn what_is_lost() {
 /// From 6.2 on the kernel does not run a program that would interrupt itself.
 #[test]
 fn what_is_missed() {
+    alone();
     let netns = Netns::new();
     netns.steer_packets();
     let accounts = exact(&audited(&[], || churn(&netns, scale::load(40_000, 1000))));
@@ -134,6 +141,7 @@ fn what_is_missed() {
 
 #[test]
 fn drops_told_folded_and_lost() {
+    alone();
     let netns = Netns::new();
     netns.nft_rule("prerouting", "meta l4proto udp drop");
     let storm = |flows: &str| {
@@ -184,6 +192,7 @@ impl Drop for Incessant {
 /// Connections and drops go on while the tracer comes and goes: both counts are of the same calls.
 #[test]
 fn traffic_at_both_ends() {
+    alone();
     let (calm, windy) = (Netns::new(), Netns::new());
     let traffic = Incessant::begin(&calm, &windy);
     for round in 0..6 {
@@ -205,6 +214,7 @@ fn traffic_at_both_ends() {
 /// under way at both ends: nothing is then, that the tests make.
 #[test]
 fn by_every_link_of_a_tracepoint() {
+    alone();
     let netns = Netns::new();
     netns.nft_rule("prerouting", "meta l4proto udp drop");
     for link in ["raw_tp", "tracepoint"] {
@@ -227,6 +237,7 @@ fn by_every_link_of_a_tracepoint() {
 /// A program at a classic tracepoint decides whether perf shows the event to anybody. Ours say yes, on each CPU.
 #[test]
 fn nothing_is_kept_from_perf() {
+    alone();
     let (netns, n) = (Netns::new(), scale::load(2_000, 200));
     let state = ["inet_sock_set_state=tracepoint", "tcp_destroy_sock=tracepoint"];
     let links = state.into_iter().chain(["tcp_connect=syscall", "inet_csk_accept=syscall"]);
@@ -253,6 +264,7 @@ fn nothing_is_kept_from_perf() {
 /// unseen. They are counted.
 #[test]
 fn accepts_that_a_kretprobe_has_no_place_for() {
+    alone();
     let connections = scale::load(3_000, 600);
     let netns = Netns::new();
     let args = ["live", "--json", "--strict", "--backend", "inet_csk_accept=kprobe"];
@@ -282,6 +294,7 @@ fn accepts_that_a_kretprobe_has_no_place_for() {
 /// Each hook that is not audited is named, and the table says what the object says.
 #[test]
 fn the_table_names_every_hook() {
+    alone();
     let netns = Netns::new();
     let agent =
         Agent::start(Command::new(tracer_tests::agent::tracer_program()).args(["live", "--audit", "--json"]), None);
@@ -311,6 +324,7 @@ fn the_table_names_every_hook() {
 /// `run` and `drops` have it, too.
 #[test]
 fn of_run_and_drops() {
+    alone();
     let program = tracer_tests::agent::tracer_program();
     let program = program.to_str().expect("a path that is text");
     let out = scratch().join("audit-run");

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use tracer_tests::agent::{Agent, run_to_end};
+use tracer_tests::alone::alone;
 use tracer_tests::compare;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
 use tracer_tests::netns::Netns;
@@ -299,6 +300,7 @@ fn owners_are_looked_up(tale: &mut Tale) {
 
 #[test]
 fn without_type_information_the_rest_is_the_same() {
+    alone();
     let best = play(&[], true);
     let mut blind = play(&["--btf", "none", "-vv"], false);
     let summary = blind.stream.summary();
@@ -365,6 +367,7 @@ fn what_cannot_be_decided_without_types_is_refused() {
 /// Connections that are older than a trace that does not know namespaces.
 #[test]
 fn older_connections_without_types() {
+    alone();
     let (ns, twin) = (Netns::new(), Netns::new());
     let (client, server) = (Actor::start(&ns), Actor::start(&ns));
     let (other_client, other_server) = (Actor::start(&twin), Actor::start(&twin));

@@ -33,7 +33,8 @@ fn calls_that_wait_in_connect_take_no_room_from_calls_that_fail() {
     others.kill();
     scene.trace.fence();
     let ended = scene.trace.agent.stop();
-    let told: Vec<&Value> = ended.stream.kind("close").filter(|close| close["rport"] == 7061).collect();
+    let told: Vec<&Value> =
+        ended.stream.of_netns(netns).filter(|e| e["event"] == "close" && e["rport"] == 7061).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["verdict"], &told[0]["errno"]), (&json!("failed_local"), &json!("ENETUNREACH")));
     assert_eq!(told[0]["owner"]["pid"], scene.client.process.pid);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tracer_tests::agent::{run_to_end, tracer_program};
+use tracer_tests::alone::alone;
 use tracer_tests::drops::{ATTEMPT, count, expect, is_of_a_rule, rows, start};
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::{lacks, skip};
@@ -329,12 +330,14 @@ fn beside_a_flood(filter: &[&str], port: u16, own: &Netns, flooded: &Netns) {
 
 #[test]
 fn a_flood_elsewhere_takes_nothing_from_the_namespace_that_is_asked_for() {
+    alone();
     let (own, other) = (Netns::new(), Netns::new());
     beside_a_flood(&["--netns", &own.inode().to_string()], 4028, &own, &other);
 }
 
 #[test]
 fn a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for() {
+    alone();
     // Other tests' drops are seen by these, too: the ports are nobody else's.
     for (filter, port) in [(["--port", "4029"], 4029), (["--lport", "4030"], 4030), (["--laddr", "127.0.0.5"], 4031)] {
         let own = Netns::new();
@@ -344,6 +347,7 @@ fn a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for() {
 
 #[test]
 fn what_is_lost_is_counted() {
+    alone();
     if let Some(reason) = no_reasons() {
         return skip(&reason);
     }

@@ -12,6 +12,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::audit;
 use tracer_tests::churn::said;
 use tracer_tests::drops::{TOLD_AT_MOST, address, datagram, peers, wait};
@@ -38,6 +39,7 @@ fn audited(summary: &Value, key: &str) -> u64 {
 
 #[test]
 fn a_flood_of_other_reasons_takes_nothing_from_the_one_that_is_asked_for() {
+    alone();
     if !reason::exists("NETFILTER_DROP") {
         return skip(&lacks("NETFILTER_DROP", "there are no two reasons to tell apart"));
     }
@@ -69,6 +71,7 @@ fn a_flood_of_other_reasons_takes_nothing_from_the_one_that_is_asked_for() {
 /// What is refused meanwhile is.
 #[test]
 fn remains_of_connections_take_nothing_from_what_is_refused() {
+    alone();
     if !reason::any() {
         return skip(&lacks("drop reasons", "nothing tells them apart in the kernel"));
     }
@@ -96,6 +99,7 @@ fn remains_of_connections_take_nothing_from_what_is_refused() {
 /// All drops are made on one CPU, which may tell as many as all of them together.
 #[test]
 fn one_cpu_may_tell_as_many_as_all() {
+    alone();
     let netns = Netns::new();
     let path = scratch().join("one-cpu-stream");
     let file = File::create(&path).expect("the stream's file is made");

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::generator::traffic;
 use tracer_tests::netns::Netns;
 use tracer_tests::scale;
@@ -42,6 +43,7 @@ fn expected(event: &Value, by_port: &HashMap<u64, Pids>) -> Option<u64> {
 
 #[test]
 fn every_drop_of_a_known_connection_has_its_owner() {
+    alone();
     const PROCESSES: usize = 3;
     let connections = scale::load(1000, 100);
     let netns = Netns::new();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
+use tracer_tests::alone::alone;
 use tracer_tests::generator::traffic;
 use tracer_tests::netns::Netns;
 use tracer_tests::traffic::sys;
@@ -99,6 +100,7 @@ fn nothing_is_unknown((ns, churn, ended): (Netns, u64, Ended)) {
 
 #[test]
 fn what_ends_in_the_last_moments_of_an_audited_trace_is_known() {
+    alone();
     let (ns, churn, ended) = traced_to_the_end(&["--audit"]);
     let audit = ended.stream.summary()["audit"].as_array().expect("an audit").clone();
     let exact = |hook: &Value| hook["exact"] == true;
@@ -108,5 +110,6 @@ fn what_ends_in_the_last_moments_of_an_audited_trace_is_known() {
 
 #[test]
 fn what_ends_in_the_last_moments_is_known() {
+    alone();
     nothing_is_unknown(traced_to_the_end(&[]));
 }

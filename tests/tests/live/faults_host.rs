@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tracer_tests::agent::{Agent, tracer_program};
+use tracer_tests::alone::alone;
 use tracer_tests::apart::Apart;
 use tracer_tests::bpf::all_objects;
 use tracer_tests::churn::churn;
@@ -133,6 +134,7 @@ fn group(bytes: u64) -> Option<MemoryLimit> {
 
 #[test]
 fn too_little_memory_for_the_ring() {
+    alone();
     let Some(group) = group(64 << 20) else { return };
     let before = all_objects();
     let args = ["live", "--buffer", "128M"];
@@ -147,6 +149,7 @@ fn too_little_memory_for_the_ring() {
 /// Where the kernel ends it, nothing can be said; nor is anything left.
 #[test]
 fn a_limit_that_is_hit_while_it_runs() {
+    alone();
     let Some(group) = group(512 << 20) else { return };
     let ns = Netns::new();
     let before = all_objects();

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use tracer_tests::agent::{Agent, Ended, READY, tracer_program};
+use tracer_tests::alone::alone;
 use tracer_tests::apart::Apart;
 use tracer_tests::churn::{churn, delivered, happened};
 use tracer_tests::machine;
@@ -51,6 +52,7 @@ fn no_panic(ended: &Ended) {
 /// SIGSTOP, as a debugger or a frozen control group does it: the ring fills meanwhile.
 #[test]
 fn a_stopped_tracer_counts_what_it_missed() {
+    alone();
     let connections = scale::load(12_000, 1000);
     let ns = Netns::new();
     let agent = Agent::live(&["--buffer", "262144", "--strict", "--netns", &ns.inode().to_string()]);
@@ -68,6 +70,7 @@ fn a_stopped_tracer_counts_what_it_missed() {
 
 #[test]
 fn a_reader_that_stops_costs_bounded_memory_and_reads_on() {
+    alone();
     // More than may wait, where it is made at full speed.
     let connections = scale::load(60_000, 1000);
     let ns = Netns::new();

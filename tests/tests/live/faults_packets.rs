@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::frame::{Frames, IPV4, IPV6, extension, ipv4, ipv6, tcp};
 use tracer_tests::netns::Netns;
 use tracer_tests::scale;
@@ -177,6 +178,7 @@ fn each_is_told_once_and_says_what_is_in_it() {
 /// The same ones at random: bytes changed, ends cut off.
 #[test]
 fn at_random_all_are_counted() {
+    alone();
     let sink = Sink::new();
     let whole = [with_ports(1111), without_ports(), vec![("UDP", IPV4, ipv4(UDP, 0, &[], &[0; 8]))]].concat();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;

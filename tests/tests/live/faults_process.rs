@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, tracer_program};
+use tracer_tests::alone::alone;
 use tracer_tests::bpf::{all_objects, objects_of};
 use tracer_tests::churn::churn;
 use tracer_tests::generator::{Pair, traffic};
@@ -79,6 +80,7 @@ fn check_owners(stream: &Stream, ns: &Netns, made: &[Connected], missed: u64) {
 
 #[test]
 fn ten_thousand_short_processes() {
+    alone();
     let ns = Netns::new();
     let agent = Agent::live(&["--netns", &ns.inode().to_string()]);
     // A slow machine's tracer is behind for a while, and grows meanwhile to what it needs.
@@ -161,6 +163,7 @@ impl Drop for Killed {
 
 #[test]
 fn killed_at_any_moment_it_leaves_nothing() {
+    alone();
     let ns = Netns::new();
     let before = all_objects();
     let left = || -> Vec<_> { all_objects().difference(&before).copied().collect() };
@@ -297,6 +300,7 @@ fn two_tracers_say_the_same() {
 
 #[test]
 fn ten_tracers_say_the_same() {
+    alone();
     at_once(10);
 }
 

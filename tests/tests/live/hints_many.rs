@@ -9,6 +9,7 @@ use std::thread;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::netns::Netns;
 
 /// Sends a datagram to `port` of its own loopback.
@@ -49,6 +50,7 @@ fn hint(event: &Value) -> &str {
 /// their rule all the same, and the end comes.
 #[test]
 fn many_rules_of_one_namespace_leave_the_hints_of_another() {
+    alone();
     let (flooded, other) = (Netns::new(), Netns::new());
     flooded.nft_rule("output", &format!("{}udp dport 4130 drop", undecidable(9000)));
     other.nft_rule("output", "udp dport 4131 drop");
@@ -78,6 +80,7 @@ fn many_rules_of_one_namespace_leave_the_hints_of_another() {
 /// Beyond the bounds no rule is named, and the hint says which bound it was.
 #[test]
 fn more_rules_or_chains_than_are_read_are_said() {
+    alone();
     let netns = Netns::new();
     for (rules, said) in [
         (

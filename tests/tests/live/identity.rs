@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
+use tracer_tests::alone::alone;
 use tracer_tests::cgroup::Cgroup;
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::Netns;
@@ -32,6 +33,7 @@ fn start_as(pid: u32, ns: &Netns) -> Actor {
 
 #[test]
 fn a_number_that_is_used_again() {
+    alone();
     let ns = Netns::new();
     let server = Actor::start(&ns);
     let trace = Trace::start();

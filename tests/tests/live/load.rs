@@ -10,6 +10,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::audit;
 use tracer_tests::generator::traffic;
 use tracer_tests::machine;
@@ -70,6 +71,7 @@ fn read(path: &Path, netns: u64) -> Said {
 
 #[test]
 fn load_200k() {
+    alone();
     let connections = scale::load(200_000, 1000);
     let ns = Netns::new();
     let (out, facts) = (scratch().join("load-stream"), scratch().join("load-facts"));
@@ -129,6 +131,7 @@ fn check_closes(closes: &[Value], did: &Value, mut clients: Clients) {
 
 #[test]
 fn tiny_ring_counts_exactly() {
+    alone();
     let connections = scale::load(20_000, 1000);
     let ns = Netns::new();
     // Only this namespace's events go through the ring: the account is of them alone.
@@ -169,6 +172,7 @@ fn odd(closes: &[Value]) -> Vec<&Value> {
 /// own programs too: the kernel does not run a program that it would interrupt with itself.
 #[test]
 fn what_one_program_misses_the_other_takes_over() {
+    alone();
     let n = scale::load(60_000, 1000) as u64;
     let ns = Netns::new();
     ns.steer_packets();

@@ -49,7 +49,9 @@ fn closes(args: &[&str]) -> Vec<Value> {
     server.on("close", accepted);
     let _ = listener.close();
     // What the one without a filter has told the other one has seen, too.
-    all.agent.wait_for("the listener's end", |e| e["event"] == "close" && e["role"] == "listener");
+    all.agent.wait_for("the listener's end", |e| {
+        e["event"] == "close" && e["role"] == "listener" && e["netns"] == ns.inode()
+    });
     let ended = agent.stop();
     ended.stream.kind("close").filter(|e| e["role"] != "listener").cloned().collect()
 }

@@ -9,6 +9,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::busy::Busy;
 use tracer_tests::churn::Endless;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
@@ -176,6 +177,7 @@ fn what_one_thread_holds_has_its_owner() {
 
 #[test]
 fn start_race() {
+    alone();
     let ns = Netns::new();
     let path = scratch().join("start-race");
     // Until it is told to end; the tracer starts in the middle of it.

@@ -209,7 +209,9 @@ impl Told {
         told_with_rule(&agent, &ns, 4201);
         // Everything is told once the listener is.
         drop(listener.close());
-        agent.wait_for("close of the listener", |event| event["event"] == "close" && event["role"] == "listener");
+        agent.wait_for("close of the listener", |event| {
+            event["event"] == "close" && event["role"] == "listener" && event["lport"] == port
+        });
         let ended = agent.stop();
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
         assert_eq!(ended.stream.lost(), 0, "{}", ended.log);

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::churn::churn;
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::Netns;
@@ -25,6 +26,7 @@ fn untracked(stream: &Stream) -> Option<u64> {
 
 #[test]
 fn connections_beyond_the_table_are_told_and_counted() {
+    alone();
     let scene = Scene::loopback_with(&["--sockets", "3"]);
     let mut facts = Vec::new();
     // All at once: one socket of the listener, and two of every connection.
@@ -58,6 +60,7 @@ fn connections_beyond_the_table_are_told_and_counted() {
 
 #[test]
 fn nothing_is_counted_where_there_is_room() {
+    alone();
     let scene = Scene::loopback_with(&["--sockets", "1000"]);
     let listener = scene.listen("127.0.0.1:0");
     let mut facts = scene.pair(&listener).client_closes_first().to_vec();
@@ -71,6 +74,7 @@ fn nothing_is_counted_where_there_is_room() {
 /// each connection has a name of its own all the same, and nobody is taken for who was there before.
 #[test]
 fn many_beyond_the_table_one_after_another() {
+    alone();
     let connections = scale::load(5000, 500);
     let ns = Netns::new();
     // Older than the trace, and open to its end.
@@ -112,6 +116,7 @@ fn many_beyond_the_table_one_after_another() {
 /// The process filter cannot be decided in the kernel then: it is decided here.
 #[test]
 fn a_process_filter_holds_without_room() {
+    alone();
     let ns = Netns::new();
     let (client, server) = (Actor::start(&ns), Actor::start(&ns));
     let listener_before = Listener::open(&server, &ns, "127.0.0.1:0");

@@ -9,6 +9,7 @@ use std::io::BufReader;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::churn::Endless;
 use tracer_tests::many::{Many, WAY};
 use tracer_tests::netns::{Netns, scratch};
@@ -166,12 +167,14 @@ fn race() -> usize {
 
 #[test]
 fn each_connection_once() {
+    alone();
     race();
 }
 
 /// Where a program reads the table, in which they come and go.
 #[test]
 fn each_connection_once_among_many() {
+    alone();
     let _many = Many::open();
     if race() == 0 {
         skip(&lacks("connections by BPF", "sock_diag was asked"));

@@ -11,6 +11,7 @@ use std::process::{Child, Stdio};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::audit;
 use tracer_tests::churn::said;
 use tracer_tests::drops::TOLD_AT_MOST;
@@ -170,6 +171,7 @@ fn account_for(storm: &Storm) -> Account {
 
 #[test]
 fn equal_drops() {
+    alone();
     let account = account_for(&Storm {
         windy: vec![Netns::new()],
         flows: 1,
@@ -183,6 +185,7 @@ fn equal_drops() {
 
 #[test]
 fn more_flows_than_there_are_places() {
+    alone();
     let account = account_for(&Storm {
         windy: vec![with_rule("prerouting")],
         flows: 20_000,
@@ -201,6 +204,7 @@ fn more_flows_than_there_are_places() {
 /// missing.
 #[test]
 fn packets_that_are_steered() {
+    alone();
     let steered = with_rule("prerouting");
     let cpus = "for q in /sys/class/net/lo/queues/rx-*; do echo ffffffff > $q/rps_cpus || echo 3 > $q/rps_cpus; done";
     steered.run(&["sh", "-c", cpus]);

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::alone::alone;
 use tracer_tests::drops::wait;
 use tracer_tests::generator::Actor;
 use tracer_tests::netns::Netns;
@@ -58,6 +59,7 @@ fn ends(agent: Agent, pid: u32, port: u16) {
 
 #[test]
 fn a_process_whose_map_was_locked_before_holds_nobody_up() {
+    alone();
     let ns = Netns::new();
     let listener = ns.within(|| TcpListener::bind("127.0.0.1:4690").expect("it listens"));
     let others = ns.within(|| TcpListener::bind("127.0.0.1:4691").expect("it listens"));
@@ -80,6 +82,7 @@ fn a_process_whose_map_was_locked_before_holds_nobody_up() {
 
 #[test]
 fn a_process_whose_map_is_locked_in_the_trace_keeps_what_was_known_of_it() {
+    alone();
     let ns = Netns::new();
     let listener = ns.within(|| TcpListener::bind("127.0.0.1:4692").expect("it listens"));
     let others = ns.within(|| TcpListener::bind("127.0.0.1:4693").expect("it listens"));

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
+use tracer_tests::alone::alone;
 use tracer_tests::audit::exact_but_for_the_edges;
 use tracer_tests::bpf::Map;
 use tracer_tests::netns::Netns;
@@ -143,6 +144,7 @@ impl Told {
 
 #[test]
 fn it_is_told_where_the_next_one_begins() {
+    alone();
     let ns = Netns::new();
     let told = next_at_its_memory(&ns, &ns, 2);
     let near = port(&told.first.0);
@@ -163,6 +165,7 @@ fn it_is_told_where_the_next_one_begins() {
 
 #[test]
 fn what_a_filter_has_left_out_hides_nobody() {
+    alone();
     let (ns, elsewhere) = (Netns::new(), Netns::new());
     let told = next_at_its_memory(&ns, &elsewhere, 0);
     assert_eq!(told.ended.stream.of_netns(elsewhere.inode()).count(), 0);
