@@ -9,8 +9,6 @@ pub mod discards;
 pub mod drops;
 pub mod filter;
 pub mod findings;
-#[cfg(test)]
-mod fuzz;
 mod gate;
 pub mod hint;
 pub mod kernel;
@@ -20,7 +18,6 @@ pub mod net;
 pub mod netfilter;
 pub mod netlink;
 pub mod present;
-pub mod privilege;
 pub mod proc;
 pub mod readers;
 pub mod shown;
@@ -29,4 +26,4 @@ pub mod sockets;
 pub mod stderr;
 pub mod trace;
 
-pub use {tracer_explain as explain, tracer_stream as stream};
+pub use {tracer_explain as explain, tracer_privilege as privilege, tracer_stream as stream};

@@ -47,10 +47,11 @@ pub fn main(args: &Args) -> Result<()> {
                 "--target",
                 TARGET,
                 "--lib",
-                "--package",
-                "tracer-common",
-                "--package",
-                "tracer",
+                "--workspace",
+                "--exclude",
+                "tracer-tests",
+                "--exclude",
+                "xtask",
             ])
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", "-Zsanitizer=address");

@@ -213,7 +213,7 @@ fn sandbox(sandbox: Sandbox, kernel: Option<&Kernel>) -> Finding {
         );
     }
     let own = capabilities::effective();
-    let kept = kernel.map_or(capabilities::LOOK, |kernel| capabilities::for_agent(false, kernel));
+    let kept = kernel.map_or(capabilities::LOOK, |kernel| capabilities::for_agent(false, || kernel.counters().is_ok()));
     let list = |set| match capabilities::names(own & set) {
         names if names.is_empty() => "nothing".to_owned(),
         names => names,

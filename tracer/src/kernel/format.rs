@@ -79,7 +79,7 @@ pub fn mount_tracefs() -> io::Result<()> {
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
-    use crate::fuzz::fuzz;
+    use tracer_fuzz::fuzz;
 
     const ENTER: &str = "name: sys_enter_connect\nID: 2230\nformat:\n\
         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\

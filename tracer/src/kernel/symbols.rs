@@ -131,7 +131,7 @@ fn read(file: File) -> Symbols {
 #[expect(clippy::unwrap_used, reason = "a test")]
 mod tests {
     use super::*;
-    use crate::fuzz::fuzz;
+    use tracer_fuzz::fuzz;
 
     const TEXT: &str = "ffffffff81000000 T _text\nffffffff81000100 t tcp_v4_rcv\nffffffff81000100 t alias\n\
         ffffffff81000200 D data\nffffffff81000300 T next_one\nffffffffc0000000 t nft_do_chain\t[nf_tables]\n";

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::fixtures::messages;
 use super::message::{Answer, request};
 use super::{addr, conntrack, link, neigh, nftables, qdisc};
-use crate::fuzz::fuzz;
+use tracer_fuzz::fuzz;
 
 #[test]
 fn what_ip_said_there() {

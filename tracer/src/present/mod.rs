@@ -2,10 +2,8 @@
 
 pub mod clock;
 pub mod drops;
-pub mod escape;
 pub mod json;
 pub mod net;
-pub mod number;
 pub mod output;
 mod owners;
 pub mod queue;
@@ -13,4 +11,5 @@ pub mod sockets;
 mod stack;
 pub mod summary;
 pub mod text;
-pub mod unit;
+
+pub use tracer_words::{escape, number, unit};

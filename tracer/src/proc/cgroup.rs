@@ -60,7 +60,7 @@ fn weight(controllers: &str) -> u8 {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::fuzz::fuzz;
+    use tracer_fuzz::fuzz;
 
     const ID: &str = "3f5c8a2be7d1904c6ab8f0e2d4c6b8a0918273645afbecd0123456789abcdef0";
 

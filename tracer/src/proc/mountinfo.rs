@@ -54,7 +54,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
-    use crate::fuzz::fuzz;
+    use tracer_fuzz::fuzz;
 
     const TEXT: &[u8] = b"22 27 0:21 / /proc rw,relatime - proc proc rw\n\
         212 24 0:4 net:[4026532201] /run/netns/red rw shared:118 - nsfs nsfs rw\n\

@@ -70,8 +70,8 @@ fn parse(text: &[u8]) -> Option<((usize, usize), u8, u64)> {
 #[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::fuzz::fuzz;
     use crate::proc::tree;
+    use tracer_fuzz::fuzz;
 
     #[test]
     fn comm_may_hold_anything() {

@@ -115,9 +115,9 @@ mod tests {
     use clap::ValueEnum as _;
 
     use super::*;
-    use crate::fuzz::Random;
     use crate::sockets::proto::{Proto, State};
     use crate::sockets::row::{Inet, Kind, Netlink};
+    use tracer_fuzz::Random;
 
     /// Makes a row with few different values, so that some rows are equal.
     fn row(random: &mut Random, inode: u64) -> Row {

@@ -363,7 +363,7 @@ impl<'p> Trace<'p> {
         if self.sandbox == Sandbox::Off {
             return;
         }
-        let kept = capabilities::for_agent(command.is_some(), &self.kernel);
+        let kept = capabilities::for_agent(command.is_some(), || self.kernel.counters().is_ok());
         debug!("kept: {}", capabilities::names(kept));
         self.sandbox.confine(Duty::Agent { command }, kept);
     }

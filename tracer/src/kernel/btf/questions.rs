@@ -189,7 +189,7 @@ mod tests {
 
     use super::super::KIND_FUNC;
     use super::*;
-    use crate::fuzz::fuzz;
+    use tracer_fuzz::fuzz;
 
     /// A file of these types and names.
     fn file(types: &[u32], strings: &[u8]) -> Vec<u8> {

@@ -7,9 +7,9 @@ use super::super::sockets::{Owned, Owner};
 use super::super::{Interface, Picture};
 use super::counters::FEW;
 use super::{Finding, Severity, by, percent};
-use crate::present::unit::Count;
 use crate::proc::net::sockstat;
 use crate::stream::TcpState;
+use tracer_words::unit::Count;
 
 /// Shares of a limit, in per cent.
 const FULL: [f64; 2] = [80.0, 95.0];

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::super::Picture;
 use super::super::change::Changes;
 use super::{Finding, Severity, by, percent};
-use crate::present::unit::Count;
+use tracer_words::unit::Count;
 
 /// When a counter stands out.
 #[derive(Clone, Copy, Debug, PartialEq)]

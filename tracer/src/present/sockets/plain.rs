@@ -122,10 +122,10 @@ fn endpoint(line: &mut [u8; AT_OWNER], at: usize, addr: u32, port: u16) {
 mod tests {
     use super::super::table::{TableOptions, TextRows};
     use super::*;
-    use crate::fuzz::Random;
     use crate::sockets::collect::Picture;
     use crate::sockets::proto::State;
     use crate::sockets::row::Row;
+    use tracer_fuzz::Random;
 
     const STATES: [State; 12] = [
         State::Listen,

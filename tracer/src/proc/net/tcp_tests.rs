@@ -10,30 +10,30 @@ use std::path::Path;
 
 use super::super::{Malformed, read_sockets};
 use super::*;
-use crate::fuzz::{Random, inputs};
 use crate::stream::address;
+use tracer_fuzz::{Random, inputs};
 
 const HEADER: &str =
     "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
 fn random_row(random: &mut Random) -> Row {
     let mut addr = [[0; 4]; 2];
-    let family = if random.next() & 1 == 0 { 4 } else { 6 };
+    let family = if random.bits() & 1 == 0 { 4 } else { 6 };
     for addr in &mut addr {
         let words = if family == 4 { 1 } else { 4 };
-        addr[..words].fill_with(|| random.next() as u32);
+        addr[..words].fill_with(|| random.bits() as u32);
     }
     Row {
         family,
         laddr: addr[0],
-        lport: random.next() as u16,
+        lport: random.bits() as u16,
         raddr: addr[1],
-        rport: random.next() as u16,
+        rport: random.bits() as u16,
         state: 1 + random.below(12) as u8,
-        tx_queue: random.next() as u32,
-        rx_queue: random.next() as u32,
-        retransmits: random.next() as u32,
-        uid: random.next() as u32,
+        tx_queue: random.bits() as u32,
+        rx_queue: random.bits() as u32,
+        retransmits: random.bits() as u32,
+        uid: random.bits() as u32,
         inode: random.any(),
     }
 }
@@ -167,9 +167,9 @@ fn mutated_lines_never_panic_and_what_parses_is_consistent() {
             let at = random.below(line.len().max(1));
             match random.below(4) {
                 0 => line.truncate(at),
-                1 => line.insert(at.min(line.len()), random.next() as u8),
+                1 => line.insert(at.min(line.len()), random.bits() as u8),
                 2 if at < line.len() => drop(line.remove(at)),
-                _ if at < line.len() => line[at] = random.next() as u8,
+                _ if at < line.len() => line[at] = random.bits() as u8,
                 _ => {}
             }
         }

@@ -4,11 +4,11 @@ use std::hint::black_box;
 
 use super::listen::listener;
 use super::{inet, local};
-use crate::fuzz::{Random, inputs};
 use crate::netlink::fixtures;
 use crate::netlink::message::{Answer, HEADER, request};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::Kind;
+use tracer_fuzz::{Random, inputs};
 
 /// Builds a message as the kernel does: header, payload, attributes of (type, bytes).
 fn message(kind: u16, sequence: u32, payload: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {

@@ -7,7 +7,7 @@ use super::super::{
     snmp, snmp6, sockstat, softnet_stat, tcp, wireless,
 };
 use super::fixtures;
-use crate::fuzz::{MOST, fuzz};
+use tracer_fuzz::{MOST, fuzz};
 
 /// Cuts the files `names` of all kernels into pieces of a few whole lines.
 fn seeds(names: &[&str]) -> Vec<Vec<u8>> {

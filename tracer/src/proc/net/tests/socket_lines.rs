@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use super::super::{self as net, Malformed};
-use crate::fuzz::{Random, inputs};
+use tracer_fuzz::{Random, inputs};
 
 fn words(r: &mut Random, family: u8) -> [u32; 4] {
     if family == 4 { [r.u32(), 0, 0, 0] } else { [r.u32(), r.u32(), r.u32(), r.u32()] }
@@ -55,7 +55,7 @@ fn inet(r: &mut Random) -> (net::tcp::Row, String) {
 
 fn tcp(r: &mut Random) -> (net::tcp::Row, String) {
     let (row, text) = inet(r);
-    (row, format!("{text} {} {:016x} 20 4 30 10 -1", r.below(9), r.next()))
+    (row, format!("{text} {} {:016x} 20 4 30 10 -1", r.below(9), r.bits()))
 }
 
 fn udp(r: &mut Random) -> (net::udp::Row, String) {
@@ -63,21 +63,21 @@ fn udp(r: &mut Random) -> (net::udp::Row, String) {
         inet(r);
     let drops = r.u32();
     let row = net::udp::Row { family, laddr, lport, raddr, rport, state, tx_queue, rx_queue, uid, inode, drops };
-    (row, format!("{text} {} {:016x} {drops}", r.below(9), r.next()))
+    (row, format!("{text} {} {:016x} {drops}", r.below(9), r.bits()))
 }
 
 fn unix(r: &mut Random) -> (net::unix::Row, String) {
     let path: Option<Vec<u8>> = match r.below(3) {
         0 => None,
         1 => Some(b"/run/some where/x.sock".to_vec()),
-        _ => Some(format!("@abstract{}", r.next()).into_bytes()),
+        _ => Some(format!("@abstract{}", r.bits()).into_bytes()),
     };
     let row =
         net::unix::Row { listens: r.below(2) == 0, kind: r.u16(), state: r.number() as u8, inode: r.number(), path };
     let flags = if row.listens { 1 << 16 } else { 0 };
     let mut line = format!(
         "{:016x}: {:08X} {:08X} {flags:08X} {:04X} {:02X} {:5}",
-        r.next(),
+        r.bits(),
         r.below(9),
         0,
         row.kind,
@@ -101,7 +101,7 @@ fn packet(r: &mut Random) -> (net::packet::Row, String) {
     };
     let line = format!(
         "{:016x} {:<6} {:<4} {:04x}   {:<5} {} {:<6} {:<6} {:<6}",
-        r.next(),
+        r.bits(),
         r.below(9),
         row.kind,
         row.protocol,
@@ -126,7 +126,7 @@ fn netlink(r: &mut Random) -> (net::netlink::Row, String) {
     };
     let line = format!(
         "{:016x} {:<3} {:<10} {:08x} {:<8} {:<8} {:<5} {:<8} {:<8} {:<8}",
-        r.next(),
+        r.bits(),
         row.protocol,
         row.portid,
         row.groups,
@@ -146,7 +146,7 @@ fn addresses(r: &mut Random, least: usize) -> Vec<IpAddr> {
             if r.below(2) == 0 {
                 Ipv4Addr::from_bits(r.u32()).into()
             } else {
-                Ipv6Addr::from_bits(u128::from(r.next()) << 64 | 1).into()
+                Ipv6Addr::from_bits(u128::from(r.bits()) << 64 | 1).into()
             }
         })
         .collect()
@@ -166,7 +166,7 @@ fn sctp(r: &mut Random, association: bool) -> (net::sctp::Row, String) {
         laddrs: addresses(r, usize::from(association)),
         raddrs: if association { addresses(r, 1) } else { Vec::new() },
     };
-    let mut line = format!("{:8x} {:8x} {:<3} ", r.next(), r.next(), r.below(3));
+    let mut line = format!("{:8x} {:8x} {:<3} ", r.bits(), r.bits(), r.below(3));
     let list = |addrs: &[IpAddr]| addrs.iter().map(|addr| format!("{addr} ")).collect::<String>();
     if association {
         write!(

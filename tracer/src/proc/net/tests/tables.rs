@@ -7,7 +7,7 @@ use super::super::{
     wireless,
 };
 use super::{format, parsed};
-use crate::fuzz::Random;
+use tracer_fuzz::Random;
 
 const TABLES: u64 = 300;
 
@@ -28,11 +28,11 @@ fn same<T: PartialEq + std::fmt::Debug>(
 }
 
 fn v4(random: &mut Random) -> Ipv4Addr {
-    Ipv4Addr::from(random.next() as u32)
+    Ipv4Addr::from(random.bits() as u32)
 }
 
 fn v6(random: &mut Random) -> Ipv6Addr {
-    Ipv6Addr::from(u128::from(random.any()) << 64 | u128::from(random.next()))
+    Ipv6Addr::from(u128::from(random.any()) << 64 | u128::from(random.bits()))
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn dev() {
 fn wireless() {
     let row = |r: &mut Random| wireless::Wireless {
         name: r.name(),
-        status: r.next() as u16,
+        status: r.bits() as u16,
         link: r.below(256) as i32,
         level: -(r.below(256) as i32),
         noise: -(r.below(256) as i32),
@@ -58,10 +58,10 @@ fn wireless() {
 fn if_inet6() {
     let row = |r: &mut Random| if_inet6::Address {
         address: v6(r),
-        ifindex: r.next() as u32,
+        ifindex: r.bits() as u32,
         prefix: r.below(129) as u8,
-        scope: r.next() as u8,
-        flags: r.next() as u8,
+        scope: r.bits() as u8,
+        flags: r.bits() as u8,
         device: r.name(),
     };
     same(row, format::if_inet6, |text| parsed(text, |t, p, m| if_inet6::read(t, p, m)));
@@ -73,7 +73,7 @@ fn igmp() {
         ifindex: r.below(3) as u32,
         device: ["lo", "eth0"][r.below(2)].to_owned(),
         group: v4(r),
-        users: r.next() as u32,
+        users: r.bits() as u32,
     };
     same(row, format::igmp, |text| parsed(text, |t, p, m| igmp::read(t, p, m)));
 }
@@ -81,10 +81,10 @@ fn igmp() {
 #[test]
 fn igmp6() {
     let row = |r: &mut Random| igmp6::Group {
-        ifindex: r.next() as u32,
+        ifindex: r.bits() as u32,
         device: r.name(),
         group: v6(r),
-        users: r.next() as u32,
+        users: r.bits() as u32,
     };
     same(row, format::igmp6, |text| parsed(text, |t, p, m| igmp6::read(t, p, m)));
 }
@@ -92,7 +92,7 @@ fn igmp6() {
 #[test]
 fn ptype() {
     let row = |r: &mut Random| ptype::Receiver {
-        protocol: (r.below(3) > 0).then(|| r.next() as u16),
+        protocol: (r.below(3) > 0).then(|| r.bits() as u16),
         device: (r.below(2) > 0).then(|| "a-device-name-x"[..1 + r.below(15)].to_owned()),
         function: ["ip_rcv", "packet_rcv [af_packet]"][r.below(2)].to_owned(),
     };
@@ -105,9 +105,9 @@ fn route() {
         device: (r.below(5) > 0).then(|| r.name()),
         destination: v4(r),
         prefix: r.below(33) as u8,
-        gateway: (r.below(2) > 0).then(|| Ipv4Addr::from(1 + r.next() as u32 / 2)),
-        flags: r.next() as u16,
-        metric: r.next() as u32,
+        gateway: (r.below(2) > 0).then(|| Ipv4Addr::from(1 + r.bits() as u32 / 2)),
+        flags: r.bits() as u16,
+        metric: r.bits() as u32,
         mtu: r.below(65536) as u32,
     };
     same(row, format::route, |text| parsed(text, |t, p, m| route::read(t, p, m)));
@@ -116,7 +116,7 @@ fn route() {
 #[test]
 fn fib_trie() {
     let row = |r: &mut Random| fib_trie::Route {
-        table: [fib_trie::MAIN, fib_trie::LOCAL, r.next() as u32][r.below(3)],
+        table: [fib_trie::MAIN, fib_trie::LOCAL, r.bits() as u32][r.below(3)],
         destination: v4(r),
         prefix: r.below(33) as u8,
         scope: ["universe", "site", "link", "host", "nowhere", "scope-7"][r.below(6)].to_owned(),
@@ -129,14 +129,14 @@ fn fib_trie() {
 fn ipv6_route() {
     let row = |r: &mut Random| {
         let gateway = (r.below(2) > 0).then(|| v6(r));
-        let flags = r.next() as u32 & !2 | if gateway.is_some() { 2 } else { 0 };
+        let flags = r.bits() as u32 & !2 | if gateway.is_some() { 2 } else { 0 };
         ipv6_route::Route {
             destination: v6(r),
             prefix: r.below(129) as u8,
             source: v6(r),
             source_prefix: r.below(129) as u8,
             gateway,
-            metric: r.next() as u32,
+            metric: r.bits() as u32,
             flags,
             device: r.name(),
         }
@@ -148,8 +148,8 @@ fn ipv6_route() {
 fn arp() {
     let row = |r: &mut Random| arp::Neighbour {
         address: v4(r),
-        hardware: r.next() as u16,
-        flags: r.next() as u32,
+        hardware: r.bits() as u16,
+        flags: r.bits() as u32,
         lladdr: ["02:fc:00:00:00:05", "", "80:00:00:48:fe:80:00:00:00:00"][r.below(3)].to_owned(),
         device: r.name(),
     };
@@ -184,7 +184,7 @@ fn sockstat() {
 #[test]
 fn softnet_stat() {
     let row = |r: &mut Random| {
-        let columns: Vec<u32> = (0..[9, 11, 13, 15][r.below(4)]).map(|_| r.next() as u32).collect();
+        let columns: Vec<u32> = (0..[9, 11, 13, 15][r.below(4)]).map(|_| r.bits() as u32).collect();
         softnet_stat::Cpu { cpu: columns.get(12).copied(), columns }
     };
     same(row, format::softnet_stat, |text| parsed(text, |t, p, m| softnet_stat::read(t, p, m)));
@@ -195,7 +195,7 @@ fn percpu() {
     for seed in 1..=TABLES {
         let mut random = Random::new(seed);
         let names: Vec<String> = (0..1 + random.below(20)).map(|n| format!("name{n}")).collect();
-        let cpus = (0..random.below(9)).map(|_| names.iter().map(|_| random.next() as u32).collect()).collect();
+        let cpus = (0..random.below(9)).map(|_| names.iter().map(|_| random.bits() as u32).collect()).collect();
         let table = percpu::Table { names, cpus };
         let text = format::percpu(&table);
         assert_eq!(parsed(text.as_bytes(), |t, p, m| percpu::read(t, p, m)), (table, vec![]), "{text}");

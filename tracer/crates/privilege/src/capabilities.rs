@@ -10,8 +10,6 @@ use rustix::{
     },
 };
 
-use crate::kernel::load::Kernel;
-
 /// Allows looking into processes of other users: their descriptors, executables and namespaces.
 pub const LOOK: CapabilitySet = CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_READ_SEARCH);
 /// Also allows entering namespaces.
@@ -21,14 +19,15 @@ pub const BEGIN: CapabilitySet = ENTER.union(CapabilitySet::BPF).union(Capabilit
 /// Allows entering namespaces and reading their rules.
 pub const ENTER_AND_READ: CapabilitySet = ENTER.union(CapabilitySet::NET_ADMIN);
 
-/// Returns the capabilities that the agent keeps: to read the maps of `kernel`, and to pass signals on to a command, if
-/// there is one. It tries them: afterwards the calling thread may use no others, and should [`keep`] the result.
-pub fn for_agent(has_command: bool, kernel: &Kernel) -> CapabilitySet {
+/// Returns the capabilities that the agent keeps: to read the maps of its programs, and to pass signals on to a command,
+/// if there is one. It tries them with `reads_maps`: afterwards the calling thread may use no others, and should [`keep`]
+/// the result.
+pub fn for_agent(has_command: bool, reads_maps: impl FnMut() -> bool) -> CapabilitySet {
     // The command may become another user (setuid), and still needs its signals.
     let signals = if has_command { CapabilitySet::KILL } else { CapabilitySet::empty() };
     // Before 5.19 the kernel demands a capability even for reading an open map, unless every user may
     // (kernel.unprivileged_bpf_disabled).
-    least(signals, &[CapabilitySet::BPF, CapabilitySet::SYS_ADMIN], || kernel.counters().is_ok())
+    least(signals, &[CapabilitySet::BPF, CapabilitySet::SYS_ADMIN], reads_maps)
 }
 
 /// Returns the capabilities that the calling thread may use now; none if the kernel does not report them.

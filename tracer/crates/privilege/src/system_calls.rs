@@ -13,8 +13,6 @@ use seccompiler::{
     SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-use crate::kernel::grace;
-
 /// The work of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Duty {
@@ -144,22 +142,28 @@ mod older {
     pub const LOOP: &[c_long] = &[];
 }
 
-/// Commands of bpf() that work on open objects: `enum bpf_cmd`. None of them loads or attaches.
+/// Commands of bpf() that work on open objects (`enum bpf_cmd` of `include/uapi/linux/bpf.h`). None of them loads or
+/// attaches.
 const MAP_COMMANDS: [u32; 9] = {
-    use aya_obj::generated::bpf_cmd::{
-        BPF_MAP_DELETE_ELEM, BPF_MAP_GET_NEXT_KEY, BPF_MAP_LOOKUP_AND_DELETE_BATCH, BPF_MAP_LOOKUP_AND_DELETE_ELEM,
-        BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_BATCH, BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET_INFO_BY_FD,
-    };
+    const MAP_LOOKUP_ELEM: u32 = 1;
+    const MAP_UPDATE_ELEM: u32 = 2;
+    const MAP_DELETE_ELEM: u32 = 3;
+    const MAP_GET_NEXT_KEY: u32 = 4;
+    const OBJ_GET_INFO_BY_FD: u32 = 15;
+    const MAP_LOOKUP_AND_DELETE_ELEM: u32 = 21;
+    const MAP_LOOKUP_BATCH: u32 = 24;
+    const MAP_LOOKUP_AND_DELETE_BATCH: u32 = 25;
+    const MAP_UPDATE_BATCH: u32 = 26;
     [
-        BPF_MAP_LOOKUP_ELEM as u32,
-        BPF_MAP_UPDATE_ELEM as u32,
-        BPF_MAP_DELETE_ELEM as u32,
-        BPF_MAP_GET_NEXT_KEY as u32,
-        BPF_MAP_LOOKUP_AND_DELETE_ELEM as u32,
-        BPF_MAP_LOOKUP_BATCH as u32,
-        BPF_MAP_LOOKUP_AND_DELETE_BATCH as u32,
-        BPF_MAP_UPDATE_BATCH as u32,
-        BPF_OBJ_GET_INFO_BY_FD as u32,
+        MAP_LOOKUP_ELEM,
+        MAP_UPDATE_ELEM,
+        MAP_DELETE_ELEM,
+        MAP_GET_NEXT_KEY,
+        MAP_LOOKUP_AND_DELETE_ELEM,
+        MAP_LOOKUP_BATCH,
+        MAP_LOOKUP_AND_DELETE_BATCH,
+        MAP_UPDATE_BATCH,
+        OBJ_GET_INFO_BY_FD,
     ]
 };
 
@@ -257,7 +261,7 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
     match duty {
         Duty::Agent { command } => {
             rules.insert(libc::SYS_bpf, one_of(0, MAP_COMMANDS)?);
-            rules.insert(libc::SYS_membarrier, vec![is(0, grace::GLOBAL.cast_unsigned())?]);
+            rules.insert(libc::SYS_membarrier, vec![is(0, libc::MEMBARRIER_CMD_GLOBAL.cast_unsigned())?]);
             if let Some(pid) = command {
                 rules.insert(libc::SYS_kill, vec![is(0, pid)?]);
             }

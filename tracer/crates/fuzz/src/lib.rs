@@ -6,7 +6,7 @@
 /// Inputs for each parser, unless the environment says another number.
 const INPUTS: u64 = 20_000;
 /// Bytes of an input.
-pub(crate) const MOST: usize = 2048;
+pub const MOST: usize = 2048;
 /// Words that stand in what the kernel tells, or nearly.
 const WORDS: [&[u8]; 24] = [
     b"-1",
@@ -40,12 +40,12 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// How many inputs a parser gets.
-pub(crate) fn inputs() -> u64 {
+pub fn inputs() -> u64 {
     setting("TRACER_FUZZ").unwrap_or(INPUTS)
 }
 
 /// Calls `parse` with mutations of `seeds` and with noise.
-pub(crate) fn fuzz(seeds: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
+pub fn fuzz(seeds: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
     let mut random = Random::seeded();
     for n in 0..inputs() {
         if n % 8 == 7 || seeds.is_empty() {
@@ -59,37 +59,40 @@ pub(crate) fn fuzz(seeds: &[Vec<u8>], mut parse: impl FnMut(&[u8])) {
 }
 
 /// Random numbers with a seed: splitmix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// With this seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// With the seed of the environment.
-    pub(crate) fn seeded() -> Self {
+    pub fn seeded() -> Self {
         Self::new(setting("TRACER_FUZZ_SEED").unwrap_or(0x7261_6365))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number, of all 64 bits.
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ z >> 31
     }
 
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
+    /// A number below `end`; 0 if there is none.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.bits() % u64::try_from(end.max(1)).unwrap()).unwrap()
     }
 
     /// A number of any magnitude.
-    pub(crate) fn any(&mut self) -> u64 {
+    pub fn any(&mut self) -> u64 {
         let shift = self.below(64);
-        self.next() >> shift
+        self.bits() >> shift
     }
 
     /// A number of any magnitude, the least and the greatest often.
-    pub(crate) fn number(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         match self.below(4) {
             0 => 0,
             1 => u64::MAX,
@@ -97,27 +100,30 @@ impl Random {
         }
     }
 
-    pub(crate) fn u32(&mut self) -> u32 {
+    /// Like [`Self::number`], of 32 bits.
+    pub fn u32(&mut self) -> u32 {
         self.number() as u32
     }
 
-    pub(crate) fn u16(&mut self) -> u16 {
+    /// Like [`Self::number`], of 16 bits.
+    pub fn u16(&mut self) -> u16 {
         self.number() as u16
     }
 
     /// A name as the kernel allows one for a device.
-    pub(crate) fn name(&mut self) -> String {
+    pub fn name(&mut self) -> String {
         let letters: Vec<char> = "abcxyz0189-_.@é日\u{1b}".chars().collect();
         (0..1 + self.below(12)).map(|_| letters[self.below(letters.len())]).collect()
     }
 
-    pub(crate) fn noise(&mut self) -> Vec<u8> {
-        (0..self.below(200)).map(|_| self.next() as u8).collect()
+    /// Up to 200 random bytes.
+    pub fn noise(&mut self) -> Vec<u8> {
+        (0..self.below(200)).map(|_| self.bits() as u8).collect()
     }
 
     /// A few changes to `input`, or none: bytes, bits, cuts, doublings, insertions, and ends of one of
     /// `others`.
-    pub(crate) fn mutate(&mut self, input: &mut Vec<u8>, others: &[Vec<u8>]) {
+    pub fn mutate(&mut self, input: &mut Vec<u8>, others: &[Vec<u8>]) {
         for _ in 0..self.below(6) {
             self.change(input, others);
         }
@@ -128,7 +134,7 @@ impl Random {
         let at = self.below(input.len() + 1);
         let end = at + self.below(input.len() - at + 1).min(40);
         match self.below(9) {
-            0 if at < input.len() => input[at] = self.next() as u8,
+            0 if at < input.len() => input[at] = self.bits() as u8,
             1 if at < input.len() => input[at] ^= 1 << self.below(8),
             2 if at < input.len() => input[at] = WORDS[self.below(WORDS.len())][0],
             3 if at < input.len() => drop(input.remove(at)),

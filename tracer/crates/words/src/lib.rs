@@ -1,0 +1,5 @@
+//! Numbers, durations and other processes' text, as people read them in a terminal.
+
+pub mod escape;
+pub mod number;
+pub mod unit;
