@@ -10,13 +10,13 @@ use crate::errno;
 use crate::netns::unique;
 use crate::skip::lacks;
 
+mod dropping;
 mod map;
 mod sockmap;
-mod xdp;
 
+pub use dropping::{At, Dropping, NAME, Of};
 pub use map::Map;
 pub use sockmap::Sockmap;
-pub use xdp::{XdpDrop, XdpMode};
 
 const PROG_LOAD: u32 = 5;
 const PROG_ATTACH: u32 = 8;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::netns::unique;
 
@@ -50,13 +50,22 @@ impl Cgroup {
         &self.path
     }
 
+    /// Its directory.
+    ///
+    /// # Panics
+    /// Never: a group was made.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.made.last().expect("there is a group")
+    }
+
     /// Moves a process into it.
     ///
     /// # Panics
     /// If it cannot be moved.
     pub fn take(&self, pid: u32) {
-        let dir = self.made.last().expect("there is a group");
-        let mut procs = File::options().write(true).open(dir.join("cgroup.procs")).expect("the group opens");
+        let mut procs =
+            File::options().write(true).open(self.directory().join("cgroup.procs")).expect("the group opens");
         write!(procs, "{pid}").expect("the process moves");
     }
 }

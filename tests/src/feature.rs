@@ -6,7 +6,7 @@
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
-pub const FEATURES: [(&str, (u64, u64)); 22] = [
+pub const FEATURES: [(&str, (u64, u64)); 24] = [
     // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
     ("cgroup2", (4, 5)),
     ("cgroup/connect4", (4, 17)),
@@ -19,6 +19,10 @@ pub const FEATURES: [(&str, (u64, u64)); 22] = [
     // bpf_xdp_link_attach: aa8d3a716b59.
     ("XDP links", (5, 9)),
     ("memory controller", (4, 5)),
+    // BPF_PROG_TYPE_CGROUP_SKB by a link: af6eea57437a.
+    ("cgroup/skb", (5, 7)),
+    // BPF_TCX_INGRESS: e420bed02507.
+    ("tcx", (6, 6)),
     // Not a feature of the kernel: the machines of `cargo xtask vm` have it.
     ("machine of its own", (2, 4)),
     ("suspend", (2, 6)),

@@ -19,6 +19,7 @@ pub mod netfilter;
 pub mod netlink;
 pub mod present;
 pub mod proc;
+pub mod programs;
 pub mod readers;
 pub mod shown;
 pub mod snapshot;

@@ -1,10 +1,7 @@
-//! Drops by rules: netfilter, traffic control, XDP, BPF.
+//! Drops by the rules of netfilter.
 
 use super::{Conntrack, Hint, Rules, Site, Tables};
-use crate::{
-    netfilter::By,
-    stream::{Nft, direction},
-};
+use crate::{netfilter::By, stream::Nft};
 
 /// Functions that drop by the verdict of a netfilter hook, for drops without a reason.
 const HOOKS: [&str; 5] = ["nft_do_chain", "nf_hook_slow", "nf_hook_slow_list", "ipt_do_table", "ip6t_do_table"];
@@ -23,54 +20,11 @@ pub fn is_netfilter(site: &Site<'_>) -> bool {
     is_netfilter && !is_legacy(site)
 }
 
-/// Functions that drop by the verdict of an XDP program, for drops without a reason.
-/// `veth_poll`: `veth_xdp_rcv_skb` may be inlined in it (5.10), and only that drops there.
-pub const XDP: [&str; 4] = ["do_xdp_generic", "netif_receive_generic_xdp", "veth_xdp_rcv_skb", "veth_poll"];
-
-/// Whether an XDP program has dropped it.
-pub fn is_xdp(site: &Site<'_>) -> bool {
-    site.reason == Some("XDP") || site.is_by_function() && XDP.contains(&site.function)
-}
-
-/// Names the XDP program.
-pub fn explain_xdp(site: &Site<'_>, ifindex: u32, programs: &[(u32, u32)]) -> Option<Hint> {
-    let (_, program) = programs.iter().find(|(index, _)| *index == ifindex)?;
-    let dev = site.iface.unwrap_or("DEV");
-    let of = site.iface.map_or(String::new(), |iface| format!(" of {iface}"));
-    Some(Hint::of(format!(
-        "the XDP program{of}, number {program}; see `bpftool prog show id {program}` and `bpftool net show dev {dev}`"
-    )))
-}
-
 /// The hint from the reason alone.
 pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
-    let dev = site.iface.unwrap_or("DEV");
-    let of = site.iface.map_or(String::new(), |iface| format!(" of {iface}"));
-    let text = match site.reason.unwrap_or_default() {
-        _ if is_legacy(site) => {
-            let six = if site.function == "ip6t_do_table" { "6" } else { "" };
-            format!("a rule of iptables (legacy), table unknown; see `ip{six}tables-legacy -vnL`")
-        }
-        // Programs of tcx are not among the filters that tc shows.
-        "TC_INGRESS" => {
-            format!(
-                "a filter or program on ingress{of}; see `tc -s filter show dev {dev} ingress` and `bpftool net show dev {dev}`"
-            )
-        }
-        "TC_EGRESS" => {
-            format!(
-                "a filter or program on egress{of}; see `tc -s filter show dev {dev} egress` and `bpftool net show dev {dev}`"
-            )
-        }
-        _ if is_xdp(site) => format!("the XDP program{of}; see `bpftool net show dev {dev}`"),
-        "BPF_CGROUP_EGRESS" => "a BPF program of its control group (egress); see `bpftool cgroup tree`".to_owned(),
-        "SOCKET_FILTER" => match direction(site.direction) {
-            Some("in") => "the receiving socket's filter, or a BPF program of its control group (ingress)".to_owned(),
-            _ => "a socket's filter".to_owned(),
-        },
-        _ => return None,
-    };
-    Some(Hint::of(text))
+    let six = if site.function == "ip6t_do_table" { "6" } else { "" };
+    is_legacy(site)
+        .then(|| Hint::of(format!("a rule of iptables (legacy), table unknown; see `ip{six}tables-legacy -vnL`")))
 }
 
 /// Names the rule, or the candidates.

@@ -7,6 +7,7 @@
 mod filter;
 mod function;
 mod neighbour;
+mod program;
 mod qdisc;
 mod route;
 #[cfg(test)]
@@ -14,11 +15,12 @@ mod tests;
 
 use tracer_common::drops::{Direction, DropRecord};
 
-pub use self::filter::XDP;
+pub use self::program::XDP;
 pub use crate::stream::Hint;
 use crate::{
     netfilter::{By, Places},
     netlink::{neigh::Neighbour, qdisc::Qdisc},
+    programs::Program,
     stream::{Drop, DropClass, PacketEnds},
 };
 
@@ -69,6 +71,8 @@ pub struct Open {
     pub question: Question,
     /// Time of the drop; of several, of the first.
     pub first_ns: u64,
+    /// Process id of the owner of its socket.
+    pub owner: Option<u32>,
     /// The kernel side's record.
     pub record: Box<DropRecord>,
     reason: Option<Box<str>>,
@@ -81,12 +85,13 @@ pub struct Open {
 impl Open {
     /// A drop whose hint needs the answer to `question`.
     #[must_use]
-    pub fn new(number: u64, question: Question, drop: &Drop, record: &DropRecord) -> Self {
+    pub fn new(number: u64, question: Question, owner: Option<u32>, drop: &Drop, record: &DropRecord) -> Self {
         let site = Site::from(drop);
         Self {
             number,
             question,
             first_ns: record.first_ns.min(record.header.boot_ns),
+            owner,
             record: Box::new(*record),
             reason: site.reason.map(Box::from),
             function: site.function.into(),
@@ -106,6 +111,16 @@ impl Open {
             direction: self.direction,
             ends: self.ends,
             mixed: false,
+        }
+    }
+
+    /// Whether the packet was on its way out of this host.
+    #[must_use]
+    pub fn is_out(&self) -> bool {
+        match self.reason.as_deref() {
+            Some("TC_EGRESS" | "BPF_CGROUP_EGRESS") => true,
+            Some("TC_INGRESS") => false,
+            _ => self.direction == Direction::Out,
         }
     }
 
@@ -129,8 +144,12 @@ pub enum Question {
     Qdiscs,
     /// The neighbours.
     Neighbours,
-    /// The XDP programs of devices.
+    /// The XDP program of the device.
     Xdp,
+    /// The tcx programs of the device, and whether it may have filters of tc.
+    Tc,
+    /// The BPF programs of its owner's control group.
+    Group,
 }
 
 /// The tables of a namespace, besides the rules of nftables.
@@ -142,8 +161,10 @@ pub struct Tables<'t> {
     pub full_conntrack: Option<(u64, u64)>,
     /// The evidence of its counters.
     pub conntrack: Conntrack,
-    /// Devices with XDP programs: index and the program's number; `None` if they could not be read.
-    pub xdp: Option<&'t [(u32, u32)]>,
+    /// The programs of the hook that dropped it, in the order in which they run; `None` if they could not be read.
+    pub programs: Option<&'t [Program]>,
+    /// The path of the control group to which they apply.
+    pub group: Option<&'t str>,
     /// Queueing disciplines; `None` if they could not be read.
     pub qdiscs: Option<&'t [Qdisc]>,
     /// Neighbours; `None` if they could not be read.
@@ -197,7 +218,7 @@ pub fn question(site: &Site<'_>) -> Option<Question> {
     if neighbour::is_neighbour(site) {
         return Some(Question::Neighbours);
     }
-    filter::is_xdp(site).then_some(Question::Xdp)
+    program::question(site)
 }
 
 /// The hint from the packet alone, without any table.
@@ -207,7 +228,7 @@ pub fn by_itself(site: &Site<'_>) -> Option<Hint> {
         return None;
     }
     let of_function = || site.is_by_function().then(|| function::meaning(site.function)).flatten().map(Hint::of);
-    filter::by_itself(site).or_else(|| route::by_itself(site)).or_else(of_function)
+    filter::by_itself(site).or_else(|| program::by_itself(site)).or_else(|| route::by_itself(site)).or_else(of_function)
 }
 
 /// The class of a drop without a reason, if its function determines it.
@@ -234,7 +255,7 @@ pub fn explain(open: &Open, tables: &Tables<'_>) -> Option<Hint> {
     let (site, ifindex) = (open.site(), open.record.ifindex);
     match open.question {
         Question::Rules => None,
-        Question::Xdp => filter::explain_xdp(&site, ifindex, tables.xdp?),
+        Question::Xdp | Question::Tc | Question::Group => program::explain(&site, ifindex, tables),
         Question::Qdiscs => qdisc::explain(&site, ifindex, tables.qdiscs?),
         Question::Neighbours => neighbour::explain(&site, ifindex, tables.neighbours),
     }

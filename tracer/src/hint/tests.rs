@@ -45,7 +45,7 @@ fn drop(reason: Option<&str>, symbol: &str, to: &str) -> Drop {
 }
 
 fn open(drop: &Drop, record: &DropRecord) -> Open {
-    Open::new(1, question(&Site::from(drop)).unwrap(), drop, record)
+    Open::new(1, question(&Site::from(drop)).unwrap(), None, drop, record)
 }
 
 fn text(hint: Option<Hint>) -> String {
@@ -70,6 +70,12 @@ fn what_is_asked_of_which_drop() {
         (None, "kfree_skb_list+0x1", Some(Question::Qdiscs)),
         (Some("NEIGH_FAILED"), "neigh_invalidate+0x1", Some(Question::Neighbours)),
         (Some("NOT_SPECIFIED"), "neigh_invalidate+0x1", Some(Question::Neighbours)),
+        (Some("XDP"), "", Some(Question::Xdp)),
+        (None, "veth_poll+0x1", Some(Question::Xdp)),
+        (Some("TC_INGRESS"), "", Some(Question::Tc)),
+        (Some("TC_EGRESS"), "", Some(Question::Tc)),
+        (Some("BPF_CGROUP_EGRESS"), "", Some(Question::Group)),
+        (Some("SOCKET_FILTER"), "", Some(Question::Group)),
         (Some("NO_SOCKET"), "tcp_v4_rcv+0x1", None),
         (Some("TCP_CLOSE"), "nf_hook_slow+0x1", None),
     ] {
@@ -265,11 +271,76 @@ fn the_xdp_program_of_a_device() {
         let own = text(by_itself(&Site::from(&drop)));
         assert_eq!(own, "the XDP program of wire; see `bpftool net show dev wire`");
         let open = open(&drop, &record);
-        let known = Tables { xdp: Some(&[(6, 1), (7, 57)]), ..Tables::default() };
-        let said = "the XDP program of wire, number 57; see `bpftool prog show id 57` and `bpftool net show dev wire`";
-        assert_eq!(text(explain(&open, &known)), said);
-        assert_eq!(explain(&open, &Tables { xdp: Some(&[(6, 1)]), ..Tables::default() }), None);
+        let see = "see `bpftool prog show id 57` and `bpftool net show dev wire`";
+        for (name, named) in [("", "number 57"), ("deny", "number 57 (deny)")] {
+            let programs = [Program { id: 57, name: name.into() }];
+            let known = Tables { programs: Some(&programs), ..Tables::default() };
+            assert_eq!(text(explain(&open, &known)), format!("the XDP program of wire, {named}; {see}"));
+        }
+        assert_eq!(explain(&open, &Tables { programs: Some(&[]), ..Tables::default() }), None);
+        assert_eq!(explain(&open, &Tables::default()), None);
     }
+}
+
+fn programs(count: u32) -> Vec<Program> {
+    (1..=count).map(|id| Program { id, name: format!("p{id}") }).collect()
+}
+
+/// tcx programs stand before the filters of tc, which need a queueing discipline that holds them.
+#[test]
+fn a_program_or_a_filter_of_traffic_control() {
+    let record = packet(false, 6, 4000, Direction::In, "wire");
+    let messages = messages("netlink/fixtures/qdisc");
+    let clsact = messages.iter().map(|message| netlink::qdisc::parse(message).unwrap());
+    let clsact = clsact.filter(|qdisc| qdisc.kind == "clsact").map(|qdisc| Qdisc { ifindex: record.ifindex, ..qdisc });
+    let clsact: Vec<Qdisc> = clsact.collect();
+    let elsewhere: Vec<Qdisc> = clsact.iter().map(|qdisc| Qdisc { ifindex: 99, ..qdisc.clone() }).collect();
+    let open = open(&drop(Some("TC_INGRESS"), "sch_handle_ingress+0x1", "10.0.0.2"), &record);
+    let hint = |programs: &[Program], qdiscs: Option<&[Qdisc]>| {
+        text(explain(&open, &Tables { programs: Some(programs), qdiscs, ..Tables::default() }))
+    };
+    let alone = "the tcx program on ingress of wire, number 1 (p1); see `bpftool prog show id 1`";
+    assert_eq!((hint(&programs(1), Some(&[])), hint(&programs(1), Some(&elsewhere))), (alone.into(), alone.into()));
+    let filter = "`tc -s filter show dev wire ingress`";
+    let either = format!(
+        "the tcx program on ingress of wire, number 1 (p1), or a filter of tc ({filter}); see `bpftool net show dev wire`"
+    );
+    assert_eq!((hint(&programs(1), Some(&clsact)), hint(&programs(1), None)), (either.clone(), either));
+    assert_eq!(hint(&[], Some(&clsact)), format!("a filter of tc on ingress of wire; see {filter}"));
+    assert_eq!(hint(&[], Some(&[])), "", "it is gone");
+    let several = "a tcx program on ingress of wire, one of: number 1 (p1), number 2 (p2), number 3 (p3) and 2 more; see \
+                   `bpftool net show dev wire`";
+    assert_eq!(hint(&programs(5), Some(&[])), several);
+}
+
+/// The group is the owner's, and the socket may have been made in another one.
+#[test]
+fn a_program_of_a_control_group() {
+    let record = packet(false, 6, 4000, Direction::In, "wire");
+    let hint = |reason, direction, programs: &[Program]| {
+        let drop = Drop { direction, ..drop(Some(reason), "", "10.0.0.2") };
+        let tables = Tables { programs: Some(programs), group: Some("/a.slice"), ..Tables::default() };
+        text(explain(&open(&drop, &record), &tables))
+    };
+    let egress = |programs: &[Program]| hint("BPF_CGROUP_EGRESS", Direction::Out, programs);
+    assert_eq!(
+        egress(&programs(1)),
+        "probably the BPF program (egress) of control group /a.slice, number 1 (p1); see `bpftool prog show id 1`"
+    );
+    assert_eq!(
+        egress(&programs(2)),
+        "probably a BPF program (egress) of control group /a.slice, one of: number 1 (p1), number 2 (p2); see `bpftool \
+         cgroup tree`"
+    );
+    assert_eq!(egress(&[]), "");
+    let ingress = |programs: &[Program]| hint("SOCKET_FILTER", Direction::In, programs);
+    assert_eq!(ingress(&[]), "the receiving socket's filter");
+    assert_eq!(
+        ingress(&programs(1)),
+        "the receiving socket's filter, or probably the BPF program (ingress) of control group /a.slice, number 1 (p1); \
+         see `bpftool prog show id 1`"
+    );
+    assert_eq!(hint("SOCKET_FILTER", Direction::Out, &programs(1)), "");
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Namespaces {
     pub fn start(sandbox: Sandbox) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
         thread::Builder::new().name("tables".to_owned()).spawn(move || {
-            sandbox.confine(Duty::Namespaces, capabilities::ENTER_AND_READ);
+            sandbox.confine(Duty::Tables, capabilities::ENTER_AND_READ);
             work(&queue);
         })?;
         Ok(Self { jobs })

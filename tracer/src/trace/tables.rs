@@ -1,6 +1,7 @@
 //! Finds the hints of drops: in another thread, one round at a time, and rarely enough to be cheap. It reads nothing
 //! while no drop needs a hint. The loop only passes on questions and takes answers.
 
+mod attached;
 mod memory;
 mod read;
 mod round;

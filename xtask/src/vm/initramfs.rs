@@ -38,7 +38,7 @@ const LOADED: [&str; 9] =
     ["veth", "tun", "fuse", "nf_tables", "nf_conntrack", "inet_diag", "tcp_diag", "udp_diag", "sch_netem"];
 
 /// Modules that the kernel loads on demand.
-const ON_DEMAND: [&str; 16] = [
+const ON_DEMAND: [&str; 17] = [
     "nft_*",
     "nf_*",
     "nfnetlink*",
@@ -53,6 +53,7 @@ const ON_DEMAND: [&str; 16] = [
     "dummy",
     "macvlan",
     "tls",
+    "cls_bpf",
     "sch_*",
     "tap",
 ];

@@ -25,6 +25,8 @@ pub enum Duty {
     Beginning,
     /// Reads /proc, and the tables of namespaces that it enters.
     Namespaces,
+    /// Like [`Duty::Namespaces`], and names the attached BPF programs.
+    Tables,
     /// Reads /proc.
     Looking,
     /// Writes the output to an open file.
@@ -167,6 +169,14 @@ const MAP_COMMANDS: [u32; 9] = {
     ]
 };
 
+/// Commands of bpf() that name the programs of others. None of them loads or attaches.
+const PROGRAM_COMMANDS: [u32; 3] = {
+    const PROG_GET_FD_BY_ID: u32 = 13;
+    const OBJ_GET_INFO_BY_FD: u32 = 15;
+    const PROG_QUERY: u32 = 16;
+    [PROG_QUERY, PROG_GET_FD_BY_ID, OBJ_GET_INFO_BY_FD]
+};
+
 /// `_IO('$', 1)` of `include/uapi/linux/perf_event.h`: detaches a tracepoint.
 const PERF_EVENT_IOC_DISABLE: u32 = 0x2401;
 /// `struct termios2`: newer C libraries query a terminal with it.
@@ -217,7 +227,7 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
             allow(ENTERING);
             allow(&[libc::SYS_bpf]);
         }
-        Duty::Namespaces => allow(ENTERING),
+        Duty::Namespaces | Duty::Tables => allow(ENTERING),
         Duty::Looking | Duty::Output => {}
     }
 
@@ -266,8 +276,11 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
                 rules.insert(libc::SYS_kill, vec![is(0, pid)?]);
             }
         }
-        Duty::Beginning | Duty::Namespaces => {
+        Duty::Beginning | Duty::Namespaces | Duty::Tables => {
             rules.insert(libc::SYS_socket, vec![is(0, libc::AF_NETLINK.cast_unsigned())?]);
+            if duty == Duty::Tables {
+                rules.insert(libc::SYS_bpf, one_of(0, PROGRAM_COMMANDS)?);
+            }
         }
         Duty::Looking | Duty::Output => {}
     }

@@ -23,7 +23,8 @@ fn refused<T>(result: io::Result<T>) -> bool {
     result.is_err_and(|error| error.raw_os_error() == Some(libc::ENOSYS))
 }
 
-const DUTIES: [Duty; 4] = [Duty::Agent { command: None }, Duty::Beginning, Duty::Namespaces, Duty::Output];
+const DUTIES: [Duty; 5] =
+    [Duty::Agent { command: None }, Duty::Beginning, Duty::Namespaces, Duty::Tables, Duty::Output];
 
 #[test]
 fn what_no_duty_needs_is_refused_and_kills_nobody() {
@@ -82,14 +83,20 @@ fn what_a_duty_needs_it_has() {
 
 #[test]
 fn programs_cannot_be_loaded_and_maps_can_be_read() {
-    confined(Duty::Agent { command: None }, || {
-        for (command, allowed) in [(5, false), (0, false), (8, false), (28, false), (1, true), (15, true)] {
+    let only = |commands: [(i32, bool); 8]| {
+        for (command, allowed) in commands {
             // SAFETY: no attributes are given.
             assert_eq!(unsafe { libc::syscall(libc::SYS_bpf, command, 0, 0) }, -1);
             let refused = io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
             assert_eq!(refused, !allowed, "bpf command {command}");
         }
-    });
+    };
+    // Creating a map, loading, attaching and linking a program; reading a map; a query and an open by number; a name.
+    let commands = |maps, programs| {
+        [(0, false), (5, false), (8, false), (28, false), (1, maps), (16, programs), (13, programs), (15, true)]
+    };
+    confined(Duty::Agent { command: None }, move || only(commands(true, false)));
+    confined(Duty::Tables, move || only(commands(false, true)));
 }
 
 #[test]

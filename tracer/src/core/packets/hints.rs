@@ -154,7 +154,7 @@ impl Hints {
             });
             if let Some(asked) = wanted.get_mut(at) {
                 asked.pid = asked.pid.or_else(|| whose.owner());
-                asked.drops.push(Open::new(*number, wish.question, drop, &wish.record));
+                asked.drops.push(Open::new(*number, wish.question, whose.owner(), drop, &wish.record));
             }
         }
         wanted

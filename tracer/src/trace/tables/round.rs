@@ -7,6 +7,7 @@ use log::debug;
 
 use super::{
     Found,
+    attached::Attached,
     memory::{Known, Memory, Rules},
     read::{cannot_read, conntrack_dropped, full_conntrack, has_legacy_tables, has_nftables, why},
 };
@@ -125,12 +126,11 @@ impl Inside<'_> {
                 let tables = Tables { neighbours: table.as_deref(), ..Tables::default() };
                 self.answers.extend(of(Question::Neighbours).map(|open| (open.number, hint::explain(open, &tables))));
             }
-            if of(Question::Xdp).next().is_some() {
-                let links = netlink::link::read().map(|table| table.rows).inspect_err(cannot_read("devices")).ok();
-                let programs: Option<Vec<(u32, u32)>> =
-                    links.map(|links| links.iter().filter_map(|link| Some((link.ifindex, link.xdp?))).collect());
-                let tables = Tables { xdp: programs.as_deref(), ..Tables::default() };
-                self.answers.extend(of(Question::Xdp).map(|open| (open.number, hint::explain(open, &tables))));
+            let by_programs = |open: &&Open| Attached::explains(open.question);
+            if asked.drops.iter().any(|open| by_programs(&open)) {
+                let mut attached = Attached::new(self.root);
+                let open = asked.drops.iter().filter(by_programs);
+                self.answers.extend(open.map(|open| (open.number, attached.explain(open))));
             }
         } else {
             let others = asked.drops.iter().filter(|open| open.question != Question::Rules);
