@@ -114,8 +114,8 @@ fn accepts_by_one_request_of_io_uring_have_their_owners() {
 }
 
 #[test]
-fn calls_of_32_bit_programs_are_told() {
-    let scene = Scene::loopback();
+fn calls_by_int_0x80_are_told_on_demand() {
+    let scene = Scene::loopback_with(&["--backend", "raw_syscalls=tp_btf"]);
     let fd = scene.client.socket(4);
     let failed = scene.client.must(json!({ "op": "connect_32", "fd": fd, "addr": UNREACHABLE }));
     if failed.errno() == Some("38") || failed.errno() == Some("ENOSYS") {

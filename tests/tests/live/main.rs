@@ -59,6 +59,7 @@ mod preexisting;
 mod privileges;
 mod process;
 mod process_event;
+mod programs_32;
 mod refusal;
 mod room;
 mod run;
