@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, wait};
+use tracer_tests::drops::{address, attempt};
 use tracer_tests::machine;
 use tracer_tests::netns::Netns;
 use tracer_tests::reason;
@@ -70,8 +70,8 @@ fn a_drop_for_want_of_room_is_conntracks_and_not_a_rules() {
         attempt(&full.client, address("10.7.0.2:4695"));
     }
     let is = |event: &Value| event["event"] == "drop" && reason::is(event, "NETFILTER_DROP") && event["dport"] == 4695;
-    wait(&agent, "drop of a SYN", is);
-    let found = wait(&agent, "finding", |event| event["event"] == "finding" && event["name"] == "conntrack_full");
+    agent.wait_for("drop of a SYN", is);
+    let found = agent.finding("conntrack_full", "");
     let text = found["text"].as_str().expect("a sentence");
     assert!(text.starts_with("the conntrack table is full") && text.contains(&format!("{ROOM}")), "{text}");
     let stream = agent.stop().stream;
@@ -96,7 +96,8 @@ fn what_found_no_room_is_counted_with_how_full_the_table_is() {
     for _ in 0..3 {
         attempt(&full.client, address("10.7.0.2:4696"));
     }
-    let discard = wait(&agent, "discard", |event| event["event"] == "discard" && event["counter"] == "conntrack_drop");
+    let discard =
+        agent.wait_for("discard", |event| event["event"] == "discard" && event["counter"] == "conntrack_drop");
     assert_eq!(
         (&discard["conntrack_max"], &discard["netns"]),
         (&ROOM.into(), &full.server.inode().into()),

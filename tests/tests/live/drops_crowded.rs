@@ -15,7 +15,7 @@ use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
 use tracer_tests::audit;
 use tracer_tests::churn::said;
-use tracer_tests::drops::{TOLD_AT_MOST, address, datagram, peers, wait};
+use tracer_tests::drops::{TOLD_AT_MOST, address, datagram, peers};
 use tracer_tests::generator::traffic;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::reason;
@@ -85,7 +85,7 @@ fn remains_of_connections_take_nothing_from_what_is_refused() {
         raw.send(&Segment { flags, seq: 7, ack: 8, ..Segment::between(SocketAddr::new(from, port), to) });
     }
     assert!(a.within(|| TcpStream::connect(to)).is_err());
-    wait(&agent, "finding of the closed port", |event| {
+    agent.wait_for("finding of the closed port", |event| {
         event["event"] == "finding" && event["text"].as_str().is_some_and(|text| text.contains("10.7.0.2:4092"))
     });
     let ended = agent.stop();

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, datagram, drop_in, expect, is_ours, rows, start, wait};
+use tracer_tests::drops::{address, attempt, datagram, drop_in, expect, is_ours, rows, start};
 use tracer_tests::netns::Netns;
 use tracer_tests::traffic::sys::until;
 
@@ -32,7 +32,7 @@ fn a_packet_dropped_at_the_other_end_of_a_wire_has_the_namespaces_of_both_ends()
     expect(&event, &[("iface", "wire".into()), ("direction", "in".into())]);
     expect(&event, &[("role", "client".into()), ("owner_source", "connect".into()), ("laddr", "10.7.0.1".into())]);
     is_ours(&event);
-    let close = wait(&agent, "its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
+    let close = agent.wait_for("its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
     expect(&close, &[("netns", a.inode().into()), ("socket_netns", Value::Null)]);
 }
 
@@ -123,7 +123,7 @@ fn what_leaves_by_a_device_of_another_namespace_is_its_sockets() {
     host.run(&[&tc[..], &["tbf", "rate", "8kbit", "burst", "40", "limit", "3000"]].concat());
     let agent = Agent::live(&["--netns", guest.name()]);
     attempt(&guest, address("10.9.0.1:4029"));
-    let event = wait(&agent, "the SYN's drop", |event| event["event"] == "drop" && event["dport"] == 4029);
+    let event = agent.wait_for("the SYN's drop", |event| event["event"] == "drop" && event["dport"] == 4029);
     is_ours(&event);
     expect(&event, &[("netns", host.inode().into()), ("socket_netns", guest.inode().into())]);
     expect(&event, &[("iface", "wire".into()), ("direction", "out".into())]);

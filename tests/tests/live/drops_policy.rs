@@ -6,9 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, run_to_end};
-use tracer_tests::drops::{
-    NETFILTER, Row, address, attempt, datagram, drop_in, expect, is_ours, peers, symbol_is, wait,
-};
+use tracer_tests::drops::{NETFILTER, Row, address, attempt, datagram, drop_in, expect, is_ours, peers, symbol_is};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
 use tracer_tests::stream::Stream;
@@ -68,7 +66,7 @@ fn a_rule_on_output_is_the_clients() {
             ],
         );
         is_ours(&event);
-        let close = wait(&agent, "close", |e| e["event"] == "close" && e["conn"] == event["conn"]);
+        let close = agent.wait_for("close", |e| e["event"] == "close" && e["conn"] == event["conn"]);
         assert!(close["drops"].as_u64().is_some_and(|drops| drops > 0), "{close}");
     }
 }

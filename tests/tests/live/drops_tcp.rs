@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{ATTEMPT, address, attempt, drop_in, expect, is_ours, peers, symbol_is, wait};
+use tracer_tests::drops::{ATTEMPT, address, attempt, drop_in, expect, is_ours, peers, symbol_is};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
 use tracer_tests::scale;
@@ -37,10 +37,10 @@ fn a_closed_port_refuses() {
             ],
         );
         symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
-        let sent = wait(&agent, "reset that is sent", |e| e["event"] == "reset" && e["netns"] == b.inode());
+        let sent = agent.wait_for("reset that is sent", |e| e["event"] == "reset" && e["netns"] == b.inode());
         expect(&sent, &[("direction", "sent".into()), ("lport", 4005.into()), ("rport", event["sport"].clone())]);
         expect(&sent, &[("reason", reason::of_reset("NO_SOCKET")), ("owner", Value::Null)]);
-        let received = wait(&agent, "reset that is received", |e| e["event"] == "reset" && e["netns"] == a.inode());
+        let received = agent.wait_for("reset that is received", |e| e["event"] == "reset" && e["netns"] == a.inode());
         expect(&received, &[("direction", "received".into()), ("role", "client".into())]);
         expect(&received, &[("lport", event["sport"].clone())]);
         is_ours(&received);
@@ -72,8 +72,8 @@ fn segments_that_are_not_right() {
         raw.send(&Segment { flags: 0, ..syn });
         if !reason::names_receivers() {
             // The packet has lost its device by then (KNOWN_ISSUES.md).
-            let event =
-                wait(&agent, "TCP_FLAGS", |e| e["event"] == "drop" && e["dport"] == 4010 && e["reason"] == "TCP_FLAGS");
+            let event = agent
+                .wait_for("TCP_FLAGS", |e| e["event"] == "drop" && e["dport"] == 4010 && e["reason"] == "TCP_FLAGS");
             expect(&event, &[("owner", Value::Null), ("netns", Value::Null), ("tcp_flags", "none".into())]);
             continue;
         }
@@ -99,7 +99,7 @@ fn segments_outside_the_window_are_the_connections() {
         let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
         let client = a.within(|| TcpStream::connect(to).expect("it connects"));
         let (server, _) = listener.accept().expect("it accepts");
-        let accept = wait(&agent, "accept", |e| e["event"] == "accept" && e["netns"] == b.inode());
+        let accept = agent.wait_for("accept", |e| e["event"] == "accept" && e["netns"] == b.inode());
         let next = next_to_receive(&server);
         let port = client.local_addr().expect("it has an address").port();
         let raw = RawIp::open(&a, v6);
@@ -110,7 +110,7 @@ fn segments_outside_the_window_are_the_connections() {
         let old = if reason::exists("TCP_OLD_SEQUENCE") { "TCP_OLD_SEQUENCE" } else { "TCP_INVALID_SEQUENCE" };
         for (seq, reason) in [(late, old), (early, "TCP_INVALID_SEQUENCE")] {
             raw.send(&Segment { seq, ..ack });
-            let event = wait(&agent, reason, |e| e["event"] == "drop" && e["dport"] == 4016 && e["seq"] == seq);
+            let event = agent.wait_for(reason, |e| e["event"] == "drop" && e["dport"] == 4016 && e["seq"] == seq);
             let class = if reason == "TCP_OLD_SEQUENCE" { "noise" } else { "loss" };
             expect(&event, &[("reason", reason.into()), ("class", class.into()), ("tcp_flags", ".".into())]);
             if !reason::names_receivers() {
@@ -151,7 +151,7 @@ fn the_close_counts_drops_that_are_folded() {
     }
     // At once: within the second in which they are folded.
     drop((server, client));
-    let close = wait(&agent, "close", |e| e["event"] == "close" && e["netns"] == b.inode() && e["role"] == "server");
+    let close = agent.wait_for("close", |e| e["event"] == "close" && e["netns"] == b.inode() && e["role"] == "server");
     assert_eq!(close["drops"], 100, "{close}");
     let stream = agent.stop().stream;
     let ours = stream.kind("drop").filter(|event| event["conn"] == close["conn"] && event["seq"] == seq);
@@ -176,7 +176,7 @@ fn a_packet_of_a_time_wait_socket() {
         drop(server);
         assert_eq!(client.read(&mut [0]).expect("it ends"), 0);
         drop(client);
-        let close = wait(&agent, "close", |e| e["event"] == "close" && e["netns"] == a.inode());
+        let close = agent.wait_for("close", |e| e["event"] == "close" && e["netns"] == a.inode());
         let raw = RawIp::open(&b, v6);
         let late = Segment { flags: ACK, seq: next.wrapping_sub(1000), ..Segment::between(to, local) };
         raw.send(&late);
@@ -236,11 +236,11 @@ fn a_flood_of_syns_is_the_listeners() {
         for port in 20_000..20_000 + syns {
             raw.send(&Segment { flags: SYN, ..Segment::between(SocketAddr::new(from, port), to) });
         }
-        let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
+        let again = agent.wait_for("SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
         expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4019.into())]);
         is_ours(&again);
         raw.send(&Segment { flags: ACK, seq: 5, ack: 5, ..Segment::between(SocketAddr::new(from, 3000), to) });
-        let event = wait(&agent, "drop of the ACK", |e| {
+        let event = agent.wait_for("drop of the ACK", |e| {
             let here = e["netns"] == b.inode() || e["netns"].is_null() && !reason::names_receivers();
             e["event"] == "drop" && here && e["sport"] == 3000 && e["dport"] == 4019
         });
@@ -285,7 +285,7 @@ fn a_full_accept_queue_is_the_listeners() {
         for mut client in clients.iter().flatten() {
             client.write_all(b"data").expect("it is sent");
         }
-        let event = wait(&agent, "drop of data", |event| {
+        let event = agent.wait_for("drop of data", |event| {
             event["event"] == "drop" && event["netns"] == b.inode() && event["tcp_flags"] == "P."
         });
         assert!(reason::is(&event, "TCP_LISTEN_OVERFLOW"), "{event}");
@@ -305,7 +305,7 @@ fn a_syn_ack_that_is_sent_again_is_the_listeners() {
     let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
     b.nft_rule("input", "tcp dport 4015 tcp flags == ack drop");
     let client = a.within(|| TcpStream::connect_timeout(&to, ATTEMPT).expect("its handshake is done"));
-    let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
+    let again = agent.wait_for("SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
     expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4015.into())]);
     is_ours(&again);
     assert!(again["seq"].is_u64() && again["state"] == "NEW_SYN_RECV", "{again}");
@@ -320,7 +320,7 @@ fn what_is_sent_again() {
     let to = address("10.7.0.2:4012");
     let attempt = a.within(|| TcpStream::connect_timeout(&to, Duration::from_millis(1500)));
     assert!(attempt.is_err());
-    let event = wait(&agent, "retransmit", |e| e["event"] == "retransmit" && e["netns"] == a.inode());
+    let event = agent.wait_for("retransmit", |e| e["event"] == "retransmit" && e["netns"] == a.inode());
     expect(&event, &[("what", "syn".into()), ("state", "SYN_SENT".into()), ("role", "client".into())]);
     assert!(event["seq"].is_u64(), "{event}");
     is_ours(&event);

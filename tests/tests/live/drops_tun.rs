@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, datagram, expect, is_ours, symbol_is, wait};
+use tracer_tests::drops::{address, attempt, datagram, expect, is_ours, symbol_is};
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 use tracer_tests::wire::{Wire, tun};
@@ -31,7 +31,9 @@ fn of_the_device(event: &Value, netns: &Netns) {
 }
 
 fn dropped(agent: &Agent, port: u16) -> Value {
-    wait(agent, &format!("drop of a packet to port {port}"), |event| event["event"] == "drop" && event["dport"] == port)
+    agent.wait_for(&format!("drop of a packet to port {port}"), |event| {
+        event["event"] == "drop" && event["dport"] == port
+    })
 }
 
 #[test]
@@ -48,7 +50,7 @@ fn a_syn_that_a_tun_device_drops_is_its_clients() {
     expect(&event, &[("role", "client".into()), ("owner_source", "connect".into()), ("lport", event["sport"].clone())]);
     expect(&event, &[("laddr", "10.7.0.1".into()), ("raddr", "10.7.0.2".into()), ("rport", 4040.into())]);
     expect(&event, &[("socket_netns", netns.inode().into())]);
-    wait(&agent, "its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
+    agent.wait_for("its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
     drop(device);
 }
 

@@ -59,9 +59,7 @@ fn a_bind_of_udp_that_fails_is_told() {
     let addr = taken.local_addr().expect("an address");
     let refused = netns.within(|| std::net::UdpSocket::bind(addr));
     assert!(refused.is_err());
-    agent.wait_for("bind", |event| event["event"] == "bind" && event["lport"] == addr.port());
-    let ended = agent.stop();
-    let bind = ended.stream.kind("bind").next().expect("a bind");
+    let bind = agent.wait_for("bind", |event| event["event"] == "bind" && event["lport"] == addr.port());
     assert_eq!((&bind["proto"], &bind["errno"]), (&json!("udp"), &json!("EADDRINUSE")));
     assert_eq!(bind["owner"]["pid"], std::process::id());
     // Which of two sockets of one process is older is not always to be told.

@@ -10,6 +10,7 @@ use std::thread;
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
+use tracer_tests::drops::any_drop_in;
 use tracer_tests::netns::Netns;
 
 /// Sends a datagram to `port` of its own loopback.
@@ -19,18 +20,6 @@ fn datagram(netns: &Netns, port: u16) {
         // A rule of the output forbids it.
         let _ = socket.send_to(b"x", ("127.0.0.1", port));
     });
-}
-
-fn drop_in(agent: &Agent, netns: &Netns, port: u16, mut is: impl FnMut(&Value) -> bool) -> Value {
-    let mut found = Value::Null;
-    agent.wait_for(&format!("drop of a packet to port {port} in {}", netns.inode()), |event| {
-        let wanted = event["event"] == "drop" && event["netns"] == netns.inode() && event["dport"] == port && is(event);
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
 }
 
 /// `count` rules, of none of which tracer can know whether it matches.
@@ -66,9 +55,11 @@ fn many_rules_of_one_namespace_leave_the_hints_of_another() {
                 }
             });
         });
-        let told = drop_in(&agent, &flooded, 4130, |event| !event["hint"].is_null());
+        let told = agent.wait_for("drop with a hint in the flooded namespace", |event| {
+            event["event"] == "drop" && event["netns"] == flooded.inode() && !event["hint"].is_null()
+        });
         datagram(&other, 4131);
-        let event = drop_in(&agent, &other, 4131, |_| true);
+        let event = any_drop_in(&agent, &other, 4131);
         done.store(true, Ordering::Relaxed);
         assert!(hint(&told).contains("one of: inet test output"), "{told}");
         assert!(hint(&event).contains("inet test, chain output, handle"), "{event}");
@@ -105,7 +96,7 @@ fn more_rules_or_chains_than_are_read_are_said() {
         netns.nft(&format!("table inet test {{\n{rules}}}\n"));
         let agent = Agent::live(&["--event", "drop", "--netns", netns.name()]);
         datagram(&netns, 4132);
-        let event = drop_in(&agent, &netns, 4132, |_| true);
+        let event = any_drop_in(&agent, &netns, 4132);
         assert!(hint(&event).ends_with(said), "{event}");
         assert!(event["nft"].is_null(), "{event}");
         let ended = agent.stop();
@@ -122,7 +113,7 @@ fn rules_that_have_changed_are_read_again() {
         netns.nft_clear();
         netns.nft_rule("output", &format!("udp dport {port} drop comment \"number {n}\""));
         datagram(&netns, port);
-        let event = drop_in(&agent, &netns, port, |_| true);
+        let event = any_drop_in(&agent, &netns, port);
         assert!(hint(&event).contains(&format!("udp dport {port} drop")), "{event}");
         assert!(hint(&event).contains(&format!("number {n}")), "{event}");
     }

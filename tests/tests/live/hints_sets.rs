@@ -6,6 +6,7 @@ use std::net::UdpSocket;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::drops::any_drop_in;
 use tracer_tests::netns::Netns;
 
 /// The drop of a datagram from port `from` of the first namespace to port `to` of the second.
@@ -14,15 +15,7 @@ fn dropped(agent: &Agent, a: &Netns, b: &Netns, from: u16, to: u16) -> Value {
         let socket = UdpSocket::bind(("10.7.0.1", from)).expect("it binds");
         socket.send_to(b"x", ("10.7.0.2", to)).expect("it is sent");
     });
-    let mut found = Value::Null;
-    agent.wait_for(&format!("drop of a packet to port {to}"), |event| {
-        let wanted = event["event"] == "drop" && event["netns"] == b.inode() && event["dport"] == to;
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
+    any_drop_in(agent, b, to)
 }
 
 /// Of several rules that look into sets each packet leaves one, whose text is told.

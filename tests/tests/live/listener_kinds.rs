@@ -64,9 +64,7 @@ fn a_listener_of_ipv6_alone_does_not_hold_the_port_of_ipv4() {
     listen4(&four, 9130);
     agent.wait_for("the second one", |event| event["event"] == "listen" && event["family"] == 4);
     assert_eq!(other.try_bind(other.socket(4), "127.0.0.1:9130").as_deref(), Some("EADDRINUSE"));
-    agent.wait_for("bind", |event| event["event"] == "bind");
-    let ended = agent.stop();
-    let bind = ended.stream.kind("bind").next().expect("a bind");
+    let bind = agent.wait_for("bind", |event| event["event"] == "bind");
     assert_eq!(bind["held_by"]["pid"], four.process.pid, "{bind}");
 }
 

@@ -6,14 +6,14 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{expect, is_ours, peers, wait};
+use tracer_tests::drops::{expect, is_ours, peers};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason;
 use tracer_tests::segment::{ACK, RawIp, SYN, Segment};
 
 /// A reset or a repeated segment that `netns` sends from `port`.
 fn sent(agent: &Agent, kind: &str, netns: &Netns, port: u16) -> Value {
-    wait(agent, &format!("{kind} from port {port}"), |event| {
+    agent.wait_for(&format!("{kind} from port {port}"), |event| {
         event["event"] == kind && event["netns"] == netns.inode() && event["lport"] == port
     })
 }

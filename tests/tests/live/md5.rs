@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd as _;
 
 use libc::c_int;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{drop_in, expect, is_ours, wait};
+use tracer_tests::drops::{drop_in, expect, is_ours};
 use tracer_tests::errno;
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
@@ -73,9 +73,7 @@ fn disagree(of_client: Option<&str>, of_server: Option<&str>, reason: &str, port
     expect(&event, &[("direction", "in".into()), ("tcp_flags", "S".into()), ("role", "listener".into())]);
     is_ours(&event);
     if reason::exists(reason) {
-        let found = wait(&agent, "finding", |event| {
-            event["event"] == "finding" && event["text"].as_str().is_some_and(|text| text.contains(&to.to_string()))
-        });
+        let found = agent.finding("", &to.to_string());
         assert!(found["text"].as_str().is_some_and(|text| text.contains(reason)), "{found}");
         let look = found["look"].as_array().expect("advice");
         assert!(look.iter().any(|line| line == "tracer explain TCP_MD5NOTFOUND"), "{found}");

@@ -125,16 +125,11 @@ fn a_failed_listen_says_who_listens_there() {
     holder.must(json!({ "op": "listen", "fd": held, "backlog": 1 }));
     let agent = traced(&netns);
     assert_eq!(other.must(json!({ "op": "try_listen", "fd": wanted })).errno(), Some("EADDRINUSE"));
-    agent.wait_for("close", |event| event["event"] == "close" && event["verdict"] == "failed_local");
-    let ended = agent.stop();
-    let close = ended.stream.kind("close").find(|close| close["verdict"] == "failed_local").expect("a close");
+    let close = agent.wait_for("close", |event| event["event"] == "close" && event["verdict"] == "failed_local");
     assert_eq!(
         (&close["errno"], &close["held_by"]["pid"]),
         (&json!("EADDRINUSE"), &json!(holder.process.pid)),
         "{close}"
     );
-    let says = |event: &Value| event["event"] == "finding" && event["name"] == "cannot_bind";
-    let finding = ended.stream.events.iter().find(|event| says(event)).expect("a finding");
-    let text = finding["text"].as_str().unwrap_or_default();
-    assert!(text.contains(&format!("held by first[{}]", holder.process.pid)), "{text}");
+    agent.finding("cannot_bind", &format!("held by first[{}]", holder.process.pid));
 }

@@ -10,7 +10,7 @@ use tracer_tests::agent::{Agent, Ended, tracer_program};
 use tracer_tests::capability::{
     self, BPF, DAC_READ_SEARCH, KILL, NET_ADMIN, PERFMON, Rights, SYS_ADMIN, SYS_PTRACE, SYS_RESOURCE, SYSLOG,
 };
-use tracer_tests::drops::{address, attempt};
+use tracer_tests::drops::{address, any_drop_in, attempt};
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::{Netns, leave_scratch, scratch};
 use tracer_tests::traffic::sys;
@@ -82,15 +82,7 @@ fn are_least(threads: &[Rights], agent: &[u32]) {
 fn told_with_rule(agent: &Agent, netns: &Netns, port: u16) -> Value {
     netns.nft_rule("output", &format!("tcp dport {port} drop"));
     attempt(netns, address(&format!("127.0.0.1:{port}")));
-    let mut found = Value::Null;
-    agent.wait_for("drop by a rule", |event| {
-        let wanted = event["event"] == "drop" && event["netns"] == netns.inode() && event["dport"] == port;
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
+    any_drop_in(agent, netns, port)
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd as _;
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::bpf::Sockmap;
-use tracer_tests::drops::{expect, wait};
+use tracer_tests::drops::expect;
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 
@@ -32,7 +32,7 @@ fn send(from: &mut TcpStream, to: &mut TcpStream, count: usize) {
 
 fn closes(agent: &Agent, port: u16) -> [Value; 2] {
     [("client", "rport"), ("server", "lport")].map(|(role, key)| {
-        wait(agent, &format!("the close of the {role} of {port}"), |event| {
+        agent.wait_for(&format!("the close of the {role} of {port}"), |event| {
             event["event"] == "close" && event["role"] == role && event[key] == port
         })
     })

@@ -7,7 +7,6 @@ use std::net::{TcpListener, TcpStream};
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
-use tracer_tests::drops::wait;
 use tracer_tests::generator::Actor;
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
@@ -21,23 +20,23 @@ fn others_are_told(agent: &Agent, ns: &Netns, to: &str) {
     let pid = other.process.pid;
     other.on("close", fd);
     let close =
-        wait(agent, "close of another process", |event| event["event"] == "close" && event["owner"]["pid"] == pid);
+        agent.wait_for("close of another process", |event| event["event"] == "close" && event["owner"]["pid"] == pid);
     assert!(close["owner"]["exe"].is_string() && close["owner"].get("facts").is_none(), "{close}");
     let told = |event: &Value| event["event"] == "process" && event["pid"] == pid;
-    let process = wait(agent, "its process", told);
+    let process = agent.wait_for("its process", told);
     assert!(process["cmdline"].to_string().contains("actor"), "its arguments are there: {process}");
 }
 
 /// Returns the stuck process's `established` event of its local port `port`, and its `process` event.
 fn of_the_stuck_one(agent: &Agent, pid: u32, port: u16) -> (Value, Value) {
-    let event = wait(agent, "its connection", |event| {
+    let event = agent.wait_for("its connection", |event| {
         event["event"] == "established" && event["role"] == "client" && event["lport"] == port
     });
     let owner = &event["owner"];
     assert_eq!((&owner["pid"], &owner["comm"], &owner["uid"]), (&pid.into(), &"traffic".into(), &0.into()), "{event}");
     assert!(owner["exe"].as_str().is_some_and(|exe| exe.ends_with("/traffic")), "{event}");
     assert_eq!(event["owner_source"], "connect", "{event}");
-    let process = wait(agent, "its process", |event| event["event"] == "process" && event["pid"] == pid);
+    let process = agent.wait_for("its process", |event| event["event"] == "process" && event["pid"] == pid);
     (event, process)
 }
 

@@ -171,9 +171,7 @@ fn bytes_that_were_never_acknowledged_are_counted_on_either_side() {
     server.send(first.server_fd, 120);
     server.await_state(first.server_fd, "CLOSE");
     let netns = far.inode();
-    agent.wait_for("the close", |e| e["event"] == "close" && e["netns"] == netns && e["role"] == "server");
-    let ended = agent.stop();
-    let close = ended.stream.kind("close").find(|e| e["role"] == "server").expect("a close");
+    let close = agent.wait_for("the close", |e| e["event"] == "close" && e["netns"] == netns && e["role"] == "server");
     let keys = json!([close["verdict"], close["tx_bytes"], close["unacked_bytes"], close["unanswered"]]);
     assert_eq!(keys, json!(["timed_out", 10, 120, true]), "{close}");
 }

@@ -107,10 +107,12 @@ fn next_at_its_memory(ns: &Netns, of: &Netns, closes: usize) -> Told {
     }
     let mut left = closes + 2;
     let told = left == 2
-        || agent.hears(|event| {
-            left -= usize::from(event["event"] == "close");
-            left == 0
-        });
+        || agent
+            .hears(|event| {
+                left -= usize::from(event["event"] == "close");
+                left == 0
+            })
+            .is_some();
     assert!(told, "{left} closes have not come: {}", agent.log());
     let ended = agent.stop();
     assert_eq!((ended.status.code(), ended.stream.lost()), (Some(0), 0), "{}", ended.log);
