@@ -1,8 +1,6 @@
 //! `--audit`: all that happens is accounted for, exactly, whatever the load, the hook and the link, and with
 //! traffic when it begins and ends.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -20,6 +18,7 @@ use tracer_tests::scale;
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::parse;
 use tracer_tests::tracepoint::Hits;
+use tracer_tests::traffic::sys::until;
 
 /// The traffic generator in `netns`, which is to say nothing.
 fn quiet(netns: &Netns, args: &[&str]) -> Command {
@@ -199,9 +198,7 @@ fn traffic_at_both_ends() {
         let hits = Hits::of("sock", "inet_sock_set_state");
         let summary = audited(&[], || {
             let enough = hits.count() + scale::load(2_000, 200) as u64;
-            while hits.count() < enough {
-                std::thread::yield_now();
-            }
+            until(|| Ok(hits.count() >= enough)).expect("the churn goes on");
         });
         let accounts = exact_but_for_the_edges(&summary);
         println!("{round}: {} {}", of_hook(&accounts, "inet_sock_set_state"), of_hook(&accounts, "kfree_skb"));

@@ -1,8 +1,6 @@
 //! Every link of every chain tells the same: what this kernel can load is forced, link by link, on one
 //! scenario, and compared with what the best links say.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::{Value, json};
 use tracer_tests::agent::{Agent, run_to_end};
 use tracer_tests::alone::alone;

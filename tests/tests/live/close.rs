@@ -1,7 +1,5 @@
 //! Every way in which an established connection ends.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::json;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
 use tracer_tests::netns::Netns;

@@ -1,7 +1,5 @@
 //! Every way to connect that succeeds, or is given up before it does.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::SocketAddr;
 
 use serde_json::json;

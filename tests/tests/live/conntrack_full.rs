@@ -1,8 +1,6 @@
 //! A full table of conntrack, beside rules that might have dropped the packets: only the first namespace's limit can be
 //! lowered, so on machines that are made for it.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;

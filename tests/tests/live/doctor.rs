@@ -1,7 +1,5 @@
 //! `tracer doctor`: its exit status says whether a trace is possible.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::process::Stdio;
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! `tracer drops`: dropped packets, added up.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -16,7 +14,7 @@ use tracer_tests::alone::alone;
 use tracer_tests::drops::{ATTEMPT, count, expect, is_of_a_rule, rows, start};
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::{lacks, skip};
-use tracer_tests::traffic::sys::patience;
+use tracer_tests::traffic::sys::until;
 
 /// The reason to skip where the kernel gives no reasons for drops.
 fn no_reasons() -> Option<String> {
@@ -43,15 +41,12 @@ fn datagrams(from: &Netns, to: &str, count: u64) -> u16 {
 
 /// Waits until the rules of `netns` have counted so many packets.
 fn await_counted(netns: &Netns, packets: u64) {
-    let end = Instant::now() + patience();
-    loop {
-        let counted = counted(netns);
-        if counted >= packets {
-            assert_eq!(counted, packets, "no other packets");
-            return;
-        }
-        assert!(Instant::now() < end, "{counted} of {packets} packets came");
-    }
+    let mut count = 0;
+    let come = until(|| {
+        count = counted(netns);
+        Ok(count >= packets)
+    });
+    assert_eq!((count, come), (packets, Ok(())), "as many packets come, and no others");
 }
 
 /// What the counters in the rules of `netns` add up to.
@@ -270,11 +265,8 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
         }
     });
     let await_seen = |what: &str| {
-        let end = Instant::now() + patience();
-        while !seen.lock().expect("nobody panics").contains(what) {
-            assert!(Instant::now() < end, "no {what}: {:?}", seen.lock());
-            std::thread::yield_now();
-        }
+        let come = until(|| Ok(seen.lock().expect("no thread panics").contains(what)));
+        assert_eq!(come, Ok(()), "no {what}: {:?}", seen.lock());
     };
     await_seen("0 packets dropped; nothing lost");
     datagrams(&a, "10.7.0.2:4028", 40);

@@ -1,8 +1,6 @@
 //! A flood of drops that nobody has asked for takes nothing from what is asked for, and a limit that is one for all
 //! CPUs is one for a single one, too.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};

@@ -1,7 +1,5 @@
 //! In which network namespace a packet is dropped, and in which its socket is.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::drops::{address, attempt, datagram, drop_in, expect, is_ours, rows, start};

@@ -1,7 +1,5 @@
 //! Whose dropped packets are, while many connections of several processes lose some of theirs.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;

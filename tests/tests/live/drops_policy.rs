@@ -1,7 +1,5 @@
 //! Packets that a rule or a setting drops, and what of drops is shown.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::{TcpListener, UdpSocket};
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! `--stack`, in `tracer drops` and in `live`: the calls that led to a drop.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::UdpSocket;
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! Segments that TCP drops, resets or sends again: why, where, whose.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;

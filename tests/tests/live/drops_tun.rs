@@ -1,8 +1,6 @@
 //! Packets that a tun device drops because the program behind it does not take them: it has taken their sockets from
 //! them by then.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;

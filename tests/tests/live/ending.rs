@@ -1,10 +1,9 @@
 //! The last moments of a trace: connections that end in them are complete.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
@@ -51,7 +50,7 @@ fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
                     assert_eq!(sys::connect(fd, &to, None), Err(libc::EINPROGRESS));
                     // SAFETY: this thread made the descriptor and is its only owner.
                     unsafe { libc::close(fd) };
-                    std::thread::park_timeout(std::time::Duration::from_millis(2));
+                    sys::pause(Duration::from_millis(2));
                 }
             });
         });

@@ -1,7 +1,5 @@
 //! `tracer explain` as a script sees it: what goes where, and the exit status.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::Value;
 use tracer_tests::agent::run_to_end;
 

@@ -1,7 +1,5 @@
 //! bind(), listen() and accept() that fail: why a service does not start, or takes nobody.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
 use tracer_tests::generator::{Actor, Listener};

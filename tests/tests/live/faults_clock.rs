@@ -1,7 +1,5 @@
 //! Clocks that are set, or are other ones for the tracer: `boot_ns` is the kernel's, and `time` a constant more.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,7 +1,5 @@
 //! `-o FILE`: opened by root, perhaps where others can make files and links.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, lchown, symlink};

@@ -1,7 +1,5 @@
 //! Limits of the caller's, and files that are none: an end in a sentence, or a trace that goes on.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -1,8 +1,6 @@
 //! Names that other processes have chosen to harm: no terminal gets a control character out of them, and
 //! every line of JSON is one object.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;

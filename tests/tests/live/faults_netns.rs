@@ -1,7 +1,5 @@
 //! Network namespaces that are made and gone in a moment, with sockets in them.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};

@@ -1,7 +1,5 @@
 //! An output that is slow, full, closed or not to be trusted.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
 use std::os::fd::OwnedFd;

@@ -1,7 +1,5 @@
 //! Processes in large numbers, numbers of processes that come back, and tracers that are killed or many.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;

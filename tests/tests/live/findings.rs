@@ -1,7 +1,5 @@
 //! What the tracer concludes, from real traffic.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! Findings obey the filters, and what they rest on is traced also where it is not printed.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::{SocketAddr, TcpStream};
 
 use tracer_tests::agent::Agent;

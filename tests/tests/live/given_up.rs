@@ -1,7 +1,5 @@
 //! connect() that nobody answers, or only an ICMP error.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};

@@ -1,8 +1,6 @@
 //! What the stream says of the place that dropped a packet: the rule, the queueing discipline, the
 //! destination.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

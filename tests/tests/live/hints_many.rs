@@ -1,17 +1,17 @@
 //! Rules by the thousand: what they may cost, and that they take nothing from others.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fmt::Write as _;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
 use tracer_tests::drops::any_drop_in;
 use tracer_tests::netns::Netns;
+use tracer_tests::traffic::sys::pause;
 
 /// Sends a datagram to `port` of its own loopback.
 fn datagram(netns: &Netns, port: u16) {
@@ -51,7 +51,7 @@ fn many_rules_of_one_namespace_leave_the_hints_of_another() {
                 let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
                 while !done.load(Ordering::Relaxed) {
                     let _ = socket.send_to(b"x", "127.0.0.1:4130");
-                    thread::yield_now();
+                    pause(Duration::ZERO);
                 }
             });
         });

@@ -1,7 +1,5 @@
 //! Drops that are not a firewall's: what the hint and the finding say of them, and where they send the reader.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::TcpListener;
 
 use serde_json::Value;

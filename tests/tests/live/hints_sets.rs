@@ -1,7 +1,5 @@
 //! Rules that look sets and maps up: which of them dropped a packet, and how the rule reads.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::UdpSocket;
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! Who a process is: its number may be another's next, its control group names its container.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::Value;
 use tracer_tests::alone::alone;
 use tracer_tests::cgroup::Cgroup;

@@ -1,7 +1,5 @@
 //! What a listener is: for both families or for one, and the kernel's own.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
 use tracer_tests::generator::{Actor, Listener};

@@ -1,7 +1,5 @@
 //! Segments that a listener, or no socket at all, sends: they have the ends of the peer that they go to.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! Several listeners on one address and port: each has its own connections, and its own end.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

@@ -1,7 +1,5 @@
 //! TCP's MD5 signatures (RFC 2385), where two ends do not agree.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 

@@ -1,7 +1,5 @@
 //! Further subflows of MPTCP, which a worker of the kernel opens, are of the process that has the first one.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::json;
 use tracer_tests::generator::{Actor, Listener};
 use tracer_tests::netns::Netns;

@@ -1,8 +1,6 @@
 //! Who an owner is: the name of its process and that of its thread, the effective user, a process whose first thread has
 //! exited.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
 use tracer_tests::generator::{Actor, Listener, Pair};

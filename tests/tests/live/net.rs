@@ -1,8 +1,6 @@
 //! `tracer net` against the tools that it replaces: `nstat`, `ip`, `ss`, `conntrack`, in namespaces of
 //! the test. What may move meanwhile is read before and after, and must be between.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};

@@ -1,7 +1,5 @@
 //! The options of `tracer net`: which namespaces, watching, and what it says without root.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;

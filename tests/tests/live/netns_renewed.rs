@@ -1,7 +1,5 @@
 //! `--netns NAME` where another namespace gets the name while the trace runs.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;

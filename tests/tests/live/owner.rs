@@ -1,7 +1,5 @@
 //! The owner is the process that opened the connection, whatever became of it later.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};

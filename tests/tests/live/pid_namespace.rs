@@ -1,7 +1,5 @@
 //! In a pid namespace of its own: processes have the numbers that /proc has there, and those outside have none.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

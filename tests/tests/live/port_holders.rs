@@ -1,7 +1,5 @@
 //! Who holds the port that a bind() or listen() could not have.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
 use tracer_tests::generator::{Actor, Listener};

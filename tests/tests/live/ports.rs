@@ -1,7 +1,5 @@
 //! Local ports: which of them connect() may use again, and what `tracer net` says of those that it may not.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};

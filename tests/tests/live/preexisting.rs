@@ -1,7 +1,5 @@
 //! Connections and listeners that are older than the trace.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;

@@ -1,7 +1,5 @@
 //! What a running trace may still do, and what it needs to start.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::process::{Command, Stdio};
 

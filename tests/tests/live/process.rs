@@ -1,7 +1,5 @@
 //! The tracer as a process: how it ends, what it leaves, how it bears others of its kind.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;

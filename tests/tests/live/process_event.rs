@@ -1,7 +1,5 @@
 //! `process`: what is known of a process, once, before its first event; and that it costs what it may cost.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::OwnedFd;

@@ -1,7 +1,5 @@
 //! Every way in which connect() fails.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 

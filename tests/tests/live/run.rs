@@ -1,8 +1,6 @@
 //! `tracer run -- CMD`: the command's connections and its children's, from their first instruction, and
 //! nothing else; its streams and status are its own.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

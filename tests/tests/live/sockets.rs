@@ -1,7 +1,5 @@
 //! `tracer sockets` beside ss: the same sockets and numbers.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! `tracer sockets` as a command: what it says of what it cannot see, `--watch`, its lines.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
 

@@ -1,8 +1,6 @@
 //! What `tracer sockets` and a trace say of listeners: which families and device they take, and of those in network
 //! namespaces that no process is in.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;

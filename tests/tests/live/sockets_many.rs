@@ -1,8 +1,6 @@
 //! Where there are many connections the kernel's table of them is read by a program: the same as by sock_diag, also
 //! while others come and go.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufReader;

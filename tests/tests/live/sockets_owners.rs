@@ -1,7 +1,5 @@
 //! Whose the sockets are that `tracer sockets` shows.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
 

@@ -1,8 +1,6 @@
 //! Starts of `live` in the middle of connections that come and go, many of them: no connection that
 //! was there when tracing began or came afterwards is missing or there twice.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;

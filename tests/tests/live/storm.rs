@@ -1,8 +1,6 @@
 //! As many drops as this machine can make, while connections come and go: every one is accounted for,
 //! and no connection's event is lost for them.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};

@@ -1,7 +1,5 @@
 //! Processes whose memory map is locked for ever: their arguments cannot be read, and nothing else may wait for that.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;

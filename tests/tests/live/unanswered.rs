@@ -1,7 +1,5 @@
 //! Connections that end without the answer that was waited for, and those that only look so.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;

@@ -4,8 +4,6 @@
 //! The kernel does so too seldom for a test. So what is remembered of one connection is put where that of another one
 //! was, which has ended: the next socket finds there what an unseen end leaves behind.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
