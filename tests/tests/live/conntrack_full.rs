@@ -1,5 +1,5 @@
-//! A full table of conntrack, beside rules that might have dropped the packets: only the first namespace's limit can be
-//! lowered, so on machines that are made for it.
+//! A full table of conntrack, beside rules that might have dropped the packets. Only the limit of the first namespace
+//! can be lowered: these tests run on machines of their own.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -34,7 +34,7 @@ impl Drop for Limit {
     }
 }
 
-/// A client and a server whose table has no room for another connection to `port`, which no rule would drop.
+/// A client, and a server whose table has no room for another connection to `port`. No rule would drop it.
 struct Full {
     client: Netns,
     server: Netns,
@@ -49,7 +49,7 @@ impl Full {
         server.nft_rule("input", "ct state invalid drop\nct state established accept\ntcp dport 9 drop");
         let to = address(&format!("10.7.0.2:{port}"));
         let listener = server.within(|| TcpListener::bind(to).expect("it listens"));
-        // Both directions are seen: such entries are not thrown out to make room.
+        // conntrack has seen both directions: it evicts no such entry to make room.
         let open = client.within(|| (0..ROOM).map(|_| TcpStream::connect(to).expect("there is room")).collect());
         let count = || server.run(&["cat", "/proc/sys/net/netfilter/nf_conntrack_count"]);
         until(|| Ok(count().trim() == ROOM.to_string())).expect("conntrack knows them");
@@ -77,7 +77,8 @@ fn a_drop_for_want_of_room_is_conntracks_and_not_a_rules() {
     assert!(!drops.is_empty());
     for drop in drops {
         let hint = drop["hint"].as_str().unwrap_or_else(|| panic!("no hint: {drop}"));
-        // The kernel counts what conntrack drops; before that is read for the first time, a rule is possible, too.
+        // The kernel counts the drops of conntrack; before the tracer has read the counter once, a rule is possible,
+        // too.
         assert!(hint.starts_with("probably conntrack") && drop["nft"].is_null(), "{drop}");
     }
     let policy = stream.kind("finding").find(|found| found["name"] == "syn_dropped_by_policy");

@@ -86,7 +86,8 @@ fn a_tcx_program_on_egress_is_named() {
     by_tcx(At::TcxEgress, "egress", "TC_EGRESS", 4664);
 }
 
-/// A filter of tc (here a classic program that returns `TC_ACT_SHOT`) is no tcx program, and the hint leads to it alone.
+/// A filter of tc (here a classic program that returns `TC_ACT_SHOT`) is no tcx program, and the hint leads to it
+/// alone.
 #[test]
 fn a_filter_of_tc_is_no_program() {
     let (a, b) = pair();

@@ -63,10 +63,10 @@ fn segments_that_are_not_right() {
         expect(&event, &[("sport", 1234.into()), ("direction", "in".into()), ("saddr", from.to_string().into())]);
         symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
         if !reason::any() {
-            // What a socket throws away itself passes no tracepoint there (KNOWN_ISSUES.md).
+            // Segments that a socket itself discards pass no tracepoint there (KNOWN_ISSUES.md).
             continue;
         }
-        // Neither SYN nor ACK nor RST means nothing to a listener.
+        // A listener ignores a segment without SYN, ACK and RST.
         raw.send(&Segment { flags: 0, ..syn });
         if !reason::names_receivers() {
             // The packet has lost its device by then (KNOWN_ISSUES.md).
@@ -147,7 +147,7 @@ fn the_close_counts_drops_that_are_folded() {
     for _ in 0..100 {
         raw.send(&Segment { seq, ..ack });
     }
-    // At once: within the second in which they are folded.
+    // Immediately: within the second in which they are folded.
     drop((server, client));
     let close = agent.wait_for("close", |e| e["event"] == "close" && e["netns"] == b.inode() && e["role"] == "server");
     assert_eq!(close["drops"], 100, "{close}");
@@ -191,7 +191,7 @@ fn a_packet_of_a_time_wait_socket() {
 #[test]
 fn a_packet_of_a_request_socket_is_the_listeners() {
     let (a, b) = Netns::pair();
-    // Nobody there has sent the SYN: its answer would be reset.
+    // No socket there has sent the SYN: the kernel would reset the answer.
     a.nft_rule("input", "tcp sport 4018 drop");
     for v6 in [false, true] {
         let (from, to) = peers(v6, 4018);
@@ -203,9 +203,9 @@ fn a_packet_of_a_request_socket_is_the_listeners() {
         // Its answer was dropped: the request is there.
         let answer = drop_in(&agent, &a, "NETFILTER_DROP", 4321);
         let ack = (answer["seq"].as_u64().expect("a number") as u32).wrapping_add(1);
-        // Right but for its place, which is far outside the window.
+        // Right, but far outside the window.
         raw.send(&Segment { flags: ACK, seq: 1001 + (1 << 28), ack, ..syn });
-        // Older kernels have this reason, but not for requests.
+        // Older kernels have TCP_OVERWINDOW, but not for requests.
         let reason = if reason::exists("TCP_LISTEN_OVERFLOW") { "TCP_OVERWINDOW" } else { "NOT_SPECIFIED" };
         let event = drop_in(&agent, &b, reason, 4018);
         expect(&event, &[("class", "loss".into()), ("role", "listener".into()), ("lport", 4018.into())]);
@@ -217,8 +217,8 @@ fn a_packet_of_a_request_socket_is_the_listeners() {
     }
 }
 
-/// SYNs from many ports, and nobody there answers. The kernel has no drop event for a SYN that finds the
-/// queue full (KNOWN_ISSUES.md); the last ACKs that fit no SYN cookie have one.
+/// SYNs from many ports, whose answers get no answer. The kernel has no drop event for a SYN that finds the queue full
+/// (KNOWN_ISSUES.md); an ACK that fits no SYN cookie has one.
 #[test]
 fn a_flood_of_syns_is_the_listeners() {
     let (a, b) = Netns::pair();
@@ -242,13 +242,13 @@ fn a_flood_of_syns_is_the_listeners() {
             let here = e["netns"] == b.inode() || e["netns"].is_null() && !reason::names_receivers();
             e["event"] == "drop" && here && e["sport"] == 3000 && e["dport"] == 4019
         });
-        // Until some version before 6.10 kernels have this reason, but not for what they answer with an RST.
+        // Kernels before 6.10 have this reason, but some not for segments that they answer with an RST.
         let older = reason::of_reset("NO_SOCKET").is_null();
         assert!(reason::is(&event, "TCP_FLAGS") || older && reason::is(&event, "NOT_SPECIFIED"), "{event}");
         assert_class(&event, "noise", "loss");
         expect(&event, &[("tcp_flags", ".".into()), ("sport", 3000.into())]);
         symbol_is(&event, &[if v6 { "tcp_v6_do_rcv" } else { "tcp_v4_do_rcv" }]);
-        // Before 6.12 nothing tells whose it was (KNOWN_ISSUES.md).
+        // Before 6.12 the owner is unknown (KNOWN_ISSUES.md).
         if event["netns"].is_null() {
             expect(&event, &[("owner", Value::Null), ("conn", Value::Null)]);
         } else {
@@ -274,7 +274,7 @@ fn a_full_accept_queue_is_the_listeners() {
             listener
         });
         let earlier: Vec<_> = a.within(|| (0..4).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
-        // Both handshakes are done for the clients, and neither for the server, whose queue has room for one.
+        // Both handshakes are complete for the clients and incomplete for the server, whose queue has room for one.
         b.nft_rule("input", "tcp dport 4011 tcp flags == ack drop");
         let clients: Vec<_> = a.within(|| (0..2).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
         assert!(clients.iter().all(Result::is_ok), "{clients:?}");

@@ -1,5 +1,5 @@
-//! Packets that a tun device drops because the program behind it does not take them: it has taken their sockets from
-//! them by then.
+//! Packets that a tun device drops because the program behind it does not read them: the device has taken the sockets
+//! off the packets by then.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 use tracer_tests::wire::{Wire, tun};
 
-/// A namespace with a device that has room for one packet, which is there, and no reader.
+/// A namespace with a device without a reader; its queue of one packet is full.
 fn full() -> Result<(Netns, OwnedFd), String> {
     let netns = Netns::new();
     let device = tun(&netns)?;
@@ -79,7 +79,7 @@ fn data_that_a_tun_device_drops_is_its_connections() {
     let mut client = a.within(|| TcpStream::connect("10.7.0.2:4042")).expect("it connects");
     client.set_nodelay(true).expect("it sends at once");
     wire.hold();
-    // One is on its way, one waits, and then there is no room.
+    // One packet is on its way, one waits, and the queue is full.
     for _ in 0..8 {
         client.write_all(b"more").expect("the socket takes it");
     }

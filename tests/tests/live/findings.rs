@@ -1,4 +1,4 @@
-//! What the tracer concludes, from real traffic.
+//! Findings from real traffic.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -18,12 +18,12 @@ fn nobody_listens() {
     assert!(text.contains(&format!("[{}]", std::process::id())), "{text}");
     assert_eq!(found["count"], 1, "{found}");
     let ended = agent.stop();
-    // What it rests on is in the stream.
+    // Its evidence is in the stream.
     let evidence = found["evidence"].as_array().expect("a list");
     let conn = &evidence.iter().find(|e| e["event"] == "close").expect("the end of the connection")["conn"];
     let close = ended.stream.events.iter().find(|e| e["event"] == "close" && e["conn"] == *conn).expect("its close");
     assert_eq!((&close["verdict"], &close["netns"]), (&"refused".into(), &ns.inode().into()));
-    // Said once, and again at the end.
+    // One event, and an entry of the summary.
     let said = |e: &&Value| e["event"] == "finding" && e["text"].as_str().is_some_and(|t| t.contains("127.0.0.1:4050"));
     assert_eq!(ended.stream.events.iter().filter(said).count(), 1);
     let summary = ended.stream.summary();

@@ -1,4 +1,4 @@
-//! Findings obey the filters, and what they rest on is traced also where it is not printed.
+//! Findings obey the filters; their evidence is traced even where it is not printed.
 
 use std::net::{SocketAddr, TcpStream};
 
@@ -9,7 +9,7 @@ use tracer_tests::reason;
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::Stream;
 
-/// A namespace with a port that a rule closes, and one that nobody listens at.
+/// A namespace with a port that a rule closes, and a port without a listener.
 struct Stage {
     ns: Netns,
     ruled: SocketAddr,
@@ -31,7 +31,7 @@ impl Stage {
     }
 }
 
-/// The findings of the stream, and those of the summary, that speak of `end`.
+/// The findings in the stream and in the summary that name `end`.
 fn about(stream: &Stream, end: SocketAddr) -> Vec<String> {
     let all = stream.kind("finding").chain(stream.summary()["findings"].as_array().into_iter().flatten());
     let of_end = all.filter(|finding| finding["text"].as_str().is_some_and(|text| text.contains(&end.to_string())));
@@ -43,7 +43,7 @@ fn findings_alone_have_their_sources() {
     let stage = Stage::set([4060, 4061]);
     let agent = Agent::live(&["--event", "finding"]);
     stage.play();
-    // That the attempt had no answer may be said first.
+    // The finding that the attempt had no answer may come first.
     for (name, end) in [("syn_dropped_by_policy", stage.ruled), ("nobody_listens", stage.closed)] {
         agent.finding(name, &end.to_string());
     }
@@ -53,7 +53,7 @@ fn findings_alone_have_their_sources() {
         .events
         .iter()
         .filter(|e| !["finding", "lost", "summary"].contains(&e["event"].as_str().unwrap_or("")));
-    assert_eq!(others.count(), 0, "what they rest on is not printed");
+    assert_eq!(others.count(), 0, "the evidence is not printed");
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn findings_obey_reason() {
         return skip(&lacks("NETFILTER_DROP", "rules have no reason of their own"));
     }
     stage.play();
-    // The rule's comes last.
+    // A second drop by the rule comes last.
     attempt(&stage.ns, stage.ruled);
     agent.finding("", &stage.ruled.to_string());
     let ended = agent.stop();
@@ -106,7 +106,7 @@ fn findings_obey_netns_and_ports() {
     assert!(!about(&of_port, elsewhere.ruled).is_empty());
 }
 
-/// What findings are drawn from may be many, and is one process's.
+/// Other processes have failed connections meanwhile: they are left out.
 #[test]
 fn findings_obey_pid() {
     let stage = Stage::set([4070, 4071]);
@@ -116,7 +116,7 @@ fn findings_obey_pid() {
         stage.ns.command("bash").args(["-c", "exec 3<>/dev/tcp/127.0.0.1/4070"]).spawn().expect("bash starts");
     let mut another =
         stage.ns.command("bash").args(["-c", "exec 3<>/dev/tcp/127.0.0.1/4072"]).spawn().expect("bash starts");
-    assert!(another.wait().is_ok_and(|status| !status.success()), "nobody listens there");
+    assert!(another.wait().is_ok_and(|status| !status.success()), "there is no listener");
     assert!(stage.ns.within(|| TcpStream::connect(to)).is_err());
     agent.finding("", &to.to_string());
     let ended = agent.stop();

@@ -1,5 +1,4 @@
-//! What the stream says of the place that dropped a packet: the rule, the queueing discipline, the
-//! destination.
+//! Hints about the place that dropped a packet: the rule, the queueing discipline, the destination.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,7 +11,7 @@ use tracer_tests::drops::{Row, address, any_drop_in, attempt};
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::skip::{missing_tool, skip};
 
-/// One datagram of `size` bytes; that it cannot be sent may be the point.
+/// Sends one datagram of `size` bytes; the kernel may refuse to send it.
 fn datagram(from: &Netns, to: SocketAddr, size: usize) {
     from.within(|| {
         let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
@@ -36,12 +35,12 @@ fn is_rule(event: &Value, chain: &str, handle: u64, words: &str) {
     );
 }
 
-/// The evaluation of rules drops by itself (from Linux 6.7 on), so that a rule is certain.
+/// Whether nf_tables itself dropped the packet (from Linux 6.7 on): then a rule is certain.
 fn rules_drop(event: &Value) -> bool {
     event["symbol"].as_str().is_some_and(|symbol| symbol.starts_with("nft_do_chain+"))
 }
 
-/// Two rules, of which only one can match.
+/// Only one of two rules can match.
 #[test]
 fn a_rule_on_input_or_output() {
     let (a, b) = Netns::pair();
@@ -90,7 +89,7 @@ fn what_may_have_been_several_is_not_said_to_be_one() {
     let handles = [handle(&b, "ct state"), handle(&b, "udp dport 4106 drop")];
     let text = format!("nft, one of: inet test input handle {}, inet test input handle {}", handles[0], handles[1]);
     let doubt = if rules_drop(&event) { "" } else { "probably " };
-    // That the packet cannot get through is certain, by whichever of them.
+    // Both rules drop the packet: only which of them did is uncertain.
     assert!(event["hint"] == text || event["hint"] == format!("{doubt}{text}"), "{event}");
     assert_eq!(event["nft"], Value::Null, "{event}");
 }
@@ -105,14 +104,14 @@ fn a_counter_that_stood_still_excludes() {
     is_rule(&any_drop_in(&agent, &b, 4108), "input", handle, "udp dport 4108 drop");
 }
 
-/// As [`a_counter_that_stood_still_excludes`], where it has counted before.
+/// Like [`a_counter_that_stood_still_excludes`], with a counter that has counted before.
 #[test]
 fn a_counter_that_stood_still_since_the_last_drop_excludes() {
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4109 ip saddr 10.7.0.1 ip length 38 counter drop\nudp dport 4109 counter drop");
     let agent = Agent::live(&["--event", "drop"]);
     let other = handle(&b, "udp dport 4109 counter packets");
-    // Both are possible for the first packet, and the first rule it was.
+    // Both rules match the first packet; the first one drops it.
     datagram(&a, address("10.7.0.2:4109"), 10);
     let first = any_drop_in(&agent, &b, 4109);
     let one = handle(&b, "ip length 38");
@@ -121,7 +120,7 @@ fn a_counter_that_stood_still_since_the_last_drop_excludes() {
         text.contains(&format!("nft: table inet test, chain input, handle {one}")),
         "the second has not counted: {first}"
     );
-    // Before 6.7 something else may have dropped it in the same function.
+    // Before 6.7 other code may have dropped it in the same function.
     assert_eq!(first["nft"].is_object(), rules_drop(&first), "{first}");
     datagram(&a, address("10.7.0.2:4109"), 11);
     let second = agent
@@ -167,7 +166,7 @@ fn the_queueing_discipline_of_a_device() {
         assert_eq!(event["hint"], "qdisc tbf 77: on wire", "{event}");
         assert_eq!(event["qdisc"], json!({"kind": "tbf", "handle": "77:"}), "{event}");
     } else {
-        // Before 5.18 it has no reason, and its call site is also that of others.
+        // Before 5.18 the drop has no reason, and it shares its call site with others.
         assert!(event["hint"].as_str().is_some_and(|hint| hint.ends_with("qdisc tbf 77: on wire")), "{event}");
     }
 }
@@ -178,13 +177,13 @@ fn a_destination_without_a_route() {
     let agent = Agent::live(&["--event", "drop"]);
     datagram(&row.left, address("10.200.0.1:4113"), 10);
     let event = any_drop_in(&agent, &row.middle, 4113);
-    // 5.10 has no reason and its call site is that of all packets that are not forwarded.
+    // On 5.10 the drop has no reason, and shares its call site with all packets that are not forwarded.
     if event["reason"] == "IP_INNOROUTES" {
         assert_eq!(event["hint"], "no route to 10.200.0.1", "{event}");
     }
 }
 
-/// There is a route, and the kernel has no reason for what it does.
+/// There is a route; the kernel gives no reason for the drop.
 #[test]
 fn a_route_that_refuses_is_not_taken_for_none() {
     let row = Row::new();
@@ -196,7 +195,7 @@ fn a_route_that_refuses_is_not_taken_for_none() {
         let agent = Agent::live(&["--event", "drop"]);
         datagram(&row.left, to, 10);
         let event = any_drop_in(&agent, &row.middle, 4117);
-        // 5.10 has no reasons, and its call site is also that of packets without a route.
+        // On 5.10 the drop has no reason, and shares its call site with packets without a route.
         if event["reason"] == "NOT_SPECIFIED" {
             let hint = format!("the route to {} refuses it (blackhole, unreachable or prohibit)", to.ip());
             assert_eq!(event["hint"], hint, "{kind}: {event}");
@@ -225,13 +224,13 @@ fn a_source_that_is_not_believed() {
     }
 }
 
-/// The drop of a datagram that waited for a neighbour's answer. A timer drops it, which may come on top of one of
-/// tracer's programs, or of a task that this kernel hides from tracing: then others are sent.
+/// The drop of a datagram that waited for a neighbour's answer. A timer drops it. The timer may interrupt a program of
+/// the tracer, or a task that this kernel hides from tracing: then the test sends more.
 fn dropped_unanswered(agent: &Agent, from: &Netns, to: SocketAddr) -> Value {
     let dropped =
         |event: &Value| event["event"] == "drop" && event["netns"] == from.inode() && event["dport"] == to.port();
     let found = (0..3).find_map(|_| {
-        // They wait together, and are dropped together.
+        // The kernel drops all waiting datagrams together.
         for _ in 0..3 {
             datagram(from, to, 10);
         }
@@ -243,8 +242,8 @@ fn dropped_unanswered(agent: &Agent, from: &Netns, to: SocketAddr) -> Value {
 #[test]
 fn a_neighbour_or_a_next_hop_that_does_not_answer() {
     let (a, _b) = Netns::pair();
-    // Long enough for three datagrams on a slow machine: one that comes after the others were dropped asks again,
-    // and whoever asks has not failed yet.
+    // Long enough for three datagrams on a slow machine: one that comes after the drop of the others starts a new
+    // request, and the neighbour is no longer FAILED.
     for (key, value) in [("mcast_solicit", "1"), ("retrans_time_ms", "300")] {
         a.sysctl(&format!("net/ipv4/neigh/wire/{key}"), value);
         a.sysctl(&format!("net/ipv6/neigh/wire/{key}"), value);
@@ -260,7 +259,7 @@ fn a_neighbour_or_a_next_hop_that_does_not_answer() {
         }
         let agent = Agent::live(&["--event", "drop"]);
         let event = dropped_unanswered(&agent, &a, to);
-        // Of two that do not answer it is not known which was the next hop.
+        // Two neighbours do not answer: either may be the next hop.
         assert_eq!(event["hint"], hint, "{event}");
     }
     a.ip(&["neigh", "flush", "all", "nud", "failed"]);
@@ -269,11 +268,11 @@ fn a_neighbour_or_a_next_hop_that_does_not_answer() {
     assert_eq!(event["hint"], "no answer from next hop 10.7.0.78 on wire, on the way to 10.77.0.1", "{event}");
 }
 
-/// A drop that is the last one to be shown is explained, and text has it in a line of its own.
+/// The last drop before the end has a hint, too, in a line of its own.
 #[test]
 fn the_last_drop_is_explained_in_text() {
     let (a, _b) = Netns::pair();
-    // In the call that sends it.
+    // The rule drops the packet in the call that sends it.
     a.nft_rule("output", "udp dport 4119 drop");
     let path = scratch().join("hints");
     let mut tracer = Command::new(tracer_program());

@@ -1,4 +1,4 @@
-//! Rules by the thousand: what they may cost, and that they take nothing from others.
+//! Thousands of rules: their cost is bounded, and other namespaces keep their hints.
 
 use std::fmt::Write as _;
 use std::net::UdpSocket;
@@ -17,12 +17,12 @@ use tracer_tests::traffic::sys::pause;
 fn datagram(netns: &Netns, port: u16) {
     netns.within(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
-        // A rule of the output forbids it.
+        // A rule on output makes it fail.
         let _ = socket.send_to(b"x", ("127.0.0.1", port));
     });
 }
 
-/// `count` rules, of none of which tracer can know whether it matches.
+/// `count` rules that may or may not match: the tracer does not know the mark.
 fn undecidable(count: usize) -> String {
     (1..=count).fold(String::new(), |mut text, n| {
         // Writing to a String does not fail.
@@ -35,8 +35,8 @@ fn hint(event: &Value) -> &str {
     event["hint"].as_str().unwrap_or_default()
 }
 
-/// One namespace has thousands of rules that cannot be excluded, and sends as fast as it can. Drops in another one say
-/// their rule all the same, and the end comes.
+/// One namespace has thousands of rules that may match, and sends as fast as it can. Drops in another namespace name
+/// their rule nevertheless, and the trace ends.
 #[test]
 fn many_rules_of_one_namespace_leave_the_hints_of_another() {
     alone();
@@ -68,7 +68,7 @@ fn many_rules_of_one_namespace_leave_the_hints_of_another() {
     assert_eq!(ended.stream.summary()["lost"], serde_json::json!({}), "{}", ended.log);
 }
 
-/// Beyond the bounds no rule is named, and the hint says which bound it was.
+/// Beyond a bound the tracer names no rule, and the hint names the bound.
 #[test]
 fn more_rules_or_chains_than_are_read_are_said() {
     alone();
@@ -104,7 +104,7 @@ fn more_rules_or_chains_than_are_read_are_said() {
     }
 }
 
-/// What was read is used again only as long as the kernel's rules are of the same generation.
+/// The tracer reads the rules again when their generation changes.
 #[test]
 fn rules_that_have_changed_are_read_again() {
     let netns = Netns::new();

@@ -1,4 +1,4 @@
-//! Drops that are not a firewall's: what the hint and the finding say of them, and where they send the reader.
+//! Findings about drops by a rule and by rp_filter, and their advice.
 
 use std::net::TcpListener;
 
@@ -11,7 +11,7 @@ fn advice(finding: &Value) -> String {
     finding["look"].as_array().expect("advice").iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
 }
 
-/// SYNs that a rule drops on their way in are the client's; the listener, which the packet was to, has sent nothing.
+/// A rule drops incoming SYNs: the client has sent them, not the listener.
 #[test]
 fn a_listener_is_not_said_to_have_sent_what_was_dropped() {
     let (a, b) = Netns::pair();
@@ -34,12 +34,12 @@ fn a_finding_about_rp_filter_sends_nobody_to_the_firewall() {
     b.sysctl("net/ipv4/conf/wire/rp_filter", "1");
     a.sysctl("net/ipv4/conf/wire/arp_announce", "2");
     a.ip(&["addr", "add", "10.99.0.1/32", "dev", "lo"]);
-    // What goes out has the address that is not believed there.
+    // Packets go out with an address that rp_filter rejects there.
     a.ip(&["route", "replace", "10.7.0.0/24", "dev", "wire", "src", "10.99.0.1"]);
     let agent = Agent::live(&["--event", "drop,finding", "--netns", b.name()]);
     attempt(&a, address("10.7.0.2:4301"));
     let reason = &any_drop_in(&agent, &b, 4301)["reason"];
-    // Before 5.17 there are no reasons, and it is no policy's.
+    // Before 5.17 there are no reasons: the class is another.
     if *reason == "IP_RPFILTER" {
         let finding = agent.finding("", "10.7.0.2:4301");
         let advice = advice(&finding);

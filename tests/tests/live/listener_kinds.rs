@@ -1,4 +1,4 @@
-//! What a listener is: for both families or for one, and the kernel's own.
+//! Kinds of listeners: for both families, for one, and those of the kernel.
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
@@ -52,7 +52,7 @@ fn a_listener_says_whether_it_takes_ipv4_too() {
     }
 }
 
-/// A bind() of IPv4 is in the way of one that takes IPv4 alone.
+/// Only a socket that takes IPv4 is in the way of a bind() to an IPv4 address.
 #[test]
 fn a_listener_of_ipv6_alone_does_not_hold_the_port_of_ipv4() {
     let netns = Netns::new();
@@ -66,7 +66,7 @@ fn a_listener_of_ipv6_alone_does_not_hold_the_port_of_ipv4() {
     assert_eq!(bind["held_by"]["pid"], four.process.pid, "{bind}");
 }
 
-/// An endpoint of MPTCP with a port listens in the context of the `ip` that makes it, but no process has it.
+/// An endpoint of MPTCP with a port listens in the context of the `ip` that makes it, but no process holds it.
 #[test]
 fn a_listener_that_the_kernel_makes_for_itself_is_the_kernels() {
     let netns = Netns::new();

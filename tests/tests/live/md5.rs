@@ -1,4 +1,4 @@
-//! TCP's MD5 signatures (RFC 2385), where two ends do not agree.
+//! TCP's MD5 signatures (RFC 2385) where two ends do not agree.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
@@ -29,7 +29,7 @@ struct Signature {
     key: [u8; 80],
 }
 
-/// Segments between this socket and `peer` have to be signed with `key`.
+/// Requires that segments between this socket and `peer` are signed with `key`.
 ///
 /// # Errors
 /// The reason to skip.
@@ -52,7 +52,8 @@ fn sign(fd: c_int, peer: [u8; 4], key: &str) -> Result<(), String> {
     if set == 0 { Ok(()) } else { Err(lacks("TCP MD5", format!("TCP_MD5SIG: {}", errno::name(errno::last())))) }
 }
 
-/// A SYN of a client with the key `of_client` comes to a listener with the key `of_server`, and is dropped for `reason`.
+/// Sends a SYN from a client with the key `of_client` to a listener with the key `of_server`: the kernel drops it for
+/// `reason`.
 fn disagree(of_client: Option<&str>, of_server: Option<&str>, reason: &str, port: u16) -> Result<(), String> {
     let (a, b) = Netns::pair();
     let to = SocketAddr::from((SERVER, port));

@@ -1,4 +1,4 @@
-//! Who holds the port that a bind() or listen() could not have.
+//! The holder of the port of a bind() or listen() that failed.
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
@@ -10,7 +10,7 @@ fn traced(netns: &Netns) -> Agent {
     Agent::live(&["--netns", &netns.inode().to_string()])
 }
 
-/// The only bind() that failed: when it has been told, and that it was so once.
+/// Waits for the event of the only bind() that failed; returns it.
 fn only_bind(agent: Agent) -> Value {
     agent.wait_for("bind", |event| event["event"] == "bind");
     let ended = agent.stop();
@@ -43,7 +43,7 @@ fn a_udp_port_of_ipv6_at_any_address_holds_the_one_of_ipv4() {
     assert_eq!(only_bind(agent)["held_by"]["pid"], dual.process.pid);
 }
 
-/// What listens there for TCP is another port.
+/// A TCP port is another port than a UDP port.
 #[test]
 fn a_tcp_listener_does_not_hold_a_udp_port() {
     let netns = Netns::new();
@@ -65,12 +65,12 @@ fn a_socket_that_is_merely_bound_holds_its_port() {
     let agent = traced(&netns);
     assert_eq!(other.try_bind(other.socket(4), "127.0.0.1:7101").as_deref(), Some("EADDRINUSE"));
     let bind = only_bind(agent);
-    // Before, no table has it.
+    // On older kernels no table has the socket.
     let known = if tells_of_bound_sockets() { json!(holder.process.pid) } else { Value::Null };
     assert_eq!(bind["held_by"]["pid"], known, "{bind}");
 }
 
-/// A service that is started anew while a worker of the former one still talks to a client.
+/// A service starts again while a worker of the former one still talks to a client.
 #[test]
 fn a_connection_that_has_outlived_its_listener_holds_the_port() {
     let netns = Netns::new();
@@ -87,7 +87,7 @@ fn a_connection_that_has_outlived_its_listener_holds_the_port() {
     drop(client);
 }
 
-/// Each has half of what makes it impossible: nothing tells which of them it was.
+/// Both sockets are in the way: the tracer blames neither.
 #[test]
 fn of_two_processes_that_share_a_port_none_is_blamed() {
     let netns = Netns::new();
@@ -100,7 +100,7 @@ fn of_two_processes_that_share_a_port_none_is_blamed() {
     assert_eq!(only_bind(agent)["held_by"], Value::Null);
 }
 
-/// Also where the filter leaves the holder out.
+/// The tracer names the holder even where the filter leaves it out.
 #[test]
 fn the_holder_is_named_although_the_filter_has_no_events_of_it() {
     let netns = Netns::new();

@@ -1,4 +1,4 @@
-//! Processes whose memory map is locked for ever: their arguments cannot be read, and nothing else may wait for that.
+//! Processes whose memory map stays locked: their arguments cannot be read, and nothing else may wait for them.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -10,7 +10,7 @@ use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 use tracer_tests::stuck::Stuck;
 
-/// A process of its own connects to `to` and closes: its events come, with all that is known of it.
+/// Another process connects to `to` and closes: checks that its events come with all facts.
 fn others_are_told(agent: &Agent, ns: &Netns, to: &str) {
     let other = Actor::start(ns);
     let fd = other.socket(4);
@@ -38,13 +38,13 @@ fn of_the_stuck_one(agent: &Agent, pid: u32, port: u16) -> (Value, Value) {
     (event, process)
 }
 
-/// A listener, and the port of the next one that connects to it and stays.
+/// Accepts the next connection; returns it and the peer's port.
 fn next_of(listener: &TcpListener) -> (TcpStream, u16) {
     let (stream, peer) = listener.accept().expect("it connects");
     (stream, peer.port())
 }
 
-/// The map is locked still: a trace that waits for it does not end.
+/// Checks that the trace ends although the map is still locked.
 fn ends(agent: Agent, pid: u32, port: u16) {
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -72,7 +72,7 @@ fn a_process_whose_map_was_locked_before_holds_nobody_up() {
     others_are_told(&agent, &ns, "127.0.0.1:4691");
     let (event, process) = of_the_stuck_one(&agent, stuck.pid, port);
     assert_eq!(event["owner"]["facts"], "timeout", "{event}");
-    assert!(process["cmdline"].is_null(), "nobody can have read it: {process}");
+    assert!(process["cmdline"].is_null(), "the map was locked before: {process}");
     ends(agent, stuck.pid, port);
     drop((held, others, stuck));
 }
@@ -98,7 +98,7 @@ fn a_process_whose_map_is_locked_in_the_trace_keeps_what_was_known_of_it() {
     let (second, port) = next_of(&listener);
     others_are_told(&agent, &ns, "127.0.0.1:4693");
     let (event, _) = of_the_stuck_one(&agent, stuck.pid, port);
-    assert!(event["owner"].get("facts").is_none(), "nothing is asked again: {event}");
+    assert!(event["owner"].get("facts").is_none(), "its facts are known: {event}");
     ends(agent, stuck.pid, port);
     drop((first, second, others, stuck));
 }
