@@ -177,7 +177,7 @@ fn what_a_drop_tells_of_is_not_told_by_the_counter_too() {
         let ours = events.iter().filter(|event| event["event"] == "drop" && event["dport"] == 4506);
         ours.map(|event| event["count"].as_u64().unwrap_or(1)).sum::<u64>()
     };
-    assert!(agent.settles(|events| drops(events) >= lost), "each drop is told");
+    assert!(agent.settles(|events| drops(events) >= lost), "each drop has an event");
     let stream = agent.stop().stream;
     assert_eq!(drops(&stream.events), lost);
     let twice: Vec<_> = discards(&stream.events, &netns, "UdpRcvbufErrors").collect();
@@ -243,7 +243,7 @@ fn datagrams_that_a_queueing_discipline_drops_are_told_once() {
         let ours = events.iter().filter(|event| event["event"] == "drop" && event["dport"] == 4515);
         ours.filter(|event| event["netns"] == client.inode()).map(|e| e["count"].as_u64().unwrap_or(1)).sum::<u64>()
     };
-    assert!(agent.settles(|events| drops(events) >= failed), "each is told as a drop");
+    assert!(agent.settles(|events| drops(events) >= failed), "each has a drop event");
     let stream = agent.stop().stream;
     assert_eq!(discards(&stream.events, &client, "UdpSndbufErrors").count(), 0, "and by nothing else");
     drop(server);

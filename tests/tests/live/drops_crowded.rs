@@ -71,7 +71,7 @@ fn a_flood_of_other_reasons_takes_nothing_from_the_one_that_is_asked_for() {
 fn remains_of_connections_take_nothing_from_what_is_refused() {
     alone();
     if !reason::any() {
-        return skip(&lacks("drop reasons", "nothing tells them apart in the kernel"));
+        return skip(&lacks("drop reasons", "the kernel side cannot tell them apart"));
     }
     let (a, b) = Netns::pair();
     let agent = Agent::live(&["--event", "finding", "--netns", b.name(), "--audit"]);

@@ -154,7 +154,7 @@ fn the_close_counts_drops_that_are_folded() {
     let stream = agent.stop().stream;
     let ours = stream.kind("drop").filter(|event| event["conn"] == close["conn"] && event["seq"] == seq);
     let told: u64 = ours.map(|event| event["count"].as_u64().unwrap_or(1)).sum();
-    assert_eq!(told, 100, "each is told once");
+    assert_eq!(told, 100, "each drop has one event");
     drop(listener);
 }
 

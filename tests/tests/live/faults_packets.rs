@@ -60,7 +60,7 @@ impl Sink {
             told = packets(events, self.to.inode());
             told >= count
         });
-        assert!(settled, "{told} of {count} packets are told: {}", self.agent.log());
+        assert!(settled, "{told} of {count} packets have events: {}", self.agent.log());
     }
 
     /// Ends the trace with `count` packets in all; returns their events.

@@ -364,7 +364,7 @@ fn a_listener_that_is_destroyed_ends_once() {
     let trace = start(&ns);
     let later = listen(&young, &ns, "127.0.0.1:0", 0);
     ns.destroy_sockets(&["state", "listening"]);
-    until(|| Ok(ns.run(&["ss", "-Hltn"]).trim().is_empty())).expect("nobody listens");
+    until(|| Ok(ns.run(&["ss", "-Hltn"]).trim().is_empty())).expect("no listener is left");
     for listener in [&earlier, &later] {
         listener.actor.on("close", listener.fd);
     }

@@ -37,7 +37,7 @@ fn bound_and_connected(to: u16, no_port: bool) -> io::Result<OwnedFd> {
     let length = |size: usize| libc::socklen_t::try_from(size).expect("a small structure");
     // SAFETY: no memory is involved.
     let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: it was just made, and nobody else has it.
+    // SAFETY: it was just made and has no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let fd = socket.as_raw_fd();
     let (on, local, remote) = (libc::c_int::from(no_port), address(0), address(to));

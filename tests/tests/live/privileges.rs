@@ -252,7 +252,7 @@ fn with_less_it_says_what_is_missing() {
     ] {
         let told = Told::by(&without(capability));
         assert_eq!(told.degraded(), [name], "{}", told.ended.log);
-        assert!(told.ended.log.contains(name), "the banner says so: {}", told.ended.log);
+        assert!(told.ended.log.contains(name), "the banner names it: {}", told.ended.log);
         // The owner of a connection made in the trace is known without any of them.
         assert_eq!(told.close(false)["owner"]["uid"], 1234, "{}", told.ended.log);
         let hint = told.drop()["hint"].as_str().unwrap_or_default();

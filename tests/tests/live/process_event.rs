@@ -192,7 +192,7 @@ fn a_process_that_is_moved_has_the_control_group_of_each_connection() {
         let is = |e: &&Value| e["event"] == "close" && e["owner"]["pid"] == client.process.pid;
         events.iter().filter(is).map(|e| e["owner"]["cgroup"].clone()).collect::<Vec<_>>()
     };
-    assert!(agent.settles(|events| closes(events).len() == 2), "both are told");
+    assert!(agent.settles(|events| closes(events).len() == 2), "both have a close");
     let groups = closes(&agent.stop().stream.events);
     assert_ne!(groups[0], group.path(), "the first one was opened before");
     assert_eq!(groups[1], group.path());

@@ -104,7 +104,7 @@ fn many_beyond_the_table_one_after_another() {
     }
     assert!(unseen <= missed, "{missed} missed, {unseen} without their accept()");
     let due = 2 * connections as u64 + 1;
-    assert!((due.saturating_sub(missed)..=due).contains(&closes), "{missed} missed, {closes} of {due} are told");
+    assert!((due.saturating_sub(missed)..=due).contains(&closes), "{missed} missed, {closes} of {due} have closed");
     let marked = incomplete(&ended.stream).len() as u64;
     assert!(marked > connections as u64, "{marked} of {connections}");
     assert!(untracked(&ended.stream).expect("a count") >= marked, "each is counted");
