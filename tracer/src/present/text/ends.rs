@@ -25,6 +25,11 @@ fn is_alone(socket: &Socket<'_>) -> bool {
     socket.role == Role::Listener || socket.role == Role::Unknown && nobody
 }
 
+/// Returns the local address, or `None` (`*`, as in `ss`) for a listener at every address of both families.
+fn local(socket: &Socket<'_>) -> Option<IpAddr> {
+    socket.laddr.filter(|addr| !(addr.is_ipv6() && addr.is_unspecified() && socket.v6only == Some(false)))
+}
+
 /// Appends local and remote end, or the local one alone. Returns the columns used.
 pub fn whole(out: &mut Vec<u8>, socket: &Socket<'_>) -> usize {
     let begin = out.len();
@@ -32,7 +37,7 @@ pub fn whole(out: &mut Vec<u8>, socket: &Socket<'_>) -> usize {
         out.push(b'-');
         return 1;
     }
-    append_end(out, socket.laddr, socket.lport, socket.ifindex);
+    append_end(out, local(socket), socket.lport, socket.ifindex);
     if !is_alone(socket) {
         out.extend_from_slice(arrow(socket.role).as_bytes());
         append_end(out, socket.raddr, socket.rport, socket.ifindex);
@@ -63,7 +68,7 @@ pub fn columns(text: &[u8]) -> usize {
 /// `columns`; the ports are always whole.
 pub fn short(out: &mut String, socket: &Socket<'_>, columns: usize) {
     let (addr, port) = if is_alone(socket) {
-        (socket.laddr, socket.lport)
+        (local(socket), socket.lport)
     } else {
         push_port(out, socket.lport);
         out.push_str(arrow(socket.role));
@@ -134,6 +139,13 @@ mod tests {
             let mut out = Vec::new();
             let columns = whole(&mut out, &socket(role, laddr, raddr));
             assert_eq!((out.as_slice(), columns), (text.as_bytes(), text.chars().count()));
+        }
+        for (v6only, text) in [(None, "[::]:40000"), (Some(true), "[::]:40000"), (Some(false), "*:40000")] {
+            let listener = Socket { v6only, ..socket(Role::Listener, "::", "") };
+            let (mut out, mut cut) = (Vec::new(), String::new());
+            whole(&mut out, &listener);
+            short(&mut cut, &listener, 20);
+            assert_eq!((out.as_slice(), &*cut), (text.as_bytes(), text));
         }
     }
 
