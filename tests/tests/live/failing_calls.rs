@@ -1,4 +1,6 @@
-//! bind(), listen() and accept() that fail: why a service does not start, or accepts no connection.
+//! bind(), listen() and accept() that fail: why a service does not start, or takes nobody.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
@@ -57,10 +59,12 @@ fn a_bind_of_udp_that_fails_is_told() {
     let addr = taken.local_addr().expect("an address");
     let refused = netns.within(|| std::net::UdpSocket::bind(addr));
     assert!(refused.is_err());
-    let bind = agent.wait_for("bind", |event| event["event"] == "bind" && event["lport"] == addr.port());
+    agent.wait_for("bind", |event| event["event"] == "bind" && event["lport"] == addr.port());
+    let ended = agent.stop();
+    let bind = ended.stream.kind("bind").next().expect("a bind");
     assert_eq!((&bind["proto"], &bind["errno"]), (&json!("udp"), &json!("EADDRINUSE")));
     assert_eq!(bind["owner"]["pid"], std::process::id());
-    // The tracer cannot always know which of two sockets of one process is older.
+    // Which of two sockets of one process is older is not always to be told.
     let held_by = &bind["held_by"];
     assert!(held_by.is_null() || held_by["pid"] == std::process::id(), "{bind}");
 }
@@ -117,7 +121,7 @@ fn accepts_without_descriptors_are_told_once_a_second_and_counted_exactly() {
     assert!(finding(&ended.stream.events, "cannot_accept").is_some_and(|text| text.contains("EMFILE")));
 }
 
-/// The hook of accept() itself does not see these failures: they have a hook of their own.
+/// The hook of accept() itself does not see them: they have one of their own.
 #[test]
 fn accepts_without_descriptors_have_a_hook_of_their_own_and_the_conn_of_an_older_listener() {
     let netns = Netns::new();

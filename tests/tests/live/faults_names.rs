@@ -1,5 +1,7 @@
-//! Hostile names of other processes: no control character in them reaches a terminal, and every line of JSON is one
-//! object.
+//! Names that other processes have chosen to harm: no terminal gets a control character out of them, and
+//! every line of JSON is one object.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,19 +18,19 @@ use tracer_tests::cgroup::Cgroup;
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::{Netns, scratch};
 
-/// ESC, bidi, C1, a line end, DEL, characters without width, a tag, a quote, a backslash.
+/// ESC, bidi, C1, a line end, DEL, what has no width, a tag, a quote, a backslash.
 const EVIL: &str = "\x1b[31m\u{202e}\u{9b}2J\n\u{2066}\x7f\u{ad}\u{200d}\u{e0041}\r\t\"\\u\u{85}";
-/// Fifteen bytes, some of them no UTF-8.
+/// Fifteen bytes, some of which are no UTF-8.
 const EVIL_COMM: &[u8; 15] = b"\x1b]0;\xff\n\x9b\xc2\x9b\xe2\x80\xae\x07)\"";
 
-/// Whether a terminal may obey the character, or show it in another place.
+/// Whether a terminal may obey it, or show it somewhere else.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Checks that no line has a harmful character; returns the text.
+/// Lines of text without anything harmful; what they say.
 fn plain(what: &str, bytes: &[u8]) -> String {
     let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|e| panic!("{what} is UTF-8: {e}"));
     for line in text.lines() {
@@ -37,7 +39,7 @@ fn plain(what: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// Like [`plain`], where each line is an object.
+/// As [`plain`], each line an object.
 fn objects(what: &str, bytes: &[u8]) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{what}: {e}: {line}"));
     let objects: Vec<Value> = plain(what, bytes).lines().map(parse).collect();
@@ -45,7 +47,7 @@ fn objects(what: &str, bytes: &[u8]) -> Vec<Value> {
     objects
 }
 
-/// A process with a hostile name, program, arguments, control group and sockets.
+/// Everything about it is hostile: name, program, arguments, control group, sockets.
 struct Villain {
     ns: Netns,
     actor: Actor,
@@ -71,7 +73,7 @@ impl Villain {
         Self { ns, actor, group }
     }
 
-    /// `tracer ARGS`, where the namespace has a hostile name, too; `PID` stands for the process.
+    /// `tracer ARGS`, where the namespace has a name that is not better; `PID` is the process.
     fn tracer(&self, args: &[&str]) -> Command {
         let at = Path::new("/run/netns").join(OsString::from_vec([EVIL.as_bytes(), b"\xff"].concat()));
         let here = Path::new("/run/netns").join(self.ns.name());
@@ -82,7 +84,7 @@ impl Villain {
         apart.command(tracer_program(), &args)
     }
 
-    /// Makes connections that end in every way.
+    /// Connections of all kinds of ends.
     fn acts(&self) {
         let listener = Listener::open(&self.actor, &self.ns, "127.0.0.1:0");
         let _ = Pair::open(&self.actor, &self.ns, &listener).client_closes_first();
@@ -95,7 +97,7 @@ impl Villain {
         let _ = listener.stay();
     }
 
-    /// The output of `tracer ARGS` about it, stdout and stderr.
+    /// What `tracer ARGS` says of it on stdout and stderr until it is told to end.
     fn traced(&self, args: &[&str]) -> (Vec<u8>, Vec<u8>) {
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         let out = std::thread::spawn(move || {
@@ -112,7 +114,7 @@ impl Villain {
         (out.join().expect("the reader ends").expect("stdout is read"), ended.log.into_bytes())
     }
 
-    /// The stdout of a command that ends by itself.
+    /// What a command that ends by itself says on stdout.
     fn shown(&self, args: &[&str]) -> Vec<u8> {
         let out = self.tracer(args).stdin(Stdio::null()).output().expect("tracer starts");
         plain(&format!("stderr of {args:?}"), &out.stderr);
@@ -197,7 +199,7 @@ fn tables_of_a_villain() {
     }
 }
 
-/// A script may have put words of another user there.
+/// A script may have put somebody else's words there.
 #[test]
 fn command_lines_that_repeat_somebody() {
     let long = EVIL.repeat(4096 / EVIL.len() + 1);
@@ -224,7 +226,7 @@ fn command_lines_that_repeat_somebody() {
             vec!["run", "--user", evil, "--", "true"],
             vec!["run", "--", evil],
         ] {
-            // Commands that trace take long, and the length makes no difference to them.
+            // Those that trace take their time, and are not about the length.
             if evil.len() > EVIL.len() && args.contains(&"1ms") {
                 continue;
             }
@@ -239,7 +241,7 @@ fn command_lines_that_repeat_somebody() {
                 let what = format!("stderr of {:?}", words.iter().map(|w| w.len()).collect::<Vec<_>>());
                 let log = plain(&format!("{what} {:?}", args[0]), &out.stderr);
                 plain(&what, &out.stdout);
-                // A control group of that name may exist.
+                // There may be a group of that name one day.
                 assert!(!out.status.success() || args.contains(&"1ms"), "{args:?}: {log}");
                 assert!(!log.is_empty() && !log.contains("panicked"), "{args:?}: {log}");
             }

@@ -1,4 +1,5 @@
-//! Malformed packets of every kind, dropped: each counts once, and its event has nothing that is not in the packet.
+//! Packets that are wrong in every way, dropped: each is counted once, and nothing is told of one that is
+//! not in it.
 
 use std::collections::BTreeSet;
 
@@ -21,17 +22,18 @@ const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
 const NOTHING: u8 = 59;
 
-/// A wire; a rule at its other end drops all IP packets on arrival.
+/// A wire, at whose other end everything of IP is dropped before it is looked at any closer.
 struct Sink {
-    /// Keeps the wire.
+    /// Kept: with it the wire goes.
     _from: Netns,
     to: Netns,
     frames: Frames,
     agent: Agent,
 }
 
-/// The number of dropped packets in the namespace with this inode. The kernel side leaves out drops in other
-/// namespaces, except of packets that sockets of this one send (IPv6 by itself); mixed drops have no namespace.
+/// Packets that drops are of, in the namespace with this inode. The kernel side keeps those of other namespaces out, but
+/// for what the sockets of this one send (IPv6, of its own accord) and the other end drops; of very many the namespace is
+/// not told.
 fn packets(events: &[Value], netns: u64) -> u64 {
     let elsewhere = |event: &Value| !event["netns"].is_null() && event["netns"] != netns;
     let of = |event: &&Value| event["event"] == "drop" && !elsewhere(event);
@@ -43,7 +45,7 @@ fn packets(events: &[Value], netns: u64) -> u64 {
 impl Sink {
     fn new() -> Self {
         let (from, to) = Netns::pair();
-        // The device sends nothing by itself: all packets are the test's.
+        // Nothing of its own accord: what comes is what is sent here.
         from.sysctl("net/ipv6/conf/all/disable_ipv6", "1");
         to.nft(
             "table inet test {\nchain everything {\ntype filter hook prerouting priority -500; policy drop;\n}\n}\n",
@@ -53,17 +55,17 @@ impl Sink {
         Self { _from: from, to, frames, agent }
     }
 
-    /// Waits until the events have `count` dropped packets in all.
+    /// Waits until `count` packets in all have been told as dropped.
     fn await_packets(&self, count: u64) {
         let mut told = 0;
         let settled = self.agent.settles(|events| {
             told = packets(events, self.to.inode());
             told >= count
         });
-        assert!(settled, "{told} of {count} packets have events: {}", self.agent.log());
+        assert!(settled, "{told} of {count} packets are told: {}", self.agent.log());
     }
 
-    /// Ends the trace with `count` packets in all; returns their events.
+    /// Ends, with `count` packets in all; their events.
     fn end(self, count: u64) -> Vec<Value> {
         self.await_packets(count);
         let netns = self.to.inode();
@@ -76,7 +78,7 @@ impl Sink {
     }
 }
 
-/// Packets with ports, wrapped in different ways.
+/// Packets whose ports are there, however they are wrapped.
 fn with_ports(sport: u16) -> Vec<(&'static str, u16, Vec<u8>)> {
     let n = |i: u16| tcp(sport, 2000 + i);
     let v6 = |headers: &[Vec<u8>], first: u8, i: u16| ipv6(first, &[headers.concat(), n(i)].concat());
@@ -98,7 +100,7 @@ fn with_ports(sport: u16) -> Vec<(&'static str, u16, Vec<u8>)> {
     ]
 }
 
-/// Packets without ports, or without ports in the right place.
+/// Packets that have no ports, or not where one may look for them.
 fn without_ports() -> Vec<(&'static str, u16, Vec<u8>)> {
     let header = tcp(7777, 7777);
     let cut = |packet: Vec<u8>, len: usize| packet[..len].to_vec();
@@ -173,7 +175,7 @@ fn each_is_told_once_and_says_what_is_in_it() {
     }
 }
 
-/// The same packets, with random bytes changed and ends cut off.
+/// The same ones at random: bytes changed, ends cut off.
 #[test]
 fn at_random_all_are_counted() {
     alone();
@@ -199,7 +201,7 @@ fn at_random_all_are_counted() {
         packet.truncate(random(2 * packet.len() + 1));
         sent += u64::from(sink.frames.send(ethertype, &packet));
     }
-    // The kernel may hide drops on top of some tasks from all tracing (KNOWN_ISSUES.md): a few.
+    // The kernel may keep what happens on top of some task from all tracing (KNOWN_ISSUES.md): a few at the most.
     let least = sent - sent / 50;
     assert_eq!(until(|| Ok(hits.count() - before >= least)), Ok(()), "{} of {sent}", hits.count() - before);
     let dropped = hits.count() - before;
@@ -212,6 +214,6 @@ fn at_random_all_are_counted() {
     let missed: u64 = of_drops.filter_map(|program| program["missed"].as_u64()).sum();
     let told = packets(&ended.stream.events, sink.to.inode());
     println!("{sent} packets, {dropped} dropped, {told} told, {missed} missed");
-    // The host drops packets of its own meanwhile. Mixed drops may include them.
+    // The host drops some of its own meanwhile. Those are told if so many are dropped that nobody knows whose.
     assert!((sent.min(dropped)..=dropped).contains(&(told + missed)), "{told} and {missed} of {dropped}: {summary}");
 }

@@ -1,4 +1,4 @@
-//! Filters: all that matches comes, and nothing else.
+//! Filters: what is asked for comes, whole, and nothing else.
 
 use serde_json::Value;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
@@ -25,8 +25,7 @@ impl Stage {
         Self { ns, one, two, server }
     }
 
-    /// Makes connections of each client under a trace with `args`; the events of the facts that `choose` accepts must
-    /// come.
+    /// A connection of each client with a trace by `args`; what `choose` leaves of the facts must come.
     fn expect(&self, args: &[&str], choose: impl Fn(&Fact) -> bool) {
         let trace = Trace::with(args);
         let facts = self.play();

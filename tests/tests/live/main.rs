@@ -1,8 +1,6 @@
 //! The live tests: one binary, so that the harness is linked once and a virtual machine gets it once.
 //! A module holds the tests of one thing; its first line says which.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod audit;
 mod backend;
 mod close;
@@ -61,7 +59,6 @@ mod preexisting;
 mod privileges;
 mod process;
 mod process_event;
-mod programs_32;
 mod refusal;
 mod room;
 mod run;

@@ -1,4 +1,6 @@
-//! Local ports: those that connect() may share, and the findings of `tracer net` about those that it may not.
+//! Local ports: which of them connect() may use again, and what `tracer net` says of those that it may not.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io;
 use std::net::TcpListener;
@@ -32,12 +34,12 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// Binds a socket to an address, with or without a port, and connects it.
+/// A socket that is bound to an address, with or without a port, and then connected.
 fn bound_and_connected(to: u16, no_port: bool) -> io::Result<OwnedFd> {
     let length = |size: usize| libc::socklen_t::try_from(size).expect("a small structure");
     // SAFETY: no memory is involved.
     let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: it was just made and has no other owner.
+    // SAFETY: it was just made, and nobody else has it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let fd = socket.as_raw_fd();
     let (on, local, remote) = (libc::c_int::from(no_port), address(0), address(to));
@@ -56,7 +58,7 @@ fn bound_and_connected(to: u16, no_port: bool) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Makes up to `most` of them; returns them, and the error that ended it.
+/// So many of them, as far as there are ports; and why there are not more.
 fn many(netns: &Netns, most: u16, no_port: bool) -> (Vec<OwnedFd>, Option<i32>) {
     netns.within(|| {
         let mut sockets = Vec::new();
@@ -92,7 +94,7 @@ fn ports_that_bind_has_taken_are_taken_for_every_destination() {
         assert!(finding["meaning"].as_str().is_some_and(|text| text.contains("bind()")), "{finding}");
         assert_eq!((&net["ports"]["in_use"], &net["ports"]["bound"]), (&60.into(), &true.into()));
     }
-    // Their ports stay taken: the ends are in TIME_WAIT.
+    // Without them their ports still are: the ends wait.
     drop(sockets);
     let (none, error) = many(&netns, 1, true);
     assert_eq!((none.len(), error), (0, Some(libc::EADDRNOTAVAIL)));

@@ -1,4 +1,6 @@
-//! Bytes that the kernel's counters leave out.
+//! What the kernel's counters of bytes leave out.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +9,7 @@ use std::os::fd::AsRawFd as _;
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::bpf::Sockmap;
-use tracer_tests::drops::expect;
+use tracer_tests::drops::{expect, wait};
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 
@@ -20,7 +22,7 @@ fn connection(netns: &Netns, port: u16) -> (TcpStream, TcpStream) {
     })
 }
 
-/// Sends `count` bytes, and receives them at the other end.
+/// Sends `count` bytes to the other end, which gets them.
 fn send(from: &mut TcpStream, to: &mut TcpStream, count: usize) {
     std::thread::scope(|scope| {
         scope.spawn(|| from.write_all(&vec![7; count]).expect("it is sent"));
@@ -30,7 +32,7 @@ fn send(from: &mut TcpStream, to: &mut TcpStream, count: usize) {
 
 fn closes(agent: &Agent, port: u16) -> [Value; 2] {
     [("client", "rport"), ("server", "lport")].map(|(role, key)| {
-        agent.wait_for(&format!("the close of the {role} of {port}"), |event| {
+        wait(agent, &format!("the close of the {role} of {port}"), |event| {
             event["event"] == "close" && event["role"] == role && event[key] == port
         })
     })
@@ -49,7 +51,7 @@ fn bytes_that_pass_a_sockmap_are_not_known_and_those_beside_it_are() {
     send(&mut client, &mut server, 100);
     map.put(0, &server);
     map.put(1, &client);
-    // The kernel's counters leave these bytes out.
+    // To the kernel's counters this is nothing.
     send(&mut client, &mut server, 100_000);
     send(&mut other, &mut end, 2000);
     drop((client, server));
@@ -64,7 +66,7 @@ fn bytes_that_pass_a_sockmap_are_not_known_and_those_beside_it_are() {
     expect(&server, &[("rx_bytes", 2000.into()), ("sockmap", Value::Null), ("incomplete", Value::Null)]);
 }
 
-/// The socket has left the map before it closes.
+/// A socket that has left the map had been in it.
 #[test]
 fn one_that_was_in_a_sockmap_for_a_while_has_bytes_that_are_not_known() {
     let map = match Sockmap::new() {
@@ -77,7 +79,7 @@ fn one_that_was_in_a_sockmap_for_a_while_has_bytes_that_are_not_known() {
     map.put(0, &server);
     map.put(1, &client);
     send(&mut client, &mut server, 5000);
-    // The kernel frees the map a moment later; then nothing shows that the socket was in one.
+    // The kernel takes the map apart a moment later, and then has nothing that tells of it.
     drop(map);
     drop((client, server));
     for close in closes(&agent, 4052) {
@@ -85,7 +87,7 @@ fn one_that_was_in_a_sockmap_for_a_while_has_bytes_that_are_not_known() {
     }
 }
 
-/// TLS in the kernel uses another field of the socket: the counters include its bytes.
+/// TLS in the kernel has its own place in the socket: its bytes are TCP's.
 #[test]
 fn tls_in_the_kernel_is_no_sockmap() {
     let netns = Netns::new();
@@ -94,7 +96,7 @@ fn tls_in_the_kernel_is_no_sockmap() {
     // SAFETY: the option is a string of this length.
     let set =
         unsafe { libc::setsockopt(client.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_ULP, c"tls".as_ptr().cast(), 3) };
-    // Without kernel TLS the test uses a plain connection.
+    // Where there is none a plain connection is one, too.
     println!("TCP_ULP tls: {set}");
     send(&mut client, &mut server, 321);
     drop((client, server));

@@ -1,4 +1,6 @@
-//! Connections that end without an awaited answer, and others that only resemble them.
+//! Connections that end without the answer that was waited for, and those that only look so.
+
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,7 +11,7 @@ use tracer_tests::agent::{Agent, Ended};
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::Netns;
 
-/// Longer than the second after which a client counts as waiting.
+/// Longer than the second after which a client has waited.
 const PATIENCE: Duration = Duration::from_millis(1200);
 
 struct Scene {
@@ -26,7 +28,7 @@ impl Scene {
         Self { ns, listener, agent }
     }
 
-    /// Both ends of a new connection: client and server.
+    /// A client, and what was accepted.
     fn pair(&self) -> (TcpStream, TcpStream) {
         let to = self.listener.local_addr().expect("an address");
         let client = self.ns.within(|| TcpStream::connect(to).expect("it connects"));
@@ -35,7 +37,7 @@ impl Scene {
         (client, server)
     }
 
-    /// Waits for `n` closes of clients and of servers; returns them by role.
+    /// The closes of clients and servers, by role, when `n` of each have come.
     fn closes(self, n: usize) -> ([Vec<Value>; 2], Ended) {
         let all = |events: &[Value], role: &str| {
             let is = |e: &&Value| e["event"] == "close" && e["role"] == role;
@@ -48,7 +50,7 @@ impl Scene {
     }
 }
 
-/// Reads like a client with a time limit, and gets no data.
+/// Reads as a client does that has a time limit: nothing comes.
 fn waits(client: &mut TcpStream) {
     let nothing = client.read(&mut [0; 16]).expect_err("nothing comes");
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
@@ -78,16 +80,16 @@ fn a_request_without_an_answer_is_said_to_be_one() {
 #[test]
 fn failed_shows_what_was_not_answered_and_nothing_else() {
     let scene = Scene::new(&["--failed"]);
-    // Sends and closes, like syslog.
+    // Sent and closed, as syslog does.
     let (mut at_once, mut server) = scene.pair();
     at_once.write_all(b"message").expect("it sends");
     server.read_exact(&mut [0; 7]).expect("it comes");
     drop((at_once, server));
-    // Sends nothing and waits, like a health check.
+    // Asked for nothing, as a health check does that waits.
     let (mut silent, server) = scene.pair();
     waits(&mut silent);
     drop((silent, server));
-    // Gets an answer, and stays open.
+    // Answered, and then kept.
     let (mut kept, mut server) = scene.pair();
     kept.write_all(b"request").expect("it sends");
     server.read_exact(&mut [0; 7]).expect("it comes");
@@ -95,7 +97,7 @@ fn failed_shows_what_was_not_answered_and_nothing_else() {
     kept.read_exact(&mut [0; 6]).expect("it comes");
     waits(&mut kept);
     drop((kept, server));
-    // Half closed like by `nc -N`, without an answer.
+    // Half closed, as by `nc -N`, and no answer.
     let (mut half, mut server) = scene.pair();
     half.write_all(b"request").expect("it sends");
     server.read_exact(&mut [0; 7]).expect("it comes");
@@ -169,7 +171,9 @@ fn bytes_that_were_never_acknowledged_are_counted_on_either_side() {
     server.send(first.server_fd, 120);
     server.await_state(first.server_fd, "CLOSE");
     let netns = far.inode();
-    let close = agent.wait_for("the close", |e| e["event"] == "close" && e["netns"] == netns && e["role"] == "server");
+    agent.wait_for("the close", |e| e["event"] == "close" && e["netns"] == netns && e["role"] == "server");
+    let ended = agent.stop();
+    let close = ended.stream.kind("close").find(|e| e["role"] == "server").expect("a close");
     let keys = json!([close["verdict"], close["tx_bytes"], close["unacked_bytes"], close["unanswered"]]);
     assert_eq!(keys, json!(["timed_out", 10, 120, true]), "{close}");
 }

@@ -4,7 +4,6 @@
 mod connections;
 mod task;
 mod task_file;
-mod task_size;
 mod tcp;
 mod window;
 

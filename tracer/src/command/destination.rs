@@ -111,7 +111,7 @@ impl Destination {
             }
         }
         if !quiet {
-            stderr::say(summary.to_text());
+            stderr::say(crate::present::summary::to_text(summary));
         }
     }
 }

@@ -81,7 +81,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     board.sink.finish(end_ns, size, &summary);
     let unwritten = destination::finish(&runtime, &board.sink.into_inner(), &stop)?;
     if !output.quiet {
-        stderr::say(about_drops(summary).to_text());
+        stderr::say(crate::present::summary::to_text(&about_drops(summary)));
     }
     report::status(stop, lost || unwritten > 0, output)
 }

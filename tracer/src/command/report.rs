@@ -83,8 +83,8 @@ pub fn summary(
         })
         .collect();
     let (audit, unaudited) = match outcome.accounts {
-        Some(accounts) => (Some(accounts.hooks), accounts.unaudited),
-        None => (None, Vec::new()),
+        Some(accounts) => (Some(accounts.hooks), Some(accounts.unaudited)),
+        None => (None, None),
     };
     let summary = Summary {
         duration_ns: outcome.end_ns.saturating_sub(start_ns),

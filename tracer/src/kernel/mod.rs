@@ -4,7 +4,6 @@ mod attach;
 pub mod audit;
 pub mod backend;
 pub mod btf;
-mod compat;
 pub mod cost;
 pub mod debug_log;
 pub mod detach;

@@ -61,6 +61,13 @@ pub struct Rfc3339 {
 }
 
 impl Rfc3339 {
+    /// Returns `wall_ns` as text.
+    pub fn text(&mut self, wall_ns: i64) -> String {
+        let mut text = Vec::new();
+        self.write(&mut text, wall_ns);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     /// Appends `wall_ns` to `out`.
     pub fn write(&mut self, out: &mut Vec<u8>, wall_ns: i64) {
         let second = wall_ns.div_euclid(SECOND);

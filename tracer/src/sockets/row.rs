@@ -61,7 +61,7 @@ pub struct Inet {
 }
 
 /// The kernel's figures of a TCP connection; `None` where this kernel lacks them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Tcp {
     /// Smoothed round-trip time, µs; `None` before the first measurement.
     pub srtt_us: Option<u32>,
@@ -94,7 +94,7 @@ pub struct Tcp {
 }
 
 /// A running timer of a TCP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Timer {
     /// `on` (retransmission), `keepalive`, `timewait`, `persist` or `unknown`, as `ss` calls them.
     pub name: &'static str,

@@ -14,7 +14,6 @@ mod errno;
 mod event;
 pub mod kernels;
 mod nearest;
-pub mod numbers;
 mod reset;
 mod source;
 mod state;
@@ -24,6 +23,7 @@ mod verdict;
 mod tests;
 
 pub use class::DropClass;
+pub use tracer_stream::errno as numbers;
 
 /// The family of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]

@@ -2,10 +2,14 @@
 
 use std::rc::Rc;
 
-use super::{Icmp, Owner};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Icmp, Owner, errno, is_false};
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// This side closed first.
     ClosedLocal,
@@ -95,7 +99,7 @@ impl Verdict {
 }
 
 /// The end of a connection. Times in µs, counts from the kernel; `None` is unknown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Close {
     /// From the first event of the connection (`None` for one that is older than the trace).
     pub duration_us: Option<u64>,
@@ -107,6 +111,8 @@ pub struct Close {
     pub tx_bytes: Option<u64>,
     /// Payload bytes received in order.
     pub rx_bytes: Option<u64>,
+    /// Payload bytes that the program wrote and the peer never acknowledged.
+    pub unacked_bytes: Option<u64>,
     /// Retransmitted segments.
     pub retransmits: Option<u32>,
     /// Packets of this connection that this host dropped.
@@ -115,28 +121,33 @@ pub struct Close {
     pub srtt_us: Option<u32>,
     /// Least round-trip time.
     pub min_rtt_us: Option<u32>,
+    /// The time from the last payload in either direction, or from the end of the handshake, to the end.
+    pub idle_us: Option<u64>,
+    /// This side asked and waited a second or longer in vain, or its data was never acknowledged.
+    pub unanswered: Option<bool>,
     /// How it ended.
     pub verdict: Verdict,
     /// The error behind the verdict, positive.
+    #[serde(serialize_with = "errno::optional")]
+    #[schemars(with = "Option<errno::Errno>")]
     pub errno: Option<i32>,
     /// Of a failed listen(): the owner of the listener that has the port.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by: Option<Rc<Owner>>,
     /// The ICMP error behind the error.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp: Option<Icmp>,
     /// SYNs sent by a connection whose handshake did not end.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub syns: Option<u32>,
-    /// This side asked and waited a second or longer in vain, or its data was never acknowledged.
-    pub unanswered: Option<bool>,
-    /// Payload bytes that the program wrote and the peer never acknowledged.
-    pub unacked_bytes: Option<u64>,
-    /// The time from the last payload in either direction, or from the end of the handshake, to the end.
-    pub idle_us: Option<u64>,
     /// Older than the trace.
     pub preexisting: bool,
     /// A transition was missed or the socket could not be followed: times may be unknown. Or [`Close::sockmap`].
+    #[serde(skip_serializing_if = "is_false")]
     pub incomplete: bool,
     /// A BPF program's map of sockets had it: such a program moves payload past TCP and its counters, so the amount is
     /// unknown.
+    #[serde(skip_serializing_if = "is_false")]
     pub sockmap: bool,
 }
 

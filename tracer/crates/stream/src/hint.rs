@@ -1,5 +1,8 @@
 //! Details of the place that dropped a packet.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 /// The detail behind the reason: the rule, the queueing discipline, the destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hint {
@@ -16,7 +19,7 @@ pub struct Hint {
 }
 
 /// A rule of nftables, or the policy of a chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Nft {
     /// `ip`, `ip6`, `inet` …
     pub family: &'static str,
@@ -27,11 +30,12 @@ pub struct Nft {
     /// The rule's number; `None` for the chain's policy.
     pub handle: Option<u64>,
     /// The rule, close to how nft writes it; `None` for the policy. Hostile bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
 }
 
 /// A queueing discipline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Discipline {
     /// `fq_codel`, `tbf` …
     pub kind: String,

@@ -1,6 +1,10 @@
 //! ICMP errors that ended a connect().
 
+use std::borrow::Cow;
 use std::net::IpAddr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
 
 /// An ICMP error as in the message, which anyone can send, with any source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,5 +65,36 @@ impl Icmp {
             _ => return None,
         };
         Some(meaning)
+    }
+}
+
+/// The object in the stream.
+#[derive(Serialize, JsonSchema)]
+struct Written {
+    /// Type.
+    #[serde(rename = "type")]
+    kind: u8,
+    /// Code.
+    code: u8,
+    /// The meaning of type and code; `null` for an unknown code.
+    meaning: Option<&'static str>,
+    /// Source address of the message, which anyone can send with any source.
+    from: IpAddr,
+}
+
+impl Serialize for Icmp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { kind, code, from, .. } = *self;
+        Written { kind, code, meaning: self.meaning(), from }.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Icmp {
+    fn schema_name() -> Cow<'static, str> {
+        "icmp".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Written::json_schema(generator)
     }
 }

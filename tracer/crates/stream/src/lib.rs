@@ -6,11 +6,16 @@
 
 mod close;
 mod discard;
+pub mod errno;
 mod hint;
 mod icmp;
+mod kernel;
+mod line;
 mod packet;
+mod process;
 #[cfg(any(test, feature = "sample"))]
 pub mod sample;
+pub mod summary;
 mod told;
 
 use std::borrow::Cow;
@@ -18,12 +23,17 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
 pub use self::{
     close::{Close, Verdict},
     discard::Discard,
     hint::{Discipline, Hint, Nft},
     icmp::Icmp,
-    packet::{Drop, DropClass, PacketEnds, Segment, Stack, direction},
+    kernel::Way,
+    line::{Line, SocketEvent, VERSION},
+    packet::{Drop, DropClass, Location, PacketEnds, Segment, Stack, TcpFlags, direction},
     told::Told,
 };
 pub use tracer_common::{drops::Direction, tcp::TcpState};
@@ -38,8 +48,29 @@ impl ConnId {
     pub const NONE: Self = Self(0);
 }
 
+impl Serialize for ConnId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if *self == Self::NONE { serializer.serialize_none() } else { serializer.collect_str(&self.0) }
+    }
+}
+
+impl JsonSchema for ConnId {
+    fn schema_name() -> Cow<'static, str> {
+        "conn".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Names one connection; `null` for a packet that belongs to none.",
+            "type": ["string", "null"],
+            "pattern": "^[0-9]+$",
+        })
+    }
+}
+
 /// Which way a connection was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// This side sent the first SYN.
     Client,
@@ -65,7 +96,8 @@ impl Role {
 }
 
 /// The source of an owner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum OwnerSource {
     /// It called connect().
     Connect,
@@ -157,18 +189,25 @@ pub struct Owner {
 }
 
 /// The keys that all events of a socket share.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Socket<'a> {
     /// The connection.
     pub conn: ConnId,
     /// `"tcp"`.
     pub proto: &'static str,
     /// 4 or 6, the socket's family.
+    #[serde(serialize_with = "family")]
+    #[schemars(with = "Option<u8>")]
     pub family: u8,
     /// An IPv6 socket that talks IPv4: the addresses are IPv4.
+    #[serde(skip_serializing_if = "is_false")]
     pub v4mapped: bool,
     /// A listening socket of IPv6 at any address takes no IPv4 (`IPV6_V6ONLY`); `None` if unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub v6only: Option<bool>,
+    /// A subflow of an MPTCP connection.
+    #[serde(skip_serializing_if = "is_false")]
+    pub mptcp: bool,
     /// Local address; `None` while the socket has none.
     pub laddr: Option<IpAddr>,
     /// Local port; `None` while none is bound.
@@ -178,10 +217,12 @@ pub struct Socket<'a> {
     /// Remote port; `None` for listeners.
     pub rport: Option<u16>,
     /// Interface that scopes link-local addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ifindex: Option<u32>,
     /// Inode number of the network namespace; of a drop, the one in which the packet was dropped.
     pub netns: Option<u32>,
     /// Of a drop: the namespace of its socket, where the packet was dropped in another one.
+    #[serde(skip)]
     pub home: Option<u32>,
     /// Role.
     pub role: Role,
@@ -190,28 +231,27 @@ pub struct Socket<'a> {
     /// Source of the owner.
     pub owner_source: OwnerSource,
     /// Other processes that are known to hold the socket now.
+    #[serde(skip_serializing_if = "<[u32]>::is_empty")]
     pub holders: &'a [u32],
-    /// A subflow of an MPTCP connection.
-    pub mptcp: bool,
 }
 
 /// A conclusion from several events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// The rule's name.
     pub name: &'static str,
     /// The sentence. It contains hostile bytes (names of processes and devices).
     pub text: String,
-    /// Commands for further diagnosis. They may contain hostile bytes (names of devices).
-    pub look: Vec<Cow<'static, str>>,
     /// Packets or connections, depending on the rule.
     pub count: u64,
+    /// Commands for further diagnosis. They may contain hostile bytes (names of devices).
+    pub look: Vec<Cow<'static, str>>,
     /// The first events that support it.
     pub evidence: Vec<Evidence>,
 }
 
 /// An event that supports a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// The event's kind.
     pub event: &'static str,
@@ -222,7 +262,11 @@ pub struct Evidence {
 }
 
 /// The kind of an event, with its data.
-#[derive(Clone, Copy, Debug)]
+///
+/// The line has the kind's name before its time, so the data itself carries no tag; its schema does.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(!untagged, tag = "event", rename_all = "snake_case")]
 pub enum Kind<'a> {
     /// A socket starts listening.
     Listen {
@@ -232,6 +276,8 @@ pub enum Kind<'a> {
     /// connect(), also one that fails at once.
     Connect {
         /// Positive, if connect() failed at once.
+        #[serde(serialize_with = "errno::optional", skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<errno::Errno>")]
         errno: Option<i32>,
     },
     /// The handshake is done.
@@ -247,13 +293,19 @@ pub enum Kind<'a> {
     /// The socket existed before the trace.
     Open {
         /// Its state in the snapshot.
+        #[serde(serialize_with = "kernel::state")]
+        #[schemars(with = "kernel::State")]
         state: TcpState,
     },
     /// A transition.
     State {
         /// Before.
+        #[serde(serialize_with = "kernel::state")]
+        #[schemars(with = "kernel::State")]
         old: TcpState,
         /// After.
+        #[serde(serialize_with = "kernel::state")]
+        #[schemars(with = "kernel::State")]
         new: TcpState,
         /// Time spent in `old`.
         state_us: Option<u64>,
@@ -261,14 +313,20 @@ pub enum Kind<'a> {
     /// The kernel reported an error on the socket, or accept() failed on a listener.
     Error {
         /// Positive.
+        #[serde(serialize_with = "errno::named")]
+        #[schemars(with = "errno::Errno")]
         errno: i32,
         /// How many accept() calls of the owner failed with it since the last such event; `None` if it is no such
         /// error.
+        #[serde(flatten, serialize_with = "failed_accepts")]
+        #[schemars(with = "Option<Accepts>")]
         accepts: Option<u64>,
     },
     /// bind() failed.
     Bind {
         /// Positive.
+        #[serde(serialize_with = "errno::named")]
+        #[schemars(with = "errno::Errno")]
         errno: i32,
         /// The owner of the listener there.
         held_by: Option<&'a Owner>,
@@ -278,6 +336,8 @@ pub enum Kind<'a> {
     /// A segment was retransmitted.
     Retransmit {
         /// State of the socket; `None` if unknown.
+        #[serde(serialize_with = "kernel::optional_state")]
+        #[schemars(with = "Option<kernel::State>")]
         state: Option<TcpState>,
         /// Kind of segment.
         what: Segment,
@@ -287,6 +347,8 @@ pub enum Kind<'a> {
     /// RST was sent or received.
     Reset {
         /// Received, not sent.
+        #[serde(rename = "direction", serialize_with = "course")]
+        #[schemars(with = "Course")]
         received: bool,
         /// The reason why it was sent, if the kernel gives one.
         reason: Option<&'a str>,
@@ -305,6 +367,8 @@ pub enum Kind<'a> {
         count: u64,
     },
     /// The known facts of a process, before its first event.
+    #[serde(serialize_with = "process::whole")]
+    #[schemars(with = "process::Process<'static>")]
     Process(&'a Owner),
 }
 
@@ -368,6 +432,42 @@ pub struct Event<'a> {
     pub socket: Option<Socket<'a>>,
     /// Kind and data.
     pub kind: Kind<'a>,
+}
+
+/// Of the error of accept() calls.
+#[derive(Serialize, JsonSchema)]
+struct Accepts {
+    /// `accept`.
+    call: &'static str,
+    /// How many calls of the owner failed with it since the last such event.
+    count: u64,
+}
+
+#[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
+fn failed_accepts<S: Serializer>(accepts: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    accepts.map(|count| Accepts { call: "accept", count }).serialize(serializer)
+}
+
+/// The way of a RST.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Course {
+    Sent,
+    Received,
+}
+
+fn course<S: Serializer>(received: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+    if *received { Course::Received } else { Course::Sent }.serialize(serializer)
+}
+
+fn family<S: Serializer>(family: &u8, serializer: S) -> Result<S::Ok, S::Error> {
+    Some(*family).filter(|family| *family != 0).serialize(serializer)
+}
+
+/// Whether a flag is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference to the field")]
+pub(crate) const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Takes the stream, in order.

@@ -2,6 +2,8 @@
 
 use tracer_common::audit::{TERMS, Term};
 
+pub use crate::stream::summary::Account;
+
 /// The records that user space received, to be compared with those that the kernel side submitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
@@ -11,32 +13,6 @@ pub struct Received {
     pub drops: u64,
     /// Packets of folds.
     pub folded: u64,
-}
-
-/// The outcome of all calls of one hook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// The hook.
-    pub hook: &'static str,
-    /// Its calls, counted by a program for that purpose alone.
-    pub happened: u64,
-    /// Calls with a record that arrived.
-    pub delivered: u64,
-    /// Calls that were not wanted: by the user's filter, or because there was nothing to report.
-    pub filtered: u64,
-    /// Those of `filtered` without anything to report: no TCP socket, an unwanted transition, or one that another hook
-    /// reports.
-    pub aside: u64,
-    /// Calls that were counted together with equal ones, and reported together.
-    pub folded: u64,
-    /// Calls without room for their record.
-    pub lost: u64,
-    /// Calls that the kernel kept from the programs.
-    pub missed: u64,
-    /// Calls that may or may not belong to the audit: the kernel kept them from a program at its begin or end.
-    pub edges: u64,
-    /// Every call is accounted for.
-    pub exact: bool,
 }
 
 /// The result of an audit.

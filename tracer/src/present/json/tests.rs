@@ -1,10 +1,13 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::Arc;
+use std::{net::Ipv6Addr, sync::Arc};
 
 use serde_json::{Value, json};
 
-use crate::stream::{Close, ConnId, Container, Icmp, OwnerSource, ProcessFacts, Role, TcpState, Verdict, sample};
+use crate::present::number::append as number;
+use crate::stream::{
+    Close, ConnId, Container, Icmp, Kind, Owner, OwnerSource, ProcessFacts, Role, Socket, TcpState, Verdict, sample,
+};
 
 use super::*;
 
@@ -220,7 +223,7 @@ fn any_string_comes_back_as_it_was() {
     }
     for text in ["", "\"", "\\", "a\\\"b", "\u{202e}x", &every] {
         let mut out = Vec::new();
-        string(&mut out, text);
+        append(&mut out, text);
         let written = String::from_utf8(out).unwrap();
         assert!(
             !written.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
@@ -237,12 +240,12 @@ fn ipv6_addresses_are_in_canonical_form() {
             let groups = std::array::from_fn::<u16, 8, _>(|n| if zeros >> n & 1 == 1 { 0 } else { value });
             let addr = Ipv6Addr::from(groups);
             let mut out = Vec::new();
-            ipv6(&mut out, addr);
+            fast::ipv6(&mut out, addr);
             assert_eq!(String::from_utf8(out).unwrap(), addr.to_string());
         }
     }
     let mut out = Vec::new();
-    ipv6(&mut out, "::ffff:10.0.0.1".parse().unwrap());
+    fast::ipv6(&mut out, "::ffff:10.0.0.1".parse().unwrap());
     assert_eq!(out, b"::ffff:10.0.0.1");
 }
 

@@ -20,7 +20,7 @@ pub fn write(out: &mut Vec<u8>, view: &View<'_>, wall_ns: i64) {
     let mut member = |name: &str, value: Value| {
         out.push(if std::mem::take(&mut first) { b'{' } else { b',' });
         out.extend_from_slice(format!("\"{name}\":").as_bytes());
-        present::json::plain(out, &value.to_string());
+        present::json::append(out, &value);
     };
     member("v", 1.into());
     member("event", "net".into());

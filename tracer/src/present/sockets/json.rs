@@ -1,12 +1,142 @@
 //! Sockets as objects, one a socket.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::{Shown, first_owner, stream_socket};
 use crate::present::clock::{Rfc3339, WallClock};
-use crate::present::json::{self, name, optional, optional_string, string};
+use crate::present::json::{self, members, name};
 use crate::present::number::append as number;
 use crate::present::owners::Owners;
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Kind, Row, Tcp, netlink_protocol, socket_type};
+
+/// The keys of a socket beside those that it shares with events.
+#[derive(Serialize, JsonSchema)]
+pub struct SocketRow<'a> {
+    /// The name of its network namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    netns_name: Option<&'a str>,
+    /// The name of the device that scopes its addresses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<&'a str>,
+    /// Its state.
+    state: &'static str,
+    /// Inode of its file; `null` if it has none.
+    inode: Option<u64>,
+    /// The kernel's cookie of the socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<u64>,
+    /// Uid of its file's owner.
+    uid: Option<u32>,
+    /// Bytes that wait to be read; of a listener, connections that wait for accept().
+    recv_q: u32,
+    /// Bytes that are not acknowledged; of a listener, how many connections may wait.
+    send_q: u32,
+    #[serde(flatten)]
+    more: More<'a>,
+}
+
+/// The keys that only sockets of one family have.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum More<'a> {
+    Inet(Inet<'a>),
+    Unix {
+        /// `stream`, `dgram`, `seqpacket` …
+        #[serde(rename = "type")]
+        kind: &'static str,
+        /// Its path; an abstract one begins with `@`.
+        path: Option<&'a str>,
+        /// Inode of its peer.
+        peer_inode: Option<u64>,
+    },
+    Packet {
+        /// `raw`, `dgram` …
+        #[serde(rename = "type")]
+        kind: &'static str,
+        /// Protocol of the frames that it receives.
+        ethertype: u16,
+        /// The device that it is bound to.
+        ifindex: Option<u32>,
+    },
+    Netlink {
+        /// `route`, `generic` …, or the number.
+        netlink_protocol: Netlink,
+        /// Its port.
+        portid: u32,
+        /// The groups that it listens to, as bits.
+        groups: u32,
+    },
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Inet<'a> {
+    #[serde(flatten)]
+    listener: Option<Listener>,
+    #[serde(flatten)]
+    tcp: Option<&'a Tcp>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Listener {
+    /// Connections that wait for accept().
+    backlog: u32,
+    /// How many may wait; `null` if unknown.
+    backlog_limit: Option<u32>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum Netlink {
+    Named(&'static str),
+    Numbered(u64),
+}
+
+impl<'a> SocketRow<'a> {
+    fn new(shown: &Shown<'a>) -> Self {
+        let row = shown.row;
+        Self {
+            netns_name: shown.picture.namespaces.get(&row.netns).and_then(|netns| netns.name.as_deref()),
+            device: shown.picture.device(row),
+            state: row.state.name(),
+            inode: Some(row.inode).filter(|inode| *inode != 0),
+            cookie: row.cookie,
+            uid: row.uid,
+            recv_q: row.recv_q,
+            send_q: row.send_q,
+            more: More::new(row),
+        }
+    }
+}
+
+impl<'a> More<'a> {
+    fn new(row: &'a Row) -> Self {
+        match &row.kind {
+            Kind::Inet(inet) => {
+                let listens = row.proto == Proto::Tcp && row.state == State::Listen;
+                // /proc lacks the limit: `send_q` is 0 then.
+                let limit = row.cookie.map(|_| row.send_q);
+                let listener = listens.then_some(Listener { backlog: row.recv_q, backlog_limit: limit });
+                Self::Inet(Inet { listener, tcp: inet.tcp.as_deref() })
+            }
+            Kind::Unix(unix) => {
+                Self::Unix { kind: socket_type(unix.kind), path: unix.path.as_deref(), peer_inode: unix.peer }
+            }
+            Kind::Packet(packet) => Self::Packet {
+                kind: socket_type(packet.kind),
+                ethertype: packet.protocol,
+                ifindex: Some(packet.ifindex).filter(|index| *index != 0),
+            },
+            Kind::Netlink(netlink) => Self::Netlink {
+                netlink_protocol: netlink_protocol(netlink.protocol)
+                    .map_or_else(|| Netlink::Numbered(netlink.protocol.into()), Netlink::Named),
+                portid: netlink.portid,
+                groups: netlink.groups,
+            },
+        }
+    }
+}
 
 /// Writes sockets as JSON.
 #[derive(Debug, Default)]
@@ -33,92 +163,14 @@ impl JsonRows {
         let owner = first_owner(shown.picture, row);
         let socket = stream_socket(shown.picture, row, shown.number, owner);
         if row.inet().is_some() {
-            json::write_socket(out, &socket, &mut self.owners);
+            json::socket(out, &socket, &mut self.owners);
         } else {
             out.extend_from_slice(b",\"conn\":\"");
             number(out, shown.number);
             name(out, b"\",\"proto\":\"", row.proto.name());
-            json::write_ownership(out, &socket, &mut self.owners);
+            json::ownership(out, &socket, &mut self.owners);
         }
-        if let Some(netns) = shown.picture.namespaces.get(&row.netns).and_then(|netns| netns.name.as_deref()) {
-            out.extend_from_slice(b",\"netns_name\":");
-            string(out, netns);
-        }
-        if let Some(device) = shown.picture.device(row) {
-            out.extend_from_slice(b",\"device\":");
-            string(out, device);
-        }
-        name(out, b",\"state\":\"", row.state.name());
-        optional(out, b",\"inode\":", Some(row.inode).filter(|inode| *inode != 0));
-        if row.cookie.is_some() {
-            optional(out, b",\"cookie\":", row.cookie);
-        }
-        optional(out, b",\"uid\":", row.uid);
-        optional(out, b",\"recv_q\":", Some(row.recv_q));
-        optional(out, b",\"send_q\":", Some(row.send_q));
-        write_kind(out, row);
+        members(out, &SocketRow::new(shown));
         out.extend_from_slice(b"}\n");
     }
-}
-
-fn write_kind(out: &mut Vec<u8>, row: &Row) {
-    match &row.kind {
-        Kind::Inet(inet) => {
-            if row.proto == Proto::Tcp && row.state == State::Listen {
-                optional(out, b",\"backlog\":", Some(row.recv_q));
-                // /proc lacks the limit: `send_q` is 0 then.
-                optional(out, b",\"backlog_limit\":", row.cookie.map(|_| row.send_q));
-            }
-            if let Some(tcp) = inet.tcp.as_deref() {
-                write_tcp(out, tcp);
-            }
-        }
-        Kind::Unix(unix) => {
-            name(out, b",\"type\":\"", socket_type(unix.kind));
-            out.extend_from_slice(b",\"path\":");
-            optional_string(out, unix.path.as_deref());
-            optional(out, b",\"peer_inode\":", unix.peer);
-        }
-        Kind::Packet(packet) => {
-            name(out, b",\"type\":\"", socket_type(packet.kind));
-            optional(out, b",\"ethertype\":", Some(packet.protocol));
-            optional(out, b",\"ifindex\":", Some(packet.ifindex).filter(|index| *index != 0));
-        }
-        Kind::Netlink(netlink) => {
-            out.extend_from_slice(b",\"netlink_protocol\":");
-            match netlink_protocol(netlink.protocol) {
-                Some(protocol) => string(out, protocol),
-                None => number(out, netlink.protocol.into()),
-            }
-            optional(out, b",\"portid\":", Some(netlink.portid));
-            optional(out, b",\"groups\":", Some(netlink.groups));
-        }
-    }
-}
-
-fn write_tcp(out: &mut Vec<u8>, tcp: &Tcp) {
-    optional(out, b",\"srtt_us\":", tcp.srtt_us);
-    optional(out, b",\"rttvar_us\":", tcp.rttvar_us);
-    optional(out, b",\"min_rtt_us\":", tcp.min_rtt_us);
-    optional(out, b",\"rto_us\":", tcp.rto_us);
-    optional(out, b",\"cwnd\":", tcp.cwnd);
-    optional(out, b",\"ssthresh\":", tcp.ssthresh);
-    optional(out, b",\"mss\":", tcp.mss);
-    optional(out, b",\"retransmits\":", tcp.retransmits);
-    optional(out, b",\"unacked\":", tcp.unacked);
-    optional(out, b",\"tx_bytes\":", tcp.tx_bytes);
-    optional(out, b",\"rx_bytes\":", tcp.rx_bytes);
-    out.extend_from_slice(b",\"congestion\":");
-    optional_string(out, tcp.congestion.as_deref());
-    out.extend_from_slice(b",\"timer\":");
-    match tcp.timer {
-        Some(timer) => {
-            name(out, b"{\"name\":\"", timer.name);
-            optional(out, b",\"expires_ms\":", Some(timer.expires_ms));
-            optional(out, b",\"retries\":", Some(u32::from(timer.retries)));
-            out.push(b'}');
-        }
-        None => out.extend_from_slice(b"null"),
-    }
-    optional(out, b",\"cgroup_id\":", tcp.cgroup_id);
 }

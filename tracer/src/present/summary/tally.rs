@@ -7,37 +7,12 @@ use std::rc::Rc;
 
 use crate::stream::{Close, Endpoint, Event, Kind, Role, Socket, Verdict};
 
-use super::Summary;
+use super::{Row, Summary};
 
 /// The most processes, and destinations, that are counted separately; later ones are counted together.
 const MOST_ROWS: usize = 8192;
 /// The most of them in the summary.
 const SHOWN_ROWS: usize = 10;
-
-/// The connections of one process or to one destination.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
-    /// The process or destination. Hostile bytes.
-    pub name: String,
-    /// Connections that ended.
-    pub connections: u64,
-    /// Of these, the failed ones.
-    pub failed: u64,
-    /// Payload sent and acknowledged.
-    pub tx_bytes: u64,
-    /// Payload received.
-    pub rx_bytes: u64,
-}
-
-impl Row {
-    fn add(&mut self, close: &Close) {
-        self.connections += 1;
-        // As `--failed` selects: includes connections that ended well and were never answered.
-        self.failed += u64::from(close.is_failure());
-        self.tx_bytes = self.tx_bytes.saturating_add(close.tx_bytes.unwrap_or(0));
-        self.rx_bytes = self.rx_bytes.saturating_add(close.rx_bytes.unwrap_or(0));
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Rows<K> {

@@ -13,147 +13,139 @@ const MOST_FINDINGS: usize = 10;
 /// Columns of a name in a table.
 const NAME: usize = 48;
 
-impl Summary {
-    /// Returns the summary as lines of at most 100 columns, each with a newline.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut out = String::new();
-        self.totals(&mut out);
-        if !self.findings.is_empty() {
-            out.push_str("\nwhat stands out\n");
-        }
-        for finding in self.findings.iter().take(MOST_FINDINGS) {
-            let mut text = String::new();
-            escape::push(&mut text, &finding.text);
-            wrapped(&mut out, "  ", &text);
-            wrapped(&mut out, "    look: ", &finding.look.join("; "));
-        }
-        if let Some(more) = self.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
-            line(&mut out, format_args!("  and {more} more: --json has them all"));
-        }
-        if !self.verdicts.is_empty() {
-            out.push_str("\nconnections  ended\n");
-            for (verdict, count) in &self.verdicts {
-                line(&mut out, format_args!("{:>11}  {}", Count(*count), verdict.name()));
-            }
-        }
-        if self.unanswered > 0 {
-            line(&mut out, format_args!("{:>11}  of them unanswered", Count(self.unanswered)));
-        }
-        if !self.drops.is_empty() {
-            out.push_str("\n    packets  dropped\n");
-            for (reason, count) in &self.drops {
-                let mut name = String::new();
-                escape::push_cut(&mut name, reason, NAME);
-                line(&mut out, format_args!("{:>11}  {name}", Count(*count)));
-            }
-        }
-        if !self.discards.is_empty() {
-            out.push_str("\n      count  discarded, by the kernel's counters alone\n");
-            for (counter, count) in &self.discards {
-                line(&mut out, format_args!("{:>11}  {counter}", Count(*count)));
-            }
-        }
-        table(&mut out, "process", &self.processes);
-        table(&mut out, "destination", &self.destinations);
-        self.audit(&mut out);
-        self.cost(&mut out);
-        for (name, why) in &self.degraded {
-            let mut text = String::new();
-            escape::push(&mut text, name);
-            text.push_str(": ");
-            escape::push(&mut text, why);
-            wrapped(&mut out, "without ", &text);
-        }
-        out
+/// Returns the summary as lines of at most 100 columns, each with a newline.
+#[must_use]
+pub fn to_text(summary: &Summary) -> String {
+    let mut out = String::new();
+    totals(summary, &mut out);
+    if !summary.findings.is_empty() {
+        out.push_str("\nwhat stands out\n");
     }
-
-    fn totals(&self, out: &mut String) {
-        let events: u64 = self.events.iter().map(|(_, count)| count).sum();
-        let mut text = format!(
-            "{} connection{} and {} event{} in {}",
-            Count(self.connections),
-            plural(self.connections),
-            Count(events),
-            plural(events),
-            Micros(self.duration_ns / 1000)
-        );
-        if self.filtered > 0 {
-            // Writing to a String does not fail.
-            let _ = write!(text, "; {} event{} left out by filters", Count(self.filtered), plural(self.filtered));
-        }
-        if self.lost_events() == 0 {
-            text.push_str("; nothing lost");
-        }
-        wrapped(out, "", &text);
-        for (class, count) in self.lost.iter().filter(|(_, count)| *count > 0) {
-            let remedy = match *class {
-                "missed" => {
-                    "the kernel does not call a program again where it was interrupted; filters make that rarer"
-                }
-                _ => "use a larger --buffer, or filters",
-            };
-            wrapped(out, "LOST ", &format!("{} {class} events: {remedy}", Count(*count)));
-        }
-        for (_, count, what) in self.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
-            wrapped(out, "INCOMPLETE ", &format!("{} {what}", Count(count)));
+    for finding in summary.findings.iter().take(MOST_FINDINGS) {
+        let mut text = String::new();
+        escape::push(&mut text, &finding.text);
+        wrapped(&mut out, "  ", &text);
+        wrapped(&mut out, "    look: ", &finding.look.join("; "));
+    }
+    if let Some(more) = summary.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
+        line(&mut out, format_args!("  and {more} more: --json has them all"));
+    }
+    if !summary.verdicts.is_empty() {
+        out.push_str("\nconnections  ended\n");
+        for (verdict, count) in &summary.verdicts {
+            line(&mut out, format_args!("{:>11}  {}", Count(*count), verdict.name()));
         }
     }
-
-    fn audit(&self, out: &mut String) {
-        let Some(audit) = &self.audit else { return };
-        out.push_str("\n    happened   delivered    filtered      folded     lost  missed  audit\n");
-        for account in audit {
-            let verdict = if account.exact { "exact" } else { "NOT EXACT" };
-            line(
-                out,
-                format_args!(
-                    "{:>12}  {:>10}  {:>10}  {:>10}  {:>7}  {:>6}  {}, {verdict}",
-                    Count(account.happened).to_string(),
-                    Count(account.delivered).to_string(),
-                    Count(account.filtered).to_string(),
-                    Count(account.folded).to_string(),
-                    Count(account.lost).to_string(),
-                    Count(account.missed).to_string(),
-                    account.hook,
-                ),
-            );
-        }
-        for account in audit.iter().filter(|account| account.edges > 0) {
-            let calls = Count(account.edges);
-            let calls = format!("{calls} call{}", plural(account.edges));
-            let text = format!("{}: {calls} may have come before the audit began or after it ended", account.hook);
-            wrapped(out, "  not certain: ", &text);
-        }
-        for (hook, why) in &self.unaudited {
-            wrapped(out, "  not audited: ", &format!("{hook}: {why}"));
+    if summary.unanswered > 0 {
+        line(&mut out, format_args!("{:>11}  of them unanswered", Count(summary.unanswered)));
+    }
+    if !summary.drops.is_empty() {
+        out.push_str("\n    packets  dropped\n");
+        for (reason, count) in &summary.drops {
+            let mut name = String::new();
+            escape::push_cut(&mut name, reason, NAME);
+            line(&mut out, format_args!("{:>11}  {name}", Count(*count)));
         }
     }
-
-    fn cost(&self, out: &mut String) {
-        let counted: Vec<_> =
-            self.cost.programs.iter().filter_map(|p| Some((p, p.run_ns?, p.runs.filter(|runs| *runs > 0)?))).collect();
-        if !counted.is_empty() {
-            out.push_str("\n       runs  ns each  kernel program\n");
-            for (program, run_ns, runs) in counted {
-                let mut name = String::new();
-                escape::push_cut(&mut name, &program.name, NAME);
-                if let Some(missed) = program.missed.filter(|missed| *missed > 0) {
-                    let _ = write!(name, " (missed {})", Count(missed));
-                }
-                line(out, format_args!("{:>11}  {:>7}  {name}", Count(runs), Count(run_ns / runs)));
-            }
+    if !summary.discards.is_empty() {
+        out.push_str("\n      count  discarded, by the kernel's counters alone\n");
+        for (counter, count) in &summary.discards {
+            line(&mut out, format_args!("{:>11}  {counter}", Count(*count)));
         }
-        let Self { cost, .. } = self;
+    }
+    table(&mut out, "process", &summary.processes);
+    table(&mut out, "destination", &summary.destinations);
+    audit(summary, &mut out);
+    cost(summary, &mut out);
+    for (name, why) in &summary.degraded {
+        let mut text = String::new();
+        escape::push(&mut text, name);
+        text.push_str(": ");
+        escape::push(&mut text, why);
+        wrapped(&mut out, "without ", &text);
+    }
+    out
+}
+
+fn totals(summary: &Summary, out: &mut String) {
+    let events: u64 = summary.events.iter().map(|(_, count)| count).sum();
+    let mut text = format!(
+        "{} connection{} and {} event{} in {}",
+        Count(summary.connections),
+        plural(summary.connections),
+        Count(events),
+        plural(events),
+        Micros(summary.duration_ns / 1000)
+    );
+    if summary.filtered > 0 {
+        // Writing to a String does not fail.
+        let _ = write!(text, "; {} event{} left out by filters", Count(summary.filtered), plural(summary.filtered));
+    }
+    if summary.lost_events() == 0 {
+        text.push_str("; nothing lost");
+    }
+    wrapped(out, "", &text);
+    for (class, count) in summary.lost.iter().filter(|(_, count)| *count > 0) {
+        let remedy = match *class {
+            "missed" => "the kernel does not call a program again where it was interrupted; filters make that rarer",
+            _ => "use a larger --buffer, or filters",
+        };
+        wrapped(out, "LOST ", &format!("{} {class} events: {remedy}", Count(*count)));
+    }
+    for (_, count, what) in summary.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
+        wrapped(out, "INCOMPLETE ", &format!("{} {what}", Count(count)));
+    }
+}
+
+fn audit(summary: &Summary, out: &mut String) {
+    let Some(audit) = &summary.audit else { return };
+    out.push_str("\n    happened   delivered    filtered      folded     lost  missed  audit\n");
+    for account in audit {
+        let verdict = if account.exact { "exact" } else { "NOT EXACT" };
         line(
             out,
             format_args!(
-                "\ntracer itself: {:.2} s CPU, {} memory at most",
-                cost.cpu_seconds,
-                Bytes(cost.peak_rss_bytes)
+                "{:>12}  {:>10}  {:>10}  {:>10}  {:>7}  {:>6}  {}, {verdict}",
+                Count(account.happened).to_string(),
+                Count(account.delivered).to_string(),
+                Count(account.filtered).to_string(),
+                Count(account.folded).to_string(),
+                Count(account.lost).to_string(),
+                Count(account.missed).to_string(),
+                account.hook,
             ),
         );
     }
+    for account in audit.iter().filter(|account| account.edges > 0) {
+        let calls = Count(account.edges);
+        let calls = format!("{calls} call{}", plural(account.edges));
+        let text = format!("{}: {calls} may have come before the audit began or after it ended", account.hook);
+        wrapped(out, "  not certain: ", &text);
+    }
+    for (hook, why) in summary.unaudited.iter().flatten() {
+        wrapped(out, "  not audited: ", &format!("{hook}: {why}"));
+    }
+}
+
+fn cost(summary: &Summary, out: &mut String) {
+    let counted: Vec<_> =
+        summary.cost.programs.iter().filter_map(|p| Some((p, p.run_ns?, p.runs.filter(|runs| *runs > 0)?))).collect();
+    if !counted.is_empty() {
+        out.push_str("\n       runs  ns each  kernel program\n");
+        for (program, run_ns, runs) in counted {
+            let mut name = String::new();
+            escape::push_cut(&mut name, &program.name, NAME);
+            if let Some(missed) = program.missed.filter(|missed| *missed > 0) {
+                let _ = write!(name, " (missed {})", Count(missed));
+            }
+            line(out, format_args!("{:>11}  {:>7}  {name}", Count(runs), Count(run_ns / runs)));
+        }
+    }
+    let cost = &summary.cost;
+    line(
+        out,
+        format_args!("\ntracer itself: {:.2} s CPU, {} memory at most", cost.cpu_seconds, Bytes(cost.peak_rss_bytes)),
+    );
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -230,7 +222,7 @@ connections  failed    sent  received  destination
 tracer itself: 1.25 s CPU, 23MB memory at most
 without fentry: the kernel refused to load the program: EPERM
 ";
-        assert_eq!(sample().to_text(), expected);
+        assert_eq!(to_text(&sample()), expected);
     }
 
     #[test]
@@ -245,8 +237,9 @@ without fentry: the kernel refused to load the program: EPERM
             ..Audit::default()
         };
         let other = Audit { hook: "kfree_skb", happened: 3, lost: 1, edges: 1, exact: false, ..Audit::default() };
-        let unaudited = vec![("inet_csk_accept", "served by fentry, and nothing else counts its calls".to_owned())];
-        let text = Summary { audit: Some(vec![account, other]), unaudited, ..sample() }.to_text();
+        let unaudited =
+            Some(vec![("inet_csk_accept", "served by fentry, and nothing else counts its calls".to_owned())]);
+        let text = to_text(&Summary { audit: Some(vec![account, other]), unaudited, ..sample() });
         let expected = "
     happened   delivered    filtered      folded     lost  missed  audit
      120,002     100,002      20,000           0        0       0  inet_sock_set_state, exact
@@ -255,16 +248,16 @@ without fentry: the kernel refused to load the program: EPERM
   not audited: inet_csk_accept: served by fentry, and nothing else counts its calls
 ";
         assert!(text.contains(expected), "{text}");
-        assert!(!sample().to_text().contains("exact"));
+        assert!(!to_text(&sample()).contains("exact"));
     }
 
     #[test]
     fn losses_are_loud() {
         let summary = Summary { lost: vec![("lifecycle", 1234), ("process", 0)], ..sample() };
-        let text = summary.to_text();
+        let text = to_text(&summary);
         assert!(text.contains("\nLOST 1,234 lifecycle events: use a larger --buffer, or filters\n"), "{text}");
         assert!(!text.contains("nothing lost") && !text.contains("process events"));
-        let text = Summary { lost: vec![("missed", 7)], ..sample() }.to_text();
+        let text = to_text(&Summary { lost: vec![("missed", 7)], ..sample() });
         assert!(
             text.contains("\nLOST 7 missed events: the kernel does not call") && !text.contains("--buffer"),
             "{text}"
@@ -273,9 +266,9 @@ without fentry: the kernel refused to load the program: EPERM
 
     #[test]
     fn what_is_incomplete_is_said() {
-        assert!(!sample().to_text().contains("INCOMPLETE"));
+        assert!(!to_text(&sample()).contains("INCOMPLETE"));
         let incomplete = Incomplete { sockets_untracked: 12_000, ..Incomplete::default() };
-        let text = Summary { incomplete, ..sample() }.to_text();
+        let text = to_text(&Summary { incomplete, ..sample() });
         let expected = "\nINCOMPLETE 12,000 sockets were not followed: use a larger --sockets, or filters\n";
         assert!(text.contains(expected) && !text.contains("ends were seen"), "{text}");
     }
@@ -301,7 +294,7 @@ without fentry: the kernel refused to load the program: EPERM
             hints_given_up: u64::MAX,
             namespaces_renewed: u64::MAX,
         };
-        for line in summary.to_text().lines() {
+        for line in to_text(&summary).lines() {
             assert!(escape::width(line) <= COLUMNS, "{line}");
             assert!(!line.chars().any(char::is_control));
         }

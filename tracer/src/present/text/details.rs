@@ -3,10 +3,9 @@
 use std::fmt;
 use std::io::Write as _;
 
-use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Owner, Socket, Verdict};
+use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Owner, Socket, TcpFlags, Verdict};
 
 use super::super::escape;
-use super::super::json::packets::push_tcp_flags;
 use super::super::unit::{Bytes, Count, Micros};
 use super::ends;
 use crate::explain::numbers::Errno;
@@ -214,9 +213,7 @@ impl Details {
             self.push(format_args!("×{}", Count(drop.count)));
         }
         if let Some(flags) = drop.tcp_flags {
-            let mut letters = Vec::new();
-            push_tcp_flags(&mut letters, flags);
-            self.push(format_args!("[{}]", String::from_utf8_lossy(&letters)));
+            self.push(format_args!("[{}]", TcpFlags(flags)));
         } else if let Some((kind, code)) = drop.icmp {
             self.push(format_args!("{} {kind}/{code}", drop.protocol.unwrap_or("icmp")));
         } else if let Some(protocol) = drop.protocol {

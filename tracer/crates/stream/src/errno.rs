@@ -1,5 +1,10 @@
 //! Error numbers by name.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
 macro_rules! errnos {
     ($($name:ident,)*) => {
         /// The name of a positive errno; `None` if Linux has none with this number.
@@ -155,6 +160,39 @@ errnos! {
 /// The name, or `E` and the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub i32);
+
+impl Serialize for Errno {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match name(self.0) {
+            Some(name) => serializer.serialize_str(name),
+            None => serializer.collect_str(self),
+        }
+    }
+}
+
+impl JsonSchema for Errno {
+    fn schema_name() -> Cow<'static, str> {
+        "errno".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The error by name; `E` and the number, if Linux names no such error.",
+            "type": "string",
+            "pattern": "^E[0-9A-Z]+$",
+        })
+    }
+}
+
+/// Writes a positive errno by name, for serde.
+pub(crate) fn named<S: Serializer>(errno: &i32, serializer: S) -> Result<S::Ok, S::Error> {
+    Errno(*errno).serialize(serializer)
+}
+
+/// Writes a positive errno by name, for serde.
+pub(crate) fn optional<S: Serializer>(errno: &Option<i32>, serializer: S) -> Result<S::Ok, S::Error> {
+    errno.map(Errno).serialize(serializer)
+}
 
 impl std::fmt::Display for Errno {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
