@@ -196,30 +196,37 @@ impl Agent {
         self.ears.said.lock().unwrap().log.clone()
     }
 
-    /// Whether an event that `ask` accepts comes within the patience of the tests.
-    pub fn hears(&self, mut ask: impl FnMut(&Value) -> bool) -> bool {
+    /// The first event that `ask` accepts; `None` if none comes within the patience of the tests.
+    pub fn hears(&self, mut ask: impl FnMut(&Value) -> bool) -> Option<Value> {
         let mut seen = 0;
         let found = self.ears.wait(|said| {
             let new = &said.events[seen..];
             seen = said.events.len();
-            if new.iter().any(&mut ask) {
-                return Some(true);
-            }
-            (said.ended == 2).then_some(false)
+            let found = new.iter().find(|event| ask(event)).cloned();
+            (found.is_some() || said.ended == 2).then_some(found)
         });
-        found == Some(true)
+        found.flatten()
     }
 
-    /// Waits for an event that `ask` accepts.
+    /// Waits for an event that `ask` accepts; returns it.
     ///
     /// # Panics
     /// With the events that came instead.
-    pub fn wait_for(&self, what: &str, ask: impl FnMut(&Value) -> bool) {
-        if !self.hears(ask) {
+    pub fn wait_for(&self, what: &str, ask: impl FnMut(&Value) -> bool) -> Value {
+        self.hears(ask).unwrap_or_else(|| {
             let said = self.ears.said.lock().unwrap();
             let tail: Vec<_> = said.events.iter().rev().take(60).rev().map(|e| brief(e).to_string()).collect();
             panic!("no {what} came; the last {} events:\n{}\nstderr:\n{}", tail.len(), tail.join("\n"), said.log);
-        }
+        })
+    }
+
+    /// Waits for a finding called `name` (any, if that is empty) whose sentence contains `part`; returns it.
+    pub fn finding(&self, name: &str, part: &str) -> Value {
+        self.wait_for(&format!("finding {name} about {part}"), |event| {
+            event["event"] == "finding"
+                && (name.is_empty() || event["name"] == name)
+                && event["text"].as_str().is_some_and(|text| text.contains(part))
+        })
     }
 
     /// Waits until the events so far satisfy `ask`; returns whether they do.

@@ -38,22 +38,9 @@ pub fn count(row: &Value) -> u64 {
     row["count"].as_u64().unwrap_or_else(|| panic!("no count: {row}"))
 }
 
-/// The first event that `ask` accepts.
-pub fn wait(agent: &Agent, what: &str, mut ask: impl FnMut(&Value) -> bool) -> Value {
-    let mut found = Value::Null;
-    agent.wait_for(what, |event| {
-        let wanted = ask(event);
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
-}
-
 /// The first drop in `netns` with this destination port and this kernel's reason for `name`.
 pub fn drop_in(agent: &Agent, netns: &Netns, name: &str, port: u16) -> Value {
-    wait(agent, &format!("drop by {name} of a packet to port {port} in {}", netns.inode()), |event| {
+    agent.wait_for(&format!("drop by {name} of a packet to port {port} in {}", netns.inode()), |event| {
         event["event"] == "drop" && event["netns"] == netns.inode() && reason::is(event, name) && event["dport"] == port
     })
 }
@@ -101,6 +88,13 @@ pub fn symbol_is(event: &Value, functions: &[&str]) {
     assert!(functions.contains(&name), "{event}");
     assert!(u64::from_str_radix(offset, 16).is_ok(), "{symbol}");
     assert!(event["location"].as_str().is_some_and(|at| at.starts_with("0xffff")), "{event}");
+}
+
+/// The first drop in `netns` with this destination port, for whatever reason.
+pub fn any_drop_in(agent: &Agent, netns: &Netns, port: u16) -> Value {
+    agent.wait_for(&format!("drop of a packet to port {port} in {}", netns.inode()), |event| {
+        event["event"] == "drop" && event["netns"] == netns.inode() && event["dport"] == port
+    })
 }
 
 /// Tries to connect for a moment.

@@ -188,6 +188,8 @@ offsets! {
     mm_arg_start,
     /// `mm_struct.arg_end`
     mm_arg_end,
+    /// `mm_struct.task_size`: the end of the addresses of a process
+    mm_task_size,
     /// `io_kiocb.opcode`
     io_opcode,
     /// `io_kiocb.file`

@@ -75,7 +75,7 @@ fn connect_one(addr: &SocketAddr, hold: Duration) -> Sys<(u16, u64)> {
         return Err(libc::EPIPE);
     }
     if !hold.is_zero() {
-        std::thread::sleep(hold);
+        sys::pause(hold);
     }
     sys::linger_zero(fd)?;
     sys::close(fd)?;
@@ -95,7 +95,7 @@ fn client(addr: SocketAddr, churn: &Churn) -> Vec<(i32, Vec<(u16, u64)>)> {
                 .inspect(|made| {
                     if let Some(rate) = rate {
                         let due = Duration::from_secs_f64(*made as f64 * threads as f64 / f64::from(rate));
-                        std::thread::sleep(due.saturating_sub(begun.elapsed()));
+                        sys::pause(due.saturating_sub(begun.elapsed()));
                     }
                 })
                 .take_while(|_| !ended.load(Ordering::Relaxed))

@@ -75,7 +75,7 @@ fn blow(storm: &Storm) -> Sys<u64> {
             }
             if let Some(rate) = storm.rate {
                 let due = Duration::from_secs_f64(offered as f64 * storm.threads as f64 / f64::from(rate));
-                std::thread::sleep(due.saturating_sub(begun.elapsed()).min(storm.time));
+                sys::pause(due.saturating_sub(begun.elapsed()).min(storm.time));
             }
         }
     }

@@ -219,7 +219,14 @@ pub fn poll(fd: c_int, events: i16) -> Sys<i16> {
     Ok(one.revents)
 }
 
+/// Keeps a load to its rate: no condition is waited for.
+#[expect(clippy::disallowed_methods, reason = "the rate of a load is a time")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Polls `condition` until it holds; `ETIMEDOUT` at the end of patience.
+#[expect(clippy::disallowed_methods, reason = "the place at which tests wait")]
 pub fn until(mut condition: impl FnMut() -> Sys<bool>) -> Sys<()> {
     let end = Instant::now() + patience();
     while !condition()? {

@@ -1,7 +1,5 @@
-//! `--audit`: all that happens is accounted for, exactly, whatever the load, the hook and the link, and with
-//! traffic when it begins and ends.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! `--audit` accounts for every call exactly, under any load, on any hook and link, and with traffic when it begins and
+//! ends.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,8 +18,9 @@ use tracer_tests::scale;
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::parse;
 use tracer_tests::tracepoint::Hits;
+use tracer_tests::traffic::sys::until;
 
-/// The traffic generator in `netns`, which is to say nothing.
+/// The traffic generator in `netns`, without output.
 fn quiet(netns: &Netns, args: &[&str]) -> Command {
     let mut command = traffic(netns);
     command.args(args).stdout(Stdio::null());
@@ -34,7 +33,7 @@ fn churn(netns: &Netns, connections: usize) {
     assert!(status.success());
 }
 
-/// Runs the tracer with `args` and an audit while `during` goes on. Its summary.
+/// Runs the tracer with `args` and an audit while `during` goes on; returns its summary.
 fn audited(args: &[&str], during: impl FnOnce()) -> Value {
     let out = scratch().join("audit-stream");
     let args = [&["--audit"], args].concat();
@@ -55,8 +54,8 @@ fn of_hook<'a>(accounts: &'a BTreeMap<String, Value>, hook: &str) -> &'a Value {
     accounts.get(hook).unwrap_or_else(|| panic!("{hook} is audited: {accounts:?}"))
 }
 
-/// Every connection, on both ends: the listener's two transitions, the client's three and the server's four
-/// (with the one of a child, which nobody is told).
+/// Every connection has transitions on both ends: two of the listener, three of the client and four of the server (one
+/// of them is a child's, which the stream leaves out).
 #[test]
 fn connections() {
     alone();
@@ -73,11 +72,11 @@ fn connections() {
         assert_eq!(ring["taken"], ring["received"], "{ring}");
         assert!(of(ring, "highest") <= of(ring, "bytes"), "{ring}");
     }
-    // It is not the traced programs alone that say how much there was.
+    // Hooks that trace no connection are audited, too.
     assert!(of_hook(&accounts, "sched_process_fork")["happened"].as_u64() > Some(0));
 }
 
-/// The kernel's own count of the tracepoint lies about the audit's.
+/// The audit's count is between two readings of the kernel's own count of the tracepoint.
 #[test]
 fn the_kernel_counts_as_many() {
     alone();
@@ -115,7 +114,7 @@ fn what_is_filtered() {
     // Process 1 opens no connection.
     let accounts = exact(&audited(&["-p", "1"], || churn(&netns, n)));
     let states = of_hook(&accounts, "inet_sock_set_state");
-    // Of a server it is decided at its accept.
+    // A server's sockets are filtered at accept().
     assert!(of(states, "filtered") - of(states, "aside") >= 3 * n as u64, "{states}");
     assert_eq!(of(of_hook(&accounts, "sched_process_exec"), "delivered"), 0);
 }
@@ -160,7 +159,7 @@ fn drops_told_folded_and_lost() {
     let after = hits.count();
     let drops = of_hook(&accounts, "kfree_skb");
     println!("{drops}");
-    // Those of 20,000 flows are told, as far as that is allowed: on an emulated machine that is most of them.
+    // The drops of 20,000 flows have events of their own up to the limit: on an emulated machine most of them do.
     let is_fast = of(drops, "happened") > 3 * TOLD_AT_MOST * 4;
     assert!(of(drops, "folded") > if is_fast { of(drops, "delivered") } else { 0 }, "{drops}");
     let (least, most, happened) = (during.1 - during.0, after - before, of(drops, "happened"));
@@ -189,7 +188,7 @@ impl Drop for Incessant {
     }
 }
 
-/// Connections and drops go on while the tracer comes and goes: both counts are of the same calls.
+/// Connections and drops go on while the tracer starts and ends: both counts cover the same calls.
 #[test]
 fn traffic_at_both_ends() {
     alone();
@@ -199,9 +198,7 @@ fn traffic_at_both_ends() {
         let hits = Hits::of("sock", "inet_sock_set_state");
         let summary = audited(&[], || {
             let enough = hits.count() + scale::load(2_000, 200) as u64;
-            while hits.count() < enough {
-                std::thread::yield_now();
-            }
+            until(|| Ok(hits.count() >= enough)).expect("the churn goes on");
         });
         let accounts = exact_but_for_the_edges(&summary);
         println!("{round}: {} {}", of_hook(&accounts, "inet_sock_set_state"), of_hook(&accounts, "kfree_skb"));
@@ -210,8 +207,8 @@ fn traffic_at_both_ends() {
     drop(traffic);
 }
 
-/// Links whose programs are of another type. Of classic tracepoints those calls are not certain that are
-/// under way at both ends: nothing is then, that the tests make.
+/// Links with programs of another type. A classic tracepoint leaves calls uncertain that are under way when the audit
+/// begins or ends: the traffic of this test is not.
 #[test]
 fn by_every_link_of_a_tracepoint() {
     alone();
@@ -234,7 +231,7 @@ fn by_every_link_of_a_tracepoint() {
     }
 }
 
-/// A program at a classic tracepoint decides whether perf shows the event to anybody. Ours say yes, on each CPU.
+/// A program at a classic tracepoint decides whether perf sees the event. Ours let it pass on each CPU.
 #[test]
 fn nothing_is_kept_from_perf() {
     alone();
@@ -260,8 +257,8 @@ fn nothing_is_kept_from_perf() {
     }
 }
 
-/// A kretprobe has so many places for calls that are under way: with more threads in accept() some return
-/// unseen. They are counted.
+/// A kretprobe has a fixed number of places for calls that are under way: with more threads in accept() it misses some
+/// returns, and counts them.
 #[test]
 fn accepts_that_a_kretprobe_has_no_place_for() {
     alone();
@@ -284,14 +281,14 @@ fn accepts_that_a_kretprobe_has_no_place_for() {
     let missed = missed.expect("the program is named");
     println!("{told} accepts told, {missed} missed");
     if missed == 0 && told < connections {
-        return skip(&lacks("kprobe misses", "the kernel does not tell what a kretprobe has missed"));
+        return skip(&lacks("kprobe misses", "the kernel does not count the misses of a kretprobe"));
     }
     assert_eq!(told as u64 + missed, connections as u64, "{summary}");
     assert!(of(&summary["lost"], "missed") >= missed, "{summary}");
     assert_eq!(ended.status.code(), Some(3), "{}", ended.log);
 }
 
-/// Each hook that is not audited is named, and the table says what the object says.
+/// The summary names each hook that is not audited, and the table agrees with the object.
 #[test]
 fn the_table_names_every_hook() {
     alone();
@@ -316,12 +313,12 @@ fn the_table_names_every_hook() {
         let line = line.unwrap_or_else(|| panic!("{hook} is in the table:\n{}", ended.log)).replace(',', "");
         assert!(line.split_whitespace().next() == Some(&happened), "{line}");
     }
-    // Without being asked for it is not there.
+    // Without the option there is no audit.
     let agent = Agent::live(&[]);
     assert_eq!(agent.stop().stream.summary()["audit"], Value::Null);
 }
 
-/// `run` and `drops` have it, too.
+/// `run` and `drops` have the option, too.
 #[test]
 fn of_run_and_drops() {
     alone();

@@ -1,7 +1,5 @@
-//! Every link of every chain tells the same: what this kernel can load is forced, link by link, on one
-//! scenario, and compared with what the best links say.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Every link of every chain gives the same stream: the test forces each link that this kernel can load, plays one
+//! scenario, and compares the stream with that of the best links.
 
 use serde_json::{Value, json};
 use tracer_tests::agent::{Agent, run_to_end};
@@ -13,7 +11,7 @@ use tracer_tests::retold::{Tale, differences, tale};
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
 
-/// What `tracer doctor` says of one hook.
+/// The finding of `tracer doctor` about one hook.
 struct Shown {
     hook: String,
     chosen: Option<String>,
@@ -41,7 +39,7 @@ fn doctor(args: &[&str]) -> Vec<Shown> {
         .collect()
 }
 
-/// The links that each hook has, from what the wrong name of one is answered with.
+/// The links of a hook, from the answer to a wrong name.
 fn links(hook: &str) -> Vec<String> {
     let (status, _, err) = run_to_end(&["doctor", "--backend", &format!("{hook}=x")]);
     assert_eq!(status.code(), Some(2), "{err}");
@@ -49,7 +47,7 @@ fn links(hook: &str) -> Vec<String> {
     list.split(", ").map(|link| link.trim().to_owned()).collect()
 }
 
-/// The scenario, with what is to be said of it.
+/// The scenario, and the events that are due.
 struct Played {
     stream: Stream,
     facts: Vec<Fact>,
@@ -83,7 +81,7 @@ fn play(args: &[&str], placed: bool) -> Played {
         }
         facts.push(listener.close().label(&format!("{name}: listener")));
     }
-    // Nobody listens.
+    // No listener.
     for (name, family, to) in [("refused v4", 4, "127.0.0.1:9"), ("refused v6", 6, "[::1]:9")] {
         let fd = client.socket(family);
         let reply = client.connect(fd, to);
@@ -133,7 +131,7 @@ fn play(args: &[&str], placed: bool) -> Played {
     let hooked = |shown: &Shown| shown.hook == "inet_csk_accept" && shown.chosen.is_some();
     let of_kernel: Vec<&str> = args.iter().copied().filter(|arg| !arg.starts_with("-v")).collect();
     if !placed && !doctor(&of_kernel).iter().any(hooked) {
-        // Without an accept hook: until somebody has looked who holds it.
+        // Without an accept hook the tracer looks for the holder in /proc.
         await_owner(&trace.agent, connected.local().port(), worker.process.pid);
     }
     client.on("close", fd);
@@ -142,7 +140,7 @@ fn play(args: &[&str], placed: bool) -> Played {
     let connecting = Fact::new("client", &ns, &connected.who, Some(connected.local())).peer(worker_listener.addr);
     facts.push(connecting.label("to a worker").ends("closed_local", None));
     facts.push(accepting.label("by a worker").ends("closed_remote", None));
-    // Still there at the end.
+    // Open at the end.
     let listener = Listener::open(&server, &ns, "127.0.0.1:0");
     let [one, other] = Pair::open(&client, &ns, &listener).stays_open();
     facts.extend([one.label("stays: client"), other.label("stays: server")]);
@@ -194,13 +192,13 @@ fn every_link_that_loads_tells_the_same() {
             let (status, _, err) = run_to_end(&["live", "--json", "--backend", &forced, "--duration", "1ms"]);
             if !status.success() {
                 assert_eq!(status.code(), Some(1), "{err}");
-                // The kernel may have no such way; a program that its verifier refuses (EACCES) is wrong. Of this one it is
-                // known: it takes 32 bytes more of the stack than there are before 6.13.
+                // The kernel may lack the link. A program that its verifier refuses (EACCES) is a fault, but for one
+                // known case: it needs 32 bytes of stack more than kernels before 6.13 have.
                 assert!(!err.contains("(os error 13)") || forced == "inet_sock_set_state=raw_tp", "{err}");
                 continue;
             }
             if best.stream.summary()["backends"][&hook].is_null() {
-                // Not needed here: nobody hooks it.
+                // This kernel needs no program there.
                 continue;
             }
             let other = play(&["--backend", &forced], true);
@@ -230,16 +228,16 @@ fn a_link_that_does_not_load_is_refused_by_name() {
     }
 }
 
-/// What is left of the best tale where there is no type information. `accepts`: accept() is hooked all the
-/// same (a kretprobe needs no types).
+/// The part of the best tale that needs no type information. `accepts`: accept() is hooked (a kretprobe needs no
+/// types).
 fn without_types(best: &Tale, accepts: bool) -> Tale {
     let mut left = best.clone();
-    // connect() itself failed, which is not hooked.
+    // connect() itself failed, and it is not hooked.
     left.remove("no route");
     for events in left.values_mut() {
         let unseen: &[&str] = if accepts { &["error", "reset"] } else { &["error", "reset", "accept"] };
         events.retain(|event| !unseen.iter().any(|kind| event["event"] == *kind));
-        // What was never established has no request, whatever can be read.
+        // A connection that was never established has no request.
         let established = events.iter().any(|event| event["event"] == "established");
         for event in events {
             let server = event["role"] == "server";
@@ -265,7 +263,7 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
             if let Some(unanswered) = keys.get_mut("unanswered").filter(|_| established) {
                 *unanswered = Value::Null;
             }
-            // How many SYNs were sent stands only beside a verdict on the connect().
+            // `syns` comes only with a verdict on the connect().
             keys.remove("syns");
             keys.remove("v6only");
             if let Some(verdict) = keys.get_mut("verdict").filter(|verdict| !listener && **verdict != "open_at_end") {
@@ -284,7 +282,8 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
     left
 }
 
-/// Who accepted is the listener's owner, or who was found to hold it. Takes the owners of servers out.
+/// Checks that the owner of a server is the listener's, or the process that holds it according to /proc. Removes the
+/// owners of servers.
 fn owners_are_looked_up(tale: &mut Tale) {
     let of_worker = tale["by a worker"].last().expect("its close");
     assert_eq!((&of_worker["owner"]["pid"], &of_worker["owner_source"]), (&json!("worker"), &json!("fd")));
@@ -309,7 +308,7 @@ fn without_type_information_the_rest_is_the_same() {
     let accepts = degraded.contains(&"accept_by_kretprobe");
     let accept = if accepts { "accept_by_kretprobe" } else { "no_accept" };
     for name in ["no_btf", "no_processes", "no_error_report", accept, "no_connect", "no_drops", "no_resets"] {
-        assert_eq!(degraded.iter().filter(|said| **said == name).count(), 1, "{name} is said: {degraded:?}");
+        assert_eq!(degraded.iter().filter(|said| **said == name).count(), 1, "{name} is named once: {degraded:?}");
     }
     if !accepts {
         owners_are_looked_up(&mut blind.tale);
@@ -364,7 +363,7 @@ fn what_cannot_be_decided_without_types_is_refused() {
     assert!(err.contains("the command cannot be followed"), "{err}");
 }
 
-/// Connections that are older than a trace that does not know namespaces.
+/// Connections older than a trace that does not know namespaces.
 #[test]
 fn older_connections_without_types() {
     alone();
@@ -382,12 +381,12 @@ fn older_connections_without_types() {
         let _ = ns;
         (fd, accepted)
     };
-    // One tuple that is unique, and one that is in both namespaces.
+    // One tuple is unique, the other exists in both namespaces.
     let (one, one_server) = open(&ns, &client, &server, 40001, 9001);
     let (same, same_server) = open(&ns, &client, &server, 40002, 9002);
     let _twins = open(&twin, &other_client, &other_server, 40002, 9002);
     let trace = Trace::with(&["--btf", "none"]);
-    // Until /proc has been read: what closes before is told from its records alone.
+    // The tracer has read /proc then: a connection that closes before is known from its records alone.
     trace.agent.wait_for("open of the one", |event| event["event"] == "open" && event["lport"] == 40001);
     for (fd, accepted) in [(one, one_server), (same, same_server)] {
         client.on("close", fd);
@@ -406,7 +405,7 @@ fn older_connections_without_types() {
     assert_eq!(closed.len(), 1, "{closed:#?}");
     assert_eq!((&closed[0]["conn"], &closed[0]["owner"]["pid"]), (&opened[0]["conn"], &client.process.pid.into()));
     assert_eq!((&closed[0]["verdict"], &closed[0]["preexisting"]), (&json!("unknown"), &json!(true)));
-    // Which of the two has closed cannot be told: nothing is said of either that may be wrong.
+    // The tracer cannot know which of the two has closed: it states nothing of either that may be wrong.
     let closed = of(40002, "close");
     assert_eq!(closed.len(), 3, "{closed:#?}");
     assert!(closed.iter().all(|e| e["verdict"] == "unknown"), "{closed:#?}");

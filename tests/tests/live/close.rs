@@ -1,7 +1,5 @@
 //! Every way in which an established connection ends.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use serde_json::json;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
 use tracer_tests::netns::Netns;
@@ -90,11 +88,11 @@ fn simultaneous_close() {
     pair.client_sends(5);
     pair.await_acked();
     wire.hold();
-    // shutdown() and not close(): a socket that nobody holds leaves for TIME_WAIT on its own ways.
+    // shutdown() and not close(): an orphaned socket enters TIME_WAIT on another path.
     pair.client.on("shutdown", pair.client_fd);
     pair.server.on("shutdown", pair.server_fd);
     wire.release();
-    // Both FINs were on the way before either came: both sides go through CLOSING.
+    // The FINs cross on the wire: both sides go through CLOSING.
     pair.client.await_state(pair.client_fd, "CLOSE");
     pair.server.await_state(pair.server_fd, "CLOSE");
     pair.client.on("close", pair.client_fd);
@@ -148,7 +146,7 @@ fn reset_after_our_fin() {
         pair.server.await_state(pair.server_fd, "CLOSE_WAIT");
         pair.await_acked();
         pair.client.await_state(pair.client_fd, "FIN_WAIT2");
-        // 100 bytes are unread: this is a RST and no FIN.
+        // 100 bytes are unread: close() sends a RST instead of a FIN.
         pair.server.on("close", pair.server_fd);
         pair.client.await_state(pair.client_fd, "CLOSE");
         pair.client.on("close", pair.client_fd);
@@ -170,7 +168,7 @@ fn reset_by_linger_zero_after_our_fin() {
         pair.server.await_state(pair.server_fd, "CLOSE");
         pair.server.on("close", pair.server_fd);
         pair.client_fact.end("reset_local", None);
-        // A reset in CLOSE_WAIT is EPIPE in the kernel's eyes.
+        // The kernel reports a reset in CLOSE_WAIT as EPIPE.
         pair.server_fact.end("reset_remote", Some("EPIPE"));
         pair.facts()
     });
@@ -284,7 +282,7 @@ fn timed_out(prepare: impl FnOnce(&Scene, &Pair<'_>), sends: bool) {
     }
     scene.client.await_state(pair.client_fd, "CLOSE");
     scene.client.on("close", pair.client_fd);
-    // The server knows of nothing, and what it sends does not arrive.
+    // The server has noticed nothing, and its reset does not arrive.
     scene.server.on("linger_zero", pair.server_fd);
     scene.server.on("close", pair.server_fd);
     pair.client_fact.end("timed_out", Some("ETIMEDOUT"));
@@ -396,7 +394,7 @@ fn large_transfer() {
     expect(scene, facts, listener);
 }
 
-/// `TCP_REPAIR`, as CRIU has it: close() sends nothing, and the connection goes on elsewhere.
+/// `TCP_REPAIR`, as CRIU uses it: close() sends nothing, and the connection goes on elsewhere.
 #[test]
 fn a_checkpoint_is_no_reset() {
     const TCP_REPAIR: i32 = 19;

@@ -1,4 +1,4 @@
-//! Nobody hides a connect() or an accept(), nor takes a connection from its owner, by the way of calling.
+//! No way of calling connect() or accept() hides the call, or takes a connection from its owner.
 
 use serde_json::{Value, json};
 use tracer_tests::bpf::Map;
@@ -15,7 +15,7 @@ fn connects_that_wait(events: &[Value], netns: u64) -> usize {
         .count()
 }
 
-/// How many calls wait is for others to choose: no room is kept for any of them.
+/// Other processes choose how many calls wait: the tracer keeps no room for them.
 #[test]
 fn calls_that_wait_in_connect_take_no_room_from_calls_that_fail() {
     const WAIT: usize = 300;
@@ -41,7 +41,7 @@ fn calls_that_wait_in_connect_take_no_room_from_calls_that_fail() {
     assert_eq!(ended.stream.summary()["incomplete"]["calls_unnoted"], 0);
 }
 
-/// The kernel reads the address from the caller's memory, a page of a file as well as any other.
+/// The kernel reads the address from the caller's memory, which may be a page of a file.
 #[test]
 fn an_address_in_a_page_that_is_not_resident_is_told() {
     for family in [4, 6] {
@@ -55,7 +55,8 @@ fn an_address_in_a_page_that_is_not_resident_is_told() {
     }
 }
 
-/// A connection of the client, and whom a supervisor of seccomp makes "accept" it.
+/// A connection that a supervisor of seccomp makes the client "accept": both facts, and the stream of a tracer with
+/// `args`.
 fn forged(args: impl Fn(&Actor) -> Vec<String>) -> (Fact, Fact, tracer_tests::stream::Stream) {
     let scene = Scene::loopback();
     let args = args(&scene.client);
@@ -83,7 +84,7 @@ fn a_forged_accept_changes_no_owner_and_hides_no_close() {
     assert_eq!((closes[0]["tx_bytes"].as_u64(), stream.kind("accept").count()), (Some(30), 0));
 }
 
-/// Of all its completions but the last no request is named.
+/// Only the last of its completions names the request.
 #[test]
 fn accepts_by_one_request_of_io_uring_have_their_owners() {
     let scene = Scene::loopback();
@@ -114,8 +115,8 @@ fn accepts_by_one_request_of_io_uring_have_their_owners() {
 }
 
 #[test]
-fn calls_of_32_bit_programs_are_told() {
-    let scene = Scene::loopback();
+fn calls_by_int_0x80_are_told_on_demand() {
+    let scene = Scene::loopback_with(&["--backend", "raw_syscalls=tp_btf"]);
     let fd = scene.client.socket(4);
     let failed = scene.client.must(json!({ "op": "connect_32", "fd": fd, "addr": UNREACHABLE }));
     if failed.errno() == Some("38") || failed.errno() == Some("ENOSYS") {
@@ -140,7 +141,7 @@ fn calls_of_32_bit_programs_are_told() {
         server_fact: listener.accepted(&accepted),
     };
     facts.extend(pair.client_closes_first());
-    // Told once, by the transitions, although the call fails, too.
+    // One event, from the transitions, although the call fails as well.
     let fd = scene.client.socket(4);
     let refused = scene.client.must(json!({ "op": "connect_32", "fd": fd, "addr": "127.0.0.1:9" }));
     assert_eq!(refused.errno(), Some("ECONNREFUSED"));

@@ -1,7 +1,5 @@
 //! Every way to connect that succeeds, or is given up before it does.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::SocketAddr;
 
 use serde_json::json;
@@ -9,7 +7,7 @@ use tracer_tests::generator::{Fact, Listener, Pair};
 use tracer_tests::scene::Scene;
 use tracer_tests::skip::{lacks, skip};
 
-/// Some bytes both ways over a listener at `at`, the client closes first.
+/// Bytes go both ways over a listener at `at`; the client closes first.
 fn exchange(scene: Scene, at: &str) {
     let listener = scene.listen(at);
     let mut pair = scene.pair(&listener);
@@ -371,7 +369,7 @@ fn mptcp() {
     let mut facts = pair.client_closes_first().to_vec();
     for fact in &mut facts {
         fact.mptcp = true;
-        // Which subflow's FIN goes first is the kernel's choice: it only follows the DATA_FINs.
+        // The kernel chooses which subflow sends its FIN first, after the DATA_FINs.
         fact.verdicts = vec!["closed_local", "closed_remote", "closed_both"];
     }
     let mut listener = listener.close();

@@ -1,13 +1,11 @@
-//! A full table of conntrack, beside rules that might have dropped the packets: only the first namespace's limit can be
-//! lowered, so on machines that are made for it.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! A full table of conntrack, beside rules that might have dropped the packets. Only the limit of the first namespace
+//! can be lowered: these tests run on machines of their own.
 
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, wait};
+use tracer_tests::drops::{address, attempt};
 use tracer_tests::machine;
 use tracer_tests::netns::Netns;
 use tracer_tests::reason;
@@ -36,7 +34,7 @@ impl Drop for Limit {
     }
 }
 
-/// A client and a server whose table has no room for another connection to `port`, which no rule would drop.
+/// A client, and a server whose table has no room for another connection to `port`. No rule would drop it.
 struct Full {
     client: Netns,
     server: Netns,
@@ -51,7 +49,7 @@ impl Full {
         server.nft_rule("input", "ct state invalid drop\nct state established accept\ntcp dport 9 drop");
         let to = address(&format!("10.7.0.2:{port}"));
         let listener = server.within(|| TcpListener::bind(to).expect("it listens"));
-        // Both directions are seen: such entries are not thrown out to make room.
+        // conntrack has seen both directions: it evicts no such entry to make room.
         let open = client.within(|| (0..ROOM).map(|_| TcpStream::connect(to).expect("there is room")).collect());
         let count = || server.run(&["cat", "/proc/sys/net/netfilter/nf_conntrack_count"]);
         until(|| Ok(count().trim() == ROOM.to_string())).expect("conntrack knows them");
@@ -70,8 +68,8 @@ fn a_drop_for_want_of_room_is_conntracks_and_not_a_rules() {
         attempt(&full.client, address("10.7.0.2:4695"));
     }
     let is = |event: &Value| event["event"] == "drop" && reason::is(event, "NETFILTER_DROP") && event["dport"] == 4695;
-    wait(&agent, "drop of a SYN", is);
-    let found = wait(&agent, "finding", |event| event["event"] == "finding" && event["name"] == "conntrack_full");
+    agent.wait_for("drop of a SYN", is);
+    let found = agent.finding("conntrack_full", "");
     let text = found["text"].as_str().expect("a sentence");
     assert!(text.starts_with("the conntrack table is full") && text.contains(&format!("{ROOM}")), "{text}");
     let stream = agent.stop().stream;
@@ -79,7 +77,8 @@ fn a_drop_for_want_of_room_is_conntracks_and_not_a_rules() {
     assert!(!drops.is_empty());
     for drop in drops {
         let hint = drop["hint"].as_str().unwrap_or_else(|| panic!("no hint: {drop}"));
-        // The kernel counts what conntrack drops; before that is read for the first time, a rule is possible, too.
+        // The kernel counts the drops of conntrack; before the tracer has read the counter once, a rule is possible,
+        // too.
         assert!(hint.starts_with("probably conntrack") && drop["nft"].is_null(), "{drop}");
     }
     let policy = stream.kind("finding").find(|found| found["name"] == "syn_dropped_by_policy");
@@ -96,7 +95,8 @@ fn what_found_no_room_is_counted_with_how_full_the_table_is() {
     for _ in 0..3 {
         attempt(&full.client, address("10.7.0.2:4696"));
     }
-    let discard = wait(&agent, "discard", |event| event["event"] == "discard" && event["counter"] == "conntrack_drop");
+    let discard =
+        agent.wait_for("discard", |event| event["event"] == "discard" && event["counter"] == "conntrack_drop");
     assert_eq!(
         (&discard["conntrack_max"], &discard["netns"]),
         (&ROOM.into(), &full.server.inode().into()),

@@ -1,19 +1,17 @@
-//! What the kernel throws away where no tracepoint tells: by its counters, and by its account of each socket.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Packets that the kernel discards without a tracepoint: known from its counters, and from its account of each socket.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, run_to_end};
 use tracer_tests::netns::Netns;
 use tracer_tests::segment::{RST, RawIp, SYN, Segment};
 use tracer_tests::stream::Stream;
-use tracer_tests::traffic::sys::patience;
+use tracer_tests::traffic::sys::until;
 
-/// A listener that takes two connections and has them wait.
+/// A listener with a full queue of two connections.
 fn full(netns: &Netns, at: &str) -> (TcpListener, Vec<TcpStream>) {
     netns.within(|| {
         let listener = TcpListener::bind(at).expect("it listens");
@@ -25,7 +23,7 @@ fn full(netns: &Netns, at: &str) -> (TcpListener, Vec<TcpStream>) {
     })
 }
 
-/// `count` connections that nobody answers.
+/// Tries `count` connections, which get no answer.
 fn in_vain(netns: &Netns, to: &str, count: usize) {
     let to: SocketAddr = to.parse().expect("an address");
     netns.within(|| {
@@ -60,7 +58,7 @@ fn sum<'a>(events: impl Iterator<Item = &'a Value>) -> u64 {
     events.map(|event| event["count"].as_u64().expect("a count")).sum()
 }
 
-/// Whether as many discards as the kernel has counted came.
+/// Waits for as many discards as the kernel has counted; returns whether they come.
 fn all_told(agent: &Agent, netns: &Netns, counter: &str, count: u64) -> bool {
     agent.settles(|events| sum(discards(events, netns, counter)) >= count)
 }
@@ -85,7 +83,7 @@ fn syns_to_a_full_accept_queue_are_told_on_the_server_with_the_listener() {
     assert!(counted >= 6);
     assert!(all_told(&agent, &server, OVERFLOWS, counted), "the counter says {counted}");
     let stream = agent.stop().stream;
-    assert_eq!(sum(discards(&stream.events, &server, OVERFLOWS)), counted, "each of them once");
+    assert_eq!(sum(discards(&stream.events, &server, OVERFLOWS)), counted, "each once");
     for discard in discards(&stream.events, &server, OVERFLOWS) {
         assert_eq!((&discard["laddr"], &discard["lport"]), (&"10.7.0.2".into(), &4501.into()), "{discard}");
         assert_eq!((&discard["owner"]["pid"], &discard["role"]), (&std::process::id().into(), &"listener".into()));
@@ -137,7 +135,7 @@ fn small_buffer(socket: &UdpSocket) {
     assert_eq!(set, 0, "a small buffer");
 }
 
-/// A socket that reads nothing, and so many datagrams that most of them are thrown away.
+/// A socket that reads nothing, and the number of datagrams that its buffer had no room for: most of 300.
 fn flood(netns: &Netns, at: &str) -> (UdpSocket, u64) {
     let socket = netns.within(|| {
         let socket = UdpSocket::bind(at).expect("it is bound");
@@ -156,7 +154,7 @@ fn flood(netns: &Netns, at: &str) -> (UdpSocket, u64) {
 #[test]
 fn datagrams_for_which_a_buffer_has_no_room_are_told_where_no_drop_is() {
     let netns = Netns::new();
-    // Drops are not asked for, so that nothing but the counter tells.
+    // Drops are not traced: only the counter reports them.
     let agent = Agent::live(&["--event", "discard"]);
     let (_socket, lost) = flood(&netns, "127.0.0.1:4505");
     assert!(all_told(&agent, &netns, "UdpRcvbufErrors", lost));
@@ -179,7 +177,7 @@ fn what_a_drop_tells_of_is_not_told_by_the_counter_too() {
         let ours = events.iter().filter(|event| event["event"] == "drop" && event["dport"] == 4506);
         ours.map(|event| event["count"].as_u64().unwrap_or(1)).sum::<u64>()
     };
-    assert!(agent.settles(|events| drops(events) >= lost), "each drop is told");
+    assert!(agent.settles(|events| drops(events) >= lost), "each drop has an event");
     let stream = agent.stop().stream;
     assert_eq!(drops(&stream.events), lost);
     let twice: Vec<_> = discards(&stream.events, &netns, "UdpRcvbufErrors").collect();
@@ -199,7 +197,7 @@ fn datagrams_of_both_families_to_one_socket_are_told_once() {
                 sender.send_to(&[0; 500], to).expect("loopback takes all");
             }
         }
-        // The other's account is its own.
+        // Each socket has an account of its own.
         let other = UdpSocket::bind("127.0.0.1:4514").expect("it is bound");
         small_buffer(&other);
         for _ in 0..60 {
@@ -221,7 +219,7 @@ fn datagrams_of_both_families_to_one_socket_are_told_once() {
     };
     agent.settles(|events| drops(events) + discarded(events) >= v4 + v6);
     let stream = agent.stop().stream;
-    assert_eq!(drops(&stream.events) + discarded(&stream.events), v4 + v6, "each of them once");
+    assert_eq!(drops(&stream.events) + discarded(&stream.events), v4 + v6, "each once");
     drop(socket);
 }
 
@@ -235,7 +233,7 @@ fn datagrams_that_a_queueing_discipline_drops_are_told_once() {
     client.within(|| {
         let sender = UdpSocket::bind("0.0.0.0:0").expect("it is bound");
         for _ in 0..40 {
-            // The kernel tells the sender only where it asks for errors.
+            // The kernel reports the error only to senders that ask for errors.
             let _ = sender.send_to(&[0; 1000], "10.7.0.2:4515");
         }
     });
@@ -245,7 +243,7 @@ fn datagrams_that_a_queueing_discipline_drops_are_told_once() {
         let ours = events.iter().filter(|event| event["event"] == "drop" && event["dport"] == 4515);
         ours.filter(|event| event["netns"] == client.inode()).map(|e| e["count"].as_u64().unwrap_or(1)).sum::<u64>()
     };
-    assert!(agent.settles(|events| drops(events) >= failed), "each is told as a drop");
+    assert!(agent.settles(|events| drops(events) >= failed), "each has a drop event");
     let stream = agent.stop().stream;
     assert_eq!(discards(&stream.events, &client, "UdpSndbufErrors").count(), 0, "and by nothing else");
     drop(server);
@@ -262,7 +260,7 @@ fn the_worker_that_hangs_is_not_hidden_by_another_that_accepts() {
         let _end = TcpStream::connect("127.0.0.3:4516").expect("it has room");
         worker.accept().expect("a connection waits");
     });
-    // Since that accept() the other still has had none: as long as it listens.
+    // The hung listener has had no accept() since it began to listen.
     agent.wait_for("the accept", |event| event["event"] == "accept" && event["lport"] == 4516);
     in_vain(&netns, "127.0.0.2:4516", 2);
     assert!(all_told(&agent, &netns, OVERFLOWS, overflows(&netns)));
@@ -286,7 +284,7 @@ fn counters_that_stand_still_say_nothing() {
     let agent = Agent::live(&["--event", "discard"]);
     let listener = quiet.within(|| TcpListener::bind("127.0.0.1:4509").expect("it listens"));
     let _ends = quiet.within(|| TcpStream::connect(listener.local_addr().expect("its address"))).expect("it has room");
-    // What comes later, elsewhere, is told: looks were taken meanwhile.
+    // A later discard elsewhere has an event: the tracer has read the counters meanwhile.
     in_vain(&busy, "127.0.0.1:4508", 1);
     assert!(all_told(&agent, &busy, OVERFLOWS, 1));
     let stream = agent.stop().stream;
@@ -299,13 +297,13 @@ fn a_namespace_made_while_the_trace_goes_on_is_watched() {
     let agent = Agent::live(&["--event", "listen,discard"]);
     let netns = Netns::new();
     let (_full, _waiting) = full(&netns, "127.0.0.1:4510");
-    // It is found within a second or two: until one is told there is another.
+    // The tracer finds it within a second or two: discards go on until one has an event.
     let told = || agent.settles_now(|events| discards(events, &netns, OVERFLOWS).next().is_some());
-    let end = Instant::now() + patience();
-    while !told() {
-        assert!(Instant::now() < end, "a new namespace is found");
+    let found = until(|| {
         in_vain(&netns, "127.0.0.1:4510", 4);
-    }
+        Ok(told())
+    });
+    assert_eq!(found, Ok(()), "a new namespace is found");
     let _ = agent.stop();
 }
 
@@ -313,7 +311,7 @@ fn a_namespace_made_while_the_trace_goes_on_is_watched() {
 fn what_stopped_counting_is_history_to_net() {
     let netns = Netns::new();
     let (_full, waiting) = full(&netns, "127.0.0.1:4512");
-    // They time out at once: nothing is sent again while tracer looks.
+    // They time out at once: no SYN is sent again while the tracer reads.
     in_vain(&netns, "127.0.0.1:4512", 12);
     let judged = |args: &[&str]| {
         let (status, out, log) = run_to_end(&[&["net", "--json", "--netns", netns.name()], args].concat());
@@ -330,7 +328,7 @@ fn what_stopped_counting_is_history_to_net() {
             (&"watch".into(), &"since_boot".into()),
             "{overflows}"
         );
-        // The queue still is full.
+        // The queue is still full.
         let queue = queue.expect("it is found");
         assert_eq!((&queue["severity"], &queue["when"]), (&"sick".into(), &"now".into()), "{queue}");
     }
@@ -346,12 +344,12 @@ fn conntrack_counted(netns: &Netns, name: &str) -> u64 {
     values.map(|value| u64::from_str_radix(value, 16).expect("a number")).sum()
 }
 
-/// Only a host's first namespace may have a smaller table: that it is full is a test of the finding's own.
+/// Only a host's first namespace may have a smaller table: `conntrack_full` tests a full one.
 #[test]
 fn what_conntrack_drops_is_told_with_how_full_its_table_is_and_what_it_lets_pass_is_not() {
     let (netns, server) = Netns::pair();
     netns.nft_rule("input", "ct state invalid counter accept");
-    // All connections are to have one port: the second one finds it taken when conntrack enters it.
+    // All connections get one source port: the second finds it taken when conntrack enters it.
     netns.nft(
         "table ip one {\nchain out {\ntype nat hook postrouting priority 100;\n\
          tcp dport 4517 snat to 10.7.0.1:5000\n}\n}\n",
@@ -360,7 +358,7 @@ fn what_conntrack_drops_is_told_with_how_full_its_table_is_and_what_it_lets_pass
     let agent = Agent::live(&["--event", "discard", "--netns", netns.name()]);
     let raw = RawIp::open(&netns, false);
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    // No segment has both.
+    // No valid segment has both flags.
     for port in 0..5 {
         raw.send(&Segment { flags: SYN | RST, ..Segment::between(at(5000 + port), at(4513)) });
     }

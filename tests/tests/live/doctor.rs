@@ -1,14 +1,12 @@
 //! `tracer doctor`: its exit status says whether a trace is possible.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::process::Stdio;
 
 use serde_json::Value;
 use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::capability::{self, BPF, NET_ADMIN};
 
-/// Nobody.
+/// The user nobody.
 const UID: u32 = 65_534;
 
 #[test]
@@ -19,7 +17,7 @@ fn where_a_trace_is_possible_the_status_is_0() {
     }
 }
 
-/// In text and in JSON; with a part of what it takes, too.
+/// In text and in JSON, without capabilities and with too few.
 #[test]
 fn where_no_trace_is_possible_the_status_is_1() {
     for (json, capabilities) in [(false, &[][..]), (true, &[]), (true, &[BPF, NET_ADMIN])] {

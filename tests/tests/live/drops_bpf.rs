@@ -4,7 +4,7 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::bpf::{At, Dropping, NAME, Of};
 use tracer_tests::cgroup::Cgroup;
-use tracer_tests::drops::{address, attempt, drop_in, expect, wait};
+use tracer_tests::drops::{address, attempt, drop_in, expect};
 use tracer_tests::generator::{Actor, Listener};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason;
@@ -31,7 +31,7 @@ fn by_xdp(at: At, port: u16) {
     };
     let agent = Agent::live(&["--netns", b.name(), "--event", "drop"]);
     attempt(&a, address(&format!("10.7.0.2:{port}")));
-    let event = wait(&agent, "drop by the program", |event| event["event"] == "drop" && event["dport"] == port);
+    let event = agent.wait_for("drop by the program", |event| event["event"] == "drop" && event["dport"] == port);
     expect(&event, &[("class", "policy".into()), ("direction", "in".into()), ("iface", "wire".into())]);
     expect(&event, &[("protocol", "tcp".into()), ("tcp_flags", "S".into()), ("saddr", "10.7.0.1".into())]);
     expect(&event, &[("netns", b.inode().into()), ("owner", Value::Null)]);
@@ -86,7 +86,8 @@ fn a_tcx_program_on_egress_is_named() {
     by_tcx(At::TcxEgress, "egress", "TC_EGRESS", 4664);
 }
 
-/// A filter of tc (here a classic program that returns `TC_ACT_SHOT`) is no tcx program, and the hint leads to it alone.
+/// A filter of tc (here a classic program that returns `TC_ACT_SHOT`) is no tcx program, and the hint leads to it
+/// alone.
 #[test]
 fn a_filter_of_tc_is_no_program() {
     let (a, b) = pair();
@@ -126,7 +127,7 @@ fn by_group(of: Of, hook: &str, name: &str) {
     let fd = client.nonblocking_socket(4);
     client.connect(fd, listener.addr);
     let number = program.number();
-    let event = wait(&agent, "drop by the program", |event| {
+    let event = agent.wait_for("drop by the program", |event| {
         event["event"] == "drop" && event["netns"] == a.inode() && reason::is(event, name)
     });
     expect(&event, &[("class", "policy".into())]);

@@ -1,7 +1,5 @@
 //! `tracer drops`: dropped packets, added up.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -16,11 +14,11 @@ use tracer_tests::alone::alone;
 use tracer_tests::drops::{ATTEMPT, count, expect, is_of_a_rule, rows, start};
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::{lacks, skip};
-use tracer_tests::traffic::sys::patience;
+use tracer_tests::traffic::sys::until;
 
 /// The reason to skip where the kernel gives no reasons for drops.
 fn no_reasons() -> Option<String> {
-    // Mounted by the tracer, if nobody else has.
+    // The tracer mounts tracefs where it is missing.
     let (status, ..) = run_to_end(&["doctor"]);
     assert!(status.success());
     let format = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
@@ -30,7 +28,7 @@ fn no_reasons() -> Option<String> {
     (!format.contains("reason")).then(|| lacks("drop reasons", "kfree_skb has none"))
 }
 
-/// Sends so many equal datagrams.
+/// Sends `count` equal datagrams; returns their source port.
 fn datagrams(from: &Netns, to: &str, count: u64) -> u16 {
     from.within(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").expect("it binds");
@@ -41,20 +39,17 @@ fn datagrams(from: &Netns, to: &str, count: u64) -> u16 {
     })
 }
 
-/// Waits until the rules of `netns` have counted so many packets.
+/// Waits until the rules of `netns` have counted `packets` packets.
 fn await_counted(netns: &Netns, packets: u64) {
-    let end = Instant::now() + patience();
-    loop {
-        let counted = counted(netns);
-        if counted >= packets {
-            assert_eq!(counted, packets, "no other packets");
-            return;
-        }
-        assert!(Instant::now() < end, "{counted} of {packets} packets came");
-    }
+    let mut count = 0;
+    let come = until(|| {
+        count = counted(netns);
+        Ok(count >= packets)
+    });
+    assert_eq!((count, come), (packets, Ok(())), "as many packets come, and no others");
 }
 
-/// What the counters in the rules of `netns` add up to.
+/// The sum of the counters in the rules of `netns`.
 fn counted(netns: &Netns) -> u64 {
     let rules = netns.run(&["nft", "list", "ruleset"]);
     let words: Vec<&str> = rules.split_whitespace().collect();
@@ -70,7 +65,7 @@ fn every_packet_is_counted_in_its_row() {
     b.nft_rule("input", "udp dport 4020-4021 counter drop");
     let netns = b.inode().to_string();
     let agent = start(&["--netns", &netns, "--proto", "udp"]);
-    // More than are told one by one: the rest is folded in the kernel.
+    // More than have events of their own: the kernel side folds the rest.
     let many = datagrams(&a, "10.7.0.2:4020", 500);
     let few = datagrams(&a, "10.7.0.2:4021", 3);
     await_counted(&b, 503);
@@ -99,7 +94,7 @@ fn every_packet_is_counted_in_its_row() {
         assert!(is_of_a_rule(&row["symbol"]), "{row}");
         assert!(row["first"].as_str() <= row["last"].as_str() && row["last"] == row["time"], "{row}");
         assert!(row["first_boot_ns"].as_u64() <= row["boot_ns"].as_u64(), "{row}");
-        assert_eq!(row.get("stack"), None, "nobody has asked for it");
+        assert_eq!(row.get("stack"), None, "without --stack there is none");
     }
     assert_eq!(ended.stream.summary()["drops"]["NETFILTER_DROP"], 503);
     assert_eq!(ended.stream.lost(), 0, "{}", ended.stream.summary());
@@ -146,7 +141,7 @@ fn a_process_sees_its_own() {
     let (a, b) = Netns::pair();
     a.nft_rule("output", "tcp dport 4023 counter drop");
     b.nft_rule("input", "udp dport 4023 counter drop");
-    // A flood elsewhere would take the room of what only a process decides.
+    // The kernel side cannot filter drops by process: a flood elsewhere would take their room.
     let (here, there) = (a.inode().to_string(), b.inode().to_string());
     let own = std::process::id().to_string();
     let agent = start(&["-p", &own, "--rport", "4023", "--netns", &here, "--netns", &there]);
@@ -156,7 +151,7 @@ fn a_process_sees_its_own() {
     await_counted(&b, 2);
     let ended = agent.stop();
     let rows = rows(&ended);
-    assert_eq!(rows.len(), 1, "what came in belongs to nobody: {rows:?}");
+    assert_eq!(rows.len(), 1, "an incoming packet has no owner: {rows:?}");
     expect(rows[0], &[("count", 1.into()), ("direction", "out".into()), ("tcp_flags", "S".into())]);
     expect(rows[0], &[("role", "client".into()), ("owner_source", "connect".into()), ("netns", a.inode().into())]);
     assert!(rows[0]["conn"].is_string(), "{}", rows[0]);
@@ -227,7 +222,7 @@ fn elsewhere_than_on_a_terminal_there_is_one_table() {
     assert!(!out.contains('\x1b'), "{out:?}");
 }
 
-/// A terminal of 24 lines and 90 columns: what a program sees, and what we do.
+/// A terminal of 24 lines and 90 columns: our end, and the program's.
 fn terminal() -> (File, OwnedFd) {
     let size = libc::winsize { ws_row: 24, ws_col: 90, ws_xpixel: 0, ws_ypixel: 0 };
     let (mut ours, mut theirs) = (-1, -1);
@@ -236,7 +231,7 @@ fn terminal() -> (File, OwnedFd) {
         libc::openpty(&raw mut ours, &raw mut theirs, std::ptr::null_mut(), std::ptr::null(), &raw const size)
     };
     assert_eq!(failed, 0, "a terminal is made");
-    // SAFETY: both are new and nobody else's.
+    // SAFETY: both are new and have no other owner.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 
@@ -270,11 +265,8 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
         }
     });
     let await_seen = |what: &str| {
-        let end = Instant::now() + patience();
-        while !seen.lock().expect("nobody panics").contains(what) {
-            assert!(Instant::now() < end, "no {what}: {:?}", seen.lock());
-            std::thread::yield_now();
-        }
+        let come = until(|| Ok(seen.lock().expect("no thread panics").contains(what)));
+        assert_eq!(come, Ok(()), "no {what}: {:?}", seen.lock());
     };
     await_seen("0 packets dropped; nothing lost");
     datagrams(&a, "10.7.0.2:4028", 40);
@@ -293,7 +285,7 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
     assert!(last.contains("\x1b[33mNETFILTER_DROP\x1b[0m"), "{last:?}");
 }
 
-/// For a second datagrams of ten thousand flows, which a rule in `chain` drops.
+/// Sends datagrams of ten thousand flows for a second; a rule in `chain` drops them.
 fn flood(netns: &Netns, chain: &str) {
     netns.nft_rule(chain, "udp dport 10000-19999 counter drop");
     netns.within(|| {
@@ -307,8 +299,8 @@ fn flood(netns: &Netns, chain: &str) {
     });
 }
 
-/// Three datagrams to `127.0.0.5`, `port`, in a namespace of their own while `flooded`, or that namespace, is flooded. It
-/// takes no room in the ring, and nothing of what may be told in a second.
+/// Sends three datagrams to `127.0.0.5`, `port`, in `own` while `flooded` (which may be `own`) has a flood. The flood
+/// takes no room in the ring, and none of the events that a second may have.
 fn beside_a_flood(filter: &[&str], port: u16, own: &Netns, flooded: &Netns) {
     let agent = start(&[&["--strict"], filter].concat());
     // As with what is lost, below.
@@ -338,7 +330,7 @@ fn a_flood_elsewhere_takes_nothing_from_the_namespace_that_is_asked_for() {
 #[test]
 fn a_flood_takes_nothing_from_the_port_or_the_address_that_is_asked_for() {
     alone();
-    // Other tests' drops are seen by these, too: the ports are nobody else's.
+    // Without a filter on the namespace: no other test uses these ports.
     for (filter, port) in [(["--port", "4029"], 4029), (["--lport", "4030"], 4030), (["--laddr", "127.0.0.5"], 4031)] {
         let own = Netns::new();
         beside_a_flood(&filter, port, &own, &own);
@@ -353,7 +345,7 @@ fn what_is_lost_is_counted() {
     }
     let netns = Netns::new();
     let agent = start(&["--strict", "--reason", "NETFILTER_DROP"]);
-    // While it stands still the ring has room for some three thousand records.
+    // The ring has room for some three thousand records while the tracer stands still.
     agent.signal(libc::SIGSTOP);
     flood(&netns, "output");
     let happened = counted(&netns);
@@ -365,7 +357,7 @@ fn what_is_lost_is_counted() {
     assert_eq!(ended.status.code(), Some(3), "{}", ended.log);
     let told: u64 = rows(&ended).into_iter().map(count).sum();
     println!("{happened} happened, {told} told, {lost} lost");
-    // Of what is lost the reason is not known: some may be others'.
+    // A lost drop has no reason: some may be of other processes.
     assert!(told <= happened && told + lost >= happened && told + lost <= happened + 2000, "{told} {lost} {happened}");
 }
 

@@ -1,7 +1,5 @@
-//! A flood of drops that nobody has asked for takes nothing from what is asked for, and a limit that is one for all
-//! CPUs is one for a single one, too.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! A flood of drops that the filter leaves out takes no room from the others, and one CPU may use the limit of all
+//! CPUs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,7 +13,7 @@ use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
 use tracer_tests::audit;
 use tracer_tests::churn::said;
-use tracer_tests::drops::{TOLD_AT_MOST, address, datagram, peers, wait};
+use tracer_tests::drops::{TOLD_AT_MOST, address, datagram, peers};
 use tracer_tests::generator::traffic;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::reason;
@@ -24,13 +22,13 @@ use tracer_tests::segment::{ACK, RST, RawIp, Segment};
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::parse;
 
-/// As many datagrams to closed ports as this machine can make.
+/// Starts a flood: as many datagrams to closed ports as this machine can make.
 fn storm(netns: &Netns, seconds: &str) -> Child {
     let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", seconds, "--threads", "2", "--flows", "20000"];
     traffic(netns).args(args).stdout(Stdio::piped()).spawn().expect("the generator starts")
 }
 
-/// What the audit says of drops.
+/// A term of the audit's account of drops.
 fn audited(summary: &Value, key: &str) -> u64 {
     let hooks = summary["audit"].as_array().expect("an audit");
     let drops = hooks.iter().find(|hook| hook["hook"] == "kfree_skb").expect("drops are audited");
@@ -49,7 +47,7 @@ fn a_flood_of_other_reasons_takes_nothing_from_the_one_that_is_asked_for() {
     for (asked, port) in [("NETFILTER_DROP", 4090), ("!NO_SOCKET", 4090)] {
         let agent = Agent::live(&["--event", "drop", "--netns", &inode, "--reason", asked, "--audit"]);
         let flood = storm(&netns, "3");
-        // Each of another socket: none of them is folded.
+        // Each has a socket of its own: none is folded.
         let wanted = scale::load(300, 100);
         for _ in 0..wanted {
             datagram(&netns, address(&format!("127.0.0.1:{port}")), None);
@@ -61,19 +59,19 @@ fn a_flood_of_other_reasons_takes_nothing_from_the_one_that_is_asked_for() {
         assert_eq!(ended.stream.lost(), 0, "{summary}");
         let told: Vec<&Value> = ended.stream.kind("drop").filter(|drop| drop["dport"] == port).collect();
         let packets: u64 = told.iter().map(|drop| drop["count"].as_u64().unwrap_or(1)).sum();
-        assert_eq!(packets, wanted as u64, "{asked}: each is told, with its flow");
+        assert_eq!(packets, wanted as u64, "{asked}: each has an event, with its flow");
         assert!(ended.stream.kind("drop").all(|drop| drop["reason"] != "NO_SOCKET" && drop["mixed"].is_null()));
-        assert!(audited(summary, "filtered") >= offered, "{offered} were left out in the kernel: {summary}");
+        assert!(audited(summary, "filtered") >= offered, "the kernel side left {offered} out: {summary}");
     }
 }
 
-/// What is left of connections that are over is not told, nor of use for a finding: it is left out in the kernel.
-/// What is refused meanwhile is.
+/// Late segments of closed connections have no event and are of no use for a finding: the kernel side leaves them out.
+/// A connection that is refused meanwhile has its finding.
 #[test]
 fn remains_of_connections_take_nothing_from_what_is_refused() {
     alone();
     if !reason::any() {
-        return skip(&lacks("drop reasons", "nothing tells them apart in the kernel"));
+        return skip(&lacks("drop reasons", "the kernel side cannot tell them apart"));
     }
     let (a, b) = Netns::pair();
     let agent = Agent::live(&["--event", "finding", "--netns", b.name(), "--audit"]);
@@ -85,7 +83,7 @@ fn remains_of_connections_take_nothing_from_what_is_refused() {
         raw.send(&Segment { flags, seq: 7, ack: 8, ..Segment::between(SocketAddr::new(from, port), to) });
     }
     assert!(a.within(|| TcpStream::connect(to)).is_err());
-    wait(&agent, "finding of the closed port", |event| {
+    agent.wait_for("finding of the closed port", |event| {
         event["event"] == "finding" && event["text"].as_str().is_some_and(|text| text.contains("10.7.0.2:4092"))
     });
     let ended = agent.stop();
@@ -96,14 +94,14 @@ fn remains_of_connections_take_nothing_from_what_is_refused() {
     assert_eq!(ended.stream.lost(), 0, "{summary}");
 }
 
-/// All drops are made on one CPU, which may tell as many as all of them together.
+/// All drops happen on one CPU, which may send as many events as all CPUs together.
 #[test]
 fn one_cpu_may_tell_as_many_as_all() {
     alone();
     let netns = Netns::new();
     let path = scratch().join("one-cpu-stream");
     let file = File::create(&path).expect("the stream's file is made");
-    // No filter: what is mixed could not be told with one.
+    // No filter: with one, mixed drops have no events.
     let agent = Agent::live_into(file, &["--event", "drop"]);
     let mut command = traffic(&netns);
     command.args(["storm", "--to", "127.0.0.1:9000", "--seconds", "4", "--threads", "1", "--flows", "20000"]);
@@ -119,7 +117,7 @@ fn one_cpu_may_tell_as_many_as_all() {
     let offered = said(command.stdout(Stdio::piped()).spawn().expect("the generator starts"));
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
-    // Told one by one, by the tenth of a second.
+    // Drops with events of their own, by the tenth of a second.
     let mut told: BTreeMap<u64, u64> = BTreeMap::new();
     let mut mixed = 0;
     for line in BufReader::new(File::open(&path).expect("the stream opens")).lines() {
@@ -134,7 +132,7 @@ fn one_cpu_may_tell_as_many_as_all() {
     }
     std::fs::remove_file(&path).expect("the file is removed");
     let fullest = told.values().copied().max().unwrap_or_default();
-    assert!(fullest > 0, "drops are told: {offered}");
+    assert!(fullest > 0, "drops have events: {offered}");
     println!("{offered}; the fullest tenth of a second has {fullest}; {mixed} mixed");
     // Two CPUs may draw at the same moment.
     assert!(fullest <= TOLD_AT_MOST / 10 * 12 / 10, "{told:?}");

@@ -1,6 +1,4 @@
-//! Packets that IP or UDP drops: no way, no room, nobody there.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Packets that IP or UDP drops: no route, no room, no socket.
 
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd as _;
@@ -27,7 +25,7 @@ fn the_last_hop_is_not_passed() {
 #[test]
 fn a_destination_without_a_route() {
     let row = Row::new();
-    // IPv6 has found by then that the packet is to be sent on.
+    // IPv6 has decided to forward the packet by then.
     for (to, symbols, direction) in [
         ("10.200.0.1:4004", &["ip_error"][..], "in"),
         ("[fd99::1]:4004", &["ip6_pkt_discard", "ip6_pkt_drop"], "forward"),

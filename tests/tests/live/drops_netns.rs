@@ -1,15 +1,13 @@
-//! In which network namespace a packet is dropped, and in which its socket is.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The network namespace in which a packet is dropped, and that of its socket.
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, datagram, drop_in, expect, is_ours, rows, start, wait};
+use tracer_tests::drops::{address, attempt, datagram, drop_in, expect, is_ours, rows, start};
 use tracer_tests::netns::Netns;
 use tracer_tests::traffic::sys::until;
 
-/// Two namespaces with a wire between them. What arrives at port `port` of the second is dropped before any protocol
-/// looks at it: it still has the socket that has sent it.
+/// Two namespaces with a wire between them. A rule drops packets to `port` on their arrival in the second, before any
+/// protocol sees them: they still have the socket that sent them.
 fn dropped_on_arrival(protocol: &str, port: u16) -> (Netns, Netns) {
     let (a, b) = Netns::pair();
     let rule = format!("{protocol} dport {port} drop");
@@ -32,11 +30,11 @@ fn a_packet_dropped_at_the_other_end_of_a_wire_has_the_namespaces_of_both_ends()
     expect(&event, &[("iface", "wire".into()), ("direction", "in".into())]);
     expect(&event, &[("role", "client".into()), ("owner_source", "connect".into()), ("laddr", "10.7.0.1".into())]);
     is_ours(&event);
-    let close = wait(&agent, "its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
+    let close = agent.wait_for("its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
     expect(&close, &[("netns", a.inode().into()), ("socket_netns", Value::Null)]);
 }
 
-/// A socket that nothing follows: its own end is the sender's, wherever the packet is.
+/// The tracer follows no UDP socket: the local end of the event is the sender's, wherever the packet is.
 #[test]
 fn a_datagram_dropped_at_the_other_end_of_a_wire_is_its_senders() {
     let (a, b) = dropped_on_arrival("udp", 4031);
@@ -58,8 +56,8 @@ fn either_namespace_of_a_drop_is_asked_for_by_its_name_and_either_left_out() {
     for agent in sees {
         let event = drop_in(&agent, &b, "NETFILTER_DROP", 4032);
         two_namespaces(&event, &b, &a);
-        // The filter leaves out the socket of the other namespace: who holds its file is searched for, and the drop waits
-        // a fifth of a second for that, which a busy host may need for something else.
+        // The filter leaves out the socket of the other namespace: the tracer searches for the holder of its file. The
+        // drop waits a fifth of a second for that, which may be too short on a busy host.
         let is_known = |event: &Value| !event["owner"].is_null();
         if !is_known(&event) {
             until(|| {
@@ -71,7 +69,7 @@ fn either_namespace_of_a_drop_is_asked_for_by_its_name_and_either_left_out() {
         let stream = agent.stop().stream;
         stream.kind("drop").filter(|event| event["dport"] == 4032 && is_known(event)).for_each(is_ours);
     }
-    // Of another pair of namespaces, later: whoever tells of it has nothing more to tell of the first.
+    // A later drop in another pair of namespaces: a tracer that reports it reports none of the first any more.
     let (c, d) = dropped_on_arrival("tcp", 4033);
     attempt(&c, address("10.7.0.2:4033"));
     for agent in blind {
@@ -90,7 +88,7 @@ fn a_packet_dropped_where_its_socket_is_has_one_namespace_twice_and_one_without_
     attempt(&a, address("10.7.0.2:4034"));
     two_namespaces(&drop_in(&agent, &a, "NETFILTER_DROP", 4034), &a, &a);
     attempt(&a, address("10.7.0.2:4035"));
-    // Routing has taken its sender's socket from it.
+    // Routing has taken the sender's socket off the packet.
     let event = drop_in(&agent, &b, "NETFILTER_DROP", 4035);
     expect(&event, &[("netns", b.inode().into()), ("socket_netns", Value::Null), ("owner", Value::Null)]);
 }
@@ -105,8 +103,8 @@ fn rows_of_drops_have_both_namespaces() {
     two_namespaces(&row, &b, &a);
 }
 
-/// A container's interface may stand on one of the host's: that is where its packets are dropped, in another network
-/// namespace than that of their sockets.
+/// A container's interface may stand on one of the host's: its packets are dropped there, in another network namespace
+/// than that of their sockets.
 #[test]
 fn what_leaves_by_a_device_of_another_namespace_is_its_sockets() {
     let (host, guest) = (Netns::new(), Netns::new());
@@ -118,12 +116,12 @@ fn what_leaves_by_a_device_of_another_namespace_is_its_sockets() {
     }
     guest.ip(&["addr", "add", "10.9.0.2/24", "dev", "upper"]);
     guest.ip(&["neigh", "add", "10.9.0.1", "lladdr", "02:00:00:00:00:01", "dev", "upper"]);
-    // No packet is as small as that.
+    // No packet fits into this burst.
     let tc = ["tc", "qdisc", "add", "dev", "wire", "root"];
     host.run(&[&tc[..], &["tbf", "rate", "8kbit", "burst", "40", "limit", "3000"]].concat());
     let agent = Agent::live(&["--netns", guest.name()]);
     attempt(&guest, address("10.9.0.1:4029"));
-    let event = wait(&agent, "the SYN's drop", |event| event["event"] == "drop" && event["dport"] == 4029);
+    let event = agent.wait_for("the SYN's drop", |event| event["event"] == "drop" && event["dport"] == 4029);
     is_ours(&event);
     expect(&event, &[("netns", host.inode().into()), ("socket_netns", guest.inode().into())]);
     expect(&event, &[("iface", "wire".into()), ("direction", "out".into())]);

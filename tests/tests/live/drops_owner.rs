@@ -1,6 +1,4 @@
-//! Whose dropped packets are, while many connections of several processes lose some of theirs.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Owners of dropped packets, while many connections of several processes lose some.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -15,7 +13,7 @@ use tracer_tests::netns::Netns;
 use tracer_tests::scale;
 use tracer_tests::segment::{RawIp, SYN, Segment};
 
-/// Nobody listens there.
+/// A port without a listener.
 const NOBODY: u16 = 7;
 
 fn churn(netns: &Netns, connections: usize) -> Child {
@@ -30,7 +28,7 @@ struct Pids {
     server: u64,
 }
 
-/// What the owner of this drop must be, by what the generator knows.
+/// The owner that this drop must have, from the generator's reports.
 fn expected(event: &Value, by_port: &HashMap<u64, Pids>) -> Option<u64> {
     // All packets were dropped on their way in.
     if let Some(pids) = by_port.get(&event["sport"].as_u64()?) {
@@ -95,7 +93,7 @@ fn every_drop_of_a_known_connection_has_its_owner() {
     }
 }
 
-/// Of one search all of them have their owners, and not the one alone for which it began.
+/// One search finds the owners of all sockets, not only of the one for which it began.
 #[test]
 fn sockets_that_overflow_in_the_same_second_have_their_owners() {
     const FIRST: u16 = 4120;
@@ -103,13 +101,13 @@ fn sockets_that_overflow_in_the_same_second_have_their_owners() {
     let netns = Netns::new();
     let bound = |port| netns.within(|| UdpSocket::bind(("127.0.0.1", port)).expect("it is bound"));
     let mut sockets: Vec<UdpSocket> = (FIRST..FIRST + SOCKETS).map(bound).collect();
-    // The last one is another process's.
+    // Another process holds the last one.
     let last = OwnedFd::from(sockets.pop().expect("a socket"));
     let mut other = Command::new("sleep").arg("1000").stdin(last).spawn().expect("it sleeps");
     let others = other.id();
     let owner = |port| if port == FIRST + SOCKETS - 1 { others } else { std::process::id() };
     let agent = Agent::live(&["--event", "drop", "--netns", netns.name()]);
-    // More than the usual buffer takes.
+    // More than the default buffer takes.
     let fill = |port| {
         netns.within(|| {
             let sender = UdpSocket::bind("127.0.0.1:0").expect("it is bound");

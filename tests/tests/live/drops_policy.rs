@@ -1,14 +1,10 @@
-//! Packets that a rule or a setting drops, and what of drops is shown.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Packets that a rule or a setting drops, and the filters on reasons.
 
 use std::net::{TcpListener, UdpSocket};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, run_to_end};
-use tracer_tests::drops::{
-    NETFILTER, Row, address, attempt, datagram, drop_in, expect, is_ours, peers, symbol_is, wait,
-};
+use tracer_tests::drops::{NETFILTER, Row, address, attempt, datagram, drop_in, expect, is_ours, peers, symbol_is};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
 use tracer_tests::stream::Stream;
@@ -68,7 +64,7 @@ fn a_rule_on_output_is_the_clients() {
             ],
         );
         is_ours(&event);
-        let close = wait(&agent, "close", |e| e["event"] == "close" && e["conn"] == event["conn"]);
+        let close = agent.wait_for("close", |e| e["event"] == "close" && e["conn"] == event["conn"]);
         assert!(close["drops"].as_u64().is_some_and(|drops| drops > 0), "{close}");
     }
 }
@@ -104,7 +100,7 @@ fn a_source_that_cannot_be_is_filtered() {
     let (a, b) = Netns::pair();
     b.sysctl("net/ipv4/conf/all/rp_filter", "1");
     b.sysctl("net/ipv4/conf/wire/rp_filter", "1");
-    // Else it would ask for the neighbour under that address, and get no answer.
+    // Otherwise it would send its ARP request from that address, and get no answer.
     a.sysctl("net/ipv4/conf/wire/arp_announce", "2");
     a.ip(&["addr", "add", "10.99.0.1/32", "dev", "lo"]);
     let agent = Agent::live(&["--event", "drop"]);
@@ -119,7 +115,7 @@ fn a_source_that_cannot_be_is_filtered() {
     symbol_is(&event, &["ip_rcv_finish_core"]);
 }
 
-/// IPv6 has no rp_filter: distributions write it as a rule, and then it is one.
+/// IPv6 has no rp_filter: distributions use a rule for it, and the drop is the rule's.
 #[test]
 fn a_source_that_cannot_be_is_filtered_by_a_rule_in_ipv6() {
     let (a, b) = Netns::pair();

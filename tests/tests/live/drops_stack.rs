@@ -1,7 +1,5 @@
 //! `--stack`, in `tracer drops` and in `live`: the calls that led to a drop.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::UdpSocket;
 
 use serde_json::Value;
@@ -16,7 +14,7 @@ fn has_in_order(stack: &Value, functions: &[&str]) -> bool {
     functions.iter().all(|function| frames.any(|frame| frame.split('+').next() == Some(function)))
 }
 
-/// From the rule outwards to the system call, on every kernel.
+/// Functions from the rule to the system call, on every kernel.
 const WAY: [&str; 2] = ["nf_hook_slow", "udp_sendmsg"];
 
 #[test]
@@ -37,7 +35,7 @@ fn the_calls_that_led_to_a_drop() {
     let rows = rows(&ended);
     assert_eq!((rows.len(), count(rows[0])), (1, 20), "{rows:?}");
     assert!(has_in_order(&rows[0]["stack"], &WAY), "{}", rows[0]);
-    assert_eq!(rows[0]["stack"][0], rows[0]["symbol"], "it begins where the packet was dropped");
+    assert_eq!(rows[0]["stack"][0], rows[0]["symbol"], "the stack begins at the drop");
     assert!(is_of_a_rule(&rows[0]["stack"][0]), "{}", rows[0]);
     assert_eq!(ended.stream.summary()["incomplete"]["stacks_missing"], 0);
 

@@ -1,7 +1,5 @@
 //! Segments that TCP drops, resets or sends again: why, where, whose.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd as _;
@@ -9,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{ATTEMPT, address, attempt, drop_in, expect, is_ours, peers, symbol_is, wait};
+use tracer_tests::drops::{ATTEMPT, address, attempt, drop_in, expect, is_ours, peers, symbol_is};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
 use tracer_tests::scale;
@@ -37,10 +35,10 @@ fn a_closed_port_refuses() {
             ],
         );
         symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
-        let sent = wait(&agent, "reset that is sent", |e| e["event"] == "reset" && e["netns"] == b.inode());
+        let sent = agent.wait_for("reset that is sent", |e| e["event"] == "reset" && e["netns"] == b.inode());
         expect(&sent, &[("direction", "sent".into()), ("lport", 4005.into()), ("rport", event["sport"].clone())]);
         expect(&sent, &[("reason", reason::of_reset("NO_SOCKET")), ("owner", Value::Null)]);
-        let received = wait(&agent, "reset that is received", |e| e["event"] == "reset" && e["netns"] == a.inode());
+        let received = agent.wait_for("reset that is received", |e| e["event"] == "reset" && e["netns"] == a.inode());
         expect(&received, &[("direction", "received".into()), ("role", "client".into())]);
         expect(&received, &[("lport", event["sport"].clone())]);
         is_ours(&received);
@@ -65,15 +63,15 @@ fn segments_that_are_not_right() {
         expect(&event, &[("sport", 1234.into()), ("direction", "in".into()), ("saddr", from.to_string().into())]);
         symbol_is(&event, &[if v6 { "tcp_v6_rcv" } else { "tcp_v4_rcv" }]);
         if !reason::any() {
-            // What a socket throws away itself passes no tracepoint there (KNOWN_ISSUES.md).
+            // Segments that a socket itself discards pass no tracepoint there (KNOWN_ISSUES.md).
             continue;
         }
-        // Neither SYN nor ACK nor RST means nothing to a listener.
+        // A listener ignores a segment without SYN, ACK and RST.
         raw.send(&Segment { flags: 0, ..syn });
         if !reason::names_receivers() {
             // The packet has lost its device by then (KNOWN_ISSUES.md).
-            let event =
-                wait(&agent, "TCP_FLAGS", |e| e["event"] == "drop" && e["dport"] == 4010 && e["reason"] == "TCP_FLAGS");
+            let event = agent
+                .wait_for("TCP_FLAGS", |e| e["event"] == "drop" && e["dport"] == 4010 && e["reason"] == "TCP_FLAGS");
             expect(&event, &[("owner", Value::Null), ("netns", Value::Null), ("tcp_flags", "none".into())]);
             continue;
         }
@@ -99,7 +97,7 @@ fn segments_outside_the_window_are_the_connections() {
         let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
         let client = a.within(|| TcpStream::connect(to).expect("it connects"));
         let (server, _) = listener.accept().expect("it accepts");
-        let accept = wait(&agent, "accept", |e| e["event"] == "accept" && e["netns"] == b.inode());
+        let accept = agent.wait_for("accept", |e| e["event"] == "accept" && e["netns"] == b.inode());
         let next = next_to_receive(&server);
         let port = client.local_addr().expect("it has an address").port();
         let raw = RawIp::open(&a, v6);
@@ -110,7 +108,7 @@ fn segments_outside_the_window_are_the_connections() {
         let old = if reason::exists("TCP_OLD_SEQUENCE") { "TCP_OLD_SEQUENCE" } else { "TCP_INVALID_SEQUENCE" };
         for (seq, reason) in [(late, old), (early, "TCP_INVALID_SEQUENCE")] {
             raw.send(&Segment { seq, ..ack });
-            let event = wait(&agent, reason, |e| e["event"] == "drop" && e["dport"] == 4016 && e["seq"] == seq);
+            let event = agent.wait_for(reason, |e| e["event"] == "drop" && e["dport"] == 4016 && e["seq"] == seq);
             let class = if reason == "TCP_OLD_SEQUENCE" { "noise" } else { "loss" };
             expect(&event, &[("reason", reason.into()), ("class", class.into()), ("tcp_flags", ".".into())]);
             if !reason::names_receivers() {
@@ -149,14 +147,14 @@ fn the_close_counts_drops_that_are_folded() {
     for _ in 0..100 {
         raw.send(&Segment { seq, ..ack });
     }
-    // At once: within the second in which they are folded.
+    // Immediately: within the second in which they are folded.
     drop((server, client));
-    let close = wait(&agent, "close", |e| e["event"] == "close" && e["netns"] == b.inode() && e["role"] == "server");
+    let close = agent.wait_for("close", |e| e["event"] == "close" && e["netns"] == b.inode() && e["role"] == "server");
     assert_eq!(close["drops"], 100, "{close}");
     let stream = agent.stop().stream;
     let ours = stream.kind("drop").filter(|event| event["conn"] == close["conn"] && event["seq"] == seq);
     let told: u64 = ours.map(|event| event["count"].as_u64().unwrap_or(1)).sum();
-    assert_eq!(told, 100, "each is told once");
+    assert_eq!(told, 100, "each drop has one event");
     drop(listener);
 }
 
@@ -176,7 +174,7 @@ fn a_packet_of_a_time_wait_socket() {
         drop(server);
         assert_eq!(client.read(&mut [0]).expect("it ends"), 0);
         drop(client);
-        let close = wait(&agent, "close", |e| e["event"] == "close" && e["netns"] == a.inode());
+        let close = agent.wait_for("close", |e| e["event"] == "close" && e["netns"] == a.inode());
         let raw = RawIp::open(&b, v6);
         let late = Segment { flags: ACK, seq: next.wrapping_sub(1000), ..Segment::between(to, local) };
         raw.send(&late);
@@ -193,7 +191,7 @@ fn a_packet_of_a_time_wait_socket() {
 #[test]
 fn a_packet_of_a_request_socket_is_the_listeners() {
     let (a, b) = Netns::pair();
-    // Nobody there has sent the SYN: its answer would be reset.
+    // No socket there has sent the SYN: the kernel would reset the answer.
     a.nft_rule("input", "tcp sport 4018 drop");
     for v6 in [false, true] {
         let (from, to) = peers(v6, 4018);
@@ -205,9 +203,9 @@ fn a_packet_of_a_request_socket_is_the_listeners() {
         // Its answer was dropped: the request is there.
         let answer = drop_in(&agent, &a, "NETFILTER_DROP", 4321);
         let ack = (answer["seq"].as_u64().expect("a number") as u32).wrapping_add(1);
-        // Right but for its place, which is far outside the window.
+        // Right, but far outside the window.
         raw.send(&Segment { flags: ACK, seq: 1001 + (1 << 28), ack, ..syn });
-        // Older kernels have this reason, but not for requests.
+        // Older kernels have TCP_OVERWINDOW, but not for requests.
         let reason = if reason::exists("TCP_LISTEN_OVERFLOW") { "TCP_OVERWINDOW" } else { "NOT_SPECIFIED" };
         let event = drop_in(&agent, &b, reason, 4018);
         expect(&event, &[("class", "loss".into()), ("role", "listener".into()), ("lport", 4018.into())]);
@@ -219,8 +217,8 @@ fn a_packet_of_a_request_socket_is_the_listeners() {
     }
 }
 
-/// SYNs from many ports, and nobody there answers. The kernel has no drop event for a SYN that finds the
-/// queue full (KNOWN_ISSUES.md); the last ACKs that fit no SYN cookie have one.
+/// SYNs from many ports, whose answers get no answer. The kernel has no drop event for a SYN that finds the queue full
+/// (KNOWN_ISSUES.md); an ACK that fits no SYN cookie has one.
 #[test]
 fn a_flood_of_syns_is_the_listeners() {
     let (a, b) = Netns::pair();
@@ -236,21 +234,21 @@ fn a_flood_of_syns_is_the_listeners() {
         for port in 20_000..20_000 + syns {
             raw.send(&Segment { flags: SYN, ..Segment::between(SocketAddr::new(from, port), to) });
         }
-        let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
+        let again = agent.wait_for("SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
         expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4019.into())]);
         is_ours(&again);
         raw.send(&Segment { flags: ACK, seq: 5, ack: 5, ..Segment::between(SocketAddr::new(from, 3000), to) });
-        let event = wait(&agent, "drop of the ACK", |e| {
+        let event = agent.wait_for("drop of the ACK", |e| {
             let here = e["netns"] == b.inode() || e["netns"].is_null() && !reason::names_receivers();
             e["event"] == "drop" && here && e["sport"] == 3000 && e["dport"] == 4019
         });
-        // Until some version before 6.10 kernels have this reason, but not for what they answer with an RST.
+        // Kernels before 6.10 have this reason, but some not for segments that they answer with an RST.
         let older = reason::of_reset("NO_SOCKET").is_null();
         assert!(reason::is(&event, "TCP_FLAGS") || older && reason::is(&event, "NOT_SPECIFIED"), "{event}");
         assert_class(&event, "noise", "loss");
         expect(&event, &[("tcp_flags", ".".into()), ("sport", 3000.into())]);
         symbol_is(&event, &[if v6 { "tcp_v6_do_rcv" } else { "tcp_v4_do_rcv" }]);
-        // Before 6.12 nothing tells whose it was (KNOWN_ISSUES.md).
+        // Before 6.12 the owner is unknown (KNOWN_ISSUES.md).
         if event["netns"].is_null() {
             expect(&event, &[("owner", Value::Null), ("conn", Value::Null)]);
         } else {
@@ -276,7 +274,7 @@ fn a_full_accept_queue_is_the_listeners() {
             listener
         });
         let earlier: Vec<_> = a.within(|| (0..4).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
-        // Both handshakes are done for the clients, and neither for the server, whose queue has room for one.
+        // Both handshakes are complete for the clients and incomplete for the server, whose queue has room for one.
         b.nft_rule("input", "tcp dport 4011 tcp flags == ack drop");
         let clients: Vec<_> = a.within(|| (0..2).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());
         assert!(clients.iter().all(Result::is_ok), "{clients:?}");
@@ -285,7 +283,7 @@ fn a_full_accept_queue_is_the_listeners() {
         for mut client in clients.iter().flatten() {
             client.write_all(b"data").expect("it is sent");
         }
-        let event = wait(&agent, "drop of data", |event| {
+        let event = agent.wait_for("drop of data", |event| {
             event["event"] == "drop" && event["netns"] == b.inode() && event["tcp_flags"] == "P."
         });
         assert!(reason::is(&event, "TCP_LISTEN_OVERFLOW"), "{event}");
@@ -305,7 +303,7 @@ fn a_syn_ack_that_is_sent_again_is_the_listeners() {
     let listener = b.within(|| TcpListener::bind(to).expect("it listens"));
     b.nft_rule("input", "tcp dport 4015 tcp flags == ack drop");
     let client = a.within(|| TcpStream::connect_timeout(&to, ATTEMPT).expect("its handshake is done"));
-    let again = wait(&agent, "SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
+    let again = agent.wait_for("SYN-ACK sent again", |e| e["event"] == "retransmit" && e["netns"] == b.inode());
     expect(&again, &[("what", "synack".into()), ("role", "listener".into()), ("lport", 4015.into())]);
     is_ours(&again);
     assert!(again["seq"].is_u64() && again["state"] == "NEW_SYN_RECV", "{again}");
@@ -320,7 +318,7 @@ fn what_is_sent_again() {
     let to = address("10.7.0.2:4012");
     let attempt = a.within(|| TcpStream::connect_timeout(&to, Duration::from_millis(1500)));
     assert!(attempt.is_err());
-    let event = wait(&agent, "retransmit", |e| e["event"] == "retransmit" && e["netns"] == a.inode());
+    let event = agent.wait_for("retransmit", |e| e["event"] == "retransmit" && e["netns"] == a.inode());
     expect(&event, &[("what", "syn".into()), ("state", "SYN_SENT".into()), ("role", "client".into())]);
     assert!(event["seq"].is_u64(), "{event}");
     is_ours(&event);

@@ -1,7 +1,5 @@
-//! Packets that a tun device drops because the program behind it does not take them: it has taken their sockets from
-//! them by then.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Packets that a tun device drops because the program behind it does not read them: the device has taken the sockets
+//! off the packets by then.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -9,12 +7,12 @@ use std::os::fd::OwnedFd;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, datagram, expect, is_ours, symbol_is, wait};
+use tracer_tests::drops::{address, attempt, datagram, expect, is_ours, symbol_is};
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 use tracer_tests::wire::{Wire, tun};
 
-/// A namespace with a device that has room for one packet, which is there, and no reader.
+/// A namespace with a device without a reader; its queue of one packet is full.
 fn full() -> Result<(Netns, OwnedFd), String> {
     let netns = Netns::new();
     let device = tun(&netns)?;
@@ -31,7 +29,9 @@ fn of_the_device(event: &Value, netns: &Netns) {
 }
 
 fn dropped(agent: &Agent, port: u16) -> Value {
-    wait(agent, &format!("drop of a packet to port {port}"), |event| event["event"] == "drop" && event["dport"] == port)
+    agent.wait_for(&format!("drop of a packet to port {port}"), |event| {
+        event["event"] == "drop" && event["dport"] == port
+    })
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_syn_that_a_tun_device_drops_is_its_clients() {
     expect(&event, &[("role", "client".into()), ("owner_source", "connect".into()), ("lport", event["sport"].clone())]);
     expect(&event, &[("laddr", "10.7.0.1".into()), ("raddr", "10.7.0.2".into()), ("rport", 4040.into())]);
     expect(&event, &[("socket_netns", netns.inode().into())]);
-    wait(&agent, "its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
+    agent.wait_for("its end", |close| close["event"] == "close" && close["conn"] == event["conn"]);
     drop(device);
 }
 
@@ -79,7 +79,7 @@ fn data_that_a_tun_device_drops_is_its_connections() {
     let mut client = a.within(|| TcpStream::connect("10.7.0.2:4042")).expect("it connects");
     client.set_nodelay(true).expect("it sends at once");
     wire.hold();
-    // One is on its way, one waits, and then there is no room.
+    // One packet is on its way, one waits, and the queue is full.
     for _ in 0..8 {
         client.write_all(b"more").expect("the socket takes it");
     }

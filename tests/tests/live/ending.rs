@@ -1,10 +1,9 @@
-//! The last moments of a trace: connections that end in them are complete.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Connections that end in the last moments of a trace are complete.
 
 use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
@@ -16,7 +15,7 @@ use tracer_tests::traffic::sys;
 /// The last moments, ns.
 const LAST_NS: u64 = 300_000_000;
 
-/// Goes on until it is dropped.
+/// Connections that go on until this is dropped.
 struct Churn(Child);
 
 impl Churn {
@@ -35,8 +34,8 @@ impl Drop for Churn {
     }
 }
 
-/// Connections of two kinds go on until the trace is over: those of another process that are served and closed, and
-/// those of this one that a rule keeps from their server and that are given up at once.
+/// Traces connections of two kinds that go on until the trace is over: those of another process, which are served and
+/// closed, and those of this process, which a rule keeps from their server and which are given up at once.
 fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
     let ns = Netns::new();
     ns.nft_rule("input", "tcp dport 4680 drop");
@@ -51,21 +50,21 @@ fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
                     assert_eq!(sys::connect(fd, &to, None), Err(libc::EINPROGRESS));
                     // SAFETY: this thread made the descriptor and is its only owner.
                     unsafe { libc::close(fd) };
-                    std::thread::park_timeout(std::time::Duration::from_millis(2));
+                    sys::pause(Duration::from_millis(2));
                 }
             });
         });
         let agent = Agent::live(&[&["--netns", ns.name(), "--event", "close"], args].concat());
         let mut given_up = 0;
         let mut served = 0;
-        let come = agent.hears(|event| {
+        let all = agent.hears(|event| {
             given_up += usize::from(event["event"] == "close" && event["rport"] == 4680);
             served += usize::from(event["event"] == "close" && event["role"] == "client" && event["rport"] != 4680);
             given_up >= 100 && served >= 100
         });
         let ended = agent.stop();
         stop.store(true, Ordering::Relaxed);
-        assert!(come, "connections of both kinds come: {given_up}, {served}");
+        assert!(all.is_some(), "connections of both kinds come: {given_up}, {served}");
         ended
     });
     let pid = u64::from(churn.0.id());
@@ -73,12 +72,12 @@ fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
     (ns, pid, ended)
 }
 
-/// Every end of the last moments has a verdict and its owner, with all that is known of it; those still open say so.
+/// Checks that every close of the last moments has a verdict and an owner with all facts, or says that it is open.
 fn nothing_is_unknown((ns, churn, ended): (Netns, u64, Ended)) {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
     let summary = ended.stream.summary().clone();
     assert_eq!(ended.stream.lost(), 0, "{summary}");
-    // The summary is some time later: detaching programs takes as long as the kernel likes.
+    // The summary comes some time later: detaching programs may take long.
     let told = |e: &&Value| e["netns"] == ns.inode() && e["verdict"] != "open_at_end";
     let end_ns = ended.stream.kind("close").filter(told).filter_map(|e| e["boot_ns"].as_u64()).max().expect("a close");
     let is_late = |e: &&Value| e["boot_ns"].as_u64().is_some_and(|at| at + LAST_NS > end_ns);
@@ -91,9 +90,9 @@ fn nothing_is_unknown((ns, churn, ended): (Netns, u64, Ended)) {
         for close in ended {
             assert_ne!(close["verdict"], "unknown", "{close}");
             let owner = &close["owner"];
-            // Those of the churn are of a child of its process or of itself.
+            // Connections of the churn belong to its process or a child of it.
             assert!(owner["pid"] == of || kind == "served" && owner["comm"] == "traffic", "{kind}, {of}: {close}");
-            assert!(owner["exe"].is_string() && owner.get("facts").is_none(), "all is known of it: {close}");
+            assert!(owner["exe"].is_string() && owner.get("facts").is_none(), "the owner is complete: {close}");
         }
     }
 }

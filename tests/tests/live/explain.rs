@@ -1,6 +1,4 @@
-//! `tracer explain` as a script sees it: what goes where, and the exit status.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! `tracer explain` as a script sees it: stdout, stderr and the exit status.
 
 use serde_json::Value;
 use tracer_tests::agent::run_to_end;

@@ -1,6 +1,4 @@
-//! bind(), listen() and accept() that fail: why a service does not start, or takes nobody.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! bind(), listen() and accept() that fail: why a service does not start, or accepts no connection.
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
@@ -59,12 +57,10 @@ fn a_bind_of_udp_that_fails_is_told() {
     let addr = taken.local_addr().expect("an address");
     let refused = netns.within(|| std::net::UdpSocket::bind(addr));
     assert!(refused.is_err());
-    agent.wait_for("bind", |event| event["event"] == "bind" && event["lport"] == addr.port());
-    let ended = agent.stop();
-    let bind = ended.stream.kind("bind").next().expect("a bind");
+    let bind = agent.wait_for("bind", |event| event["event"] == "bind" && event["lport"] == addr.port());
     assert_eq!((&bind["proto"], &bind["errno"]), (&json!("udp"), &json!("EADDRINUSE")));
     assert_eq!(bind["owner"]["pid"], std::process::id());
-    // Which of two sockets of one process is older is not always to be told.
+    // The tracer cannot always know which of two sockets of one process is older.
     let held_by = &bind["held_by"];
     assert!(held_by.is_null() || held_by["pid"] == std::process::id(), "{bind}");
 }
@@ -121,7 +117,7 @@ fn accepts_without_descriptors_are_told_once_a_second_and_counted_exactly() {
     assert!(finding(&ended.stream.events, "cannot_accept").is_some_and(|text| text.contains("EMFILE")));
 }
 
-/// The hook of accept() itself does not see them: they have one of their own.
+/// The hook of accept() itself does not see these failures: they have a hook of their own.
 #[test]
 fn accepts_without_descriptors_have_a_hook_of_their_own_and_the_conn_of_an_older_listener() {
     let netns = Netns::new();

@@ -1,6 +1,5 @@
-//! Clocks that are set, or are other ones for the tracer: `boot_ns` is the kernel's, and `time` a constant more.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Clocks that are set, or that differ in the tracer's namespace: `boot_ns` is the kernel's, and `time` a constant
+//! more.
 
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -31,7 +30,7 @@ fn now() -> i128 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_nanos() as i128
 }
 
-/// Every event of the namespace is between these moments, and its wall clock is `offset` later, within a second.
+/// Checks that every event is between these moments, and that its wall clock is `offset` later, within a second.
 fn check_times(events: &[&Value], begun: u64, ended: u64, offset: i128) {
     assert!(!events.is_empty());
     for event in events {
@@ -56,7 +55,7 @@ fn child_of(parent: u32) -> i32 {
     found.next().expect("it has started a process")
 }
 
-/// As containers that were moved from another machine have it (CRIU).
+/// Containers that were moved from another machine have one (CRIU).
 #[test]
 fn a_time_namespace_of_its_own() {
     if let Some(reason) = missing_tool("unshare") {
@@ -68,8 +67,8 @@ fn a_time_namespace_of_its_own() {
     for offset in ["100000", "-3"] {
         let scene = Scene::loopback();
         let mut command = Command::new("unshare");
-        // A process of its own: on older kernels exec() does not enter the namespace, and nothing may have threads that
-        // is about to.
+        // --fork: on older kernels exec() does not enter the namespace, and a process that enters it may have no other
+        // threads.
         command.args(["--time", "--boottime", offset, "--monotonic", "7", "--fork"]).arg(tracer_program());
         let agent = Agent::start(command.args(["live", "--json"]), None);
         agent.await_ready();
@@ -89,7 +88,7 @@ fn a_time_namespace_of_its_own() {
         check_times(&events, begun, boot_ns(), offset_ns);
         facts.push(listener.close());
         let outside = scene.expect(&facts);
-        // Both know the processes from /proc, and from the records: they are the same ones.
+        // Both tracers know the processes from /proc and from the records, and agree.
         let owners = |stream: &tracer_tests::stream::Stream| {
             let close = stream.of_netns(netns).find(|event| is_close("client", event)).expect("a close").clone();
             close["owner"].clone()
@@ -117,7 +116,7 @@ impl WallClock {
         assert_eq!(unsafe { libc::clock_settime(libc::CLOCK_REALTIME, &raw const time) }, 0, "the clock is set");
     }
 
-    /// As if it were so many seconds later.
+    /// Sets the clock `seconds` ahead.
     fn step(&self, seconds: i128) {
         Self::set(self.offset_ns + i128::from(boot_ns()) + seconds * SECOND);
     }
@@ -141,7 +140,7 @@ fn a_clock_that_is_set_moves_no_event() {
     let mut facts = Vec::new();
     for seconds in [3600, -7200, 10 * 365 * 86_400, 1] {
         let pair = scene.pair(&listener);
-        // While it is open.
+        // While the connection is open.
         clock.step(seconds);
         facts.extend(pair.client_closes_first());
     }
@@ -159,7 +158,7 @@ fn a_clock_that_is_set_moves_no_event() {
     drop(clock);
 }
 
-/// ns on a clock of the kernel's.
+/// Nanoseconds on one of the kernel's clocks.
 fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live local.
@@ -169,7 +168,7 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
 
 /// How long this machine has slept since it was booted.
 fn slept_ns() -> u64 {
-    // The one that is never ahead first: time passes between the two.
+    // CLOCK_MONOTONIC first, which is never ahead: time passes between the two.
     let awake = clock_ns(libc::CLOCK_MONOTONIC);
     clock_ns(libc::CLOCK_BOOTTIME) - awake
 }
@@ -199,7 +198,7 @@ fn a_machine_that_slept() {
     suspend(3);
     let slept = slept_ns() - before;
     assert!(slept > 1_000_000_000, "it slept for {slept} ns");
-    // What is pending now is told with the time after the sleep.
+    // Events that are pending now get times after the sleep.
     let woken = boot_ns();
     let offset_ns = now() - i128::from(boot_ns());
     let mut facts = pair.client_closes_first().to_vec();
@@ -211,7 +210,7 @@ fn a_machine_that_slept() {
     let at = |event: &Value| event["boot_ns"].as_u64().expect("a number");
     assert!(events.iter().all(|event| at(event) <= opened || at(event) >= woken), "nothing happened meanwhile");
     for close in events.iter().filter(|event| event["event"] == "close" && event["role"] != "listener") {
-        // How long a connection was open is how long people waited.
+        // A duration includes the sleep.
         let micros = close["duration_us"].as_u64().expect("a duration");
         assert!(micros * 1000 >= slept && micros * 1000 <= boot_ns() - begun, "{close}");
     }

@@ -1,6 +1,4 @@
-//! `-o FILE`: opened by root, perhaps where others can make files and links.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! `-o FILE`: root opens it, perhaps where other users can make files and links.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -12,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use tracer_tests::agent::tracer_program;
 use tracer_tests::netns::{leave_scratch, scratch};
 
-/// Nobody's; the user that "called sudo".
+/// The user nobody, who "called sudo".
 const OTHER: u32 = 65534;
 
 /// A directory like /tmp. Gone when dropped.
@@ -64,7 +62,7 @@ fn a_new_file_is_roots_alone() {
     let file = path.metadata().expect("the file is there");
     assert_eq!((file.mode() & 0o7777, file.uid()), (0o600, 0));
     is_stream(&fs::read_to_string(&path).expect("it is read"));
-    // Its own from before is emptied.
+    // The tracer empties a file of its own.
     let again = trace_into(&path);
     assert!(again.status.success(), "{}", log(&again));
     is_stream(&fs::read_to_string(&path).expect("it is read"));
@@ -95,7 +93,7 @@ fn what_others_have_put_there_is_refused_and_left_alone() {
         assert!(log.contains(why) && log.contains("name another file with -o"), "{log}");
         assert!(!log.contains("tracer: ready"), "the file comes first: {log}");
     }
-    // A directory by way of somebody's link, and by way of one of ours.
+    // A directory behind a link of another user, and behind one of root.
     let (real, by_them, by_us) = (dir.path("real"), dir.path("by them"), dir.path("by us"));
     fs::create_dir(&real).expect("a directory is made");
     symlink(&real, &by_them).expect("a link is made");
@@ -125,7 +123,7 @@ fn a_directory_of_another_user_leads_to_nothing_of_roots() {
     for link in [&link, &folder] {
         lchown(link, Some(OTHER), Some(OTHER)).expect("it is given away");
     }
-    // A link of root's, in a directory of root's, that leads through theirs.
+    // A link of root in a directory of root that leads through theirs.
     let around = scratch().join("around");
     symlink(theirs.join("logs"), &around).expect("a link is made");
     let by_folder = trace_into(&folder.join("precious"));
@@ -136,12 +134,12 @@ fn a_directory_of_another_user_leads_to_nothing_of_roots() {
         assert!(log(&out).contains("symbolic link"), "{}", log(&out));
     }
     assert_eq!(fs::read_to_string(&precious).expect("it is read"), "precious");
-    // A new file there is no link.
+    // A new file there is allowed: it is no link.
     let new = trace_into(&theirs.join("new"));
     assert!(new.status.success(), "{}", log(&new));
 }
 
-/// A pipe of another user's would have the whole stream, or keep the trace from beginning.
+/// Another user could read the whole stream from a pipe, or keep the trace from beginning.
 #[test]
 fn a_pipe_of_another_user_is_refused_with_and_without_a_reader() {
     let dir = Sticky::new("their pipe");
@@ -154,7 +152,7 @@ fn a_pipe_of_another_user_is_refused_with_and_without_a_reader() {
         assert!(log(&out).contains("belongs to another user"), "{}", log(&out));
     };
     refused();
-    // A pipe that is opened to read and write needs no other end.
+    // Opening a pipe to read and write needs no other end.
     let mut reader = File::options().read(true).write(true).open(&pipe).expect("the pipe opens");
     refused();
     reader.write_all(b"nothing else").expect("the pipe takes it");

@@ -1,7 +1,5 @@
 //! Hosts that lack what a tracer reads or needs: /proc, tracefs, memory.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -38,7 +36,7 @@ impl Drop for Dir {
     }
 }
 
-/// What it says of a connection that comes and goes, and how it ends; on stderr it has said `words`.
+/// Checks that a tracer in `apart` traces a connection and ends well, and that its log has `words`.
 fn still_traces(apart: Apart, words: &[&str]) {
     let scene = Scene::loopback();
     let agent = Agent::start(&mut apart.command(tracer_program(), &LIVE), None);
@@ -61,10 +59,10 @@ fn still_traces(apart: Apart, words: &[&str]) {
     scene.expect(&facts);
 }
 
-/// It may trace or end, but it says what is missing, and how to help.
+/// The tracer may trace or end; its log names what is missing.
 #[test]
 fn without_proc() {
-    // Owners are told by the records all the same.
+    // The records have the owners nevertheless.
     still_traces(Apart::new().unmount("/proc"), &["/proc"]);
     still_traces(Apart::new().mount("tmpfs", "/proc", ""), &["/proc"]);
 }
@@ -80,7 +78,7 @@ fn commands_without_proc_say_so() {
     }
 }
 
-/// Mounted by nobody, it is mounted where it belongs.
+/// The tracer mounts it where it belongs.
 #[test]
 fn tracefs_that_nobody_has_mounted() {
     still_traces(without_tracefs(), &[]);
@@ -104,11 +102,11 @@ fn tracefs_where_debugfs_has_it() {
     if !there.is_ok_and(|status| status.success()) {
         return skip("kernel: debugfs cannot be mounted, or does not have tracefs");
     }
-    // What is here first would be found first.
+    // Covers the usual place, where the tracer looks first.
     still_traces(debug().mount("tmpfs", "/sys/kernel/tracing", ""), &[]);
 }
 
-/// The file system is not there at all: what needs it is left out, and named.
+/// The file system is missing: the tracer leaves out the hooks that need it, and names them.
 #[test]
 fn tracefs_that_cannot_be_mounted() {
     let dir = Dir::new("sys-kernel");
@@ -121,13 +119,13 @@ fn tracefs_that_cannot_be_mounted() {
     assert!(text.contains("tracefs"), "{text}");
 }
 
-/// Whether a process is there and not a zombie.
+/// Whether a process exists and is no zombie.
 fn runs(pid: u32) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
-/// A control group in which so many bytes have room; or the reason to skip was said.
+/// A control group with room for `bytes`; `None` if the test was skipped.
 fn group(bytes: u64) -> Option<MemoryLimit> {
     MemoryLimit::new(bytes).map_err(|reason| skip(&reason)).ok()
 }
@@ -146,14 +144,14 @@ fn too_little_memory_for_the_ring() {
     assert_eq!(until(|| Ok(all_objects().is_subset(&before))), Ok(()));
 }
 
-/// Where the kernel ends it, nothing can be said; nor is anything left.
+/// The kernel kills the tracer, which can print nothing then; it leaves nothing behind.
 #[test]
 fn a_limit_that_is_hit_while_it_runs() {
     alone();
     let Some(group) = group(512 << 20) else { return };
     let ns = Netns::new();
     let before = all_objects();
-    // Nobody reads: what waits takes more and more.
+    // The pipe has no reader: waiting lines take more and more memory.
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut command = Apart::new().in_group(group.procs()).command(tracer_program(), &LIVE);
     let agent = Agent::start(&mut command, Some(fs::File::from(std::os::fd::OwnedFd::from(writer))));

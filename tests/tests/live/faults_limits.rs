@@ -1,6 +1,4 @@
-//! Limits of the caller's, and files that are none: an end in a sentence, or a trace that goes on.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Limits of the caller, and arguments that are no regular files: the tracer ends with one sentence, or traces on.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,14 +7,14 @@ use std::process::{Command, Output};
 use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::netns::{command, leave_scratch, scratch};
 
-/// `tracer ARGS` under what `shell` sets first.
+/// `tracer ARGS` under the limits that `shell` sets first.
 fn under(shell: &str, args: &[&str]) -> Output {
-    // Without a core file, and not without an end.
+    // Without a core file, and with a time limit.
     let script = format!("ulimit -c 0; {shell}; exec timeout -s KILL 60 \"$0\" \"$@\"");
     Command::new("bash").args(["-c", &script]).arg(tracer_program()).args(args).output().expect("bash starts")
 }
 
-/// It has failed with one sentence that has these words.
+/// Checks that it has failed with one sentence that has these words.
 fn fails_with(out: &Output, status: i32, words: &[&str]) {
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(status), "{said}");
@@ -47,7 +45,7 @@ fn little_address_space_is_said() {
     }
 }
 
-/// And is not taken for a kernel that is too old.
+/// The tracer does not mistake the limit for a kernel that is too old.
 #[test]
 fn few_descriptors_are_said() {
     for limit in ["12", "40", "80"] {
@@ -57,7 +55,7 @@ fn few_descriptors_are_said() {
     }
 }
 
-/// Enough to begin with, and not for what is asked: it ends in a sentence all the same.
+/// There is enough address space to start, and too little for the ring: the tracer ends with a sentence.
 #[test]
 fn address_space_that_is_used_up_later_is_said() {
     let out = under("ulimit -v 300000", &["live", "--duration", "10ms", "--buffer", "256M", "-v"]);
@@ -75,7 +73,7 @@ fn a_limit_of_file_sizes_is_said() {
         let out = under(&shell, &[&["live", "-q", "--json", "--duration", "10ms"], to].concat());
         fails_with(&out, 1, &["cannot write the events", "large"]);
     }
-    // The command of `run` has the signal as it was.
+    // The command of `run` has the default action of the signal.
     let out = under(
         "ulimit -f 0",
         &["run", "-q", "--", "sh", "-c", &format!("ulimit -c 0; exec head -c 9 /dev/zero > {name}")],
@@ -96,7 +94,7 @@ fn a_time_zone_that_is_a_pipe_is_said_and_times_are_utc() {
         assert_eq!(out.status.code(), Some(0), "{said}");
         assert!(said.contains("is not a time zone file: times are UTC"), "{said}");
     }
-    // A rule is no file, and no matter.
+    // A rule is no file, and needs no warning.
     let out = under("export TZ=CET-1CEST", &["live", "--duration", "10ms"]);
     assert!(!String::from_utf8_lossy(&out.stderr).contains("time zone"));
     fs::remove_file(&fifo).expect("it was made");

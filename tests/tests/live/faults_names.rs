@@ -1,7 +1,5 @@
-//! Names that other processes have chosen to harm: no terminal gets a control character out of them, and
-//! every line of JSON is one object.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Hostile names of other processes: no control character in them reaches a terminal, and every line of JSON is one
+//! object.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,19 +16,19 @@ use tracer_tests::cgroup::Cgroup;
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::{Netns, scratch};
 
-/// ESC, bidi, C1, a line end, DEL, what has no width, a tag, a quote, a backslash.
+/// ESC, bidi, C1, a line end, DEL, characters without width, a tag, a quote, a backslash.
 const EVIL: &str = "\x1b[31m\u{202e}\u{9b}2J\n\u{2066}\x7f\u{ad}\u{200d}\u{e0041}\r\t\"\\u\u{85}";
-/// Fifteen bytes, some of which are no UTF-8.
+/// Fifteen bytes, some of them no UTF-8.
 const EVIL_COMM: &[u8; 15] = b"\x1b]0;\xff\n\x9b\xc2\x9b\xe2\x80\xae\x07)\"";
 
-/// Whether a terminal may obey it, or show it somewhere else.
+/// Whether a terminal may obey the character, or show it in another place.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
         || matches!(c, '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Lines of text without anything harmful; what they say.
+/// Checks that no line has a harmful character; returns the text.
 fn plain(what: &str, bytes: &[u8]) -> String {
     let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|e| panic!("{what} is UTF-8: {e}"));
     for line in text.lines() {
@@ -39,7 +37,7 @@ fn plain(what: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// As [`plain`], each line an object.
+/// Like [`plain`], where each line is an object.
 fn objects(what: &str, bytes: &[u8]) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{what}: {e}: {line}"));
     let objects: Vec<Value> = plain(what, bytes).lines().map(parse).collect();
@@ -47,7 +45,7 @@ fn objects(what: &str, bytes: &[u8]) -> Vec<Value> {
     objects
 }
 
-/// Everything about it is hostile: name, program, arguments, control group, sockets.
+/// A process with a hostile name, program, arguments, control group and sockets.
 struct Villain {
     ns: Netns,
     actor: Actor,
@@ -73,7 +71,7 @@ impl Villain {
         Self { ns, actor, group }
     }
 
-    /// `tracer ARGS`, where the namespace has a name that is not better; `PID` is the process.
+    /// `tracer ARGS`, where the namespace has a hostile name, too; `PID` stands for the process.
     fn tracer(&self, args: &[&str]) -> Command {
         let at = Path::new("/run/netns").join(OsString::from_vec([EVIL.as_bytes(), b"\xff"].concat()));
         let here = Path::new("/run/netns").join(self.ns.name());
@@ -84,7 +82,7 @@ impl Villain {
         apart.command(tracer_program(), &args)
     }
 
-    /// Connections of all kinds of ends.
+    /// Makes connections that end in every way.
     fn acts(&self) {
         let listener = Listener::open(&self.actor, &self.ns, "127.0.0.1:0");
         let _ = Pair::open(&self.actor, &self.ns, &listener).client_closes_first();
@@ -97,7 +95,7 @@ impl Villain {
         let _ = listener.stay();
     }
 
-    /// What `tracer ARGS` says of it on stdout and stderr until it is told to end.
+    /// The output of `tracer ARGS` about it, stdout and stderr.
     fn traced(&self, args: &[&str]) -> (Vec<u8>, Vec<u8>) {
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         let out = std::thread::spawn(move || {
@@ -114,7 +112,7 @@ impl Villain {
         (out.join().expect("the reader ends").expect("stdout is read"), ended.log.into_bytes())
     }
 
-    /// What a command that ends by itself says on stdout.
+    /// The stdout of a command that ends by itself.
     fn shown(&self, args: &[&str]) -> Vec<u8> {
         let out = self.tracer(args).stdin(Stdio::null()).output().expect("tracer starts");
         plain(&format!("stderr of {args:?}"), &out.stderr);
@@ -199,7 +197,7 @@ fn tables_of_a_villain() {
     }
 }
 
-/// A script may have put somebody else's words there.
+/// A script may have put words of another user there.
 #[test]
 fn command_lines_that_repeat_somebody() {
     let long = EVIL.repeat(4096 / EVIL.len() + 1);
@@ -226,7 +224,7 @@ fn command_lines_that_repeat_somebody() {
             vec!["run", "--user", evil, "--", "true"],
             vec!["run", "--", evil],
         ] {
-            // Those that trace take their time, and are not about the length.
+            // Commands that trace take long, and the length makes no difference to them.
             if evil.len() > EVIL.len() && args.contains(&"1ms") {
                 continue;
             }
@@ -241,7 +239,7 @@ fn command_lines_that_repeat_somebody() {
                 let what = format!("stderr of {:?}", words.iter().map(|w| w.len()).collect::<Vec<_>>());
                 let log = plain(&format!("{what} {:?}", args[0]), &out.stderr);
                 plain(&what, &out.stdout);
-                // There may be a group of that name one day.
+                // A control group of that name may exist.
                 assert!(!out.status.success() || args.contains(&"1ms"), "{args:?}: {log}");
                 assert!(!log.is_empty() && !log.contains("panicked"), "{args:?}: {log}");
             }

@@ -1,6 +1,4 @@
-//! Network namespaces that are made and gone in a moment, with sockets in them.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Network namespaces that exist for a moment, with sockets in them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,10 +11,10 @@ use tracer_tests::agent::Agent;
 use tracer_tests::scale;
 use tracer_tests::traffic::sys::thread_id;
 
-/// One connection's end as it must be told: namespace, port, peer's port, bytes sent.
+/// The close that one connection must have: namespace, port, peer's port, bytes sent.
 type End = (u64, u64, u64, u64);
 
-/// Stands for the bytes of one that was reset.
+/// Stands for the bytes of a connection that was reset.
 const RESET: u64 = u64::MAX;
 
 /// Sets the loopback device of the calling thread's namespace up.
@@ -37,8 +35,8 @@ fn loopback_up() {
     }
 }
 
-/// A namespace that nothing has but the calling thread and its sockets: one connection that has closed, and
-/// one that is in the middle of something when everything goes. What the clients must have told.
+/// Makes a namespace that only the calling thread and its sockets hold, with one connection that has closed and one
+/// that is open when the thread ends; returns the closes that the clients must have.
 fn one(number: u64) -> Vec<End> {
     // SAFETY: takes no pointers; only this thread moves.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "a namespace is made");
@@ -94,9 +92,9 @@ fn namespaces_that_come_and_go() {
             let number = |key: &str| close[key].as_u64().unwrap_or_else(|| panic!("{key} of {close}"));
             let bytes = if close["verdict"] == "reset_remote" { RESET } else { number("tx_bytes") };
             let end = (number("netns"), number("lport"), number("rport"), bytes);
-            let left = due.get_mut(&end).unwrap_or_else(|| panic!("nobody made {close}"));
+            let left = due.get_mut(&end).unwrap_or_else(|| panic!("no client made {close}"));
             *left = left.checked_sub(1).unwrap_or_else(|| panic!("more often than made: {close}"));
         }
     }
-    assert!(due.values().all(|left| *left == 0), "every client is told: {due:?}");
+    assert!(due.values().all(|left| *left == 0), "every client has its close: {due:?}");
 }

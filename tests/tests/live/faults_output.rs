@@ -1,6 +1,4 @@
-//! An output that is slow, full, closed or not to be trusted.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! An output that is slow, full or closed.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, Read as _};
@@ -17,9 +15,9 @@ use tracer_tests::scale;
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys::until;
 
-/// What is not the output's: rings, snapshot, programs while they are loaded.
+/// Memory beside the output's: rings, snapshot, programs while they load.
 const BESIDE: u64 = 96 << 20;
-/// `BOUND` and what may come on top of it in tracer/src/present/queue.rs.
+/// `BOUND` in tracer/src/present/queue.rs, and what it lets come on top.
 const WAITING: u64 = 128 << 20;
 
 /// The largest resident set so far.
@@ -35,7 +33,7 @@ fn live(args: &[&str]) -> Command {
     command
 }
 
-/// A tracer of `ns`, ready, and the other end of its stdout.
+/// A tracer of `ns` that is ready, and the other end of its stdout.
 fn into_pipe(ns: &Netns, args: &[&str]) -> (Agent, PipeReader) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut command = live(args);
@@ -49,7 +47,7 @@ fn no_panic(ended: &Ended) {
     assert!(!ended.log.contains("panicked"), "{}", ended.log);
 }
 
-/// SIGSTOP, as a debugger or a frozen control group does it: the ring fills meanwhile.
+/// SIGSTOP stops the tracer like a debugger or a frozen control group: the ring fills meanwhile.
 #[test]
 fn a_stopped_tracer_counts_what_it_missed() {
     alone();
@@ -106,7 +104,7 @@ fn nobody_who_does_not_read_keeps_it_from_ending() {
         let summary = ended.log.lines().find(|line| line.contains(" events in ")).expect("a summary");
         let events = summary.split(" events in ").next().and_then(|before| before.rsplit(' ').next());
         let events: u64 = events.and_then(|text| text.replace(',', "").parse().ok()).expect("a count");
-        // From 7.0 on the kernel keeps some calls from the programs: counted, and nothing of a reader.
+        // From 7.0 on the kernel keeps some calls from the programs. They are counted, and no reader's fault.
         let missed = ended.log.lines().find(|line| line.contains(" missed events: "));
         let missed =
             missed.and_then(|line| line.split_whitespace().find_map(|word| word.replace(',', "").parse::<u64>().ok()));
@@ -120,7 +118,7 @@ fn nobody_who_does_not_read_keeps_it_from_ending() {
     }
 }
 
-/// `tracer 2>&1 | less`: what there is to say has no place to go either.
+/// `tracer 2>&1 | less`: stderr has no room either.
 #[test]
 fn nor_if_stderr_is_not_read_either() {
     let ns = Netns::new();
@@ -135,7 +133,7 @@ fn nor_if_stderr_is_not_read_either() {
         line.clear();
         assert!(reader.read_line(&mut line).expect("it says something") > 0, "it gets ready");
     }
-    // More than a pipe takes.
+    // More than a pipe holds.
     churn(&ns, 2000);
     // SAFETY: the process was started here and has not been waited for.
     unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
@@ -175,7 +173,7 @@ fn a_reader_that_goes_ends_it_well() {
         }
         drop(reader);
         let status = loop {
-            // What it has nothing to say about does not tell it that nobody listens.
+            // Only a write shows the tracer that its reader is gone: it needs events.
             churn(&ns, 1);
             if let Some(status) = child.try_wait().expect("it is waited for") {
                 break status;
@@ -185,7 +183,7 @@ fn a_reader_that_goes_ends_it_well() {
     }
 }
 
-/// Neither does one of the commands that print once.
+/// Commands that print once do not fail either.
 #[test]
 fn every_command_bears_a_reader_that_has_gone() {
     for args in [
@@ -229,7 +227,7 @@ fn a_full_disk_is_one_sentence_and_a_failure() {
             apart = apart.stdout(&out);
         }
         let mut command = apart.command(tracer_program(), args);
-        // The step above puts a file in its place.
+        // A step of `apart` replaces it by the file.
         let agent = Agent::start(&mut command, Some(File::open("/dev/null").expect("it opens")));
         agent.await_ready();
         churn(&ns, 2000);
@@ -259,7 +257,7 @@ fn a_full_disk_is_told_by_every_command() {
         let mut command = Command::new(tracer_program());
         let out = command.args(args).stdin(Stdio::null()).stdout(full).output().expect("tracer runs");
         let log = String::from_utf8_lossy(&out.stderr).into_owned();
-        // There may have been no drop to tell of.
+        // There may have been no drop.
         let quiet = args[0] == "drops" && out.status.code() == Some(0);
         assert!(quiet || out.status.code() == Some(1), "{args:?}: {} {log}", out.status);
         assert!(quiet || log.contains("No space left on device"), "{args:?}: {log}");

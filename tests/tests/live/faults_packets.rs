@@ -1,5 +1,4 @@
-//! Packets that are wrong in every way, dropped: each is counted once, and nothing is told of one that is
-//! not in it.
+//! Malformed packets of every kind, dropped: each counts once, and its event has nothing that is not in the packet.
 
 use std::collections::BTreeSet;
 
@@ -22,18 +21,17 @@ const FRAGMENT: u8 = 44;
 const DESTINATION: u8 = 60;
 const NOTHING: u8 = 59;
 
-/// A wire, at whose other end everything of IP is dropped before it is looked at any closer.
+/// A wire; a rule at its other end drops all IP packets on arrival.
 struct Sink {
-    /// Kept: with it the wire goes.
+    /// Keeps the wire.
     _from: Netns,
     to: Netns,
     frames: Frames,
     agent: Agent,
 }
 
-/// Packets that drops are of, in the namespace with this inode. The kernel side keeps those of other namespaces out, but
-/// for what the sockets of this one send (IPv6, of its own accord) and the other end drops; of very many the namespace is
-/// not told.
+/// The number of dropped packets in the namespace with this inode. The kernel side leaves out drops in other
+/// namespaces, except of packets that sockets of this one send (IPv6 by itself); mixed drops have no namespace.
 fn packets(events: &[Value], netns: u64) -> u64 {
     let elsewhere = |event: &Value| !event["netns"].is_null() && event["netns"] != netns;
     let of = |event: &&Value| event["event"] == "drop" && !elsewhere(event);
@@ -45,7 +43,7 @@ fn packets(events: &[Value], netns: u64) -> u64 {
 impl Sink {
     fn new() -> Self {
         let (from, to) = Netns::pair();
-        // Nothing of its own accord: what comes is what is sent here.
+        // The device sends nothing by itself: all packets are the test's.
         from.sysctl("net/ipv6/conf/all/disable_ipv6", "1");
         to.nft(
             "table inet test {\nchain everything {\ntype filter hook prerouting priority -500; policy drop;\n}\n}\n",
@@ -55,17 +53,17 @@ impl Sink {
         Self { _from: from, to, frames, agent }
     }
 
-    /// Waits until `count` packets in all have been told as dropped.
+    /// Waits until the events have `count` dropped packets in all.
     fn await_packets(&self, count: u64) {
         let mut told = 0;
         let settled = self.agent.settles(|events| {
             told = packets(events, self.to.inode());
             told >= count
         });
-        assert!(settled, "{told} of {count} packets are told: {}", self.agent.log());
+        assert!(settled, "{told} of {count} packets have events: {}", self.agent.log());
     }
 
-    /// Ends, with `count` packets in all; their events.
+    /// Ends the trace with `count` packets in all; returns their events.
     fn end(self, count: u64) -> Vec<Value> {
         self.await_packets(count);
         let netns = self.to.inode();
@@ -78,7 +76,7 @@ impl Sink {
     }
 }
 
-/// Packets whose ports are there, however they are wrapped.
+/// Packets with ports, wrapped in different ways.
 fn with_ports(sport: u16) -> Vec<(&'static str, u16, Vec<u8>)> {
     let n = |i: u16| tcp(sport, 2000 + i);
     let v6 = |headers: &[Vec<u8>], first: u8, i: u16| ipv6(first, &[headers.concat(), n(i)].concat());
@@ -100,7 +98,7 @@ fn with_ports(sport: u16) -> Vec<(&'static str, u16, Vec<u8>)> {
     ]
 }
 
-/// Packets that have no ports, or not where one may look for them.
+/// Packets without ports, or without ports in the right place.
 fn without_ports() -> Vec<(&'static str, u16, Vec<u8>)> {
     let header = tcp(7777, 7777);
     let cut = |packet: Vec<u8>, len: usize| packet[..len].to_vec();
@@ -175,7 +173,7 @@ fn each_is_told_once_and_says_what_is_in_it() {
     }
 }
 
-/// The same ones at random: bytes changed, ends cut off.
+/// The same packets, with random bytes changed and ends cut off.
 #[test]
 fn at_random_all_are_counted() {
     alone();
@@ -201,7 +199,7 @@ fn at_random_all_are_counted() {
         packet.truncate(random(2 * packet.len() + 1));
         sent += u64::from(sink.frames.send(ethertype, &packet));
     }
-    // The kernel may keep what happens on top of some task from all tracing (KNOWN_ISSUES.md): a few at the most.
+    // The kernel may hide drops on top of some tasks from all tracing (KNOWN_ISSUES.md): a few.
     let least = sent - sent / 50;
     assert_eq!(until(|| Ok(hits.count() - before >= least)), Ok(()), "{} of {sent}", hits.count() - before);
     let dropped = hits.count() - before;
@@ -214,6 +212,6 @@ fn at_random_all_are_counted() {
     let missed: u64 = of_drops.filter_map(|program| program["missed"].as_u64()).sum();
     let told = packets(&ended.stream.events, sink.to.inode());
     println!("{sent} packets, {dropped} dropped, {told} told, {missed} missed");
-    // The host drops some of its own meanwhile. Those are told if so many are dropped that nobody knows whose.
+    // The host drops packets of its own meanwhile. Mixed drops may include them.
     assert!((sent.min(dropped)..=dropped).contains(&(told + missed)), "{told} and {missed} of {dropped}: {summary}");
 }

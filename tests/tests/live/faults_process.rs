@@ -1,6 +1,4 @@
-//! Processes in large numbers, numbers of processes that come back, and tracers that are killed or many.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Many processes, process numbers that come back, tracers that are killed, and many tracers.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -35,7 +33,7 @@ struct Connected {
     start_ticks: u64,
 }
 
-/// `processes` processes in `ns`, of which one in `every` connects to a listener of this one.
+/// Starts `processes` processes in `ns`; one in `every` connects to a listener of this process.
 fn swarm(ns: &Netns, processes: usize, every: usize) -> Vec<Connected> {
     let listener = ns.within(|| TcpListener::bind("127.0.0.1:0").expect("it listens"));
     let to = listener.local_addr().expect("it has an address").to_string();
@@ -44,7 +42,7 @@ fn swarm(ns: &Netns, processes: usize, every: usize) -> Vec<Connected> {
     let made = swarm.spawn().expect("the swarm starts");
     listener.set_nonblocking(true).expect("it need not wait");
     for accepted in 0..processes.div_ceil(every) {
-        // One that does not come is no reason to wait for ever.
+        // Bounded, in case one does not come.
         let come = until(|| Ok(listener.accept().is_ok()));
         assert_eq!(come, Ok(()), "one of the swarm connects after {accepted}");
     }
@@ -58,8 +56,8 @@ fn swarm(ns: &Netns, processes: usize, every: usize) -> Vec<Connected> {
     String::from_utf8_lossy(&out.stdout).lines().map(line).collect()
 }
 
-/// Every client's close is told, and is that of the process that has connected: by its number, and by
-/// its start. A call that was `missed` may cost one of them its close or its owner, and none gets another owner for it.
+/// Checks that every client has a close with the process that connected, by number and start. A call that was `missed`
+/// may cost one of them its close or its owner; none gets a wrong owner.
 fn check_owners(stream: &Stream, ns: &Netns, made: &[Connected], missed: u64) {
     let closes = stream.kind("close").filter(|e| e["netns"] == ns.inode() && e["role"] == "client");
     let (known, unknown): (Vec<&Value>, Vec<&Value>) = closes.partition(|close| !close["owner"].is_null());
@@ -83,7 +81,7 @@ fn ten_thousand_short_processes() {
     alone();
     let ns = Netns::new();
     let agent = Agent::live(&["--netns", &ns.inode().to_string()]);
-    // A slow machine's tracer is behind for a while, and grows meanwhile to what it needs.
+    // On a slow machine the tracer lags behind for a while, and grows meanwhile.
     let told = |connections: usize| {
         let mut left = connections;
         agent.wait_for("close of each", |event| {
@@ -91,7 +89,7 @@ fn ten_thousand_short_processes() {
             left == 0
         });
     };
-    // What a first swarm makes it need is there to stay.
+    // The memory that a first swarm needs stays allocated.
     let first = swarm(&ns, 500, 5).len();
     told(first);
     let before = resident(agent.pid());
@@ -106,7 +104,7 @@ fn ten_thousand_short_processes() {
     let is_of = |event: &Value, one: &Connected| event["lport"] == one.port && event["owner"]["pid"] == one.pid;
     let all = &ended.stream.events;
     let events: Vec<Value> = all.iter().filter(|event| made.iter().any(|one| is_of(event, one))).cloned().collect();
-    // What was told of a port whose close has no owner or is not there.
+    // The events of each port whose close is missing or has no owner.
     for one in made.iter().filter(|one| !events.iter().any(|event| event["event"] == "close" && is_of(event, one))) {
         let of_port = |event: &&Value| event["lport"] == one.port || event["rport"] == one.port;
         println!("{} at {}: {:#?}", one.pid, one.port, all.iter().filter(of_port).collect::<Vec<_>>());
@@ -133,7 +131,7 @@ impl Drop for PidMax {
     }
 }
 
-/// Records have the numbers of the initial namespace: a limit of another one's would not bring them back.
+/// Records have the numbers of the initial namespace: a limit of another pid namespace would not bring them back.
 #[test]
 fn numbers_that_come_back_again_and_again() {
     if let Err(reason) = machine::own() {
@@ -167,7 +165,7 @@ fn killed_at_any_moment_it_leaves_nothing() {
     let ns = Netns::new();
     let before = all_objects();
     let left = || -> Vec<_> { all_objects().difference(&before).copied().collect() };
-    // As many programs, maps and links as it has at that moment; beyond that, some time after it is ready.
+    // Each round kills the tracer when it holds some more objects; the last rounds kill it after it is ready.
     let whole = {
         let agent = Agent::live(&[]);
         objects_of(agent.pid()).len()
@@ -197,15 +195,15 @@ fn killed_at_any_moment_it_leaves_nothing() {
     scene.expect(&facts);
 }
 
-/// What a tracer says of a namespace, without its own numbers of connections.
+/// The events of a namespace in one stream, without the tracer's own numbers of connections.
 fn told(stream: &Stream, ns: &Netns) -> Vec<String> {
     const KEYS: [&str; 11] =
         ["event", "role", "laddr", "lport", "raddr", "rport", "owner", "verdict", "errno", "tx_bytes", "rx_bytes"];
     let line = |event: &Value| {
-        // Before the accept it is the listener's, who is another process here; accept() may overtake it.
+        // Before accept() a connection has the listener's owner, another process here; accept() may overtake the event.
         let is_early = event["event"] == "established" && event["role"] == "server";
-        // A reset is told by another program than the connection's steps, at the same moment as some of them: before
-        // the accept it is the listener's, before the port is told nobody's.
+        // Another program than the one of the transitions reports a reset, at the same moment as some of them: before
+        // the accept its owner is the listener's, before the port is known it has none.
         let is_reset = event["event"] == "reset";
         let differs = |key: &str| (is_early || is_reset) && key == "owner" || is_reset && key == "role";
         let keys = KEYS.iter().filter(|key| !differs(key));
@@ -216,8 +214,8 @@ fn told(stream: &Stream, ns: &Netns) -> Vec<String> {
     lines
 }
 
-/// Whose a reset is depends on the order in which a tracer meets it, but it is always one of those who have to do
-/// with the connection: an end's, or the listener's.
+/// Checks owners of resets. They depend on the order in which a tracer reads the records, but are always of an end or
+/// of the listener.
 fn check_owners_of_resets(stream: &Stream, ns: &Netns) {
     let ports = |event: &Value| [event["lport"].as_u64(), event["rport"].as_u64()];
     let known = |event: &&Value| event["event"] != "reset" && event["owner"]["pid"].is_u64();
@@ -256,13 +254,13 @@ fn at_once(tracers: usize) {
     facts.push(listener.close());
     churn(&ns, scale::load(600, 100));
     scene.trace.fence();
-    // Whatever the first one has heard of has happened.
+    // All events that the first tracer has printed have happened.
     for other in &others {
         let due = 2 * scale::load(600, 100) + 1;
         let closes = |events: &[Value]| {
             events.iter().filter(|e| e["event"] == "close" && e["netns"] == ns.inode()).count() >= due
         };
-        assert!(other.settles(closes), "every tracer hears of every close");
+        assert!(other.settles(closes), "every tracer prints every close");
     }
     let streams: Vec<Stream> = others
         .into_iter()

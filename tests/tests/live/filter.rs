@@ -1,4 +1,4 @@
-//! Filters: what is asked for comes, whole, and nothing else.
+//! Filters: all that matches comes, and nothing else.
 
 use serde_json::Value;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
@@ -25,7 +25,8 @@ impl Stage {
         Self { ns, one, two, server }
     }
 
-    /// A connection of each client with a trace by `args`; what `choose` leaves of the facts must come.
+    /// Makes connections of each client under a trace with `args`; the events of the facts that `choose` accepts must
+    /// come.
     fn expect(&self, args: &[&str], choose: impl Fn(&Fact) -> bool) {
         let trace = Trace::with(args);
         let facts = self.play();

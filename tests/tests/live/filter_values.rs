@@ -1,10 +1,10 @@
-//! Values of filters that do not exist: refused, with the nearest one that does.
+//! Unknown values of filters: the tracer refuses them, and names the nearest known one.
 
 use tracer_tests::agent::run_to_end;
 use tracer_tests::reason;
 use tracer_tests::skip::{lacks, skip};
 
-/// The words are wrong usage, and the answer has this in it.
+/// Checks that the words are wrong usage, and that stderr has `answer`.
 fn refused(words: &[&str], answer: &str) {
     let (status, out, log) = run_to_end(words);
     assert_eq!(status.code(), Some(2), "{words:?}: {log}");

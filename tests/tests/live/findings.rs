@@ -1,6 +1,4 @@
-//! What the tracer concludes, from real traffic.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Findings from real traffic.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -9,37 +7,23 @@ use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::netns::Netns;
 
-fn finding(agent: &Agent, name: &str, part: &str) -> Value {
-    let mut found = None;
-    agent.wait_for(&format!("finding {name}: {part}"), |event| {
-        let is = event["event"] == "finding"
-            && event["name"] == name
-            && event["text"].as_str().is_some_and(|text| text.contains(part));
-        if is {
-            found = Some(event.clone());
-        }
-        is
-    });
-    found.expect("it was found")
-}
-
 #[test]
 fn nobody_listens() {
     let ns = Netns::new();
     let agent = Agent::live(&[]);
     let refused = ns.within(|| TcpStream::connect("127.0.0.1:4050"));
     assert!(refused.is_err());
-    let found = finding(&agent, "nobody_listens", "127.0.0.1:4050");
+    let found = agent.finding("nobody_listens", "127.0.0.1:4050");
     let text = found["text"].as_str().expect("a sentence");
     assert!(text.contains(&format!("[{}]", std::process::id())), "{text}");
     assert_eq!(found["count"], 1, "{found}");
     let ended = agent.stop();
-    // What it rests on is in the stream.
+    // Its evidence is in the stream.
     let evidence = found["evidence"].as_array().expect("a list");
     let conn = &evidence.iter().find(|e| e["event"] == "close").expect("the end of the connection")["conn"];
     let close = ended.stream.events.iter().find(|e| e["event"] == "close" && e["conn"] == *conn).expect("its close");
     assert_eq!((&close["verdict"], &close["netns"]), (&"refused".into(), &ns.inode().into()));
-    // Said once, and again at the end.
+    // One event, and an entry of the summary.
     let said = |e: &&Value| e["event"] == "finding" && e["text"].as_str().is_some_and(|t| t.contains("127.0.0.1:4050"));
     assert_eq!(ended.stream.events.iter().filter(said).count(), 1);
     let summary = ended.stream.summary();
@@ -57,7 +41,7 @@ fn a_rule_drops_syns() {
     let to: SocketAddr = "127.0.0.1:4051".parse().expect("an address");
     let failed = ns.within(|| TcpStream::connect_timeout(&to, Duration::from_millis(100)));
     assert!(failed.is_err());
-    let found = finding(&agent, "syn_dropped_by_policy", "127.0.0.1:4051");
+    let found = agent.finding("syn_dropped_by_policy", "127.0.0.1:4051");
     assert_eq!(found["evidence"][0]["event"], "drop", "{found}");
     assert!(found["look"].as_array().is_some_and(|look| look.iter().any(|line| line == "nft list ruleset")));
     // The rule that the drop's hint knows is in the sentence.
@@ -80,9 +64,9 @@ fn connect_finds_no_port_and_neither_does_bind() {
         assert_eq!(failed.raw_os_error(), Some(libc::EADDRINUSE));
         (listener, open)
     });
-    let of_connect = finding(&agent, "ports_exhausted", "no local port is left for 127.0.0.1:4052");
+    let of_connect = agent.finding("ports_exhausted", "no local port is left for 127.0.0.1:4052");
     assert_eq!(of_connect["count"], 1, "{of_connect}");
-    let of_bind = finding(&agent, "ports_exhausted", "no local port is left at 127.0.0.1");
+    let of_bind = agent.finding("ports_exhausted", "no local port is left at 127.0.0.1");
     assert!(of_bind["text"].as_str().is_some_and(|text| text.contains("1 bind() call of")), "{of_bind}");
     let stream = agent.stop().stream;
     let bind = stream.kind("finding").find(|event| event["name"] == "cannot_bind");
@@ -98,7 +82,7 @@ fn a_reject_of_one_port_leads_to_the_firewall() {
     let failed =
         client.within(|| TcpStream::connect_timeout(&to, Duration::from_secs(60))).expect_err("it is rejected");
     assert_eq!(failed.raw_os_error(), Some(libc::EHOSTUNREACH));
-    let found = finding(&agent, "peer_unreachable", "10.7.0.2:4053 is prohibited");
+    let found = agent.finding("peer_unreachable", "10.7.0.2:4053 is prohibited");
     let text = found["text"].as_str().expect("a sentence");
     assert!(text.contains("ICMP 3/13 from 10.7.0.2"), "{text}");
     let look = found["look"].as_array().expect("a list");

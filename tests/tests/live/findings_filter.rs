@@ -1,18 +1,15 @@
-//! Findings obey the filters, and what they rest on is traced also where it is not printed.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Findings obey the filters; their evidence is traced even where it is not printed.
 
 use std::net::{SocketAddr, TcpStream};
 
-use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{address, attempt, wait};
+use tracer_tests::drops::{address, attempt};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason;
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::Stream;
 
-/// A namespace with a port that a rule closes, and one that nobody listens at.
+/// A namespace with a port that a rule closes, and a port without a listener.
 struct Stage {
     ns: Netns,
     ruled: SocketAddr,
@@ -34,15 +31,11 @@ impl Stage {
     }
 }
 
-/// The findings of the stream, and those of the summary, that speak of `end`.
+/// The findings in the stream and in the summary that name `end`.
 fn about(stream: &Stream, end: SocketAddr) -> Vec<String> {
     let all = stream.kind("finding").chain(stream.summary()["findings"].as_array().into_iter().flatten());
     let of_end = all.filter(|finding| finding["text"].as_str().is_some_and(|text| text.contains(&end.to_string())));
     of_end.map(|finding| finding["name"].as_str().expect("a name").to_owned()).collect()
-}
-
-fn is_finding(event: &Value, end: SocketAddr) -> bool {
-    event["event"] == "finding" && event["text"].as_str().is_some_and(|text| text.contains(&end.to_string()))
 }
 
 #[test]
@@ -50,9 +43,9 @@ fn findings_alone_have_their_sources() {
     let stage = Stage::set([4060, 4061]);
     let agent = Agent::live(&["--event", "finding"]);
     stage.play();
-    // That the attempt had no answer may be said first.
+    // The finding that the attempt had no answer may come first.
     for (name, end) in [("syn_dropped_by_policy", stage.ruled), ("nobody_listens", stage.closed)] {
-        wait(&agent, name, |event| is_finding(event, end) && event["name"] == name);
+        agent.finding(name, &end.to_string());
     }
     let ended = agent.stop();
     let others = ended
@@ -60,7 +53,7 @@ fn findings_alone_have_their_sources() {
         .events
         .iter()
         .filter(|e| !["finding", "lost", "summary"].contains(&e["event"].as_str().unwrap_or("")));
-    assert_eq!(others.count(), 0, "what they rest on is not printed");
+    assert_eq!(others.count(), 0, "the evidence is not printed");
 }
 
 #[test]
@@ -74,9 +67,9 @@ fn findings_obey_reason() {
         return skip(&lacks("NETFILTER_DROP", "rules have no reason of their own"));
     }
     stage.play();
-    // The rule's comes last.
+    // A second drop by the rule comes last.
     attempt(&stage.ns, stage.ruled);
-    wait(&agent, "finding of the rule", |event| is_finding(event, stage.ruled));
+    agent.finding("", &stage.ruled.to_string());
     let ended = agent.stop();
     assert_eq!(about(&ended.stream, stage.closed), [""; 0], "NO_SOCKET was not asked for");
     assert!(!about(&ended.stream, stage.ruled).is_empty());
@@ -87,7 +80,7 @@ fn findings_obey_verdict() {
     let stage = Stage::set([4064, 4065]);
     let agent = Agent::live(&["--verdict", "refused"]);
     stage.play();
-    wait(&agent, "refused", |event| event["event"] == "close" && event["rport"] == stage.closed.port());
+    agent.wait_for("refused", |event| event["event"] == "close" && event["rport"] == stage.closed.port());
     let ended = agent.stop();
     assert_eq!(about(&ended.stream, stage.ruled), [""; 0], "that one was not refused");
     assert!(!about(&ended.stream, stage.closed).is_empty());
@@ -100,8 +93,8 @@ fn findings_obey_netns_and_ports() {
     let of_port = Agent::live(&["--rport", "4067,4068"]);
     elsewhere.play();
     here.play();
-    wait(&of_netns, "finding of the namespace", |event| is_finding(event, here.closed));
-    wait(&of_port, "finding of the port", |event| is_finding(event, here.closed));
+    of_netns.finding("", &here.closed.to_string());
+    of_port.finding("", &here.closed.to_string());
     let (of_netns, of_port) = (of_netns.stop().stream, of_port.stop().stream);
     for end in [elsewhere.ruled, elsewhere.closed] {
         assert_eq!(about(&of_netns, end), [""; 0], "of another namespace");
@@ -113,7 +106,7 @@ fn findings_obey_netns_and_ports() {
     assert!(!about(&of_port, elsewhere.ruled).is_empty());
 }
 
-/// What findings are drawn from may be many, and is one process's.
+/// Other processes have failed connections meanwhile: they are left out.
 #[test]
 fn findings_obey_pid() {
     let stage = Stage::set([4070, 4071]);
@@ -123,9 +116,9 @@ fn findings_obey_pid() {
         stage.ns.command("bash").args(["-c", "exec 3<>/dev/tcp/127.0.0.1/4070"]).spawn().expect("bash starts");
     let mut another =
         stage.ns.command("bash").args(["-c", "exec 3<>/dev/tcp/127.0.0.1/4072"]).spawn().expect("bash starts");
-    assert!(another.wait().is_ok_and(|status| !status.success()), "nobody listens there");
+    assert!(another.wait().is_ok_and(|status| !status.success()), "there is no listener");
     assert!(stage.ns.within(|| TcpStream::connect(to)).is_err());
-    wait(&agent, "finding of this process", |event| is_finding(event, to));
+    agent.finding("", &to.to_string());
     let ended = agent.stop();
     let _ = other.kill();
     let _ = other.wait();

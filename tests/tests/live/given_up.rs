@@ -1,6 +1,4 @@
-//! connect() that nobody answers, or only an ICMP error.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! connect() without an answer, or with an ICMP error.
 
 use std::net::SocketAddr;
 
@@ -29,13 +27,13 @@ fn is_of<'a>(ns: &Netns, event: &'a str) -> impl Fn(&Value) -> bool + use<'a> {
     move |e| e["netns"] == netns && e["event"] == event
 }
 
-/// Returns when `n` SYNs more of this namespace were sent again.
+/// Waits until this namespace has sent `n` SYNs again.
 fn await_syns(agent: &Agent, ns: &Netns, n: usize) {
     let is = is_of(ns, "retransmit");
     agent.settles(|events| events.iter().filter(|e| is(e) && e["what"] == "syn").count() >= n);
 }
 
-/// Ends the trace when `n` connections of the namespace have; their closes.
+/// Ends the trace when `n` connections of the namespace have closed; returns their closes.
 fn ended(agent: Agent, ns: &Netns, n: usize) -> (Vec<Value>, Ended) {
     let is = is_of(ns, "close");
     agent.settles(|events| events.iter().filter(|e| is(e)).count() >= n);
@@ -45,7 +43,7 @@ fn ended(agent: Agent, ns: &Netns, n: usize) -> (Vec<Value>, Ended) {
     (closes, ended)
 }
 
-/// SYNs of this namespace, as the other events tell.
+/// The number of SYNs of this namespace, from its other events.
 fn syns(ended: &Ended, ns: &Netns) -> usize {
     let again = ended.stream.of_netns(ns.inode()).filter(|e| e["event"] == "retransmit" && e["what"] == "syn");
     1 + again.count()
@@ -79,7 +77,7 @@ fn a_socket_that_is_closed_while_it_waits_had_no_answer() {
         client.on("close", fd);
         let (closes, ended) = ended(agent, &near, 1);
         is_given_up(&closes[0], begun.who.pid, syns(&ended, &near));
-        // The first SYN is sent again after a second.
+        // The kernel sends the first SYN again after a second.
         assert!(closes[0]["duration_us"].as_u64().is_some_and(|us| us >= 900_000), "{}", closes[0]);
         let summary = ended.stream.summary();
         let found = summary["findings"].as_array().expect("a list").iter().find(|f| {
@@ -164,11 +162,11 @@ fn one_that_is_older_than_the_trace_had_no_answer_either() {
     let close = &closes[0];
     assert_eq!((&close["verdict"], &close["preexisting"]), (&json!("no_answer"), &json!(true)), "{close}");
     assert_eq!((&close["owner"]["pid"], &close["duration_us"]), (&json!(begun.who.pid), &Value::Null), "{close}");
-    // The kernel has counted those of before the trace as well.
+    // The kernel's count includes the SYNs before the trace.
     assert!(close["syns"].as_u64().is_some_and(|syns| syns >= 2), "{close}");
 }
 
-/// What the stream says of a connect() to `to` that `rule` rejects.
+/// The close of a connect() to `to` that `rule` rejects.
 fn rejected(to: &str, rule: &str, asks: bool) -> Value {
     let v6 = to == V6;
     let (near, far) = Netns::pair();
@@ -222,7 +220,7 @@ fn an_error_that_the_program_took_away_is_still_told() {
     let fd = client.nonblocking_socket(4);
     asks_for_errors(&client, fd, false);
     assert_eq!(client.connect(fd, V4).errno(), Some("EINPROGRESS"));
-    // getsockopt(SO_ERROR) until it says something.
+    // getsockopt(SO_ERROR) until it returns an error.
     assert_eq!(client.on("await_outcome", fd).errno(), Some("EHOSTUNREACH"));
     client.on("close", fd);
     let (closes, _) = ended(agent, &near, 1);

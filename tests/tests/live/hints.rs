@@ -1,44 +1,17 @@
-//! What the stream says of the place that dropped a packet: the rule, the queueing discipline, the
-//! destination.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Hints about the place that dropped a packet: the rule, the queueing discipline, the destination.
 
 use std::fs::File;
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tracer_tests::agent::{Agent, tracer_program};
+use tracer_tests::drops::{Row, address, any_drop_in, attempt};
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::skip::{missing_tool, skip};
 
-/// Longer than any packet needs; the connection attempts of these tests get no answer.
-const ATTEMPT: Duration = Duration::from_millis(50);
-
-/// The first drop in `netns` of a packet to `port`.
-fn drop_in(agent: &Agent, netns: &Netns, port: u16) -> Value {
-    let mut found = Value::Null;
-    agent.wait_for(&format!("drop of a packet to port {port} in {}", netns.inode()), |event| {
-        let wanted = event["event"] == "drop" && event["netns"] == netns.inode() && event["dport"] == port;
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
-}
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().expect("an address")
-}
-
-fn attempt(from: &Netns, to: SocketAddr) {
-    from.within(|| drop(TcpStream::connect_timeout(&to, ATTEMPT)));
-}
-
-/// One datagram of `size` bytes; that it cannot be sent may be the point.
+/// Sends one datagram of `size` bytes; the kernel may refuse to send it.
 fn datagram(from: &Netns, to: SocketAddr, size: usize) {
     from.within(|| {
         let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
@@ -62,12 +35,12 @@ fn is_rule(event: &Value, chain: &str, handle: u64, words: &str) {
     );
 }
 
-/// The evaluation of rules drops by itself (from Linux 6.7 on), so that a rule is certain.
+/// Whether nf_tables itself dropped the packet (from Linux 6.7 on): then a rule is certain.
 fn rules_drop(event: &Value) -> bool {
     event["symbol"].as_str().is_some_and(|symbol| symbol.starts_with("nft_do_chain+"))
 }
 
-/// Two rules, of which only one can match.
+/// Only one of two rules can match.
 #[test]
 fn a_rule_on_input_or_output() {
     let (a, b) = Netns::pair();
@@ -77,7 +50,7 @@ fn a_rule_on_input_or_output() {
         for to in [format!("10.7.0.2:{port}"), format!("[fd07::2]:{port}")] {
             let agent = Agent::live(&["--event", "drop"]);
             attempt(&a, address(&to));
-            is_rule(&drop_in(&agent, netns, port), hook, handle, &format!("tcp dport {port} drop"));
+            is_rule(&any_drop_in(&agent, netns, port), hook, handle, &format!("tcp dport {port} drop"));
         }
     }
 }
@@ -89,32 +62,7 @@ fn a_rule_on_forward() {
     let handle = handle(&row.middle, "udp dport 4104 drop");
     let agent = Agent::live(&["--event", "drop"]);
     datagram(&row.left, address("10.8.2.1:4104"), 10);
-    is_rule(&drop_in(&agent, &row.middle, 4104), "forward", handle, "udp dport 4104 drop comment \"not here\"");
-}
-
-/// Three namespaces in a row; the one in the middle forwards: `10.8.1.1` to `10.8.2.1`.
-struct Row {
-    left: Netns,
-    middle: Netns,
-    _right: Netns,
-}
-
-impl Row {
-    fn new() -> Self {
-        let (left, middle, right) = (Netns::new(), Netns::new(), Netns::new());
-        for (n, end) in [(1, &left), (2, &right)] {
-            let device = format!("wire{n}");
-            let peer = ["peer", "name", &device, "netns", middle.name()];
-            end.ip(&[&["link", "add", "wire", "type", "veth"][..], &peer[..]].concat());
-            for (netns, name, host) in [(end, "wire", 1), (&middle, &*device, 254)] {
-                netns.ip(&["link", "set", name, "up"]);
-                netns.ip(&["addr", "add", &format!("10.8.{n}.{host}/24"), "dev", name]);
-            }
-            end.ip(&["route", "add", "default", "via", &format!("10.8.{n}.254")]);
-        }
-        middle.sysctl("net/ipv4/ip_forward", "1");
-        Self { left, middle, _right: right }
-    }
+    is_rule(&any_drop_in(&agent, &row.middle, 4104), "forward", handle, "udp dport 4104 drop comment \"not here\"");
 }
 
 #[test]
@@ -126,7 +74,7 @@ fn the_policy_of_a_chain() {
     );
     let agent = Agent::live(&["--event", "drop"]);
     attempt(&a, address("10.7.0.2:4105"));
-    let event = drop_in(&agent, &b, 4105);
+    let event = any_drop_in(&agent, &b, 4105);
     assert_eq!(event["hint"], "nft: table inet test, chain input, policy drop", "{event}");
     assert_eq!(event["nft"], json!({"family": "inet", "table": "test", "chain": "input", "handle": null}), "{event}");
 }
@@ -137,11 +85,11 @@ fn what_may_have_been_several_is_not_said_to_be_one() {
     b.nft_rule("input", "udp dport 4106 ct state invalid,new,untracked drop\nudp dport 4106 drop\nudp dport 4107 drop");
     let agent = Agent::live(&["--event", "drop"]);
     datagram(&a, address("10.7.0.2:4106"), 10);
-    let event = drop_in(&agent, &b, 4106);
+    let event = any_drop_in(&agent, &b, 4106);
     let handles = [handle(&b, "ct state"), handle(&b, "udp dport 4106 drop")];
     let text = format!("nft, one of: inet test input handle {}, inet test input handle {}", handles[0], handles[1]);
     let doubt = if rules_drop(&event) { "" } else { "probably " };
-    // That the packet cannot get through is certain, by whichever of them.
+    // Both rules drop the packet: only which of them did is uncertain.
     assert!(event["hint"] == text || event["hint"] == format!("{doubt}{text}"), "{event}");
     assert_eq!(event["nft"], Value::Null, "{event}");
 }
@@ -153,36 +101,30 @@ fn a_counter_that_stood_still_excludes() {
     let agent = Agent::live(&["--event", "drop"]);
     datagram(&a, address("10.7.0.2:4108"), 10);
     let handle = handle(&b, "udp dport 4108 counter packets");
-    is_rule(&drop_in(&agent, &b, 4108), "input", handle, "udp dport 4108 drop");
+    is_rule(&any_drop_in(&agent, &b, 4108), "input", handle, "udp dport 4108 drop");
 }
 
-/// As [`a_counter_that_stood_still_excludes`], where it has counted before.
+/// Like [`a_counter_that_stood_still_excludes`], with a counter that has counted before.
 #[test]
 fn a_counter_that_stood_still_since_the_last_drop_excludes() {
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4109 ip saddr 10.7.0.1 ip length 38 counter drop\nudp dport 4109 counter drop");
     let agent = Agent::live(&["--event", "drop"]);
     let other = handle(&b, "udp dport 4109 counter packets");
-    // Both are possible for the first packet, and the first rule it was.
+    // Both rules match the first packet; the first one drops it.
     datagram(&a, address("10.7.0.2:4109"), 10);
-    let first = drop_in(&agent, &b, 4109);
+    let first = any_drop_in(&agent, &b, 4109);
     let one = handle(&b, "ip length 38");
     let text = first["hint"].as_str().unwrap_or_default();
     assert!(
         text.contains(&format!("nft: table inet test, chain input, handle {one}")),
         "the second has not counted: {first}"
     );
-    // Before 6.7 something else may have dropped it in the same function.
+    // Before 6.7 other code may have dropped it in the same function.
     assert_eq!(first["nft"].is_object(), rules_drop(&first), "{first}");
     datagram(&a, address("10.7.0.2:4109"), 11);
-    let mut second = Value::Null;
-    agent.wait_for("the second drop", |event| {
-        let is = event["event"] == "drop" && event["dport"] == 4109 && event["len"] == 39;
-        if is {
-            second = event.clone();
-        }
-        is
-    });
+    let second = agent
+        .wait_for("the second drop", |event| event["event"] == "drop" && event["dport"] == 4109 && event["len"] == 39);
     assert_eq!(second["nft"]["handle"], other, "the first rule has not counted since: {second}");
 }
 
@@ -196,7 +138,7 @@ fn a_chain_of_a_device() {
     b.nft_rule("input", "udp dport 4111 drop");
     let agent = Agent::live(&["--event", "drop"]);
     datagram(&a, address("10.7.0.2:4110"), 10);
-    let event = drop_in(&agent, &b, 4110);
+    let event = any_drop_in(&agent, &b, 4110);
     let handle = handle(&b, "udp dport 4110 drop");
     let place =
         json!({"family": "netdev", "table": "early", "chain": "in", "handle": handle, "rule": "udp dport 4110 drop"});
@@ -216,20 +158,15 @@ fn the_queueing_discipline_of_a_device() {
     for _ in 0..20 {
         datagram(&a, address("10.7.0.2:4112"), 1000);
     }
-    let mut event = Value::Null;
-    agent.wait_for("drop by the queueing discipline", |e| {
-        let is = e["event"] == "drop" && e["netns"] == a.inode() && e["dport"] == 4112 && e["direction"] == "out";
-        if is {
-            event = e.clone();
-        }
-        is
+    let event = agent.wait_for("drop by the queueing discipline", |e| {
+        e["event"] == "drop" && e["netns"] == a.inode() && e["dport"] == 4112 && e["direction"] == "out"
     });
     let reason = event["reason"].as_str().unwrap_or_default();
     if reason.starts_with("QDISC") {
         assert_eq!(event["hint"], "qdisc tbf 77: on wire", "{event}");
         assert_eq!(event["qdisc"], json!({"kind": "tbf", "handle": "77:"}), "{event}");
     } else {
-        // Before 5.18 it has no reason, and its call site is also that of others.
+        // Before 5.18 the drop has no reason, and it shares its call site with others.
         assert!(event["hint"].as_str().is_some_and(|hint| hint.ends_with("qdisc tbf 77: on wire")), "{event}");
     }
 }
@@ -239,14 +176,14 @@ fn a_destination_without_a_route() {
     let row = Row::new();
     let agent = Agent::live(&["--event", "drop"]);
     datagram(&row.left, address("10.200.0.1:4113"), 10);
-    let event = drop_in(&agent, &row.middle, 4113);
-    // 5.10 has no reason and its call site is that of all packets that are not forwarded.
+    let event = any_drop_in(&agent, &row.middle, 4113);
+    // On 5.10 the drop has no reason, and shares its call site with all packets that are not forwarded.
     if event["reason"] == "IP_INNOROUTES" {
         assert_eq!(event["hint"], "no route to 10.200.0.1", "{event}");
     }
 }
 
-/// There is a route, and the kernel has no reason for what it does.
+/// There is a route; the kernel gives no reason for the drop.
 #[test]
 fn a_route_that_refuses_is_not_taken_for_none() {
     let row = Row::new();
@@ -257,8 +194,8 @@ fn a_route_that_refuses_is_not_taken_for_none() {
         row.middle.ip(&["route", "add", kind, &to.ip().to_string()]);
         let agent = Agent::live(&["--event", "drop"]);
         datagram(&row.left, to, 10);
-        let event = drop_in(&agent, &row.middle, 4117);
-        // 5.10 has no reasons, and its call site is also that of packets without a route.
+        let event = any_drop_in(&agent, &row.middle, 4117);
+        // On 5.10 the drop has no reason, and shares its call site with packets without a route.
         if event["reason"] == "NOT_SPECIFIED" {
             let hint = format!("the route to {} refuses it (blackhole, unreachable or prohibit)", to.ip());
             assert_eq!(event["hint"], hint, "{kind}: {event}");
@@ -278,7 +215,7 @@ fn a_source_that_is_not_believed() {
         let socket = UdpSocket::bind("10.99.0.1:0").expect("it binds");
         socket.send_to(b"x", "10.7.0.2:4114").expect("it is sent");
     });
-    let event = drop_in(&agent, &b, 4114);
+    let event = any_drop_in(&agent, &b, 4114);
     if event["reason"] == "IP_RPFILTER" {
         assert_eq!(
             event["hint"], "rp_filter: 10.99.0.1 came in by wire, and no route back to it leads that way",
@@ -287,32 +224,26 @@ fn a_source_that_is_not_believed() {
     }
 }
 
-/// The drop of a datagram that waited for a neighbour's answer. A timer drops it, which may come on top of one of
-/// tracer's programs, or of a task that this kernel hides from tracing: then others are sent.
+/// The drop of a datagram that waited for a neighbour's answer. A timer drops it. The timer may interrupt a program of
+/// the tracer, or a task that this kernel hides from tracing: then the test sends more.
 fn dropped_unanswered(agent: &Agent, from: &Netns, to: SocketAddr) -> Value {
-    let mut found = None;
-    for _ in 0..3 {
-        // They wait together, and are dropped together.
+    let dropped =
+        |event: &Value| event["event"] == "drop" && event["netns"] == from.inode() && event["dport"] == to.port();
+    let found = (0..3).find_map(|_| {
+        // The kernel drops all waiting datagrams together.
         for _ in 0..3 {
             datagram(from, to, 10);
         }
-        let is_it = |event: &Value| {
-            let is_it = event["event"] == "drop" && event["netns"] == from.inode() && event["dport"] == to.port();
-            found = is_it.then(|| event.clone());
-            is_it
-        };
-        if agent.hears(is_it) {
-            break;
-        }
-    }
+        agent.hears(dropped)
+    });
     found.unwrap_or_else(|| panic!("no drop of a packet to {to} came: {}", agent.log()))
 }
 
 #[test]
 fn a_neighbour_or_a_next_hop_that_does_not_answer() {
     let (a, _b) = Netns::pair();
-    // Long enough for three datagrams on a slow machine: one that comes after the others were dropped asks again,
-    // and whoever asks has not failed yet.
+    // Long enough for three datagrams on a slow machine: one that comes after the drop of the others starts a new
+    // request, and the neighbour is no longer FAILED.
     for (key, value) in [("mcast_solicit", "1"), ("retrans_time_ms", "300")] {
         a.sysctl(&format!("net/ipv4/neigh/wire/{key}"), value);
         a.sysctl(&format!("net/ipv6/neigh/wire/{key}"), value);
@@ -328,7 +259,7 @@ fn a_neighbour_or_a_next_hop_that_does_not_answer() {
         }
         let agent = Agent::live(&["--event", "drop"]);
         let event = dropped_unanswered(&agent, &a, to);
-        // Of two that do not answer it is not known which was the next hop.
+        // Two neighbours do not answer: either may be the next hop.
         assert_eq!(event["hint"], hint, "{event}");
     }
     a.ip(&["neigh", "flush", "all", "nud", "failed"]);
@@ -337,11 +268,11 @@ fn a_neighbour_or_a_next_hop_that_does_not_answer() {
     assert_eq!(event["hint"], "no answer from next hop 10.7.0.78 on wire, on the way to 10.77.0.1", "{event}");
 }
 
-/// A drop that is the last one to be shown is explained, and text has it in a line of its own.
+/// The last drop before the end has a hint, too, in a line of its own.
 #[test]
 fn the_last_drop_is_explained_in_text() {
     let (a, _b) = Netns::pair();
-    // In the call that sends it.
+    // The rule drops the packet in the call that sends it.
     a.nft_rule("output", "udp dport 4119 drop");
     let path = scratch().join("hints");
     let mut tracer = Command::new(tracer_program());

@@ -1,39 +1,28 @@
-//! Rules by the thousand: what they may cost, and that they take nothing from others.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Thousands of rules: their cost is bounded, and other namespaces keep their hints.
 
 use std::fmt::Write as _;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
+use tracer_tests::drops::any_drop_in;
 use tracer_tests::netns::Netns;
+use tracer_tests::traffic::sys::pause;
 
 /// Sends a datagram to `port` of its own loopback.
 fn datagram(netns: &Netns, port: u16) {
     netns.within(|| {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
-        // A rule of the output forbids it.
+        // A rule on output makes it fail.
         let _ = socket.send_to(b"x", ("127.0.0.1", port));
     });
 }
 
-fn drop_in(agent: &Agent, netns: &Netns, port: u16, mut is: impl FnMut(&Value) -> bool) -> Value {
-    let mut found = Value::Null;
-    agent.wait_for(&format!("drop of a packet to port {port} in {}", netns.inode()), |event| {
-        let wanted = event["event"] == "drop" && event["netns"] == netns.inode() && event["dport"] == port && is(event);
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
-}
-
-/// `count` rules, of none of which tracer can know whether it matches.
+/// `count` rules that may or may not match: the tracer does not know the mark.
 fn undecidable(count: usize) -> String {
     (1..=count).fold(String::new(), |mut text, n| {
         // Writing to a String does not fail.
@@ -46,8 +35,8 @@ fn hint(event: &Value) -> &str {
     event["hint"].as_str().unwrap_or_default()
 }
 
-/// One namespace has thousands of rules that cannot be excluded, and sends as fast as it can. Drops in another one say
-/// their rule all the same, and the end comes.
+/// One namespace has thousands of rules that may match, and sends as fast as it can. Drops in another namespace name
+/// their rule nevertheless, and the trace ends.
 #[test]
 fn many_rules_of_one_namespace_leave_the_hints_of_another() {
     alone();
@@ -62,13 +51,15 @@ fn many_rules_of_one_namespace_leave_the_hints_of_another() {
                 let socket = UdpSocket::bind("127.0.0.1:0").expect("it binds");
                 while !done.load(Ordering::Relaxed) {
                     let _ = socket.send_to(b"x", "127.0.0.1:4130");
-                    thread::yield_now();
+                    pause(Duration::ZERO);
                 }
             });
         });
-        let told = drop_in(&agent, &flooded, 4130, |event| !event["hint"].is_null());
+        let told = agent.wait_for("drop with a hint in the flooded namespace", |event| {
+            event["event"] == "drop" && event["netns"] == flooded.inode() && !event["hint"].is_null()
+        });
         datagram(&other, 4131);
-        let event = drop_in(&agent, &other, 4131, |_| true);
+        let event = any_drop_in(&agent, &other, 4131);
         done.store(true, Ordering::Relaxed);
         assert!(hint(&told).contains("one of: inet test output"), "{told}");
         assert!(hint(&event).contains("inet test, chain output, handle"), "{event}");
@@ -77,7 +68,7 @@ fn many_rules_of_one_namespace_leave_the_hints_of_another() {
     assert_eq!(ended.stream.summary()["lost"], serde_json::json!({}), "{}", ended.log);
 }
 
-/// Beyond the bounds no rule is named, and the hint says which bound it was.
+/// Beyond a bound the tracer names no rule, and the hint names the bound.
 #[test]
 fn more_rules_or_chains_than_are_read_are_said() {
     alone();
@@ -105,7 +96,7 @@ fn more_rules_or_chains_than_are_read_are_said() {
         netns.nft(&format!("table inet test {{\n{rules}}}\n"));
         let agent = Agent::live(&["--event", "drop", "--netns", netns.name()]);
         datagram(&netns, 4132);
-        let event = drop_in(&agent, &netns, 4132, |_| true);
+        let event = any_drop_in(&agent, &netns, 4132);
         assert!(hint(&event).ends_with(said), "{event}");
         assert!(event["nft"].is_null(), "{event}");
         let ended = agent.stop();
@@ -113,7 +104,7 @@ fn more_rules_or_chains_than_are_read_are_said() {
     }
 }
 
-/// What was read is used again only as long as the kernel's rules are of the same generation.
+/// The tracer reads the rules again when their generation changes.
 #[test]
 fn rules_that_have_changed_are_read_again() {
     let netns = Netns::new();
@@ -122,7 +113,7 @@ fn rules_that_have_changed_are_read_again() {
         netns.nft_clear();
         netns.nft_rule("output", &format!("udp dport {port} drop comment \"number {n}\""));
         datagram(&netns, port);
-        let event = drop_in(&agent, &netns, port, |_| true);
+        let event = any_drop_in(&agent, &netns, port);
         assert!(hint(&event).contains(&format!("udp dport {port} drop")), "{event}");
         assert!(hint(&event).contains(&format!("number {n}")), "{event}");
     }

@@ -1,11 +1,10 @@
-//! Rules that look sets and maps up: which of them dropped a packet, and how the rule reads.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Rules with sets and maps: which one dropped a packet, and its text.
 
 use std::net::UdpSocket;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
+use tracer_tests::drops::any_drop_in;
 use tracer_tests::netns::Netns;
 
 /// The drop of a datagram from port `from` of the first namespace to port `to` of the second.
@@ -14,18 +13,10 @@ fn dropped(agent: &Agent, a: &Netns, b: &Netns, from: u16, to: u16) -> Value {
         let socket = UdpSocket::bind(("10.7.0.1", from)).expect("it binds");
         socket.send_to(b"x", ("10.7.0.2", to)).expect("it is sent");
     });
-    let mut found = Value::Null;
-    agent.wait_for(&format!("drop of a packet to port {to}"), |event| {
-        let wanted = event["event"] == "drop" && event["netns"] == b.inode() && event["dport"] == to;
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
+    any_drop_in(agent, b, to)
 }
 
-/// Of several rules that look into sets each packet leaves one, whose text is told.
+/// Each packet matches one of several rules with sets; the hint has its text.
 #[test]
 fn a_rule_with_a_set_is_named() {
     let (a, b) = Netns::pair();
@@ -53,14 +44,14 @@ fn a_rule_with_a_set_is_named() {
         let event = dropped(&agent, &a, &b, 4199, port);
         let hint = event["hint"].as_str().unwrap_or_default();
         assert!(hint.ends_with(&format!("({rule})")) && !hint.contains("one of"), "{port}: {event}");
-        // Before 6.7 something else may have dropped it in the same function.
+        // Before 6.7 other code may have dropped it in the same function.
         if event["symbol"].as_str().is_some_and(|at| at.starts_with("nft_do_chain+")) {
             assert_eq!(event["nft"]["rule"], rule, "{event}");
         }
     }
 }
 
-/// What is in a set whose elements time or packets change is not known for the moment of the drop.
+/// Time or packets change the elements of such a set: its contents at the moment of the drop are unknown.
 #[test]
 fn a_set_that_changes_by_itself_stays_in_doubt() {
     let (a, b) = Netns::pair();
@@ -76,7 +67,7 @@ fn a_set_that_changes_by_itself_stays_in_doubt() {
     assert!(event["nft"].is_null(), "{event}");
 }
 
-/// An element that is added makes a new generation.
+/// Adding an element makes a new generation of the rules.
 #[test]
 fn elements_that_are_added_are_known() {
     let (a, b) = Netns::pair();

@@ -1,6 +1,4 @@
-//! Who a process is: its number may be another's next, its control group names its container.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The identity of a process: its number may be used again, its control group names its container.
 
 use serde_json::Value;
 use tracer_tests::alone::alone;
@@ -10,16 +8,16 @@ use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 use tracer_tests::trace::Trace;
 
-/// Clock ticks since boot at which a process started: field 22 of its `stat`, in which the name before
-/// them may hold anything.
+/// Clock ticks since boot at which a process started: field 22 of its `stat`. The name before it may hold any
+/// character.
 fn start_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
     let rest = stat.rsplit_once(')').expect("its name ends").1;
     rest.split_whitespace().nth(19).and_then(|text| text.parse().ok()).expect("a start")
 }
 
-/// A process of number `pid`, which nobody has. The kernel gives out the next number after the last
-/// one, which may be set; others may take it first.
+/// Starts a process with the free number `pid`: sets the last number that the kernel gave out. Other processes may take
+/// the number first.
 fn start_as(pid: u32, ns: &Netns) -> Actor {
     for _ in 0..200 {
         std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("the last number is set");
@@ -28,7 +26,7 @@ fn start_as(pid: u32, ns: &Netns) -> Actor {
             return actor;
         }
     }
-    panic!("nobody gets to be number {pid}");
+    panic!("other processes take number {pid} each time");
 }
 
 #[test]
@@ -81,8 +79,8 @@ fn a_number_that_is_used_again() {
 
 const ID: &str = "3f5c8a2be7d1904c6ab8f0e2d4c6b8a0918273645afbecd0123456789abcdef0";
 
-/// Traffic of a client in the control group `below`, which is that of container [`ID`] of `runtime`.
-/// With the trace begun `before` the client has moved there, and after.
+/// Traces a client in the control group `below`, which is that of container [`ID`] of `runtime`. It moves there before
+/// the trace begins, and after.
 fn in_container(below: &str, runtime: &str) {
     let group = match Cgroup::new(below) {
         Ok(group) => group,
@@ -99,7 +97,7 @@ fn in_container(below: &str, runtime: &str) {
         let client = if moved_first {
             client
         } else {
-            // One that the trace has never seen outside of the group.
+            // The trace has never seen this program outside the group.
             let late = Actor::builder(&ns).copy("late").start();
             group.take(late.process.pid);
             late.exec("later")

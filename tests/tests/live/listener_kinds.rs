@@ -1,6 +1,4 @@
-//! What a listener is: for both families or for one, and the kernel's own.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Kinds of listeners: for both families, for one, and those of the kernel.
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
@@ -54,7 +52,7 @@ fn a_listener_says_whether_it_takes_ipv4_too() {
     }
 }
 
-/// A bind() of IPv4 is in the way of one that takes IPv4 alone.
+/// Only a socket that takes IPv4 is in the way of a bind() to an IPv4 address.
 #[test]
 fn a_listener_of_ipv6_alone_does_not_hold_the_port_of_ipv4() {
     let netns = Netns::new();
@@ -64,13 +62,11 @@ fn a_listener_of_ipv6_alone_does_not_hold_the_port_of_ipv4() {
     listen4(&four, 9130);
     agent.wait_for("the second one", |event| event["event"] == "listen" && event["family"] == 4);
     assert_eq!(other.try_bind(other.socket(4), "127.0.0.1:9130").as_deref(), Some("EADDRINUSE"));
-    agent.wait_for("bind", |event| event["event"] == "bind");
-    let ended = agent.stop();
-    let bind = ended.stream.kind("bind").next().expect("a bind");
+    let bind = agent.wait_for("bind", |event| event["event"] == "bind");
     assert_eq!(bind["held_by"]["pid"], four.process.pid, "{bind}");
 }
 
-/// An endpoint of MPTCP with a port listens in the context of the `ip` that makes it, but no process has it.
+/// An endpoint of MPTCP with a port listens in the context of the `ip` that makes it, but no process holds it.
 #[test]
 fn a_listener_that_the_kernel_makes_for_itself_is_the_kernels() {
     let netns = Netns::new();

@@ -1,19 +1,17 @@
-//! Segments that a listener, or no socket at all, sends: they have the ends of the peer that they go to.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Segments that the kernel sends for a listener or without a socket: the events have the peer's address.
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{expect, is_ours, peers, wait};
+use tracer_tests::drops::{expect, is_ours, peers};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason;
 use tracer_tests::segment::{ACK, RawIp, SYN, Segment};
 
 /// A reset or a repeated segment that `netns` sends from `port`.
 fn sent(agent: &Agent, kind: &str, netns: &Netns, port: u16) -> Value {
-    wait(agent, &format!("{kind} from port {port}"), |event| {
+    agent.wait_for(&format!("{kind} from port {port}"), |event| {
         event["event"] == kind && event["netns"] == netns.inode() && event["lport"] == port
     })
 }
@@ -25,7 +23,7 @@ fn has_ends(event: &Value, local: SocketAddr, remote: SocketAddr) {
     expect(event, &[("family", if local.is_ipv6() { 6 } else { 4 }.into())]);
 }
 
-/// As after a restart: the peer goes on with a connection of which nobody here has heard.
+/// As after a restart: the peer goes on with a connection that this host does not know.
 #[test]
 fn the_reset_of_an_unknown_connection_has_the_peers_ends() {
     let (a, b) = Netns::pair();
@@ -59,7 +57,7 @@ fn the_reset_of_a_closed_port_has_the_peers_ends() {
     }
 }
 
-/// Nobody there answers the SYN-ACK: it is sent again, to the one who asked, by the listener's process.
+/// The SYN-ACK gets no answer: the kernel sends it again to the peer, for the listener's process.
 #[test]
 fn a_repeated_synack_has_the_peers_ends_and_the_listeners_owner() {
     let (a, b) = Netns::pair();
@@ -78,7 +76,7 @@ fn a_repeated_synack_has_the_peers_ends_and_the_listeners_owner() {
     }
 }
 
-/// The filter asks for the peer, which the listener itself has not.
+/// The filter names the peer, which the listener itself does not have.
 #[test]
 fn a_listeners_segment_is_filtered_by_the_peer_that_it_goes_to() {
     let (a, b) = Netns::pair();

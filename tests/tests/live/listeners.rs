@@ -1,7 +1,5 @@
 //! Several listeners on one address and port: each has its own connections, and its own end.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -20,7 +18,7 @@ fn listen<'a>(actor: &'a Actor, ns: &'a Netns, at: &str, device: u32) -> Listene
     listen_for(64, actor, ns, at, device)
 }
 
-/// As [`listen`], with room for `backlog` and one more.
+/// Like [`listen`], with room for `backlog` connections and one more.
 fn listen_for<'a>(backlog: u32, actor: &'a Actor, ns: &'a Netns, at: &str, device: u32) -> Listener<'a> {
     let at: SocketAddr = at.parse().expect("an address");
     let fd = actor.socket(if at.is_ipv6() { 6 } else { 4 });
@@ -37,14 +35,14 @@ fn listen_for<'a>(backlog: u32, actor: &'a Actor, ns: &'a Netns, at: &str, devic
     Listener { actor, namespace: ns, fd, addr, fact }
 }
 
-/// Connections that wait in the queue of the listener of `pid`, as `ss` has it.
+/// The number of connections in the queue of the listener of `pid`, from `ss`.
 fn waiting(ns: &Netns, pid: u32) -> usize {
     let said = ns.run(&["ss", "-Hltnp"]);
     let line = said.lines().find(|line| line.contains(&format!("pid={pid},"))).expect("it listens");
     line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a queue")
 }
 
-/// The local ports of `count` connections that `client` makes to `to`, over which nothing is sent.
+/// Makes `count` connections from `client` to `to`, which send nothing; returns their local ports.
 fn connect(client: &Actor, to: SocketAddr, count: usize) -> Vec<u16> {
     let to = to.to_string();
     let one = |_| {
@@ -56,13 +54,13 @@ fn connect(client: &Actor, to: SocketAddr, count: usize) -> Vec<u16> {
     (0..count).map(one).collect()
 }
 
-/// Accepts all that waits at `listener`; the peers' ports.
+/// Accepts all waiting connections of `listener`; returns the peers' ports.
 fn accept_all(listener: &Listener<'_>) -> Vec<u16> {
     let queue = waiting(listener.namespace, listener.actor.process.pid);
     (0..queue).map(|_| listener.accept().1.rport.expect("a peer")).collect()
 }
 
-/// What is said of server-side ends: kind, peer's port, owner, its source.
+/// Events `kind` of servers: peer's port, owner, its source, the event.
 fn servers<'a>(stream: &'a Stream, ns: &Netns, kind: &str) -> Vec<(u16, Option<u64>, &'a str, &'a Value)> {
     let of = stream.of_netns(ns.inode()).filter(|e| e["event"] == kind && e["role"] == "server");
     of.map(|e| {
@@ -249,7 +247,7 @@ fn a_listener_at_the_address_goes_before_one_at_any() {
     }
 }
 
-/// listen() on a socket that nobody has bound; the port that the kernel chose.
+/// listen() on an unbound socket; returns the port that the kernel chose.
 fn listen_unbound(actor: &Actor) -> (i64, u16) {
     let fd = actor.socket(4);
     let reply = actor.must(json!({ "op": "listen", "fd": fd, "backlog": 4 }));
@@ -308,7 +306,7 @@ fn a_filter_for_the_port_that_the_kernel_chose_passes_the_listener() {
     assert_eq!(told(trace, 0, 1).of_netns(ns.inode()).count(), 2);
 }
 
-/// SYNs that the kernel threw away because the queue was full; of this namespace.
+/// SYNs of this namespace that the kernel discarded because the queue was full.
 fn overflows(ns: &Netns) -> u64 {
     let text = ns.within(|| std::fs::read_to_string("/proc/thread-self/net/netstat")).expect("the kernel counts");
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
@@ -318,8 +316,8 @@ fn overflows(ns: &Netns) -> u64 {
     number.parse().expect("a number")
 }
 
-/// A SYN finds a full queue, its listener closes, and the SYN that is sent again comes to another one, which has begun to
-/// listen in between.
+/// A SYN finds a full queue and its listener closes; the next SYN of the connection comes to another listener, which
+/// has begun to listen in between.
 fn a_late_syn(at: &str, before: bool) {
     let ns = Netns::new();
     let actor = |name: &str| Actor::builder(&ns).comm(name).start();
@@ -357,7 +355,7 @@ fn a_syn_sent_again_after_an_older_listener_closed_is_of_the_one_that_stays() {
     a_late_syn("[::1]:4651", false);
 }
 
-/// As `ss -K` does it: the kernel closes such a listener twice.
+/// `ss -K` closes the listener: the kernel closes it twice.
 #[test]
 fn a_listener_that_is_destroyed_ends_once() {
     let ns = Netns::new();
@@ -366,7 +364,7 @@ fn a_listener_that_is_destroyed_ends_once() {
     let trace = start(&ns);
     let later = listen(&young, &ns, "127.0.0.1:0", 0);
     ns.destroy_sockets(&["state", "listening"]);
-    until(|| Ok(ns.run(&["ss", "-Hltn"]).trim().is_empty())).expect("nobody listens");
+    until(|| Ok(ns.run(&["ss", "-Hltn"]).trim().is_empty())).expect("no listener is left");
     for listener in [&earlier, &later] {
         listener.actor.on("close", listener.fd);
     }

@@ -1,6 +1,8 @@
 //! The live tests: one binary, so that the harness is linked once and a virtual machine gets it once.
 //! A module holds the tests of one thing; its first line says which.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod audit;
 mod backend;
 mod close;
@@ -59,6 +61,7 @@ mod preexisting;
 mod privileges;
 mod process;
 mod process_event;
+mod programs_32;
 mod refusal;
 mod room;
 mod run;

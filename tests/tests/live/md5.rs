@@ -1,13 +1,11 @@
-//! TCP's MD5 signatures (RFC 2385), where two ends do not agree.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! TCP's MD5 signatures (RFC 2385) where two ends do not agree.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd as _;
 
 use libc::c_int;
 use tracer_tests::agent::Agent;
-use tracer_tests::drops::{drop_in, expect, is_ours, wait};
+use tracer_tests::drops::{drop_in, expect, is_ours};
 use tracer_tests::errno;
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
@@ -31,7 +29,7 @@ struct Signature {
     key: [u8; 80],
 }
 
-/// Segments between this socket and `peer` have to be signed with `key`.
+/// Requires that segments between this socket and `peer` are signed with `key`.
 ///
 /// # Errors
 /// The reason to skip.
@@ -54,7 +52,8 @@ fn sign(fd: c_int, peer: [u8; 4], key: &str) -> Result<(), String> {
     if set == 0 { Ok(()) } else { Err(lacks("TCP MD5", format!("TCP_MD5SIG: {}", errno::name(errno::last())))) }
 }
 
-/// A SYN of a client with the key `of_client` comes to a listener with the key `of_server`, and is dropped for `reason`.
+/// Sends a SYN from a client with the key `of_client` to a listener with the key `of_server`: the kernel drops it for
+/// `reason`.
 fn disagree(of_client: Option<&str>, of_server: Option<&str>, reason: &str, port: u16) -> Result<(), String> {
     let (a, b) = Netns::pair();
     let to = SocketAddr::from((SERVER, port));
@@ -73,9 +72,7 @@ fn disagree(of_client: Option<&str>, of_server: Option<&str>, reason: &str, port
     expect(&event, &[("direction", "in".into()), ("tcp_flags", "S".into()), ("role", "listener".into())]);
     is_ours(&event);
     if reason::exists(reason) {
-        let found = wait(&agent, "finding", |event| {
-            event["event"] == "finding" && event["text"].as_str().is_some_and(|text| text.contains(&to.to_string()))
-        });
+        let found = agent.finding("", &to.to_string());
         assert!(found["text"].as_str().is_some_and(|text| text.contains(reason)), "{found}");
         let look = found["look"].as_array().expect("advice");
         assert!(look.iter().any(|line| line == "tracer explain TCP_MD5NOTFOUND"), "{found}");

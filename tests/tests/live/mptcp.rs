@@ -1,6 +1,4 @@
-//! Further subflows of MPTCP, which a worker of the kernel opens, are of the process that has the first one.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! A kernel worker opens further subflows of MPTCP: they belong to the process that holds the first one.
 
 use serde_json::json;
 use tracer_tests::generator::{Actor, Listener};
@@ -49,7 +47,7 @@ fn subflows(first: First, accepts: Accepts, args: impl Fn(&Actor, &Actor) -> Vec
     for ns in [&near, &far] {
         ns.ip(&["mptcp", "limits", "set", "subflow", "4", "add_addr_accepted", "4"]);
     }
-    // Of these namespaces only: others make many connections.
+    // Only these namespaces.
     let here = ["--netns".to_owned(), format!("{},{}", near.name(), far.name())];
     let args = [here.to_vec(), args(&client, &server)].concat();
     let start = || Trace::with(&args.iter().map(String::as_str).collect::<Vec<_>>());
@@ -58,7 +56,7 @@ fn subflows(first: First, accepts: Accepts, args: impl Fn(&Actor, &Actor) -> Vec
     let connected = client.connect(socket.fd(), listener.addr);
     assert_eq!(connected.errno(), None);
     let early = (accepts == Accepts::Early).then(|| listener.accept().0);
-    // Before data have gone to and fro nothing may join.
+    // A subflow may join once data have gone both ways.
     client.send(socket.fd(), 10);
     if let Some(fd) = early {
         server.recv(fd, 10);

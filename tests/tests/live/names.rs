@@ -1,7 +1,5 @@
-//! Who an owner is: the name of its process and that of its thread, the effective user, a process whose first thread has
+//! The identity of an owner: names of its process and thread, its effective user, a process whose first thread has
 //! exited.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
@@ -32,8 +30,8 @@ fn an_owner_has_the_names_of_its_process_and_of_its_thread() {
     assert_eq!(close["owner"]["thread"], "ThreadPoolForeg");
 }
 
-/// The ends of connections in `ns` that `tracer live ARGS` tells, after a thread called `ThreadPoolForeg` of a process
-/// called `vivaldi-bin` has made one.
+/// The closes that `tracer live ARGS` prints after a thread called `ThreadPoolForeg` of a process called `vivaldi-bin`
+/// has made a connection.
 fn closes(args: &[&str]) -> Vec<Value> {
     let ns = Netns::new();
     let (client, server) = (Actor::builder(&ns).comm("vivaldi-bin").start(), Actor::start(&ns));
@@ -48,7 +46,7 @@ fn closes(args: &[&str]) -> Vec<Value> {
     server.on("recv_end", accepted);
     server.on("close", accepted);
     let _ = listener.close();
-    // What the one without a filter has told the other one has seen, too.
+    // The filtered tracer has seen all that the other has printed.
     all.agent.wait_for("the listener's end", |e| {
         e["event"] == "close" && e["role"] == "listener" && e["netns"] == ns.inode()
     });
@@ -71,7 +69,7 @@ fn a_filter_on_names_takes_the_name_of_the_process_or_of_the_thread() {
     }
 }
 
-/// The real user stays root: a server that has given up what it may for one request.
+/// The real user stays root, as in a server that drops its rights for one request.
 #[test]
 fn an_owner_is_the_effective_user() {
     let ns = Netns::new();

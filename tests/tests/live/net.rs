@@ -1,7 +1,5 @@
-//! `tracer net` against the tools that it replaces: `nstat`, `ip`, `ss`, `conntrack`, in namespaces of
-//! the test. What may move meanwhile is read before and after, and must be between.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! `tracer net` against the tools that it replaces: `nstat`, `ip`, `ss`, `conntrack`, in namespaces of the test. The
+//! tools read numbers that move before and after; ours must be between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +10,7 @@ use tracer_tests::network::{Network, json_of, list, net, text};
 use tracer_tests::skip::{missing_tool, skip};
 use tracer_tests::traffic::sys;
 
-/// Every number of `before` and `after` that has a name, and ours between.
+/// Checks that our number is between the one before and the one after.
 fn between(what: &str, before: &Value, ours: &Value, after: &Value) {
     let number = |value: &Value| value.as_i64().unwrap_or_else(|| panic!("{what}: {value} is a number"));
     let (low, our, high) = (number(before), number(ours), number(after));
@@ -77,7 +75,7 @@ fn interfaces_agree_with_ip() {
                     between(key, &of(low), &our[key], &of(high));
                 }
             }
-            // The file has two of ip's numbers in one.
+            // The file adds two of ip's numbers up.
             let dropped = |link: &Value| {
                 let rx = &link["stats64"]["rx"];
                 json!(rx["dropped"].as_u64().unwrap_or(0) + rx["missed_errors"].as_u64().unwrap_or(0))
@@ -148,7 +146,7 @@ fn neighbours_agree_with_ip() {
     assert_eq!(shown.len(), before.len());
     for n in shown {
         let known = format!("{} {} {}", text(&n["address"]), text(&n["device"]), text(&n["lladdr"]));
-        // States grow old on their own.
+        // States age by themselves.
         let states = [before.get(&known), after.get(&known)].map(|state| state.map(String::as_str));
         assert!(states.contains(&n["state"].as_str()), "{n}: {states:?}");
     }
@@ -167,10 +165,10 @@ fn sockets_and_queues_agree_with_ss() {
         Pair::open(&network.client, &network.client_ns, &listener),
         Pair::open_to(&network.client, &network.client_ns, &six, "[fd07::2]:81".parse().expect("an address")),
     ];
-    // One that the server has closed, and the client has not.
+    // The server has closed one, the client has not.
     network.server.on("close", pairs[1].server_fd);
     network.client.await_state(pairs[1].client_fd, "CLOSE_WAIT");
-    // The queue is filled: nobody accepts. The kernel takes one more than the limit.
+    // Fills the queue: the server does not accept. The kernel takes one more than the limit.
     for _ in 0..4 {
         let fd = network.client.socket(4);
         assert_eq!(network.client.connect(fd, listener.addr).errno(), None);
@@ -206,7 +204,7 @@ fn sockets_and_queues_agree_with_ss() {
             .collect();
         assert_eq!(queues, shown);
     }
-    // Whose they are.
+    // Their owners.
     let ours = net(&["--netns", network.client_ns.name()]);
     let pid = network.client.process.pid;
     let owned =
@@ -305,7 +303,7 @@ fn local_ports_that_run_out() {
     network.client_ns.sysctl("net/ipv4/ip_local_port_range", "40000 40009");
     network.client_ns.sysctl("net/ipv4/ip_local_reserved_ports", "40001-40002,50000");
     let listener = Listener::open(&network.server, &network.server_ns, "10.7.0.2:80");
-    // Of ten ports two are reserved.
+    // Two of the ten ports are reserved.
     let _pairs: Vec<Pair<'_>> = (0..8).map(|_| Pair::open(&network.client, &network.client_ns, &listener)).collect();
     let fd = network.client.socket(4);
     assert_eq!(network.client.connect(fd, listener.addr).errno(), Some("EADDRNOTAVAIL"));
@@ -317,6 +315,6 @@ fn local_ports_that_run_out() {
     let sick = &ours["findings"][0];
     assert_eq!((text(&sick["severity"]), text(&sick["section"])), ("sick", "ports"));
     assert_eq!(text(&sick["amount"]), "8 of 8");
-    // The server's side of the same connections takes no ports of its own choice.
+    // The server's side of the same connections takes no ephemeral ports.
     assert_eq!(net(&["--netns", network.server_ns.name()])["ports"]["destinations"], json!([]));
 }

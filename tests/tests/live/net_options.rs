@@ -1,6 +1,4 @@
-//! The options of `tracer net`: which namespaces, watching, and what it says without root.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The options of `tracer net`: namespaces, watching, and its messages without root.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -33,7 +31,7 @@ fn a_namespace_by_process_name_and_number() {
 #[test]
 fn every_namespace_once() {
     let network = Network::new();
-    // One that only its name keeps alive.
+    // Only its name keeps this one alive.
     let empty = Netns::new();
     let (status, out, log) = run_to_end(&["net", "--json", "--all-netns"]);
     assert!(status.success(), "{log}");
@@ -69,7 +67,7 @@ impl Watch {
         json_of(&self.lines.next().expect("it goes on").expect("it is text"))
     }
 
-    /// The first object that `ask` wants.
+    /// The first object that `ask` accepts.
     fn until(&mut self, what: &str, mut ask: impl FnMut(&Value) -> bool) -> Value {
         let end = std::time::Instant::now() + sys::patience();
         while std::time::Instant::now() < end {
@@ -109,7 +107,7 @@ fn watch_shows_what_moves_and_what_comes_and_goes() {
     assert!(device.expect("it is told")["rx_bytes"].is_null(), "how far a device that is gone moved is unknown");
     watch.until("nothing", |object| presence(object, "guest").is_none());
 
-    // What moves is told once, all of it, and nothing when nothing moves.
+    // Every change has one entry, and there is none when nothing changes.
     let sent = |object: &Value| object["changes"]["counters"]["TcpActiveOpens"]["delta"].as_u64().unwrap_or(0);
     network.busy();
     let mut sum = 0;
@@ -170,7 +168,7 @@ fn without_root_it_says_what_is_missing() {
     std::fs::copy(tracer_program(), &copy).expect("the binary is copied");
     let nobody = |args: &[&str]| {
         let mut tracer = Command::new("ip");
-        // `ip netns exec` as root, then nobody.
+        // root enters the namespace, then becomes nobody.
         tracer.args([
             "netns",
             "exec",

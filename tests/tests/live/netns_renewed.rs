@@ -1,7 +1,5 @@
 //! `--netns NAME` where another namespace gets the name while the trace runs.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,18 +9,18 @@ use tracer_tests::agent::{Agent, run_to_end};
 use tracer_tests::netns::{Netns, command};
 use tracer_tests::traffic::sys::until;
 
-/// A name of namespaces. What has it in the end is deleted when this is dropped.
+/// A name of namespaces. The last one with the name is deleted when this is dropped.
 struct Name(String);
 
 impl Name {
-    /// Of a new namespace.
+    /// Makes a namespace with a new name.
     fn new(of: &str) -> Self {
         let name = Self(format!("tracer-renewed-{of}-{}", std::process::id()));
         name.renew();
         name
     }
 
-    /// A new namespace has it; how the kernel calls it, and what keeps it.
+    /// Gives the name to a new namespace; returns its inode, and a descriptor that keeps it.
     fn renew(&self) -> (u64, File) {
         command("ip", &["netns", "add", &self.0]);
         command("ip", &["-n", &self.0, "link", "set", "lo", "up"]);
@@ -41,14 +39,14 @@ impl Drop for Name {
     }
 }
 
-/// A connection that is refused at `port`, in a namespace that has or had a name.
+/// Makes a connection that is refused at `port`, in a namespace that has or had a name.
 fn refused(namespace: &File, port: u16) {
     let fd = namespace.as_raw_fd();
     std::thread::scope(|scope| {
         let attempt = scope.spawn(move || {
             // SAFETY: takes no pointers; only this thread moves.
             assert_eq!(unsafe { libc::setns(fd, libc::CLONE_NEWNET) }, 0, "the namespace is entered");
-            std::net::TcpStream::connect(("127.0.0.1", port)).expect_err("nobody listens");
+            std::net::TcpStream::connect(("127.0.0.1", port)).expect_err("there is no listener");
         });
         attempt.join().expect("it is refused");
     });
@@ -71,19 +69,19 @@ fn a_namespace_made_anew_under_its_name_is_followed() {
     refused(&first, 9);
     agent.wait_for("the end in the first", |event| is_end(event, 9));
     name.delete();
-    // The first one is kept alive, so that the second one has another number.
+    // A descriptor keeps the first one alive: the second gets another inode.
     let (inode, second) = name.renew();
     says(&agent, &format!("is another one now, with number {inode}"));
     refused(&second, 10);
     agent.wait_for("the end in the second", |event| is_end(event, 10) && event["netns"] == inode);
-    // Once more, and with the name of none in between.
+    // Once more, with a time in between in which no namespace has the name.
     name.delete();
     says(&agent, "is gone");
     let (third_inode, third) = name.renew();
     says(&agent, &format!("is another one now, with number {third_inode}"));
     refused(&third, 11);
     agent.wait_for("the end in the third", |event| is_end(event, 11) && event["netns"] == third_inode);
-    // What has lost the name is not what was asked for.
+    // The filter does not match a namespace that has lost the name.
     let others = Netns::new();
     refused(&first, 12);
     let ended = agent.stop();
@@ -94,7 +92,7 @@ fn a_namespace_made_anew_under_its_name_is_followed() {
     assert_eq!(ended.stream.of_netns(others.inode()).count(), 0);
 }
 
-/// `!NAME`: the new one is left out, and the old one no longer is.
+/// `!NAME` leaves out the new namespace, and no longer the old one.
 #[test]
 fn a_name_that_is_not_wanted_is_followed_too() {
     let name = Name::new("not");
@@ -104,7 +102,7 @@ fn a_name_that_is_not_wanted_is_followed_too() {
     let (inode, second) = name.renew();
     says(&agent, &format!("is another one now, with number {inode}"));
     refused(&second, 9);
-    // A moment later the trace tells of the first one, too.
+    // A moment later the trace has events of the first one, too.
     let told = until(|| {
         refused(&first, 10);
         Ok(agent.settles_now(|events| events.iter().any(|event| is_end(event, 10))))
@@ -114,7 +112,7 @@ fn a_name_that_is_not_wanted_is_followed_too() {
     assert_eq!(ended.stream.of_netns(inode).count(), 0, "{:?}", ended.stream.events);
 }
 
-/// Other names lead to namespaces, too. A trace refuses a name of something else, and does not wait for a pipe.
+/// A path may name a namespace. The tracer refuses paths of other files, and does not wait for a pipe.
 #[test]
 fn what_is_no_namespace_is_refused() {
     let directory = std::env::temp_dir().join(format!("tracer-no-netns-{}", std::process::id()));

@@ -1,6 +1,4 @@
-//! The owner is the process that opened the connection, whatever became of it later.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The owner is the process that opened the connection, whatever happens to the process later.
 
 use std::process::{Child, Stdio};
 
@@ -29,12 +27,12 @@ fn prefork_server() {
         facts.push(scene.attempt(&connected, listener.addr).ends("closed_local", None));
         facts.push(server.ends("closed_remote", None));
     }
-    // The workers hold the listener too: it lives as long as the last of them.
+    // The workers hold the listener, too: it closes with the last of them.
     facts.push(listener.stay());
     let netns = scene.client_ns.inode();
     let stream = scene.expect(&facts);
     drop(workers);
-    // Others may be accepting connections on this machine.
+    // Other processes of this machine may accept connections.
     let here = |event: &&Value| event["netns"] == netns;
     assert_eq!(stream.kind("accept").filter(here).count(), 6);
 }
@@ -44,7 +42,7 @@ fn worker_waits_in_accept() {
     let scene = Scene::loopback();
     let listener = scene.listen("127.0.0.1:0");
     let worker = scene.server.fork();
-    // The accept() is there before the connection.
+    // accept() begins before the connection.
     let waiting = worker.begin(json!({ "op": "accept", "fd": listener.fd }));
     let fd = scene.client.socket(4);
     let connected = scene.client.connect(fd, listener.addr);
@@ -146,7 +144,7 @@ fn exec_after_connect() {
     let client = client.exec("another");
     assert_eq!(client.process.pid, before.pid);
     assert_ne!(client.process.exe, before.exe);
-    // What it opens from now on is the new program's.
+    // Connections that it opens from now on belong to the new program.
     let later = Pair::open(&client, &ns, &listener);
     assert_eq!(later.client_fact.owner.comm, "another");
     facts.extend(later.client_closes_first());

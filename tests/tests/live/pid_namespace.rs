@@ -1,6 +1,4 @@
-//! In a pid namespace of its own: processes have the numbers that /proc has there, and those outside have none.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! A tracer in a pid namespace of its own: processes have the numbers of /proc there, and those outside have none.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -98,7 +96,7 @@ fn owners_have_the_numbers_of_this_namespace_and_those_outside_have_none() {
         let source = if own { "unknown" } else { "connect" };
         assert_eq!(event["owner_source"], source, "{event}");
     }
-    // Whoever listens and accepts is outside, too.
+    // The process that listens and accepts is outside, too.
     for role in ["server", "listener"] {
         let owners = owners(stream, ns.inode(), role);
         assert!(!owners.is_empty() && owners.iter().all(|owner| owner.is_null()), "{role}: {owners:?}");
@@ -127,7 +125,7 @@ fn run_shows_its_command() {
     }
 }
 
-/// /proc is that of the outer namespace, whose numbers are the ones to tell.
+/// /proc is that of the outer namespace: events have its numbers.
 #[test]
 fn run_shows_its_command_where_proc_is_of_the_namespace_above() {
     let ns = Netns::new();
@@ -151,7 +149,7 @@ fn run_shows_its_command_where_proc_is_of_the_namespace_above() {
 fn a_process_is_not_taken_for_the_one_that_has_its_number_outside() {
     let (ns, pids) = (Netns::new(), PidNs::new());
     let (listener, port) = listener(&ns);
-    // The same number as this process, which is outside and connects, too.
+    // Gives a process inside the number of this process, which is outside and connects, too.
     let own = std::process::id();
     let same = format!("echo {} > /proc/sys/kernel/ns_last_pid; python3 -c \"$0\" {port}; true", own - 1);
     let client = ns.within(|| pids.within(|| Client::start(pids.command("sh").args(["-c", &same, CLIENT]))));
@@ -188,7 +186,8 @@ fn a_process_of_a_namespace_below_has_its_number_in_this_one() {
     assert!(clients.iter().all(|owner| owner["pid"] == number && owner["comm"] == "python3"), "{clients:?}");
 }
 
-/// Nothing tells which numbers processes have here: none has one, and none can be asked for.
+/// Without types the tracer cannot know the numbers of this namespace: no event has one, and filters on them are
+/// refused.
 #[test]
 fn without_type_information_nobody_is_named() {
     let (ns, pids) = (Netns::new(), PidNs::new());

@@ -1,6 +1,4 @@
-//! Who holds the port that a bind() or listen() could not have.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The holder of the port of a bind() or listen() that failed.
 
 use serde_json::{Value, json};
 use tracer_tests::agent::Agent;
@@ -12,7 +10,7 @@ fn traced(netns: &Netns) -> Agent {
     Agent::live(&["--netns", &netns.inode().to_string()])
 }
 
-/// The only bind() that failed: when it has been told, and that it was so once.
+/// Waits for the event of the only bind() that failed; returns it.
 fn only_bind(agent: Agent) -> Value {
     agent.wait_for("bind", |event| event["event"] == "bind");
     let ended = agent.stop();
@@ -45,7 +43,7 @@ fn a_udp_port_of_ipv6_at_any_address_holds_the_one_of_ipv4() {
     assert_eq!(only_bind(agent)["held_by"]["pid"], dual.process.pid);
 }
 
-/// What listens there for TCP is another port.
+/// A TCP port is another port than a UDP port.
 #[test]
 fn a_tcp_listener_does_not_hold_a_udp_port() {
     let netns = Netns::new();
@@ -67,12 +65,12 @@ fn a_socket_that_is_merely_bound_holds_its_port() {
     let agent = traced(&netns);
     assert_eq!(other.try_bind(other.socket(4), "127.0.0.1:7101").as_deref(), Some("EADDRINUSE"));
     let bind = only_bind(agent);
-    // Before, no table has it.
+    // On older kernels no table has the socket.
     let known = if tells_of_bound_sockets() { json!(holder.process.pid) } else { Value::Null };
     assert_eq!(bind["held_by"]["pid"], known, "{bind}");
 }
 
-/// A service that is started anew while a worker of the former one still talks to a client.
+/// A service starts again while a worker of the former one still talks to a client.
 #[test]
 fn a_connection_that_has_outlived_its_listener_holds_the_port() {
     let netns = Netns::new();
@@ -89,7 +87,7 @@ fn a_connection_that_has_outlived_its_listener_holds_the_port() {
     drop(client);
 }
 
-/// Each has half of what makes it impossible: nothing tells which of them it was.
+/// Both sockets are in the way: the tracer blames neither.
 #[test]
 fn of_two_processes_that_share_a_port_none_is_blamed() {
     let netns = Netns::new();
@@ -102,7 +100,7 @@ fn of_two_processes_that_share_a_port_none_is_blamed() {
     assert_eq!(only_bind(agent)["held_by"], Value::Null);
 }
 
-/// Also where the filter leaves the holder out.
+/// The tracer names the holder even where the filter leaves it out.
 #[test]
 fn the_holder_is_named_although_the_filter_has_no_events_of_it() {
     let netns = Netns::new();
@@ -125,16 +123,11 @@ fn a_failed_listen_says_who_listens_there() {
     holder.must(json!({ "op": "listen", "fd": held, "backlog": 1 }));
     let agent = traced(&netns);
     assert_eq!(other.must(json!({ "op": "try_listen", "fd": wanted })).errno(), Some("EADDRINUSE"));
-    agent.wait_for("close", |event| event["event"] == "close" && event["verdict"] == "failed_local");
-    let ended = agent.stop();
-    let close = ended.stream.kind("close").find(|close| close["verdict"] == "failed_local").expect("a close");
+    let close = agent.wait_for("close", |event| event["event"] == "close" && event["verdict"] == "failed_local");
     assert_eq!(
         (&close["errno"], &close["held_by"]["pid"]),
         (&json!("EADDRINUSE"), &json!(holder.process.pid)),
         "{close}"
     );
-    let says = |event: &Value| event["event"] == "finding" && event["name"] == "cannot_bind";
-    let finding = ended.stream.events.iter().find(|event| says(event)).expect("a finding");
-    let text = finding["text"].as_str().unwrap_or_default();
-    assert!(text.contains(&format!("held by first[{}]", holder.process.pid)), "{text}");
+    agent.finding("cannot_bind", &format!("held by first[{}]", holder.process.pid));
 }

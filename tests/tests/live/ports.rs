@@ -1,6 +1,4 @@
-//! Local ports: which of them connect() may use again, and what `tracer net` says of those that it may not.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Local ports: those that connect() may share, and the findings of `tracer net` about those that it may not.
 
 use std::io;
 use std::net::TcpListener;
@@ -34,12 +32,12 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// A socket that is bound to an address, with or without a port, and then connected.
+/// Binds a socket to an address, with or without a port, and connects it.
 fn bound_and_connected(to: u16, no_port: bool) -> io::Result<OwnedFd> {
     let length = |size: usize| libc::socklen_t::try_from(size).expect("a small structure");
     // SAFETY: no memory is involved.
     let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: it was just made, and nobody else has it.
+    // SAFETY: it was just made and has no other owner.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let fd = socket.as_raw_fd();
     let (on, local, remote) = (libc::c_int::from(no_port), address(0), address(to));
@@ -58,7 +56,7 @@ fn bound_and_connected(to: u16, no_port: bool) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// So many of them, as far as there are ports; and why there are not more.
+/// Makes up to `most` of them; returns them, and the error that ended it.
 fn many(netns: &Netns, most: u16, no_port: bool) -> (Vec<OwnedFd>, Option<i32>) {
     netns.within(|| {
         let mut sockets = Vec::new();
@@ -94,7 +92,7 @@ fn ports_that_bind_has_taken_are_taken_for_every_destination() {
         assert!(finding["meaning"].as_str().is_some_and(|text| text.contains("bind()")), "{finding}");
         assert_eq!((&net["ports"]["in_use"], &net["ports"]["bound"]), (&60.into(), &true.into()));
     }
-    // Without them their ports still are: the ends wait.
+    // Their ports stay taken: the ends are in TIME_WAIT.
     drop(sockets);
     let (none, error) = many(&netns, 1, true);
     assert_eq!((none.len(), error), (0, Some(libc::EADDRNOTAVAIL)));

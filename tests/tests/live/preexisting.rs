@@ -1,7 +1,5 @@
 //! Connections and listeners that are older than the trace.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
@@ -20,11 +18,11 @@ use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
 use tracer_tests::traffic::{churn, sys};
 
-/// The facts of a connection that was there before the trace, in these states.
+/// The facts of a connection that is older than the trace, in these states.
 fn older<'a>(pair: Pair<'a>, client: &'static str, server: &'static str) -> Pair<'a> {
     let Pair { client_fact, server_fact, .. } = pair;
     let (mut client_fact, mut server_fact) = (client_fact.preexisting(client), server_fact.preexisting(server));
-    // Which side connected can be told by the listener, or not at all.
+    // Only the listener shows which side connected.
     (client_fact.any_role, server_fact.any_role) = (true, true);
     Pair { client_fact, server_fact, ..pair }
 }
@@ -155,7 +153,7 @@ fn over_before() {
     let ns = Netns::new();
     let (client, server) = (Actor::start(&ns), Actor::start(&ns));
     let listener = Listener::open(&server, &ns, "127.0.0.1:0");
-    // This leaves a socket in TIME_WAIT, which is nobody's any more.
+    // This leaves a socket in TIME_WAIT, which has no owner.
     let _ = Pair::open(&client, &ns, &listener).client_closes_first();
     let _ = listener.close();
     let trace = Trace::start();
@@ -180,13 +178,13 @@ fn start_race() {
     alone();
     let ns = Netns::new();
     let path = scratch().join("start-race");
-    // Until it is told to end; the tracer starts in the middle of it.
+    // Connections go on until the end; the tracer starts in the middle.
     let churn = Endless::start(&ns, 2, &[], Some(&path));
-    // Into a file: whoever reads the stream while it comes would be the bottleneck.
+    // Into a file: a reader of the stream would be the bottleneck.
     let stream = scratch().join("start-race-stream");
     let agent = Agent::live_into(File::create(&stream).expect("the stream's file is made"), &[]);
     let ready = sys::boot_ns();
-    // Some thousand bytes are told of each connection.
+    // The events of one connection have some thousand bytes.
     let enough = scale::load(40_000, 2000) as u64 * 2000;
     sys::until(|| Ok(stream.metadata().is_ok_and(|file| file.len() > enough))).expect("connections go on");
     let did = churn.end();
@@ -196,19 +194,19 @@ fn start_race() {
     std::fs::remove_file(&stream).expect("the stream is removed");
     assert_eq!(said.lost(), 0, "{}", said.summary());
 
-    // What was begun after the start is there exactly, thread by thread, in order.
+    // Connections that began after the start are all there, thread by thread, in order.
     let facts = churn::facts(&path);
     std::fs::remove_file(&path).expect("the facts are removed");
     let mut seen: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
     for (conn, mut events) in said.conns(&[ns.inode()]) {
-        // Its last packets may be told of after its end.
+        // Events of its last packets may come after its close.
         events.retain(|e| !["drop", "reset", "retransmit"].iter().any(|kind| e["event"] == *kind));
         let count = |kind: &str| events.iter().filter(|e| e["event"] == kind).count();
         let close = events.last().expect("a connection has an event");
         if close["role"] == "listener" {
             continue;
         }
-        // What was caught in the middle is there once: begun by `open` or by its first own event.
+        // A connection that was in the middle comes once: it begins with `open` or with its first event.
         assert_eq!((count("close"), &close["event"]), (1, &"close".into()), "{conn}: {events:?}");
         assert!(count("open") + count("connect") <= 1, "{conn}: {events:?}");
         if let Some(connect) = events.iter().find(|e| e["event"] == "connect") {

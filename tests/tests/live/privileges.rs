@@ -1,6 +1,4 @@
-//! What a running trace may still do, and what it needs to start.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The rights of a running trace, and the capabilities that it needs to start.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -10,24 +8,24 @@ use tracer_tests::agent::{Agent, Ended, tracer_program};
 use tracer_tests::capability::{
     self, BPF, DAC_READ_SEARCH, KILL, NET_ADMIN, PERFMON, Rights, SYS_ADMIN, SYS_PTRACE, SYS_RESOURCE, SYSLOG,
 };
-use tracer_tests::drops::{address, attempt};
+use tracer_tests::drops::{address, any_drop_in, attempt};
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::{Netns, leave_scratch, scratch};
 use tracer_tests::traffic::sys;
 
-/// Nobody, and in no group.
+/// The user nobody, in no group.
 const UID: u32 = 65_534;
 
-/// What the agent keeps; CAP_BPF only where it is needed to read maps.
+/// The capability of the agent, which only some kernels need to read maps.
 const AGENT: [u32; 1] = [BPF];
-/// What the threads keep that read /proc, and the one that starts them.
+/// The capabilities of the threads that read /proc, and of the one that starts them.
 const READERS: [u32; 2] = [SYS_PTRACE, DAC_READ_SEARCH];
-/// What the thread keeps that reads the kernel's counters in each namespace.
+/// The capabilities of the thread that reads the kernel's counters in each namespace.
 const COUNTERS: [u32; 3] = [SYS_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
 /// What the thread keeps that enters namespaces and reads their rules.
 const TABLES: [u32; 4] = [SYS_ADMIN, NET_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
 
-/// Waits until no thread of the process but those of the trace is left, each confined.
+/// Waits until only the threads of the trace are left, each confined; returns their rights.
 fn await_confined(agent: &Agent) -> Vec<Rights> {
     let settled = || {
         let threads = Rights::of(agent.pid());
@@ -53,10 +51,10 @@ fn maps_take_a_capability() -> bool {
     version < (5, 19) && read("unprivileged_bpf_disabled").trim() != "0"
 }
 
-/// Each thread has no more than its duty needs, and cannot have more again.
+/// Checks that each thread has only the rights that its duty needs, and can gain none.
 fn are_least(threads: &[Rights], agent: &[u32]) {
     let own = Rights::own();
-    // The main thread has the program's name, of which the kernel keeps fifteen bytes.
+    // The main thread has the program's name, cut to fifteen bytes by the kernel.
     let program = tracer_program();
     let program: String = program.file_name().expect("a file").to_string_lossy().chars().take(15).collect();
     for thread in threads {
@@ -71,26 +69,19 @@ fn are_least(threads: &[Rights], agent: &[u32]) {
         assert_eq!(thread.permitted, thread.effective, "{thread:#x?}");
         assert_eq!((thread.inheritable, thread.ambient), (0, 0), "{thread:#x?}");
         assert!(thread.no_new_privs && thread.seccomp == 2, "{thread:#x?}");
-        // What the test lacks the tracer cannot have had.
+        // The tracer cannot have had rights that the test lacks.
         assert_eq!(thread.bounding & !most, 0, "{thread:#x?}");
         let bpf = if thread.name == program && !maps_take_a_capability() { 1 << BPF } else { 0 };
         assert_eq!(thread.effective, most & !bpf & own.effective, "{thread:#x?}");
     }
 }
 
-/// A drop of a packet to `port` in another namespace, with its rule: the tables are read.
+/// Causes the drop of a packet to `port` by a rule in another namespace; returns its event, for which the tracer reads
+/// the rules.
 fn told_with_rule(agent: &Agent, netns: &Netns, port: u16) -> Value {
     netns.nft_rule("output", &format!("tcp dport {port} drop"));
     attempt(netns, address(&format!("127.0.0.1:{port}")));
-    let mut found = Value::Null;
-    agent.wait_for("drop by a rule", |event| {
-        let wanted = event["event"] == "drop" && event["netns"] == netns.inode() && event["dport"] == port;
-        if wanted {
-            found = event.clone();
-        }
-        wanted
-    });
-    found
+    any_drop_in(agent, netns, port)
 }
 
 #[test]
@@ -98,7 +89,7 @@ fn every_thread_gives_up_what_it_does_not_need() {
     let ns = Netns::new();
     let agent = Agent::live(&["--stack"]);
     are_least(&await_confined(&agent), &AGENT);
-    // Everything that is begun later is begun: rules, names of call sites.
+    // The threads that start later have started: for rules, for names of call sites.
     let event = told_with_rule(&agent, &ns, 4200);
     assert!(event["hint"].as_str().is_some_and(|hint| hint.contains("tcp dport 4200 drop")), "{event}");
     assert!(event["symbol"].is_string(), "{event}");
@@ -130,8 +121,7 @@ fn without_a_sandbox_everything_is_kept() {
     assert_eq!(agent.stop().status.code(), Some(0));
 }
 
-/// The command of `tracer run` has what its caller has, and the signals that are passed on reach it although it
-/// is another user's.
+/// The command of `tracer run` has the rights of its caller, and signals reach it although it runs as another user.
 #[test]
 fn the_command_of_run_is_not_confined() {
     let file = scratch().join("privileges-status");
@@ -171,10 +161,10 @@ fn started(capabilities: &[u32], args: &[&str]) -> Agent {
     agent
 }
 
-/// Everything that a trace uses; the last one before Linux 5.11 only.
+/// All capabilities that a trace uses; the last one only before Linux 5.11.
 const WHOLE: [u32; 8] = [BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH, SYSLOG, NET_ADMIN, SYS_ADMIN, SYS_RESOURCE];
 
-/// What the kernel gives to give: this test may have less than root elsewhere.
+/// Those of `wanted` that this test has: root may have fewer here than elsewhere.
 fn those_to_give(wanted: &[u32]) -> Vec<u32> {
     let own = Rights::own().effective;
     wanted.iter().copied().filter(|capability| own & 1 << capability != 0).collect()
@@ -184,8 +174,8 @@ fn without(capability: u32) -> Vec<u32> {
     those_to_give(&WHOLE).into_iter().filter(|other| *other != capability).collect()
 }
 
-/// What a trace with these capabilities tells of a connection of another user's process, and of one that was
-/// there before, and of a drop by a rule in another namespace.
+/// The stream of a trace with few capabilities: a connection of another user's process, an older one, and a drop by a
+/// rule in another namespace.
 struct Told {
     ended: Ended,
     port: u16,
@@ -201,13 +191,13 @@ impl Told {
         let mut older = Pair::open(&client, &ns, &listener);
         let agent = started(capabilities, &["live", "--json"]);
         agent.await_ready();
-        // Read before it closes: on a host with many sockets the pictures of /proc take their time.
+        // The tracer reads /proc before the connection closes: that takes long on a host with many sockets.
         agent.wait_for("older connection", |event| event["event"] == "open" && event["rport"] == port);
         older.client_sends(10);
         drop(older.client_closes_first());
         drop(Pair::open(&client, &ns, &listener).client_closes_first());
         told_with_rule(&agent, &ns, 4201);
-        // Everything is told once the listener is.
+        // The close of the listener comes last.
         drop(listener.close());
         agent.wait_for("close of the listener", |event| {
             event["event"] == "close" && event["role"] == "listener" && event["lport"] == port
@@ -262,8 +252,8 @@ fn with_less_it_says_what_is_missing() {
     ] {
         let told = Told::by(&without(capability));
         assert_eq!(told.degraded(), [name], "{}", told.ended.log);
-        assert!(told.ended.log.contains(name), "the banner says so: {}", told.ended.log);
-        // Whoever connects in the trace is known without any of them.
+        assert!(told.ended.log.contains(name), "the banner names it: {}", told.ended.log);
+        // The owner of a connection made in the trace is known without any of them.
         assert_eq!(told.close(false)["owner"]["uid"], 1234, "{}", told.ended.log);
         let hint = told.drop()["hint"].as_str().unwrap_or_default();
         let reads_rules = capability != NET_ADMIN && capability != SYS_ADMIN;
@@ -285,7 +275,7 @@ fn without_those_it_needs_it_says_which() {
     assert!(ended.status.code() == Some(1) && ended.log.contains("run it with sudo"), "{}", ended.log);
 }
 
-/// The two without which there is no trace, and the third where the kernel asks for it.
+/// The two that every trace needs, and the third that some kernels need.
 #[test]
 fn two_are_enough_for_a_trace() {
     let least = those_to_give(&[BPF, PERFMON, SYS_RESOURCE]);
@@ -303,7 +293,7 @@ fn two_are_enough_for_a_trace() {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
 }
 
-/// Kernels that charge maps to the limit of locked memory say so; others take no notice.
+/// Some kernels charge maps to the limit of locked memory: the tracer names it.
 #[test]
 fn a_limit_of_locked_memory_is_named() {
     let (mut command, program) =

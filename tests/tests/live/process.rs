@@ -1,6 +1,4 @@
-//! The tracer as a process: how it ends, what it leaves, how it bears others of its kind.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The tracer as a process: its end, its remains, and several tracers at once.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -39,7 +37,7 @@ fn sigkill_leaves_nothing_attached() {
     agent.signal(libc::SIGKILL);
     let ended = agent.end();
     assert_eq!(ended.status.code(), None);
-    // The kernel frees them when it comes to it.
+    // The kernel frees them some time later.
     let gone = sys::until(|| Ok(!objects.iter().any(|object| object.exists())));
     let left: Vec<_> = objects.iter().filter(|object| object.exists()).collect();
     assert_eq!(gone, Ok(()), "{left:?}");
@@ -73,7 +71,7 @@ fn signals_end_it_with_a_summary() {
         let ns = Netns::new();
         let agent = Agent::live(&[]);
         let facts = some_connections(&ns);
-        // What happened before the signal is delivered after it.
+        // Events that happened before the signal come after it.
         agent.signal(signal);
         let ended = agent.end();
         assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -126,7 +124,7 @@ fn closed_pipe_ends_it() {
     }
     let status = child.wait().expect("tracer ends");
     stderr.read_to_string(&mut log).expect("stderr is read");
-    assert_eq!(ended, Ok(()), "tracer notices that nobody reads:\n{log}");
+    assert_eq!(ended, Ok(()), "tracer notices that its reader is gone:\n{log}");
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(!log.contains("panicked"), "{log}");
     assert_eq!(sys::until(|| Ok(!objects.iter().any(|object| object.exists()))), Ok(()));
@@ -155,7 +153,7 @@ fn count_ends_it() {
     let ended = agent.end();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
     assert_eq!(ended.stream.summary()["event"], "summary");
-    // Five, and the summary.
+    // Five events, and the summary.
     assert_eq!(ended.stream.events.len(), 6, "{:?}", ended.stream.events);
 }
 
@@ -198,7 +196,7 @@ fn not_root_is_said() {
     if let Some(reason) = missing_tool("setpriv") {
         return skip(&reason);
     }
-    // A copy where every user may execute it.
+    // A copy that every user may execute.
     let program = tracer_program();
     let copy = tracer_tests::netns::scratch().join("tracer-for-all");
     std::fs::copy(&program, &copy).expect("the tracer is copied");

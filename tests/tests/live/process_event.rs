@@ -1,6 +1,4 @@
-//! `process`: what is known of a process, once, before its first event; and that it costs what it may cost.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! `process`: the facts about a process, once, before its first event; their cost is bounded.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -19,7 +17,7 @@ use tracer_tests::skip::skip;
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
 
-/// The largest argument that the kernel takes is 128 KiB.
+/// The kernel takes arguments of up to 128 KiB.
 const LARGE: usize = 100_000;
 
 fn of_pid(stream: &Stream, pid: u32) -> Vec<&Value> {
@@ -66,7 +64,7 @@ fn a_process_that_executes_another_program_is_told_again() {
     let trace = Trace::start();
     let listener = Listener::open(&server, &ns, "127.0.0.1:0");
     let mut facts = Pair::open(&client, &ns, &listener).client_closes_first().to_vec();
-    // What is open stays the first program's, and is told of after the second one's.
+    // An open connection stays the first program's; its close comes after the second program's events.
     let kept = Pair::open(&client, &ns, &listener);
     let (fd, accepted) = (kept.client_fd, kept.server_fd);
     let mut ends = kept.facts();
@@ -120,7 +118,7 @@ fn large_arguments_are_told_once_and_cut_and_take_no_memory() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut command = Command::new(tracer_program());
     command.args(["live", "--json", "--netns", &ns.inode().to_string()]);
-    // Nobody reads until all has happened.
+    // The test reads the stream once all has happened.
     let agent = Agent::start(&mut command, Some(File::from(OwnedFd::from(writer))));
     drop(command);
     agent.await_ready();
@@ -149,7 +147,7 @@ fn large_arguments_are_told_once_and_cut_and_take_no_memory() {
     assert!(longest.max().is_some_and(|length| length < 4096));
 }
 
-/// A control group that is named like a container's, where no runtime puts one; and one in a place of a runtime's.
+/// A control group with the name of a container's, in a place where no runtime puts one.
 #[test]
 fn a_container_that_anybody_can_have_made_is_claimed() {
     const ID: &str = "3f5c8a2be7d1904c6ab8f0e2d4c6b8a0918273645afbecd0123456789abcdef0";
@@ -173,7 +171,7 @@ fn a_container_that_anybody_can_have_made_is_claimed() {
     drop(client);
 }
 
-/// A runtime makes a process first, and moves it then: a connection has the control group of its moment.
+/// A runtime makes a process first and moves it then: a connection has the control group of its time.
 #[test]
 fn a_process_that_is_moved_has_the_control_group_of_each_connection() {
     let group = match Cgroup::new("moved") {
@@ -185,7 +183,7 @@ fn a_process_that_is_moved_has_the_control_group_of_each_connection() {
     let listener = Listener::open(&server, &ns, "127.0.0.1:0");
     let agent = Agent::live(&["--netns", ns.name(), "--event", "close"]);
     let before = Pair::open(&client, &ns, &listener).client_closes_first();
-    // /proc is asked a moment after each.
+    // The tracer reads /proc a moment after each.
     agent.wait_for("the first one's close", |e| e["owner"]["pid"] == client.process.pid);
     group.take(client.process.pid);
     let after = Pair::open(&client, &ns, &listener).client_closes_first();
@@ -194,7 +192,7 @@ fn a_process_that_is_moved_has_the_control_group_of_each_connection() {
         let is = |e: &&Value| e["event"] == "close" && e["owner"]["pid"] == client.process.pid;
         events.iter().filter(is).map(|e| e["owner"]["cgroup"].clone()).collect::<Vec<_>>()
     };
-    assert!(agent.settles(|events| closes(events).len() == 2), "both are told");
+    assert!(agent.settles(|events| closes(events).len() == 2), "both have a close");
     let groups = closes(&agent.stop().stream.events);
     assert_ne!(groups[0], group.path(), "the first one was opened before");
     assert_eq!(groups[1], group.path());

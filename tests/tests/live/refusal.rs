@@ -1,7 +1,5 @@
 //! Every way in which connect() fails.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
@@ -11,7 +9,7 @@ use tracer_tests::generator::{Fact, Pair};
 use tracer_tests::scene::Scene;
 use tracer_tests::skip::skip;
 
-/// A connect() to `to` that must fail with `errno` after the attempt went out, with `verdict`.
+/// Traces a connect() to `to` that fails with `errno` and `verdict` after a SYN was sent.
 fn fails_later(scene: Scene, to: &str, errno: &'static str, verdict: &'static str) {
     let family = if to.starts_with('[') { 6 } else { 4 };
     let fd = scene.client.socket(family);
@@ -21,7 +19,7 @@ fn fails_later(scene: Scene, to: &str, errno: &'static str, verdict: &'static st
     scene.expect(&[fact]);
 }
 
-/// A connect() to `to` that must fail with `errno` before anything goes out.
+/// Traces a connect() to `to` that fails with `errno` before a SYN is sent.
 fn fails_at_once(scene: Scene, to: &str, errno: &'static str) {
     let family = if to.starts_with('[') { 6 } else { 4 };
     let fd = scene.client.socket(family);
@@ -108,7 +106,7 @@ fn rejected_by_the_peer_with_no_route() {
 #[test]
 fn no_such_neighbour() {
     let scene = Scene::veth();
-    // Nobody answers for 10.7.0.99: the kernel gives up after one solicitation.
+    // No neighbour has 10.7.0.99: the kernel gives up after one solicitation.
     for key in ["mcast_solicit", "ucast_solicit"] {
         scene.client_ns.sysctl(&format!("net/ipv4/neigh/wire/{key}"), "1");
     }
@@ -199,7 +197,7 @@ fn same_tuple_twice() {
     scene.expect(&facts);
 }
 
-/// A failed connect() whose address the kernel did not take.
+/// A failed connect() whose address the kernel did not accept.
 fn without_address(scene: &Scene, request: serde_json::Value, errno: &'static str) -> Fact {
     let reply = scene.client.must(request);
     assert_eq!(reply.errno(), Some(errno));
@@ -246,7 +244,7 @@ fn other_protocols_are_not_tcp() {
         udp.connect("127.0.0.1:9").expect("a UDP socket connects");
         assert!(udp.connect("192.0.2.1:9").is_err(), "there is no route");
         let unix = UnixDatagram::unbound().expect("a Unix socket is made");
-        assert!(unix.connect("/nonexistent").is_err(), "nobody is there");
+        assert!(unix.connect("/nonexistent").is_err(), "the path does not exist");
     });
     scene.expect(&[]);
 }

@@ -1,6 +1,4 @@
-//! More sockets than the kernel side has room for: they are told all the same, marked and counted.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! More sockets than the kernel side has room for: they have all events, marked, and are counted.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +13,7 @@ use tracer_tests::scene::Scene;
 use tracer_tests::stream::Stream;
 use tracer_tests::trace::Trace;
 
-/// Sockets whose last word is that it is incomplete.
+/// Closes that are marked as incomplete.
 fn incomplete(stream: &Stream) -> Vec<&Value> {
     stream.kind("close").filter(|close| close["incomplete"] == true).collect()
 }
@@ -29,7 +27,7 @@ fn connections_beyond_the_table_are_told_and_counted() {
     alone();
     let scene = Scene::loopback_with(&["--sockets", "3"]);
     let mut facts = Vec::new();
-    // All at once: one socket of the listener, and two of every connection.
+    // All at the same time: one socket of the listener, and two of each connection.
     let listener = scene.listen("127.0.0.1:0");
     let mut pairs: Vec<Pair<'_>> = (0..5).map(|_| scene.pair(&listener)).collect();
     for (n, pair) in (1..).zip(&mut pairs) {
@@ -40,7 +38,7 @@ fn connections_beyond_the_table_are_told_and_counted() {
     let refused = scene.client.connect(fd, "[::1]:9");
     let refused = scene.attempt(&refused, "[::1]:9").never_established().ends("refused", Some("ECONNREFUSED"));
     facts.push(refused);
-    // Those without room first.
+    // The sockets without room close first.
     for (n, pair) in (0..).zip(pairs.into_iter().rev()) {
         facts.extend(match n {
             0 => pair.client_closes_first(),
@@ -51,7 +49,7 @@ fn connections_beyond_the_table_are_told_and_counted() {
     }
     facts.push(listener.close());
     let netns = scene.client_ns.inode();
-    // Owners, verdicts, bytes: all as if there had been room.
+    // Owners, verdicts and bytes are right without room, too.
     let stream = scene.expect(&facts);
     let marked = incomplete(&stream);
     assert_eq!(marked.iter().filter(|close| close["netns"] == netns).count(), 5 * 2 + 1 + 1 - 3, "{marked:#?}");
@@ -70,8 +68,8 @@ fn nothing_is_counted_where_there_is_room() {
     assert_eq!(stream.summary()["incomplete"]["closes_recovered"], 0);
 }
 
-/// The kernel gives a socket's memory to the next one, and a number that is made from the address is the same:
-/// each connection has a name of its own all the same, and nobody is taken for who was there before.
+/// The kernel gives the memory of a socket to the next one, whose number from the address is the same: each connection
+/// has a name of its own nevertheless, and the right owner.
 #[test]
 fn many_beyond_the_table_one_after_another() {
     alone();
@@ -94,9 +92,9 @@ fn many_beyond_the_table_one_after_another() {
         if close["rport"] == did["port"] || close["lport"] == did["port"] {
             closes += 1;
             let side = if close["role"] == "client" { "client" } else { "server" };
-            // The listener is the parent's, which is the client.
+            // The parent, which is the client, owns the listener.
             let right = *pid == did[side]["pid"] || close["role"] == "listener";
-            // Of an accept() that was missed the listener's owner is known, and that it is no more than that.
+            // After a missed accept() the owner is the listener's, and the source says so.
             assert!(right || close["owner_source"] == "listener", "{close}: {did}");
             unseen += u64::from(!right);
             assert_ne!(close["verdict"], "open_at_end", "{close}");
@@ -104,16 +102,16 @@ fn many_beyond_the_table_one_after_another() {
             assert!(*pid == client.process.pid || *pid == server.process.pid, "{close}");
         }
     }
-    assert!(unseen <= missed, "{missed} missed, of {unseen} nobody saw the accept()");
+    assert!(unseen <= missed, "{missed} missed, {unseen} without their accept()");
     let due = 2 * connections as u64 + 1;
-    assert!((due.saturating_sub(missed)..=due).contains(&closes), "{missed} missed, {closes} of {due} are told");
+    assert!((due.saturating_sub(missed)..=due).contains(&closes), "{missed} missed, {closes} of {due} have closed");
     let marked = incomplete(&ended.stream).len() as u64;
     assert!(marked > connections as u64, "{marked} of {connections}");
     assert!(untracked(&ended.stream).expect("a count") >= marked, "each is counted");
     drop(old);
 }
 
-/// The process filter cannot be decided in the kernel then: it is decided here.
+/// The kernel side cannot decide the process filter without room: the agent decides it.
 #[test]
 fn a_process_filter_holds_without_room() {
     alone();
@@ -122,7 +120,7 @@ fn a_process_filter_holds_without_room() {
     let listener_before = Listener::open(&server, &ns, "127.0.0.1:0");
     let worker = server.fork();
     let trace = Trace::with(&["--sockets", "1", "-p", &worker.process.pid.to_string()]);
-    // Takes the only place, and is filtered out.
+    // It takes the only place, and the filter leaves it out.
     let other = Listener::open(&server, &ns, "127.0.0.1:0");
     let mut facts = Vec::new();
     for acceptor in [&worker, &server, &worker] {
@@ -142,7 +140,7 @@ fn a_process_filter_holds_without_room() {
     facts.retain(|fact| fact.owner.pid == worker.process.pid);
     assert_eq!(facts.len(), 2);
     let stream = trace.expect_filtered(&[&ns], &facts);
-    assert_eq!(incomplete(&stream).len(), 2, "they say so");
+    assert_eq!(incomplete(&stream).len(), 2, "both are marked");
     assert!(untracked(&stream).expect("a count") >= 2);
     drop((other, listener_before));
 }

@@ -1,7 +1,5 @@
-//! `tracer run -- CMD`: the command's connections and its children's, from their first instruction, and
-//! nothing else; its streams and status are its own.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! `tracer run -- CMD`: the connections of the command and its children, from their first instruction, and no others;
+//! the command keeps its streams and status.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -182,7 +180,7 @@ fn command_and_descendants_only() {
     let stream = read(&file);
     let wrong = compare::differences(&stream, &facts, &[ns.inode()]);
     assert!(wrong.is_empty(), "{wrong:#?}\n{}{log}", stream.dump(&[ns.inode()]));
-    // And nothing of the rest of the host.
+    // No events of other namespaces.
     let others: Vec<&Value> =
         stream.events.iter().filter(|e| e["netns"].is_u64() && e["netns"] != ns.inode()).collect();
     assert!(others.is_empty(), "{others:?}");
@@ -203,7 +201,7 @@ fn nginx_arguments(dir: &Path) -> String {
     config
 }
 
-/// Waits until somebody listens at port 8080 of the namespace.
+/// Waits until port 8080 of the namespace has a listener.
 fn await_listener(ns: &Netns) {
     let listening = || {
         ns.within(|| {
@@ -247,7 +245,7 @@ fn curl_against_nginx() {
     let dump = stream.dump(&[ns.inode()]);
     let conns = stream.conns(&[ns.inode()]);
     assert_eq!(conns.len(), 1, "one connection, and nothing of nginx: {dump}");
-    // The last FIN may be dropped with the socket's queue: what becomes of packets is not asked here.
+    // The kernel may drop the last FIN with the socket's queue: this test ignores drops.
     let events: Vec<_> =
         conns.values().next().expect("one connection").iter().filter(|e| e["event"] != "drop").collect();
     let kinds: Vec<_> = events.iter().filter_map(|e| e["event"].as_str()).collect();

@@ -1,7 +1,5 @@
 //! `tracer sockets` beside ss: the same sockets and numbers.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -14,7 +12,7 @@ fn tcp_is_what_ss_shows() {
     let busy = Busy::start();
     let theirs = ss_lines(&busy.ss("-tanpe"));
     let states: BTreeSet<&str> = theirs.iter().map(|line| line.state.as_str()).collect();
-    // CLOSE is in no table.
+    // No table has sockets in CLOSE.
     let every = [
         "LISTEN",
         "SYN_SENT",
@@ -35,7 +33,7 @@ fn tcp_is_what_ss_shows() {
     same(&without_limits(&busy.as_ss_knows(&["-t", "--via", "proc"])), &without_limits(&theirs));
 }
 
-/// /proc does not tell how many connections may wait.
+/// Lines without the limits of queues, which /proc does not have.
 fn without_limits(lines: &BTreeSet<Line>) -> BTreeSet<Line> {
     lines.iter().map(|l| Line { send_q: if l.state == "LISTEN" { 0 } else { l.send_q }, ..l.clone() }).collect()
 }
@@ -62,7 +60,7 @@ fn is_unique<T: Ord>(list: &[T]) -> bool {
 #[test]
 fn what_comes_and_goes_hides_nothing_else() {
     let busy = Busy::start();
-    // Sockets with a file stay as they are; of the others each end comes in its time.
+    // Sockets with a file stay; the others end at some time.
     let stays =
         |lines: BTreeSet<Line>| -> BTreeSet<Line> { lines.into_iter().filter(|line| line.inode != 0).collect() };
     let theirs = stays(ss_lines(&busy.ss("-tanpe")));
@@ -86,7 +84,7 @@ fn what_comes_and_goes_hides_nothing_else() {
         }
     }
     assert!(churn.end()["connections"].as_u64().unwrap() > 0);
-    assert!(met > 0, "there was something that came and went");
+    assert!(met > 0, "some connections came and went");
 }
 
 #[test]
@@ -118,7 +116,7 @@ fn unix_is_what_ss_shows() {
     let theirs: BTreeSet<(String, u64, u64, BTreeSet<u64>)> = text
         .lines()
         .map(|line| {
-            // The names of this scene have blanks only in front of the inode.
+            // Names of these sockets have no blanks.
             let line_of = |name: &str| line.replace(name, name.replace(' ', "_").as_str());
             let line = line_of(&format!("@tracer abstract {}", busy.path.display()));
             let words: Vec<&str> = line.split_whitespace().collect();

@@ -1,6 +1,4 @@
-//! `tracer sockets` as a command: what it says of what it cannot see, `--watch`, its lines.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! `tracer sockets` as a command: its messages about hidden owners, `--watch`, its lines.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -26,7 +24,7 @@ fn as_nobody(hide: bool, args: &str) -> Output {
 
 #[test]
 fn without_root_it_says_what_it_cannot_see() {
-    // A listener of root's in the namespace that everybody may look at.
+    // A listener of root in the host's namespace, which every user may read.
     let held = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = held.local_addr().unwrap().port();
     for hide in [false, true] {
@@ -47,7 +45,7 @@ fn without_root_it_says_what_it_cannot_see() {
 
 #[test]
 fn in_a_pid_namespace_of_its_own_owners_are_those_of_that_namespace() {
-    // Holds a listener as process 1 there and asks.
+    // Process 1 there holds a listener and runs the tracer.
     const INSIDE: &str = "import socket, subprocess, sys\n\
         held = socket.socket()\n\
         held.bind(('127.0.0.1', 0))\n\
@@ -96,7 +94,7 @@ fn what_comes_and_goes_is_told() {
     let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
     let listener = ns.within(|| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap());
     let port = listener.local_addr().unwrap().port();
-    // It is in the first picture, or appears in a later one.
+    // It is in the first list, or appears in a later one.
     let first = next();
     assert_eq!((first["lport"].as_u64(), &first["state"]), (Some(port.into()), &Value::from("LISTEN")));
     drop(listener);

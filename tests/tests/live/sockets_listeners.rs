@@ -1,7 +1,5 @@
-//! What `tracer sockets` and a trace say of listeners: which families and device they take, and of those in network
-//! namespaces that no process is in.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Listeners in `tracer sockets` and in a trace: their families and device, also in network namespaces that no process
+//! is in.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -16,7 +14,7 @@ use tracer_tests::trace::Trace;
 /// include/uapi/asm-generic/socket.h; libc has no name for it.
 const SO_BINDTOIFINDEX: i32 = 62;
 
-/// A listener of `actor` at `at` with one option set; its port.
+/// Makes a listener of `actor` at `at` with one option set; returns its port.
 fn listen(actor: &Actor, at: &str, level: i32, name: i32, value: u32) -> u16 {
     let fd = actor.socket(if at.starts_with('[') { 6 } else { 4 });
     actor.must(json!({ "op": "set_option", "fd": fd, "level": level, "name": name, "value": value }));
@@ -67,7 +65,7 @@ fn dual_stack_ipv6_alone_and_a_device_are_told_apart() {
     let mut ipv6 = vec![u64::from(dual), u64::from(alone)];
     ipv6.sort_unstable();
     assert_eq!(ports(&rows(&[&here[..], &["-6"]].concat())), ipv6);
-    // /proc does not tell: nothing is made up, and nothing hidden.
+    // /proc does not have the option: the rows lack the key, and the filter hides none of them.
     let by_proc = rows(&[&here[..], &["--via", "proc"]].concat());
     assert!(by_proc.iter().all(|row| row.get("v6only").is_none()), "{by_proc:?}");
     assert!(ports(&rows(&[&here[..], &["--via", "proc", "-4"]].concat())).contains(&dual.into()));
@@ -88,7 +86,7 @@ fn a_trace_of_ipv4_has_the_listeners_that_take_it() {
     assert_eq!((seen("open", before), seen("listen", after), seen("listen", other)), (1, 1, 0));
 }
 
-/// A listener in a new namespace, the namespace's inode, and a descriptor of it. Of the calling thread.
+/// Moves the calling thread to a new namespace; returns a listener there, the namespace's inode and a descriptor of it.
 fn in_a_namespace_of_its_own() -> (TcpListener, u64, File) {
     // SAFETY: takes no pointers; only this thread moves.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
@@ -97,7 +95,7 @@ fn in_a_namespace_of_its_own() -> (TcpListener, u64, File) {
     (TcpListener::bind("0.0.0.0:0").expect("a listener"), inode, netns)
 }
 
-/// That this process has a listener at `port` is found.
+/// Checks that the tracer finds the listener and its owner, this process.
 fn is_found(listener: &TcpListener, inode: u64) {
     let port = listener.local_addr().expect("an address").port();
     let found = rows(&["sockets", "-l", "-t"]);

@@ -1,7 +1,5 @@
-//! Where there are many connections the kernel's table of them is read by a program: the same as by sock_diag, also
-//! while others come and go.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Above a number of connections a BPF program reads the kernel's table: it shows the same as sock_diag, also while
+//! connections come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -33,12 +31,12 @@ fn many_connections_are_what_sock_diag_tells() {
     assert_eq!(many.lines("auto").0, theirs, "in the same order");
 }
 
-/// Most namespaces have one table in common, which is read once for all of them.
+/// Most namespaces share one table, which the tracer reads once for all of them.
 #[test]
 fn each_namespace_has_its_own_of_them() {
     let many = Many::open();
     let (few, none) = (Netns::new(), Netns::new());
-    // From 6.1 on a namespace may have a table of its own: one that is made in this one.
+    // From 6.1 on a namespace may have a table of its own, if it is made in a namespace with this setting.
     let own_table = Path::new("/proc/sys/net/ipv4/tcp_child_ehash_entries").exists();
     if own_table {
         many.ns.sysctl("net/ipv4/tcp_child_ehash_entries", "1024");
@@ -53,7 +51,7 @@ fn each_namespace_has_its_own_of_them() {
     for (ns, sockets) in [(&many.ns, 2 * PAIRS + 2), (&few, 60), (&none, 0), (&alone, 60)] {
         let (theirs, _) = lines(None, ns, "netlink");
         assert_eq!(theirs.len(), sockets);
-        // Whose table is read first differs.
+        // The order in which the tracer reads the tables differs.
         for from in [None, Some(&many.ns), Some(&few), Some(&alone)] {
             let (ours, by_program) = lines(from, ns, "auto");
             assert_eq!(ours, theirs, "{} from {from:?}", ns.name());
@@ -100,13 +98,13 @@ fn what_comes_and_goes_hides_none_of_many() {
         assert_eq!(unique.len(), ends.len(), "a connection is there twice");
     }
     assert!(churn.end()["connections"].as_u64().unwrap() > 0);
-    assert!(met > 0, "there was something that came and went");
+    assert!(met > 0, "some connections came and went");
     if by_table == 0 {
         skip(&lacks("connections by BPF", "sock_diag was asked"));
     }
 }
 
-/// The addresses and ports of a line, of a listener the line.
+/// The addresses and ports of a line; the whole line of a listener.
 fn ends_of(line: &str) -> String {
     if line.contains("LISTEN") {
         return line.to_owned();
@@ -114,7 +112,7 @@ fn ends_of(line: &str) -> String {
     line.split_whitespace().filter(|word| word.contains(':')).take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// `live` begins with the same picture.
+/// `live` begins with the same sockets.
 #[test]
 fn a_trace_begins_with_all_of_them() {
     let many = Many::open();
@@ -129,7 +127,7 @@ fn a_trace_begins_with_all_of_them() {
     let pid = u64::from(std::process::id());
     let is_known =
         stream.kind("open").filter(|event| event["netns"] == many.ns.inode()).all(|e| e["owner"]["pid"] == pid);
-    assert!(is_known, "each is of this process");
+    assert!(is_known, "this process owns each");
     if !ended.log.contains(WAY) {
         skip(&lacks("connections by BPF", "sock_diag was asked"));
     }

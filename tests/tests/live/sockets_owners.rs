@@ -1,6 +1,4 @@
-//! Whose the sockets are that `tracer sockets` shows.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Owners in `tracer sockets`.
 
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixStream;
@@ -32,7 +30,7 @@ fn lsof_names_the_same_files() {
     let ours: BTreeSet<_> = busy
         .tracer(&["-t", "-u"])
         .iter()
-        // lsof does not see the file tables of threads unless it is asked to.
+        // Without an option lsof does not read the file tables of threads.
         .filter(|row| row["lport"].as_u64() != Some(busy.apart) || busy.apart == 0)
         .flat_map(|row| {
             let line = our_line(row);
@@ -40,7 +38,7 @@ fn lsof_names_the_same_files() {
             line.pids.into_iter().map(move |pid| (pid, proto.clone(), line.local.clone(), line.remote.clone()))
         })
         .collect();
-    // A socket that is bound and does nothing is in no table, and lsof shows it without an address.
+    // No table has a socket that is only bound; lsof shows it without an address.
     theirs.retain(|(_, _, local, _)| ours.iter().any(|(_, _, our_local, _)| our_local == local));
     same(&ours, &theirs);
 }
@@ -75,7 +73,7 @@ fn a_connection_that_waits_for_accept_is_its_listeners() {
 
 #[test]
 fn a_process_with_very_many_sockets_is_their_owner() {
-    // More than `iter/task` can tell of one process (32 KiB of them).
+    // More than `iter/task` can show of one process (32 KiB).
     const PAIRS: usize = 4500;
     machine::raise_files(2 * PAIRS as u64 + 100);
     let held: Vec<_> = (0..PAIRS).map(|_| UnixStream::pair().unwrap()).collect();

@@ -1,6 +1,4 @@
-//! What the kernel's counters of bytes leave out.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Bytes that the kernel's counters leave out.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,7 +7,7 @@ use std::os::fd::AsRawFd as _;
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::bpf::Sockmap;
-use tracer_tests::drops::{expect, wait};
+use tracer_tests::drops::expect;
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 
@@ -22,7 +20,7 @@ fn connection(netns: &Netns, port: u16) -> (TcpStream, TcpStream) {
     })
 }
 
-/// Sends `count` bytes to the other end, which gets them.
+/// Sends `count` bytes, and receives them at the other end.
 fn send(from: &mut TcpStream, to: &mut TcpStream, count: usize) {
     std::thread::scope(|scope| {
         scope.spawn(|| from.write_all(&vec![7; count]).expect("it is sent"));
@@ -32,7 +30,7 @@ fn send(from: &mut TcpStream, to: &mut TcpStream, count: usize) {
 
 fn closes(agent: &Agent, port: u16) -> [Value; 2] {
     [("client", "rport"), ("server", "lport")].map(|(role, key)| {
-        wait(agent, &format!("the close of the {role} of {port}"), |event| {
+        agent.wait_for(&format!("the close of the {role} of {port}"), |event| {
             event["event"] == "close" && event["role"] == role && event[key] == port
         })
     })
@@ -51,7 +49,7 @@ fn bytes_that_pass_a_sockmap_are_not_known_and_those_beside_it_are() {
     send(&mut client, &mut server, 100);
     map.put(0, &server);
     map.put(1, &client);
-    // To the kernel's counters this is nothing.
+    // The kernel's counters leave these bytes out.
     send(&mut client, &mut server, 100_000);
     send(&mut other, &mut end, 2000);
     drop((client, server));
@@ -66,7 +64,7 @@ fn bytes_that_pass_a_sockmap_are_not_known_and_those_beside_it_are() {
     expect(&server, &[("rx_bytes", 2000.into()), ("sockmap", Value::Null), ("incomplete", Value::Null)]);
 }
 
-/// A socket that has left the map had been in it.
+/// The socket has left the map before it closes.
 #[test]
 fn one_that_was_in_a_sockmap_for_a_while_has_bytes_that_are_not_known() {
     let map = match Sockmap::new() {
@@ -79,7 +77,7 @@ fn one_that_was_in_a_sockmap_for_a_while_has_bytes_that_are_not_known() {
     map.put(0, &server);
     map.put(1, &client);
     send(&mut client, &mut server, 5000);
-    // The kernel takes the map apart a moment later, and then has nothing that tells of it.
+    // The kernel frees the map a moment later; then nothing shows that the socket was in one.
     drop(map);
     drop((client, server));
     for close in closes(&agent, 4052) {
@@ -87,7 +85,7 @@ fn one_that_was_in_a_sockmap_for_a_while_has_bytes_that_are_not_known() {
     }
 }
 
-/// TLS in the kernel has its own place in the socket: its bytes are TCP's.
+/// TLS in the kernel uses another field of the socket: the counters include its bytes.
 #[test]
 fn tls_in_the_kernel_is_no_sockmap() {
     let netns = Netns::new();
@@ -96,7 +94,7 @@ fn tls_in_the_kernel_is_no_sockmap() {
     // SAFETY: the option is a string of this length.
     let set =
         unsafe { libc::setsockopt(client.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_ULP, c"tls".as_ptr().cast(), 3) };
-    // Where there is none a plain connection is one, too.
+    // Without kernel TLS the test uses a plain connection.
     println!("TCP_ULP tls: {set}");
     send(&mut client, &mut server, 321);
     drop((client, server));

@@ -1,7 +1,5 @@
-//! Starts of `live` in the middle of connections that come and go, many of them: no connection that
-//! was there when tracing began or came afterwards is missing or there twice.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Starts of `live` while many connections come and go: each connection that is open when tracing begins, or that
+//! begins later, comes exactly once.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,23 +16,23 @@ use tracer_tests::skip::{lacks, skip};
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::{churn, sys};
 
-/// Starts, unless `TRACER_START_RACES` says how many.
+/// The number of starts, unless `TRACER_START_RACES` has another one.
 const STARTS: usize = 10;
-/// Threads that connect, and so connections that are in the middle of something at any moment.
+/// Threads that connect: as many connections are in the middle of something at any moment.
 const THREADS: usize = 4;
 
-/// How long each is open, µs: some are whenever the tracer starts, and they end while it looks around.
+/// The time for which each is open, µs: some are open when the tracer starts, and end while it takes its snapshot.
 const HOLD: &str = "1000";
 
-/// What a run of the tracer has seen.
+/// A run of the tracer.
 struct Run {
     said: Stream,
-    /// When it said that it was ready, and when it was told to end.
+    /// The time of its ready line, and of the signal to end.
     ready: u64,
     stopped: u64,
     /// Calls that the kernel kept from its programs: each may cost one end of a connection.
     missed: usize,
-    /// Whether what was older came from the kernel's table.
+    /// Whether older connections came from the kernel's table.
     by_table: bool,
 }
 
@@ -42,7 +40,7 @@ fn run(ns: &Netns) -> Run {
     let path = scratch().join(format!("start-races-{}", ns.name()));
     let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), &["-v"]);
     let ready = sys::boot_ns();
-    // Something is written when the snapshot is taken over, and not before.
+    // The stream begins once the snapshot is taken over.
     let begun = || Ok(path.metadata().is_ok_and(|file| file.len() > 0));
     sys::until(begun).expect("the stream begins");
     let stopped = sys::boot_ns();
@@ -69,11 +67,11 @@ fn by_port(facts: &BTreeMap<u64, Vec<(u64, u64)>>) -> BTreeMap<u64, Vec<(u64, Ma
     ports
 }
 
-/// Which connections a side has seen: how often each, and as what.
+/// The connections that one side has seen.
 fn seen(run: &Run, ns: &Netns, ports: &BTreeMap<u64, Vec<(u64, Made)>>, own: &str, peer: (&str, u64)) -> Seen {
     let mut seen = Seen::default();
     for (conn, mut events) in run.said.conns(&[ns.inode()]) {
-        // Its last packets may be told of after its end.
+        // Events of its last packets may come after its close.
         events.retain(|e| !["drop", "reset", "retransmit"].iter().any(|kind| e["event"] == *kind));
         let Some(close) = events.last() else { continue };
         if close["role"] == "listener" || close[peer.0] != peer.1 {
@@ -103,7 +101,7 @@ fn seen(run: &Run, ns: &Netns, ports: &BTreeMap<u64, Vec<(u64, Made)>>, own: &st
     seen
 }
 
-/// All that was told of a port.
+/// All events of a port.
 fn told_of<'a>(run: &'a Run, ns: &Netns, port: u64) -> Vec<&'a Value> {
     run.said.of_netns(ns.inode()).filter(|event| event["lport"] == port || event["rport"] == port).collect()
 }
@@ -114,7 +112,7 @@ struct Seen {
     open: usize,
 }
 
-/// Starts tracers, as often as is wanted; how many of them read the kernel's table.
+/// Starts tracers one after another; returns the number of those that read the kernel's table.
 fn race() -> usize {
     let starts = std::env::var("TRACER_START_RACES").ok().and_then(|text| text.parse().ok());
     let starts = starts.unwrap_or_else(|| scale::load(STARTS, 2));
@@ -139,7 +137,7 @@ fn race() -> usize {
                 let places: Vec<usize> = seen.made.iter().filter(|(of, _)| of == tid).map(|(_, at)| *at).collect();
                 let what = format!("start {start}, thread {tid}, by {own}: {places:?}");
                 let (first, last) = (*places.first().expect(&what), *places.last().expect(&what));
-                // From the first one on that it has seen, every one, and each once.
+                // From the first one that it has seen on, each comes once.
                 let count = |place: usize| places.iter().filter(|at| **at == place).count();
                 let wrong: Vec<usize> = (first..=last).filter(|place| count(*place) != 1).collect();
                 let told: Vec<_> = wrong.iter().map(|at| (at, made[*at], told_of(&run, &ns, made[*at].0))).collect();
@@ -149,7 +147,7 @@ fn race() -> usize {
                     "{what}: {} missed; not once (port, begin; what was told of that port): {told:#?}",
                     run.missed
                 );
-                // What began when it was ready is there, up to the one that began last.
+                // All that had begun when it was ready are there, up to the last.
                 let begun = |at: u64| made.partition_point(|(_, began)| *began <= at);
                 assert!(first <= begun(run.ready) + run.missed, "{what}: {} had begun", begun(run.ready));
                 assert!(
@@ -171,7 +169,7 @@ fn each_connection_once() {
     race();
 }
 
-/// Where a program reads the table, in which they come and go.
+/// A BPF program reads the table while they come and go.
 #[test]
 fn each_connection_once_among_many() {
     alone();

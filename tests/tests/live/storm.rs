@@ -1,7 +1,5 @@
-//! As many drops as this machine can make, while connections come and go: every one is accounted for,
-//! and no connection's event is lost for them.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! As many drops as this machine can make, while connections come and go: every drop is accounted for, and no event of
+//! a connection is lost for them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -21,24 +19,24 @@ use tracer_tests::scale;
 use tracer_tests::stream::parse;
 use tracer_tests::tracepoint::Hits;
 
-/// Starts the traffic generator in `netns`; it says what it did when it ends.
+/// Starts the traffic generator in `netns`; it prints its report when it ends.
 fn start(netns: &Netns, args: &[&str]) -> Child {
     traffic(netns).args(args).stdout(Stdio::piped()).spawn().expect("the generator starts")
 }
 
-/// What the stream accounts for.
+/// The drops that the stream accounts for.
 #[derive(Debug, Default)]
 struct Account {
-    /// Packets told one by one.
+    /// Packets with an event of their own.
     told: u64,
-    /// Packets told as `count` of an event.
+    /// Packets in the `count` of an event.
     folded: u64,
-    /// Those of the latter of which only reason and call site are told.
+    /// Those of the latter with only a reason and a call site.
     mixed: u64,
     /// `lost` events of class `drop`, summed.
     lost: u64,
     summary: Value,
-    /// As the kernel counted.
+    /// The kernel's count.
     hits: u64,
 }
 
@@ -79,7 +77,7 @@ impl Account {
         self.told + self.folded + self.lost + self.missed()
     }
 
-    /// The summary says the same as the events.
+    /// Checks that the summary agrees with the events.
     fn check_summary(&self) {
         let summary = &self.summary;
         let by_reason: u64 = summary["drops"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
@@ -89,9 +87,9 @@ impl Account {
     }
 }
 
-/// What happens while the tracer traces.
+/// The traffic during a trace.
 struct Storm {
-    /// Namespaces from which datagrams are sent to themselves, each by two threads.
+    /// Namespaces in each of which two threads send datagrams to its loopback.
     windy: Vec<Netns>,
     flows: u16,
     seconds: &'static str,
@@ -107,8 +105,8 @@ fn with_rule(hook: &str) -> Netns {
     netns
 }
 
-/// One storm. `None` if the host dropped packets of its own in the moments at the start and the end in
-/// which the tracer counts and we do not yet, or no more: then the accounts cannot be equal.
+/// Traces one storm. `None` if the host dropped packets of its own at the start or the end, while only the tracer or
+/// only the test counts: then the accounts cannot be equal.
 fn blow(storm: &Storm) -> Option<Account> {
     let calm = Netns::new();
     let path = scratch().join("storm-stream");
@@ -163,8 +161,8 @@ fn blow(storm: &Storm) -> Option<Account> {
     (least == most).then_some(account)
 }
 
-/// As [`blow`], until the host is quiet at both ends: then what is accounted for can be compared with the
-/// kernel's count.
+/// Like [`blow`], repeated until the host is quiet at both ends: then the account can be compared with the kernel's
+/// count.
 fn account_for(storm: &Storm) -> Account {
     (0..5).find_map(|_| blow(storm)).expect("the host drops nothing of its own for a moment")
 }
@@ -193,15 +191,14 @@ fn more_flows_than_there_are_places() {
         connections: scale::load(20_000, 500),
         args: &[],
     });
-    // An emulated machine may offer less than what is told one by one.
+    // An emulated machine may send fewer packets than may have events of their own.
     let is_fast = account.hits > 3 * TOLD_AT_MOST * 4;
     assert!(!is_fast || account.mixed > account.told, "{account:?}");
     assert_eq!(account.accounted(), account.hits, "{account:?}");
 }
 
-/// Packets that one CPU steers to another come by an interrupt, into whatever runs there; some of them
-/// the kernel does not show to our program (KNOWN_ISSUES.md). Nothing is told that was not, and little is
-/// missing.
+/// Packets that one CPU steers to another arrive by an interrupt, on top of whatever runs there; the kernel hides some
+/// of them from our program (KNOWN_ISSUES.md). No event is made up, and few are missing.
 #[test]
 fn packets_that_are_steered() {
     alone();

@@ -1,19 +1,16 @@
-//! Processes whose memory map is locked for ever: their arguments cannot be read, and nothing else may wait for that.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Processes whose memory map stays locked: their arguments cannot be read, and nothing else may wait for them.
 
 use std::net::{TcpListener, TcpStream};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
-use tracer_tests::drops::wait;
 use tracer_tests::generator::Actor;
 use tracer_tests::netns::Netns;
 use tracer_tests::skip::skip;
 use tracer_tests::stuck::Stuck;
 
-/// A process of its own connects to `to` and closes: its events come, with all that is known of it.
+/// Another process connects to `to` and closes: checks that its events come with all facts.
 fn others_are_told(agent: &Agent, ns: &Netns, to: &str) {
     let other = Actor::start(ns);
     let fd = other.socket(4);
@@ -21,33 +18,33 @@ fn others_are_told(agent: &Agent, ns: &Netns, to: &str) {
     let pid = other.process.pid;
     other.on("close", fd);
     let close =
-        wait(agent, "close of another process", |event| event["event"] == "close" && event["owner"]["pid"] == pid);
+        agent.wait_for("close of another process", |event| event["event"] == "close" && event["owner"]["pid"] == pid);
     assert!(close["owner"]["exe"].is_string() && close["owner"].get("facts").is_none(), "{close}");
     let told = |event: &Value| event["event"] == "process" && event["pid"] == pid;
-    let process = wait(agent, "its process", told);
+    let process = agent.wait_for("its process", told);
     assert!(process["cmdline"].to_string().contains("actor"), "its arguments are there: {process}");
 }
 
 /// Returns the stuck process's `established` event of its local port `port`, and its `process` event.
 fn of_the_stuck_one(agent: &Agent, pid: u32, port: u16) -> (Value, Value) {
-    let event = wait(agent, "its connection", |event| {
+    let event = agent.wait_for("its connection", |event| {
         event["event"] == "established" && event["role"] == "client" && event["lport"] == port
     });
     let owner = &event["owner"];
     assert_eq!((&owner["pid"], &owner["comm"], &owner["uid"]), (&pid.into(), &"traffic".into(), &0.into()), "{event}");
     assert!(owner["exe"].as_str().is_some_and(|exe| exe.ends_with("/traffic")), "{event}");
     assert_eq!(event["owner_source"], "connect", "{event}");
-    let process = wait(agent, "its process", |event| event["event"] == "process" && event["pid"] == pid);
+    let process = agent.wait_for("its process", |event| event["event"] == "process" && event["pid"] == pid);
     (event, process)
 }
 
-/// A listener, and the port of the next one that connects to it and stays.
+/// Accepts the next connection; returns it and the peer's port.
 fn next_of(listener: &TcpListener) -> (TcpStream, u16) {
     let (stream, peer) = listener.accept().expect("it connects");
     (stream, peer.port())
 }
 
-/// The map is locked still: a trace that waits for it does not end.
+/// Checks that the trace ends although the map is still locked.
 fn ends(agent: Agent, pid: u32, port: u16) {
     let ended = agent.stop();
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
@@ -75,7 +72,7 @@ fn a_process_whose_map_was_locked_before_holds_nobody_up() {
     others_are_told(&agent, &ns, "127.0.0.1:4691");
     let (event, process) = of_the_stuck_one(&agent, stuck.pid, port);
     assert_eq!(event["owner"]["facts"], "timeout", "{event}");
-    assert!(process["cmdline"].is_null(), "nobody can have read it: {process}");
+    assert!(process["cmdline"].is_null(), "the map was locked before: {process}");
     ends(agent, stuck.pid, port);
     drop((held, others, stuck));
 }
@@ -101,7 +98,7 @@ fn a_process_whose_map_is_locked_in_the_trace_keeps_what_was_known_of_it() {
     let (second, port) = next_of(&listener);
     others_are_told(&agent, &ns, "127.0.0.1:4693");
     let (event, _) = of_the_stuck_one(&agent, stuck.pid, port);
-    assert!(event["owner"].get("facts").is_none(), "nothing is asked again: {event}");
+    assert!(event["owner"].get("facts").is_none(), "its facts are known: {event}");
     ends(agent, stuck.pid, port);
     drop((first, second, others, stuck));
 }

@@ -1,6 +1,4 @@
-//! Connections that end without the answer that was waited for, and those that only look so.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! Connections that end without an awaited answer, and others that only resemble them.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,7 +9,7 @@ use tracer_tests::agent::{Agent, Ended};
 use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::Netns;
 
-/// Longer than the second after which a client has waited.
+/// Longer than the second after which a client counts as waiting.
 const PATIENCE: Duration = Duration::from_millis(1200);
 
 struct Scene {
@@ -28,7 +26,7 @@ impl Scene {
         Self { ns, listener, agent }
     }
 
-    /// A client, and what was accepted.
+    /// Both ends of a new connection: client and server.
     fn pair(&self) -> (TcpStream, TcpStream) {
         let to = self.listener.local_addr().expect("an address");
         let client = self.ns.within(|| TcpStream::connect(to).expect("it connects"));
@@ -37,7 +35,7 @@ impl Scene {
         (client, server)
     }
 
-    /// The closes of clients and servers, by role, when `n` of each have come.
+    /// Waits for `n` closes of clients and of servers; returns them by role.
     fn closes(self, n: usize) -> ([Vec<Value>; 2], Ended) {
         let all = |events: &[Value], role: &str| {
             let is = |e: &&Value| e["event"] == "close" && e["role"] == role;
@@ -50,7 +48,7 @@ impl Scene {
     }
 }
 
-/// Reads as a client does that has a time limit: nothing comes.
+/// Reads like a client with a time limit, and gets no data.
 fn waits(client: &mut TcpStream) {
     let nothing = client.read(&mut [0; 16]).expect_err("nothing comes");
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
@@ -80,16 +78,16 @@ fn a_request_without_an_answer_is_said_to_be_one() {
 #[test]
 fn failed_shows_what_was_not_answered_and_nothing_else() {
     let scene = Scene::new(&["--failed"]);
-    // Sent and closed, as syslog does.
+    // Sends and closes, like syslog.
     let (mut at_once, mut server) = scene.pair();
     at_once.write_all(b"message").expect("it sends");
     server.read_exact(&mut [0; 7]).expect("it comes");
     drop((at_once, server));
-    // Asked for nothing, as a health check does that waits.
+    // Sends nothing and waits, like a health check.
     let (mut silent, server) = scene.pair();
     waits(&mut silent);
     drop((silent, server));
-    // Answered, and then kept.
+    // Gets an answer, and stays open.
     let (mut kept, mut server) = scene.pair();
     kept.write_all(b"request").expect("it sends");
     server.read_exact(&mut [0; 7]).expect("it comes");
@@ -97,7 +95,7 @@ fn failed_shows_what_was_not_answered_and_nothing_else() {
     kept.read_exact(&mut [0; 6]).expect("it comes");
     waits(&mut kept);
     drop((kept, server));
-    // Half closed, as by `nc -N`, and no answer.
+    // Half closed like by `nc -N`, without an answer.
     let (mut half, mut server) = scene.pair();
     half.write_all(b"request").expect("it sends");
     server.read_exact(&mut [0; 7]).expect("it comes");
@@ -171,9 +169,7 @@ fn bytes_that_were_never_acknowledged_are_counted_on_either_side() {
     server.send(first.server_fd, 120);
     server.await_state(first.server_fd, "CLOSE");
     let netns = far.inode();
-    agent.wait_for("the close", |e| e["event"] == "close" && e["netns"] == netns && e["role"] == "server");
-    let ended = agent.stop();
-    let close = ended.stream.kind("close").find(|e| e["role"] == "server").expect("a close");
+    let close = agent.wait_for("the close", |e| e["event"] == "close" && e["netns"] == netns && e["role"] == "server");
     let keys = json!([close["verdict"], close["tx_bytes"], close["unacked_bytes"], close["unanswered"]]);
     assert_eq!(keys, json!(["timed_out", 10, 120, true]), "{close}");
 }

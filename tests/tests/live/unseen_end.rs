@@ -1,10 +1,8 @@
-//! Sockets whose end the kernel keeps from all programs: what the tracer remembers of them must not pass for the
-//! socket that has their memory next, which is somebody else's.
+//! Sockets whose end the kernel hides from all programs: the tracer must not mistake the next socket in their memory,
+//! which belongs to another process, for them.
 //!
-//! The kernel does so too seldom for a test. So what is remembered of one connection is put where that of another one
-//! was, which has ended: the next socket finds there what an unseen end leaves behind.
-
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+//! The kernel hides an end too seldom for a test. So the test moves the entry of one connection to the place of another
+//! one that has ended: the next socket finds there what an unseen end leaves behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,13 +16,13 @@ use tracer_tests::bpf::Map;
 use tracer_tests::netns::Netns;
 use tracer_tests::traffic::sys::until;
 
-/// One at a time: what a connection adds to the map is found by looking before and after.
+/// One at a time: the test finds the entries of a connection by reading the map before and after.
 static ONE: Mutex<()> = Mutex::new(());
 
 /// More sockets than the allocator keeps ready on a CPU.
 const MANY: usize = 2000;
 
-/// New sockets have memory of the CPU on which they are made, and give it back to the CPU on which they end.
+/// New sockets take memory of the CPU on which they are made, and return it to the CPU on which they end.
 fn stay_on_one_cpu() {
     // SAFETY: an empty set is all zeros; the calls are passed live locals with their sizes.
     unsafe {
@@ -60,7 +58,7 @@ impl<'n> Place<'n> {
         (near, self.listener.accept().expect("it is accepted").0)
     }
 
-    /// A connection, and what is remembered of its two sockets, by their addresses.
+    /// Makes a connection; returns it, and the entries of its two sockets by their addresses.
     fn remembered(&self, sockets: &Map) -> (Ends, BTreeMap<u64, Vec<u8>>) {
         let before = sockets.all();
         let ends = self.connect();
@@ -77,13 +75,13 @@ impl<'n> Place<'n> {
 
 struct Told {
     ended: Ended,
-    /// Of the one whose end nobody has seen, and then of those that came after it, at whose places it was.
+    /// The connection whose end is hidden, and then those that took its places.
     first: Ends,
     next: Vec<Ends>,
     _alone: MutexGuard<'static, ()>,
 }
 
-/// A tracer of `ns` remembers a connection in `of` where the sockets of the next one in `ns` begin.
+/// Traces `ns`, and moves the entries of a connection in `of` to the places where the next sockets in `ns` begin.
 fn next_at_its_memory(ns: &Netns, of: &Netns, closes: usize) -> Told {
     let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     stay_on_one_cpu();
@@ -107,10 +105,12 @@ fn next_at_its_memory(ns: &Netns, of: &Netns, closes: usize) -> Told {
     }
     let mut left = closes + 2;
     let told = left == 2
-        || agent.hears(|event| {
-            left -= usize::from(event["event"] == "close");
-            left == 0
-        });
+        || agent
+            .hears(|event| {
+                left -= usize::from(event["event"] == "close");
+                left == 0
+            })
+            .is_some();
     assert!(told, "{left} closes have not come: {}", agent.log());
     let ended = agent.stop();
     assert_eq!((ended.status.code(), ended.stream.lost()), (Some(0), 0), "{}", ended.log);
@@ -120,7 +120,7 @@ fn next_at_its_memory(ns: &Netns, of: &Netns, closes: usize) -> Told {
 }
 
 impl Told {
-    /// Each of those that came after it is told as itself, and is another one than `first`.
+    /// Checks that each later connection has its own events, and is another one than `first`.
     fn expect_the_next_ones(&self, ns: &Netns, first: &BTreeSet<&str>) {
         let owner = std::process::id();
         let conns = self.ended.stream.conns(&[ns.inode()]);

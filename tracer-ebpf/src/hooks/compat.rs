@@ -3,14 +3,16 @@
 //! tracepoints hook connect() or accept().
 //!
 //! It runs for every system call of the host. Other calls cost one look at the number of the call, or, where that takes
-//! longer, at the current thread.
+//! longer, at the current thread; but the kernel's way to the program costs every call 60 to 100 ns. So the agent
+//! attaches it once there is a 32-bit program: [`COMPAT`], and `iterators/task_size.rs` for those older than the trace.
 
 use aya_ebpf::{
     helpers::generated::bpf_probe_read_user,
-    macros::{btf_tracepoint, raw_tracepoint},
+    macros::{btf_tracepoint, map, raw_tracepoint},
+    maps::Array,
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use tracer_common::audit::Outcome;
+use tracer_common::{audit::Outcome, settings::ABSENT};
 
 use crate::{
     fd,
@@ -30,6 +32,29 @@ const SYS_BIND: u32 = 2;
 const SYS_CONNECT: u32 = 3;
 const SYS_ACCEPT: u32 = 5;
 const SYS_ACCEPT4: u32 = 18;
+
+/// 1 once a 32-bit program has started.
+#[map]
+pub static COMPAT: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Whether a process with this `struct mm_struct` runs a 32-bit program: all its addresses are below 4 GiB.
+#[inline(always)]
+pub fn is_32_bit(mm: u64) -> bool {
+    let end: u64 = memory::read(mm, offset!(mm_task_size));
+    end != 0 && end <= 1 << 32
+}
+
+/// Notes a program that the current task starts, with its memory.
+#[inline(always)]
+pub fn note_program(mm: u64) {
+    if offset!(mm_task_size) != ABSENT
+        && is_32_bit(mm)
+        && let Some(seen) = COMPAT.get_ptr_mut(0)
+    {
+        // SAFETY: a live array slot; every writer writes the same.
+        unsafe { core::ptr::write_volatile(seen, 1) };
+    }
+}
 
 #[btf_tracepoint(function = "sys_exit")]
 pub fn compat__btf(ctx: BtfTracePointContext) -> i32 {

@@ -13,7 +13,7 @@ macro_rules! tracepoint {
     };
 }
 
-mod compat;
+pub mod compat;
 mod inet_csk_accept;
 mod inet_sk_error_report;
 mod inet_sock_set_state;

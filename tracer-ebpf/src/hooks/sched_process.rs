@@ -17,6 +17,7 @@ use tracer_common::{
 use crate::{
     audit, emit,
     globals::{filters, wants},
+    hooks::compat,
     lane::{
         Lane,
         preempted::{self, Before, Subject, address},
@@ -105,6 +106,10 @@ fn exec_in(ctx: &RawTracePointContext, lane: Lane) {
 
 #[inline(always)]
 fn exec(ctx: &RawTracePointContext) -> Outcome {
+    // SAFETY: no arguments; permitted here.
+    let current = unsafe { bpf_get_current_task() };
+    let mm: u64 = memory::read(current, offset!(task_mm));
+    compat::note_program(mm);
     let pid = task::current_pid();
     if !wants(WANT_PROCESSES) || pid == 0 {
         return Outcome::Aside;
@@ -116,9 +121,6 @@ fn exec(ctx: &RawTracePointContext) -> Outcome {
     if place.is_null() {
         return Outcome::Lost;
     }
-    // SAFETY: no arguments; permitted here.
-    let current = unsafe { bpf_get_current_task() };
-    let mm: u64 = memory::read(current, offset!(task_mm));
     let args: u64 = memory::read(mm, offset!(mm_arg_start));
     let end: u64 = memory::read(mm, offset!(mm_arg_end));
     let filename: u64 = memory::read(ctx.arg(2), offset!(binprm_filename));

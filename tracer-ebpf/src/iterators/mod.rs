@@ -4,6 +4,7 @@
 mod connections;
 mod task;
 mod task_file;
+mod task_size;
 mod tcp;
 mod window;
 

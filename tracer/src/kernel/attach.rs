@@ -66,6 +66,11 @@ pub fn likely_for_functions(ebpf: &mut Ebpf, btf: Option<&Btf>) -> Backend {
     }
 }
 
+/// Loads all programs of a link, which [`attach_link`] attaches later. None of them has lanes.
+pub fn load_link(ebpf: &mut Ebpf, link: &'static Link, btf: Option<&Btf>) -> Result<(), String> {
+    link.programs.iter().try_for_each(|spec| load_program(program_named(ebpf, spec.program)?, spec, btf))
+}
+
 /// Attaches all programs of a link, or none.
 pub fn attach_link(
     ebpf: &mut Ebpf,

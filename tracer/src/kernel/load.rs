@@ -18,9 +18,10 @@ use tracer_common::{
 
 use super::{
     KernelError,
-    attach::{NO_BTF, Preemption, attach_link, likely_for_functions, load_in_advance},
+    attach::{NO_BTF, Preemption, attach_link, likely_for_functions, load_in_advance, load_link},
     audit::{Accounts, Audit, Received},
     backend::{ACCEPT_OF_4, Backend, Choice, Hook, Lanes, Link, blind, chain, choose, needs_io_uring},
+    compat,
     cost::{self, AUDIT, ProgramCost},
     debug_log::{self, DebugLog},
     detach::side_by_side,
@@ -49,7 +50,7 @@ const LEAST_RING_BYTES: u32 = 4096;
 
 /// The loaded programs. Dropping it detaches them all; so does the kernel when the process dies.
 pub struct Kernel {
-    ebpf: Ebpf,
+    pub(super) ebpf: Ebpf,
     /// With `--audit`.
     audit: Option<Audit>,
     /// Sizes of the two rings.
@@ -58,7 +59,7 @@ pub struct Kernel {
     pub choices: Vec<Choice>,
     /// When the last hook was attached, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
-    preemption: Preemption,
+    pub(super) preemption: Preemption,
     /// Calls that the kernel had kept from the programs at the start, when there was nothing to see yet.
     pub missed_before: u64,
 }
@@ -153,7 +154,8 @@ impl Kernel {
                 continue;
             }
             let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
-            let choice = choose(hook, forced, |link| {
+            let rests = hook == Hook::Compat && forced.is_none() && compat::may_rest(&choices, btf, &plan.offsets);
+            let mut choice = choose(hook, forced, |link| {
                 if btf.is_none() && matches!(link.backend, Backend::TpBtf | Backend::Fentry) {
                     return Err(NO_BTF.to_owned());
                 }
@@ -164,12 +166,16 @@ impl Kernel {
                 if let (Backend::Fentry, Some(why)) = (link.backend, &trampolines) {
                     return Err(String::clone(why));
                 }
+                if rests {
+                    return load_link(&mut ebpf, link, btf);
+                }
                 let attached = attach_link(&mut ebpf, link, btf, preemption);
                 if link.backend == Backend::Fentry {
                     trampolines = attached.clone().err().filter(|why| why.contains("Operation not permitted"));
                 }
                 attached
             });
+            choice.rests = rests && choice.backend.is_some();
             debug!("{}: {:?}, refused {:?}", hook.name(), choice.backend, choice.refused);
             if let (Some(backend), None) = (forced, choice.backend) {
                 return Err(KernelError::forced(hook, backend, &choice.refused));

@@ -4,6 +4,7 @@ mod attach;
 pub mod audit;
 pub mod backend;
 pub mod btf;
+mod compat;
 pub mod cost;
 pub mod debug_log;
 pub mod detach;

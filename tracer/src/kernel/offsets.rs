@@ -232,6 +232,7 @@ fn from_btf(btf: &Btf, resolved: &mut Resolved) {
     if btf.enumerator("bpf_func_id", "BPF_FUNC_task_pt_regs").is_some() {
         offsets.task_pt_regs = 1;
     }
+    offsets.mm_task_size = btf.member("mm_struct", "task_size").map_or(ABSENT, |member| member.byte_offset());
     // x86 only.
     offsets.thread_status =
         btf.member("task_struct", "thread_info.status").map_or(ABSENT, |member| member.byte_offset());

@@ -120,6 +120,8 @@ impl Trace<'_> {
 
     /// The same, independent of the room in the output. Returns whether more may be in the ring.
     pub(super) fn drain_anyway(&mut self) -> bool {
+        // The record of the program's start woke this thread.
+        self.kernel.wake_compat();
         let Self {
             ring, core, presenter, shown, line, lost, feed, questions, taken_over, unreconciled, cut_ns, ..
         } = self;

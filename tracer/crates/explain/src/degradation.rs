@@ -71,6 +71,14 @@ pub const TABLE: &[Entry] = &[
         &["The kernel refuses the program or lacks its attach point", "Another processor than x86"],
     ),
     loss(
+        "compat_when_seen",
+        "accept() and failing calls of the first 32-bit program are seen some 30 ms after its start; those that a 64-bit program makes by int 0x80 are not seen until then.",
+        &[
+            "The kernel has neither kprobes nor trampolines, or is locked down",
+            "No 32-bit program ran when the trace began",
+        ],
+    ),
+    loss(
         "no_processes",
         "fork, exec and exit are not seen: -f follows no process, and the programs of short-lived processes may stay unknown.",
         &["The kernel refuses the program or lacks its attach point"],

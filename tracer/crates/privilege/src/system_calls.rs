@@ -144,14 +144,15 @@ mod older {
     pub const LOOP: &[c_long] = &[];
 }
 
-/// Commands of bpf() that work on open objects (`enum bpf_cmd` of `include/uapi/linux/bpf.h`). None of them loads or
-/// attaches.
-const MAP_COMMANDS: [u32; 9] = {
+/// Commands of bpf() that work on open objects (`enum bpf_cmd` of `include/uapi/linux/bpf.h`). None of them loads a
+/// program; one attaches a program that is loaded (`kernel/compat.rs`).
+const LOOP_COMMANDS: [u32; 10] = {
     const MAP_LOOKUP_ELEM: u32 = 1;
     const MAP_UPDATE_ELEM: u32 = 2;
     const MAP_DELETE_ELEM: u32 = 3;
     const MAP_GET_NEXT_KEY: u32 = 4;
     const OBJ_GET_INFO_BY_FD: u32 = 15;
+    const RAW_TRACEPOINT_OPEN: u32 = 17;
     const MAP_LOOKUP_AND_DELETE_ELEM: u32 = 21;
     const MAP_LOOKUP_BATCH: u32 = 24;
     const MAP_LOOKUP_AND_DELETE_BATCH: u32 = 25;
@@ -166,6 +167,7 @@ const MAP_COMMANDS: [u32; 9] = {
         MAP_LOOKUP_AND_DELETE_BATCH,
         MAP_UPDATE_BATCH,
         OBJ_GET_INFO_BY_FD,
+        RAW_TRACEPOINT_OPEN,
     ]
 };
 
@@ -270,7 +272,7 @@ fn rules(duty: Duty) -> Result<Rules, BackendError> {
     rules.insert(libc::SYS_open, vec![bits(1, to_write, libc::O_RDONLY)?]);
     match duty {
         Duty::Agent { command } => {
-            rules.insert(libc::SYS_bpf, one_of(0, MAP_COMMANDS)?);
+            rules.insert(libc::SYS_bpf, one_of(0, LOOP_COMMANDS)?);
             rules.insert(libc::SYS_membarrier, vec![is(0, libc::MEMBARRIER_CMD_GLOBAL.cast_unsigned())?]);
             if let Some(pid) = command {
                 rules.insert(libc::SYS_kill, vec![is(0, pid)?]);

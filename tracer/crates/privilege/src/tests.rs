@@ -83,7 +83,7 @@ fn what_a_duty_needs_it_has() {
 
 #[test]
 fn programs_cannot_be_loaded_and_maps_can_be_read() {
-    let only = |commands: [(i32, bool); 8]| {
+    let only = |commands: [(i32, bool); 9]| {
         for (command, allowed) in commands {
             // SAFETY: no attributes are given.
             assert_eq!(unsafe { libc::syscall(libc::SYS_bpf, command, 0, 0) }, -1);
@@ -91,9 +91,19 @@ fn programs_cannot_be_loaded_and_maps_can_be_read() {
             assert_eq!(refused, !allowed, "bpf command {command}");
         }
     };
-    // Creating a map, loading, attaching and linking a program; reading a map; a query and an open by number; a name.
+    // Creating a map, loading, attaching and linking a program; reading a map; attaching a loaded program; a query and an open by number; a name.
     let commands = |maps, programs| {
-        [(0, false), (5, false), (8, false), (28, false), (1, maps), (16, programs), (13, programs), (15, true)]
+        [
+            (0, false),
+            (5, false),
+            (8, false),
+            (28, false),
+            (1, maps),
+            (17, maps),
+            (16, programs),
+            (13, programs),
+            (15, true),
+        ]
     };
     confined(Duty::Agent { command: None }, move || only(commands(true, false)));
     confined(Duty::Tables, move || only(commands(false, true)));

@@ -13,6 +13,8 @@ pub struct Choice {
     pub backend: Option<Backend>,
     /// The better links, with the reason for refusing each.
     pub refused: Vec<(Backend, String)>,
+    /// The link's programs are loaded, and attached once they have something to see.
+    pub rests: bool,
 }
 
 /// Takes the first link with which `attempt` succeeds. `forced` restricts the chain to one backend.
@@ -21,7 +23,7 @@ pub fn choose(
     forced: Option<Backend>,
     mut attempt: impl FnMut(&'static Link) -> Result<(), String>,
 ) -> Choice {
-    let mut choice = Choice { hook, backend: None, refused: Vec::new() };
+    let mut choice = Choice { hook, backend: None, refused: Vec::new(), rests: false };
     for link in chain(hook).iter().filter(|link| forced.is_none_or(|backend| backend == link.backend)) {
         match attempt(link) {
             Ok(()) => {

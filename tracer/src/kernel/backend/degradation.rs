@@ -32,6 +32,8 @@ pub enum Degradation {
     SockmapBySyscall,
     /// 32-bit system calls are not hooked although they are needed.
     NoCompat,
+    /// 32-bit system calls are hooked once a 32-bit program starts.
+    CompatWhenSeen,
     /// fork, exec, exit are not hooked.
     NoProcesses,
     /// Errors are not hooked.
@@ -80,6 +82,7 @@ impl Degradation {
             Self::NoSockmap => "no_sockmap".into(),
             Self::SockmapBySyscall => "sockmap_by_syscall".into(),
             Self::NoCompat => "no_compat".into(),
+            Self::CompatWhenSeen => "compat_when_seen".into(),
             Self::NoProcesses => "no_processes".into(),
             Self::NoErrorReport => "no_error_report".into(),
             Self::NoDestroy => "no_destroy".into(),
@@ -120,6 +123,12 @@ impl Degradation {
                  `rx_bytes` leave out what is redirected, and nothing says so"
                 .into(),
             Self::NoCompat => "accept() and failing connect() calls of 32-bit programs are not seen".into(),
+            Self::CompatWhenSeen => {
+                "no 32-bit program runs: accept() and failing calls of the first one are seen some \
+                 30 ms after its start, those that a 64-bit program makes by `int 0x80` not at all \
+                 (--backend raw_syscalls=tp_btf sees all, and slows every system call of the host)"
+                    .into()
+            }
             Self::NoProcesses => "-f follows no process; the programs of short-lived processes may stay unknown".into(),
             Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
             Self::NoDestroy => "a close that is missed is not recovered".into(),
@@ -164,6 +173,7 @@ pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
         (Hook::Sockmap, None) => Degradation::NoSockmap,
         (Hook::Sockmap, Some(Backend::Syscall)) => Degradation::SockmapBySyscall,
         (Hook::Compat, None) => Degradation::NoCompat,
+        (Hook::Compat, Some(_)) if choice.rests => Degradation::CompatWhenSeen,
         (Hook::Processes, None) => Degradation::NoProcesses,
         (Hook::ErrorReport, None) => Degradation::NoErrorReport,
         (Hook::Destroy, None) => Degradation::NoDestroy,

@@ -5,7 +5,7 @@ use tracer_common::settings::Offsets;
 use super::*;
 
 fn choice(hook: Hook, backend: Option<Backend>) -> Choice {
-    Choice { hook, backend, refused: Vec::new() }
+    Choice { hook, backend, refused: Vec::new(), rests: false }
 }
 
 fn all(connect: Option<Backend>, accept: Option<Backend>) -> Vec<Choice> {

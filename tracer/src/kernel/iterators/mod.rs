@@ -18,6 +18,7 @@ use std::sync::OnceLock;
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use tracer_common::iterator::TcpRecord;
+use tracer_common::settings::Offsets;
 
 use super::memlock;
 use crate::proc::pidns;
@@ -26,6 +27,7 @@ use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Inet, Kind, Row};
 use connections::{Chunk, Connections};
 use holders::Holders;
+use program::Constants;
 use types::Types;
 
 /// Room for a read: the kernel's own buffer (`bpf_seq_read`: 8 pages).
@@ -122,6 +124,17 @@ impl Iterators {
         });
         types.as_ref().map_err(Clone::clone)
     }
+}
+
+/// Whether a 32-bit program runs. `target`: the type of `bpf_iter_task`.
+///
+/// # Errors
+/// The kernel's refusal, in a few words.
+pub fn has_32_bit_programs(target: Option<u32>, offsets: &Offsets) -> Result<bool, String> {
+    let link = holders::link("iter/task_size", target, &Constants::new(offsets, None, None)?)?;
+    let mut found = false;
+    read(&link, |[_]| found = true).map_err(|error| format!("iter/task_size: {error}"))?;
+    Ok(found)
 }
 
 /// Runs the iterator behind `link` in this thread's namespace.
