@@ -12,16 +12,6 @@ pub fn preempts_programs() -> bool {
     version() >= (7, 0)
 }
 
-/// Whether `iter/tcp` shows the sockets of a whole bucket at a time (commit 04c7820b776f). Before, it continued at the
-/// number of sockets shown so far, and could show one twice while others came and went.
-///
-/// # Panics
-/// If the kernel's version is unknown.
-#[must_use]
-pub fn iterates_by_buckets() -> bool {
-    version() >= (5, 15)
-}
-
 /// Whether sock_diag shows TCP sockets that are only bound (`TCPF_BOUND_INACTIVE`, commit 91051f003948).
 ///
 /// # Panics

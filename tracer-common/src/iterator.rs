@@ -14,36 +14,6 @@ pub struct HolderRecord {
     pub reserved: u32,
 }
 
-/// `iter/tcp`: a TCP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct TcpRecord {
-    /// Local address: words as they lie in memory, IPv4 in the first word.
-    pub laddr: [u32; 4],
-    /// Remote address.
-    pub raddr: [u32; 4],
-    /// Inode of the socket's file; 0 if it has none.
-    pub inode: u64,
-    /// The device that it is bound to; 0 for none.
-    pub ifindex: u32,
-    /// The user that made it.
-    pub uid: u32,
-    /// Equals sock_diag's `idiag_rqueue`.
-    pub recv_q: u32,
-    /// Equals sock_diag's `idiag_wqueue`.
-    pub send_q: u32,
-    /// Local port.
-    pub lport: u16,
-    /// Remote port.
-    pub rport: u16,
-    /// 4 or 6.
-    pub family: u8,
-    /// The state's number; `tw_substate` for a timewait socket.
-    pub state: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
-}
-
 /// A TCP connection in the kernel's table, its fields as they lie there. All zeros mean that the table changed
 /// meanwhile, so the output is not certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +116,6 @@ impl Connections {
 const _: () = assert!(size_of::<HolderRecord>() == 16);
 const _: () = assert!(size_of::<ConnectionRecord>() == 88);
 const _: () = assert!(size_of::<Connections>() == 44);
-const _: () = assert!(size_of::<TcpRecord>() == 64);
 
 /// Returns the bytes of the number at a place in a record; zeros if the record is too short.
 fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
@@ -191,28 +160,6 @@ impl ConnectionRecord {
             substate: bytes[82],
             alone: bytes[83],
             reserved: 0,
-        }
-    }
-}
-
-impl TcpRecord {
-    /// The record in `bytes`.
-    #[must_use]
-    pub fn decode(bytes: &[u8; size_of::<Self>()]) -> Self {
-        let word = |place| u32::from_ne_bytes(at(bytes, place));
-        Self {
-            laddr: [word(0), word(4), word(8), word(12)],
-            raddr: [word(16), word(20), word(24), word(28)],
-            inode: u64::from_ne_bytes(at(bytes, 32)),
-            ifindex: word(40),
-            uid: word(44),
-            recv_q: word(48),
-            send_q: word(52),
-            lport: u16::from_ne_bytes(at(bytes, 56)),
-            rport: u16::from_ne_bytes(at(bytes, 58)),
-            family: bytes[60],
-            state: bytes[61],
-            reserved: [0; 2],
         }
     }
 }

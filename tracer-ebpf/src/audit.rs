@@ -11,15 +11,34 @@
 //! Classic tracepoints have their arguments elsewhere: their programs check by themselves whether the audit
 //! goes on, and a call under way at its beginning or end may be part of one count only.
 
-use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
-use tracer_common::audit::{Audited, Outcome, RingTaken, Term, place};
-
-use crate::{
-    identity,
-    lane::Lane,
-    maps::{AUDIT_NOTES, AUDIT_OPEN, count_in_audit},
-    memory, offset, setting, task,
+use aya_ebpf::{
+    EbpfContext,
+    macros::{map, raw_tracepoint},
+    maps::{Array, HashMap, PerCpuArray},
+    programs::RawTracePointContext,
 };
+use tracer_common::audit::{Audited, NOTES, Outcome, PLACES, RingTaken, Term, place};
+
+use crate::{counter::add_one, identity, lane::Lane, memory, offset, setting, task};
+
+/// Outcomes of all calls of the hooks.
+#[map]
+pub static AUDIT: PerCpuArray<u64> = PerCpuArray::with_max_entries(PLACES, 0);
+
+/// 1 while the audit goes on.
+#[map]
+pub static AUDIT_OPEN: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Calls under way that are not part of the audit, by the address of their arguments. The agent gives it
+/// the least size without an audit.
+#[map]
+pub static AUDIT_NOTES: HashMap<u64, u8> = HashMap::with_max_entries(NOTES, 0);
+
+/// Adds one to a place of [`AUDIT`].
+#[inline(always)]
+fn count_in_audit(place: u32) {
+    add_one(AUDIT.get_ptr_mut(place));
+}
 
 /// Counts a call that the traced program has finished with `outcome`.
 #[inline(always)]
@@ -117,7 +136,7 @@ fn takes_note(context: *mut core::ffi::c_void) -> bool {
 
 /// Counts a call of a tracepoint, or notes it outside the audit.
 #[inline(always)]
-fn happened(hook: Audited, context: &impl EbpfContext) {
+pub fn happened(hook: Audited, context: &impl EbpfContext) {
     if is_open() {
         // Removes the note of an earlier call, where no traced program was attached or the kernel did not run it.
         takes_note(context.as_ptr());
@@ -127,29 +146,16 @@ fn happened(hook: Audited, context: &impl EbpfContext) {
     }
 }
 
-macro_rules! counters {
-    ($($program:ident: $tracepoint:tt => $hook:ident),* $(,)?) => { $(
-        #[raw_tracepoint(tracepoint = $tracepoint)]
-        pub fn $program(ctx: RawTracePointContext) -> i32 {
-            happened(Audited::$hook, &ctx);
+/// Defines the program that counts the calls of a tracepoint.
+#[macro_export]
+macro_rules! counting {
+    ($program:ident: $tracepoint:tt => $hook:ident) => {
+        #[aya_ebpf::macros::raw_tracepoint(tracepoint = $tracepoint)]
+        pub fn $program(ctx: aya_ebpf::programs::RawTracePointContext) -> i32 {
+            $crate::audit::happened(tracer_common::audit::Audited::$hook, &ctx);
             0
         }
-    )* };
-}
-
-counters! {
-    audit_set_state: "inet_sock_set_state" => SetState,
-    audit_destroy: "tcp_destroy_sock" => Destroy,
-    audit_error: "inet_sk_error_report" => ErrorReport,
-    audit_drop: "kfree_skb" => Drop,
-    audit_retrans: "tcp_retransmit_skb" => Retransmit,
-    audit_synack: "tcp_retransmit_synack" => RetransmitSynAck,
-    audit_reset_out: "tcp_send_reset" => SendReset,
-    audit_reset_in: "tcp_receive_reset" => ReceiveReset,
-    audit_fork: "sched_process_fork" => Fork,
-    audit_exec: "sched_process_exec" => Exec,
-    audit_exit: "sched_process_exit" => Exit,
-    audit_io_uring: "io_uring_complete" => IoUring,
+    };
 }
 
 /// Counts returns of system calls traced by their own, classic tracepoints.

@@ -3,6 +3,8 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_ringbuf_query, bpf_ringbuf_reserve, bpf_ringbuf_submit},
+    macros::map,
+    maps::{Array, RingBuf},
 };
 use tracer_common::{
     audit::RingTaken,
@@ -10,11 +12,30 @@ use tracer_common::{
     record::{Header, RECORD_VERSION, RecordKind},
 };
 
-use crate::{
-    audit,
-    maps::{EVENTS, WAITING, count, filled},
-    setting,
-};
+use crate::{audit, counter::count, setting};
+
+/// Lifecycle and process records. The agent sets the size.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// First place: 1 while the agent sleeps until the next record, 0 while it looks by itself after a
+/// while. Second place: the most bytes that ever waited in the ring.
+#[map]
+pub static WAITING: Array<u32> = Array::with_max_entries(2, 0);
+
+/// Notes that a ring holds `fill` bytes now. Two CPUs that find a new maximum may overwrite each other: their
+/// values are a record or two apart.
+#[inline(always)]
+pub fn filled(waiting: &Array<u32>, fill: u64) {
+    if let Some(highest) = waiting.get_ptr_mut(1) {
+        // SAFETY: a live array slot.
+        unsafe {
+            if fill > u64::from(core::ptr::read_volatile(highest)) {
+                core::ptr::write_volatile(highest, fill as u32);
+            }
+        }
+    }
+}
 
 /// Reserves room for a `T`; if there is none, counts the loss under `lost` and returns null.
 #[inline(always)]

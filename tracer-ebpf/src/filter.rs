@@ -1,6 +1,11 @@
 //! The filters that the kernel side can decide; cheapest test first.
 
-use aya_ebpf::{helpers::generated::bpf_get_current_ancestor_cgroup_id, maps::lpm_trie::Key};
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::bpf_get_current_ancestor_cgroup_id,
+    macros::map,
+    maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
+};
 use tracer_common::{
     packet::{Flow, HAS_PORTS},
     record::{RecordRole, Tuple, UID_UNKNOWN},
@@ -11,11 +16,31 @@ use tracer_common::{
     },
 };
 
-use crate::{
-    globals::filters,
-    maps::{NETNS, PIDS, PORTS, PREFIXES4, PREFIXES6, UIDS},
-    setting, task,
-};
+use crate::{globals::filters, setting, task};
+
+/// Processes of `FILTER_PID`.
+#[map]
+pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);
+
+/// Users of `FILTER_UID`.
+#[map]
+pub static UIDS: HashMap<u32, u8> = HashMap::with_max_entries(256, 0);
+
+/// Network namespaces of `FILTER_NETNS`.
+#[map]
+pub static NETNS: HashMap<u32, u8> = HashMap::with_max_entries(256, 0);
+
+/// Ports of `FILTER_*PORT`: sixteen ports per entry, four bits each.
+#[map]
+pub static PORTS: Array<u64> = Array::with_max_entries(4096, 0);
+
+/// IPv4 prefixes of `FILTER_*ADDR`.
+#[map]
+pub static PREFIXES4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// IPv6 prefixes of `FILTER_*ADDR`.
+#[map]
+pub static PREFIXES6: LpmTrie<[u32; 4], u32> = LpmTrie::with_max_entries(1024, BPF_F_NO_PREALLOC);
 
 const FILTERS_OF_PORTS: u32 = FILTER_PORT | FILTER_LPORT | FILTER_RPORT;
 const FILTERS_OF_ADDRESSES: u32 = FILTER_ADDR | FILTER_LADDR | FILTER_RADDR;

@@ -1,11 +1,18 @@
 //! Numbers for connections: unique in one run, without a shared counter.
 
-use aya_ebpf::helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_kernel};
-
-use crate::{
-    lane::{self, Lane},
-    maps::IDENTITIES,
+use aya_ebpf::{
+    helpers::{bpf_get_smp_processor_id, generated::bpf_probe_read_kernel},
+    macros::map,
+    maps::PerCpuArray,
 };
+use tracer_common::identity::{CPU_BITS, OF_SOCKET, PLACE_BITS, of_address};
+
+use crate::lane::{self, Lane};
+
+/// The last connection number in use, one counter for each [`crate::identity::Site`] and
+/// [`crate::lane::Lane`].
+#[map]
+pub static IDENTITIES: PerCpuArray<u64> = PerCpuArray::with_max_entries(lane::PROGRAMS * SITES, 0);
 
 /// The place where a connection gets its number. Each site has its own per-CPU counter in each [`Lane`]. No two
 /// programs that use a counter are under way on one CPU. Either it is one program, which the kernel does not let
@@ -35,17 +42,11 @@ pub const SITES: u32 = 16;
 const _: () =
     assert!((Site::Compat as u32) < SITES && SITES * (lane::PROGRAMS - 1) + (Site::Compat as u32) < OF_SOCKET as u32);
 
-/// Bits for the origin of a number: a [`Site`] and a [`Lane`].
-const PLACE_BITS: u32 = 6;
-/// Stands in these bits for a number made from an address.
-const OF_SOCKET: u64 = 63;
-
 /// Returns the number of a socket that is not in `SOCKETS`, because it is older than the trace or found
-/// no room: all its events have the same number. The dropped bits of a kernel address are all ones; the
-/// agent keeps the two highest bits for itself.
+/// no room: all its events have the same number.
 #[inline(always)]
 pub fn of_socket(sk: u64) -> u64 {
-    (number(sk) << PLACE_BITS | OF_SOCKET) & (u64::MAX >> 2)
+    of_address(number(sk))
 }
 
 /// Turns an address into a number. In a BTF tracepoint the verifier treats it as a pointer and says "pointer
@@ -58,7 +59,7 @@ pub fn number(sk: u64) -> u64 {
     address
 }
 
-/// Returns a number that no other connection of this run has: counter, CPU (12 bits), site and lane.
+/// Returns a number that no other connection of this run has: counter, CPU, site and lane.
 #[inline(always)]
 pub fn next(site: Site, lane: Lane) -> u64 {
     let slot = site as u32 + lane as u32 * SITES;
@@ -70,5 +71,5 @@ pub fn next(site: Site, lane: Lane) -> u64 {
     };
     // SAFETY: no arguments; always permitted.
     let cpu = u64::from(unsafe { bpf_get_smp_processor_id() });
-    number << (PLACE_BITS + 12) | (cpu & 0xfff) << PLACE_BITS | u64::from(slot)
+    number << (PLACE_BITS + CPU_BITS) | (cpu & ((1 << CPU_BITS) - 1)) << PLACE_BITS | u64::from(slot)
 }

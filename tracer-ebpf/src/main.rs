@@ -1,10 +1,11 @@
 //! The kernel side of tracer: hooks → lifecycle → records. See docs/kernel.md.
 #![no_std]
 #![no_main]
-#![feature(asm_experimental_arch)] // the atomic add of `maps::count`
+#![feature(asm_experimental_arch)] // the atomic add of `counter::add`
 #![allow(non_snake_case, reason = "programs are named hook__backend")]
 
 mod audit;
+mod counter;
 mod drops;
 mod emit;
 mod fd;
@@ -16,10 +17,11 @@ mod iterators;
 mod lane;
 mod lifecycle;
 mod log;
-mod maps;
 mod memory;
 mod pid_ns;
 mod sock;
+mod sockets;
+mod started;
 mod syscall;
 mod task;
 

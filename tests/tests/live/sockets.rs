@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use tracer_tests::busy::{Busy, Line, after, our_lines, our_pids, pids_of_ss, rows, same, ss_lines, tracer};
 use tracer_tests::churn::Endless;
-use tracer_tests::machine;
 
 #[test]
 fn tcp_is_what_ss_shows() {
@@ -79,8 +78,7 @@ fn what_comes_and_goes_hides_nothing_else() {
             let ends: Vec<String> = connections
                 .map(|row| ["netns", "laddr", "lport", "raddr", "rport"].map(|key| row[key].to_string()).join(" "))
                 .collect();
-            let may_be_twice = via == "bpf" && !machine::iterates_by_buckets();
-            assert!(may_be_twice || is_unique(&ends), "{via}: a connection is there twice");
+            assert!(is_unique(&ends), "{via}: a connection is there twice");
         }
     }
     assert!(churn.end()["connections"].as_u64().unwrap() > 0);

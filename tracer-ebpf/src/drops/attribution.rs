@@ -11,11 +11,12 @@ use tracer_common::{
     tcp::TcpState,
 };
 
+use super::memory::FOLDS;
+use super::memory::SCRATCH;
 use crate::{
-    filter,
-    maps::{FOLDS, SCRATCH, SOCKETS},
-    memory, offset,
+    filter, memory, offset,
     sock::{AF_INET, AF_INET6, Raw, Sock},
+    sockets::SOCKETS,
 };
 
 /// The lowest inode number of a namespace (`PROC_DYNAMIC_FIRST`, and `PROC_*_INIT_INO` below it).

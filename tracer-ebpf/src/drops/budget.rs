@@ -4,11 +4,14 @@
 //! ends; the agent keeps the batches small, so this is little. Two CPUs that draw, or begin a tenth, at the same moment
 //! may draw one batch beyond the budget; each packet is still counted.
 
-use crate::{
-    maps,
-    maps::{BUDGET, SCRATCH},
-    setting,
-};
+use super::memory::SCRATCH;
+use crate::{counter::add, setting};
+use aya_ebpf::{macros::map, maps::Array};
+use tracer_common::drops::Budget;
+
+/// The common budget of drops reported one by one.
+#[map]
+pub static BUDGET: Array<Budget> = Array::with_max_entries(1, 0);
 
 const TENTH_NS: u64 = 100_000_000;
 
@@ -56,7 +59,7 @@ fn draw(tenth: u64) -> u64 {
             return 0;
         }
         let batch = u64::from(setting!(drops_drawn));
-        maps::add(&raw mut (*budget).drawn, batch);
+        add(&raw mut (*budget).drawn, batch);
         batch
     }
 }

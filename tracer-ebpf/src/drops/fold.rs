@@ -12,17 +12,18 @@ use tracer_common::{
     settings::{FILTER_NETNS, WANT_STACKS},
 };
 
+use super::memory::FOLDS;
 use super::{
     Dropped, Scratch, attribution, budget, lost, now, reason, ring,
     skb::{Skb, checked, number},
     stack,
 };
 use crate::{
+    counter::count,
     emit, filter,
     globals::{filters, wants},
     identity::{self, Site},
     lane::Lane,
-    maps::{FOLDS, count},
     offset, setting,
 };
 

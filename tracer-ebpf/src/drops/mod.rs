@@ -7,40 +7,21 @@
 mod attribution;
 mod budget;
 mod fold;
+mod memory;
 mod reason;
 mod ring;
 mod segment;
 mod skb;
 mod stack;
 
-use tracer_common::{
-    audit::Outcome,
-    counter::Counter,
-    packet::{Packet, Window},
-};
+use tracer_common::{audit::Outcome, counter::Counter};
 
+use self::memory::{SCRATCH, Scratch};
 pub use self::{
     segment::{reset_received, reset_sent, reset_sent_for_nobody, retransmitted, synack_retransmitted},
     skb::{RawSkb, Skb, TrustedSkb},
 };
-use crate::maps::{SCRATCH, count, started};
-
-/// Working memory of one CPU for one packet.
-#[repr(C)]
-pub struct Scratch {
-    /// The packet's first bytes.
-    pub window: Window,
-    /// The parsed `window`.
-    pub packet: Packet,
-    /// 1 while a program works here.
-    pub busy: u32,
-    /// The tenth of a second that `left` belongs to.
-    pub tenth: u64,
-    /// Packets that this CPU may still report in that tenth, drawn from the common budget.
-    pub left: u64,
-    /// Turns pointers into numbers: the verifier forbids arithmetic on pointers.
-    pub pointer: u64,
-}
+use crate::{counter::count, started::started};
 
 /// A dropped packet and the tracepoint's arguments.
 #[derive(Clone, Copy)]

@@ -1,15 +1,19 @@
 //! Filters drops by their reason: before any read of the packet, where the reason alone decides.
 
+use aya_ebpf::{macros::map, maps::Array};
 use tracer_common::{
-    drops::{ReasonAction, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, reason_place},
+    drops::{REASON_PLACES, ReasonAction, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, reason_place},
     packet::{HAS_PORTS, Packet, TRUNCATED},
     settings::{WANT_LISTED_REASONS, WANT_SOME_REASONS},
 };
 
-use crate::{
-    globals::wants,
-    maps::{REASONS, SCRATCH},
-};
+use super::memory::SCRATCH;
+use crate::globals::wants;
+
+/// The [`tracer_common::drops::ReasonAction`] for each reason, with `WANT_SOME_REASONS`. The agent gives it the least
+/// size without.
+#[map]
+pub static REASONS: Array<u8> = Array::with_max_entries(REASON_PLACES, 0);
 
 const IPPROTO_TCP: u8 = 6;
 

@@ -3,14 +3,21 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_ringbuf_output, bpf_ringbuf_query},
+    macros::map,
+    maps::{Array, RingBuf},
 };
-
 use tracer_common::audit::RingTaken;
 
-use crate::{
-    audit,
-    maps::{DROPS, DROPS_WAITING, filled},
-};
+use crate::{audit, emit::filled};
+
+/// Drops, retransmissions and resets: apart, so that a storm of them costs no lifecycle event. The
+/// agent sets the size.
+#[map]
+pub static DROPS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// As [`WAITING`], for [`DROPS`].
+#[map]
+pub static DROPS_WAITING: Array<u32> = Array::with_max_entries(2, 0);
 
 /// A quarter of the agent's `DROPS_RING_BYTES`.
 const WAKE_BYTES: u64 = 1 << 18;

@@ -15,10 +15,11 @@ use tracer_common::{
 
 use super::{now, ring, skb::RawSkb, skb::Skb};
 use crate::{
-    emit, filter,
-    maps::{SOCKETS, count, started},
-    memory, offset,
+    counter::count,
+    emit, filter, memory, offset,
     sock::{AF_INET, AF_INET6, Common, Raw, Sock},
+    sockets::SOCKETS,
+    started::started,
 };
 
 /// `TCP_CA_Recovery`: from this state on TCP takes something for lost.

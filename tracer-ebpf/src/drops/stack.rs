@@ -1,9 +1,14 @@
 //! The kernel stack of a drop; the map holds each distinct stack once.
 
-use aya_ebpf::helpers::generated::bpf_get_stackid;
+use aya_ebpf::{helpers::generated::bpf_get_stackid, macros::map, maps::StackTrace};
 use tracer_common::{counter::Counter, drops::STACKS as MOST};
 
-use crate::maps::{STACKS, count};
+use crate::counter::count;
+
+/// Kernel stacks of drops. If the user does not ask for them, the agent makes it an array of one
+/// number, because the mere existence of such a map costs every CPU its buffers.
+#[map]
+pub static STACKS: StackTrace = StackTrace::with_max_entries(1, 0);
 
 /// Returns the number of the present stack plus one; counts a missing one and returns 0.
 ///

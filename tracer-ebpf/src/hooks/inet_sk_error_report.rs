@@ -8,7 +8,7 @@ use aya_ebpf::{
 use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
-    audit,
+    audit, counting,
     lane::{
         Lane,
         preempted::{self, Before, Subject, address},
@@ -17,6 +17,8 @@ use crate::{
     lifecycle::error,
     sock::{Raw, Trusted},
 };
+
+counting! { audit_error: "inet_sk_error_report" => ErrorReport }
 
 #[btf_tracepoint(function = "inet_sk_error_report")]
 pub fn error_report__btf(ctx: BtfTracePointContext) -> i32 {

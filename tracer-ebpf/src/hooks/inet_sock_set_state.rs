@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
-    audit,
+    audit, counting,
     lane::{
         Lane, ahead,
         preempted::{self, Before, Subject},
@@ -25,6 +25,8 @@ use crate::{
     offset,
     sock::{AF_INET6, IPPROTO_TCP, Raw, Sock, Trusted},
 };
+
+counting! { audit_set_state: "inet_sock_set_state" => SetState }
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state__btf(ctx: BtfTracePointContext) -> i32 {

@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use crate::{
-    audit, fd,
+    audit, counting, fd,
     identity::Site,
     lane::Lane,
     lifecycle::{accept_failed, accepted, connect_failed_by_address, is_shortage, waits_for_accept},
@@ -18,6 +18,8 @@ use crate::{
 /// `IORING_OP_ACCEPT` and `IORING_OP_CONNECT` of `include/uapi/linux/io_uring.h`.
 const OP_ACCEPT: u8 = 13;
 const OP_CONNECT: u8 = 16;
+
+counting! { audit_io_uring: "io_uring_complete" => IoUring }
 
 /// Handles successful completions: accepts.
 #[raw_tracepoint(tracepoint = "io_uring_complete")]

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use tracer_common::{audit::Audited, drops::NO_REASON, settings::ABSENT};
 
 use crate::{
-    audit,
+    audit, counting,
     drops::{Dropped, RawSkb, TrustedSkb, dropped},
     offset,
 };
@@ -20,6 +20,8 @@ use crate::{
 fn passes(arguments: u32) -> bool {
     offset!(kfree_skb_args) != ABSENT && offset!(kfree_skb_args) >= arguments
 }
+
+counting! { audit_drop: "kfree_skb" => Drop }
 
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb__btf(ctx: BtfTracePointContext) -> i32 {

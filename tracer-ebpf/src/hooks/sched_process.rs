@@ -15,17 +15,20 @@ use tracer_common::{
 };
 
 use crate::{
-    audit, emit,
+    audit, counting, emit,
+    filter::PIDS,
     globals::{filters, wants},
     hooks::compat,
     lane::{
         Lane,
         preempted::{self, Before, Subject, address},
     },
-    lanes,
-    maps::PIDS,
-    memory, offset, pid_ns, task,
+    lanes, memory, offset, pid_ns, task,
 };
+
+counting! { audit_fork: "sched_process_fork" => Fork }
+counting! { audit_exit: "sched_process_exit" => Exit }
+counting! { audit_exec: "sched_process_exec" => Exec }
 
 /// sched_process_fork(struct task_struct *parent, struct task_struct *child)
 #[raw_tracepoint(tracepoint = "sched_process_fork")]

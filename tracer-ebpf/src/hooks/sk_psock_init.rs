@@ -12,7 +12,7 @@ use aya_ebpf::{
 
 use crate::{
     lifecycle::{put_into_map, put_into_map_by_call},
-    offset,
+    syscall,
     task::UserRegisters,
 };
 
@@ -34,13 +34,12 @@ pub fn psock__kprobe(ctx: ProbeContext) -> u32 {
     0
 }
 
-tracepoint! { "tracepoint/syscalls/sys_exit_bpf" psock__syscall => syscall }
+tracepoint! { "tracepoint/syscalls/sys_exit_bpf" psock__syscall => on_exit }
 
 #[inline(always)]
-fn syscall(ctx: &TracePointContext) {
-    // SAFETY: the offset comes from the tracepoint's `format` file, which is the same for every call's return.
-    let Ok(0) = (unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) }) else { return };
-    if let Some(registers) = UserRegisters::native()
+fn on_exit(ctx: &TracePointContext) {
+    if syscall::result(ctx) == Some(0)
+        && let Some(registers) = UserRegisters::native()
         && registers.first() as u32 == BPF_MAP_UPDATE_ELEM
     {
         put_into_map_by_call(registers.second());

@@ -6,7 +6,7 @@ use aya_ebpf::{
     programs::{FExitContext, RetProbeContext, TracePointContext},
 };
 
-use crate::{lifecycle::bind_returned, offset, task::UserRegisters};
+use crate::{lifecycle::bind_returned, syscall, task::UserRegisters};
 
 #[fexit(function = "__sys_bind")]
 pub fn bind__fexit(ctx: FExitContext) -> i32 {
@@ -21,12 +21,11 @@ pub fn bind__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
-tracepoint! { "tracepoint/syscalls/sys_exit_bind" bind__syscall => syscall }
+tracepoint! { "tracepoint/syscalls/sys_exit_bind" bind__syscall => on_exit }
 
 #[inline(always)]
-fn syscall(ctx: &TracePointContext) {
-    // SAFETY: the offset comes from the tracepoint's `format` file.
-    if let Ok(result) = unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+fn on_exit(ctx: &TracePointContext) {
+    if let Some(result) = syscall::result(ctx) {
         returned(result as i32);
     }
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 
 use crate::{
     lifecycle::{listen_called, listen_returned},
-    offset,
+    syscall,
 };
 
 #[fentry(function = "__sys_listen")]
@@ -38,22 +38,20 @@ pub fn listen__kretprobe(ctx: RetProbeContext) -> u32 {
     0
 }
 
-tracepoint! { "tracepoint/syscalls/sys_enter_listen" listen__syscall_enter => syscall_enter }
+tracepoint! { "tracepoint/syscalls/sys_enter_listen" listen__syscall_enter => on_enter }
 
 #[inline(always)]
-fn syscall_enter(ctx: &TracePointContext) {
-    // SAFETY: the offset comes from a `format` file; each argument takes eight bytes.
-    if let Ok(fd) = unsafe { ctx.read_at::<u64>(offset!(sys_enter_args) as usize) } {
+fn on_enter(ctx: &TracePointContext) {
+    if let Some((fd, _)) = syscall::arguments(ctx) {
         listen_called(fd as u32);
     }
 }
 
-tracepoint! { "tracepoint/syscalls/sys_exit_listen" listen__syscall_exit => syscall_exit }
+tracepoint! { "tracepoint/syscalls/sys_exit_listen" listen__syscall_exit => on_exit }
 
 #[inline(always)]
-fn syscall_exit(ctx: &TracePointContext) {
-    // SAFETY: as above.
-    if let Ok(result) = unsafe { ctx.read_at::<i64>(offset!(sys_exit_ret) as usize) } {
+fn on_exit(ctx: &TracePointContext) {
+    if let Some(result) = syscall::result(ctx) {
         listen_returned(result as i32);
     }
 }

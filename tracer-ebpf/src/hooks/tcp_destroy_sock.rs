@@ -8,7 +8,7 @@ use aya_ebpf::{
 use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
-    audit,
+    audit, counting,
     lane::{
         Lane,
         preempted::{self, Before, Subject, address},
@@ -18,6 +18,8 @@ use crate::{
     offset,
     sock::{Raw, Trusted},
 };
+
+counting! { audit_destroy: "tcp_destroy_sock" => Destroy }
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 pub fn destroy__btf(ctx: BtfTracePointContext) -> i32 {

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
-    audit,
+    audit, counting,
     drops::reset_received,
     lane::{
         Lane,
@@ -16,6 +16,8 @@ use crate::{
     },
     lanes, offset,
 };
+
+counting! { audit_reset_in: "tcp_receive_reset" => ReceiveReset }
 
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 pub fn receive_reset__raw(ctx: RawTracePointContext) -> i32 {

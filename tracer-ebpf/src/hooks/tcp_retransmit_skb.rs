@@ -10,10 +10,12 @@ use aya_ebpf::{
 use tracer_common::audit::{Audited, Outcome};
 
 use crate::{
-    audit,
+    audit, counting,
     drops::{RawSkb, retransmitted},
     offset,
 };
+
+counting! { audit_retrans: "tcp_retransmit_skb" => Retransmit }
 
 #[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
 pub fn retransmit__raw(ctx: RawTracePointContext) -> i32 {

@@ -7,7 +7,9 @@ use aya_ebpf::{
 
 use tracer_common::audit::{Audited, Outcome};
 
-use crate::{audit, drops::synack_retransmitted, offset};
+use crate::{audit, counting, drops::synack_retransmitted, offset};
+
+counting! { audit_synack: "tcp_retransmit_synack" => RetransmitSynAck }
 
 #[raw_tracepoint(tracepoint = "tcp_retransmit_synack")]
 pub fn synack__raw(ctx: RawTracePointContext) -> i32 {

@@ -15,7 +15,7 @@ use tracer_common::{
 };
 
 use crate::{
-    audit,
+    audit, counting,
     drops::{RawSkb, reset_sent, reset_sent_for_nobody},
     lane::{
         Lane,
@@ -23,6 +23,8 @@ use crate::{
     },
     lanes, offset,
 };
+
+counting! { audit_reset_out: "tcp_send_reset" => SendReset }
 
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]
 pub fn send_reset__raw(ctx: RawTracePointContext) -> i32 {

@@ -5,7 +5,6 @@ mod connections;
 mod task;
 mod task_file;
 mod task_size;
-mod tcp;
 mod window;
 
 use core::mem::MaybeUninit;

@@ -11,16 +11,19 @@
 //! socket's address: the arguments lie elsewhere for perf. A socket changes its state under its lock, so that no two
 //! calls for it are under way.
 
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use tracer_common::counter::Counter;
 
+use super::preempted::CALLS;
 use super::{
     Lane,
     preempted::{Note, Subject},
 };
-use crate::{
-    maps::{AT_WORK, CALLS, count, started},
-    setting,
-};
+use crate::{counter::count, setting, started::started};
+
+/// Whether the first lane is at work on a CPU.
+#[map]
+pub static AT_WORK: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 
 /// Notes that the first lane begins on this CPU (1), or ends (0).
 #[inline(always)]

@@ -13,14 +13,11 @@
 //! Each lane is a whole program. A common program for all of them, reached by tail calls, would interrupt itself
 //! without the kernel's notice: from 6.13 on its stack may lie in memory of the CPU (`bpf_enable_priv_stack`).
 
-use aya_ebpf::EbpfContext;
-use tracer_common::counter::Counter;
+use aya_ebpf::{EbpfContext, macros::map, maps::HashMap};
+use tracer_common::{counter::Counter, settings::CALLS as MOST_CALLS};
 
 use super::Lane;
-use crate::{
-    maps::{CALLS, count, started},
-    setting,
-};
+use crate::{counter::count, setting, started::started};
 
 /// The subject of a call: an address among its arguments, and a value that differs from the call before.
 #[repr(C)]
@@ -35,6 +32,11 @@ pub struct Note {
     /// [`Lane`]
     pub lane: u64,
 }
+
+/// Calls under way that a lane has taken, by the address of their arguments or socket. The agent gives
+/// it the least size where the kernel preempts no task there.
+#[map]
+pub static CALLS: HashMap<u64, Note> = HashMap::with_max_entries(MOST_CALLS, 0);
 
 /// The programs that the kernel may call before the first lane.
 #[derive(Clone, Copy)]

@@ -8,14 +8,11 @@
 //! that comes while the second program is at work leaves its note; the first program finds it again at
 //! its next call for a socket at that address.
 
-use aya_ebpf::programs::BtfTracePointContext;
+use aya_ebpf::{macros::map, maps::PerCpuArray, programs::BtfTracePointContext};
 use tracer_common::counter::Counter;
 
 use super::Lane;
-use crate::{
-    maps::{UNDERWAY, count, settled, started},
-    setting,
-};
+use crate::{counter::count, setting, started::settled, started::started};
 
 /// Notes of one CPU.
 const NOTES: usize = 1024;
@@ -30,6 +27,10 @@ pub struct Underway {
     /// Turns addresses into numbers, one for each program: the verifier forbids arithmetic on pointers.
     address: [u64; 2],
 }
+
+/// The sockets that a CPU works on.
+#[map]
+pub static UNDERWAY: PerCpuArray<Underway> = PerCpuArray::with_max_entries(1, 0);
 
 /// Notes a call at the beginning of the first program.
 #[inline(always)]

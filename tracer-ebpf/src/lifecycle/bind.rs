@@ -14,9 +14,9 @@ use crate::{
     fd, filter,
     identity::{self, Site},
     lane::Lane,
-    maps::started,
     memory, offset,
     sock::{AF_INET, AF_INET6, IPPROTO_TCP, Raw, Sock},
+    started::started,
 };
 
 const IPPROTO_UDP: u16 = 17;

@@ -7,10 +7,10 @@
 //! until `ESTABLISHED`, which follows in the same softirq.
 
 use crate::{
-    maps::BIRTHS,
     offset,
     sock::{Raw, Sock},
 };
+use aya_ebpf::{macros::map, maps::PerCpuArray};
 use tracer_common::settings::ABSENT;
 
 /// The last child born on a CPU.
@@ -21,6 +21,10 @@ pub struct Birth {
     /// Inode of its listener.
     listener: u64,
 }
+
+/// The listener's child born last on a CPU.
+#[map]
+pub static BIRTHS: PerCpuArray<Birth> = PerCpuArray::with_max_entries(1, 0);
 
 /// Notes the listener of `child` at `LISTEN → SYN_RECV`.
 #[inline(always)]

@@ -17,12 +17,7 @@ use super::{
     listen::fails_inside_listen, now, send, silence, write,
 };
 use crate::{
-    emit, filter,
-    globals::wants,
-    identity, info,
-    maps::{SOCKETS, count},
-    memory, offset,
-    sock::Sock,
+    counter::count, emit, filter, globals::wants, identity, info, memory, offset, sock::Sock, sockets::SOCKETS,
 };
 
 /// Handles the transition to `CLOSE`.

@@ -1,6 +1,11 @@
 //! connect() from its entry to its return: only for the failures that no transition shows.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user};
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user},
+    macros::map,
+    maps::HashMap,
+};
 use tracer_common::{
     audit::Outcome,
     counter::Counter,
@@ -9,13 +14,20 @@ use tracer_common::{
 
 use super::{NO_TUPLE, SYN_SENT, UNKNOWN, begin, close::send_close, filtered, send, set_opener};
 use crate::{
-    audit, filter,
+    audit,
+    counter::count,
+    filter,
     identity::{self, Site},
     lane::Lane,
-    maps::{CONNECTING, SOCKETS, count, started},
     memory, offset,
     sock::{AF_INET, AF_INET6, Raw, Sock},
+    sockets::SOCKETS,
+    started::started,
 };
+
+/// connect() and listen() calls in progress, by `pid_tgid`.
+#[map]
+pub static CONNECTING: HashMap<u64, Connecting> = HashMap::with_max_entries(1 << 14, BPF_F_NO_PREALLOC);
 
 const EINTR: i32 = 4;
 const EISCONN: i32 = 106;

@@ -6,11 +6,12 @@ use tracer_common::{
     record::{CALL_LISTEN, CALL_LISTEN_FAILED, Connecting, FLAG_CALL_FAILED},
 };
 
+use super::connect::CONNECTING;
 use super::{LISTEN, NO_TUPLE, close::send_close, connect::note};
 use crate::{
     fd, filter,
-    maps::{CONNECTING, SOCKETS},
     sock::{Raw, Sock},
+    sockets::SOCKETS,
 };
 
 /// Notes that listen() of `fd` begins in the current task.

@@ -29,7 +29,6 @@ use tracer_common::{
 
 pub use self::{
     bind::{bind_failed_in_compat, bind_returned},
-    child::Birth,
     close::destroyed,
     connect::{
         UserAddress, called, connect_entered, connect_failed_by_address, connect_failed_in_compat, connect_returned,
@@ -41,12 +40,12 @@ pub use self::{
     sockmap::{put_into_map, put_into_map_by_call},
 };
 use crate::{
+    counter::count,
     emit,
     globals::wants,
-    identity, info,
-    maps::{SOCKETS, count},
-    memory, offset,
+    identity, info, memory, offset,
     sock::Sock,
+    sockets::SOCKETS,
     task::{self, NOBODY},
 };
 

@@ -9,6 +9,7 @@ use tracer_common::{
     settings::{ABSENT, FILTERS_OF_PROCESS, WANT_ACCEPT, WANT_CONNECT_EXIT},
 };
 
+use super::connect::CONNECTING;
 use super::{
     CLOSE, CLOSE_WAIT, ESTABLISHED, SYN_RECV, SYN_SENT, UNKNOWN, begin, child, filtered, inode, leave_out, listener,
     now, remember, remember_first, send, set_opener, subflow, tell,
@@ -18,9 +19,10 @@ use crate::{
     globals::{filters, wants},
     identity::{self, Site},
     lane::Lane,
-    maps::{CONNECTING, SOCKETS, started},
     offset,
     sock::{Raw, Sock},
+    sockets::SOCKETS,
+    started::started,
 };
 
 /// Handles `CLOSE → SYN_SENT` and `CLOSE → LISTEN`, in the context of the task that connects or listens.

@@ -1,7 +1,7 @@
 //! accept() that fails for lack of descriptors or memory. A program may repeat it a million times a second, so each
 //! thread reports it once a second, with a count.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, helpers::bpf_get_current_pid_tgid, macros::map, maps::HashMap};
 use tracer_common::{
     audit::Outcome,
     counter::Counter,
@@ -11,11 +11,16 @@ use tracer_common::{
 
 use super::{LISTEN, UNKNOWN, begin, filtered, inode, now, send, set_opener};
 use crate::{
-    filter, identity,
-    maps::{ACCEPT_FAILURES, SOCKETS, count, started},
-    offset,
+    counter::count,
+    filter, identity, offset,
     sock::{Raw, Sock},
+    sockets::SOCKETS,
+    started::started,
 };
+
+/// Failures of accept() by listener, task and errno. Its entries at the end are unreported.
+#[map]
+pub static ACCEPT_FAILURES: HashMap<[u64; 3], AcceptFailures> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
 
 const SECOND: u64 = 1_000_000_000;
 const ENFILE: i32 = 23;

@@ -3,11 +3,7 @@
 use aya_ebpf::helpers::bpf_probe_read_user;
 use tracer_common::record::FLAG_SOCKMAP;
 
-use crate::{
-    fd,
-    maps::{SOCKETS, started},
-    memory, offset,
-};
+use crate::{fd, memory, offset, sockets::SOCKETS, started::started};
 
 /// The beginning of `union bpf_attr` of `BPF_MAP_UPDATE_ELEM`: the map, the place of the key, the place of the value.
 type Update = [u64; 3];

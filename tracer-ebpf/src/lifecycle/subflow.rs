@@ -6,7 +6,7 @@ use tracer_common::{
     settings::ABSENT,
 };
 
-use crate::{identity, maps::SOCKETS, memory, offset, sock::Sock};
+use crate::{identity, memory, offset, sock::Sock, sockets::SOCKETS};
 
 /// Marks a socket that has joined another socket's connection, and returns that socket's number. `None` if it
 /// has not joined one.

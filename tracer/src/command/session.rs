@@ -66,7 +66,7 @@ impl Host {
             None => {
                 // Three readers read the same 5 MB: for attaching, for the loader, and ours for members.
                 let types = KernelTypes::start().context("cannot start a thread")?;
-                (types, Btf::read(Path::new(BTF_PATH), offsets::WANTED))
+                (types, Btf::read(Path::new(BTF_PATH), &offsets::wanted()))
             }
             Some(Types::File(path)) => {
                 // The kernel attaches only by its own type information.
@@ -96,12 +96,12 @@ impl Host {
 /// Reads type information from the file at `path`; fails if the running kernel's own contradicts it. A
 /// kernel without BTF allows no comparison.
 fn read_for_this_kernel(path: &Path) -> anyhow::Result<Btf> {
-    let file = match Btf::read(path, offsets::WANTED) {
+    let file = match Btf::read(path, &offsets::wanted()) {
         Ok(file) => file,
         Err(BtfError::Read { source, .. }) => bail!("cannot read --btf {}: {source}", path.display()),
         Err(error) => bail!("--btf {} cannot be used: {error}", path.display()),
     };
-    let kernel = Btf::read(Path::new(BTF_PATH), offsets::WANTED);
+    let kernel = Btf::read(Path::new(BTF_PATH), &offsets::wanted());
     if let Some((name, there, here)) = kernel.ok().and_then(|kernel| offsets::contradiction(&file, &kernel)) {
         let here = if here == ABSENT { "not there".to_owned() } else { here.to_string() };
         bail!(
@@ -125,7 +125,7 @@ pub fn filter(args: &FilterArgs, kernel: &KernelArgs) -> Result<Filter, FilterEr
             None => Some(Path::new(BTF_PATH)),
         };
         // Without type information there are no names; a later check reports that.
-        if let Some(btf) = path.and_then(|path| Btf::read(path, offsets::WANTED).ok()) {
+        if let Some(btf) = path.and_then(|path| Btf::read(path, &offsets::wanted()).ok()) {
             filter::check_reasons(&args.reason, &Reasons::read(&btf))?;
         }
     }

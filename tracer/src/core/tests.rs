@@ -4,6 +4,7 @@
 
 use tracer_common::{
     decode::Record,
+    identity::of_address,
     record::{
         COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD,
         FLAG_PREEXISTING, Header, Opener, RECORD_VERSION, RecordKind, RecordRole, SocketRecord, SocketState,
@@ -293,7 +294,15 @@ fn without_type_information_nothing_is_made_up() {
     core.apply(Input::Seed(seed), &mut said);
     let gone = |at, lport| {
         let mut record = close(
-            record(K::Close, at, u64::from(lport) << 4 | 15, R::Unknown, FLAG_PREEXISTING, 0, blind(tuple(lport, 80))),
+            record(
+                K::Close,
+                at,
+                of_address(u64::from(lport) << 8),
+                R::Unknown,
+                FLAG_PREEXISTING,
+                0,
+                blind(tuple(lport, 80)),
+            ),
             TcpState::LastAck,
             0,
         );

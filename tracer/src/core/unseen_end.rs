@@ -3,19 +3,19 @@
 //! The kernel side finds the old entry where the next socket begins. For sockets without room in its map it has no
 //! entry: their records have a number made from the address, which the next socket at that address shares.
 
-use tracer_common::record::{RecordKind, SocketRecord, Tuple};
+use tracer_common::{
+    identity::is_of_address,
+    record::{RecordKind, SocketRecord, Tuple},
+};
 
 use super::{Core, Gate, connection::Connection, open_at_end};
 use crate::stream::{Role, Sink};
-
-/// The mark of such a number, in its four lowest bits.
-const MADE_FROM_ADDRESS: u64 = 15;
 
 impl<G: Gate> Core<G> {
     /// If `record` cannot mean the connection that has its number, that connection's end was lost.
     pub(super) fn end_predecessor(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
         let id = record.state.id;
-        if id & MADE_FROM_ADDRESS != MADE_FROM_ADDRESS {
+        if !is_of_address(id) {
             return;
         }
         let Some(known) = self.connections.get(&id) else { return };
@@ -71,7 +71,7 @@ mod tests {
     use super::super::tests::{Only, Step, close, play, record, tuple};
 
     /// A number that the kernel side makes from an address.
-    const AT_ADDRESS: u64 = 0x1000 << 4 | 15;
+    const AT_ADDRESS: u64 = tracer_common::identity::of_address(0xffff_8880_1234_5640);
 
     #[test]
     fn a_socket_without_room_in_the_kernel_is_one_connection() {

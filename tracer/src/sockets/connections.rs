@@ -122,11 +122,6 @@ impl<'a> Connections<'a> {
         }
         None
     }
-
-    /// Returns the iterators.
-    pub(super) const fn iterators(&self) -> &'a Iterators {
-        self.iterators
-    }
 }
 
 /// Whether this thread's namespace keeps its connections in the table of the initial one

@@ -96,15 +96,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads TCP sockets by BPF, if there are many or the user forces it.
+    /// Reads TCP sockets by BPF, if there are many or the user asks for it.
     fn by_iterator(&mut self, diag: Option<&mut Diag>, place: &Place) -> bool {
         let Some(connections) = self.connections else { return false };
-        let is_forced = self.ask.via == Via::Bpf;
         let count = connections::count(&place.net);
-        if !is_forced && (self.ask.details || count < connections::MANY) {
+        if self.ask.via != Via::Bpf && (self.ask.details || count < connections::MANY) {
             return false;
         }
-        diag.is_some_and(|diag| self.by_table(connections, count, diag)) || is_forced && self.by_sockets(connections)
+        diag.is_some_and(|diag| self.by_table(connections, count, diag))
     }
 
     /// Reads the kernel's table of connections, and listeners by sock_diag; `false`: the read is incomplete.
@@ -120,22 +119,6 @@ impl<'a> Reader<'a> {
             self.rows.truncate(before);
         }
         done
-    }
-
-    /// Reads TCP sockets with the BPF iterator, one by one.
-    fn by_sockets(&mut self, connections: &Connections<'_>) -> bool {
-        let before = self.rows.len();
-        match connections.iterators().tcp(self.netns, |row| self.rows.push(row)) {
-            Ok(()) => {
-                self.ways.push("tables by BPF iterators");
-                true
-            }
-            Err(why) => {
-                log::debug!("{why}");
-                self.rows.truncate(before);
-                false
-            }
-        }
     }
 
     fn by_diag(&mut self, diag: &mut Diag, proto: Proto) -> bool {

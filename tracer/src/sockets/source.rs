@@ -9,7 +9,7 @@ pub enum Via {
     /// The best that works here
     #[default]
     Auto,
-    /// BPF iterators
+    /// BPF iterators; before 6.2 sock_diag for the tables
     Bpf,
     /// sock_diag for the tables, /proc for the holders
     Netlink,

@@ -331,9 +331,7 @@ impl std::fmt::Display for TcpFlags {
         if self.0 == 0 {
             return f.write_str("none");
         }
-        for (bit, letter) in
-            [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (32, 'U'), (64, 'E'), (128, 'W'), (16, '.')]
-        {
+        for (bit, letter) in [(2, 'S'), (1, 'F'), (4, 'R'), (8, 'P'), (32, 'U'), (64, 'E'), (128, 'W'), (16, '.')] {
             if self.0 & bit != 0 {
                 f.write_char(letter)?;
             }

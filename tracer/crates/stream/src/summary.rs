@@ -250,10 +250,7 @@ struct Unaudited<'a> {
 }
 
 #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
-fn unaudited<S: Serializer>(
-    unaudited: &Option<Vec<(&'static str, String)>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn unaudited<S: Serializer>(unaudited: &Option<Vec<(&'static str, String)>>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(unaudited.iter().flatten().map(|(hook, why)| Unaudited { hook, why }))
 }
 

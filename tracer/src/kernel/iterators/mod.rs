@@ -17,14 +17,11 @@ use std::sync::OnceLock;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
-use tracer_common::iterator::TcpRecord;
 use tracer_common::settings::Offsets;
 
 use super::memlock;
 use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
-use crate::sockets::proto::{Proto, State};
-use crate::sockets::row::{Inet, Kind, Row};
 use connections::{Chunk, Connections};
 use holders::Holders;
 use program::Constants;
@@ -55,7 +52,6 @@ pub struct Iterators {
     connections: OnceLock<Result<Connections, String>>,
     /// For any number of connections.
     all_connections: OnceLock<Result<Connections, String>>,
-    tcp: OnceLock<Result<OwnedFd, String>>,
 }
 
 impl Iterators {
@@ -101,22 +97,6 @@ impl Iterators {
         })
     }
 
-    /// Passes the TCP sockets in this thread's namespace, `netns`, to `each`, by `iter/tcp`.
-    ///
-    /// # Errors
-    /// The kernel's refusal, in a few words; some rows may have been passed.
-    pub fn tcp(&self, netns: u32, mut each: impl FnMut(Row)) -> Result<(), String> {
-        let loaded = self.tcp.get_or_init(|| {
-            let types = self.types()?;
-            if !types.has_tcp() {
-                return Err("the kernel's type information lacks something of TCP sockets".to_owned());
-            }
-            holders::link("iter/tcp", types.btf.function("bpf_iter_tcp"), &types.constants(None)?)
-        });
-        read(loaded.as_ref().map_err(Clone::clone)?, |bytes| each(row(&TcpRecord::decode(bytes), netns)))
-            .map_err(|error| error.to_string())
-    }
-
     fn types(&self) -> Result<&Types, String> {
         let types = self.types.get_or_init(|| {
             memlock::lift();
@@ -160,31 +140,5 @@ fn read_on(file: &File, bytes: &mut Vec<u8>) -> io::Result<bool> {
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-fn row(record: &TcpRecord, netns: u32) -> Row {
-    let state = State::of_sk_state(Proto::Tcp, record.state);
-    // The remains of a connection that wait for the last FIN have no user either, but sock_diag reports 0 for them, as
-    // it reports FIN_WAIT2.
-    Row {
-        proto: Proto::Tcp,
-        state,
-        netns,
-        inode: record.inode,
-        cookie: None,
-        uid: (state != State::TimeWait).then_some(record.uid),
-        recv_q: record.recv_q,
-        send_q: record.send_q,
-        kind: Kind::Inet(Inet {
-            family: record.family,
-            laddr: record.laddr,
-            lport: record.lport,
-            raddr: record.raddr,
-            rport: record.rport,
-            ifindex: record.ifindex,
-            v6only: None,
-            tcp: None,
-        }),
     }
 }

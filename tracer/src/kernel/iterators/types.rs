@@ -27,8 +27,7 @@ const STRUCTURES: &[&str] = &[
     WINDOW,
 ];
 /// The functions that iterators are attached to, and those that they call.
-const FUNCTIONS: &[&str] =
-    &["bpf_iter_tcp", "bpf_iter_task", "bpf_iter_task_file", "bpf_iter_bpf_map_elem", RDONLY_CAST];
+const FUNCTIONS: &[&str] = &["bpf_iter_task", "bpf_iter_task_file", "bpf_iter_bpf_map_elem", RDONLY_CAST];
 /// A structure that begins with a number of eight bytes: a register.
 const WINDOW: &str = "pt_regs";
 const RDONLY_CAST: &str = "bpf_rdonly_cast";
@@ -118,11 +117,6 @@ impl Types {
             offsets.snd_una,
             offsets.tw_substate,
         ])
-    }
-
-    /// Whether the kernel has all that `iter/tcp` reads.
-    pub(super) fn has_tcp(&self) -> bool {
-        self.has_connections() && has_all(&[self.offsets.sk_ack_backlog, self.offsets.sk_max_ack_backlog])
     }
 
     /// The constants of the program that reads the table of connections in `parts` parts; `None` if an offset is

@@ -45,7 +45,9 @@ impl Values {
             match self.0.below(4) {
                 // Not always UTF-8: comm and paths go through the same conversion.
                 0 => text.push(self.0.bits() as u8),
-                1 => text.extend_from_slice(char::from_u32(self.short() % 0x11_0000).unwrap_or('\u{9b}').to_string().as_bytes()),
+                1 => text.extend_from_slice(
+                    char::from_u32(self.short() % 0x11_0000).unwrap_or('\u{9b}').to_string().as_bytes(),
+                ),
                 2 => text.push(self.of(b"\"\\\n\r\t\x08\x0c\x1b\x7f/")),
                 _ => text.push(b'a' + (self.0.bits() % 26) as u8),
             }

@@ -87,9 +87,7 @@ fn totals(summary: &Summary, out: &mut String) {
     wrapped(out, "", &text);
     for (class, count) in summary.lost.iter().filter(|(_, count)| *count > 0) {
         let remedy = match *class {
-            "missed" => {
-                "the kernel does not call a program again where it was interrupted; filters make that rarer"
-            }
+            "missed" => "the kernel does not call a program again where it was interrupted; filters make that rarer",
             _ => "use a larger --buffer, or filters",
         };
         wrapped(out, "LOST ", &format!("{} {class} events: {remedy}", Count(*count)));
@@ -146,11 +144,7 @@ fn cost(summary: &Summary, out: &mut String) {
     let cost = &summary.cost;
     line(
         out,
-        format_args!(
-            "\ntracer itself: {:.2} s CPU, {} memory at most",
-            cost.cpu_seconds,
-            Bytes(cost.peak_rss_bytes)
-        ),
+        format_args!("\ntracer itself: {:.2} s CPU, {} memory at most", cost.cpu_seconds, Bytes(cost.peak_rss_bytes)),
     );
 }
 
@@ -243,7 +237,8 @@ without fentry: the kernel refused to load the program: EPERM
             ..Audit::default()
         };
         let other = Audit { hook: "kfree_skb", happened: 3, lost: 1, edges: 1, exact: false, ..Audit::default() };
-        let unaudited = Some(vec![("inet_csk_accept", "served by fentry, and nothing else counts its calls".to_owned())]);
+        let unaudited =
+            Some(vec![("inet_csk_accept", "served by fentry, and nothing else counts its calls".to_owned())]);
         let text = to_text(&Summary { audit: Some(vec![account, other]), unaudited, ..sample() });
         let expected = "
     happened   delivered    filtered      folded     lost  missed  audit

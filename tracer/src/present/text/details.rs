@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 
-use crate::stream::{Close, Discard, Drop, Icmp, Kind, Owner, Socket, TcpFlags, Verdict, self};
+use crate::stream::{self, Close, Discard, Drop, Icmp, Kind, Owner, Socket, TcpFlags, Verdict};
 
 use super::super::escape;
 use super::super::unit::{Bytes, Count, Micros};
