@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::agent::{Agent, Ended, tracer_program};
 use crate::netns::Netns;
 use crate::reason;
+use crate::traffic::sys;
 
 /// Longer than any packet needs; the connection attempts of these tests get no answer.
 pub const ATTEMPT: Duration = Duration::from_millis(50);
@@ -169,17 +170,7 @@ pub fn datagram(from: &Netns, to: SocketAddr, ttl: Option<u32>) -> u16 {
         }
         if let (Some(ttl), true) = (ttl, to.is_ipv6()) {
             let hops = ttl as libc::c_int;
-            // SAFETY: the option takes an int.
-            let set = unsafe {
-                libc::setsockopt(
-                    socket.as_raw_fd(),
-                    libc::IPPROTO_IPV6,
-                    libc::IPV6_UNICAST_HOPS,
-                    (&raw const hops).cast(),
-                    size_of::<libc::c_int>() as libc::socklen_t,
-                )
-            };
-            assert_eq!(set, 0);
+            sys::set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, hops).expect("it is set");
         }
         // The kernel may report an earlier error of the same destination here: the datagram is sent by then.
         let _ = socket.send_to(b"0123456789", to);

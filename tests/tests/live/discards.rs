@@ -9,14 +9,13 @@ use tracer_tests::agent::{Agent, run_to_end};
 use tracer_tests::netns::Netns;
 use tracer_tests::segment::{RST, RawIp, SYN, Segment};
 use tracer_tests::stream::Stream;
-use tracer_tests::traffic::sys::until;
+use tracer_tests::traffic::sys::{self, until};
 
 /// A listener with a full queue of two connections.
 fn full(netns: &Netns, at: &str) -> (TcpListener, Vec<TcpStream>) {
     netns.within(|| {
         let listener = TcpListener::bind(at).expect("it listens");
-        // SAFETY: it is a socket.
-        assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 1) }, 0, "a shorter queue");
+        sys::listen(listener.as_raw_fd(), 1).expect("a shorter queue");
         let to = listener.local_addr().expect("its address");
         let waiting = (0..2).map(|_| TcpStream::connect(to).expect("there is room for two")).collect();
         (listener, waiting)
@@ -126,13 +125,7 @@ fn syns_are_those_of_the_clients_of_this_host() {
 }
 
 fn small_buffer(socket: &UdpSocket) {
-    let size: libc::c_int = 4096;
-    let length = libc::socklen_t::try_from(size_of_val(&size)).expect("four");
-    // SAFETY: the option has the size of a number, which is readable.
-    let set = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, (&raw const size).cast(), length)
-    };
-    assert_eq!(set, 0, "a small buffer");
+    sys::set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 4096).expect("a small buffer");
 }
 
 /// A socket that reads nothing, and the number of datagrams that its buffer had no room for: most of 300.

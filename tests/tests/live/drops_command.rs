@@ -13,6 +13,7 @@ use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::alone::alone;
 use tracer_tests::drops::{ATTEMPT, count, expect, is_of_a_rule, rows, start};
 use tracer_tests::netns::Netns;
+use tracer_tests::process::signal;
 use tracer_tests::skip::{lacks, skip};
 use tracer_tests::traffic::sys::until;
 
@@ -202,8 +203,7 @@ fn elsewhere_than_on_a_terminal_there_is_one_table() {
     }
     datagrams(&a, "10.7.0.2:4027", 20);
     await_counted(&b, 20);
-    // SAFETY: our own child, not waited for yet.
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    signal(&child, libc::SIGINT);
     let (mut rest, mut out) = (String::new(), String::new());
     log.read_to_string(&mut rest).expect("stderr is UTF-8");
     child.stdout.take().expect("stdout is piped").read_to_string(&mut out).expect("stdout is UTF-8");
@@ -275,8 +275,7 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
     await_seen("  42 packets dropped, ");
     // Totals, names and two rows.
     await_seen("\x1b[4F\x1b[J");
-    // SAFETY: our own child, not waited for yet.
-    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    signal(&child, libc::SIGINT);
     assert!(child.wait().expect("tracer is waited for").success());
     reader.join().expect("the reader ends");
     let seen = seen.lock().expect("nobody panics").clone();

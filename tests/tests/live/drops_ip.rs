@@ -8,6 +8,7 @@ use tracer_tests::agent::Agent;
 use tracer_tests::drops::{Row, address, datagram, drop_in, expect, is_ours, peers, symbol_is};
 use tracer_tests::netns::Netns;
 use tracer_tests::reason::{self, assert_class};
+use tracer_tests::traffic::sys;
 
 #[test]
 fn the_last_hop_is_not_passed() {
@@ -65,18 +66,7 @@ fn a_full_receive_buffer_is_its_owners() {
         let agent = Agent::live(&["--event", "drop"]);
         let (_, to) = peers(v6, 4007);
         let socket = b.within(|| UdpSocket::bind(to).expect("it binds"));
-        let least: libc::c_int = 1;
-        // SAFETY: the option takes an int.
-        let set = unsafe {
-            libc::setsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_RCVBUF,
-                (&raw const least).cast(),
-                size_of::<libc::c_int>() as libc::socklen_t,
-            )
-        };
-        assert_eq!(set, 0);
+        sys::set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 1).expect("the least buffer");
         for _ in 0..20 {
             datagram(&a, to, None);
         }

@@ -13,6 +13,7 @@ use tracer_tests::reason::{self, assert_class};
 use tracer_tests::scale;
 use tracer_tests::segment::{ACK, RawIp, SYN, Segment, next_to_receive};
 use tracer_tests::skip::{lacks, skip};
+use tracer_tests::traffic::sys;
 
 #[test]
 fn a_closed_port_refuses() {
@@ -269,8 +270,7 @@ fn a_full_accept_queue_is_the_listeners() {
         let (from, to) = peers(v6, 4011);
         let listener = b.within(|| {
             let listener = TcpListener::bind(to).expect("it listens");
-            // SAFETY: a listening socket of ours.
-            assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 4) }, 0);
+            sys::listen(listener.as_raw_fd(), 4).expect("a queue of its own length");
             listener
         });
         let earlier: Vec<_> = a.within(|| (0..4).map(|_| TcpStream::connect_timeout(&to, ATTEMPT)).collect());

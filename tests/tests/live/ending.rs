@@ -48,8 +48,7 @@ fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
                 while !stop.load(Ordering::Relaxed) {
                     let fd = sys::socket(4, 0, true).expect("a socket");
                     assert_eq!(sys::connect(fd, &to, None), Err(libc::EINPROGRESS));
-                    // SAFETY: this thread made the descriptor and is its only owner.
-                    unsafe { libc::close(fd) };
+                    sys::close(fd).expect("it is open");
                     sys::pause(Duration::from_millis(2));
                 }
             });

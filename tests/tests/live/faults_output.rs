@@ -11,6 +11,7 @@ use tracer_tests::apart::Apart;
 use tracer_tests::churn::{churn, delivered, happened};
 use tracer_tests::machine;
 use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::process::{memory, signal};
 use tracer_tests::scale;
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys::until;
@@ -19,13 +20,6 @@ use tracer_tests::traffic::sys::until;
 const BESIDE: u64 = 96 << 20;
 /// `BOUND` in tracer/src/present/queue.rs, and what it lets come on top.
 const WAITING: u64 = 128 << 20;
-
-/// The largest resident set so far.
-fn peak(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    line.trim().strip_suffix(" kB").and_then(|text| text.parse::<u64>().ok()).expect("a number") * 1024
-}
 
 fn live(args: &[&str]) -> Command {
     let mut command = Command::new(tracer_program());
@@ -74,7 +68,7 @@ fn a_reader_that_stops_costs_bounded_memory_and_reads_on() {
     let ns = Netns::new();
     let (agent, reader) = into_pipe(&ns, &["--json"]);
     churn(&ns, connections);
-    let used = peak(agent.pid());
+    let used = memory(agent.pid(), "VmHWM");
     assert!(used < WAITING + BESIDE, "{} MiB", used >> 20);
     let read = std::thread::spawn(move || Stream::read(BufReader::new(reader)));
     let ended = agent.stop();
@@ -135,8 +129,7 @@ fn nor_if_stderr_is_not_read_either() {
     }
     // More than a pipe holds.
     churn(&ns, 2000);
-    // SAFETY: the process was started here and has not been waited for.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    signal(&child, libc::SIGTERM);
     let mut status = None;
     let ended = until(|| {
         status = child.try_wait().expect("it is waited for");

@@ -13,18 +13,12 @@ use tracer_tests::churn::churn;
 use tracer_tests::generator::{Pair, traffic};
 use tracer_tests::machine;
 use tracer_tests::netns::Netns;
+use tracer_tests::process::memory;
 use tracer_tests::scale;
 use tracer_tests::scene::Scene;
 use tracer_tests::skip::skip;
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys::until;
-
-/// The resident set, in bytes.
-fn resident(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-    line.trim().strip_suffix(" kB").and_then(|text| text.parse::<u64>().ok()).expect("a number") * 1024
-}
 
 /// A process of the swarm that has connected.
 struct Connected {
@@ -92,10 +86,10 @@ fn ten_thousand_short_processes() {
     // The memory that a first swarm needs stays allocated.
     let first = swarm(&ns, 500, 5).len();
     told(first);
-    let before = resident(agent.pid());
+    let before = memory(agent.pid(), "VmRSS");
     let made = swarm(&ns, scale::load(10_000, 1000), 20);
     told(first + made.len());
-    let after = resident(agent.pid());
+    let after = memory(agent.pid(), "VmRSS");
     println!("{} KiB, then {} KiB", before >> 10, after >> 10);
     assert!(after < before + (8 << 20), "{} KiB became {} KiB", before >> 10, after >> 10);
     let ended = agent.stop();

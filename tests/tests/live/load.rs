@@ -14,7 +14,7 @@ use tracer_tests::generator::traffic;
 use tracer_tests::machine;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
-use tracer_tests::stream::{Stream, parse};
+use tracer_tests::stream::{Stream, kind_of, parse};
 
 /// Runs the churn in `ns`; returns its report.
 fn churn(ns: &Netns, connections: usize, facts: Option<&Path>) -> Value {
@@ -54,10 +54,10 @@ fn read(path: &Path, netns: u64) -> Said {
     let of_netns = format!("\"netns\":{netns},");
     for line in BufReader::new(File::open(path).expect("the stream opens")).lines() {
         let line = line.expect("the stream is UTF-8");
-        if line.contains("\"event\":\"summary\"") {
+        let kind = kind_of(&line).unwrap_or_else(|| panic!("a line has a kind: {line}"));
+        if kind == "summary" {
             said.summary = parse(&line);
         } else if line.contains(&of_netns) {
-            let kind = line.split("\"event\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("?");
             *said.kinds.entry(kind.to_owned()).or_default() += 1;
             if kind == "close" {
                 said.closes.push(parse(&line));

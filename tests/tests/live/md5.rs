@@ -78,8 +78,7 @@ fn disagree(of_client: Option<&str>, of_server: Option<&str>, reason: &str, port
         assert!(look.iter().any(|line| line == "tracer explain TCP_MD5NOTFOUND"), "{found}");
         assert!(!look.iter().any(|line| line.as_str().is_some_and(|line| line.contains("nft"))), "no rule: {found}");
     }
-    // SAFETY: this function made the descriptor and is its only owner.
-    unsafe { libc::close(client) };
+    sys::close(client).expect("it is open");
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::generator::Listener;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::network::{Network, json_of, list, net, text};
+use tracer_tests::process::signal;
 use tracer_tests::traffic::sys;
 
 #[test]
@@ -117,8 +118,7 @@ fn watch_shows_what_moves_and_what_comes_and_goes() {
     });
     watch.until("quiet", |object| object["changes"]["counters"].as_object().is_some_and(serde_json::Map::is_empty));
 
-    // SAFETY: the process was started here and has not been waited for, so the id is its own.
-    unsafe { libc::kill(watch.child.id() as i32, libc::SIGINT) };
+    signal(&watch.child, libc::SIGINT);
     assert!(watch.child.wait().expect("it ends").success());
 }
 

@@ -11,6 +11,7 @@ use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::compare;
 use tracer_tests::generator::{Actor, Fact, Listener, Process, traffic_program};
 use tracer_tests::netns::{Netns, leave_scratch, scratch};
+use tracer_tests::process::signal;
 use tracer_tests::skip::{missing_tool, skip};
 use tracer_tests::stream::Stream;
 use tracer_tests::traffic::sys;
@@ -108,7 +109,7 @@ fn wait_for_line(child: &mut Child, line: &str) {
 
 #[test]
 fn signals_are_passed_on() {
-    for (signal, name) in
+    for (number, name) in
         [(libc::SIGTERM, "TERM"), (libc::SIGINT, "INT"), (libc::SIGHUP, "HUP"), (libc::SIGUSR1, "USR1")]
     {
         let file = events_file(name);
@@ -118,8 +119,7 @@ fn signals_are_passed_on() {
         let mut child =
             tracer.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("tracer starts");
         wait_for_line(&mut child, "ready");
-        // SAFETY: the process was started here and has not been waited for.
-        unsafe { libc::kill(child.id() as i32, signal) };
+        signal(&child, number);
         assert_eq!(child.wait().expect("tracer ends").code(), Some(42), "SIG{name}");
         let _ = read(&file);
     }
@@ -235,8 +235,7 @@ fn curl_against_nginx() {
     let file = events_file("curl");
     let command = ["ip", "netns", "exec", ns.name(), "curl", "-s", "http://127.0.0.1:8080/"];
     let (status, out, log) = finish(&mut tracer_run(&file, &command));
-    // SAFETY: the process was started here and has not been waited for; SIGTERM ends its workers too.
-    unsafe { libc::kill(nginx.id() as i32, libc::SIGTERM) };
+    signal(&nginx, libc::SIGTERM);
     nginx.wait().expect("nginx ends");
     std::fs::remove_dir_all(&dir).expect("nginx's directory is removed");
     assert_eq!((status.code(), out.as_str()), (Some(0), "hello world"), "{log}");
@@ -272,8 +271,7 @@ fn nginx_under_the_tracer() {
     for _ in 0..8 {
         assert_eq!(ns.run(&["curl", "-s", "http://127.0.0.1:8080/"]), "hello world");
     }
-    // SAFETY: the process was started here and has not been waited for.
-    unsafe { libc::kill(child.id() as i32, libc::SIGTERM) };
+    signal(&child, libc::SIGTERM);
     let ended = child.wait_with_output().expect("tracer ends");
     std::fs::remove_dir_all(&dir).expect("nginx's directory is removed");
     let log = String::from_utf8_lossy(&ended.stderr);
