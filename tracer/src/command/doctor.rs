@@ -16,7 +16,8 @@ use crate::{
     filter::Filter,
     kernel::{
         KernelError,
-        backend::{Choice, Degradation, Hook, chain, needs_io_uring},
+        backend::{Choice, Degradation, needs_io_uring},
+        hooks::{Hook, Wanted, chain},
         load::Kernel,
         offsets,
     },
@@ -153,9 +154,9 @@ fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
         .into_iter()
         .map(|hook| {
             let Some(choice) = choices.iter().find(|choice| choice.hook == hook) else {
-                debug_assert!(hook != Hook::IoUring || !needs_io_uring(choices));
-                let why = match hook {
-                    Hook::SendReset | Hook::SendResetForNobody | Hook::ReceiveReset => {
+                debug_assert!(!hook.descriptor().beside_system_calls || !needs_io_uring(choices));
+                let why = match hook.descriptor().wanted {
+                    Wanted::Resets | Wanted::ResetsForNobody => {
                         "not needed: only a trace that shows resets attaches it (--all, --json, --event reset)"
                     }
                     _ => "not needed: the functions behind it are hooked",

@@ -91,8 +91,8 @@ fn every_event_counter_source_and_degradation_has_an_entry() {
     let choices =
         links.flat_map(|backend| Hook::ALL.map(|hook| Choice { hook, backend, refused: Vec::new(), rests: false }));
     let mut names: HashSet<String> = choices.filter_map(|choice| cost_of(&choice)).map(|loss| loss.name()).collect();
-    let others = [Degradation::NoBtf, Degradation::NoDropReasons, Degradation::NoSeccomp, Degradation::CompatWhenSeen];
-    names.extend(others.map(|loss| loss.name()));
+    names.extend([Degradation::NoBtf, Degradation::NoDropReasons, Degradation::NoSeccomp].map(|loss| loss.name()));
+    names.extend(Hook::ALL.into_iter().filter_map(|hook| hook.descriptor().rests).map(|loss| loss.name.to_owned()));
     names.extend(OPTIONAL.map(|lacks| Degradation::NoCapability(lacks).name()));
     names.insert(Degradation::PidNamespace { known: true }.name());
     names.insert("missing".into());

@@ -10,8 +10,8 @@ use aya::{Btf, Ebpf, programs::Program};
 use log::debug;
 
 use super::{
-    backend::{Attach, Backend, Hook, Lanes, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD, chain},
     detach::detach,
+    hooks::{Attach, Backend, Hook, Lanes, Link, ProgramSpec, SECOND_SET_STATE, SET_STATE_AHEAD, chain},
 };
 
 /// The reason for refusing a link without the kernel's types.

@@ -9,7 +9,7 @@ use aya::programs::ProgramFd;
 use aya_obj::generated::bpf_prog_info;
 
 use super::{
-    backend::{Lanes, SECOND_SET_STATE, SET_STATE_AHEAD},
+    hooks::{Lanes, SECOND_SET_STATE, SET_STATE_AHEAD},
     probes,
 };
 

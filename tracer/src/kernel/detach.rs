@@ -11,7 +11,7 @@ use std::{
 use aya::{Ebpf, programs::Program};
 use log::debug;
 
-use super::{backend::Lanes, load::Kernel};
+use super::{hooks::Lanes, load::Kernel};
 
 /// Detaches and unloads the program `name`, and its lanes.
 pub fn detach(ebpf: &mut Ebpf, name: &str) {

@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::Path};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf, StackTraceMap},
+    maps::{Array, HashMap, PerCpuArray, RingBuf, StackTraceMap},
     programs::ProgramFd,
 };
 use log::{debug, warn};
@@ -20,13 +20,14 @@ use super::{
     KernelError,
     attach::{NO_BTF, Preemption, attach_link, likely_for_functions, load_in_advance, load_link},
     audit::{Accounts, Audit, Received},
-    backend::{ACCEPT_OF_4, Backend, Choice, Hook, Lanes, Link, blind, chain, choose, needs_io_uring},
+    backend::{Choice, choose, needs_io_uring},
     compat,
     cost::{self, AUDIT, ProgramCost},
     debug_log::{self, DebugLog},
     detach::side_by_side,
     folds::Folds,
     grace,
+    hooks::{ACCEPT_OF_4, Backend, Hook, Lanes, Link, blind, chain},
     object::{MapForms, object},
     plan::Plan,
     probes,
@@ -50,7 +51,7 @@ const LEAST_RING_BYTES: u32 = 4096;
 
 /// The loaded programs. Dropping it detaches them all; so does the kernel when the process dies.
 pub struct Kernel {
-    pub(super) ebpf: Ebpf,
+    ebpf: Ebpf,
     /// With `--audit`.
     audit: Option<Audit>,
     /// Sizes of the two rings.
@@ -59,7 +60,7 @@ pub struct Kernel {
     pub choices: Vec<Choice>,
     /// When the last hook was attached, `CLOCK_BOOTTIME` ns.
     pub started_ns: u64,
-    pub(super) preemption: Preemption,
+    preemption: Preemption,
     /// Calls that the kernel had kept from the programs at the start, when there was nothing to see yet.
     pub missed_before: u64,
 }
@@ -148,9 +149,10 @@ impl Kernel {
         let mut audit = audited.then(|| Audit::begin(&mut ebpf, wanted));
         let mut choices = Vec::new();
         let mut trampolines = None;
-        for hook in Hook::ALL {
-            let of_last_link = matches!(hook, Hook::IoUring | Hook::Compat);
-            if of_last_link && !needs_io_uring(&choices) || !plan.packets.want(hook, &plan.offsets) {
+        for hook in Hook::IN_ORDER_OF_ATTACHMENT {
+            if hook.descriptor().beside_system_calls && !needs_io_uring(&choices)
+                || !plan.packets.want(hook, &plan.offsets)
+            {
                 continue;
             }
             let forced = plan.forced.iter().find(|(forced, _)| *forced == hook).map(|(_, backend)| *backend);
@@ -191,6 +193,13 @@ impl Kernel {
         let mut kernel = Self { ebpf, audit, ring_bytes, choices, started_ns: 0, preemption, missed_before: 0 };
         kernel.start()?;
         Ok(kernel)
+    }
+
+    /// Attaches the hook of 32-bit system calls if it rests and a 32-bit program has started.
+    pub fn wake_compat(&mut self) {
+        if let Some(choice) = self.choices.iter_mut().find(|choice| choice.rests) {
+            compat::wake(&mut self.ebpf, choice, self.preemption);
+        }
     }
 
     /// Starts the recording of all attached hooks.
@@ -281,16 +290,7 @@ impl Kernel {
         let probes = probes::missed();
         let mut of_packets = HashSet::new();
         for choice in &self.choices {
-            let packets = self.audit.is_some()
-                || matches!(
-                    choice.hook,
-                    Hook::Drop
-                        | Hook::Retransmit
-                        | Hook::RetransmitSynAck
-                        | Hook::SendReset
-                        | Hook::SendResetForNobody
-                        | Hook::ReceiveReset
-                );
+            let packets = self.audit.is_some() || choice.hook.is_of_packets();
             let attached = chain(choice.hook).iter().find(|link| Some(link.backend) == choice.backend);
             let programs = attached.filter(|_| packets).into_iter().flat_map(|link| link.programs);
             of_packets.extend(programs.map(|spec| spec.program));
@@ -439,17 +439,11 @@ unsafe impl aya::Pod for Value {}
 /// `for_functions`. A wrong guess costs time only: the attachment decides.
 fn likely_links(plan: &Plan, has_btf: bool, for_functions: Backend) -> Vec<&'static Link> {
     let mut hooks = Hook::ALL;
-    hooks.sort_by_key(|hook| match hook {
-        Hook::Drop => 0,
-        Hook::SetState => 1,
-        Hook::Compat => 2,
-        Hook::IoUring => 3,
-        _ => 4,
-    });
+    hooks.sort_by_key(|hook| hook.descriptor().verified);
     let likely = |hook: Hook| {
         let forced = plan.forced.iter().any(|(forced, _)| *forced == hook);
         // See `needs_io_uring`.
-        let of_last_link = matches!(hook, Hook::IoUring | Hook::Compat);
+        let of_last_link = hook.descriptor().beside_system_calls;
         if forced || !plan.packets.want(hook, &plan.offsets) || of_last_link && for_functions != Backend::Syscall {
             return None;
         }
@@ -476,6 +470,3 @@ impl Counters {
         self.0[counter as usize]
     }
 }
-
-/// The filter prefixes: kept here so that the type of the map is written once.
-pub(super) type Prefixes<'a, K> = LpmTrie<&'a mut aya::maps::MapData, K, u32>;

@@ -11,6 +11,7 @@ pub mod detach;
 pub mod folds;
 pub mod format;
 pub mod grace;
+pub mod hooks;
 pub mod iterators;
 pub mod load;
 pub mod memlock;
@@ -32,7 +33,7 @@ use std::{error::Error as _, io};
 use aya::{EbpfError, maps::MapError};
 use thiserror::Error;
 
-use self::backend::{Backend, Hook};
+use self::hooks::{Backend, Hook};
 use crate::{
     limits::DESCRIPTORS,
     privilege::{capabilities, missing},

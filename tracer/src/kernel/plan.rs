@@ -2,8 +2,11 @@
 
 use tracer_common::settings::{Offsets, Settings};
 
-use super::backend::{Backend, Hook, needs_resets_for_nobody};
-use super::selection::Selection;
+use super::{
+    backend::needs_resets_for_nobody,
+    hooks::{Backend, Hook, Wanted},
+    selection::Selection,
+};
 
 /// The choices for loading.
 #[derive(Debug, Clone)]
@@ -47,12 +50,12 @@ impl Packets {
     /// Whether `hook` is needed for these packet events.
     #[must_use]
     pub const fn want(self, hook: Hook, offsets: &Offsets) -> bool {
-        match hook {
-            Hook::Drop => self.drops,
-            Hook::Retransmit | Hook::RetransmitSynAck => self.retransmits,
-            Hook::SendReset | Hook::ReceiveReset => self.resets,
-            Hook::SendResetForNobody => self.resets && needs_resets_for_nobody(offsets),
-            _ => true,
+        match hook.descriptor().wanted {
+            Wanted::Always => true,
+            Wanted::Drops => self.drops,
+            Wanted::Retransmits => self.retransmits,
+            Wanted::Resets => self.resets,
+            Wanted::ResetsForNobody => self.resets && needs_resets_for_nobody(offsets),
         }
     }
 }

@@ -2,10 +2,13 @@
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, MapData, lpm_trie::Key},
 };
 
-use super::{KernelError, load::Prefixes};
+use super::KernelError;
+
+/// The filter prefixes.
+type Prefixes<'a, K> = LpmTrie<&'a mut MapData, K, u32>;
 
 /// The members of the kernel side's filter sets. Empty for an unused filter.
 #[derive(Debug, Clone, Default)]

@@ -12,70 +12,25 @@ use tracer_common::audit::{Audited, PLACES, RingTaken, TERMS, place};
 
 use super::{
     KernelError,
-    backend::{Attach, Backend, Choice, Hook, ProgramSpec, SET_STATE_AHEAD, chain},
-    cost, probes,
+    backend::Choice,
+    cost,
+    hooks::{Attach, Backend, Hook, SYS_EXIT, Watch, chain},
+    probes,
 };
 pub use account::{Account, Accounts, Received};
 use account::{Missed, reconcile};
-
-/// A tracepoint whose calls a program of its own counts.
-#[derive(Clone, Copy, Debug)]
-struct Watch {
-    audited: Audited,
-    hook: Hook,
-    /// The hook's name in the stream, and the tracepoint of the counting program, unless it is a system call.
-    name: &'static str,
-    /// The counting program.
-    counter: &'static str,
-}
-
-/// The program that counts the returns of system calls.
-const SYS_EXIT: &str = "audit_sys_exit";
-
-const fn watch(audited: Audited) -> Watch {
-    let (hook, name, counter) = match audited {
-        Audited::SetState => (Hook::SetState, "inet_sock_set_state", "audit_set_state"),
-        Audited::Destroy => (Hook::Destroy, "tcp_destroy_sock", "audit_destroy"),
-        Audited::ErrorReport => (Hook::ErrorReport, "inet_sk_error_report", "audit_error"),
-        Audited::Drop => (Hook::Drop, "kfree_skb", "audit_drop"),
-        Audited::Retransmit => (Hook::Retransmit, "tcp_retransmit_skb", "audit_retrans"),
-        Audited::RetransmitSynAck => (Hook::RetransmitSynAck, "tcp_retransmit_synack", "audit_synack"),
-        Audited::SendReset => (Hook::SendReset, "tcp_send_reset", "audit_reset_out"),
-        Audited::ReceiveReset => (Hook::ReceiveReset, "tcp_receive_reset", "audit_reset_in"),
-        Audited::Fork => (Hook::Processes, "sched_process_fork", "audit_fork"),
-        Audited::Exec => (Hook::Processes, "sched_process_exec", "audit_exec"),
-        Audited::Exit => (Hook::Processes, "sched_process_exit", "audit_exit"),
-        Audited::ConnectReturn => (Hook::Connect, "sys_exit_connect", SYS_EXIT),
-        Audited::AcceptReturn => (Hook::Accept, "sys_exit_accept", SYS_EXIT),
-        Audited::IoUring => (Hook::IoUring, "io_uring_complete", "audit_io_uring"),
-    };
-    Watch { audited, hook, name, counter }
-}
 
 impl Watch {
     fn is_system_call(self) -> bool {
         self.counter == SYS_EXIT
     }
 
-    /// The traced program, if `backend` serves the hook.
-    fn traced(self, backend: Backend) -> Option<&'static str> {
-        let link = chain(self.hook).iter().find(|link| link.backend == backend)?;
+    /// The traced program, if `backend` serves `hook`.
+    fn traced(self, hook: Hook, backend: Backend) -> Option<&'static str> {
+        let link = chain(hook).iter().find(|link| link.backend == backend)?;
         let here = |attach| matches!(attach, Attach::TpBtf(name) | Attach::RawTp(name) | Attach::Tracepoint(_, name) if name == self.name);
-        // A stand-in has no account of its own.
-        let is_it = |spec: &&ProgramSpec| here(spec.attach) && spec.program != SET_STATE_AHEAD;
-        link.programs.iter().find(is_it).map(|spec| spec.program)
-    }
-
-    /// Packets have a ring of their own.
-    const fn is_of_packets(self) -> bool {
-        matches!(
-            self.audited,
-            Audited::Drop
-                | Audited::Retransmit
-                | Audited::RetransmitSynAck
-                | Audited::SendReset
-                | Audited::ReceiveReset
-        )
+        // A stand-in is optional, and has no account of its own.
+        link.programs.iter().find(|spec| here(spec.attach) && !spec.optional).map(|spec| spec.program)
     }
 }
 
@@ -89,6 +44,7 @@ struct Skipped {
 /// A watch whose programs are attached.
 #[derive(Debug)]
 struct Watched {
+    hook: Hook,
     watch: Watch,
     traced: &'static str,
     /// Before and after the audit began, and before and after it ended.
@@ -108,12 +64,9 @@ pub struct Audit {
 impl Audit {
     /// Attaches the counting programs for those of `hooks` whose traced program has yet to be attached.
     pub fn begin(ebpf: &mut Ebpf, hooks: impl Iterator<Item = Hook>) -> Self {
-        let hooks: Vec<Hook> = hooks.collect();
         let mut audit = Self::default();
-        for watch in Audited::ALL.map(watch) {
-            if hooks.contains(&watch.hook) && !watch.is_system_call() {
-                audit.attach(ebpf, watch.counter, watch.name);
-            }
+        for watch in hooks.flat_map(|hook| hook.descriptor().audit).filter(|watch| !watch.is_system_call()) {
+            audit.attach(ebpf, watch.counter, watch.name);
         }
         audit
     }
@@ -140,17 +93,15 @@ impl Audit {
         }
         for choice in choices {
             let Some(backend) = choice.backend else { continue };
-            let watches: Vec<Watch> =
-                Audited::ALL.into_iter().map(watch).filter(|watch| watch.hook == choice.hook).collect();
+            let hook = choice.hook;
+            let watches = hook.descriptor().audit;
             let (can, cannot): (Vec<_>, Vec<_>) = watches
                 .iter()
-                .map(|watch| (*watch, watch.traced(backend)))
+                .map(|watch| (*watch, watch.traced(hook, backend)))
                 .partition(|(watch, traced)| traced.is_some() && self.counters.contains(&watch.counter));
-            self.watched.extend(
-                can.into_iter().filter_map(|(watch, traced)| {
-                    Some(Watched { watch, traced: traced?, skipped: Default::default() })
-                }),
-            );
+            self.watched.extend(can.into_iter().filter_map(|(watch, traced)| {
+                Some(Watched { hook, watch, traced: traced?, skipped: Default::default() })
+            }));
             for (watch, traced) in &cannot {
                 let why = if traced.is_some() {
                     "the program that counts cannot be attached".to_owned()
@@ -208,11 +159,8 @@ impl Audit {
                 let first = place(watched.watch.audited, 0) as usize;
                 let mut terms = [0; TERMS as usize];
                 terms.copy_from_slice(&sums[first..first + TERMS as usize]);
-                let mut complete = if watched.watch.is_of_packets() {
-                    taken[1] == received.drops
-                } else {
-                    taken[0] == received.events
-                };
+                let mut complete =
+                    if watched.hook.is_of_packets() { taken[1] == received.drops } else { taken[0] == received.events };
                 if watched.watch.audited == Audited::Drop {
                     complete &= folded == received.folded;
                 }
@@ -258,13 +206,17 @@ fn set_open(ebpf: &mut Ebpf, open: u32) -> Result<(), KernelError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::backend::SECOND_SET_STATE, *};
+    use super::{
+        super::hooks::{SECOND_SET_STATE, SET_STATE_AHEAD},
+        *,
+    };
 
     #[test]
     fn what_was_missed_before_it_began_and_after_its_end_is_no_part_of_it() {
         let at = |traced, counter| Skipped { traced, counter };
         let watched = Watched {
-            watch: watch(Audited::SetState),
+            hook: Hook::SetState,
+            watch: Hook::SetState.descriptor().audit[0],
             traced: "set_state__btf",
             skipped: [at(3, 0), at(3, 0), at(10, 1), at(11, 1)],
         };
@@ -278,9 +230,11 @@ mod tests {
 
     #[test]
     fn every_tracepoint_has_its_traced_program_in_every_link_that_is_one() {
-        for watch in Audited::ALL.map(watch) {
-            for link in chain(watch.hook) {
-                let traced = watch.traced(link.backend);
+        for (hook, watch) in
+            Hook::ALL.iter().flat_map(|hook| hook.descriptor().audit.iter().map(|watch| (*hook, watch)))
+        {
+            for link in chain(hook) {
+                let traced = watch.traced(hook, link.backend);
                 let function = matches!(link.backend, Backend::Fentry | Backend::Kprobe);
                 assert_eq!(traced.is_none(), function, "{} by {}", watch.name, link.backend);
                 assert!(![Some(SECOND_SET_STATE), Some(SET_STATE_AHEAD)].contains(&traced));

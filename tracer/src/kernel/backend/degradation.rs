@@ -2,54 +2,17 @@
 
 use tracer_common::settings::{ABSENT, Offsets};
 
-use super::{Backend, Choice, Hook, needs_io_uring};
+use super::{Choice, needs_io_uring};
+use crate::kernel::hooks::{Hook, Loss};
 use crate::privilege::missing::Optional;
 
 /// A limit of the trace on this host. The banner, the summary and `doctor` show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Degradation {
-    /// connect() is not hooked.
-    NoConnect,
-    /// connect() is hooked at the system call only.
-    ConnectBySyscall,
-    /// accept() is not hooked.
-    NoAccept,
-    /// accept() is hooked at the system call only.
-    AcceptBySyscall,
-    /// accept() is a kretprobe.
-    AcceptByKretprobe,
-    /// Failing accept() calls are not hooked.
-    NoAcceptFailures,
-    /// io_uring is not hooked although it is needed.
-    NoIoUring,
-    /// bind() is not hooked.
-    NoBind,
-    /// listen() is not hooked.
-    NoListen,
-    /// Maps of sockets are not hooked.
-    NoSockmap,
-    /// Maps of sockets are hooked at the system call only.
-    SockmapBySyscall,
-    /// 32-bit system calls are not hooked although they are needed.
-    NoCompat,
-    /// 32-bit system calls are hooked once a 32-bit program starts.
-    CompatWhenSeen,
-    /// fork, exec, exit are not hooked.
-    NoProcesses,
-    /// Errors are not hooked.
-    NoErrorReport,
-    /// The end of sockets is not hooked.
-    NoDestroy,
-    /// Drops are not hooked.
-    NoDrops,
+    /// A hook is absent, rests, or is served by a link that costs something.
+    Hook(Loss),
     /// This kernel gives no reasons for drops.
     NoDropReasons,
-    /// Retransmissions are not hooked.
-    NoRetransmits,
-    /// Resets are not hooked.
-    NoResets,
-    /// Resets without a socket are not hooked.
-    NoResetsForNobody,
     /// The kernel gives no type information.
     NoBtf,
     /// A member of a kernel structure was not found.
@@ -70,27 +33,8 @@ impl Degradation {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::NoConnect => "no_connect".into(),
-            Self::ConnectBySyscall => "connect_by_syscall".into(),
-            Self::NoAccept => "no_accept".into(),
-            Self::AcceptBySyscall => "accept_by_syscall".into(),
-            Self::AcceptByKretprobe => "accept_by_kretprobe".into(),
-            Self::NoAcceptFailures => "no_accept_failures".into(),
-            Self::NoIoUring => "no_io_uring".into(),
-            Self::NoBind => "no_bind".into(),
-            Self::NoListen => "no_listen".into(),
-            Self::NoSockmap => "no_sockmap".into(),
-            Self::SockmapBySyscall => "sockmap_by_syscall".into(),
-            Self::NoCompat => "no_compat".into(),
-            Self::CompatWhenSeen => "compat_when_seen".into(),
-            Self::NoProcesses => "no_processes".into(),
-            Self::NoErrorReport => "no_error_report".into(),
-            Self::NoDestroy => "no_destroy".into(),
-            Self::NoDrops => "no_drops".into(),
+            Self::Hook(loss) => loss.name.into(),
             Self::NoDropReasons => "no_drop_reasons".into(),
-            Self::NoRetransmits => "no_retransmits".into(),
-            Self::NoResets => "no_resets".into(),
-            Self::NoResetsForNobody => "no_resets_for_nobody".into(),
             Self::NoBtf => "no_btf".into(),
             Self::MissingMember(member) => format!("missing:{member}"),
             Self::NoCapability(lacks) => format!("no_{}", lacks.name().to_lowercase()),
@@ -103,42 +47,10 @@ impl Degradation {
     #[must_use]
     pub fn cost(&self) -> String {
         match self {
-            Self::NoConnect => "connect() calls that fail before a SYN is sent are not seen".into(),
-            Self::ConnectBySyscall => "TCP Fast Open sends that fail before a SYN is sent are not seen; every system \
-                 call of the host takes the slower, traced path"
-                .into(),
-            Self::NoAccept => "no `accept` events; who accepted is looked up in /proc a moment later: the owners of \
-                 short-lived connections stay their listeners"
-                .into(),
-            Self::AcceptBySyscall => "every system call of the host takes the slower, traced path".into(),
-            Self::AcceptByKretprobe => "if very many threads block in accept() at once, some accepts are missed".into(),
-            Self::NoAcceptFailures => "accept() calls that lack descriptors or memory are not shown".into(),
-            Self::NoIoUring => "accepts through io_uring are not seen, nor its immediate connect failures".into(),
-            Self::NoBind => "bind() calls that fail are not shown".into(),
-            Self::NoListen => "a failed listen() shows as `closed_local`, without its errno".into(),
-            Self::NoSockmap => "`tx_bytes` and `rx_bytes` leave out what BPF programs move between sockets (sockmap), \
-                 and nothing says so"
-                .into(),
-            Self::SockmapBySyscall => "of sockets that a BPF program puts into a sockmap by itself, `tx_bytes` and \
-                 `rx_bytes` leave out what is redirected, and nothing says so"
-                .into(),
-            Self::NoCompat => "accept() and failing connect() calls of 32-bit programs are not seen".into(),
-            Self::CompatWhenSeen => {
-                "no 32-bit program runs: accept() and failing calls of the first one are seen some \
-                 30 ms after its start, those that a 64-bit program makes by `int 0x80` not at all \
-                 (--backend raw_syscalls=tp_btf sees all, and slows every system call of the host)"
-                    .into()
-            }
-            Self::NoProcesses => "-f follows no process; the programs of short-lived processes may stay unknown".into(),
-            Self::NoErrorReport => "no `error` events; the close still carries the error, where it can be read".into(),
-            Self::NoDestroy => "a close that is missed is not recovered".into(),
-            Self::NoDrops => "dropped packets are not seen".into(),
+            Self::Hook(loss) => loss.cost.into(),
             Self::NoDropReasons => "this kernel gives no reasons for drops: the call site stands for them; only \
                  rules of netfilter and closed TCP ports are told from losses"
                 .into(),
-            Self::NoRetransmits => "no `retransmit` events; `close` still counts retransmitted segments".into(),
-            Self::NoResets => "no `reset` events; verdicts still show who reset a connection".into(),
-            Self::NoResetsForNobody => "RST sent for closed ports and for ended connections is not seen".into(),
             Self::NoBtf => "no verdicts, errors, byte counts or namespaces; the programs of owners are looked up in \
                  /proc; 65,536 sockets are followed"
                 .into(),
@@ -159,30 +71,14 @@ impl Degradation {
 
 /// The cost of the choice for one hook; `None` if there is none.
 #[must_use]
-pub const fn cost_of(choice: &Choice) -> Option<Degradation> {
-    Some(match (choice.hook, choice.backend) {
-        (Hook::Connect, None) => Degradation::NoConnect,
-        (Hook::Connect, Some(Backend::Syscall)) => Degradation::ConnectBySyscall,
-        (Hook::Accept, None) => Degradation::NoAccept,
-        (Hook::Accept, Some(Backend::Syscall)) => Degradation::AcceptBySyscall,
-        (Hook::Accept, Some(Backend::Kprobe)) => Degradation::AcceptByKretprobe,
-        (Hook::AcceptFailure, None) => Degradation::NoAcceptFailures,
-        (Hook::IoUring, None) => Degradation::NoIoUring,
-        (Hook::Bind, None) => Degradation::NoBind,
-        (Hook::Listen, None) => Degradation::NoListen,
-        (Hook::Sockmap, None) => Degradation::NoSockmap,
-        (Hook::Sockmap, Some(Backend::Syscall)) => Degradation::SockmapBySyscall,
-        (Hook::Compat, None) => Degradation::NoCompat,
-        (Hook::Compat, Some(_)) if choice.rests => Degradation::CompatWhenSeen,
-        (Hook::Processes, None) => Degradation::NoProcesses,
-        (Hook::ErrorReport, None) => Degradation::NoErrorReport,
-        (Hook::Destroy, None) => Degradation::NoDestroy,
-        (Hook::Drop, None) => Degradation::NoDrops,
-        (Hook::Retransmit | Hook::RetransmitSynAck, None) => Degradation::NoRetransmits,
-        (Hook::SendReset | Hook::ReceiveReset, None) => Degradation::NoResets,
-        (Hook::SendResetForNobody, None) => Degradation::NoResetsForNobody,
-        _ => return None,
-    })
+pub fn cost_of(choice: &Choice) -> Option<Degradation> {
+    let descriptor = choice.hook.descriptor();
+    let loss = match choice.backend {
+        None => descriptor.without,
+        Some(_) if choice.rests => descriptor.rests,
+        Some(backend) => descriptor.chain.iter().find(|link| link.backend == backend)?.costs,
+    };
+    loss.map(Degradation::Hook)
 }
 
 /// Whether the running kernel gives reasons for drops.
@@ -208,9 +104,10 @@ pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missin
         }
     }
     // Attached, but the tracepoint does not name the request.
-    let blind = offsets.io_complete_has_cqe == ABSENT && !list.contains(&Degradation::NoIoUring);
-    if blind && needs_io_uring(choices) {
-        list.push(Degradation::NoIoUring);
+    if offsets.io_complete_has_cqe == ABSENT && needs_io_uring(choices) {
+        let loss = Hook::IoUring.descriptor().without.map(Degradation::Hook);
+        let unsaid = loss.filter(|loss| !list.contains(loss));
+        list.extend(unsaid);
     }
     let drops = choices.iter().any(|choice| choice.hook == Hook::Drop && choice.backend.is_some());
     if drops && !gives_drop_reasons(offsets) {
