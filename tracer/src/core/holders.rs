@@ -27,7 +27,7 @@ const fn is_unowned(connection: &Connection) -> bool {
 impl<G: Gate> Core<G> {
     /// The connections whose acceptor no record will name and that were not asked about yet: look for their holders.
     /// Empty wherever accept() is hooked.
-    pub fn unowned(&mut self) -> Vec<Tuple> {
+    pub(super) fn unowned(&mut self) -> Vec<Tuple> {
         if !std::mem::take(&mut self.unowned) {
             return Vec::new();
         }

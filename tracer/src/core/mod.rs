@@ -14,6 +14,7 @@ mod listeners;
 pub mod packets;
 pub mod ports;
 mod process;
+pub mod question;
 mod records;
 mod seed;
 mod subflow;
@@ -40,6 +41,7 @@ use self::{
     packets::Packets,
     ports::Ports,
     process::ProcessTable,
+    question::{Answer, Question},
     seed::Seeded,
 };
 pub use self::{
@@ -84,10 +86,8 @@ pub enum Input<'a> {
     Record(Record<'a>),
     /// A process as /proc shows it.
     Process(ProcessSnapshot),
-    /// /proc has no such process (pid, start): it has exited.
-    NoProcess(u32, u64),
-    /// The look at this process (pid, start) timed out.
-    LateProcess(u32, u64),
+    /// The answer to a question of the core.
+    Answer(Answer),
     /// The sockets that existed before the trace.
     Seed(Seed),
     /// Records of a class were lost since the last such input.
@@ -104,8 +104,6 @@ pub enum Input<'a> {
         /// accept(), so that a record names the acceptor of a connection.
         accept: bool,
     },
-    /// The holders of the sockets that [`Core::unowned`] asked for.
-    Holders(Holders),
     /// Enables packet events: the running kernel's names of reasons, and whether drops are hooked.
     Packets {
         /// Names of the reasons.
@@ -113,23 +111,6 @@ pub enum Input<'a> {
         /// Drops are hooked.
         drops: bool,
     },
-    /// The name of a call site; `None` if unknown.
-    Symbol(u64, Option<String>),
-    /// The answer to [`packets::Wanted::stack`].
-    Stack {
-        /// Its number in the record.
-        number: u16,
-        /// The call that dropped the packet.
-        location: u64,
-        /// From that call outwards; `None` if the stack is unavailable.
-        frames: Option<Vec<String>>,
-    },
-    /// The processes that hold a socket's file (by inode number), oldest first.
-    Holding(u64, Vec<u32>),
-    /// Answers to [`Core::wanted_hints`].
-    Hints(Vec<packets::Answer>),
-    /// The holders of the ports that [`Core::wanted_ports`] asked for.
-    Ports(Vec<ports::AtPort>),
     /// Watching of the kernel's counters of discards begins.
     Counting(Counting),
     /// Changes in the counters of a namespace.
@@ -242,12 +223,8 @@ impl<G: Gate> Core<G> {
                 self.tell_portless(sink);
             }
             Input::Packets { reasons, drops } => self.packets.begin(reasons, drops),
-            Input::Symbol(address, name) => self.packets.learn_symbol(address, name.as_deref()),
-            Input::Stack { number, location, frames } => self.packets.learn_stack(number, location, frames),
-            Input::Holding(inode, pids) => self.learn_holders(inode, &pids),
             Input::Process(snapshot) => self.processes.snapshot(snapshot),
-            Input::NoProcess(pid, start_ns) => self.processes.settle(pid, start_ns),
-            Input::LateProcess(pid, start_ns) => self.processes.settle_late(pid, start_ns),
+            Input::Answer(answer) => self.answer(answer, sink),
             Input::Seed(seed) => self.seed(seed, sink),
             Input::Counting(counting) => self.count_discards(counting),
             Input::Counters(look) => self.look_at_counters(look, sink),
@@ -257,28 +234,17 @@ impl<G: Gate> Core<G> {
                 sink.event(&Event { boot_ns, socket: None, kind: Kind::Lost { class, count } });
             }
             Input::Hooked { accept } => self.accept_hooked = accept,
-            Input::Holders(holders) => {
-                self.take_holders(&holders);
-                self.take_ports(&holders, sink);
-            }
-            Input::Ports(answers) => self.learn_ports(&answers, sink),
-            Input::Hints(answers) => self.learn_hints(answers, sink),
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
         }
     }
 
-    /// The process (pid, start) that a record names and /proc may know more about: look before the record is applied.
-    #[must_use]
-    pub fn wants(&self, record: &Record<'_>) -> Option<(u32, u64)> {
+    /// The process that a record names and that /proc may know more about.
+    fn wants(&self, record: &Record<'_>) -> Option<Question> {
         let (opener, boot_ns) = opening(record)?;
-        self.processes.lacks(opener, boot_ns).then_some((opener.pid, opener.start_ns))
-    }
-
-    /// Whether /proc was already asked about this process and its program.
-    #[must_use]
-    pub fn knows(&self, pid: u32, start_ns: u64) -> bool {
-        self.processes.is_settled(pid, start_ns)
+        let Opener { pid, start_ns, .. } = *opener;
+        let known = self.processes.is_settled(pid, start_ns);
+        self.processes.lacks(opener, boot_ns).then_some(Question::Process { pid, start_ns, known })
     }
 
     /// Events that the filter hid here (the kernel side counts its own).

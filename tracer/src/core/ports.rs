@@ -104,13 +104,17 @@ impl<G: Gate> Core<G> {
     }
 
     /// Whether an event waits for the holder of a port.
-    #[must_use]
-    pub fn waits_for_ports(&self) -> bool {
+    pub(super) fn waits_for_ports(&self) -> bool {
         !self.ports.waiting.is_empty()
     }
 
-    /// The ports whose holders are to be found, each once; the answers come as `Input::Ports`.
-    pub fn wanted_ports(&mut self) -> Vec<Port> {
+    /// Whether there is a port whose holder was not asked for.
+    pub(super) fn asks_for_ports(&self) -> bool {
+        self.ports.waiting.iter().any(|failed| !failed.asked)
+    }
+
+    /// The ports whose holders are to be found, each once.
+    pub(super) fn wanted_ports(&mut self) -> Vec<Port> {
         let mut wanted = Vec::new();
         for failed in self.ports.waiting.iter_mut().filter(|failed| !failed.asked) {
             failed.asked = true;

@@ -4,6 +4,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use tracer_common::record::{EXEC_ARGS, ExecRecord, ForkRecord, Opener, UID_UNKNOWN};
 
+use super::question::Found;
 use crate::stream::{Owner, ProcessFacts, Told};
 
 /// One process in a snapshot of /proc.
@@ -242,8 +243,29 @@ impl ProcessTable {
         }
     }
 
+    /// Takes the answer to a question about a process.
+    pub fn answer(&mut self, pid: u32, start_ns: u64, found: Found) {
+        let known = self.is_settled(pid, start_ns);
+        let late = matches!(found, Found::Late);
+        // The number may belong to another process by now.
+        let process = match found {
+            Found::Seen(process) if process.is_about(start_ns) => Some(process),
+            _ => None,
+        };
+        // Without a start in the record every look is a first one.
+        let settles = process.is_none() || start_ns != 0;
+        if let Some(process) = process {
+            self.snapshot(process);
+        }
+        if late && !known {
+            self.settle_late(pid, start_ns);
+        } else if settles {
+            self.settle(pid, start_ns);
+        }
+    }
+
     /// Marks a process that /proc knows nothing (more) about, so that it is not asked again.
-    pub fn settle(&mut self, pid: u32, start_ns: u64) {
+    fn settle(&mut self, pid: u32, start_ns: u64) {
         // Known facts under this number may belong to another process.
         if start_ns == 0 {
             self.by_pid.remove(&pid);
@@ -271,7 +293,7 @@ impl ProcessTable {
     }
 
     /// Marks a process whose look timed out, so that it is not asked again; the missing facts stay unknown.
-    pub fn settle_late(&mut self, pid: u32, start_ns: u64) {
+    fn settle_late(&mut self, pid: u32, start_ns: u64) {
         self.settle(pid, start_ns);
         if let Some(process) = self.by_pid.get_mut(&pid).filter(|process| process.is(start_ns)) {
             process.facts = Arc::new(ProcessFacts { late: true, ..(*process.facts).clone() });

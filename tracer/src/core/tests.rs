@@ -13,7 +13,7 @@ use tracer_common::{
     tcp::TcpState,
 };
 
-use super::*;
+use super::{question::Found, *};
 
 /// Passes everything, or only the connections of one process.
 #[derive(Clone, Copy)]
@@ -321,7 +321,13 @@ fn without_type_information_nothing_is_made_up() {
         SeedSocket { tuple: tuple(80, 5000), v6only: None, state: TcpState::Established, inode: 7, holders: vec![9] };
     let waiting = SeedSocket { inode: 0, holders: Vec::new(), ..held.clone() };
     for (began_ns, socket, again) in [(31, waiting, true), (30, held.clone(), false), (32, held, false)] {
-        core.apply(Input::Holders(Holders { began_ns, sockets: vec![socket] }), &mut said);
+        core.apply(
+            Input::Answer(Answer::Owners {
+                processes: Vec::new(),
+                holders: Holders { began_ns, sockets: vec![socket] },
+            }),
+            &mut said,
+        );
         assert_eq!(!core.unowned().is_empty(), again, "{began_ns}");
     }
     // Emitted at once: no record of an accept will come.
@@ -363,10 +369,11 @@ fn a_process_without_a_start_is_who_had_the_number_then() {
         let mut seen = Exe(None);
         let mut core = Core::new(Only(None));
         core.apply(Input::Process(start(1_000_000_000)), &mut seen);
-        assert_eq!(core.wants(&Record::Socket(K::Connect, &connect)), Some((5, 0)), "always asked for");
+        let [asked, ..] = core.before(&Record::Socket(K::Connect, &connect));
+        assert!(matches!(asked, Some(Question::Process { pid: 5, start_ns: 0, known: false })), "always asked for");
         match input {
             Some(process) => core.apply(Input::Process(process), &mut seen),
-            None => core.apply(Input::NoProcess(5, 0), &mut seen),
+            None => core.apply(Input::Answer(Answer::Process { pid: 5, start_ns: 0, found: Found::Gone }), &mut seen),
         }
         core.apply(Input::Record(Record::Socket(K::Connect, &connect)), &mut seen);
         seen.0

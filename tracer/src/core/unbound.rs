@@ -24,7 +24,7 @@ impl<G: Gate> Core<G> {
     }
 
     /// The inodes of listeners whose port is to be looked up, if there is a new one.
-    pub fn unbound(&mut self) -> Vec<u64> {
+    pub(super) fn unbound(&mut self) -> Vec<u64> {
         let asks = std::mem::take(&mut self.unbound_unasked);
         if asks { self.unbound.keys().copied().collect() } else { Vec::new() }
     }
@@ -88,11 +88,16 @@ mod tests {
 
     use super::super::{
         Core, Holders, Input, SeedSocket,
+        question::Answer,
         tests::{Only, Said, close, record, tuple},
     };
 
     fn unbound() -> Tuple {
         Tuple { raddr: [0; 4], ..tuple(0, 0) }
+    }
+
+    fn looked(holders: Holders) -> Input<'static> {
+        Input::Answer(Answer::Owners { processes: Vec::new(), holders })
     }
 
     /// A core in which a socket of inode 7 listens.
@@ -117,9 +122,9 @@ mod tests {
             holders: Vec::new(),
         };
         // The look began before that socket listened.
-        core.apply(Input::Holders(Holders { began_ns: 20, sockets: vec![found(8)] }), &mut said);
+        core.apply(looked(Holders { began_ns: 20, sockets: vec![found(8)] }), &mut said);
         assert!(said.0.is_empty());
-        core.apply(Input::Holders(Holders { began_ns: 20, sockets: vec![found(7)] }), &mut said);
+        core.apply(looked(Holders { began_ns: 20, sockets: vec![found(7)] }), &mut said);
         assert_eq!(said.0, ["20 listen 1 5 listen"]);
     }
 
@@ -127,7 +132,7 @@ mod tests {
     fn one_that_no_look_finds_waits_no_more() {
         let mut said = Said::default();
         let mut core = listening(&mut said);
-        core.apply(Input::Holders(Holders { began_ns: 21, sockets: Vec::new() }), &mut said);
+        core.apply(looked(Holders { began_ns: 21, sockets: Vec::new() }), &mut said);
         assert_eq!(said.0, ["20 listen 1 5 listen"]);
     }
 

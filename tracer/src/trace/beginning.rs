@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use log::warn;
 use tokio::sync::oneshot;
 
-use super::{Nowhere, Trace};
+use super::Trace;
 use crate::{
     core::{Input, Seed},
     kernel::ring::Ring,
@@ -92,7 +92,8 @@ impl Trace<'_> {
         if let Err(error) = self.kernel.settle() {
             warn!("{error}");
         }
-        let Self { ring, core, presenter, shown, line, attached_ns, .. } = self;
+        let Self { ring, inlet, merge, attached_ns, .. } = self;
+        let line = &mut merge.line;
         // The record of each new connection in the snapshot precedes the snapshot's look at it.
         while Ring::is_full_batch(ring.drain(|bytes| line.push(bytes))) && line.has_room() {}
         for gap in &after.gaps {
@@ -107,7 +108,7 @@ impl Trace<'_> {
             .into_iter()
             .filter(|process| !(executed.contains(&process.pid) && earlier.contains(&process.pid)));
         for process in before.processes.into_iter().chain(later) {
-            core.apply(Input::Process(process), &mut Nowhere);
+            inlet.apply(Input::Process(process));
         }
         let seed = Seed {
             attached_ns: *attached_ns,
@@ -115,7 +116,7 @@ impl Trace<'_> {
             sockets: after.sockets,
             opened_since: line.opened(),
         };
-        core.apply(Input::Seed(seed), &mut shown.sink(*presenter));
+        inlet.apply(Input::Seed(seed));
         self.unreconciled = Some(line.count());
     }
 }

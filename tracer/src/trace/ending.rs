@@ -7,7 +7,7 @@ use log::warn;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracer_common::{counter::Counter, decode::Record, record::RecordKind};
 
-use super::{Outcome, Stop, Trace};
+use super::{Outcome, PacketFeed, Stop, Trace, dispatch::Arrived};
 use crate::{
     clock,
     core::Input,
@@ -18,7 +18,6 @@ use crate::{
         ring::Fill,
     },
     present::summary::Incomplete,
-    trace::feed::PacketFeed,
 };
 
 /// How long the connections of an ended command may take to close, and then the last look at the counters, and the
@@ -40,36 +39,25 @@ impl Trace<'_> {
     /// Looks at the kernel's counters once more, until `deadline`, while the rest of the trace goes on: discards that
     /// they count before the drop hooks are gone have drop events, too.
     pub(super) async fn look_at_counters_again(&mut self, deadline: Instant) -> anyhow::Result<()> {
-        let Some(mut counters) = self.counters.take() else { return Ok(()) };
+        let Some(mut counters) = self.dispatch.take_counters() else { return Ok(()) };
         let mut last = pin!(counters.last(deadline));
         loop {
-            self.reading.hurry();
-            self.ports.hurry();
-            self.reading.start(&self.core, &self.root, &self.namespaces);
-            self.ports.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
+            self.dispatch.hurry();
+            self.dispatch.ask(&mut self.inlet);
             tokio::select! {
-                found = self.ports.found() => {
-                    self.ports.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
-                }
                 looks = &mut last => {
-                    self.take_looks(looks);
+                    self.take(Arrived::Looks(looks));
                     return Ok(());
                 }
+                arrived = self.dispatch.arrived(&self.inlet) => self.take(arrived),
                 ready = self.ring.ready(), if self.outlet.has_room() => {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
                 ready = async { match &mut self.feed { Some(feed) => feed.ready().await, None => pending().await } },
-                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) && self.outlet.has_room() =>
+                    if self.merge.packets.has_room() && self.outlet.has_room() =>
                 {
                     ready.context("cannot poll the BPF ring buffer")?;
-                    self.drain();
-                }
-                read = self.reading.done(false) => {
-                    self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
-                }
-                answer = self.questions.answered() => {
-                    self.take_answer(answer);
                     self.drain();
                 }
             }
@@ -80,24 +68,16 @@ impl Trace<'_> {
     pub(super) async fn explain_last_drops(&mut self, deadline: Instant) {
         self.look_for_losses();
         self.drain();
-        while self.core.waits_for_hints() || self.core.waits_for_ports() {
-            self.reading.hurry();
-            self.ports.hurry();
-            self.reading.start(&self.core, &self.root, &self.namespaces);
-            self.ports.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
+        while self.inlet.core().waits() {
+            self.dispatch.hurry();
+            self.dispatch.ask(&mut self.inlet);
             tokio::select! {
-                found = self.ports.found() => {
-                    self.ports.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
-                }
-                found = self.reading.done(false) => {
-                    self.reading.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
-                }
-                answer = self.questions.answered() => self.take_answer(answer),
+                arrived = self.dispatch.arrived(&self.inlet) => self.take(arrived),
                 () = sleep_until(deadline) => break,
             }
             self.drain();
         }
-        self.reading.end();
+        self.dispatch.end_hints();
     }
 
     /// Gives the last connections of the ended command a moment to close, so that they are not reported as open.
@@ -105,12 +85,12 @@ impl Trace<'_> {
         let deadline = end.min(Instant::now() + LINGER);
         loop {
             self.drain();
-            if self.core.open_connections() == 0 && !self.waits() {
+            if self.inlet.core().open_connections() == 0 && !self.waits() {
                 return Ok(());
             }
             tokio::select! {
                 ready = self.ring.ready() => ready.context("cannot poll the BPF ring buffer")?,
-                answer = self.questions.answered() => self.take_answer(answer),
+                arrived = self.dispatch.replied() => self.take(arrived),
                 () = sleep_until(deadline) => return Ok(()),
             }
         }
@@ -140,14 +120,14 @@ impl Trace<'_> {
         for _ in 0..LAST_DRAINS {
             let rest = self.drain_anyway();
             if !self.waits() {
-                if rest || self.more || self.feed.as_ref().is_some_and(PacketFeed::is_waiting) {
+                if rest || self.more || !self.merge.packets.is_empty() {
                     continue;
                 }
                 return;
             }
             tokio::select! {
-                answer = self.questions.answered() => self.take_answer(answer),
-                () = sleep_until(end) => self.questions.end(),
+                arrived = self.dispatch.replied() => self.take(arrived),
+                () = sleep_until(end) => self.dispatch.end(),
             }
         }
     }
@@ -189,7 +169,19 @@ impl Trace<'_> {
         });
         for failure in &failures {
             let record = Record::Socket(RecordKind::AcceptFailed, failure);
-            self.core.apply(Input::Record(record), &mut self.shown.sink(self.presenter));
+            self.inlet.apply(Input::Record(record));
+        }
+    }
+
+    fn incomplete(&self) -> Incomplete {
+        Incomplete {
+            sockets_untracked: self.known.get(Counter::SocketsUntracked),
+            closes_recovered: self.known.get(Counter::ClosesRecovered),
+            calls_unnoted: self.known.get(Counter::CallsUnnoted),
+            stacks_missing: self.known.get(Counter::StacksMissing),
+            findings_untold: self.inlet.findings_untold(),
+            hints_given_up: self.inlet.core().hints_given_up(),
+            namespaces_renewed: self.names.renewed(),
         }
     }
 
@@ -210,26 +202,21 @@ impl Trace<'_> {
         self.lose(end_ns, "missed", self.lost.missed);
         self.lose(end_ns, "undecoded", self.lost.undecoded);
         let followed = self.followed.take().or_else(|| self.still_followed());
-        self.core.apply(Input::End { boot_ns: end_ns, followed }, &mut self.shown.sink(self.presenter));
-        self.presenter.flush();
+        self.inlet.apply(Input::End { boot_ns: end_ns, followed });
+        self.inlet.presenter().flush();
+        let (incomplete, filtered) = (self.incomplete(), self.inlet.filtered() + self.known.get(Counter::Filtered));
+        let rings = self.fills();
+        let (findings, tally) = self.inlet.into_counts();
         Outcome {
             stop,
             lost: self.lost,
-            incomplete: Incomplete {
-                sockets_untracked: self.known.get(Counter::SocketsUntracked),
-                closes_recovered: self.known.get(Counter::ClosesRecovered),
-                calls_unnoted: self.known.get(Counter::CallsUnnoted),
-                stacks_missing: self.known.get(Counter::StacksMissing),
-                findings_untold: self.shown.findings_untold(),
-                hints_given_up: self.core.hints_given_up(),
-                namespaces_renewed: self.names.renewed(),
-            },
-            filtered: self.core.filtered() + self.shown.hidden() + self.known.get(Counter::Filtered),
+            incomplete,
+            filtered,
             programs,
             accounts,
-            rings: self.fills(),
-            findings: self.shown.findings(),
-            tally: self.shown.into_tally(),
+            rings,
+            findings,
+            tally,
             end_ns,
             detaching: Detaching::begin(self.kernel),
         }

@@ -11,34 +11,41 @@ use tokio::{
 };
 use tracer_common::counter::Counter;
 
-mod acceptors;
 mod backlog;
 mod beginning;
 mod counters;
+mod dispatch;
 mod ending;
+mod errand;
 mod feed;
+mod inlet;
+mod merge;
 mod names;
 mod namespaces;
 mod outcome;
+mod owners;
 mod ports;
 mod questions;
 mod records;
 mod tables;
 
-use self::{
-    acceptors::Acceptors, backlog::Backlog, counters::Counters as KernelCounters, feed::PacketFeed, names::Names,
-    namespaces::Namespaces, ports::Ports, records::Nowhere, tables::Reading,
-};
 pub use self::{
     beginning::{Earlier, Seeding},
     feed::PacketSession,
     outcome::{Lost, Outcome, Stop},
-    questions::Questions,
+};
+use self::{
+    counters::Counters as KernelCounters,
+    dispatch::{Arrived, Dispatch},
+    feed::PacketFeed,
+    inlet::Inlet,
+    merge::Merge,
+    names::Names,
+    namespaces::Namespaces,
 };
 use crate::{
     clock,
-    core::{Core, Input, discards::Counting},
-    discards::Look,
+    core::{Input, discards::Counting, question::Topic},
     filter::Filter,
     kernel::{
         backend::Hook,
@@ -50,7 +57,6 @@ use crate::{
     present::queue::Gauge,
     privilege::{Duty, Sandbox, capabilities},
     proc::root::ProcRoot,
-    shown::Shown,
     stream::Sink,
 };
 
@@ -92,23 +98,21 @@ const END: Duration = Duration::from_millis(700);
 pub struct Trace<'p> {
     kernel: Kernel,
     ring: Ring,
-    core: Core<Filter>,
-    presenter: &'p mut dyn Presenter,
+    inlet: Inlet<'p>,
     outlet: Outlet,
     /// Dropped, retransmitted and reset packets; `None` if unwanted.
     feed: Option<PacketFeed>,
-    shown: Shown,
     root: ProcRoot,
     limits: Limits,
     /// SIGINT, SIGTERM, SIGHUP.
     signals: [Signal; 3],
-    /// Records that wait: for the snapshot, and later for answers from /proc.
-    line: Backlog,
+    /// The records that wait: for the snapshot, and later for answers.
+    merge: Merge,
     /// The core has the snapshot.
     taken_over: bool,
     /// Number of records that have waited since then; `None`: all are applied.
     unreconciled: Option<usize>,
-    /// See [`records::Way`].
+    /// See [`records`].
     cut_ns: Option<u64>,
     /// The connections that the kernel side followed at the cut, if needed.
     followed: Option<HashSet<u64>>,
@@ -116,16 +120,10 @@ pub struct Trace<'p> {
     blocked: bool,
     /// More records can be applied at once.
     more: bool,
-    questions: Questions,
+    dispatch: Dispatch,
     sandbox: Sandbox,
     earlier: Option<Earlier>,
-    namespaces: Namespaces,
     names: Names,
-    acceptors: Acceptors,
-    ports: Ports,
-    /// The kernel's counters of discards; `None` if unwanted.
-    counters: Option<KernelCounters>,
-    reading: Reading,
     debug_log: Option<DebugLog>,
     /// When the hooks were attached, `CLOCK_BOOTTIME` ns.
     attached_ns: u64,
@@ -164,24 +162,25 @@ impl<'p> Trace<'p> {
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
         let sandbox = earlier.sandbox;
+        let mut inlet = Inlet::new(&filter, limits.count, presenter);
         let ring = kernel.ring()?;
         let debug_log = kernel.debug_log()?;
         let attached_ns = kernel.started_ns;
-        let mut core = Core::new(filter.clone());
         let counters = if filter.wants_counters() && !limits.no_counters {
             let drops = packets.is_some() && kernel.backend(Hook::Drop).is_some();
             let accepts = kernel.backend(Hook::Accept).is_some() && filter.wants_every_connection();
-            core.apply(Input::Counting(Counting { drops, accepts, began_ns: attached_ns }), &mut Nowhere);
+            inlet.apply(Input::Counting(Counting { drops, accepts, began_ns: attached_ns }));
             Some(KernelCounters::start(&root, &filter, sandbox).context("cannot start a thread")?)
         } else {
             None
         };
-        core.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() }, &mut Nowhere);
+        inlet.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() });
+        let namespaces = Namespaces::start(sandbox).context("cannot start a thread")?;
         let names = Names::start(&filter, sandbox).context("cannot start a thread")?;
         let feed = match packets {
             Some(PacketSession { reasons, symbols, stacks }) => {
                 let drops = kernel.backend(Hook::Drop).is_some();
-                core.apply(Input::Packets { reasons, drops }, &mut Nowhere);
+                inlet.apply(Input::Packets { reasons, drops });
                 let stacks = if stacks { Some(kernel.stacks()?) } else { None };
                 Some(PacketFeed::new(kernel.drops_ring()?, kernel.folds()?, symbols, stacks))
             }
@@ -191,11 +190,9 @@ impl<'p> Trace<'p> {
             kernel,
             ring,
             feed,
-            shown: Shown::new(filter, limits.count),
-            core,
-            outlet: Outlet(presenter.gauge()),
-            presenter,
-            questions: Questions::new(earlier.readers.clone(), root.clone()),
+            outlet: Outlet(inlet.gauge()),
+            inlet,
+            dispatch: Dispatch::new(root.clone(), earlier.readers.clone(), namespaces, counters),
             root,
             limits,
             signals: [
@@ -203,7 +200,7 @@ impl<'p> Trace<'p> {
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::hangup())?,
             ],
-            line: Backlog::default(),
+            merge: Merge::default(),
             taken_over: false,
             unreconciled: None,
             cut_ns: None,
@@ -212,12 +209,7 @@ impl<'p> Trace<'p> {
             more: false,
             sandbox,
             earlier: Some(earlier),
-            namespaces: Namespaces::start(sandbox).context("cannot start a thread")?,
             names,
-            acceptors: Acceptors::default(),
-            ports: Ports::default(),
-            counters,
-            reading: Reading::default(),
             debug_log,
             attached_ns,
             known: Counters::default(),
@@ -245,12 +237,12 @@ impl<'p> Trace<'p> {
         let forwarding = command.is_some();
         let stop = loop {
             tokio::select! {
-                ready = self.ring.ready(), if self.line.takes_more(self.starts()) && self.outlet.has_room() => {
+                ready = self.ring.ready(), if self.merge.line.takes_more(self.starts()) && self.outlet.has_room() => {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }
                 ready = async { match &mut self.feed { Some(feed) => feed.ready().await, None => std::future::pending().await } },
-                    if self.feed.as_ref().is_some_and(PacketFeed::has_room) && self.outlet.has_room() =>
+                    if self.merge.packets.has_room() && self.outlet.has_room() =>
                 {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
@@ -261,46 +253,27 @@ impl<'p> Trace<'p> {
                     self.take_over(taken.unwrap_or_default());
                     self.drain();
                 }
-                answer = self.questions.answered() => {
-                    self.take_answer(answer);
-                    self.drain();
-                }
+                arrived = self.dispatch.arrived(&self.inlet) => self.take(arrived),
                 () = std::future::ready(()), if self.more && self.outlet.has_room() => self.drain(),
-                found = self.acceptors.found() => {
-                    // A close that came before the look must not be credited with its result.
-                    self.drain();
-                    self.acceptors.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
-                }
-                found = self.ports.found() => {
-                    self.ports.tell(found, &mut self.core, &mut self.shown.sink(self.presenter));
-                }
-                looks = async { match &mut self.counters { Some(counters) => counters.looked().await, None => std::future::pending().await } } => {
-                    self.take_looks(looks);
-                }
                 change = self.names.changed() => {
                     // Earlier records are judged by the name's former namespace.
                     self.drain();
                     let fresh = self.names.follow(&change, &mut self.kernel);
-                    if let Some((fresh, counters)) = fresh.zip(self.counters.as_ref()) {
-                        counters.search(vec![fresh]);
-                    }
-                }
-                read = self.reading.done(self.core.waits_for_hints()) => {
-                    self.reading.tell(read, &mut self.core, &mut self.shown.sink(self.presenter));
+                    self.dispatch.search(fresh.into_iter().collect());
                 }
                 passed = async { match &mut self.debug_log { Some(log) => log.pass_on().await, None => std::future::pending().await } } => {
                     passed.context("cannot poll the kernel side's debug log")?;
                 }
                 _ = look.tick() => {
                     self.look_for_losses();
-                    self.questions.ask_facts();
+                    self.dispatch.ask_each_second(&mut self.inlet);
                     self.drain();
                     self.settle_counters();
                 }
                 _ = async { match &mut refresh { Some(refresh) => refresh.tick().await, None => std::future::pending().await } } => {
                     self.look_for_losses();
                     self.drain();
-                    self.presenter.refresh();
+                    self.inlet.presenter().refresh();
                 }
                 // `run` passes signals on to its command, and ends when that does.
                 () = any_of(&mut self.signals), if !forwarding => break Stop::Signal,
@@ -311,17 +284,12 @@ impl<'p> Trace<'p> {
                     break Stop::Command(status.context("cannot wait for the command")?);
                 }
             }
-            if let Some(facts) = self.questions.facts() {
-                self.shown.set_facts(facts);
-            }
-            self.acceptors.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
-            self.ports.look(&mut self.core, &self.root, self.questions.readers(), &self.namespaces);
-            self.reading.start(&self.core, &self.root, &self.namespaces);
-            self.presenter.flush();
-            if self.shown.is_full() || self.presenter.is_full() {
+            self.dispatch.ask(&mut self.inlet);
+            self.inlet.presenter().flush();
+            if self.inlet.is_full() {
                 break Stop::Count;
             }
-            if let Some(error) = self.presenter.error() {
+            if let Some(error) = self.inlet.error() {
                 break Stop::Output(copy_of(error));
             }
         };
@@ -336,7 +304,7 @@ impl<'p> Trace<'p> {
         }
         let patience = if matches!(stop, Stop::Command(_)) { ending::LINGER } else { ending::SHORT_LINGER };
         let soon = Instant::now() + patience;
-        let wants_more = !self.shown.is_full() && self.presenter.error().is_none();
+        let wants_more = !self.inlet.shown_is_full() && self.inlet.error().is_none();
         if wants_more {
             let last = end.min(Instant::now() + ending::LAST_COUNTERS.max(patience));
             self.look_at_counters_again(last).await?;
@@ -373,9 +341,16 @@ impl<'p> Trace<'p> {
         !self.taken_over || self.unreconciled.is_some()
     }
 
-    fn take_answer(&mut self, answer: Option<questions::Answer>) {
-        if let Some(answer) = answer {
-            self.questions.take(answer, &mut self.core);
+    /// Takes what has come from another thread.
+    fn take(&mut self, arrived: Arrived) {
+        // A close that came before a look must not be credited with its result.
+        if let Arrived::Done(Topic::Owners, _) = arrived {
+            self.drain();
+        }
+        let replied = matches!(arrived, Arrived::Reply(_));
+        self.dispatch.take(arrived, &mut self.inlet);
+        if replied {
+            self.drain();
         }
     }
 
@@ -389,7 +364,7 @@ impl<'p> Trace<'p> {
         };
         let boot_ns = clock::boot_ns();
         if let Some(feed) = &mut self.feed {
-            feed.sweep(counters.get(Counter::FoldedDrop));
+            feed.sweep(counters.get(Counter::FoldedDrop), &mut self.merge.packets);
         }
         for (counter, class) in [
             (Counter::LostLifecycle, "lifecycle"),
@@ -408,28 +383,17 @@ impl<'p> Trace<'p> {
         self.known = counters;
     }
 
-    /// Applies changes in the kernel's counters.
-    fn take_looks(&mut self, looks: Vec<Look>) {
-        for look in looks {
-            self.core.apply(Input::Counters(look), &mut self.shown.sink(self.presenter));
-        }
-    }
-
     /// Runs once a second, when the folds of that second have come, too.
     fn settle_counters(&mut self) {
         // Until the records from before the snapshot are applied, all owners are unknown.
-        let Some(counters) = self.counters.as_ref().filter(|_| self.taken_over && self.unreconciled.is_none()) else {
-            return;
-        };
-        self.core.apply(Input::Settled, &mut self.shown.sink(self.presenter));
-        let fresh = self.core.take_fresh_namespaces();
-        if !fresh.is_empty() {
-            counters.search(fresh);
+        if self.dispatch.counts() && self.taken_over && self.unreconciled.is_none() {
+            self.inlet.apply(Input::Settled);
+            self.dispatch.watch_namespaces(&mut self.inlet);
         }
     }
 
     fn tell_unplaced(&mut self, boot_ns: u64) {
-        let count = self.core.unplaced_drops() - self.unplaced;
+        let count = self.inlet.core().unplaced_drops() - self.unplaced;
         self.unplaced += count;
         self.lost.drop += count;
         self.lose(boot_ns, "drop", count);
@@ -437,8 +401,7 @@ impl<'p> Trace<'p> {
 
     fn lose(&mut self, boot_ns: u64, class: &'static str, count: u64) {
         if count > 0 {
-            let mut sink = self.shown.sink(self.presenter);
-            self.core.apply(Input::Lost { boot_ns, class, count }, &mut sink);
+            self.inlet.apply(Input::Lost { boot_ns, class, count });
         }
     }
 }

@@ -1,19 +1,17 @@
 //! Finds the holder of a port that a bind() could not get: by a look at the socket tables of its namespace, and at the
-//! holders of files. It runs in another thread, and rarely enough to be cheap: programs that retry share a look.
+//! holders of files. Looks are rare enough to be cheap: programs that retry share one.
 
 use std::{
     collections::{BTreeMap, HashSet},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use log::debug;
-use tokio::sync::oneshot;
 
-use super::{Nowhere, namespaces::Namespaces};
 use crate::{
     core::{
-        Core, Gate, Input, ProcessSnapshot,
         ports::{AtPort, Port},
+        question::Answer,
     },
     proc::{
         enter::{self, Prefer},
@@ -24,7 +22,6 @@ use crate::{
     readers::Readers,
     snapshot,
     sockets::{diag::bound, proto::Proto},
-    stream::Sink,
 };
 
 /// The pause between two looks, as a multiple of the last look's duration.
@@ -32,68 +29,13 @@ const SHARE: u32 = 20;
 /// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The result of one look.
-#[derive(Debug, Default)]
-pub struct Found {
-    processes: Vec<ProcessSnapshot>,
-    ports: Vec<AtPort>,
+/// The pause after a look that took this long.
+pub fn pause(took: Duration) -> Duration {
+    (took * SHARE).min(LONGEST_PAUSE)
 }
 
-/// The looks.
-#[derive(Debug, Default)]
-pub struct Ports {
-    looking: Option<(Instant, oneshot::Receiver<Found>)>,
-    not_before: Option<Instant>,
-}
-
-impl Ports {
-    /// Starts a look, if the core wants one and the last look is long enough ago.
-    pub fn look<G: Gate>(&mut self, core: &mut Core<G>, root: &ProcRoot, readers: &Readers, namespaces: &Namespaces) {
-        let now = Instant::now();
-        if self.looking.is_some() || !core.waits_for_ports() || self.not_before.is_some_and(|instant| now < instant) {
-            return;
-        }
-        let wanted = core.wanted_ports();
-        if wanted.is_empty() {
-            return;
-        }
-        let (send, receive) = oneshot::channel();
-        let (root, readers) = (root.clone(), readers.clone());
-        namespaces.give(move || {
-            // The receiver is gone if the trace ended first.
-            let _ = send.send(find(&root, &readers, &wanted));
-        });
-        self.looking = Some((now, receive));
-    }
-
-    /// Allows the next look to start at once.
-    pub fn hurry(&mut self) {
-        self.not_before = None;
-    }
-
-    /// Waits for the current look; forever if there is none. Cancel safe.
-    pub async fn found(&mut self) -> Option<Found> {
-        match &mut self.looking {
-            Some((_, receive)) => receive.await.ok(),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Passes on the result of [`Ports::found`].
-    pub fn tell<G: Gate>(&mut self, found: Option<Found>, core: &mut Core<G>, sink: &mut dyn Sink) {
-        let Some((began, _)) = self.looking.take() else { return };
-        let took = began.elapsed();
-        self.not_before = Some(Instant::now() + (took * SHARE).min(LONGEST_PAUSE));
-        let Found { processes, ports } = found.unwrap_or_default();
-        debug!("looked for the holders of {} ports in {took:?}", ports.len());
-        for process in processes {
-            core.apply(Input::Process(process), &mut Nowhere);
-        }
-        core.apply(Input::Ports(ports), sink);
-    }
-}
-
-fn find(root: &ProcRoot, readers: &Readers, wanted: &[Port]) -> Found {
+/// One look.
+pub fn find(root: &ProcRoot, readers: &Readers, wanted: &[Port]) -> Answer {
     let mut by_netns: BTreeMap<u32, Vec<Port>> = BTreeMap::new();
     for port in wanted {
         by_netns.entry(port.netns).or_default().push(*port);
@@ -122,7 +64,7 @@ fn find(root: &ProcRoot, readers: &Readers, wanted: &[Port]) -> Found {
         .filter(|inode| *inode != 0)
         .collect();
     if inodes.is_empty() {
-        return Found { processes: Vec::new(), ports };
+        return Answer::Ports { processes: Vec::new(), ports };
     }
     let (holders, _) = SocketHolders::scan(root, Some(&inodes));
     let mut pids = HashSet::new();
@@ -130,7 +72,7 @@ fn find(root: &ProcRoot, readers: &Readers, wanted: &[Port]) -> Found {
         of_socket.extend(holders.holders(socket.inode));
         pids.extend(of_socket.first());
     }
-    Found { processes: snapshot::of_processes(root, readers, pids), ports }
+    Answer::Ports { processes: snapshot::of_processes(root, readers, pids), ports }
 }
 
 fn sockets(port: Port, inside: bool) -> AtPort {

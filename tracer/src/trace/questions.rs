@@ -1,6 +1,6 @@
-//! The loop's questions to /proc, whose answers may take as long as a process wants. A record waits for its answer, and
-//! the records behind it wait with it, but no longer than an answer may take; and a late process does not make others
-//! wait again.
+//! The questions that records wait for, whose answers may take as long as a process wants. A record waits for its
+//! answer, and the records behind it wait with it, but no longer than an answer may take; and a late process does not
+//! make others wait again.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,12 +16,13 @@ use tokio::{
 use tracer_common::decode::Record;
 
 use crate::{
-    core::{self, Core, Gate, Input},
-    findings::Facts,
+    core::{
+        self,
+        question::{Answer, Found, Question},
+    },
     proc::{
         fd::SocketHolders,
         look::{self, Asked, Look},
-        netns,
         root::ProcRoot,
     },
     readers::{DEADLINE, Readers},
@@ -45,15 +46,13 @@ const SHORT: Duration = Duration::from_millis(5);
 /// A process: its number, and when it started.
 type Key = (u32, u64);
 
-/// An answer from a reader.
+/// A reply from a reader.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Reply {
     /// A look at a process.
     Process(u32, Key, Look),
     /// The holders of the sockets of this host, one of which was asked for; `None`: unknown so far.
     Holders(u64, Option<SocketHolders>),
-    /// The limits of this host's own namespace.
-    Facts(Facts),
 }
 
 /// A question about a process.
@@ -82,15 +81,13 @@ struct Search {
 pub struct Questions {
     readers: Readers,
     root: ProcRoot,
-    send: UnboundedSender<Answer>,
-    answers: UnboundedReceiver<Answer>,
+    send: UnboundedSender<Reply>,
+    replies: UnboundedReceiver<Reply>,
     processes: HashMap<Key, Process>,
     /// Processes whose exec record waits.
     executed: HashSet<Key>,
     last: u32,
     search: Option<Search>,
-    facts_asked: bool,
-    facts: Option<Facts>,
     /// Until this time no record waits long.
     hurry: Option<Instant>,
     /// When the current wait ends.
@@ -103,32 +100,34 @@ impl Questions {
     /// No open questions.
     #[must_use]
     pub fn new(readers: Readers, root: ProcRoot) -> Self {
-        let (send, answers) = unbounded_channel();
+        let (send, replies) = unbounded_channel();
         Self {
             readers,
             root,
             send,
-            answers,
+            replies,
             processes: HashMap::new(),
             executed: HashSet::new(),
             last: 0,
             search: None,
-            facts_asked: false,
-            facts: None,
             hurry: None,
             until: None,
             over: false,
         }
     }
 
-    /// The readers of /proc.
-    #[must_use]
-    pub const fn readers(&self) -> &Readers {
-        &self.readers
+    /// Puts a question that a record waits for, and passes the answer to `apply`; [`Poll::Pending`]: not yet.
+    pub fn put(&mut self, question: &Question, apply: &mut dyn FnMut(Answer)) -> Poll<()> {
+        match *question {
+            Question::Process { pid, start_ns, known } => self.process((pid, start_ns), known, apply),
+            Question::Holding(inode) => self.holders(inode, apply),
+            // No record waits for the others.
+            _ => Poll::Ready(()),
+        }
     }
 
     /// Asks /proc about a process, unless that was asked before.
-    pub fn ask(&mut self, key: Key) {
+    fn ask(&mut self, key: Key) {
         if self.processes.contains_key(&key) {
             return;
         }
@@ -136,28 +135,26 @@ impl Questions {
         let (number, send) = (self.last, self.send.clone());
         let asked = look::ask(&self.readers, &self.root, key.0, move |look| {
             // The receiver is gone if the trace ended first.
-            let _ = send.send(Answer::Process(number, key, look));
+            let _ = send.send(Reply::Process(number, key, look));
         });
         self.processes.insert(key, Process { number, since: Instant::now(), asked, look: None });
     }
 
-    /// Asks ahead for a record that waits behind others.
-    pub fn ask_ahead<G: Gate>(&mut self, record: &Record<'_>, core: &Core<G>) {
+    /// Asks ahead for a record that waits behind others; `before`: whether it has a question by now.
+    pub fn ask_ahead(&mut self, record: &Record<'_>, before: impl FnOnce(&Record<'_>) -> bool) {
         if let Record::Exec(record) = record {
             self.executed.insert((record.pid, record.start_ns));
         } else if let Some(opener) = core::opener(record)
-            && (self.executed.contains(&opener) || core.wants(record).is_some())
+            && (self.executed.contains(&opener) || before(record))
         {
             self.ask(opener);
         }
     }
 
-    /// Passes the answer about a process on to the core; [`Poll::Pending`]: not yet.
-    pub fn process<G: Gate>(&mut self, key: Key, core: &mut Core<G>) -> Poll<()> {
+    /// `known`: the core can do without the answer.
+    fn process(&mut self, key: Key, known: bool, apply: &mut dyn FnMut(Answer)) -> Poll<()> {
         self.ask(key);
         let Some(question) = self.processes.get(&key) else { return Poll::Ready(()) };
-        // A process that is looked at again, because its cgroup may have changed, is known without the answer.
-        let known = core.knows(key.0, key.1);
         if question.look.is_none() {
             let hurries = known || self.hurry.is_some_and(|until| Instant::now() < until);
             let until = question.since + if hurries { SHORT } else { MOST_WAITED };
@@ -167,8 +164,8 @@ impl Questions {
             }
             // Known answers are taken at once.
             question.asked.hurry();
-            while let Ok(answer) = self.answers.try_recv() {
-                self.take(answer, core);
+            while let Ok(reply) = self.replies.try_recv() {
+                self.take(reply, apply);
             }
         }
         let Some(question) = self.processes.remove(&key) else { return Poll::Ready(()) };
@@ -182,23 +179,16 @@ impl Questions {
         if late && !known && question.since.elapsed() > SHORT {
             self.hurry = Some(Instant::now() + HURRY);
         }
-        let nothing = look == Look::Late;
-        let process = snapshot::process_snapshot(pid, look).filter(|process| process.is_about(start_ns));
-        // Without a start in the record every look is a first one.
-        let settled = process.is_none() || start_ns != 0;
-        if let Some(process) = process {
-            core.apply(Input::Process(process), &mut super::Nowhere);
-        }
-        if nothing && !known {
-            core.apply(Input::LateProcess(pid, start_ns), &mut super::Nowhere);
-        } else if settled {
-            core.apply(Input::NoProcess(pid, start_ns), &mut super::Nowhere);
-        }
+        let found = if look == Look::Late {
+            Found::Late
+        } else {
+            snapshot::process_snapshot(pid, look).map_or(Found::Gone, Found::Seen)
+        };
+        apply(Answer::Process { pid, start_ns, found });
         Poll::Ready(())
     }
 
-    /// Passes the holders of a socket on to the core; [`Poll::Pending`]: not yet.
-    pub fn holders<G: Gate>(&mut self, inode: u64, core: &mut Core<G>) -> Poll<()> {
+    fn holders(&mut self, inode: u64, apply: &mut dyn FnMut(Answer)) -> Poll<()> {
         let now = Instant::now();
         if let Some(search) = &mut self.search {
             if search.waits && !self.over && now < search.began + DEADLINE {
@@ -210,7 +200,7 @@ impl Questions {
             if search.took.is_none() || now < search.began + pause {
                 let pids = search.found.holders(inode);
                 if !pids.is_empty() {
-                    core.apply(Input::Holding(inode, pids.to_vec()), &mut super::Nowhere);
+                    apply(Answer::Holding(inode, pids.to_vec()));
                 }
                 return Poll::Ready(());
             }
@@ -221,10 +211,10 @@ impl Questions {
         let (root, send, late) = (self.root.clone(), self.send.clone(), self.send.clone());
         let scan = move || {
             let (holders, _) = SocketHolders::scan(&root, None);
-            let _ = send.send(Answer::Holders(inode, Some(holders)));
+            let _ = send.send(Reply::Holders(inode, Some(holders)));
         };
         self.readers.ask(scan, move || {
-            let _ = late.send(Answer::Holders(inode, None));
+            let _ = late.send(Reply::Holders(inode, None));
         });
         if !waits {
             return Poll::Ready(());
@@ -233,24 +223,11 @@ impl Questions {
         Poll::Pending
     }
 
-    /// Asks for the limits of the host's own namespace.
-    pub fn ask_facts(&mut self) {
-        if std::mem::replace(&mut self.facts_asked, true) {
-            return;
-        }
-        let (root, send) = (self.root.clone(), self.send.clone());
-        let read = move || {
-            let _ = send.send(Answer::Facts(Facts::read(root.path(), netns::current(&root))));
-        };
-        // Asked again after this answer.
-        self.readers.ask(read, || {});
-    }
-
-    /// Waits for an answer, or until the end of the current wait (`None`). Cancel safe.
-    pub async fn answered(&mut self) -> Option<Answer> {
+    /// Waits for a reply, or until the end of the current wait (`None`). Cancel safe.
+    pub async fn replied(&mut self) -> Option<Reply> {
         let until = self.until;
         tokio::select! {
-            answer = self.answers.recv() => answer,
+            reply = self.replies.recv() => reply,
             () = async { match until { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {
                 self.until = None;
                 None
@@ -258,20 +235,15 @@ impl Questions {
         }
     }
 
-    /// The requested limits, if they came since.
-    pub fn facts(&mut self) -> Option<Facts> {
-        self.facts.take()
-    }
-
-    /// Takes an answer.
-    pub fn take<G: Gate>(&mut self, answer: Answer, core: &mut Core<G>) {
-        match answer {
-            Answer::Process(number, key, look) => {
+    /// Takes a reply.
+    pub fn take(&mut self, reply: Reply, apply: &mut dyn FnMut(Answer)) {
+        match reply {
+            Reply::Process(number, key, look) => {
                 if let Some(question) = self.processes.get_mut(&key).filter(|question| question.number == number) {
                     question.look = Some(look);
                 }
             }
-            Answer::Holders(inode, holders) => {
+            Reply::Holders(inode, holders) => {
                 let pids = holders.as_ref().map(|holders| holders.holders(inode).to_vec());
                 if let Some(search) = self.search.as_mut().filter(|search| search.inode == inode) {
                     search.waits = false;
@@ -283,12 +255,8 @@ impl Questions {
                     }
                 }
                 if let Some(pids) = pids {
-                    core.apply(Input::Holding(inode, pids), &mut super::Nowhere);
+                    apply(Answer::Holding(inode, pids));
                 }
-            }
-            Answer::Facts(facts) => {
-                self.facts_asked = false;
-                self.facts = Some(facts);
             }
         }
     }
@@ -303,5 +271,82 @@ impl Questions {
     /// Ends the trace's questions: unanswered ones stay unknown.
     pub fn end(&mut self) {
         self.over = true;
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::privilege::Sandbox;
+
+    const KEY: Key = (5, 1_000);
+
+    /// Questions to a /proc without processes, whose readers are not listened to unless a test does.
+    fn questions() -> Questions {
+        Questions::new(Readers::start(Sandbox::Off).unwrap(), ProcRoot::new("/nonexistent"))
+    }
+
+    fn ask(questions: &mut Questions, known: bool, answers: &mut Vec<Answer>) -> Poll<()> {
+        let question = Question::Process { pid: KEY.0, start_ns: KEY.1, known };
+        questions.put(&question, &mut |answer| answers.push(answer))
+    }
+
+    fn is(answers: &[Answer], late: bool) -> bool {
+        matches!(answers, [Answer::Process { pid: 5, start_ns: 1_000, found }]
+            if matches!(found, Found::Late) == late && matches!(found, Found::Gone) != late)
+    }
+
+    #[test]
+    fn a_process_is_asked_about_once_and_its_answer_is_used_once() {
+        let (mut questions, mut answers) = (questions(), Vec::new());
+        assert!(ask(&mut questions, false, &mut answers).is_pending());
+        assert!(ask(&mut questions, false, &mut answers).is_pending());
+        assert_eq!((questions.last, questions.processes.len()), (1, 1));
+        // The reply to an earlier question about the same process.
+        questions.take(Reply::Process(9, KEY, Look::Late), &mut |_| panic!("no answer"));
+        assert!(ask(&mut questions, false, &mut answers).is_pending());
+        questions.take(Reply::Process(1, KEY, Look::Gone), &mut |_| panic!("the record asks"));
+        assert!(ask(&mut questions, false, &mut answers).is_ready());
+        assert!(is(&answers, false), "{answers:?}");
+        assert!(questions.processes.is_empty());
+    }
+
+    #[test]
+    fn a_record_waits_until_the_deadline_and_a_known_process_shortly() {
+        for (known, waited, waits) in
+            [(false, SHORT * 2, true), (true, SHORT * 2, false), (false, MOST_WAITED * 2, false)]
+        {
+            let (mut questions, mut answers) = (questions(), Vec::new());
+            assert!(ask(&mut questions, known, &mut answers).is_pending());
+            // No reader has answered.
+            let (_, none) = unbounded_channel();
+            questions.replies = none;
+            questions.processes.get_mut(&KEY).unwrap().since -= waited;
+            assert_eq!(ask(&mut questions, known, &mut answers).is_pending(), waits, "{known} {waited:?}");
+            assert_eq!(answers.len(), usize::from(!waits));
+        }
+    }
+
+    #[test]
+    fn a_late_answer_makes_later_records_wait_shortly() {
+        let (mut questions, mut answers) = (questions(), Vec::new());
+        assert!(ask(&mut questions, false, &mut answers).is_pending());
+        questions.processes.get_mut(&KEY).unwrap().since -= MOST_WAITED * 2;
+        questions.processes.get_mut(&KEY).unwrap().look = Some(Look::Late);
+        assert!(ask(&mut questions, false, &mut answers).is_ready());
+        assert!(is(&answers, true), "{answers:?}");
+        assert!(ask(&mut questions, false, &mut answers).is_pending());
+        questions.processes.get_mut(&KEY).unwrap().since -= SHORT * 2;
+        assert!(ask(&mut questions, false, &mut answers).is_ready());
+    }
+
+    #[test]
+    fn at_the_end_no_record_waits() {
+        let (mut questions, mut answers) = (questions(), Vec::new());
+        assert!(ask(&mut questions, false, &mut answers).is_pending());
+        questions.end();
+        assert!(ask(&mut questions, false, &mut answers).is_ready());
+        assert_eq!(answers.len(), 1);
     }
 }

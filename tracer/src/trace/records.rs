@@ -1,25 +1,21 @@
-//! A record's way from the ring into the core. It waits if /proc has to be asked first, and the records behind it wait,
-//! too: the core gets them in the order in which they came.
+//! The way of the records from the rings into the core: merged by time, each after the answers that it needs.
 
 use std::task::Poll;
 
 use log::debug;
 use tracer_common::{
-    decode::{Record, decode},
+    decode::{DecodeError, Record, decode},
     drops::TOLD_OF_A_KIND,
-    record::RecordKind,
 };
 
-use super::{Lost, Presenter, Trace, questions::Questions};
-use crate::{
-    allocator, clock,
-    core::{Core, Input},
-    filter::Filter,
-    kernel::ring::Ring,
-    shown::Shown,
-    stream::{Event, Sink},
-    trace::feed::PacketFeed,
+use super::{
+    Lost, Trace,
+    dispatch::Dispatch,
+    feed::PacketFeed,
+    inlet::Inlet,
+    merge::{Packets, Way},
 };
+use crate::{allocator, clock, core::Input, kernel::ring::Ring};
 
 /// The most records that are applied between two looks at signals and timers.
 const TOLD_AT_ONCE: usize = 2048;
@@ -27,85 +23,50 @@ const TOLD_AT_ONCE: usize = 2048;
 const ASKED_AHEAD: usize = 512;
 
 /// The parts that a record passes through.
-pub(super) struct Way<'a, 'p> {
-    pub(super) feed: Option<&'a mut PacketFeed>,
-    pub(super) core: &'a mut Core<Filter>,
-    pub(super) questions: &'a mut Questions,
-    pub(super) shown: &'a mut Shown,
-    pub(super) presenter: &'a mut (dyn Presenter + 'p),
-    pub(super) lost: &'a mut Lost,
-    /// Later records do not belong to the trace: some of the hooks were detached by then, so the records of the others
-    /// are not complete.
-    pub(super) cut_ns: Option<u64>,
+struct Records<'a, 'p> {
+    feed: Option<&'a mut PacketFeed>,
+    inlet: &'a mut Inlet<'p>,
+    dispatch: &'a mut Dispatch,
+    lost: &'a mut Lost,
+    /// Later records of the lifecycle do not belong to the trace: some of the hooks were detached by then, so the
+    /// records of the others are not complete.
+    cut_ns: Option<u64>,
 }
 
-impl Way<'_, '_> {
-    /// Applies one record from the ring, after the packets before it.
-    fn tell(&mut self, bytes: &[u8]) -> Poll<()> {
-        match self.release_before(bytes) {
-            Poll::Ready(()) => self.take(bytes),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    /// Applies the packets before `until`.
-    fn release(&mut self, until: Option<u64>) -> Poll<()> {
-        let Some(feed) = &mut self.feed else { return Poll::Ready(()) };
-        feed.release(until, self.core, self.questions, &mut self.shown.sink(self.presenter))
-    }
-
-    /// Applies the packets before the record in `bytes`. All packets of a connection that closes are in their own ring
-    /// by then.
-    fn release_before(&mut self, bytes: &[u8]) -> Poll<()> {
-        let Some(feed) = &mut self.feed else { return Poll::Ready(()) };
-        let closes = bytes.first() == Some(&(RecordKind::Close as u8));
-        if closes && feed.has_room() {
-            feed.drain(&mut self.lost.undecoded);
-        }
-        if !closes && !feed.is_waiting() {
+impl Way for Records<'_, '_> {
+    fn pass(&mut self, record: Record<'_>) -> Poll<()> {
+        let is_packet = matches!(record, Record::Drop(_) | Record::Segment(..));
+        if !is_packet && self.cut_ns.is_some_and(|cut| record.boot_ns() > cut) {
             return Poll::Ready(());
         }
-        let Ok(record) = decode(bytes) else { return Poll::Ready(()) };
-        let until = Some(record.boot_ns());
-        if self.release(until).is_pending() {
-            return Poll::Pending;
-        }
-        // The kernel side may still be counting its last ones.
-        if let Record::Close(close) = record
-            && self.core.drops_of(close.socket.state.id) >= TOLD_OF_A_KIND
-        {
-            if let Some(feed) = &mut self.feed {
-                feed.sweep_for_close();
+        for question in self.inlet.before(&record).into_iter().flatten() {
+            if let Some(answer) = self.feed.as_mut().and_then(|feed| feed.name(&question)) {
+                self.inlet.apply(Input::Answer(answer));
+            } else if self.dispatch.put(&question, self.inlet).is_pending() {
+                return Poll::Pending;
             }
-            return self.release(until);
         }
+        self.inlet.apply(Input::Record(record));
         Poll::Ready(())
     }
 
-    /// Applies one record from the ring, after the answers that it needs.
-    fn take(&mut self, bytes: &[u8]) -> Poll<()> {
-        let record = match decode(bytes) {
-            Ok(record) => record,
-            Err(error) => {
-                debug!("{error}");
-                self.lost.undecoded += 1;
-                return Poll::Ready(());
-            }
-        };
-        if self.cut_ns.is_some_and(|cut| record.boot_ns() > cut) {
-            return Poll::Ready(());
+    fn fetch(&mut self, packets: &mut Packets) {
+        if let Some(feed) = &mut self.feed {
+            feed.drain(packets, &mut self.lost.undecoded);
         }
-        if let Some(process) = self.core.wants(&record)
-            && self.questions.process(process, self.core).is_pending()
+    }
+
+    fn fetch_folds(&mut self, id: u64, packets: &mut Packets) {
+        if let Some(feed) = &mut self.feed
+            && self.inlet.core().drops_of(id) >= TOLD_OF_A_KIND
         {
-            return Poll::Pending;
+            feed.sweep_for_close(packets);
         }
-        if let Record::Fork(_) | Record::Exec(_) | Record::Exit(_) = record {
-            self.core.apply(Input::Record(record), &mut Nowhere);
-        } else {
-            self.core.apply(Input::Record(record), &mut self.shown.sink(self.presenter));
-        }
-        Poll::Ready(())
+    }
+
+    fn refuse(&mut self, error: DecodeError) {
+        debug!("{error}");
+        self.lost.undecoded += 1;
     }
 }
 
@@ -122,95 +83,68 @@ impl Trace<'_> {
     pub(super) fn drain_anyway(&mut self) -> bool {
         // The record of the program's start woke this thread.
         self.kernel.wake_compat();
-        let Self {
-            ring, core, presenter, shown, line, lost, feed, questions, taken_over, unreconciled, cut_ns, ..
-        } = self;
+        let Self { ring, inlet, merge, lost, feed, dispatch, taken_over, unreconciled, cut_ns, .. } = self;
         // A later packet may belong to a connection whose records are still to come.
         let now_ns = clock::boot_ns();
         // Packets first: their connections are recorded by then.
         let mut more = true;
-        while let Some(feed) = feed.as_mut().filter(|feed| more && feed.has_room()) {
-            more = feed.drain(&mut lost.undecoded);
+        while let Some(feed) = feed.as_mut().filter(|_| more && merge.packets.has_room()) {
+            more = feed.drain(&mut merge.packets, &mut lost.undecoded);
         }
-        let mut way = Way { feed: feed.as_mut(), core, questions, shown, presenter: *presenter, lost, cut_ns: *cut_ns };
+        let mut way = Records { feed: feed.as_mut(), inlet, dispatch, lost, cut_ns: *cut_ns };
         // Bounded, so that signals and timers have their turn under a flood.
         let mut rest = true;
         for _ in 0..8 {
             // At the start the line is as long as the snapshot takes, and the ring must not fill up while it is
             // applied.
-            if !line.takes_more(!*taken_over || unreconciled.is_some()) {
+            if !merge.line.takes_more(!*taken_over || unreconciled.is_some()) {
                 break;
             }
-            let count = ring.drain(|bytes| {
-                if !*taken_over || !line.is_empty() || way.tell(bytes).is_pending() {
-                    line.push(bytes);
-                }
-            });
+            let count = ring.drain(|bytes| merge.take(bytes, !*taken_over, &mut way));
             rest = Ring::is_full_batch(count);
-            if !rest || way.shown.is_full() {
+            if !rest || way.inlet.shown_is_full() {
                 break;
             }
         }
-        self.tell_waiting(Some(now_ns).filter(|_| !rest));
+        self.pass_waiting(Some(now_ns).filter(|_| !rest));
         rest
     }
 
     /// Applies the records that wait for an answer which has come. The ring has no record older than `until`.
-    fn tell_waiting(&mut self, until: Option<u64>) {
+    fn pass_waiting(&mut self, until: Option<u64>) {
         self.blocked = false;
-        let Self { core, presenter, shown, line, lost, feed, questions, taken_over, cut_ns, .. } = self;
+        let Self { inlet, merge, lost, feed, dispatch, taken_over, cut_ns, .. } = self;
         self.more = false;
         if !*taken_over {
             return;
         }
-        let mut way = Way { feed: feed.as_mut(), core, questions, shown, presenter: *presenter, lost, cut_ns: *cut_ns };
-        let (mut told, mut waits) = (0, false);
-        while let Some(bytes) = line.front() {
-            if told == TOLD_AT_ONCE {
-                self.more = true;
-                break;
-            }
-            if way.tell(bytes).is_pending() {
-                waits = true;
-                break;
-            }
-            line.pop();
-            told += 1;
-        }
-        if line.is_empty() && until.is_some() {
-            waits = way.release(until).is_pending();
-        }
-        if waits {
-            line.look_ahead(ASKED_AHEAD, |bytes| {
+        let mut way = Records { feed: feed.as_mut(), inlet, dispatch, lost, cut_ns: *cut_ns };
+        let passed = merge.pass_waiting(TOLD_AT_ONCE, until, &mut way);
+        if passed.waits {
+            merge.line.look_ahead(ASKED_AHEAD, |bytes| {
                 if let Ok(record) = decode(bytes) {
-                    way.questions.ask_ahead(&record, way.core);
+                    way.dispatch.ask_ahead(&record, way.inlet);
                 }
             });
-        } else if line.is_empty() {
-            way.questions.none_waits();
+        } else if merge.line.is_empty() {
+            way.dispatch.none_waits();
         }
         if let Some(left) = &mut self.unreconciled {
-            *left = left.saturating_sub(told);
-            if *left == 0 || line.is_empty() {
+            *left = left.saturating_sub(passed.count);
+            if *left == 0 || merge.line.is_empty() {
                 self.unreconciled = None;
-                way.core.apply(Input::Reconciled, &mut Nowhere);
+                way.inlet.apply(Input::Reconciled);
                 // Loading and the first look at /proc took memory that will not be needed again.
-                line.give_back();
+                merge.line.give_back();
                 allocator::give_back();
             }
         }
-        self.blocked = waits;
+        self.more = passed.more;
+        self.blocked = passed.waits;
     }
 
     /// Whether a record waits for an answer.
     pub(super) const fn waits(&self) -> bool {
         self.blocked
     }
-}
-
-/// A sink for inputs without events.
-pub struct Nowhere;
-
-impl Sink for Nowhere {
-    fn event(&mut self, _: &Event<'_>) {}
 }

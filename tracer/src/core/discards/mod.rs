@@ -69,6 +69,16 @@ impl Discards {
         }
     }
 
+    /// Whether records have named namespaces for the first time since the last call of the next function.
+    pub const fn has_fresh_namespaces(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// The namespaces that records have named for the first time since the last call.
+    pub fn take_fresh_namespaces(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// Notes that a connection was accepted, by the listener with the inode `parent`; 0 if unknown.
     pub fn accepts(&mut self, child: &Tuple, parent: u64, boot_ns: u64) {
         if self.counting.is_some_and(|counting| counting.accepts) {
@@ -116,11 +126,6 @@ impl Discards {
 impl<G: Gate> Core<G> {
     pub(super) fn count_discards(&mut self, counting: Counting) {
         self.discards.counting = Some(counting);
-    }
-
-    /// The namespaces that records have named for the first time since the last call.
-    pub fn take_fresh_namespaces(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.discards.fresh)
     }
 
     /// Takes a look at the counters.

@@ -83,7 +83,7 @@ pub struct Asked {
 }
 
 /// The hint of the drop with this number; `None` if there is none.
-pub type Answer = (u64, Option<Hint>);
+pub type Explained = (u64, Option<Hint>);
 
 /// See the module.
 #[derive(Default)]
@@ -171,7 +171,7 @@ impl Hints {
     }
 
     /// Emits the drops that these answers are for; the others go on waiting.
-    pub fn learn(&mut self, answers: Vec<Answer>, sink: &mut dyn Sink) {
+    pub fn learn(&mut self, answers: Vec<Explained>, sink: &mut dyn Sink) {
         for (number, hint) in answers {
             let at = self.waiting.binary_search_by_key(&number, |waiting| waiting.number);
             // The drop may have been given up meanwhile.
@@ -204,14 +204,12 @@ impl Waiting {
 
 impl<G: Gate> Core<G> {
     /// Whether drops wait for their hints.
-    #[must_use]
-    pub fn waits_for_hints(&self) -> bool {
+    pub(in crate::core) fn waits_for_hints(&self) -> bool {
         self.packets.hints.is_waiting()
     }
 
-    /// The hints that drops wait for: they come as `Input::Hints`.
-    #[must_use]
-    pub fn wanted_hints(&self) -> Vec<Asked> {
+    /// The hints that drops wait for.
+    pub(in crate::core) fn wanted_hints(&self) -> Vec<Asked> {
         self.packets.hints.wanted()
     }
 

@@ -36,7 +36,7 @@ use self::{
 };
 pub use self::{
     describe::protocol,
-    hints::{Answer, Asked},
+    hints::{Asked, Explained},
     portless::Destination,
 };
 use super::{Admission, Core, Gate, connection::Connection};
@@ -262,8 +262,7 @@ pub struct Wanted {
 
 impl<G: Gate> Core<G> {
     /// The look-ups that this record of a packet needs before it is applied.
-    #[must_use]
-    pub fn wants_of_packet(&self, record: &Record<'_>) -> Wanted {
+    pub(super) fn wants_of_packet(&self, record: &Record<'_>) -> Wanted {
         let (location, stack, inode, followed) = match record {
             Record::Drop(record) => (record.location, record.stack, record.socket.inode, record.socket.id),
             Record::Segment(_, record) => (0, 0, record.inode, record.id),
@@ -409,7 +408,7 @@ impl<G: Gate> Core<G> {
     }
 
     /// Takes the hints that drops waited for.
-    pub(super) fn learn_hints(&mut self, answers: Vec<Answer>, sink: &mut dyn Sink) {
+    pub(super) fn learn_hints(&mut self, answers: Vec<Explained>, sink: &mut dyn Sink) {
         self.packets.hints.learn(answers, sink);
     }
 

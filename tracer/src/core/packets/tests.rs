@@ -12,6 +12,7 @@ use tracer_common::{
 
 use super::super::{
     Core, Input,
+    question::Answer,
     tests::{Only, Said, close, record, tuple},
 };
 use crate::{
@@ -144,13 +145,13 @@ fn a_stack_is_asked_for_once() {
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, Some((7, CALL)));
     let frames = ["nft_do_chain+0x10", "nf_hook_slow+0x3f"];
     let told = Some(frames.map(str::to_owned).to_vec());
-    core.apply(Input::Stack { number: 7, location: CALL, frames: told }, &mut said);
+    core.apply(Input::Answer(Answer::Stack { number: 7, location: CALL, frames: told }), &mut said);
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
     assert_eq!(core.describe(&record, false).stack, Stack::Known(frames.map(Into::into).into()));
     // The same number with another call: it is not that stack.
     record.location += 1;
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, Some((7, CALL + 1)));
-    core.apply(Input::Stack { number: 7, location: CALL + 1, frames: None }, &mut said);
+    core.apply(Input::Answer(Answer::Stack { number: 7, location: CALL + 1, frames: None }), &mut said);
     assert_eq!(core.wants_of_packet(&Record::Drop(&record)).stack, None);
     assert_eq!(core.describe(&record, false).stack, Stack::Missing);
     record.stack = 0;
@@ -271,7 +272,8 @@ impl Sink for Hinted {
 /// The same answer to all questions.
 fn answers(core: &Core<Only>, text: &str) -> Input<'static> {
     let asked = core.wanted_hints();
-    Input::Hints(asked.iter().flat_map(|asked| &asked.drops).map(|open| (open.number, Some(Hint::of(text)))).collect())
+    let hints = asked.iter().flat_map(|asked| &asked.drops).map(|open| (open.number, Some(Hint::of(text))));
+    Input::Answer(Answer::Hints(hints.collect()))
 }
 
 fn by_a_rule(at: u64, direction: Direction) -> DropRecord {
@@ -285,7 +287,7 @@ fn by_a_rule(at: u64, direction: Direction) -> DropRecord {
 fn core(said: &mut Hinted) -> Core<Only> {
     let mut core = Core::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, said);
-    core.apply(Input::Symbol(RULES, Some("nft_do_chain+0x1".into())), said);
+    core.apply(Input::Answer(Answer::Symbol(RULES, Some("nft_do_chain+0x1".into()))), said);
     let connect = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(4000, 5000));
     core.apply(Input::Record(Record::Socket(K::Connect, &connect)), said);
     core
@@ -372,7 +374,7 @@ fn without_reasons_a_reset_tells_that_nobody_was_there() {
     let mut core = Core::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut classes);
     for (address, name) in [(1, "tcp_v4_rcv+0x62"), (2, "ip_rcv_finish_core.constprop.0+0x20e")] {
-        core.apply(Input::Symbol(address, Some(name.to_owned())), &mut classes);
+        core.apply(Input::Answer(Answer::Symbol(address, Some(name.to_owned()))), &mut classes);
     }
     let closed = tuple(81, 6000);
     let mut apply = |record: Record<'_>| core.apply(Input::Record(record), &mut classes);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     clock,
-    core::packets::{Answer, Asked},
+    core::packets::{Asked, Explained},
     hint::{self, Conntrack, Hint, Open, Question, Tables},
     netfilter::{Packet, Places, RuleSet},
     netlink::{
@@ -98,7 +98,7 @@ impl<'r> Round<'r> {
 }
 
 /// Hints from the packets alone.
-fn without_tables(asked: &Asked) -> impl Iterator<Item = Answer> {
+fn without_tables(asked: &Asked) -> impl Iterator<Item = Explained> {
     asked.drops.iter().map(|open| (open.number, hint::explain(open, &Tables::default())))
 }
 
@@ -107,7 +107,7 @@ struct Inside<'i> {
     root: &'i ProcRoot,
     place: &'i Place,
     ended: &'i (dyn Fn() -> bool + Sync),
-    answers: Vec<Answer>,
+    answers: Vec<Explained>,
     refused: Option<String>,
 }
 
