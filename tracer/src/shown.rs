@@ -1,7 +1,7 @@
 //! Between the core and the presenter: selects the shown kinds, counts, and draws the findings.
 
 use crate::{
-    filter::Filter,
+    core::Gate,
     findings::{Facts, Findings},
     present::summary::Tally,
     stream::{Event, Finding, Kind, Sink},
@@ -9,8 +9,8 @@ use crate::{
 
 /// Counts and limits.
 #[derive(Debug)]
-pub struct Shown {
-    filter: Filter,
+pub struct Shown<G> {
+    gate: G,
     limit: Option<u64>,
     count: u64,
     hidden: u64,
@@ -18,11 +18,11 @@ pub struct Shown {
     findings: Findings,
 }
 
-impl Shown {
-    /// No events so far. Kinds that `filter` hides are counted and not passed on; after `limit` events no event is.
+impl<G: Gate> Shown<G> {
+    /// No events so far. Kinds that `gate` hides are counted and not passed on; after `limit` events no event is.
     #[must_use]
-    pub fn new(filter: Filter, limit: Option<u64>) -> Self {
-        Self { filter, limit, count: 0, hidden: 0, tally: Tally::default(), findings: Findings::default() }
+    pub fn new(gate: G, limit: Option<u64>) -> Self {
+        Self { gate, limit, count: 0, hidden: 0, tally: Tally::default(), findings: Findings::default() }
     }
 
     /// Whether the limit is reached.
@@ -50,7 +50,7 @@ impl Shown {
 
     /// Events that support findings beyond those.
     #[must_use]
-    pub fn findings_untold(&self) -> u64 {
+    pub const fn findings_untold(&self) -> u64 {
         self.findings.untold()
     }
 
@@ -61,25 +61,25 @@ impl Shown {
     }
 
     /// A sink that passes on to `to`.
-    pub fn sink<'t, S: Sink + ?Sized>(&'t mut self, to: &'t mut S) -> Through<'t, S> {
+    pub fn sink<'t, S: Sink + ?Sized>(&'t mut self, to: &'t mut S) -> Through<'t, G, S> {
         Through { shown: self, to }
     }
 }
 
 /// The sink that [`Shown::sink`] returns.
 #[derive(Debug)]
-pub struct Through<'t, S: ?Sized> {
-    shown: &'t mut Shown,
+pub struct Through<'t, G, S: ?Sized> {
+    shown: &'t mut Shown<G>,
     to: &'t mut S,
 }
 
-impl<S: Sink + ?Sized> Sink for Through<'_, S> {
+impl<G: Gate, S: Sink + ?Sized> Sink for Through<'_, G, S> {
     fn event(&mut self, event: &Event<'_>) {
         if self.shown.is_full() {
             return;
         }
         self.pass_on(event);
-        if !self.shown.filter.feeds_findings(&event.kind) {
+        if !self.shown.gate.feeds_findings(&event.kind) {
             return;
         }
         // The event itself may have reached the limit.
@@ -90,12 +90,12 @@ impl<S: Sink + ?Sized> Sink for Through<'_, S> {
     }
 }
 
-impl<S: Sink + ?Sized> Through<'_, S> {
+impl<G: Gate, S: Sink + ?Sized> Through<'_, G, S> {
     /// Emits the owner's process, unless that was done.
     fn introduce(&mut self, event: &Event<'_>) {
         let Some(owner) = event.socket.and_then(|socket| socket.owner) else { return };
         let process = Event { boot_ns: event.boot_ns, socket: None, kind: Kind::Process(owner) };
-        if self.shown.filter.shows(&process.kind) && owner.told.is_first() {
+        if self.shown.gate.shows(&process.kind) && owner.told.is_first() {
             self.shown.tally.event(&process, true);
             self.shown.count += 1;
             self.to.event(&process);
@@ -103,8 +103,8 @@ impl<S: Sink + ?Sized> Through<'_, S> {
     }
 
     fn pass_on(&mut self, event: &Event<'_>) {
-        let shows = self.shown.filter.shows(&event.kind);
-        if shows || self.shown.filter.wants_processes_only() {
+        let shows = self.shown.gate.shows(&event.kind);
+        if shows || self.shown.gate.shows_processes_only() {
             self.introduce(event);
             // That event may have reached the limit.
             if self.shown.is_full() {

@@ -2,13 +2,13 @@
 
 use tracer_common::record::{FLAG_PREEXISTING, SocketRecord};
 
-use super::{Core, Gate, connection::Connection};
+use super::{Correlation, Gate, connection::Connection};
 use crate::stream::{ConnId, Event, Kind, OwnerSource, Role, Sink, Socket};
 
 /// The most listeners whose names are kept for events at their close.
 const MOST_LISTENERS: usize = 4096;
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// accept() failed on a listener. The event belongs to the caller, not to the listener's owner. The last events may
     /// come when the listener is closed.
     pub(super) fn accept_failed(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {

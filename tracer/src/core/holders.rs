@@ -3,7 +3,7 @@
 use tracer_common::record::Tuple;
 
 use super::{
-    Core, Gate, SeedSocket,
+    Correlation, Gate, SeedSocket,
     by_tuple::ByTuple,
     connection::{Connection, TupleKey},
 };
@@ -24,7 +24,7 @@ const fn is_unowned(connection: &Connection) -> bool {
         && matches!(connection.owner_source, OwnerSource::Listener | OwnerSource::Unknown)
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// The connections whose acceptor no record will name and that were not asked about yet: look for their holders.
     /// Empty wherever accept() is hooked.
     pub(super) fn unowned(&mut self) -> Vec<Tuple> {

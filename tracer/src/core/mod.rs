@@ -8,8 +8,10 @@ mod calls;
 mod class;
 mod connection;
 pub mod discards;
+mod gate;
 mod holders;
 mod identity;
+mod input;
 mod listeners;
 pub mod packets;
 pub mod ports;
@@ -24,6 +26,7 @@ mod unanswered;
 mod unbound;
 mod unseen_end;
 pub mod verdict;
+mod whole;
 
 use std::collections::{HashMap, HashSet};
 
@@ -35,102 +38,28 @@ use tracer_common::{
 use self::{
     by_tuple::ByTuple,
     connection::{Connection, Held},
-    discards::{Counting, Discards},
+    discards::Discards,
     identity::IdentityHasher,
     listeners::Listeners,
     packets::Packets,
     ports::Ports,
     process::ProcessTable,
-    question::{Answer, Question},
+    question::Question,
     seed::Seeded,
 };
 pub use self::{
     class::{Circumstances, class, is_always_quiet},
+    gate::{Admission, Gate, NamespaceChange},
     holders::Holders,
+    input::Input,
     process::ProcessSnapshot,
     seed::{Opened, Seed, SeedSocket},
+    whole::Core,
 };
-use crate::discards::Look;
-use crate::kernel::reasons::Reasons;
-use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Socket, Verdict};
+use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Verdict};
 
-/// The filter's answer about a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Show it.
-    Pass,
-    /// Hide it.
-    Reject,
-    /// Not decidable yet: its owner or local port is still to come.
-    Undecided,
-}
-
-/// Decides which events are shown. The core asks once for each connection; the answer holds for all its events.
-pub trait Gate {
-    /// Decides about an open connection.
-    fn admit(&self, socket: &Socket<'_>) -> Admission;
-    /// Decides about a closed connection: what is unknown now stays unknown.
-    fn admit_finally(&self, socket: &Socket<'_>) -> bool;
-    /// Decides about a kind of event, independent of the owner.
-    fn shows(&self, kind: &Kind<'_>) -> bool;
-    /// A process was forked.
-    fn fork(&mut self, parent: u32, child: u32, child_start_ns: u64);
-    /// A process is gone.
-    fn exit(&mut self, pid: u32);
-}
-
-/// One input.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A record from the ring.
-    Record(Record<'a>),
-    /// A process as /proc shows it.
-    Process(ProcessSnapshot),
-    /// The answer to a question of the core.
-    Answer(Answer),
-    /// The sockets that existed before the trace.
-    Seed(Seed),
-    /// Records of a class were lost since the last such input.
-    Lost {
-        /// When the loss was noticed.
-        boot_ns: u64,
-        /// `lifecycle`, `process`.
-        class: &'static str,
-        /// Number of lost records.
-        count: u64,
-    },
-    /// The attached hooks that change the core's decisions. Without this input the core assumes all.
-    Hooked {
-        /// accept(), so that a record names the acceptor of a connection.
-        accept: bool,
-    },
-    /// Enables packet events: the running kernel's names of reasons, and whether drops are hooked.
-    Packets {
-        /// Names of the reasons.
-        reasons: Reasons,
-        /// Drops are hooked.
-        drops: bool,
-    },
-    /// Watching of the kernel's counters of discards begins.
-    Counting(Counting),
-    /// Changes in the counters of a namespace.
-    Counters(Look),
-    /// All drops before the previous such input have been emitted.
-    Settled,
-    /// The sockets seen before the hooks were attached are no longer needed.
-    Reconciled,
-    /// The trace ends.
-    End {
-        /// When.
-        boot_ns: u64,
-        /// If lifecycle records were lost: the connections that the kernel side still follows. The others have ended in
-        /// an unknown way: their close record was lost.
-        followed: Option<HashSet<u64>>,
-    },
-}
-
-/// The core.
-pub struct Core<G> {
+/// The correlation of records: which connection, which owner, which verdict.
+pub struct Correlation<G> {
     gate: G,
     processes: ProcessTable,
     listeners: Listeners,
@@ -167,9 +96,9 @@ pub struct Core<G> {
 /// Kernel-side numbers are below this bit; seeds, which have no such number yet, are above.
 const SEED_BIT: u64 = 1 << 63;
 
-impl<G: Gate> Core<G> {
-    /// An empty core.
-    pub fn new(gate: G) -> Self {
+impl<G: Gate> Correlation<G> {
+    /// Knows nothing.
+    fn new(gate: G) -> Self {
         Self {
             gate,
             processes: ProcessTable::default(),
@@ -195,7 +124,7 @@ impl<G: Gate> Core<G> {
     }
 
     /// Applies one input and emits the events that follow from it.
-    pub fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
+    fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
         match input {
             Input::Record(Record::Socket(kind, record)) => {
                 if let Some((opener, boot_ns)) = opening(&Record::Socket(kind, record)) {
@@ -224,6 +153,7 @@ impl<G: Gate> Core<G> {
             }
             Input::Packets { reasons, drops } => self.packets.begin(reasons, drops),
             Input::Process(snapshot) => self.processes.snapshot(snapshot),
+            Input::Namespace(change) => self.gate.namespace(change),
             Input::Answer(answer) => self.answer(answer, sink),
             Input::Seed(seed) => self.seed(seed, sink),
             Input::Counting(counting) => self.count_discards(counting),
@@ -248,20 +178,17 @@ impl<G: Gate> Core<G> {
     }
 
     /// Events that the filter hid here (the kernel side counts its own).
-    #[must_use]
-    pub const fn filtered(&self) -> u64 {
+    const fn filtered(&self) -> u64 {
         self.filtered
     }
 
     /// Dropped packets that the filter may have wanted: they were folded across flows, so their owner is unknown.
-    #[must_use]
-    pub const fn unplaced_drops(&self) -> u64 {
+    const fn unplaced_drops(&self) -> u64 {
         self.unplaced_drops
     }
 
     /// Connections that are open now, without listeners.
-    #[must_use]
-    pub fn open_connections(&self) -> usize {
+    fn open_connections(&self) -> usize {
         self.connections.values().filter(|connection| connection.role != Role::Listener).count()
     }
 

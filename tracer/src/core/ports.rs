@@ -5,7 +5,7 @@ use std::{collections::VecDeque, rc::Rc};
 
 use tracer_common::record::SocketRecord;
 
-use super::{Core, Gate, connection::Connection, listeners::plain};
+use super::{Correlation, Gate, connection::Connection, listeners::plain};
 use crate::{
     sockets::diag::bound::Bound,
     stream::{ConnId, Event, Kind, Owner, OwnerSource, Role, Sink, Socket},
@@ -78,7 +78,7 @@ impl Failed {
     }
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// bind() failed.
     pub(super) fn bind_failed(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
         let conn = self.new_conn();
@@ -227,7 +227,7 @@ mod tests {
     /// The holder found for process 5, which made its socket with inode 5000 at 20 ns; the other processes began at the
     /// ns that equals their pid.
     fn holder(wanted: Tuple, udp: bool, sockets: Vec<(Bound, Vec<u32>)>) -> Option<u32> {
-        let (mut core, mut said) = (Core::new(Only(None)), Said::default());
+        let (mut core, mut said) = (Correlation::new(Only(None)), Said::default());
         let mut failed = record(K::BindFailed, 20, 2, R::Unknown, 0, 5, wanted);
         (failed.errno, failed.state.parent) = (libc::EADDRINUSE, 5000);
         failed.detail = if udp { UDP } else { 6 };

@@ -7,7 +7,7 @@
 use tracer_common::{decode::Record, record::Tuple};
 
 use super::{
-    Core, Gate, Holders, ProcessSnapshot,
+    Correlation, Gate, Holders, ProcessSnapshot,
     packets::{Asked, Explained},
     ports::{AtPort, Port},
 };
@@ -125,10 +125,10 @@ pub enum Found {
     Late,
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// The questions to be answered before `record` is applied.
     #[must_use]
-    pub fn before(&self, record: &Record<'_>) -> [Option<Question>; 3] {
+    pub(super) fn before(&self, record: &Record<'_>) -> [Option<Question>; 3] {
         match record {
             Record::Drop(_) | Record::Segment(..) => {
                 let wanted = self.wants_of_packet(record);

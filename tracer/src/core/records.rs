@@ -8,7 +8,7 @@ use tracer_common::record::{
     FLAG_UNTRACKED, FLAG_V6ONLY, RecordKind, RecordRole, SocketRecord, SocketState, TcpCounters,
 };
 
-use super::{Core, Gate, connection::Connection, unanswered, verdict};
+use super::{Correlation, Gate, connection::Connection, unanswered, verdict};
 use crate::stream::{Close, Kind, OwnerSource, Role, Sink, TcpState, Verdict};
 
 const fn role(number: u8) -> Role {
@@ -42,7 +42,7 @@ pub fn connect_us(connection: &Connection) -> Option<u64> {
     Connection::between_us(connection.started_ns, connection.established_ns)
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     pub(super) fn socket_record(&mut self, kind: RecordKind, record: &SocketRecord, sink: &mut dyn Sink) {
         let boot_ns = record.header.boot_ns;
         self.discards.sees(record.tuple.netns);

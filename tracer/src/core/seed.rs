@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tracer_common::record::Tuple;
 
 use super::{
-    Core, Gate, SEED_BIT,
+    Correlation, Gate, SEED_BIT,
     by_tuple::Filed,
     connection::{Connection, TupleKey},
 };
@@ -76,7 +76,7 @@ pub struct Seed {
     pub opened_since: Vec<Opened>,
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// Takes the snapshot. Records that came in the meantime are to be applied after it.
     pub(super) fn seed(&mut self, seed: Seed, sink: &mut dyn Sink) {
         self.attached_ns = seed.attached_ns;

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use tracer_common::record::{RecordKind, SocketRecord};
 
-use super::{Core, Gate, connection::Connection};
+use super::{Correlation, Gate, connection::Connection};
 use crate::stream::OwnerSource;
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// Takes a record of a subflow that joined an existing connection.
     pub(super) fn name_joined(&mut self, connection: &mut Connection, record: &SocketRecord) {
         let tells =

@@ -13,7 +13,11 @@ use tracer_common::{
     tcp::TcpState,
 };
 
-use super::{question::Found, *};
+use super::{
+    question::{Answer, Found},
+    *,
+};
+use crate::stream::Socket;
 
 /// Passes everything, or only the connections of one process.
 #[derive(Clone, Copy)]
@@ -37,8 +41,15 @@ impl Gate for Only {
     fn shows(&self, _: &Kind<'_>) -> bool {
         true
     }
+    fn feeds_findings(&self, _: &Kind<'_>) -> bool {
+        true
+    }
+    fn shows_processes_only(&self) -> bool {
+        false
+    }
     fn fork(&mut self, _: u32, _: u32, _: u64) {}
     fn exit(&mut self, _: u32) {}
+    fn namespace(&mut self, _: NamespaceChange) {}
 }
 
 #[derive(Default)]
@@ -140,7 +151,7 @@ pub(super) enum Step {
 
 pub(super) fn play(gate: Only, seed: Option<Seed>, steps: &[Step]) -> Vec<String> {
     let mut said = Said::default();
-    let mut core = Core::new(gate);
+    let mut core = Correlation::new(gate);
     if let Some(seed) = seed {
         core.apply(Input::Seed(seed), &mut said);
     }
@@ -280,7 +291,7 @@ fn without_type_information_nothing_is_made_up() {
     };
     let older = |tuple| SeedSocket { tuple, v6only: None, state: TcpState::Established, inode: 1, holders: vec![9] };
     let mut said = Said::default();
-    let mut core = Core::new(Only(None));
+    let mut core = Correlation::new(Only(None));
     core.apply(Input::Hooked { accept: false }, &mut said);
     core.apply(Input::Process(process(9, 1)), &mut said);
     let seed = Seed {
@@ -367,7 +378,7 @@ fn a_process_without_a_start_is_who_had_the_number_then() {
     connect.state.opener.start_ns = 0;
     let exe_of = |input: Option<ProcessSnapshot>| {
         let mut seen = Exe(None);
-        let mut core = Core::new(Only(None));
+        let mut core = Correlation::new(Only(None));
         core.apply(Input::Process(start(1_000_000_000)), &mut seen);
         let [asked, ..] = core.before(&Record::Socket(K::Connect, &connect));
         assert!(matches!(asked, Some(Question::Process { pid: 5, start_ns: 0, known: false })), "always asked for");
@@ -396,7 +407,7 @@ impl Sink for Exe {
 fn a_close_that_was_lost_is_not_said_to_be_open() {
     let near = tuple(5000, 80);
     let mut said = Said::default();
-    let mut core = Core::new(Only(None));
+    let mut core = Correlation::new(Only(None));
     for id in [2, 3] {
         let record = record(K::Connect, 20, id, R::Client, 0, 5, near);
         core.apply(Input::Record(Record::Socket(K::Connect, &record)), &mut said);

@@ -3,10 +3,10 @@
 
 use tracer_common::record::{RecordKind, SocketRecord};
 
-use super::{Connection, Core, Gate, Holders};
+use super::{Connection, Correlation, Gate, Holders};
 use crate::stream::{Kind, Sink, TcpState};
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// The socket of `record` begins to listen.
     pub(super) fn listens(&mut self, connection: &mut Connection, record: &SocketRecord, sink: &mut dyn Sink) {
         let (boot_ns, id) = (record.header.boot_ns, record.state.id);
@@ -87,7 +87,7 @@ mod tests {
     };
 
     use super::super::{
-        Core, Holders, Input, SeedSocket,
+        Correlation, Holders, Input, SeedSocket,
         question::Answer,
         tests::{Only, Said, close, record, tuple},
     };
@@ -101,8 +101,8 @@ mod tests {
     }
 
     /// A core in which a socket of inode 7 listens.
-    fn listening(said: &mut Said) -> Core<Only> {
-        let mut core = Core::new(Only(None));
+    fn listening(said: &mut Said) -> Correlation<Only> {
+        let mut core = Correlation::new(Only(None));
         let mut listens = record(K::Listen, 20, 2, R::Listener, 0, 5, unbound());
         listens.state.parent = 7;
         core.apply(Input::Record(Record::Socket(K::Listen, &listens)), said);

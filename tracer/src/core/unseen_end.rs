@@ -8,10 +8,10 @@ use tracer_common::{
     record::{RecordKind, SocketRecord, Tuple},
 };
 
-use super::{Core, Gate, connection::Connection, open_at_end};
+use super::{Correlation, Gate, connection::Connection, open_at_end};
 use crate::stream::{Role, Sink};
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// If `record` cannot mean the connection that has its number, that connection's end was lost.
     pub(super) fn end_predecessor(&mut self, record: &SocketRecord, sink: &mut dyn Sink) {
         let id = record.state.id;

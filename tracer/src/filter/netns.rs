@@ -23,6 +23,11 @@ impl NamedNetns {
         Self { asked: asked.clone(), inodes: Arc::new(AtomicU64::new(inode.into())) }
     }
 
+    /// A copy with a state of its own.
+    fn apart(&self) -> Self {
+        Self { asked: self.asked.clone(), inodes: Arc::new(AtomicU64::new(self.inodes.load(Ordering::Relaxed))) }
+    }
+
     /// Whether it has, or had, this inode number.
     pub(super) fn is(&self, inode: u32) -> bool {
         inode != 0 && self.inodes().contains(&inode)
@@ -92,6 +97,14 @@ impl WantedNetns {
 }
 
 impl Filter {
+    /// A copy whose names of network namespaces have a state of their own.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let apart = |netns: &[NamedNetns]| netns.iter().map(NamedNetns::apart).collect();
+        let netns = Choice { include: apart(&self.netns.include), exclude: apart(&self.netns.exclude) };
+        Self { netns, ..self.clone() }
+    }
+
     /// The namespaces that the filter passes, independent of its other criteria.
     #[must_use]
     pub fn wanted_netns(&self) -> WantedNetns {

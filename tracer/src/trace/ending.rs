@@ -179,7 +179,7 @@ impl Trace<'_> {
             closes_recovered: self.known.get(Counter::ClosesRecovered),
             calls_unnoted: self.known.get(Counter::CallsUnnoted),
             stacks_missing: self.known.get(Counter::StacksMissing),
-            findings_untold: self.inlet.findings_untold(),
+            findings_untold: self.inlet.core().findings_untold(),
             hints_given_up: self.inlet.core().hints_given_up(),
             namespaces_renewed: self.names.renewed(),
         }
@@ -204,9 +204,10 @@ impl Trace<'_> {
         let followed = self.followed.take().or_else(|| self.still_followed());
         self.inlet.apply(Input::End { boot_ns: end_ns, followed });
         self.inlet.presenter().flush();
-        let (incomplete, filtered) = (self.incomplete(), self.inlet.filtered() + self.known.get(Counter::Filtered));
+        let (incomplete, filtered) =
+            (self.incomplete(), self.inlet.core().filtered() + self.known.get(Counter::Filtered));
         let rings = self.fills();
-        let (findings, tally) = self.inlet.into_counts();
+        let (findings, tally) = self.inlet.into_core().into_counts();
         Outcome {
             stop,
             lost: self.lost,

@@ -162,7 +162,7 @@ impl<'p> Trace<'p> {
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
         let sandbox = earlier.sandbox;
-        let mut inlet = Inlet::new(&filter, limits.count, presenter);
+        let mut inlet = Inlet::new(filter.apart(), limits.count, presenter);
         let ring = kernel.ring()?;
         let debug_log = kernel.debug_log()?;
         let attached_ns = kernel.started_ns;
@@ -258,7 +258,8 @@ impl<'p> Trace<'p> {
                 change = self.names.changed() => {
                     // Earlier records are judged by the name's former namespace.
                     self.drain();
-                    let fresh = self.names.follow(&change, &mut self.kernel);
+                    self.inlet.apply(Input::Namespace(change));
+                    let fresh = self.names.follow(change, &mut self.kernel);
                     self.dispatch.search(fresh.into_iter().collect());
                 }
                 passed = async { match &mut self.debug_log { Some(log) => log.pass_on().await, None => std::future::pending().await } } => {
@@ -304,7 +305,7 @@ impl<'p> Trace<'p> {
         }
         let patience = if matches!(stop, Stop::Command(_)) { ending::LINGER } else { ending::SHORT_LINGER };
         let soon = Instant::now() + patience;
-        let wants_more = !self.inlet.shown_is_full() && self.inlet.error().is_none();
+        let wants_more = !self.inlet.core().is_full() && self.inlet.error().is_none();
         if wants_more {
             let last = end.min(Instant::now() + ending::LAST_COUNTERS.max(patience));
             self.look_at_counters_again(last).await?;

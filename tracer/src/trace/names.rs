@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{
+    core::NamespaceChange,
     filter::{Filter, Host, Lookup as _, NamedNetns},
     kernel::load::Kernel,
     present::escape::Escaped,
@@ -27,20 +28,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// After this time all records of a former namespace have been emitted.
 const FORGET: Duration = Duration::from_millis(250);
 
-/// A change of a name.
-#[derive(Debug)]
-pub enum Change {
-    /// The name with this index now means the namespace with this inode number; 0: none.
-    Now(usize, u32),
-    /// The former namespace of the name with this index can be forgotten.
-    Forget(usize),
-}
-
 /// The names, and the channel from the thread that watches them.
 #[derive(Debug)]
 pub struct Names {
     named: Vec<NamedNetns>,
-    changes: Option<UnboundedReceiver<Change>>,
+    changes: Option<UnboundedReceiver<NamespaceChange>>,
     renewed: u64,
 }
 
@@ -66,7 +58,7 @@ impl Names {
     }
 
     /// Waits for a change; for ever if nothing is watched. Cancel safe.
-    pub async fn changed(&mut self) -> Change {
+    pub async fn changed(&mut self) -> NamespaceChange {
         match &mut self.changes {
             Some(changes) => match changes.recv().await {
                 Some(change) => change,
@@ -76,17 +68,17 @@ impl Names {
         }
     }
 
-    /// Updates the filter. Returns the inode number of a namespace that is new in it.
-    pub fn follow(&mut self, change: &Change, kernel: &mut Kernel) -> Option<u32> {
-        let (Change::Now(index, _) | Change::Forget(index)) = change;
-        let named = self.named.get(*index)?;
+    /// Updates the kernel's filter. Returns the inode number of a namespace that is new in it.
+    pub fn follow(&mut self, change: NamespaceChange, kernel: &mut Kernel) -> Option<u32> {
+        let (NamespaceChange::Now(index, _) | NamespaceChange::Forget(index)) = change;
+        let named = self.named.get(index)?;
         let name = Escaped(named.name().unwrap_or_default());
-        let (fresh, former) = match *change {
-            Change::Now(_, 0) => {
+        let (fresh, former) = match change {
+            NamespaceChange::Now(_, 0) => {
                 warn!("the network namespace {name} is gone: its events resume once a namespace has that name again");
                 (None, named.becomes(0))
             }
-            Change::Now(_, inode) => {
+            NamespaceChange::Now(_, inode) => {
                 // If names are excluded, the kernel side has none.
                 if let Err(error) = kernel.add_netns(inode) {
                     warn!("{error}");
@@ -95,7 +87,7 @@ impl Names {
                 warn!("the network namespace {name} is another one now, with number {inode}: tracer follows that one");
                 (Some(inode), named.becomes(inode))
             }
-            Change::Forget(_) => (None, named.forget_former()),
+            NamespaceChange::Forget(_) => (None, named.forget_former()),
         };
         if let Some(former) = former
             && !self.named.iter().any(|other| other.inode() == former)
@@ -113,7 +105,7 @@ impl Names {
 }
 
 /// Looks at the names until the other end is gone.
-fn watch(named: &[NamedNetns], mounts: Option<&File>, tell: &UnboundedSender<Change>) {
+fn watch(named: &[NamedNetns], mounts: Option<&File>, tell: &UnboundedSender<NamespaceChange>) {
     let host = Host::default();
     let mut known: Vec<u32> = named.iter().map(NamedNetns::inode).collect();
     // Names that have changed, and when.
@@ -125,7 +117,7 @@ fn watch(named: &[NamedNetns], mounts: Option<&File>, tell: &UnboundedSender<Cha
             let found = found.unwrap_or(0);
             if found != std::mem::replace(known, found) {
                 // The receiver is gone if the trace has ended.
-                let _ = tell.send(Change::Now(index, found));
+                let _ = tell.send(NamespaceChange::Now(index, found));
                 changed.retain(|(other, _)| *other != index);
                 changed.push((index, Instant::now()));
             }
@@ -133,7 +125,7 @@ fn watch(named: &[NamedNetns], mounts: Option<&File>, tell: &UnboundedSender<Cha
         changed.retain(|(index, since)| {
             let keeps = since.elapsed() < FORGET;
             if !keeps {
-                let _ = tell.send(Change::Forget(*index));
+                let _ = tell.send(NamespaceChange::Forget(*index));
             }
             keeps
         });

@@ -102,7 +102,7 @@ impl Trace<'_> {
             }
             let count = ring.drain(|bytes| merge.take(bytes, !*taken_over, &mut way));
             rest = Ring::is_full_batch(count);
-            if !rest || way.inlet.shown_is_full() {
+            if !rest || way.inlet.core().is_full() {
                 break;
             }
         }

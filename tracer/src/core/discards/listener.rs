@@ -9,7 +9,7 @@ use std::{
 use tracer_common::record::Tuple;
 
 use crate::{
-    core::{Core, Gate, connection::Connection},
+    core::{Correlation, Gate, connection::Connection},
     discards::Look,
     stream::{self, Owner, Role},
 };
@@ -98,7 +98,7 @@ impl GivenUp {
     }
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// The time since a listener's last accept(); `None` if unknown.
     pub(super) fn no_accept_us(&self, listener: Option<&Connection>, inode: u64, boot_ns: u64) -> Option<u64> {
         let counting = self.discards.counting.filter(|counting| counting.accepts && self.accept_hooked)?;

@@ -21,7 +21,7 @@ use self::{
     shares::{Part, parts},
     told::{Drops, Told},
 };
-use super::{Core, Gate, connection::Connection};
+use super::{Correlation, Gate, connection::Connection};
 use crate::{
     discards::{
         Look,
@@ -123,7 +123,7 @@ impl Discards {
     }
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     pub(super) fn count_discards(&mut self, counting: Counting) {
         self.discards.counting = Some(counting);
     }

@@ -36,8 +36,8 @@ impl Sink for Told {
     }
 }
 
-fn core(counting: Counting) -> (Core<Only>, Told) {
-    let (mut core, mut told) = (Core::new(Only(None)), Told::default());
+fn core(counting: Counting) -> (Correlation<Only>, Told) {
+    let (mut core, mut told) = (Correlation::new(Only(None)), Told::default());
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut told);
     core.apply(Input::Counting(counting), &mut told);
     (core, told)
@@ -75,7 +75,7 @@ fn listener(lport: u16, before: u32, now: u32, queue: (u32, u32)) -> SocketLook 
 }
 
 /// A listener at `lport` of process `pid` that began at second 2.
-fn listen(core: &mut Core<Only>, told: &mut Told, lport: u16, pid: u32) {
+fn listen(core: &mut Correlation<Only>, told: &mut Told, lport: u16, pid: u32) {
     let record = record(K::Listen, 2 * SECOND, u64::from(lport), R::Listener, 0, pid, tuple(lport, 0));
     core.apply(Input::Record(Record::Socket(K::Listen, &record)), told);
 }
@@ -171,8 +171,8 @@ fn clients_of_this_host_that_wait_are_named() {
 }
 
 /// A core for which reason 5 of drops is that of a full accept queue.
-fn with_reason() -> (Core<Only>, Told) {
-    let (mut core, mut told) = (Core::new(Only(None)), Told::default());
+fn with_reason() -> (Correlation<Only>, Told) {
+    let (mut core, mut told) = (Correlation::new(Only(None)), Told::default());
     let reasons = Reasons::of(&[(5, "TCP_LISTEN_OVERFLOW"), (6, "SOCKET_RCVBUFF")]);
     core.apply(Input::Packets { reasons, drops: true }, &mut told);
     core.apply(Input::Counting(counting(true)), &mut told);
@@ -226,7 +226,7 @@ fn what_no_socket_accounts_for_is_the_namespaces() {
 #[test]
 fn filters_hold_for_sockets_and_for_what_has_none() {
     let mut told = Told::default();
-    let mut core = Core::new(Only(Some(8)));
+    let mut core = Correlation::new(Only(Some(8)));
     core.apply(Input::Counting(counting(false)), &mut told);
     listen(&mut core, &mut told, 80, 7);
     listen(&mut core, &mut told, 81, 8);
@@ -327,7 +327,7 @@ fn clients_of_other_namespaces_are_named_only_where_none_else_can_be_meant() {
 
 #[test]
 fn a_client_whose_syn_was_dropped_elsewhere_is_not_named() {
-    let (mut core, mut told) = (Core::new(Only(None)), Told::default());
+    let (mut core, mut told) = (Correlation::new(Only(None)), Told::default());
     core.apply(Input::Packets { reasons: Reasons::of(&[(9, "NETFILTER_DROP")]), drops: true }, &mut told);
     core.apply(Input::Counting(counting(true)), &mut told);
     listen(&mut core, &mut told, 80, 7);

@@ -13,7 +13,7 @@ use tracer_common::{
 };
 
 use super::{
-    super::{Core, Gate},
+    super::{Correlation, Gate},
     describe::protocol,
     index::{Ended, is_same},
 };
@@ -126,7 +126,7 @@ fn candidates(record: &DropRecord) -> Vec<Tuple> {
     tuples
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// Whether only the file of its socket can identify this packet's owner.
     pub(super) fn is_nobodys(&self, record: &Record<'_>) -> bool {
         match record {

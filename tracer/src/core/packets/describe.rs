@@ -12,7 +12,7 @@ use tracer_common::{
 };
 
 use super::super::{
-    Core, Gate,
+    Correlation, Gate,
     class::{Circumstances, class},
 };
 use crate::{
@@ -69,7 +69,7 @@ pub fn ends(flow: &Flow) -> Option<PacketEnds> {
     })
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// Describes a drop, apart from its owner. `answered`: by a reset of no socket.
     pub(super) fn describe(&mut self, record: &DropRecord, answered: bool) -> Drop {
         let (reason, usual) =

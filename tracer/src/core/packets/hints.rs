@@ -11,7 +11,7 @@ use std::{
 
 use tracer_common::drops::DropRecord;
 
-use super::{Core, Gate, PacketEvent, attribution::Outside, index::Ended};
+use super::{Correlation, Gate, PacketEvent, attribution::Outside, index::Ended};
 use crate::{
     hint::{self, Hint, Open, Question, Site},
     stream::{Drop, Event, Sink},
@@ -202,7 +202,7 @@ impl Waiting {
     }
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// Whether drops wait for their hints.
     pub(in crate::core) fn waits_for_hints(&self) -> bool {
         self.packets.hints.is_waiting()

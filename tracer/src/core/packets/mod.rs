@@ -39,7 +39,7 @@ pub use self::{
     hints::{Asked, Explained},
     portless::Destination,
 };
-use super::{Admission, Core, Gate, connection::Connection};
+use super::{Admission, Correlation, Gate, connection::Connection};
 use crate::{
     kernel::reasons::Reasons,
     stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Socket, Stack},
@@ -260,7 +260,7 @@ pub struct Wanted {
     pub holders: Option<u64>,
 }
 
-impl<G: Gate> Core<G> {
+impl<G: Gate> Correlation<G> {
     /// The look-ups that this record of a packet needs before it is applied.
     pub(super) fn wants_of_packet(&self, record: &Record<'_>) -> Wanted {
         let (location, stack, inode, followed) = match record {

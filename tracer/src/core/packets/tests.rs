@@ -11,7 +11,7 @@ use tracer_common::{
 };
 
 use super::super::{
-    Core, Input,
+    Correlation, Input,
     question::Answer,
     tests::{Only, Said, close, record, tuple},
 };
@@ -77,7 +77,7 @@ fn reset(at: u64, tuple: &Tuple) -> SegmentRecord {
 /// The events that follow from a listener, a connection, and packets of both.
 fn play(gate: Only, packets: &[DropRecord]) -> Vec<String> {
     let mut said = Said::default();
-    let mut core = Core::new(gate);
+    let mut core = Correlation::new(gate);
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
     let listener = record(K::Listen, 1, 1, R::Listener, 0, 8, tuple(80, 0));
     core.apply(Input::Record(Record::Socket(K::Listen, &listener)), &mut said);
@@ -138,7 +138,7 @@ fn the_best_evidence_counts() {
 fn a_stack_is_asked_for_once() {
     const CALL: u64 = 0xffff_ffff_8100_0010;
     let mut said = Said::default();
-    let mut core = Core::new(Only(None));
+    let mut core = Correlation::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
     let mut record = dropped(10, &tuple(1, 2), Direction::In);
     (record.flags, record.stack, record.location) = (DROP_STACK, 7, CALL);
@@ -176,7 +176,7 @@ fn filters_keep_packets_out() {
 fn packets_without_a_flow_are_no_less_counted_for_a_filter() {
     for (gate, told, unplaced) in [(Only(Some(8)), 0, 7), (Only(None), 1, 0)] {
         let mut said = Said::default();
-        let mut core = Core::new(gate);
+        let mut core = Correlation::new(gate);
         core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
         let mixed = DropRecord { flags: DROP_MIXED, count: 7, ..dropped(10, &tuple(5000, 80), Direction::Out) };
         core.apply(Input::Record(Record::Drop(&mixed)), &mut said);
@@ -187,7 +187,7 @@ fn packets_without_a_flow_are_no_less_counted_for_a_filter() {
 #[test]
 fn a_reset_tells_the_port_that_was_not_known() {
     let mut said = Said::default();
-    let mut core = Core::new(Only(None));
+    let mut core = Correlation::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: false }, &mut said);
     let client = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(0, 80));
     core.apply(Input::Record(Record::Socket(K::Connect, &client)), &mut said);
@@ -217,7 +217,7 @@ impl Sink for Ends {
 #[test]
 fn what_a_listener_sends_goes_to_somebody() {
     let mut said = Ends::default();
-    let mut core = Core::new(Only(None));
+    let mut core = Correlation::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: false }, &mut said);
     let anywhere = Tuple { laddr: [0; 4], ..tuple(80, 0) };
     let listener = record(K::Listen, 1, 1, R::Listener, 0, 8, anywhere);
@@ -270,7 +270,7 @@ impl Sink for Hinted {
 }
 
 /// The same answer to all questions.
-fn answers(core: &Core<Only>, text: &str) -> Input<'static> {
+fn answers(core: &Correlation<Only>, text: &str) -> Input<'static> {
     let asked = core.wanted_hints();
     let hints = asked.iter().flat_map(|asked| &asked.drops).map(|open| (open.number, Some(Hint::of(text))));
     Input::Answer(Answer::Hints(hints.collect()))
@@ -284,8 +284,8 @@ fn by_a_rule(at: u64, direction: Direction) -> DropRecord {
 }
 
 /// A core with connection 1, from port 4000 to 5000, and a name for the call site.
-fn core(said: &mut Hinted) -> Core<Only> {
-    let mut core = Core::new(Only(None));
+fn core(said: &mut Hinted) -> Correlation<Only> {
+    let mut core = Correlation::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, said);
     core.apply(Input::Answer(Answer::Symbol(RULES, Some("nft_do_chain+0x1".into()))), said);
     let connect = record(K::Connect, 2, 2, R::Client, 0, 5, tuple(4000, 5000));
@@ -371,7 +371,7 @@ impl Sink for Classes {
 #[test]
 fn without_reasons_a_reset_tells_that_nobody_was_there() {
     let mut classes = Classes::default();
-    let mut core = Core::new(Only(None));
+    let mut core = Correlation::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut classes);
     for (address, name) in [(1, "tcp_v4_rcv+0x62"), (2, "ip_rcv_finish_core.constprop.0+0x20e")] {
         core.apply(Input::Answer(Answer::Symbol(address, Some(name.to_owned()))), &mut classes);
@@ -400,7 +400,7 @@ fn without_reasons_a_reset_tells_that_nobody_was_there() {
 #[test]
 fn an_answer_waits_for_the_port_of_the_client() {
     let mut said = Said::default();
-    let mut core = Core::new(Only(None));
+    let mut core = Correlation::new(Only(None));
     core.apply(Input::Packets { reasons: Reasons::default(), drops: true }, &mut said);
     for id in [2, 3] {
         let client = record(K::Connect, id, id, R::Client, 0, 5, tuple(0, 80));
