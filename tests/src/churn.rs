@@ -16,9 +16,22 @@ const KINDS: [&str; 5] = ["listen", "connect", "established", "accept", "close"]
 /// # Panics
 /// If it fails.
 pub fn churn(netns: &Netns, connections: usize) -> Value {
+    said(start(netns, connections, 4, None))
+}
+
+/// Starts to make `connections` connections in `netns` in `threads` threads; the generator writes each to `facts`
+/// ([`crate::traffic::churn::facts`]).
+///
+/// # Panics
+/// If it does not start.
+#[must_use]
+pub fn start(netns: &Netns, connections: usize, threads: usize, facts: Option<&Path>) -> Child {
     let mut churn = traffic(netns);
-    churn.args(["churn", "--connections", &connections.to_string(), "--threads", "4"]).stdout(Stdio::piped());
-    said(churn.spawn().expect("the churn starts"))
+    churn.args(["churn", "--connections", &connections.to_string(), "--threads", &threads.to_string()]);
+    if let Some(path) = facts {
+        churn.arg("--facts").arg(path);
+    }
+    churn.stdout(Stdio::piped()).spawn().expect("the churn starts")
 }
 
 /// The report of a generator that has ended.
@@ -53,7 +66,17 @@ impl Endless {
         Self(Some(churn.spawn().expect("the churn starts")))
     }
 
+    /// The number of its process, which is the client's.
+    ///
+    /// # Panics
+    /// If it has ended.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.as_ref().expect("it runs").id()
+    }
+
     /// Ends it; returns its report.
+    ///
     /// # Panics
     /// If it fails.
     #[must_use]

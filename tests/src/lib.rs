@@ -10,6 +10,7 @@
 //! - [`drops`] waits for dropped packets; [`segment`] makes some by hand, and [`frame`] malformed ones.
 //! - [`tracepoint`] reads how often one of the kernel's tracepoints was hit.
 //! - [`churn`] makes many connections and knows the number of their events.
+//! - [`storm`] sends many datagrams that are dropped.
 //! - [`many`] opens more connections than usual.
 //! - [`busy`] is a namespace full of sockets, with the output of ss and the tracer about them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
@@ -52,6 +53,7 @@ pub mod scale;
 pub mod scene;
 pub mod segment;
 pub mod skip;
+pub mod storm;
 pub mod stream;
 pub mod stuck;
 pub mod trace;

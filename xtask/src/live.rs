@@ -8,6 +8,7 @@ use crate::command;
 use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -99,6 +100,10 @@ impl Live {
         for name in later {
             ended.push(self.one(name, false)?);
         }
+        ended.sort_by_key(|test| Reverse(test.took));
+        let times: String =
+            ended.iter().map(|test| format!("{:.2}\t{}\n", test.took.as_secs_f64(), test.name)).collect();
+        fs::write(self.outputs.join("times.tsv"), times)?;
         report(&ended, start.elapsed())
     }
 
@@ -159,7 +164,7 @@ impl Live {
     }
 }
 
-/// The last lines of a run.
+/// The last lines of a run; `ended` has the slowest first.
 fn report(ended: &[Ended], took: Duration) -> Result<()> {
     let failed: Vec<&Ended> = ended.iter().filter(|test| matches!(test.outcome, Outcome::Failed(_))).collect();
     for test in &failed {
@@ -171,11 +176,9 @@ fn report(ended: &[Ended], took: Duration) -> Result<()> {
         println!("failures:");
         failed.iter().for_each(|test| println!("    {}", test.name));
     }
-    let mut slowest: Vec<&Ended> = ended.iter().collect();
-    slowest.sort_by_key(|test| std::cmp::Reverse(test.took));
     let slowest: Vec<String> =
-        slowest.iter().take(5).map(|test| format!("{} {:.0} s", test.name, test.took.as_secs_f64())).collect();
-    println!("\nslowest: {}", slowest.join(", "));
+        ended.iter().take(5).map(|test| format!("{} {:.0} s", test.name, test.took.as_secs_f64())).collect();
+    println!("\nslowest: {} (all: target/xtask/live/times.tsv)", slowest.join(", "));
     println!(
         "test result: {}. {} passed; {} failed; finished in {:.2}s\n",
         if failed.is_empty() { "ok" } else { "FAILED" },

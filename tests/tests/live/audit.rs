@@ -4,33 +4,24 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
 use tracer_tests::alone::alone;
 use tracer_tests::audit::{exact, exact_but_for_the_edges, of};
-use tracer_tests::churn::Endless;
+use tracer_tests::churn::{Endless, said, start};
 use tracer_tests::drops::TOLD_AT_MOST;
-use tracer_tests::generator::traffic;
 use tracer_tests::netns::{Netns, command, scratch};
 use tracer_tests::scale;
 use tracer_tests::skip::{lacks, skip};
+use tracer_tests::storm::Storm;
 use tracer_tests::stream::parse;
 use tracer_tests::tracepoint::Hits;
 use tracer_tests::traffic::sys::until;
 
-/// The traffic generator in `netns`, without output.
-fn quiet(netns: &Netns, args: &[&str]) -> Command {
-    let mut command = traffic(netns);
-    command.args(args).stdout(Stdio::null());
-    command
-}
-
 fn churn(netns: &Netns, connections: usize) {
-    let count = connections.to_string();
-    let status = quiet(netns, &["churn", "--connections", &count, "--threads", "2"]).status().expect("the churn runs");
-    assert!(status.success());
+    drop(said(start(netns, connections, 2, None)));
 }
 
 /// Runs the tracer with `args` and an audit while `during` goes on; returns its summary.
@@ -143,17 +134,14 @@ fn drops_told_folded_and_lost() {
     alone();
     let netns = Netns::new();
     netns.nft_rule("prerouting", "meta l4proto udp drop");
-    let storm = |flows: &str| {
-        let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "2", "--threads", "2", "--flows", flows];
-        assert!(quiet(&netns, &args).status().expect("the storm blows").success());
-    };
+    let storm = |flows| drop(said(Storm { seconds: "2", threads: 2, flows }.start(&netns)));
     let hits = Hits::of("skb", "kfree_skb");
     let before = hits.count();
     let mut during = (0, 0);
     let accounts = exact(&audited(&[], || {
         during.0 = hits.count();
-        storm("1");
-        storm("20000");
+        storm(1);
+        storm(20_000);
         during.1 = hits.count();
     }));
     let after = hits.count();
@@ -175,8 +163,7 @@ struct Incessant {
 impl Incessant {
     fn begin(calm: &Netns, windy: &Netns) -> Self {
         let churn = Endless::start(calm, 2, &[], None);
-        let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "600", "--threads", "1", "--flows", "50"];
-        let storm = quiet(windy, &args).spawn().expect("the storm starts");
+        let storm = Storm { seconds: "600", threads: 1, flows: 50 }.start(windy);
         Self { _churn: churn, storm }
     }
 }
@@ -222,8 +209,7 @@ fn by_every_link_of_a_tracepoint() {
         let links: Vec<&str> = links.iter().map(String::as_str).collect();
         let accounts = exact(&audited(&links, || {
             churn(&netns, scale::load(2_000, 200));
-            let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", "1", "--threads", "1", "--flows", "10"];
-            assert!(quiet(&netns, &args).status().expect("the storm blows").success());
+            drop(said(Storm { seconds: "1", threads: 1, flows: 10 }.start(&netns)));
         }));
         for hook in ["inet_sock_set_state", "kfree_skb"] {
             assert!(of(of_hook(&accounts, hook), "delivered") > 0, "{hook} by {link}: {accounts:?}");
@@ -269,9 +255,7 @@ fn accepts_that_a_kretprobe_has_no_place_for() {
     if !agent.gets_ready() {
         return skip(&lacks("kprobe misses", agent.end().log.lines().last().unwrap_or_default()));
     }
-    let count = connections.to_string();
-    let churn = quiet(&netns, &["churn", "--connections", &count, "--threads", "60"]).status().expect("the churn runs");
-    assert!(churn.success());
+    drop(said(start(&netns, connections, 60, None)));
     let ended = agent.stop();
     let summary = ended.stream.summary();
     let told = ended.stream.of_netns(netns.inode()).filter(|event| event["event"] == "accept").count();

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
@@ -20,13 +20,8 @@ use tracer_tests::reason;
 use tracer_tests::scale;
 use tracer_tests::segment::{ACK, RST, RawIp, Segment};
 use tracer_tests::skip::{lacks, skip};
+use tracer_tests::storm::Storm;
 use tracer_tests::stream::parse;
-
-/// Starts a flood: as many datagrams to closed ports as this machine can make.
-fn storm(netns: &Netns, seconds: &str) -> Child {
-    let args = ["storm", "--to", "127.0.0.1:9000", "--seconds", seconds, "--threads", "2", "--flows", "20000"];
-    traffic(netns).args(args).stdout(Stdio::piped()).spawn().expect("the generator starts")
-}
 
 /// A term of the audit's account of drops.
 fn audited(summary: &Value, key: &str) -> u64 {
@@ -46,7 +41,7 @@ fn a_flood_of_other_reasons_takes_nothing_from_the_one_that_is_asked_for() {
     let inode = netns.inode().to_string();
     for (asked, port) in [("NETFILTER_DROP", 4090), ("!NO_SOCKET", 4090)] {
         let agent = Agent::live(&["--event", "drop", "--netns", &inode, "--reason", asked, "--audit"]);
-        let flood = storm(&netns, "3");
+        let flood = Storm { seconds: "3", threads: 2, flows: 20_000 }.start(&netns);
         // Each has a socket of its own: none is folded.
         let wanted = scale::load(300, 100);
         for _ in 0..wanted {

@@ -3,24 +3,18 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
-use tracer_tests::generator::traffic;
+use tracer_tests::churn::{said, start};
 use tracer_tests::netns::Netns;
 use tracer_tests::scale;
 use tracer_tests::segment::{RawIp, SYN, Segment};
 
 /// A port without a listener.
 const NOBODY: u16 = 7;
-
-fn churn(netns: &Netns, connections: usize) -> Child {
-    let mut command = traffic(netns);
-    command.args(["churn", "--connections", &connections.to_string(), "--threads", "16"]);
-    command.stdout(Stdio::piped()).spawn().expect("the churn starts")
-}
 
 /// Client and server of one churn. The client's process has opened the listener, too.
 struct Pids {
@@ -49,7 +43,7 @@ fn every_drop_of_a_known_connection_has_its_owner() {
     let lossy = "tcp flags & rst == 0 numgen random mod 128 < 3 drop";
     netns.nft_rule("input", &format!("tcp dport {NOBODY} drop\n{lossy}"));
     let agent = Agent::live(&["--event", "drop,accept,close"]);
-    let churns: Vec<Child> = (0..PROCESSES).map(|_| churn(&netns, connections)).collect();
+    let churns: Vec<Child> = (0..PROCESSES).map(|_| start(&netns, connections, 16, None)).collect();
     let raw = RawIp::open(&netns, false);
     let stranger = |port| SocketAddr::from(([127, 0, 0, 9], port));
     for port in 0..500 {
@@ -58,8 +52,7 @@ fn every_drop_of_a_known_connection_has_its_owner() {
     }
     let mut by_port = HashMap::new();
     for churn in churns {
-        let out = churn.wait_with_output().expect("the churn ends");
-        let did: Value = serde_json::from_slice(&out.stdout).expect("the churn says what it did");
+        let did = said(churn);
         let number = |value: &Value| value.as_u64().expect("a number");
         let pids = Pids { client: number(&did["client"]["pid"]), server: number(&did["server"]["pid"]) };
         by_port.insert(number(&did["port"]), pids);

@@ -1,38 +1,18 @@
 //! Connections that end in the last moments of a trace are complete.
 
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, Ended};
 use tracer_tests::alone::alone;
-use tracer_tests::generator::traffic;
+use tracer_tests::churn::Endless;
 use tracer_tests::netns::Netns;
 use tracer_tests::traffic::sys;
 
 /// The last moments, ns.
 const LAST_NS: u64 = 300_000_000;
-
-/// Connections that go on until this is dropped.
-struct Churn(Child);
-
-impl Churn {
-    fn start(ns: &Netns) -> Self {
-        let mut command = traffic(ns);
-        command.args(["churn", "--threads", "1", "--rate", "400"]).stdin(Stdio::piped()).stdout(Stdio::null());
-        Self(command.spawn().expect("the churn starts"))
-    }
-}
-
-impl Drop for Churn {
-    fn drop(&mut self) {
-        // The end of its input ends it, and its server.
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
 
 /// Traces connections of two kinds that go on until the trace is over: those of another process, which are served and
 /// closed, and those of this process, which a rule keeps from their server and which are given up at once.
@@ -40,7 +20,7 @@ fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
     let ns = Netns::new();
     ns.nft_rule("input", "tcp dport 4680 drop");
     let stop = AtomicBool::new(false);
-    let churn = Churn::start(&ns);
+    let churn = Endless::start(&ns, 1, &["--rate", "400"], None);
     let ended = std::thread::scope(|scope| {
         scope.spawn(|| {
             let to: SocketAddr = "127.0.0.1:4680".parse().expect("an address");
@@ -66,8 +46,8 @@ fn traced_to_the_end(args: &[&str]) -> (Netns, u64, Ended) {
         assert!(all.is_some(), "connections of both kinds come: {given_up}, {served}");
         ended
     });
-    let pid = u64::from(churn.0.id());
-    drop(churn);
+    let pid = u64::from(churn.pid());
+    let _ = churn.end();
     (ns, pid, ended)
 }
 

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
 use tracer_tests::audit;
-use tracer_tests::generator::traffic;
+use tracer_tests::churn::{said, start};
 use tracer_tests::machine;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
@@ -18,13 +17,7 @@ use tracer_tests::stream::{Stream, kind_of, parse};
 
 /// Runs the churn in `ns`; returns its report.
 fn churn(ns: &Netns, connections: usize, facts: Option<&Path>) -> Value {
-    let mut command = traffic(ns);
-    command.args(["churn", "--connections", &connections.to_string(), "--threads", "4"]);
-    if let Some(facts) = facts {
-        command.arg("--facts").arg(facts);
-    }
-    let out = command.stderr(Stdio::inherit()).output().expect("the churn runs");
-    serde_json::from_slice(&out.stdout).expect("the churn says what it did")
+    said(start(ns, connections, 4, facts))
 }
 
 /// (tid, port) of every client connection, with how often.

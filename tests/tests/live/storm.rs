@@ -5,24 +5,19 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use serde_json::Value;
 use tracer_tests::agent::Agent;
 use tracer_tests::alone::alone;
 use tracer_tests::audit;
-use tracer_tests::churn::said;
+use tracer_tests::churn::{self, said};
 use tracer_tests::drops::TOLD_AT_MOST;
-use tracer_tests::generator::traffic;
 use tracer_tests::netns::{Netns, scratch};
 use tracer_tests::scale;
+use tracer_tests::storm::Storm;
 use tracer_tests::stream::{kind_of, parse};
 use tracer_tests::tracepoint::Hits;
-
-/// Starts the traffic generator in `netns`; it prints its report when it ends.
-fn start(netns: &Netns, args: &[&str]) -> Child {
-    traffic(netns).args(args).stdout(Stdio::piped()).spawn().expect("the generator starts")
-}
 
 /// The drops that the stream accounts for.
 #[derive(Debug, Default)]
@@ -87,11 +82,10 @@ impl Account {
 }
 
 /// The traffic during a trace.
-struct Storm {
-    /// Namespaces in each of which two threads send datagrams to its loopback.
+struct Scenario {
+    /// Each has the storm.
     windy: Vec<Netns>,
-    flows: u16,
-    seconds: &'static str,
+    storm: Storm<'static>,
     /// Connections that come and go elsewhere meanwhile.
     connections: usize,
     args: &'static [&'static str],
@@ -106,18 +100,16 @@ fn with_rule(hook: &str) -> Netns {
 
 /// Traces one storm. `None` if the host dropped packets of its own at the start or the end, while only the tracer or
 /// only the test counts: then the accounts cannot be equal.
-fn blow(storm: &Storm) -> Option<Account> {
+fn blow(scenario: &Scenario) -> Option<Account> {
     let calm = Netns::new();
     let path = scratch().join("storm-stream");
     let hits = Hits::of("skb", "kfree_skb");
     let before = hits.count();
-    let args = [&["--audit"], storm.args].concat();
+    let args = [&["--audit"], scenario.args].concat();
     let agent = Agent::live_into(File::create(&path).expect("the stream's file is made"), &args);
     let ready = hits.count();
-    let churn = start(&calm, &["churn", "--connections", &storm.connections.to_string(), "--threads", "2"]);
-    let (flows, to) = (storm.flows.to_string(), "127.0.0.1:9000");
-    let args = ["storm", "--to", to, "--seconds", storm.seconds, "--threads", "2", "--flows", &flows];
-    let winds: Vec<Child> = storm.windy.iter().map(|netns| start(netns, &args)).collect();
+    let churn = churn::start(&calm, scenario.connections, 2, None);
+    let winds: Vec<Child> = scenario.windy.iter().map(|netns| scenario.storm.start(netns)).collect();
     let (winds, churn): (Vec<Value>, Value) = (winds.into_iter().map(said).collect(), said(churn));
     let over = hits.count();
     let ended = agent.stop();
@@ -150,7 +142,7 @@ fn blow(storm: &Storm) -> Option<Account> {
     // Resets share their ring with drops: a machine that is too slow for the storm may have no room for one.
     assert!(scale::is_slow() || summary["lost"]["segment"].is_null(), "{summary}");
     // Both ends of every connection, and the listener.
-    assert_eq!(closed.len(), 2 * storm.connections + 1, "every connection is closed once");
+    assert_eq!(closed.len(), 2 * scenario.connections + 1, "every connection is closed once");
     assert!((over - ready) as f64 >= sum("offered"), "every datagram is dropped");
     account.check_summary();
     audit::must_be_exact(&account.summary);
@@ -162,17 +154,16 @@ fn blow(storm: &Storm) -> Option<Account> {
 
 /// Like [`blow`], repeated until the host is quiet at both ends: then the account can be compared with the kernel's
 /// count.
-fn account_for(storm: &Storm) -> Account {
-    (0..5).find_map(|_| blow(storm)).expect("the host drops nothing of its own for a moment")
+fn account_for(scenario: &Scenario) -> Account {
+    (0..5).find_map(|_| blow(scenario)).expect("the host drops nothing of its own for a moment")
 }
 
 #[test]
 fn equal_drops() {
     alone();
-    let account = account_for(&Storm {
+    let account = account_for(&Scenario {
         windy: vec![Netns::new()],
-        flows: 1,
-        seconds: "5",
+        storm: Storm { seconds: "5", threads: 2, flows: 1 },
         connections: scale::load(40_000, 500),
         args: &["--event", "drop,close"],
     });
@@ -183,10 +174,9 @@ fn equal_drops() {
 #[test]
 fn more_flows_than_there_are_places() {
     alone();
-    let account = account_for(&Storm {
+    let account = account_for(&Scenario {
         windy: vec![with_rule("prerouting")],
-        flows: 20_000,
-        seconds: "4",
+        storm: Storm { seconds: "4", threads: 2, flows: 20_000 },
         connections: scale::load(20_000, 500),
         args: &[],
     });
@@ -204,10 +194,9 @@ fn packets_that_are_steered() {
     let steered = with_rule("prerouting");
     let cpus = "for q in /sys/class/net/lo/queues/rx-*; do echo ffffffff > $q/rps_cpus || echo 3 > $q/rps_cpus; done";
     steered.run(&["sh", "-c", cpus]);
-    let account = account_for(&Storm {
+    let account = account_for(&Scenario {
         windy: vec![with_rule("output"), steered],
-        flows: 100,
-        seconds: "4",
+        storm: Storm { seconds: "4", threads: 2, flows: 100 },
         connections: scale::load(20_000, 500),
         args: &[],
     });
