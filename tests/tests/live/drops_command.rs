@@ -302,7 +302,7 @@ fn flood(netns: &Netns, chain: &str) {
 /// takes no room in the ring, and none of the events that a second may have.
 fn beside_a_flood(filter: &[&str], port: u16, own: &Netns, flooded: &Netns) {
     let agent = start(&[&["--strict"], filter].concat());
-    // As with what is lost, below.
+    // It reads nothing of the ring meanwhile.
     agent.signal(libc::SIGSTOP);
     flood(flooded, "input");
     let happened = counted(flooded);

@@ -1,4 +1,4 @@
-//! Segments that TCP drops, resets or sends again: why, where, whose.
+//! Segments that TCP drops, resets or sends again: the reason, the place, the owner.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

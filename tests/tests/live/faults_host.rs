@@ -1,4 +1,4 @@
-//! Hosts that lack what a tracer reads or needs: /proc, tracefs, memory.
+//! Hosts that lack /proc, tracefs or memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};

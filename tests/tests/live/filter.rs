@@ -258,7 +258,7 @@ fn filtered_by_pid_keeps_what_was_open_before() {
     trace.expect_filtered(&[&stage.ns], &[client]);
 }
 
-/// A refused connection and a good one; what comes of the namespace.
+/// Makes a refused connection and a good one; returns the stream and the namespace.
 fn one_fails(args: &[&str]) -> (Stream, u64) {
     let ns = Netns::new();
     let (client, server) = (Actor::start(&ns), Actor::start(&ns));

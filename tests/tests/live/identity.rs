@@ -65,7 +65,7 @@ fn a_number_that_is_used_again() {
     server.on("close", server_fd);
     facts.push(listener.close());
     let stream = trace.expect(&[&ns], &facts);
-    // The comparison has seen pid and exe of every event; the start tells the two apart.
+    // The comparison has checked pid and exe of every event; the start distinguishes the two processes.
     for (port, ticks) in [(lport, first_ticks), (later_lport, second_ticks)] {
         let of: Vec<&Value> =
             stream.of_netns(ns.inode()).filter(|e| e["lport"] == port && e["role"] == "client").collect();

@@ -16,7 +16,7 @@ enum Accepts {
     Late,
 }
 
-/// What the tracer has seen of the first subflow.
+/// The age of the first subflow.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum First {
     Traced,

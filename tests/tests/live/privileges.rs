@@ -22,7 +22,7 @@ const AGENT: [u32; 1] = [BPF];
 const READERS: [u32; 2] = [SYS_PTRACE, DAC_READ_SEARCH];
 /// The capabilities of the thread that reads the kernel's counters in each namespace.
 const COUNTERS: [u32; 3] = [SYS_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
-/// What the thread keeps that enters namespaces and reads their rules.
+/// The capabilities of the thread that enters namespaces and reads their rules.
 const TABLES: [u32; 4] = [SYS_ADMIN, NET_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
 
 /// Waits until only the threads of the trace are left, each confined; returns their rights.
