@@ -5,13 +5,19 @@
 //! The lock holds between processes, so that two runs of the tests keep out of each other's way, too.
 
 use std::cell::RefCell;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::traffic::sys::pause;
 
 /// Taken for a moment before [`HELD`]: shared holders that come later do not overtake a test that waits to be alone.
 const TURN: &str = "/run/tracer-test.turn";
 /// Held by every test.
 const HELD: &str = "/run/tracer-test.held";
+
+/// Longer than all tests take that run alone: beyond that, another run hangs.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// With the value `later`, a test that has to be alone ends at once with the status [`LATER`].
 const WHEN: &str = "TRACER_TEST_ALONE";
@@ -40,16 +46,23 @@ fn lock() -> MutexGuard<'static, Option<File>> {
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn open(path: &str) -> File {
+/// Opens the lock `path` and waits until `try_lock` takes it.
+fn wait(path: &str, try_lock: impl Fn(&File) -> Result<(), TryLockError>) -> File {
     let file = File::options().create(true).truncate(false).write(true).open(path);
-    file.unwrap_or_else(|e| panic!("{path}: {e}; the live tests run as root"))
+    let file = file.unwrap_or_else(|e| panic!("{path}: {e}; the live tests run as root"));
+    let end = Instant::now() + LIMIT;
+    while let Err(error) = try_lock(&file) {
+        let waits = matches!(error, TryLockError::WouldBlock) && Instant::now() < end;
+        assert!(waits, "{path}: {error}; another run of the tests hangs (fuser {path})");
+        pause(Duration::from_millis(5));
+    }
+    file
 }
 
-fn take(lock: &mut Option<File>, how: impl FnOnce(&File) -> std::io::Result<()>) {
-    let (turn, held) = (open(TURN), open(HELD));
-    turn.lock().expect("the test has its turn");
-    how(&held).expect("the lock is held");
-    *lock = Some(held);
+fn take(lock: &mut Option<File>, try_lock: impl Fn(&File) -> Result<(), TryLockError>) {
+    let turn = wait(TURN, File::try_lock);
+    *lock = Some(wait(HELD, try_lock));
+    drop(turn);
     MINE.replace(Some(Release));
 }
 
@@ -57,7 +70,7 @@ fn take(lock: &mut Option<File>, how: impl FnOnce(&File) -> std::io::Result<()>)
 pub(crate) fn share() {
     let mut lock = lock();
     if lock.is_none() {
-        take(&mut lock, File::lock_shared);
+        take(&mut lock, File::try_lock_shared);
     }
 }
 
@@ -70,5 +83,5 @@ pub fn alone() {
     let mut lock = lock();
     // Converting a shared lock could wait for another test that does the same.
     *lock = None;
-    take(&mut lock, File::lock);
+    take(&mut lock, File::try_lock);
 }
