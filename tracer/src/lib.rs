@@ -2,7 +2,6 @@
 
 pub mod allocator;
 pub mod cli;
-pub mod clock;
 pub mod command;
 pub mod core;
 pub mod discards;
@@ -14,17 +13,13 @@ pub mod hint;
 pub mod kernel;
 pub mod limits;
 pub mod logging;
-pub mod net;
 pub mod netfilter;
-pub mod netlink;
 pub mod present;
-pub mod proc;
 pub mod programs;
-pub mod readers;
 pub mod shown;
 pub mod snapshot;
-pub mod sockets;
 pub mod stderr;
 pub mod trace;
 
+pub use tracer_host::{clock, net, netlink, proc, readers, sockets};
 pub use {tracer_explain as explain, tracer_privilege as privilege, tracer_stream as stream};

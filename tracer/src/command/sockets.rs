@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::cli::{self, SocketsArgs};
 use crate::clock;
 use crate::filter::{Filter, Host};
+use crate::kernel::iterators::Iterators;
 use crate::present::clock::WallClock;
 use crate::present::sockets::{
     JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_blocks, write_tree,
@@ -65,7 +66,7 @@ pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn take(root: &ProcRoot, ask: &Ask) -> io::Result<Picture> {
-    let picture = collect(root, ask).map_err(io::Error::other)?;
+    let picture = collect(root, ask, &Iterators::default()).map_err(io::Error::other)?;
     log::info!("{}", picture.ways.join(", "));
     Ok(picture)
 }

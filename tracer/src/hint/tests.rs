@@ -8,7 +8,7 @@ use tracer_common::drops::Direction;
 use super::*;
 use crate::{
     netfilter::{Counters, Packet, RuleSet, tests::packet},
-    netlink::{self, fixtures::messages},
+    netlink::fixtures,
     stream::{DropClass, PacketEnds},
 };
 
@@ -118,8 +118,7 @@ fn what_a_packet_tells_by_itself() {
 /// `wire` has tbf with drops, `peer` htb with a pfifo in its class, without, and clsact.
 #[test]
 fn queueing_disciplines_of_a_kernel() {
-    let mut all: Vec<Qdisc> =
-        messages("netlink/fixtures/qdisc").iter().map(|message| netlink::qdisc::parse(message).unwrap()).collect();
+    let mut all = fixtures::qdiscs();
     let of = |kind: &str| all.iter().find(|qdisc| qdisc.kind == kind).unwrap().clone();
     let (tbf, htb) = (of("tbf"), of("htb"));
     assert_eq!((tbf.drops, htb.drops, htb.is_root()), (Some(6), Some(0), true));
@@ -290,9 +289,10 @@ fn programs(count: u32) -> Vec<Program> {
 #[test]
 fn a_program_or_a_filter_of_traffic_control() {
     let record = packet(false, 6, 4000, Direction::In, "wire");
-    let messages = messages("netlink/fixtures/qdisc");
-    let clsact = messages.iter().map(|message| netlink::qdisc::parse(message).unwrap());
-    let clsact = clsact.filter(|qdisc| qdisc.kind == "clsact").map(|qdisc| Qdisc { ifindex: record.ifindex, ..qdisc });
+    let clsact = fixtures::qdiscs()
+        .into_iter()
+        .filter(|qdisc| qdisc.kind == "clsact")
+        .map(|qdisc| Qdisc { ifindex: record.ifindex, ..qdisc });
     let clsact: Vec<Qdisc> = clsact.collect();
     let elsewhere: Vec<Qdisc> = clsact.iter().map(|qdisc| Qdisc { ifindex: 99, ..qdisc.clone() }).collect();
     let open = open(&drop(Some("TC_INGRESS"), "sch_handle_ingress+0x1", "10.0.0.2"), &record);

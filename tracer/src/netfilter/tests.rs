@@ -8,7 +8,7 @@ use tracer_common::{
 };
 
 use super::*;
-use crate::netlink::{fixtures::messages, nftables, nftables::Step};
+use crate::netlink::{fixtures, nftables::Step};
 
 /// A packet from `10.0.0.1` (or `fd07::1`) to `.2`.
 pub(crate) fn packet(v6: bool, protocol: u8, dport: u16, direction: Direction, iface: &str) -> DropRecord {
@@ -291,11 +291,7 @@ fn many_places() {
 /// table netdev early { chain in { type filter hook ingress device lo priority -300; ip ttl 1 drop } }
 /// ```
 fn real() -> RuleSet {
-    RuleSet::new(
-        messages("netlink/fixtures/nft_chain").iter().map(|message| nftables::chain(message).unwrap()).collect(),
-        messages("netlink/fixtures/nft_rule").iter().map(|message| nftables::rule(message).unwrap()).collect(),
-        Vec::new(),
-    )
+    RuleSet::new(fixtures::chains(), fixtures::rules(), Vec::new())
 }
 
 #[test]

@@ -4,13 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use tracer_common::iterator::{CHANGED, ConnectionRecord, TIME_WAIT};
-
 use super::program::Program;
 use super::types::Types;
-use super::{BUFFER, call, read_on};
-use crate::sockets::proto::{Proto, State};
-use crate::sockets::row::{Inet, Kind, Row};
+use super::{call, read_on};
+use crate::sockets::iterators::Chunk;
 
 /// The approximate number of connections in a part of the table. A few of them are fetched together; the kernel's
 /// buffer has room for four hundred, so there may be many more than expected.
@@ -52,7 +49,7 @@ impl Connections {
         let mut chunk = Chunk::new();
         let mut rest = Vec::new();
         while read_on(&file, &mut chunk.bytes)? {
-            let cut = chunk.bytes.len() - chunk.bytes.len() % RECORD;
+            let cut = chunk.bytes.len() - chunk.bytes.len() % Chunk::RECORD;
             rest.extend_from_slice(chunk.bytes.get(cut..).unwrap_or_default());
             each(&mut chunk);
             chunk.bytes.clear();
@@ -62,204 +59,20 @@ impl Connections {
     }
 }
 
-const RECORD: usize = size_of::<ConnectionRecord>();
-
-/// Records of connections.
-#[derive(Debug)]
-pub struct Chunk {
-    /// May end with a part of a record; the next chunk begins with it.
-    bytes: Vec<u8>,
-}
-
-impl Chunk {
-    /// An empty chunk with room.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { bytes: Vec::with_capacity(2 * BUFFER) }
-    }
-
-    /// The whole records.
-    pub fn records(&self) -> impl Iterator<Item = &[u8; RECORD]> {
-        self.bytes.as_chunks().0.iter()
-    }
-}
-
-impl Default for Chunk {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// The connection, and whether it is in a table of its namespace's own; `None`: the table changed meanwhile, and no
-/// record is certain.
-#[must_use]
-pub fn connection(record: &[u8; RECORD]) -> Option<(Row, bool)> {
-    let record = ConnectionRecord::decode(record);
-    (record.state != CHANGED).then(|| (row(&record), record.alone != 0))
-}
-
 /// The number of parts in which the table is read, a power of two.
 fn parts(expected: Option<u64>) -> u32 {
     let parts = expected.and_then(|expected| u32::try_from(expected / IN_PART).ok());
     parts.unwrap_or(MOST_PARTS).clamp(1, MOST_PARTS).next_power_of_two()
 }
 
-fn row(record: &ConnectionRecord) -> Row {
-    let is_left = record.state == TIME_WAIT;
-    let state = State::of_sk_state(Proto::Tcp, if is_left { record.substate } else { record.state });
-    let is_v6 = i32::from(record.family) == libc::AF_INET6;
-    let address = |v4: u32, v6: [u64; 2]| {
-        if is_v6 {
-            // In the byte order of memory.
-            let half = |double: u64| {
-                let bytes = double.to_ne_bytes();
-                let word = |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-                [word(0), word(4)]
-            };
-            let ([a, b], [c, d]) = (half(v6[0]), half(v6[1]));
-            [a, b, c, d]
-        } else {
-            [v4, 0, 0, 0]
-        }
-    };
-    // Like sock_diag: a FIN counts as received and as read.
-    let unread = record.rcv_nxt.wrapping_sub(record.copied_seq);
-    Row {
-        proto: Proto::Tcp,
-        state,
-        netns: record.netns,
-        inode: record.inode,
-        cookie: None,
-        uid: (state != State::TimeWait).then_some(record.uid),
-        recv_q: if unread.cast_signed() < 0 { 0 } else { unread },
-        send_q: record.write_seq.wrapping_sub(record.snd_una),
-        kind: Kind::Inet(Inet {
-            family: if is_v6 { 6 } else { 4 },
-            laddr: address(record.laddr, record.laddr_v6),
-            lport: record.lport,
-            raddr: address(record.raddr, record.raddr_v6),
-            rport: u16::from_be(record.rport),
-            ifindex: record.ifindex,
-            v6only: None,
-            tcp: None,
-        }),
-    }
-}
-
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-
-    /// A record in the program's format.
-    fn bytes(record: &ConnectionRecord) -> [u8; RECORD] {
-        let mut bytes = [0; RECORD];
-        let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-        put(0, &record.inode.to_ne_bytes());
-        for (at, double) in record.laddr_v6.into_iter().chain(record.raddr_v6).enumerate() {
-            put(8 + at * 8, &double.to_ne_bytes());
-        }
-        let words = [
-            record.laddr,
-            record.raddr,
-            record.ifindex,
-            record.uid,
-            record.rcv_nxt,
-            record.copied_seq,
-            record.write_seq,
-            record.snd_una,
-            record.netns,
-        ];
-        for (at, word) in words.into_iter().enumerate() {
-            put(40 + at * 4, &word.to_ne_bytes());
-        }
-        put(76, &record.rport.to_ne_bytes());
-        put(78, &record.lport.to_ne_bytes());
-        put(80, &[record.family, record.state, record.substate, record.alone]);
-        bytes
-    }
-
-    const ESTABLISHED: u8 = 1;
-    const FIN_WAIT2: u8 = 5;
-
-    fn a_record(family: i32, state: u8) -> ConnectionRecord {
-        ConnectionRecord {
-            inode: 4711,
-            laddr_v6: [u64::from_ne_bytes([1, 2, 3, 4, 5, 6, 7, 8]), u64::from_ne_bytes([9; 8])],
-            raddr_v6: [0, u64::from_ne_bytes([0, 0, 0, 0, 0, 0, 0, 1])],
-            laddr: u32::from_ne_bytes([127, 0, 0, 1]),
-            raddr: u32::from_ne_bytes([127, 0, 0, 2]),
-            ifindex: 3,
-            uid: 1000,
-            rcv_nxt: 5,
-            copied_seq: u32::MAX - 4,
-            write_seq: 3,
-            snd_una: u32::MAX,
-            netns: 7,
-            rport: 443_u16.to_be(),
-            lport: 40_000,
-            family: u8::try_from(family).unwrap(),
-            state,
-            substate: FIN_WAIT2,
-            alone: 0,
-            reserved: 0,
-        }
-    }
-
-    fn taken(record: &ConnectionRecord) -> Row {
-        connection(&bytes(record)).unwrap().0
-    }
-
-    #[test]
-    fn a_record_is_a_row() {
-        let row = taken(&a_record(libc::AF_INET, ESTABLISHED));
-        let inet = row.inet().unwrap();
-        assert_eq!((row.state, row.netns, row.inode, row.uid), (State::Established, 7, 4711, Some(1000)));
-        assert_eq!((inet.family, inet.lport, inet.rport, inet.ifindex), (4, 40_000, 443, 3));
-        assert_eq!(inet.laddr, [u32::from_ne_bytes([127, 0, 0, 1]), 0, 0, 0]);
-        // The byte numbers wrap around at 32 bits.
-        assert_eq!((row.recv_q, row.send_q), (10, 4));
-
-        let row = taken(&a_record(libc::AF_INET6, ESTABLISHED));
-        let inet = row.inet().unwrap();
-        assert_eq!((inet.family, inet.raddr), (6, [0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])]));
-        let word = |first: u8| u32::from_ne_bytes([first, first + 1, first + 2, first + 3]);
-        assert_eq!(inet.laddr[..2], [word(1), word(5)]);
-    }
-
-    /// The remains of a connection have their own state.
-    #[test]
-    fn what_is_left_has_its_own_state() {
-        assert_eq!(taken(&a_record(libc::AF_INET, TIME_WAIT)).state, State::FinWait2);
-        let waits = ConnectionRecord { substate: TIME_WAIT, ..a_record(libc::AF_INET, TIME_WAIT) };
-        let row = taken(&waits);
-        assert_eq!((row.state, row.uid), (State::TimeWait, None));
-    }
-
-    #[test]
-    fn what_changed_is_no_row() {
-        assert_eq!(connection(&[0; RECORD]), None);
-    }
-
-    #[test]
-    fn a_table_may_be_one_namespace_s() {
-        let record = a_record(libc::AF_INET, ESTABLISHED);
-        let is_alone = |alone| connection(&bytes(&ConnectionRecord { alone, ..record })).unwrap().1;
-        assert_eq!([0, 1].map(is_alone), [false, true]);
-    }
 
     #[test]
     fn parts_are_a_power_of_two() {
         let counts = [0, 11, 12, 6_000, 20_000, 1 << 40];
         assert_eq!(counts.map(|count| parts(Some(count))), [1, 1, 1, 512, 2048, 8192]);
         assert_eq!(parts(None), 8192);
-    }
-
-    #[test]
-    fn a_chunk_may_be_cut() {
-        let record = bytes(&a_record(libc::AF_INET, ESTABLISHED));
-        let mut chunk = Chunk::new();
-        chunk.bytes = [&record[..], &record, &record[..RECORD - 1]].concat();
-        assert_eq!(chunk.records().map(|bytes| connection(bytes).unwrap().0.inode).sum::<u64>(), 2 * 4711);
     }
 }

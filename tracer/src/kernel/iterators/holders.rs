@@ -13,7 +13,8 @@ use tracer_common::iterator::HolderRecord;
 
 use super::program::{Constants, Program};
 use super::types::Types;
-use super::{Pair, call, read};
+use super::{call, read};
+use crate::sockets::iterators::Pair;
 
 /// The most pairs with reserved room: unwritten room costs nothing.
 const ROOM: usize = 64 * 1024;

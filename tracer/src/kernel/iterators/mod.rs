@@ -4,7 +4,7 @@
 //! in it, and makes every map of the object. That takes longer than the rest of the command.
 
 mod call;
-pub mod connections;
+mod connections;
 mod description;
 mod holders;
 mod program;
@@ -22,27 +22,15 @@ use tracer_common::settings::Offsets;
 use super::memlock;
 use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
-use connections::{Chunk, Connections};
+use crate::sockets;
+use crate::sockets::iterators::{Chunk, Pair, TableError};
+use connections::Connections;
 use holders::Holders;
 use program::Constants;
 use types::Types;
 
 /// Room for a read: the kernel's own buffer (`bpf_seq_read`: 8 pages).
 const BUFFER: usize = 32 * 1024;
-
-/// A socket's inode and a process that holds it.
-pub type Pair = (u64, u32);
-
-/// The reason why the table of connections was not read.
-#[derive(Debug, thiserror::Error)]
-pub enum TableError {
-    /// It was loaded for fewer connections.
-    #[error("there are far more connections than were expected")]
-    TooSmall,
-    /// This kernel refuses it: the reason in a few words.
-    #[error("{0}")]
-    Refused(String),
-}
 
 /// The iterators, each loaded at its first use.
 #[derive(Debug, Default)]
@@ -55,22 +43,6 @@ pub struct Iterators {
 }
 
 impl Iterators {
-    /// Loads the iterator over holders.
-    ///
-    /// # Errors
-    /// The kernel's refusal, in a few words.
-    pub fn load_holders(&self) -> Result<(), String> {
-        self.loaded_holders().map(drop)
-    }
-
-    /// The holders of sockets: inode and process, with repetitions, and the name of the iterator that found them.
-    ///
-    /// # Errors
-    /// Like [`Self::load_holders`], and those of reading.
-    pub fn holders(&self) -> Result<(Vec<Pair>, &'static str), String> {
-        self.loaded_holders()?.pairs()
-    }
-
     fn loaded_holders(&self) -> Result<&Holders, String> {
         let loaded = self.holders.get_or_init(|| {
             if !pidns::is_initial(&ProcRoot::default()) {
@@ -81,13 +53,25 @@ impl Iterators {
         loaded.as_ref().map_err(Clone::clone)
     }
 
-    /// Passes the connections in the table of this thread's namespace to `each`, a chunk at a time: all TCP sockets but
-    /// listening ones, of every namespace that shares the table. `of`: their approximate number; `None`: unlimited,
-    /// which takes longer.
-    ///
-    /// # Errors
-    /// If there are far more than that, or this kernel refuses it.
-    pub fn connections(&self, of: Option<u64>, each: &mut dyn FnMut(&mut Chunk)) -> Result<(), TableError> {
+    fn types(&self) -> Result<&Types, String> {
+        let types = self.types.get_or_init(|| {
+            memlock::lift();
+            Types::read()
+        });
+        types.as_ref().map_err(Clone::clone)
+    }
+}
+
+impl sockets::iterators::Iterators for Iterators {
+    fn load_holders(&self) -> Result<(), String> {
+        self.loaded_holders().map(drop)
+    }
+
+    fn holders(&self) -> Result<(Vec<Pair>, &'static str), String> {
+        self.loaded_holders()?.pairs()
+    }
+
+    fn connections(&self, of: Option<u64>, each: &mut dyn FnMut(&mut Chunk)) -> Result<(), TableError> {
         let loaded = if of.is_some() { &self.connections } else { &self.all_connections };
         let loaded = loaded.get_or_init(|| Connections::load(self.types()?, of)).as_ref();
         let loaded = loaded.map_err(|why| TableError::Refused(why.clone()))?;
@@ -95,14 +79,6 @@ impl Iterators {
             Some(libc::E2BIG) => TableError::TooSmall,
             _ => TableError::Refused(format!("iter/bpf_map_elem: {error}")),
         })
-    }
-
-    fn types(&self) -> Result<&Types, String> {
-        let types = self.types.get_or_init(|| {
-            memlock::lift();
-            Types::read()
-        });
-        types.as_ref().map_err(Clone::clone)
     }
 }
 
