@@ -4,7 +4,11 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::agent::tracer_program;
+use crate::netns::{leave_scratch, scratch, unique};
 
 /// Their numbers: `include/uapi/linux/capability.h`.
 pub const DAC_READ_SEARCH: u32 = 2;
@@ -144,7 +148,7 @@ fn become_user(uid: u32, capabilities: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// If the program cannot be opened.
-pub fn command(program: &std::path::Path, uid: u32, capabilities: &[u32]) -> io::Result<(Command, File)> {
+pub fn command(program: &Path, uid: u32, capabilities: &[u32]) -> io::Result<(Command, File)> {
     let file = File::open(program)?;
     // Stays open until exec has read it.
     let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
@@ -152,4 +156,35 @@ pub fn command(program: &std::path::Path, uid: u32, capabilities: &[u32]) -> io:
     // SAFETY: only system calls are made between fork and exec.
     unsafe { command.pre_exec(move || become_user(uid, capabilities)) };
     Ok((command, file))
+}
+
+/// A copy of the tracer that every user may execute. Removed when dropped.
+#[derive(Debug)]
+pub struct Public(PathBuf);
+
+impl Public {
+    /// Makes the copy.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it makes a file")]
+    pub fn new() -> Self {
+        let path = scratch().join(format!("tracer-{}", unique()));
+        fs::copy(tracer_program(), &path).expect("the tracer is copied");
+        Self(path)
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Public {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+        leave_scratch();
+    }
 }

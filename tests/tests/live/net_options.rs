@@ -7,8 +7,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 use tracer_tests::agent::{run_to_end, tracer_program};
+use tracer_tests::capability::Public;
 use tracer_tests::generator::Listener;
-use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::netns::Netns;
 use tracer_tests::network::{Network, json_of, list, net, text};
 use tracer_tests::process::signal;
 use tracer_tests::traffic::sys;
@@ -164,24 +165,12 @@ fn wrong_usage_and_no_such_namespace() {
 fn without_root_it_says_what_is_missing() {
     let network = Network::new();
     let _listener = Listener::open(&network.client, &network.client_ns, "127.0.0.1:81");
-    let copy = scratch().join("tracer-of-nobody");
-    std::fs::copy(tracer_program(), &copy).expect("the binary is copied");
+    let copy = Public::new();
     let nobody = |args: &[&str]| {
-        let mut tracer = Command::new("ip");
         // root enters the namespace, then becomes nobody.
-        tracer.args([
-            "netns",
-            "exec",
-            network.client_ns.name(),
-            "setpriv",
-            "--reuid",
-            "65534",
-            "--regid",
-            "65534",
-            "--clear-groups",
-            "--",
-        ]);
-        tracer.arg(&copy).arg("net").args(args).output().expect("it runs")
+        let mut tracer = network.client_ns.command("setpriv");
+        tracer.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
+        tracer.arg(copy.path()).arg("net").args(args).output().expect("it runs")
     };
     let out = nobody(&["--json"]);
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
@@ -200,24 +189,23 @@ fn without_root_it_says_what_is_missing() {
     }
 
     let other = network.server_ns.name();
-    let out = Command::new(&copy).args(["net", "--netns", other]).uid(65534).gid(65534).output().expect("it runs");
+    let out =
+        Command::new(copy.path()).args(["net", "--netns", other]).uid(65534).gid(65534).output().expect("it runs");
     let said = String::from_utf8_lossy(&out.stderr).into_owned();
     assert_eq!(out.status.code(), Some(1), "{said}");
     assert!(said.contains("run as root"), "{said}");
-    std::fs::remove_file(&copy).expect("the copy is removed");
 }
 
 #[test]
 fn processes_that_are_hidden_are_nobodys_owners() {
     let network = Network::new();
     let _listener = Listener::open(&network.client, &network.client_ns, "127.0.0.1:81");
-    let copy = scratch().join("tracer-of-nobody-with-hidepid");
-    std::fs::copy(tracer_program(), &copy).expect("the binary is copied");
+    let copy = Public::new();
     let nobody = |args: &str| {
         let line = format!(
             "mount -t proc -o hidepid=2 proc /proc && \
              exec setpriv --reuid 65534 --regid 65534 --clear-groups -- {} net {args}",
-            copy.display()
+            copy.path().display()
         );
         network.client_ns.command("unshare").args(["-m", "sh", "-c", &line]).output().expect("it runs")
     };
@@ -231,5 +219,4 @@ fn processes_that_are_hidden_are_nobodys_owners() {
     let page = String::from_utf8_lossy(&out.stdout).into_owned();
     let why = "not seen: the owner of 1 socket: no process that is visible here holds them";
     assert!(out.status.success() && page.contains(why), "{page}");
-    std::fs::remove_file(&copy).expect("the copy is removed");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracer_tests::agent::{Agent, READY, run_to_end, tracer_program};
 use tracer_tests::bpf;
+use tracer_tests::capability::Public;
 use tracer_tests::compare;
 use tracer_tests::generator::{Actor, Fact, Listener, Pair};
 use tracer_tests::netns::Netns;
@@ -196,19 +197,14 @@ fn not_root_is_said() {
     if let Some(reason) = missing_tool("setpriv") {
         return skip(&reason);
     }
-    // A copy that every user may execute.
-    let program = tracer_program();
-    let copy = tracer_tests::netns::scratch().join("tracer-for-all");
-    std::fs::copy(&program, &copy).expect("the tracer is copied");
+    let copy = Public::new();
     let out = Command::new("setpriv")
         .args(["--reuid", "12345", "--regid", "12345", "--clear-groups"])
-        .arg(&copy)
+        .arg(copy.path())
         .args(["live", "--json"])
         .stdin(Stdio::null())
         .output()
         .expect("setpriv runs");
-    std::fs::remove_file(&copy).expect("the copy is removed");
-    tracer_tests::netns::leave_scratch();
     let log = String::from_utf8_lossy(&out.stderr);
     assert_eq!((out.status.code(), out.stdout.len()), (Some(1), 0), "{log}");
     assert!(log.contains("root") && !log.contains("panicked"), "{log}");

@@ -6,20 +6,18 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tracer_tests::agent::tracer_program;
 use tracer_tests::busy::{Busy, rows, tracer};
-use tracer_tests::netns::{Netns, scratch};
+use tracer_tests::capability::Public;
+use tracer_tests::netns::Netns;
 
 /// As user nobody, with a /proc that hides other users' processes if `hide`.
 fn as_nobody(hide: bool, args: &str) -> Output {
-    let program = scratch().join("tracer-for-nobody");
-    let staged = scratch().join(format!("staged-{:?}", std::thread::current().id()));
-    std::fs::copy(tracer_program(), &staged).unwrap();
-    std::fs::rename(&staged, &program).unwrap();
+    let copy = Public::new();
     let mount = if hide { "mount -t proc -o hidepid=2 proc /proc && " } else { "" };
-    let line =
-        format!("{mount}exec setpriv --reuid 65534 --regid 65534 --clear-groups {} sockets {args}", program.display());
-    let out = Command::new("unshare").args(["-m", "sh", "-c", &line]).output().unwrap();
-    let _ = std::fs::remove_file(&program);
-    out
+    let line = format!(
+        "{mount}exec setpriv --reuid 65534 --regid 65534 --clear-groups {} sockets {args}",
+        copy.path().display()
+    );
+    Command::new("unshare").args(["-m", "sh", "-c", &line]).output().unwrap()
 }
 
 #[test]
