@@ -273,6 +273,7 @@ impl Agent {
         let mut said = self.ears.said.lock().unwrap();
         assert_eq!(said.broken, None, "every line of the stream is an event");
         let (events, log) = (std::mem::take(&mut said.events), std::mem::take(&mut said.log));
+        assert!(!log.contains("the replay DIFFERS"), "a replay says the same:\n{log}");
         Ended { stream: Stream { events }, log, status }
     }
 }

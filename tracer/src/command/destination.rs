@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Write},
     os::fd::{AsFd as _, BorrowedFd},
 };
 
@@ -14,7 +14,9 @@ use tokio::{
 };
 
 use super::{
+    copied::Copied,
     output_file::{create, own_description},
+    report::Report,
     unwritable,
 };
 use crate::{
@@ -26,12 +28,12 @@ use crate::{
         json::JsonSink,
         queue::{Gauge, Queue},
         summary::Summary,
-        text::TextSink,
+        text::{TextOptions, TextSink},
     },
     privilege::Sandbox,
     stderr,
     stream::{Event, Sink},
-    trace::{Presenter, Stop},
+    trace::{Presenter, Stop, Tape},
 };
 
 /// The destination of events without `-o`.
@@ -45,15 +47,79 @@ pub enum Home {
 
 /// An open destination.
 pub struct Destination {
-    shape: Shape,
+    shape: Shape<Copied<Queue>>,
+    form: Form,
     gauge: Gauge,
     /// Whether events share stderr with messages.
     shares_stderr: bool,
 }
 
-enum Shape {
-    Json(Box<JsonSink<Queue>>),
-    Text(Box<TextSink<Queue>>),
+enum Shape<W> {
+    Json(Box<JsonSink<W>>),
+    Text(Box<TextSink<W>>),
+}
+
+impl<W: Write> Shape<W> {
+    fn new(to: W, form: Form) -> Self {
+        match form {
+            Form { text: None, clock } => Self::Json(Box::new(JsonSink::new(to, clock))),
+            Form { text: Some(options), clock } => {
+                let mut text = TextSink::new(to, clock, options);
+                text.header();
+                text.flush();
+                Self::Text(Box::new(text))
+            }
+        }
+    }
+
+    fn into_inner(self) -> W {
+        match self {
+            Self::Json(json) => json.into_inner(),
+            Self::Text(text) => text.into_inner(),
+        }
+    }
+}
+
+impl<W: Write> Sink for Shape<W> {
+    fn event(&mut self, event: &Event<'_>) {
+        match self {
+            Self::Json(json) => json.event(event),
+            Self::Text(text) => text.event(event),
+        }
+    }
+}
+
+/// The form of the output.
+#[derive(Clone, Copy)]
+struct Form {
+    /// `None`: JSON.
+    text: Option<TextOptions>,
+    clock: WallClock,
+}
+
+/// What was written, if a test asks for it.
+pub struct Written {
+    form: Form,
+    bytes: Vec<u8>,
+}
+
+impl Written {
+    /// Applies the inputs on `tape` again, and compares the output with what was written ([`Tape::compare`]).
+    #[must_use]
+    pub fn compare(&self, tape: Tape, report: &Report, end_ns: u64) -> bool {
+        let again = Shape::new(Vec::new(), self.form);
+        let finish = |mut again: Shape<Vec<u8>>, summary: &Summary| {
+            match &mut again {
+                Shape::Json(json) => {
+                    json.summary(end_ns, summary);
+                    json.flush();
+                }
+                Shape::Text(text) => text.flush(),
+            }
+            again.into_inner()
+        };
+        tape.compare(report.kernel.clone(), &report.summary, &self.bytes, again, finish)
+    }
 }
 
 impl std::fmt::Debug for Destination {
@@ -72,33 +138,27 @@ impl Destination {
         let to = Queue::new(to, sandbox).context("cannot start a thread")?;
         let gauge = to.gauge();
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
-        let shape = if output.json {
-            Shape::Json(Box::new(JsonSink::new(to, clock)))
-        } else {
-            let mut text = TextSink::new(to, clock, output.text_options(filter, terminal));
-            text.header();
-            text.flush();
-            Shape::Text(Box::new(text))
-        };
-        Ok(Self { shape, gauge, shares_stderr: output.output.is_none() && home == Home::Stderr })
+        let form = Form { text: (!output.json).then(|| output.text_options(filter, terminal)), clock };
+        let shape = Shape::new(Copied::new(to, Tape::is_wanted()), form);
+        Ok(Self { shape, form, gauge, shares_stderr: output.output.is_none() && home == Home::Stderr })
     }
 
-    /// Waits until everything is written; returns the number of discarded lines ([`finish`]).
+    /// Waits until everything is written; returns the number of discarded lines ([`finish`]), and what was written,
+    /// unless writing ended early.
     ///
     /// # Errors
     /// If writing fails; a reader that has gone away is no error.
-    pub fn finish(self, runtime: &Runtime, stop: &Stop) -> anyhow::Result<u64> {
+    pub fn finish(self, runtime: &Runtime, stop: &Stop) -> anyhow::Result<(u64, Option<Written>)> {
         // Writing the summary has already failed.
         let error = self.error().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
         if let Some(error) = error.filter(|_| !matches!(stop, Stop::Output(_))) {
             let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
             return Err(unwritable("events", copy));
         }
-        let queue = match self.shape {
-            Shape::Json(json) => json.into_inner(),
-            Shape::Text(text) => text.into_inner(),
-        };
-        finish(runtime, &queue, stop)
+        let whole = self.error().is_none();
+        let (queue, bytes) = self.shape.into_inner().into_parts();
+        let unwritten = finish(runtime, &queue, stop)?;
+        Ok((unwritten, whole.then_some(Written { form: self.form, bytes })))
     }
 
     /// Writes the summary: as an object with `--json`, and as text on stderr.
@@ -118,10 +178,7 @@ impl Destination {
 
 impl Sink for Destination {
     fn event(&mut self, event: &Event<'_>) {
-        match &mut self.shape {
-            Shape::Json(json) => json.event(event),
-            Shape::Text(text) => text.event(event),
-        }
+        self.shape.event(event);
     }
 }
 

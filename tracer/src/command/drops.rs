@@ -9,8 +9,10 @@ use anyhow::Context as _;
 use rustix::termios::tcgetwinsize;
 
 use super::{
+    copied::Copied,
     destination::{self, Home},
-    report, runtime,
+    report::{self, Report},
+    runtime,
     session::{self, Extra},
 };
 use crate::{
@@ -26,7 +28,7 @@ use crate::{
     proc::root::ProcRoot,
     stderr,
     stream::{Event, Sink},
-    trace::{Earlier, Limits, Presenter, Seeding, Trace},
+    trace::{Earlier, Limits, Presenter, Seeding, Tape, Trace},
 };
 
 /// Traces until the end, and shows the drops.
@@ -57,9 +59,15 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         Shape::Table(TableOptions { wide: output.wide, utc: output.utc, color, rows })
     };
     let clock = WallClock { offset_ns: clock::wall_offset_ns() };
-    let aggregate = Aggregate::new(By::new(&args.by), quiet);
     let mut board = Board {
-        sink: DropsSink::new(queue, aggregate, shape, args.sort, clock, start_ns),
+        sink: DropsSink::new(
+            Copied::new(queue, Tape::is_wanted()),
+            Aggregate::new(By::new(&args.by), quiet),
+            shape,
+            args.sort,
+            clock,
+            start_ns,
+        ),
         is_live: screen == Screen::Live,
         gauge,
         count: output.count,
@@ -76,10 +84,30 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     })?;
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);
-    let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
+    let mut report = report::summary(outcome, &choices, &degradations, start_ns);
     let size = (screen != Screen::None).then(terminal_size);
-    board.sink.finish(end_ns, size, &summary);
-    let unwritten = destination::finish(&runtime, &board.sink.into_inner(), &stop)?;
+    board.sink.finish(end_ns, size, &report.summary);
+    let whole = board.sink.error().is_none() && !board.is_live;
+    let (queue, written) = board.sink.into_inner().into_parts();
+    let unwritten = destination::finish(&runtime, &queue, &report.stop)?;
+    if let Some(tape) = report.tape.take().filter(|_| whole) {
+        let again = Replayed(DropsSink::new(
+            Vec::new(),
+            Aggregate::new(By::new(&args.by), quiet),
+            shape,
+            args.sort,
+            clock,
+            start_ns,
+        ));
+        let finish = |Replayed(mut again): Replayed, summary: &Summary| {
+            again.finish(end_ns, size, summary);
+            again.into_inner()
+        };
+        if !tape.compare(report.kernel.clone(), &report.summary, &written, again, finish) {
+            return Ok(ExitCode::from(report::DIFFERENT));
+        }
+    }
+    let Report { summary, stop, lost, .. } = report;
     if !output.quiet {
         stderr::say(crate::present::summary::to_text(&about_drops(summary)));
     }
@@ -126,7 +154,7 @@ fn terminal_size() -> Size {
 
 /// Takes the stream, and draws it on time.
 struct Board {
-    sink: DropsSink<Queue>,
+    sink: DropsSink<Copied<Queue>>,
     is_live: bool,
     gauge: Gauge,
     /// The number of packets after which the trace ends.
@@ -136,6 +164,15 @@ struct Board {
 impl Sink for Board {
     fn event(&mut self, event: &Event<'_>) {
         self.sink.event(event);
+    }
+}
+
+/// The sums of a replay.
+struct Replayed(DropsSink<Vec<u8>>);
+
+impl Sink for Replayed {
+    fn event(&mut self, event: &Event<'_>) {
+        self.0.event(event);
     }
 }
 

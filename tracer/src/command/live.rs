@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use super::{
     destination::{Destination, Home},
-    report, runtime,
+    report::{self, Report},
+    runtime,
     session::{self, Extra},
 };
 use crate::{
@@ -51,8 +52,15 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     })?;
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);
-    let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
-    destination.summary(end_ns, &summary, args.output.quiet);
-    let unwritten = destination.finish(&runtime, &stop)?;
+    let mut report = report::summary(outcome, &choices, &degradations, start_ns);
+    destination.summary(end_ns, &report.summary, args.output.quiet);
+    let tape = report.tape.take();
+    let (unwritten, written) = destination.finish(&runtime, &report.stop)?;
+    if let Some((tape, written)) = tape.zip(written)
+        && !written.compare(tape, &report, end_ns)
+    {
+        return Ok(ExitCode::from(report::DIFFERENT));
+    }
+    let Report { stop, lost, .. } = report;
     report::status(stop, lost || unwritten > 0, &args.output)
 }

@@ -1,6 +1,7 @@
 //! One module a subcommand, and their shared helpers.
 
 pub mod completions;
+pub mod copied;
 pub mod destination;
 pub mod doctor;
 pub mod drops;

@@ -8,9 +8,11 @@ use crate::{
     clock,
     kernel::backend::{Choice, Degradation},
     present::summary::{Cost, ProgramCost, RingUse, Summary},
-    trace::{Outcome, Stop},
+    trace::{Outcome, Stop, Tape},
 };
 
+/// Exit status if a replay said something else than the trace (`trace/tape.rs`).
+pub const DIFFERENT: u8 = 70;
 /// Exit status with `--strict` if events were lost.
 const LOST: u8 = 3;
 
@@ -59,14 +61,23 @@ fn wrapped(parts: &[String], separator: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Builds the summary.
+/// The result of a trace, as a command shows it.
+pub struct Report {
+    /// The summary.
+    pub summary: Summary,
+    /// The part of it that only the kernel side knows.
+    pub kernel: Summary,
+    /// Why the trace ended.
+    pub stop: Stop,
+    /// Whether anything was lost.
+    pub lost: bool,
+    /// The inputs, if a test asks for them.
+    pub tape: Option<Tape>,
+}
+
+/// Builds the report.
 #[must_use]
-pub fn summary(
-    outcome: Outcome,
-    choices: &[Choice],
-    degradations: &[Degradation],
-    start_ns: u64,
-) -> (Summary, Stop, bool) {
+pub fn summary(outcome: Outcome, choices: &[Choice], degradations: &[Degradation], start_ns: u64) -> Report {
     let (cpu_seconds, peak_rss_bytes) = clock::own_cost();
     let lost = outcome.lost;
     let taken = outcome.accounts.as_ref().map(|accounts| accounts.taken);
@@ -86,12 +97,11 @@ pub fn summary(
         Some(accounts) => (Some(accounts.hooks), Some(accounts.unaudited)),
         None => (None, None),
     };
-    let summary = Summary {
+    let kernel = Summary {
         duration_ns: outcome.end_ns.saturating_sub(start_ns),
         lost: lost.classes().into_iter().filter(|(_, count)| *count > 0).collect(),
         incomplete: outcome.incomplete,
         filtered: outcome.filtered,
-        findings: outcome.findings,
         cost: Cost {
             programs: outcome
                 .programs
@@ -114,9 +124,10 @@ pub fn summary(
             .filter_map(|choice| Some((choice.hook.name().to_owned(), choice.backend?.name().to_owned())))
             .collect(),
         degraded: degradations.iter().map(|degradation| (degradation.name(), degradation.cost())).collect(),
-        ..outcome.tally.finish()
+        ..Summary::default()
     };
-    (summary, outcome.stop, lost.any())
+    let summary = outcome.core.into_summary(kernel.clone());
+    Report { summary, kernel, stop: outcome.stop, lost: lost.any(), tape: outcome.tape }
 }
 
 /// Returns the exit status of a trace that ended by `stop`.

@@ -20,7 +20,8 @@ use tokio::{
 
 use super::{
     destination::{Destination, Home},
-    report, runtime,
+    report::{self, Report},
+    runtime,
     session::{self, Extra},
 };
 use crate::{
@@ -101,9 +102,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);
-    let (summary, stop, lost) = report::summary(outcome, &choices, &degradations, start_ns);
-    destination.summary(end_ns, &summary, args.output.quiet);
-    let unwritten = destination.finish(&runtime, &stop)?;
+    let mut report = report::summary(outcome, &choices, &degradations, start_ns);
+    destination.summary(end_ns, &report.summary, args.output.quiet);
+    let tape = report.tape.take();
+    let (unwritten, written) = destination.finish(&runtime, &report.stop)?;
+    if let Some((tape, written)) = tape.zip(written)
+        && !written.compare(tape, &report, end_ns)
+    {
+        return Ok(ExitCode::from(report::DIFFERENT));
+    }
+    let Report { stop, lost, .. } = report;
     let command = match &stop {
         Stop::Command(status) => Some(*status),
         _ => None,

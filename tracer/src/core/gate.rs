@@ -1,5 +1,7 @@
 //! The user's filter, as the core asks it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::stream::{Kind, Socket};
 
 /// The filter's answer about a connection.
@@ -14,7 +16,7 @@ pub enum Admission {
 }
 
 /// A change of the network namespace that a name in the filter means. Names are numbered in the order of the filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NamespaceChange {
     /// The name with this index now means the namespace with this inode number; 0: none.
     Now(usize, u32),

@@ -1,5 +1,6 @@
 //! Names the acceptor of a connection where accept() is not hooked: the holder of its file a moment later.
 
+use serde::{Deserialize, Serialize};
 use tracer_common::record::Tuple;
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
 use crate::stream::{OwnerSource, Role};
 
 /// The result of a look at /proc. Its processes are to be given before it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Holders {
     /// When the look began, `CLOCK_BOOTTIME` ns: it does not cover later connections.
     pub began_ns: u64,

@@ -2,16 +2,25 @@
 
 use std::collections::HashSet;
 
-use tracer_common::decode::Record;
+use serde::{Deserialize, Serialize};
+use tracer_common::decode::{DecodeError, Record};
 
-use super::{NamespaceChange, ProcessSnapshot, Seed, discards::Counting, question::Answer};
+use super::{
+    NamespaceChange, ProcessSnapshot, Seed,
+    discards::Counting,
+    forms::{Class, Pack, Packed, class, record},
+    question::Answer,
+};
 use crate::{discards::Look, kernel::reasons::Reasons};
 
 /// One input.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A record from the ring.
-    Record(Record<'a>),
+///
+/// `R` is a record: in a trace a [`Record`] in the memory of its ring, on a tape its bytes ([`Packed`]).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", bound(serialize = "R: Pack", deserialize = "R: From<Packed>"))]
+pub enum Input<R> {
+    /// A record from a ring.
+    Record(#[serde(with = "record")] R),
     /// A process as /proc shows it.
     Process(ProcessSnapshot),
     /// The answer to a question of the core.
@@ -23,7 +32,8 @@ pub enum Input<'a> {
         /// When the loss was noticed.
         boot_ns: u64,
         /// `lifecycle`, `process`.
-        class: &'static str,
+        #[serde(with = "class")]
+        class: Class,
         /// Number of lost records.
         count: u64,
     },
@@ -57,4 +67,33 @@ pub enum Input<'a> {
         /// an unknown way: their close record was lost.
         followed: Option<HashSet<u64>>,
     },
+}
+
+impl Input<Packed> {
+    /// Calls `take` with the input as the core takes it.
+    ///
+    /// # Errors
+    /// If its record cannot be decoded.
+    pub fn open(self, take: impl FnOnce(Input<Record<'_>>)) -> Result<(), DecodeError> {
+        let input = match self {
+            Self::Record(packed) => {
+                take(Input::Record(packed.record()?));
+                return Ok(());
+            }
+            Self::Process(process) => Input::Process(process),
+            Self::Answer(answer) => Input::Answer(answer),
+            Self::Seed(seed) => Input::Seed(seed),
+            Self::Lost { boot_ns, class, count } => Input::Lost { boot_ns, class, count },
+            Self::Hooked { accept } => Input::Hooked { accept },
+            Self::Packets { reasons, drops } => Input::Packets { reasons, drops },
+            Self::Namespace(change) => Input::Namespace(change),
+            Self::Counting(counting) => Input::Counting(counting),
+            Self::Counters(look) => Input::Counters(look),
+            Self::Settled => Input::Settled,
+            Self::Reconciled => Input::Reconciled,
+            Self::End { boot_ns, followed } => Input::End { boot_ns, followed },
+        };
+        take(input);
+        Ok(())
+    }
 }

@@ -8,6 +8,7 @@ mod calls;
 mod class;
 mod connection;
 pub mod discards;
+pub mod forms;
 mod gate;
 mod holders;
 mod identity;
@@ -124,7 +125,7 @@ impl<G: Gate> Correlation<G> {
     }
 
     /// Applies one input and emits the events that follow from it.
-    fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
+    fn apply(&mut self, input: Input<Record<'_>>, sink: &mut dyn Sink) {
         match input {
             Input::Record(Record::Socket(kind, record)) => {
                 if let Some((opener, boot_ns)) = opening(&Record::Socket(kind, record)) {

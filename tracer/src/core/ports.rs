@@ -3,9 +3,10 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
+use serde::{Deserialize, Serialize};
 use tracer_common::record::SocketRecord;
 
-use super::{Correlation, Gate, connection::Connection, listeners::plain};
+use super::{Correlation, Gate, connection::Connection, forms, listeners::plain};
 use crate::{
     sockets::diag::bound::Bound,
     stream::{ConnId, Event, Kind, Owner, OwnerSource, Role, Sink, Socket},
@@ -34,11 +35,12 @@ pub struct Port {
 }
 
 /// The sockets at a port with their holders, oldest first. Their processes are to be given before it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AtPort {
     /// See [`Port::number`].
     pub number: u64,
     /// The sockets.
+    #[serde(with = "forms::bound")]
     pub sockets: Vec<(Bound, Vec<u32>)>,
 }
 

@@ -4,11 +4,13 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use tracer_common::record::{EXEC_ARGS, ExecRecord, ForkRecord, Opener, UID_UNKNOWN};
 
-use super::question::Found;
+use serde::{Deserialize, Serialize};
+
+use super::{forms::FactsForm, question::Found};
 use crate::stream::{Owner, ProcessFacts, Told};
 
 /// One process in a snapshot of /proc.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProcessSnapshot {
     /// Process id.
     pub pid: u32,
@@ -21,6 +23,7 @@ pub struct ProcessSnapshot {
     /// Real uid.
     pub real_uid: Option<u32>,
     /// The rest.
+    #[serde(with = "FactsForm")]
     pub facts: ProcessFacts,
 }
 

@@ -4,10 +4,11 @@
 //! ([`Core::before`]): the record waits for their answers. Other questions ([`Core::question`]) concern events that the
 //! core holds back, or facts that it can use whenever they come. Every answer comes back as [`Input::Answer`].
 
+use serde::{Deserialize, Serialize};
 use tracer_common::{decode::Record, record::Tuple};
 
 use super::{
-    Correlation, Gate, Holders, ProcessSnapshot,
+    Correlation, Gate, Holders, ProcessSnapshot, forms,
     packets::{Asked, Explained},
     ports::{AtPort, Port},
 };
@@ -69,7 +70,7 @@ pub enum Topic {
 }
 
 /// An answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// To [`Question::Process`].
     Process {
@@ -108,13 +109,13 @@ pub enum Answer {
         ports: Vec<AtPort>,
     },
     /// To [`Question::Hints`], for some of the drops.
-    Hints(Vec<Explained>),
+    Hints(#[serde(with = "forms::hints")] Vec<Explained>),
     /// To [`Question::Facts`].
     Facts(Facts),
 }
 
 /// The result of a look at a process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "almost all of them are seen")]
 pub enum Found {
     /// The process that has the number now.

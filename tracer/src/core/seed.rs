@@ -2,21 +2,25 @@
 
 use std::collections::HashSet;
 
+use serde::{Deserialize, Serialize};
 use tracer_common::record::Tuple;
 
 use super::{
     Correlation, Gate, SEED_BIT,
     by_tuple::Filed,
     connection::{Connection, TupleKey},
+    forms::{self, TupleForm},
 };
 use crate::stream::{Kind, OwnerSource, Role, Sink, TcpState};
 
 /// One socket of the snapshot.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SeedSocket {
     /// Addresses, ports, namespace.
+    #[serde(with = "TupleForm")]
     pub tuple: Tuple,
     /// State.
+    #[serde(with = "forms::state")]
     pub state: TcpState,
     /// Of a listener of IPv6: it takes no IPv4; `None` where nothing tells.
     pub v6only: Option<bool>,
@@ -54,16 +58,17 @@ impl Filed for Seeded {
 }
 
 /// A socket whose beginning is in a record.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Opened {
     /// Addresses, ports, namespace.
+    #[serde(with = "TupleForm")]
     pub tuple: Tuple,
     /// A listener's inode, if known: others may have the same tuple.
     pub listener: Option<u64>,
 }
 
 /// The snapshot. Its processes are to be given before it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seed {
     /// When the hooks were attached: sockets of that time existed before the trace.
     pub attached_ns: u64,

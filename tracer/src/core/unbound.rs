@@ -96,7 +96,7 @@ mod tests {
         Tuple { raddr: [0; 4], ..tuple(0, 0) }
     }
 
-    fn looked(holders: Holders) -> Input<'static> {
+    fn looked(holders: Holders) -> Input<Record<'static>> {
         Input::Answer(Answer::Owners { processes: Vec::new(), holders })
     }
 

@@ -7,9 +7,11 @@ use super::{
     question::{Answer, Question, Topic},
 };
 use crate::{
-    present::summary::Tally,
     shown::Shown,
-    stream::{Finding, Sink},
+    stream::{
+        Sink,
+        summary::{Incomplete, Summary},
+    },
 };
 
 /// The core: what it says follows from its inputs alone.
@@ -25,7 +27,7 @@ impl<G: Gate + Clone> Core<G> {
     }
 
     /// Applies one input and emits the events that follow from it.
-    pub fn apply(&mut self, input: Input<'_>, sink: &mut dyn Sink) {
+    pub fn apply(&mut self, input: Input<Record<'_>>, sink: &mut dyn Sink) {
         if let Input::Answer(Answer::Facts(facts)) = &input {
             self.shown.set_facts(*facts);
         }
@@ -85,37 +87,58 @@ impl<G: Gate + Clone> Core<G> {
         self.correlation.drops_of(id)
     }
 
-    /// Drops emitted without the hint that they waited for.
+    /// The summary, once the trace has ended; `kernel` has what only the kernel side knows.
     #[must_use]
-    pub const fn hints_given_up(&self) -> u64 {
-        self.correlation.hints_given_up()
-    }
-
-    /// Events that support findings without room.
-    #[must_use]
-    pub const fn findings_untold(&self) -> u64 {
-        self.shown.findings_untold()
-    }
-
-    /// The findings and the counts, once the trace has ended.
-    #[must_use]
-    pub fn into_counts(self) -> (Vec<Finding>, Tally) {
-        (self.shown.findings(), self.shown.into_tally())
+    pub fn into_summary(self, kernel: Summary) -> Summary {
+        let incomplete = Incomplete {
+            findings_untold: self.shown.findings_untold(),
+            hints_given_up: self.correlation.hints_given_up(),
+            ..kernel.incomplete
+        };
+        let (filtered, findings) = (kernel.filtered + self.filtered(), self.shown.findings());
+        let counted = self.shown.into_tally().finish();
+        Summary {
+            events: counted.events,
+            connections: counted.connections,
+            unanswered: counted.unanswered,
+            verdicts: counted.verdicts,
+            drops: counted.drops,
+            discards: counted.discards,
+            processes: counted.processes,
+            destinations: counted.destinations,
+            incomplete,
+            filtered,
+            findings,
+            ..kernel
+        }
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::collections::HashSet;
+
     use tracer_common::{
         record::{RecordKind as K, RecordRole as R},
         tcp::TcpState,
     };
 
     use super::{
-        super::tests::{Only, close, record, tuple},
+        super::{
+            Holders, NamespaceChange, Opened, ProcessSnapshot, Seed, SeedSocket,
+            discards::Counting,
+            forms::{Pack, Packed},
+            question::Found,
+            tests::{Only, Said, close, record, tuple},
+        },
         *,
     };
-    use crate::{findings::Facts, stream::Event};
+    use crate::{
+        findings::Facts,
+        kernel::reasons::Reasons,
+        stream::{Container, Event, Hint, ProcessFacts},
+    };
 
     /// Counts events by kind.
     #[derive(Default)]
@@ -125,6 +148,65 @@ mod tests {
         fn event(&mut self, event: &Event<'_>) {
             self.0.push(event.kind.name());
         }
+    }
+
+    /// Some of every kind: records, a snapshot, answers, losses, the end.
+    fn all_inputs() -> Vec<Input<Packed>> {
+        let process = |pid| ProcessSnapshot {
+            pid,
+            start_ns: pid.into(),
+            comm: format!("p\u{1b}{pid}"),
+            uid: Some(7),
+            real_uid: None,
+            facts: ProcessFacts {
+                exe: Some("/bin/p".into()),
+                container: Some(Container { runtime: "podman", id: "abc".into(), claimed: true }),
+                ..ProcessFacts::default()
+            },
+        };
+        let socket = |lport, state, pid| SeedSocket {
+            tuple: tuple(lport, if state == TcpState::Listen { 0 } else { 443 }),
+            state,
+            v6only: None,
+            inode: lport.into(),
+            holders: vec![pid],
+        };
+        let seeds = (1..9).map(|pid| socket(4000 + pid, TcpState::Established, pid.into()));
+        let seed = Seed {
+            attached_ns: 1,
+            before: vec![socket(22, TcpState::Listen, 3)],
+            sockets: seeds.chain([socket(22, TcpState::Listen, 3)]).collect(),
+            opened_since: vec![Opened { tuple: tuple(4001, 443), listener: None }],
+        };
+        let mut inputs = vec![
+            Input::Hooked { accept: false },
+            Input::Packets { reasons: Reasons::default(), drops: true },
+            Input::Counting(Counting { drops: true, accepts: false, began_ns: 1 }),
+        ];
+        inputs.extend((1..9).map(|pid| Input::Process(process(pid))));
+        inputs.push(Input::Seed(seed));
+        inputs.push(Input::Answer(Answer::Facts(Facts { netns: Some(7), ..Facts::default() })));
+        for n in 0..20 {
+            let (id, at, pid) = (2 + 2 * n, 10 + n, 5 + (n % 2) as u32);
+            let to = tuple(5000 + n as u16, 80);
+            inputs.push(Input::Answer(Answer::Process { pid, start_ns: 0, found: Found::Late }));
+            let connect = record(K::Connect, at, id, R::Client, 0, pid, to);
+            inputs.push(Input::Record(Record::Socket(K::Connect, &connect).pack()));
+            let closed = close(record(K::Close, at, id, R::Client, 0, pid, to), TcpState::SynSent, libc::ECONNREFUSED);
+            inputs.push(Input::Record(Record::Close(&closed).pack()));
+        }
+        inputs.push(Input::Answer(Answer::Owners {
+            processes: vec![process(9)],
+            holders: Holders { began_ns: 60, sockets: vec![socket(80, TcpState::Listen, 9)] },
+        }));
+        inputs.push(Input::Answer(Answer::Symbol(7, Some("tcp_v4_rcv+0x1".into()))));
+        inputs.push(Input::Answer(Answer::Hints(vec![(1, Some(Hint::of("x"))), (2, None)])));
+        inputs.push(Input::Namespace(NamespaceChange::Now(0, 5)));
+        inputs.push(Input::Settled);
+        inputs.push(Input::Reconciled);
+        inputs.push(Input::Lost { boot_ns: 90, class: "drop", count: 3 });
+        inputs.push(Input::End { boot_ns: 99, followed: Some(HashSet::from([2, 4])) });
+        inputs
     }
 
     /// Two processes make `count` connections each, of which every other one is refused.
@@ -147,8 +229,8 @@ mod tests {
     fn the_counts_are_those_of_the_events() {
         let (mut core, mut sink) = (Core::new(Only(None), None), Counted::default());
         inputs(&mut core, 10, &mut sink);
-        let (findings, tally) = core.into_counts();
-        let summary = tally.finish();
+        let summary = core.into_summary(Summary { filtered: 4, ..Summary::default() });
+        assert_eq!(summary.filtered, 4, "of the kernel side");
         let count = |name: &str| sink.0.iter().filter(|kind| **kind == name).count() as u64;
         for (name, counted) in &summary.events {
             assert_eq!(count(name), *counted, "{name}");
@@ -156,8 +238,28 @@ mod tests {
         assert_eq!(summary.events.iter().map(|(_, count)| count).sum::<u64>(), sink.0.len() as u64);
         assert_eq!((summary.connections, count("close")), (20, 20));
         assert_eq!(summary.verdicts.iter().map(|(_, count)| count).sum::<u64>(), 20);
-        assert_eq!(count("finding"), findings.len() as u64);
-        assert!(!findings.is_empty(), "ten refused connections");
+        assert_eq!(count("finding"), summary.findings.len() as u64);
+        assert!(!summary.findings.is_empty(), "ten refused connections");
+    }
+
+    #[test]
+    fn the_same_inputs_written_down_say_the_same() {
+        let (mut core, mut said, mut tape) = (Core::new(Only(None), None), Said::default(), Vec::new());
+        for input in all_inputs() {
+            tape.push(serde_json::to_string(&input).unwrap());
+            input.open(|input| core.apply(input, &mut said)).unwrap();
+        }
+        let summary = core.into_summary(Summary::default());
+        assert!(said.0.len() > 20 && !summary.findings.is_empty());
+        for _ in 0..8 {
+            let (mut again, mut said_again) = (Core::new(Only(None), None), Said::default());
+            for line in &tape {
+                let input: Input<Packed> = serde_json::from_str(line).unwrap();
+                input.open(|input| again.apply(input, &mut said_again)).unwrap();
+            }
+            assert_eq!(said_again.0, said.0);
+            assert_eq!(again.into_summary(Summary::default()), summary);
+        }
     }
 
     #[test]
@@ -166,7 +268,7 @@ mod tests {
         inputs(&mut core, 10, &mut sink);
         assert!(core.is_full());
         assert_eq!(sink.0.len(), 7);
-        let counted = core.into_counts().1.finish();
+        let counted = core.into_summary(Summary::default());
         assert_eq!(counted.events.iter().map(|(_, count)| count).sum::<u64>(), 7);
     }
 }

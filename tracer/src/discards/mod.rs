@@ -4,12 +4,14 @@
 pub mod counter;
 pub mod numbers;
 
+use serde::{Deserialize, Serialize};
 use tracer_common::record::Tuple;
 
 use self::counter::Counter;
+use crate::core::forms::{self, TupleForm};
 
 /// The changes in one network namespace between two looks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     /// Time of the previous look, `CLOCK_BOOTTIME` ns.
     pub since_ns: u64,
@@ -26,9 +28,10 @@ pub struct Look {
 }
 
 /// A counter at two looks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// The counter.
+    #[serde(with = "forms::watched")]
     pub counter: &'static Counter,
     /// The device, where the kernel counts by device. Hostile bytes.
     pub device: Option<String>,
@@ -39,9 +42,10 @@ pub struct Moved {
 }
 
 /// A socket whose `sk_drops` moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketLook {
     /// Addresses, ports, namespace.
+    #[serde(with = "TupleForm")]
     pub tuple: Tuple,
     /// `true`: a TCP listener; else a UDP socket.
     pub listens: bool,

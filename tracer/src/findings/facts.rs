@@ -1,9 +1,10 @@
 //! The host's limits.
 
+use serde::{Deserialize, Serialize};
 use std::{fs, path::Path};
 
 /// Limits and fill levels of one network namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The namespace of these facts: the reader's.
     pub netns: Option<u32>,

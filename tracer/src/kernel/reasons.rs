@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::btf::Btf;
 
 /// Enumerations of subsystems, by the name that `enum skb_drop_reason_subsys` gives the subsystem.
@@ -22,7 +24,7 @@ fn numbers<'b>(btf: &'b Btf, enumeration: &str) -> impl Iterator<Item = (u32, &'
 }
 
 /// Names by number.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reasons {
     drops: HashMap<u32, Box<str>>,
     subsystems: HashMap<u32, Box<str>>,

@@ -179,9 +179,8 @@ impl Trace<'_> {
             closes_recovered: self.known.get(Counter::ClosesRecovered),
             calls_unnoted: self.known.get(Counter::CallsUnnoted),
             stacks_missing: self.known.get(Counter::StacksMissing),
-            findings_untold: self.inlet.core().findings_untold(),
-            hints_given_up: self.inlet.core().hints_given_up(),
             namespaces_renewed: self.names.renewed(),
+            ..Incomplete::default()
         }
     }
 
@@ -204,10 +203,9 @@ impl Trace<'_> {
         let followed = self.followed.take().or_else(|| self.still_followed());
         self.inlet.apply(Input::End { boot_ns: end_ns, followed });
         self.inlet.presenter().flush();
-        let (incomplete, filtered) =
-            (self.incomplete(), self.inlet.core().filtered() + self.known.get(Counter::Filtered));
+        let (incomplete, filtered) = (self.incomplete(), self.known.get(Counter::Filtered));
         let rings = self.fills();
-        let (findings, tally) = self.inlet.into_core().into_counts();
+        let (core, tape) = self.inlet.into_parts();
         Outcome {
             stop,
             lost: self.lost,
@@ -216,8 +214,8 @@ impl Trace<'_> {
             programs,
             accounts,
             rings,
-            findings,
-            tally,
+            core,
+            tape,
             end_ns,
             detaching: Detaching::begin(self.kernel),
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use tracer_common::decode::Record;
 
-use super::Presenter;
+use super::{Presenter, tape::Tape};
 use crate::{
     core::{
         Core, Input,
@@ -17,17 +17,23 @@ use crate::{
 /// The core, and where its events go.
 pub struct Inlet<'p> {
     core: Core<Filter>,
+    /// See [`super::tape`].
+    tape: Option<Tape>,
     presenter: &'p mut dyn Presenter,
 }
 
 impl<'p> Inlet<'p> {
     /// Shows what `filter` selects, and at most `count` events.
     pub fn new(filter: Filter, count: Option<u64>, presenter: &'p mut dyn Presenter) -> Self {
-        Self { core: Core::new(filter, count), presenter }
+        let tape = Tape::new(&filter, count);
+        Self { core: Core::new(filter, count), tape, presenter }
     }
 
     /// Applies one input.
-    pub fn apply(&mut self, input: Input<'_>) {
+    pub fn apply(&mut self, input: Input<Record<'_>>) {
+        if let Some(tape) = &mut self.tape {
+            tape.write(&input);
+        }
         self.core.apply(input, self.presenter);
     }
 
@@ -36,9 +42,9 @@ impl<'p> Inlet<'p> {
         &self.core
     }
 
-    /// Gives up the core, for its summary.
-    pub fn into_core(self) -> Core<Filter> {
-        self.core
+    /// Gives up the core, for its summary, and the tape.
+    pub fn into_parts(self) -> (Core<Filter>, Option<Tape>) {
+        (self.core, self.tape)
     }
 
     /// See [`Core::before`].

@@ -28,11 +28,13 @@ mod ports;
 mod questions;
 mod records;
 mod tables;
+mod tape;
 
 pub use self::{
     beginning::{Earlier, Seeding},
     feed::PacketSession,
     outcome::{Lost, Outcome, Stop},
+    tape::Tape,
 };
 use self::{
     counters::Counters as KernelCounters,

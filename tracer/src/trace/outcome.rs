@@ -2,10 +2,12 @@
 
 use std::{io, process::ExitStatus};
 
+use super::Tape;
 use crate::{
+    core::Core,
+    filter::Filter,
     kernel::{audit::Accounts, cost::ProgramCost, detach::Detaching, ring::Fill},
-    present::summary::{Incomplete, Tally},
-    stream::Finding,
+    present::summary::Incomplete,
 };
 
 /// Why the trace ended.
@@ -62,19 +64,18 @@ impl Lost {
 }
 
 /// The outcome of an ended trace.
-#[derive(Debug)]
 pub struct Outcome {
     /// The reason for the end.
     pub stop: Stop,
-    /// The counts of the shown events.
-    pub tally: Tally,
-    /// The findings from them.
-    pub findings: Vec<Finding>,
+    /// The core, which has the counts of the shown events, and the findings from them.
+    pub core: Core<Filter>,
+    /// What the core was given, if a test asks for it.
+    pub tape: Option<Tape>,
     /// The losses.
     pub lost: Lost,
     /// Sockets with an incomplete history.
     pub incomplete: Incomplete,
-    /// Events hidden by filters, in the kernel and here.
+    /// Events hidden by filters in the kernel.
     pub filtered: u64,
     /// Costs of the programs.
     pub programs: Vec<ProgramCost>,

@@ -11,6 +11,7 @@ use std::{
     rc::Rc,
 };
 
+use serde::{Deserialize, Serialize};
 use tracer_common::{
     drops::{DROP_MIXED, Direction, DropRecord, NO_REASON},
     record::Tuple,
@@ -34,7 +35,7 @@ use crate::{
 const MOST_WAITING: usize = 1024;
 
 /// The facts about the trace that the judgement of counters needs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counting {
     /// Drop events are emitted, with reasons or call sites: they are subtracted.
     pub drops: bool,

@@ -51,7 +51,7 @@ fn moved(name: &str, count: u64) -> Moved {
     Moved { counter: by_name(name).unwrap_or_else(|| panic!("{name}")), device: None, before: 100, now: 100 + count }
 }
 
-fn look(at: u64, moved: &[Moved], sockets: &[SocketLook]) -> Input<'static> {
+fn look(at: u64, moved: &[Moved], sockets: &[SocketLook]) -> Input<Record<'static>> {
     Input::Counters(Look {
         since_ns: (at - 1) * SECOND,
         boot_ns: at * SECOND,

@@ -270,7 +270,7 @@ impl Sink for Hinted {
 }
 
 /// The same answer to all questions.
-fn answers(core: &Correlation<Only>, text: &str) -> Input<'static> {
+fn answers(core: &Correlation<Only>, text: &str) -> Input<Record<'static>> {
     let asked = core.wanted_hints();
     let hints = asked.iter().flat_map(|asked| &asked.drops).map(|open| (open.number, Some(Hint::of(text))));
     Input::Answer(Answer::Hints(hints.collect()))
