@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::alone;
+use crate::schema;
 use crate::stream::{Stream, brief, parse};
 use crate::traffic::sys::patience;
 
@@ -309,5 +310,10 @@ pub fn run_to_end(args: &[&str]) -> (ExitStatus, String, String) {
     });
     let mut out = String::new();
     child.stdout.take().expect("stdout is piped").read_to_string(&mut out).expect("stdout is UTF-8");
+    if args.contains(&"--json") {
+        for line in out.lines() {
+            schema::check(&serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}")));
+        }
+    }
     (child.wait().expect("tracer is waited for"), out, log.join().expect("the reader ends"))
 }

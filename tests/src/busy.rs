@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::agent::tracer_program;
 use crate::netns::{Netns, scratch};
+use crate::schema;
 
 /// A namespace in which a process and its child hold sockets in many states.
 pub struct Busy {
@@ -116,7 +117,12 @@ pub fn tracer(args: &[&str]) -> Output {
 #[must_use]
 pub fn rows(out: &Output) -> Vec<Value> {
     let text = String::from_utf8_lossy(&out.stdout);
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{line}: {why}"))).collect()
+    let row = |line: &str| {
+        let row = serde_json::from_str(line).unwrap_or_else(|why| panic!("{line}: {why}"));
+        schema::check(&row);
+        row
+    };
+    text.lines().map(row).collect()
 }
 
 /// The facts that both tools show of a socket.

@@ -51,6 +51,7 @@ pub mod reason;
 pub mod retold;
 pub mod scale;
 pub mod scene;
+pub mod schema;
 pub mod segment;
 pub mod skip;
 pub mod storm;

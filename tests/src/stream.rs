@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use serde_json::Value;
 
-use crate::machine;
+use crate::{machine, schema};
 
 /// The events of one run, in the order of their lines.
 #[derive(Clone, Debug, Default)]
@@ -139,6 +139,7 @@ pub fn parse(line: &str) -> Value {
     assert!(event["boot_ns"].is_u64(), "boot_ns is a number: {line}");
     let time = event["time"].as_str().unwrap_or_else(|| panic!("an event has a time: {line}"));
     assert!(is_rfc3339_nanoseconds(time), "time is RFC 3339, UTC, nanoseconds: {line}");
+    schema::check(&event);
     event
 }
 

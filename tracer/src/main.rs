@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::atomic::Ordering};
 use tracer::{
     allocator,
     cli::{self, Command, OutputArgs},
-    command::{completions, doctor, drops, explain, live, man, net, run, sockets, unwritable},
+    command::{completions, doctor, drops, explain, live, man, net, run, schema, sockets, unwritable},
     limits, stderr,
 };
 
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Sockets(args) => sockets::run(&args),
         Command::Completions { shell } => done(completions::write(shell, &mut std::io::stdout())),
+        Command::Schema => done(schema::write(&mut std::io::stdout())),
         Command::Man => done(man::write(&mut std::io::stdout())),
     };
     match result {

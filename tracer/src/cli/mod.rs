@@ -90,6 +90,8 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print the JSON Schema of every line of --json
+    Schema,
     /// Print the man page
     Man,
 }
@@ -335,6 +337,7 @@ mod tests {
         assert!(matches!(parse("doctor --json"), Ok(Command::Doctor(DoctorArgs { json: true, .. }))));
         assert!(matches!(parse("completions bash"), Ok(Command::Completions { shell: clap_complete::Shell::Bash })));
         assert!(matches!(parse("man"), Ok(Command::Man)));
+        assert!(matches!(parse("schema"), Ok(Command::Schema)));
         let Ok(Command::Explain(explain)) = parse("explain NO_SOCKET -111 --json") else { panic!() };
         assert_eq!((explain.names.len(), explain.json, explain.list), (2, true, None));
         let Ok(Command::Explain(explain)) = parse("explain --list") else { panic!() };

@@ -10,6 +10,9 @@ use std::{
     process::ExitCode,
 };
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::session::{self, Extra, Host};
 use crate::{
     cli::{DoctorArgs, OutputArgs},
@@ -21,25 +24,31 @@ use crate::{
         load::Kernel,
         offsets,
     },
-    present::escape::Escaped,
+    present::{escape::Escaped, json},
     privilege::{
         self, Sandbox, capabilities,
         missing::{OPTIONAL, REQUIRED},
     },
     proc::{netns, pidns::Numbers, root::ProcRoot},
     sockets::diag::drops,
+    stream::Report,
 };
 
 /// The finding on whether a trace is possible at all.
 const LOAD: &str = "load";
 
 /// One line of the report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Finding {
+    /// The hook, capability, kernel member or other thing.
     name: String,
+    /// Whether it works.
     ok: bool,
+    /// Of a hook: the link that a trace uses.
     backend: Option<&'static str>,
+    /// Why it does not work, or what else there is to say.
     why: Option<String>,
+    /// What a trace lacks without it.
     cost: Option<String>,
 }
 
@@ -265,23 +274,7 @@ fn statistics() -> Finding {
 }
 
 fn write_json(finding: &Finding, out: &mut Vec<u8>) {
-    let text = |value: Option<&str>| match value {
-        Some(value) => quoted(value),
-        None => "null".to_owned(),
-    };
-    let line = format!(
-        "{{\"v\":1,\"event\":\"doctor\",\"name\":{},\"ok\":{},\"backend\":{},\"why\":{},\"cost\":{}}}\n",
-        quoted(&finding.name),
-        finding.ok,
-        text(finding.backend),
-        text(finding.why.as_deref()),
-        text(finding.cost.as_deref()),
-    );
-    out.extend_from_slice(line.as_bytes());
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    json::line(out, &Report::new("doctor", finding));
 }
 
 fn write_text(finding: &Finding, out: &mut Vec<u8>) {

@@ -6,16 +6,19 @@ use std::{
 };
 
 use clap::ValueEnum as _;
-use serde_json::Value;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{
     cli::ExplainArgs,
     explain::{self, DropClass, Entry, Family, Found, kernels},
     present::{
         escape::{Escaped, width},
+        json,
         text::COLUMNS,
     },
     stderr,
+    stream::Report,
 };
 
 /// Columns before the text of a field.
@@ -88,10 +91,7 @@ fn families(out: &mut String, as_json: bool) {
         let value = family.to_possible_value();
         let what = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string).unwrap_or_default();
         if as_json {
-            let (family, what) = (quoted(family.name()), quoted(&what));
-            out.push_str(&format!(
-                "{{\"v\":1,\"event\":\"family\",\"family\":{family},\"names\":{count},\"what\":{what}}}\n"
-            ));
+            line(out, &Report::new("family", FamilyLine { family: family.name(), names: count, what: &what }));
         } else {
             out.push_str(&format!("{:<12} {count:>5}  {what}\n", family.name()));
         }
@@ -101,28 +101,56 @@ fn families(out: &mut String, as_json: bool) {
     }
 }
 
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
+/// A family of names.
+#[derive(Serialize, JsonSchema)]
+pub struct FamilyLine<'a> {
+    /// Its name, which `--list` takes.
+    family: &'a str,
+    /// How many names it has.
+    names: usize,
+    /// What they are.
+    what: &'a str,
 }
 
-fn array<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    Value::from(words.into_iter().collect::<Vec<_>>()).to_string()
+/// An explanation.
+#[derive(Serialize, JsonSchema)]
+pub struct Explanation<'a> {
+    /// The name.
+    name: &'a str,
+    /// Its family.
+    family: &'a str,
+    /// Of a drop reason: the class.
+    class: Option<&'a str>,
+    /// What it means.
+    meaning: &'a str,
+    /// What usually causes it.
+    causes: &'a [&'a str],
+    /// What to look at next.
+    look: &'a [&'a str],
+    /// Its other names.
+    also: Vec<&'a str>,
+    /// The kernels that have the name; `null` if all have it.
+    kernels: Option<Vec<&'a str>>,
+}
+
+fn line<T: Serialize>(out: &mut String, object: &T) {
+    let mut json = Vec::new();
+    json::line(&mut json, object);
+    out.push_str(&String::from_utf8_lossy(&json));
 }
 
 fn json(out: &mut String, Found { entry, name }: Found) {
-    let also = entry.names().filter(|other| *other != name);
-    let class = entry.class.map_or("null".to_owned(), |class| quoted(class.name()));
-    let kernels = kernels::having(entry, name).map_or("null".to_owned(), array);
-    out.push_str(&format!(
-        "{{\"v\":1,\"event\":\"explain\",\"name\":{},\"family\":{},\"class\":{class},\"meaning\":{},\"causes\":{},\
-         \"look\":{},\"also\":{},\"kernels\":{kernels}}}\n",
-        quoted(name),
-        quoted(entry.family.name()),
-        quoted(entry.meaning),
-        array(entry.causes.iter().copied()),
-        array(entry.look.iter().copied()),
-        array(also),
-    ));
+    let explanation = Explanation {
+        name,
+        family: entry.family.name(),
+        class: entry.class.map(DropClass::name),
+        meaning: entry.meaning,
+        causes: entry.causes,
+        look: entry.look,
+        also: entry.names().filter(|other| *other != name).collect(),
+        kernels: kernels::having(entry, name).map(|kernels| kernels.into_iter().collect()),
+    };
+    line(out, &Report::new("explain", explanation));
 }
 
 fn text(out: &mut String, Found { entry, name }: Found, color: bool) {
@@ -195,6 +223,8 @@ fn field(out: &mut String, title: &str, items: &[&str]) {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn shown(word: &str, color: bool) -> String {

@@ -14,6 +14,7 @@ pub mod net;
 pub mod output_file;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod session;
 pub mod sockets;
 

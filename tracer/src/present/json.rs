@@ -16,7 +16,8 @@ use super::owners::Owners;
 use super::summary::Summary;
 
 pub(super) use fast::{head, name, ownership, socket};
-pub(super) use terminal::{append, members};
+pub(super) use terminal::members;
+pub use terminal::{append, line};
 
 /// Takes the stream and writes JSON.
 #[derive(Debug)]

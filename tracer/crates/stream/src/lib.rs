@@ -32,7 +32,7 @@ pub use self::{
     hint::{Discipline, Hint, Nft},
     icmp::Icmp,
     kernel::Way,
-    line::{Line, SocketEvent, VERSION},
+    line::{Line, Report, SocketEvent, VERSION},
     packet::{Drop, DropClass, Location, PacketEnds, Segment, Stack, TcpFlags, direction},
     told::Told,
 };
@@ -197,7 +197,7 @@ pub struct Socket<'a> {
     pub proto: &'static str,
     /// 4 or 6, the socket's family.
     #[serde(serialize_with = "family")]
-    #[schemars(with = "Option<u8>")]
+    #[schemars(with = "Option<u8>", extend("enum" = [4, 6, null]))]
     pub family: u8,
     /// An IPv6 socket that talks IPv4: the addresses are IPv4.
     #[serde(skip_serializing_if = "is_false")]

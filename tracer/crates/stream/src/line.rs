@@ -11,17 +11,40 @@ pub const VERSION: u8 = 1;
 /// An object of the stream.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Line<'a, T> {
-    /// The version of the schema: 1.
+    /// The version of the schema.
+    #[schemars(extend("const" = VERSION))]
     pub v: u8,
     /// The kind.
     pub event: &'static str,
     /// Wall clock, RFC 3339, UTC, nanoseconds.
+    #[schemars(extend("pattern" = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{9}Z$"))]
     pub time: &'a str,
     /// The kernel's `CLOCK_BOOTTIME` at the event, ns: order and subtract with this one.
     pub boot_ns: u64,
     /// The keys of the kind.
     #[serde(flatten)]
     pub body: T,
+}
+
+/// An object of a command that reports no events.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report<T> {
+    /// The version of the schema.
+    #[schemars(extend("const" = VERSION))]
+    pub v: u8,
+    /// The kind.
+    pub event: &'static str,
+    /// The keys of the kind.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl<T> Report<T> {
+    /// Makes an object of a kind.
+    #[must_use]
+    pub const fn new(event: &'static str, body: T) -> Self {
+        Self { v: VERSION, event, body }
+    }
 }
 
 /// The keys of an event: those of its socket, then its own.

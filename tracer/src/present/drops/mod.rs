@@ -8,6 +8,7 @@ mod tests;
 
 use std::io::{self, Write};
 
+pub use self::json::{DiscardRow, DropRow};
 use self::table::Figures;
 pub use self::table::{COLUMNS, TableOptions};
 use super::{

@@ -54,7 +54,6 @@ pub fn append<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
 }
 
 /// Appends a line of one object.
-#[cfg(test)]
 pub fn line<T: Serialize + ?Sized>(out: &mut Vec<u8>, object: &T) {
     append(out, object);
     out.push(b'\n');

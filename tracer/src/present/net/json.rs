@@ -1,5 +1,7 @@
 //! A namespace as an object with a member for each section.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{View, per_second};
@@ -8,48 +10,102 @@ use crate::net::change::{Change, Changes, Presence};
 use crate::net::sockets::{Owner, STATES};
 use crate::present::{self, clock::Rfc3339};
 use crate::proc::net::dev::COLUMNS;
-use crate::stream::TcpState;
+use crate::stream::{Line, TcpState, VERSION};
+
+/// A network namespace: an object with a member for each section.
+#[derive(Serialize, JsonSchema)]
+pub struct NetLine<'a> {
+    /// Inode number of the namespace.
+    netns: u32,
+    /// Its name.
+    netns_name: Option<&'a str>,
+    /// tracer runs in it.
+    netns_current: bool,
+    /// What is sick.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    findings: Value,
+    /// How the counters moved since the last look, with `--watch`; `null` for a counter that began again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Map<String, Value>")]
+    changes: Option<Value>,
+    /// Devices: state, addresses and counters.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    interfaces: Value,
+    /// Wireless devices: quality and what they discarded.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    wireless: Value,
+    /// How many sockets there are, by state and owner.
+    #[schemars(with = "Map<String, Value>")]
+    sockets: Value,
+    /// Listeners and what waits for accept().
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    listen_queues: Value,
+    /// Local ports: the range, and how many are in use.
+    #[schemars(with = "Map<String, Value>")]
+    ports: Value,
+    /// The kernel's counters, named as nstat names them.
+    #[schemars(with = "Map<String, Value>")]
+    counters: Value,
+    /// /proc/net/sockstat and sockstat6.
+    #[schemars(with = "Map<String, Value>")]
+    sockstat: Value,
+    /// Limits of memory and tables.
+    #[schemars(with = "Map<String, Value>")]
+    memory: Value,
+    /// The table of conntrack; `null` without one.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    conntrack: Value,
+    /// What each CPU received, dropped and put off.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    softnet: Value,
+    /// The neighbour table.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    neighbours: Value,
+    /// Routes of the main table.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    routes: Value,
+    /// Multicast groups joined.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    multicast: Value,
+    /// Receivers of packet types.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    receivers: Value,
+    /// The counters of /proc/net/stat, all CPUs together.
+    #[schemars(with = "Map<String, Value>")]
+    tables: Value,
+    /// What could not be read.
+    #[schemars(with = "Map<String, Value>")]
+    missing: Value,
+}
 
 /// Appends the object and a newline to `out`. `wall_ns`: the time of the picture.
 pub fn write(out: &mut Vec<u8>, view: &View<'_>, wall_ns: i64) {
     let picture = view.picture;
-    let mut time = Vec::new();
-    Rfc3339::default().write(&mut time, wall_ns);
-    // The identity comes first, as in every object; the members of a section are sorted.
-    let mut first = true;
-    let mut member = |name: &str, value: Value| {
-        out.push(if std::mem::take(&mut first) { b'{' } else { b',' });
-        out.extend_from_slice(format!("\"{name}\":").as_bytes());
-        present::json::append(out, &value);
+    let body = NetLine {
+        netns: picture.netns.inode,
+        netns_name: picture.netns.name.as_deref(),
+        netns_current: picture.current,
+        findings: findings(view),
+        changes: view.changes.map(moved),
+        interfaces: interfaces(picture),
+        wireless: wireless(picture),
+        sockets: sockets(picture),
+        listen_queues: listen_queues(picture),
+        ports: ports(picture),
+        counters: counters(picture),
+        sockstat: sockstat(picture),
+        memory: memory(picture),
+        conntrack: conntrack(picture),
+        softnet: softnet(picture),
+        neighbours: neighbours(picture),
+        routes: routes(picture),
+        multicast: multicast(picture),
+        receivers: receivers(picture),
+        tables: tables(picture),
+        missing: missing(picture),
     };
-    member("v", 1.into());
-    member("event", "net".into());
-    member("time", String::from_utf8_lossy(&time).into());
-    member("boot_ns", picture.boot_ns.into());
-    member("netns", picture.netns.inode.into());
-    member("netns_name", picture.netns.name.as_deref().into());
-    member("netns_current", picture.current.into());
-    member("findings", findings(view));
-    if let Some(changes) = view.changes {
-        member("changes", moved(changes));
-    }
-    member("interfaces", interfaces(picture));
-    member("wireless", wireless(picture));
-    member("sockets", sockets(picture));
-    member("listen_queues", listen_queues(picture));
-    member("ports", ports(picture));
-    member("counters", counters(picture));
-    member("sockstat", sockstat(picture));
-    member("memory", memory(picture));
-    member("conntrack", conntrack(picture));
-    member("softnet", softnet(picture));
-    member("neighbours", neighbours(picture));
-    member("routes", routes(picture));
-    member("multicast", multicast(picture));
-    member("receivers", receivers(picture));
-    member("tables", tables(picture));
-    member("missing", missing(picture));
-    out.extend_from_slice(b"}\n");
+    let time = Rfc3339::default().text(wall_ns);
+    present::json::line(out, &Line { v: VERSION, event: "net", time: &time, boot_ns: picture.boot_ns, body });
 }
 
 fn findings(view: &View<'_>) -> Value {

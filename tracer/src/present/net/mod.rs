@@ -6,7 +6,7 @@ mod sections;
 mod text;
 mod whole;
 
-pub use json::write as write_json;
+pub use json::{NetLine, write as write_json};
 pub use text::{Options, write as write_text};
 
 use crate::net::Picture;

@@ -8,7 +8,7 @@ mod table;
 mod tree;
 
 pub use blocks::write as write_blocks;
-pub use json::JsonRows;
+pub use json::{JsonRows, SocketRow};
 pub use table::{TableOptions, TextRows};
 pub use tree::write as write_tree;
 
