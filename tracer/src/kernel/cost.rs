@@ -1,15 +1,13 @@
 //! The cost of a program: `bpf_prog_info`, which aya shows only in part.
 
-use std::{
-    mem,
-    os::fd::{AsFd as _, AsRawFd as _, RawFd},
-};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::programs::ProgramFd;
 use aya_obj::generated::bpf_prog_info;
 
 use super::{
     hooks::{Lanes, SECOND_SET_STATE, SET_STATE_AHEAD},
+    info::info,
     probes,
 };
 
@@ -52,33 +50,6 @@ pub fn missed(programs: &[ProgramCost], declined: u64, taken_over: u64) -> u64 {
     };
     let missed = programs.iter().filter(traced).map(|program| program.missed);
     (missed.sum::<u64>() + declined).saturating_sub(taken_over)
-}
-
-/// `BPF_OBJ_GET_INFO_BY_FD` of `enum bpf_cmd`.
-const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-
-#[repr(C)]
-struct InfoRequest {
-    fd: u32,
-    length: u32,
-    info: u64,
-}
-
-/// The kernel's information about the program, map or link with this descriptor; `None` if it gives none. Fields that
-/// an older kernel does not know are zero. `T` is one of its `bpf_*_info`.
-pub(super) fn info<T: Copy>(fd: RawFd) -> Option<T> {
-    // SAFETY: a structure of integers: zero is a value.
-    let mut info: T = unsafe { mem::zeroed() };
-    let mut request = InfoRequest {
-        fd: u32::try_from(fd).ok()?,
-        length: u32::try_from(size_of::<T>()).ok()?,
-        info: (&raw mut info) as u64,
-    };
-    // SAFETY: the request names a writable structure of the given length; the kernel refuses a descriptor that is not
-    // BPF's.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw mut request, size_of::<InfoRequest>()) };
-    (result == 0).then_some(info)
 }
 
 /// The cost of the program with this descriptor, whose probes' misses are in `probes`; `None` if the kernel does not

@@ -11,7 +11,7 @@ use std::{
 use aya::{Ebpf, programs::Program};
 use log::debug;
 
-use super::{hooks::Lanes, load::Kernel};
+use super::hooks::Lanes;
 
 /// Detaches and unloads the program `name`, and its lanes.
 pub fn detach(ebpf: &mut Ebpf, name: &str) {
@@ -55,7 +55,7 @@ pub struct Detaching(Option<JoinHandle<()>>);
 impl Detaching {
     /// Starts detaching: `kernel` is not used any more.
     #[must_use]
-    pub fn begin(kernel: Kernel) -> Self {
+    pub fn begin(kernel: impl Send + 'static) -> Self {
         // If no thread can be started, it is detached at once.
         Self(thread::Builder::new().name("detach".to_owned()).spawn(move || drop(kernel)).ok())
     }

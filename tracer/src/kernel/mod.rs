@@ -12,6 +12,7 @@ pub mod folds;
 pub mod format;
 pub mod grace;
 pub mod hooks;
+mod info;
 pub mod iterators;
 pub mod load;
 pub mod memlock;

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fs, os::fd::RawFd, path::Path};
 
 use aya_obj::generated::{bpf_link_info, bpf_link_type, bpf_perf_event_type};
 
-use super::cost::info;
+use super::info::info;
 
 /// Calls that probes have missed, by the id of their program.
 pub type Missed = HashMap<u32, u64>;

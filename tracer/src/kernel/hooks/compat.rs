@@ -5,7 +5,7 @@ use super::needs::{FD, Need, SOCK, needs};
 
 const COMPAT: &[Need] = needs![thread_status, regs_syscall, regs_compat_first, regs_compat_second];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "raw_syscalls",
     chain: &[

@@ -8,7 +8,7 @@ use super::needs::{FD, SOCK, SYSCALL_EXIT};
 /// Beside `accept__fexit`, for kernels that pass four arguments.
 pub const ACCEPT_OF_4: &str = "accept_of_4__fexit";
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "inet_csk_accept",
     chain: &[

@@ -7,7 +7,7 @@ use super::needs::{Need, SOCK, needs};
 
 const SK_ERR: &[Need] = needs![sk_err];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "inet_sk_error_report",
     chain: &[

@@ -24,7 +24,7 @@ const STATE_FORMAT: &[Need] = needs![
     state_format_daddr
 ];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "inet_sock_set_state",
     chain: &[

@@ -7,7 +7,7 @@ use super::needs::{FD, Need, SOCK, needs};
 
 const IO_URING: &[Need] = needs![io_opcode, io_file];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "io_uring_complete",
     chain: &[Link {

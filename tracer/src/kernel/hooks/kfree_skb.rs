@@ -7,7 +7,7 @@ use super::needs::{Need, SKB, needs};
 
 const KFREE_FORMAT: &[Need] = needs![kfree_format_skbaddr, kfree_format_location];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "kfree_skb",
     chain: &[

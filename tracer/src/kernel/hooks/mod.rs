@@ -21,7 +21,7 @@ mod tcp_retransmit_synack;
 mod tcp_send_reset;
 mod tcp_v4_send_reset;
 
-use tracer_common::offsets::{ABSENT, Offsets};
+use tracer_common::offsets::{ABSENT, Offsets, Source};
 
 pub use self::{
     descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, ProgramSpec, SYS_EXIT, Wanted, Watch},
@@ -142,8 +142,11 @@ pub const fn chain(hook: Hook) -> &'static [Link] {
 pub fn blind(hook: Hook, backend: Backend, offsets: &Offsets) -> Option<String> {
     let link = chain(hook).iter().find(|link| link.backend == backend)?;
     let missing = link.needs.iter().copied().flatten().find(|need| (need.offset)(offsets) == ABSENT)?;
-    let source = Offsets::FIELDS.iter().find(|field| field.name == missing.field).map(|field| field.source.to_string());
-    Some(format!("it needs the offset of {}, which is not known here", source.as_deref().unwrap_or(missing.field)))
+    let source = Offsets::FIELDS.iter().find(|field| field.name == missing.field)?.source;
+    Some(match source {
+        Source::Helper(name) => format!("it needs the kernel's {}", name.replace("BPF_FUNC_", "bpf_")),
+        _ => format!("it needs the offset of {source}, which is not known here"),
+    })
 }
 
 impl Lanes {

@@ -8,7 +8,7 @@ use super::needs::{Need, needs};
 /// Without them a process would show as number 0.
 const TASK: &[Need] = needs![task_tgid, task_pid, task_group_leader, task_start_boottime, task_signal, signal_live];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "sched_process",
     chain: &[Link {

@@ -5,7 +5,7 @@ use super::needs::{ARGUMENTS, FD, Need, SOCK, SYSCALL_EXIT, needs};
 
 const USER_DATA: &[Need] = needs![sk_user_data];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "sk_psock_init",
     chain: &[

@@ -3,7 +3,7 @@
 use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, needed};
 use super::needs::{ARGUMENTS, FD, SOCK, SYSCALL_EXIT};
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "sys_bind",
     chain: &[

@@ -5,7 +5,7 @@ use tracer_common::audit::Audited;
 use super::descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, SYS_EXIT, Watch, needed, optional};
 use super::needs::{FD, SOCK, SYSCALL_ENTER, SYSCALL_EXIT};
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "tcp_connect",
     chain: &[

@@ -7,7 +7,7 @@ use super::needs::{Need, needs};
 
 const DESTROY_FORMAT: &[Need] = needs![destroy_format_skaddr];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "tcp_destroy_sock",
     chain: &[

@@ -7,7 +7,7 @@ use super::needs::{Need, SOCK, needs};
 
 const RECEIVE_RESET_FORMAT: &[Need] = needs![receive_reset_format_skaddr];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "tcp_receive_reset",
     chain: &[

@@ -7,7 +7,7 @@ use super::needs::{Need, SOCK, needs};
 
 const RETRANSMIT_FORMAT: &[Need] = needs![retransmit_format_skaddr, retransmit_format_skbaddr];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "tcp_retransmit_skb",
     chain: &[

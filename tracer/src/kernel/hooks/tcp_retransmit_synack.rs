@@ -7,7 +7,7 @@ use super::needs::{Need, SOCK, needs};
 
 const SYNACK_FORMAT: &[Need] = needs![synack_format_skaddr, synack_format_req];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "tcp_retransmit_synack",
     chain: &[

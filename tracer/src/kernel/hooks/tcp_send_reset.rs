@@ -7,7 +7,7 @@ use super::needs::{Need, SOCK, needs};
 
 const SEND_RESET_FORMAT: &[Need] = needs![send_reset_format_skaddr, send_reset_format_skbaddr];
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "tcp_send_reset",
     chain: &[

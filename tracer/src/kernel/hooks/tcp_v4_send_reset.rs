@@ -3,7 +3,7 @@
 use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, Wanted, needed, optional};
 use super::needs::SKB;
 
-/// See the module.
+/// The hook.
 pub const HOOK: Descriptor = Descriptor {
     name: "tcp_v4_send_reset",
     chain: &[
