@@ -1,8 +1,9 @@
 //! The core's questions to the host, and the answers.
 //!
 //! The core does not look anything up. Before it gets a record, its caller asks for the questions of that record
-//! ([`Core::before`]): the record waits for their answers. Other questions ([`Core::question`]) concern events that the
-//! core holds back, or facts that it can use whenever they come. Every answer comes back as [`Input::Answer`].
+//! ([`Core::before`](super::Core::before)): the record waits for their answers. Other questions
+//! ([`Core::question`](super::Core::question)) concern events that the core holds back, or facts that it can use whenever
+//! they come. Every answer comes back as [`Input::Answer`](super::Input::Answer).
 
 use serde::{Deserialize, Serialize};
 use tracer_common::{decode::Record, record::Tuple};

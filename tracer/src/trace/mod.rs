@@ -1,5 +1,5 @@
-//! The course of a trace: drains the ring into the core, answers the core's questions from /proc, and ends cleanly, whatever the
-//! reason.
+//! The course of a trace: drains the rings into the core, has the core's questions answered, and ends cleanly, whatever
+//! the reason.
 
 use std::{collections::HashSet, io, process::ExitStatus, time::Duration};
 
