@@ -1,7 +1,9 @@
-//! The lines of a connection's life by hand.
+//! The lines of a connection's life and of its packets by hand.
 //!
 //! A busy host has a hundred thousand of them a second, and what serde derives takes ten times as long for them: it
 //! looks at every byte of every key. [`Line`](crate::stream::Line) says what a line holds, and the tests compare both.
+
+mod packets;
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr};
@@ -138,6 +140,9 @@ pub fn kind(out: &mut Vec<u8>, kind: &Kind<'_>) {
             optional(out, b",\"state_us\":", state_us);
         }
         Kind::Close(event) => close(out, event),
+        Kind::Drop(event) => packets::drop(out, event),
+        Kind::Retransmit { state, what, seq } => packets::retransmit(out, state, what, seq),
+        Kind::Reset { received, reason } => packets::reset(out, received, reason),
         _ => terminal::members(out, kind),
     }
 }
@@ -147,6 +152,18 @@ pub fn name(out: &mut Vec<u8>, key: &[u8], value: &str) {
     out.extend_from_slice(key);
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
+}
+
+/// Appends text that may need escapes.
+fn text(out: &mut Vec<u8>, key: &[u8], value: Option<&str>) {
+    out.extend_from_slice(key);
+    match value {
+        None => out.extend_from_slice(b"null"),
+        Some(text) if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') => {
+            name(out, b"\"", text);
+        }
+        Some(text) => terminal::append(out, text),
+    }
 }
 
 fn optional<T: Into<u64>>(out: &mut Vec<u8>, key: &[u8], value: Option<T>) {
