@@ -1,6 +1,6 @@
 //! The stamp beside the BPF objects: what they were made from and with.
 //!
-//! Shared by `tracer/build.rs`, which refuses an object older than its sources, and by
+//! Shared by `tracer/crates/kernel/build.rs`, which refuses an object older than its sources, and by
 //! `cargo xtask build-ebpf`, which writes the stamp. It is compiled into both, so it depends on
 //! nothing but the standard library, sha2 and proc-macro2.
 //!

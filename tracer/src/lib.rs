@@ -10,7 +10,6 @@ pub mod filter;
 pub mod findings;
 mod gate;
 pub mod hint;
-pub mod kernel;
 pub mod limits;
 pub mod logging;
 pub mod netfilter;
@@ -22,4 +21,4 @@ pub mod stderr;
 pub mod trace;
 
 pub use tracer_host::{clock, net, netlink, proc, readers, sockets};
-pub use {tracer_explain as explain, tracer_privilege as privilege, tracer_stream as stream};
+pub use {tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege, tracer_stream as stream};

@@ -7,10 +7,6 @@ const STACK: u64 = 512 << 10;
 /// Bytes of address space with which a trace begins: the rings, the kernel's types, the stacks of threads.
 const ADDRESSES: u64 = 256 << 20;
 
-/// The fewest descriptors that a trace needs at its start: each program is one, and so is its attachment. With fewer,
-/// the kernel's refusals would pass for missing features.
-pub const DESCRIPTORS: u64 = 128;
-
 /// The reason why this process cannot do its work, with a remedy.
 ///
 /// # Errors
@@ -28,12 +24,6 @@ pub fn check() -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// How many descriptors this process may have, if that is too few for a trace.
-#[must_use]
-pub fn too_few_descriptors() -> Option<u64> {
-    getrlimit(Resource::Nofile).current.filter(|limit| *limit < DESCRIPTORS)
 }
 
 /// Makes a write beyond the file size limit (`ulimit -f`) fail with an error instead of ending the process. By a

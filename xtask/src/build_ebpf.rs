@@ -48,7 +48,7 @@ pub fn main(args: &Args) -> Result<()> {
     let folder = tree.root.join(stamp::OBJECT_DIR);
     let mut text = String::from(
         "# What the BPF objects here were made from and with. Written by `cargo xtask build-ebpf`;\n\
-         # tracer/build.rs refuses to build when it does not fit the sources.\n",
+         # tracer/crates/kernel/build.rs refuses to build when it does not fit the sources.\n",
     );
     writeln!(text, "sources {}", stamp::hash_sources(&tree.root)?)?;
     writeln!(text, "toolchain {}\nrustc {}", toolchain.kind, toolchain.rustc)?;

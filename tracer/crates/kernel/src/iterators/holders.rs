@@ -14,7 +14,7 @@ use tracer_common::iterator::HolderRecord;
 use super::program::{Constants, Program};
 use super::types::Types;
 use super::{call, read};
-use crate::sockets::iterators::Pair;
+use tracer_host::sockets::iterators::Pair;
 
 /// The most pairs with reserved room: unwritten room costs nothing.
 const ROOM: usize = 64 * 1024;

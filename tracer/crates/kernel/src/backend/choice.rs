@@ -2,7 +2,7 @@
 
 use tracer_common::settings::{ABSENT, Offsets};
 
-use crate::kernel::hooks::{Backend, Hook, Link, chain};
+use crate::hooks::{Backend, Hook, Link, chain};
 
 /// The outcome for one hook.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,13 +20,13 @@ use rustix::io::Errno;
 use tracer_common::settings::Offsets;
 
 use super::memlock;
-use crate::proc::pidns;
-use crate::proc::root::ProcRoot;
-use crate::sockets;
-use crate::sockets::iterators::{Chunk, Pair, TableError};
 use connections::Connections;
 use holders::Holders;
 use program::Constants;
+use tracer_host::proc::pidns;
+use tracer_host::proc::root::ProcRoot;
+use tracer_host::sockets;
+use tracer_host::sockets::iterators::{Chunk, Pair, TableError};
 use types::Types;
 
 /// Room for a read: the kernel's own buffer (`bpf_seq_read`: 8 pages).

@@ -9,7 +9,7 @@ use tracer_common::settings::Offsets;
 
 use super::call;
 use super::description;
-use crate::kernel::object::as_compiled;
+use crate::object::as_compiled;
 
 /// Bytes of an instruction; `ld_imm64` has two.
 const INSTRUCTION: usize = 8;

@@ -1,4 +1,5 @@
-//! The kernel: its limits, the loaded object, and the ring.
+//! The kernel as a trace meets it: hooks and their links, type information, the loaded object, its rings, maps and
+//! iterators, and the audit.
 
 mod attach;
 pub mod audit;
@@ -7,6 +8,7 @@ pub mod btf;
 mod compat;
 pub mod cost;
 pub mod debug_log;
+mod descriptors;
 pub mod detach;
 pub mod folds;
 pub mod format;
@@ -35,10 +37,8 @@ use aya::{EbpfError, maps::MapError};
 use thiserror::Error;
 
 use self::hooks::{Backend, Hook};
-use crate::{
-    limits::DESCRIPTORS,
-    privilege::{capabilities, missing},
-};
+use crate::descriptors::DESCRIPTORS;
+use tracer_privilege::{capabilities, missing};
 
 /// The reason why there can be no trace. Each is one sentence with a remedy.
 #[derive(Debug, Error)]

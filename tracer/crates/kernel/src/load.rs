@@ -36,7 +36,8 @@ use super::{
     tasks,
     types::KernelTypes,
 };
-use crate::{clock, limits};
+use crate::descriptors;
+use tracer_host::clock;
 
 /// The most sockets whose map is allocated beforehand: ten megabytes.
 const PREALLOCATED_SOCKETS: u32 = 1 << 16;
@@ -80,7 +81,7 @@ impl Kernel {
     /// # Errors
     /// If the kernel refuses the maps, or the hook that every trace needs.
     pub fn load(plan: &Plan, types: &KernelTypes) -> Result<Self, KernelError> {
-        if let Some(limit) = limits::too_few_descriptors() {
+        if let Some(limit) = descriptors::too_few() {
             return Err(KernelError::FewDescriptors(limit));
         }
         let mut plan = plan.clone();

@@ -6,8 +6,8 @@ use tracer_common::iterator::Connections;
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::program::{Constants, Plain};
-use crate::kernel::btf::{Btf, BtfError};
-use crate::kernel::offsets;
+use crate::btf::{Btf, BtfError};
+use crate::offsets;
 
 /// The structures with the needed offsets. They come in the first half of a kernel's types.
 const STRUCTURES: &[&str] = &[

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use super::program::Program;
 use super::types::Types;
 use super::{call, read_on};
-use crate::sockets::iterators::Chunk;
+use tracer_host::sockets::iterators::Chunk;
 
 /// The approximate number of connections in a part of the table. A few of them are fetched together; the kernel's
 /// buffer has room for four hundred, so there may be many more than expected.

@@ -2,7 +2,7 @@
 
 use tracer_common::audit::{TERMS, Term};
 
-pub use crate::stream::summary::Account;
+pub use tracer_stream::summary::Account;
 
 /// The records that user space received, to be compared with those that the kernel side submitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::{Choice, needs_io_uring};
-use crate::kernel::hooks::{Hook, Loss};
-use crate::privilege::missing::Optional;
+use crate::hooks::{Hook, Loss};
+use tracer_privilege::missing::Optional;
 
 /// A limit of the trace on this host. The banner, the summary and `doctor` show it.
 #[derive(Clone, Debug, PartialEq, Eq)]

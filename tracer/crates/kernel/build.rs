@@ -3,7 +3,7 @@
 //! The objects are kept in the repository, so that building `tracer` needs nothing but stable Rust.
 //! What this must prevent is an agent whose idea of the records differs from its BPF side's.
 
-#[path = "build/stamp.rs"]
+#[path = "../../build/stamp.rs"]
 mod stamp;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const OVERRIDE: &str = "TRACER_BPF_OBJECT";
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=build/stamp.rs");
+    println!("cargo::rerun-if-changed=../../build/stamp.rs");
     println!("cargo::rerun-if-env-changed={OVERRIDE}");
     match object() {
         Ok(path) => {
@@ -41,12 +41,12 @@ fn object() -> Result<PathBuf, String> {
     }
     let here =
         PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set: run through cargo")?);
-    let root = here.parent().ok_or("the crate lies in the root folder of the machine")?;
+    let root = here.ancestors().nth(3).ok_or("the crate does not lie in tracer/crates")?;
     let arch = env::var("CARGO_CFG_TARGET_ARCH").map_err(|e| format!("CARGO_CFG_TARGET_ARCH: {e}"))?;
     if !matches!(arch.as_str(), "x86_64" | "aarch64") {
         return Err(format!("there is no BPF object for {arch}: tracer runs on x86_64 and aarch64"));
     }
-    let folder = here.join("bpf");
+    let folder = root.join(stamp::OBJECT_DIR);
     // A file that is not there makes cargo run this again, which is what is wanted.
     println!("cargo::rerun-if-changed={}", folder.join(stamp::STAMP).display());
     let name = stamp::object_name(&arch);

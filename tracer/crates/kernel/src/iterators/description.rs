@@ -53,7 +53,7 @@ pub(super) fn of(callbacks: &[u32]) -> Option<(Vec<u8>, Vec<FuncInfo>)> {
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
-    use crate::kernel::btf::Btf;
+    use crate::btf::Btf;
 
     #[test]
     fn it_is_type_information() {

@@ -3,7 +3,7 @@
 use tracer_common::settings::Offsets;
 
 use super::*;
-use crate::kernel::hooks::blind;
+use crate::hooks::blind;
 
 fn choice(hook: Hook, backend: Option<Backend>) -> Choice {
     Choice { hook, backend, refused: Vec::new(), rests: false }

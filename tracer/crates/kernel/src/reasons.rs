@@ -68,7 +68,7 @@ impl Reasons {
     }
 
     /// With these drop reasons.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sample"))]
     #[must_use]
     pub fn of(drops: &[(u32, &str)]) -> Self {
         let drops = drops.iter().map(|(number, name)| (*number, (*name).into())).collect();
