@@ -2,7 +2,7 @@
 
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
-use crate::{build_ebpf, command, dependencies, soak, test, vm};
+use crate::{build_ebpf, command, dependencies, layers, soak, test, vm};
 use anyhow::{Context as _, Result, bail};
 use std::process::Command;
 use std::thread;
@@ -41,6 +41,7 @@ pub fn main(args: &Args) -> Result<()> {
         command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
     step("dependencies", || dependencies::check(&tree))?;
+    step("layers", || layers::check(&tree))?;
     // A soak mostly waits, and its checks have to hold on a busy host, too.
     step("other kernels, and a soak beside them", || {
         // Built once, for the machines and the soak alike. Without the machines there may be no C library to link in.

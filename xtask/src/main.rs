@@ -10,6 +10,7 @@ mod build_ebpf;
 mod ci;
 mod command;
 mod dependencies;
+mod layers;
 mod linker;
 mod live;
 mod netns;
@@ -61,6 +62,8 @@ enum Task {
     Soak(soak::Args),
     /// Check licences, sources and known advisories of every dependency, offline
     Dependencies(dependencies::Args),
+    /// Check that each crate depends on those below it alone, and that pure code does no I/O
+    Layers(layers::Args),
     /// Renew the list of advisories from a clone of the RustSec database
     Advisories(advisories::Args),
 }
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::main(&args),
         Task::Soak(args) => soak::main(&args),
         Task::Dependencies(args) => dependencies::main(&args),
+        Task::Layers(args) => layers::main(&args),
         Task::Advisories(args) => advisories::main(&args),
     };
     match done {

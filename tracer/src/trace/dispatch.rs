@@ -9,6 +9,7 @@ use tracer_common::decode::Record;
 use super::{
     counters::Counters,
     errand::{Done, Errand},
+    facts,
     inlet::Inlet,
     namespaces::Namespaces,
     owners, ports,
@@ -21,7 +22,6 @@ use crate::{
         question::{Answer, Question, Topic},
     },
     discards::Look,
-    findings::Facts,
     proc::{netns, root::ProcRoot},
     readers::Readers,
 };
@@ -162,7 +162,7 @@ impl Dispatch {
             }
             Question::Facts => {
                 let read = move || {
-                    let facts = Facts::read(root.path(), netns::current(&root));
+                    let facts = facts::read(root.path(), netns::current(&root));
                     let _ = send.send(Answer::Facts(facts).into());
                 };
                 // A late answer still counts.

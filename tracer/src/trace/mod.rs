@@ -17,6 +17,7 @@ mod counters;
 mod dispatch;
 mod ending;
 mod errand;
+mod facts;
 mod feed;
 mod inlet;
 mod merge;
