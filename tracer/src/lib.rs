@@ -14,11 +14,10 @@ pub mod limits;
 pub mod logging;
 pub mod netfilter;
 pub mod present;
-pub mod programs;
 pub mod shown;
 pub mod snapshot;
 pub mod stderr;
 pub mod trace;
 
-pub use tracer_host::{clock, net, netlink, proc, readers, sockets};
+pub use tracer_host::{clock, net, netlink, proc, programs, readers, sockets};
 pub use {tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege, tracer_stream as stream};

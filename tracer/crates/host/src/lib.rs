@@ -6,5 +6,6 @@ pub mod clock;
 pub mod net;
 pub mod netlink;
 pub mod proc;
+pub mod programs;
 pub mod readers;
 pub mod sockets;
