@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tracer_tests::agent::{Agent, run_to_end};
+use tracer_tests::alone::alone;
 use tracer_tests::netns::Netns;
 use tracer_tests::segment::{RST, RawIp, SYN, Segment};
 use tracer_tests::stream::Stream;
@@ -112,6 +113,8 @@ fn of_two_listeners_the_one_that_is_full_is_named() {
 
 #[test]
 fn syns_are_those_of_the_clients_of_this_host() {
+    // In the namespaces of other tests there is the same address, too: then the clients could mean their hosts.
+    alone();
     let (client, server) = Netns::pair();
     let (_listener, _waiting) = full(&server, "10.7.0.2:4504");
     let agent = Agent::live(&[]);
