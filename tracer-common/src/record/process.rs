@@ -31,7 +31,7 @@ pub struct ExecRecord {
     pub header: Header,
     /// The process.
     pub pid: u32,
-    /// Effective uid; [`UID_UNKNOWN`] if unreadable.
+    /// Effective uid; [`UID_UNKNOWN`](super::UID_UNKNOWN) if unreadable.
     pub uid: u32,
     /// Real uid.
     pub real_uid: u32,

@@ -36,7 +36,7 @@ pub const FLAG_ACCEPTED: u16 = 1 << 1;
 /// A filter keeps this socket's records out. Never set in a record.
 pub const FLAG_FILTERED: u16 = 1 << 2;
 /// A further subflow of an MPTCP connection: the kernel opened it for the owner of the first subflow. `detail` of
-/// [`RecordKind::Connect`] and [`RecordKind::Established`] is then the first subflow's number, if it is followed.
+/// `RecordKind::Connect` and `RecordKind::Established` is then the first subflow's number, if it is followed.
 pub const FLAG_JOINED: u16 = 1 << 3;
 /// A subflow of an MPTCP connection.
 pub const FLAG_MPTCP: u16 = 1 << 4;
@@ -85,7 +85,7 @@ pub struct SocketState {
     /// Inode of the socket's origin: the listener of a child, the MPTCP socket of a subflow with [`FLAG_JOINED`], a
     /// listener itself. 0 if unknown. (sockfs numbers in 32 bits, `get_next_ino`.)
     /// Any other client has no origin: see [`SocketState::err_soft`].
-    /// The socket's own inode in [`RecordKind::BindFailed`], and in [`RecordKind::AcceptFailed`] if the listener is
+    /// The socket's own inode in `RecordKind::BindFailed`, and in `RecordKind::AcceptFailed` if the listener is
     /// older than the trace.
     pub parent: u32,
 }
@@ -140,12 +140,12 @@ pub struct SocketRecord {
     pub reserved: [u8; 2],
     /// Positive errno; 0 for none.
     pub errno: i32,
-    /// [`RecordKind::Listen`]: the backlog. Others: the socket's inode; 0 if it has none or
+    /// `RecordKind::Listen`: the backlog. Others: the socket's inode; 0 if it has none or
     /// the kernel side had no reason to look.
     pub detail: u64,
 }
 
-/// `detail` of a [`RecordKind::Listen`] whose backlog could not be read.
+/// `detail` of a `RecordKind::Listen` whose backlog could not be read.
 pub const BACKLOG_UNKNOWN: u64 = u64::MAX;
 
 const _: () = {

@@ -1,6 +1,6 @@
 //! `tracer schema`: the JSON Schema (draft 2020-12) of every line of `--json`.
 //!
-//! The types that serde writes describe themselves; [`Lines`] puts the keys that a line takes from several types into
+//! The types that serde writes describe themselves; `Lines` puts the keys that a line takes from several types into
 //! one closed object.
 
 use std::io::{self, Write};
