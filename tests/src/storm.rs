@@ -1,4 +1,4 @@
-//! Datagrams in large numbers (`traffic storm`), each of which is dropped.
+//! `traffic storm` sends datagrams in large numbers, and the kernel drops each.
 
 use std::process::{Child, Stdio};
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::capability::{self, BPF, NET_ADMIN};
 
-/// The user nobody.
+/// Number of the user `nobody`.
 const UID: u32 = 65_534;
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use tracer_tests::agent::tracer_program;
 use tracer_tests::netns::{leave_scratch, scratch};
 
-/// The user nobody, who "called sudo".
+/// Number of the user `nobody`, who called sudo.
 const OTHER: u32 = 65534;
 
 /// A directory like /tmp. Gone when dropped.

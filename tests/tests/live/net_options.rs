@@ -167,7 +167,7 @@ fn without_root_it_says_what_is_missing() {
     let _listener = Listener::open(&network.client, &network.client_ns, "127.0.0.1:81");
     let copy = Public::new();
     let nobody = |args: &[&str]| {
-        // root enters the namespace, then becomes nobody.
+        // root enters the namespace, then becomes the user `nobody`.
         let mut tracer = network.client_ns.command("setpriv");
         tracer.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
         tracer.arg(copy.path()).arg("net").args(args).output().expect("it runs")

@@ -13,7 +13,7 @@ use tracer_tests::generator::{Actor, Listener, Pair};
 use tracer_tests::netns::{Netns, leave_scratch, scratch};
 use tracer_tests::traffic::sys;
 
-/// The user nobody, in no group.
+/// Number of the user `nobody`, who is in no group.
 const UID: u32 = 65_534;
 
 /// The capability of the agent, which only some kernels need to read maps.

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::proc::cgroup::v2_root;
+
 /// A cgroup of the v2 hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CgroupId {
@@ -24,23 +26,17 @@ const ROOT_ID: u64 = 1;
 #[must_use]
 pub fn find(mount: &Path, path: &str) -> Option<CgroupId> {
     let relative = path.trim_start_matches('/');
-    let is_v2 = |root: &Path| root.join("cgroup.controllers").exists();
-    let unified = mount.join("unified");
-    let root = if is_v2(mount) {
-        mount
-    } else if is_v2(&unified) {
+    let root = v2_root(mount)?;
+    if root != mount {
         let in_v1 = fs::read_dir(mount)
             .ok()?
             .flatten()
-            .any(|entry| entry.file_name() != "unified" && entry.path().join(relative).exists());
+            .any(|entry| !root.ends_with(entry.file_name()) && entry.path().join(relative).exists());
         if in_v1 {
             return None;
         }
-        &unified
-    } else {
-        return None;
-    };
-    if fs::metadata(root).ok()?.ino() != ROOT_ID {
+    }
+    if fs::metadata(&root).ok()?.ino() != ROOT_ID {
         return None;
     }
     let level = relative.split('/').filter(|part| !part.is_empty()).count();

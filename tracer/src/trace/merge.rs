@@ -110,7 +110,7 @@ pub struct Merge {
 }
 
 impl Merge {
-    /// Passes on a record of the lifecycle from its ring, or keeps it if it has to wait, in any case if `hold`.
+    /// Passes on a record of the lifecycle from its ring, or keeps it: always if `hold`, else if it has to wait.
     pub fn take(&mut self, bytes: &[u8], hold: bool, way: &mut impl Way) {
         if hold || !self.line.is_empty() || pass(bytes, &mut self.packets, way).is_pending() {
             self.line.push(bytes);

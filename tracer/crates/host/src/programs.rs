@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::proc::cgroup::v2_root;
+
 /// `enum bpf_cmd`.
 const PROG_GET_FD_BY_ID: u32 = 13;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
@@ -112,9 +114,7 @@ pub fn group_of<'t>(text: &'t str, mount: &Path) -> Option<(&'t str, PathBuf)> {
     if relative.split('/').any(|part| part == "..") {
         return None;
     }
-    let unified = mount.join("unified");
-    let root = [mount, &unified].into_iter().find(|root| root.join("cgroup.controllers").exists())?;
-    Some((path, root.join(relative)))
+    Some((path, v2_root(mount)?.join(relative)))
 }
 
 /// Returns the program with this number.

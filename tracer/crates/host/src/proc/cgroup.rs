@@ -1,6 +1,7 @@
 //! The cgroup path of a process, from /proc/PID/cgroup.
 
 use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
 
 use super::container::container;
 
@@ -29,6 +30,13 @@ pub fn cgroup_path(mut proc_pid_cgroup: impl BufRead) -> io::Result<Option<Strin
         line.clear();
     }
     Ok(best.map(|(_, path)| path))
+}
+
+/// Returns the root of the version 2 hierarchy below `mount` (`/sys/fs/cgroup`): that folder, or `unified` in it on a
+/// hybrid host. `None` if there is no such hierarchy.
+#[must_use]
+pub fn v2_root(mount: &Path) -> Option<PathBuf> {
+    [mount.to_owned(), mount.join("unified")].into_iter().find(|root| root.join("cgroup.controllers").exists())
 }
 
 /// Splits a line `id:controllers:path` into controllers and path.
