@@ -175,6 +175,7 @@ pub fn brief(event: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn times_are_checked() {
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn losses_are_summed() {
-        let line = r#"{"v":1,"event":"summary","time":"2026-11-21T12:00:00.123456789Z","boot_ns":1,"lost":{"lifecycle":2,"process":1}}"#;
-        assert_eq!(Stream::read(line.as_bytes()).lost(), 3);
+        let summary = json!({ "event": "summary", "lost": { "lifecycle": 2, "process": 1 } });
+        assert_eq!(Stream { events: vec![summary] }.lost(), 3);
     }
 }
