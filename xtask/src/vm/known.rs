@@ -5,7 +5,7 @@ use super::version::Version;
 
 /// The first of Debian's series in which programs at tracepoints were seen to be preempted.
 const PREEMPTIBLE: (u64, u64) = (7, 0);
-const PREEMPTED: &str = "KNOWN_ISSUES.md, programs that are interrupted: the kernel leaves out (`missed`) what happens \
+const PREEMPTED: &str = "KNOWN_ISSUES.md, interrupted programs: the kernel leaves out (`missed`) what happens \
     on the same CPU meanwhile";
 
 /// The begin of the losses in a summary, which every assertion about a stream shows.
