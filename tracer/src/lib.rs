@@ -5,7 +5,6 @@ pub mod cli;
 pub mod command;
 pub mod core;
 pub mod discards;
-pub mod drops;
 pub mod filter;
 pub mod findings;
 mod gate;
@@ -13,11 +12,14 @@ pub mod hint;
 pub mod limits;
 pub mod logging;
 pub mod netfilter;
-pub mod present;
 pub mod shown;
 pub mod snapshot;
 pub mod stderr;
 pub mod trace;
 
 pub use tracer_host::{clock, net, netlink, proc, programs, readers, sockets};
-pub use {tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege, tracer_stream as stream};
+pub use tracer_view::drops;
+pub use {
+    tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege, tracer_stream as stream,
+    tracer_view as present,
+};

@@ -2,8 +2,8 @@
 
 use crate::{
     core::Gate,
+    core::tally::Tally,
     findings::{Facts, Findings},
-    present::summary::Tally,
     stream::{Event, Finding, Kind, Sink},
 };
 

@@ -38,6 +38,7 @@ const LAYERS: &[Layer] = &[
     host("tracer-privilege", &[]),
     host("tracer-host", &["tracer-common", "tracer-explain", "tracer-privilege", "tracer-stream", "tracer-words"]),
     host("tracer-kernel", &["tracer-common", "tracer-host", "tracer-privilege", "tracer-stream"]),
+    host("tracer-view", &["tracer-explain", "tracer-host", "tracer-stream", "tracer-words"]),
     host(
         "tracer",
         &[
@@ -47,7 +48,7 @@ const LAYERS: &[Layer] = &[
             "tracer-kernel",
             "tracer-privilege",
             "tracer-stream",
-            "tracer-words",
+            "tracer-view",
         ],
     ),
     host("tracer-tests", &[]),

@@ -18,7 +18,7 @@ use tracer_tests::traffic::sys::until;
 
 /// Memory beside the output's: rings, snapshot, programs while they load.
 const BESIDE: u64 = 96 << 20;
-/// `BOUND` in tracer/src/present/queue.rs, and what it lets come on top.
+/// `BOUND` in tracer/src/trace/queue.rs, and what it lets come on top.
 const WAITING: u64 = 128 << 20;
 
 fn live(args: &[&str]) -> Command {

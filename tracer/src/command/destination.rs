@@ -26,14 +26,16 @@ use crate::{
     present::{
         clock::WallClock,
         json::JsonSink,
-        queue::{Gauge, Queue},
         summary::Summary,
         text::{TextOptions, TextSink},
     },
     privilege::Sandbox,
     stderr,
     stream::{Event, Sink},
-    trace::{Presenter, Stop, Tape},
+    trace::{
+        Presenter, Stop, Tape,
+        queue::{Gauge, Queue},
+    },
 };
 
 /// The destination of events without `-o`.

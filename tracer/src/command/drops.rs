@@ -22,13 +22,15 @@ use crate::{
     present::{
         clock::WallClock,
         drops::{COLUMNS, DropsSink, Shape, Size, TableOptions},
-        queue::{Gauge, Queue},
         summary::Summary,
     },
     proc::root::ProcRoot,
     stderr,
     stream::{Event, Sink},
-    trace::{Earlier, Limits, Presenter, Seeding, Tape, Trace},
+    trace::{
+        Earlier, Limits, Presenter, Seeding, Tape, Trace,
+        queue::{Gauge, Queue},
+    },
 };
 
 /// Traces until the end, and shows the drops.

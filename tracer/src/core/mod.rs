@@ -21,6 +21,7 @@ pub mod question;
 mod records;
 mod seed;
 mod subflow;
+pub mod tally;
 #[cfg(test)]
 mod tests;
 mod unanswered;

@@ -11,7 +11,7 @@ use crate::{
         question::{Question, Topic},
     },
     filter::Filter,
-    present::queue::Gauge,
+    trace::queue::Gauge,
 };
 
 /// The core, and where its events go.

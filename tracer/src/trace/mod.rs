@@ -27,6 +27,7 @@ mod outcome;
 mod owners;
 mod ports;
 mod questions;
+pub mod queue;
 mod records;
 mod tables;
 mod tape;
@@ -57,10 +58,10 @@ use crate::{
         load::{Counters, Kernel},
         ring::Ring,
     },
-    present::queue::Gauge,
     privilege::{Duty, Sandbox, capabilities},
     proc::root::ProcRoot,
     stream::Sink,
+    trace::queue::Gauge,
 };
 
 /// A sink that can report errors and fill levels.

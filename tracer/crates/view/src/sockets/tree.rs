@@ -1,0 +1,74 @@
+//! The sockets by process.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{TextRows, cells};
+use crate::escape::Escaped;
+use tracer_host::sockets::collect::Picture;
+
+/// Appends every process with the sockets that it holds, then the sockets without a known holder.
+/// `shown` are places in `picture.rows`, in the order to show.
+pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRows) {
+    let mut by_process: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut nobody = Vec::new();
+    let row = |at: u32| picture.rows.get(usize::try_from(at).ok()?);
+    for at in shown {
+        let Some(row) = row(*at) else { continue };
+        let pids = picture.owners.of(row).pids;
+        for pid in pids {
+            by_process.entry(*pid).or_default().push(*at);
+        }
+        if pids.is_empty() {
+            nobody.push(*at);
+        }
+    }
+    let mut line = String::new();
+    let mut block = |title: &str, sockets: &[u32], out: &mut Vec<u8>| {
+        out.extend_from_slice(title.as_bytes());
+        for at in sockets {
+            let Some(row) = row(*at) else { continue };
+            line.clear();
+            line.push_str("  ");
+            let _ = write!(line, "{:7} {:11} ", row.proto.name(), row.state.name());
+            cells::local(&mut line, row, picture.device(row), rows.end());
+            line.push_str(" → ");
+            cells::remote(&mut line, row, picture.device(row), rows.end());
+            if line.ends_with(" → *") {
+                line.truncate(line.len() - " → *".len());
+            }
+            if row.recv_q > 0 || row.send_q > 0 {
+                let _ = write!(line, "  recv {} send {}", row.recv_q, row.send_q);
+            }
+            if picture.own_netns != Some(row.netns) {
+                let name = picture.namespaces.get(&row.netns).and_then(|netns| netns.name.as_deref());
+                let _ = match name {
+                    Some(name) => write!(line, "  netns {}", Escaped(name)),
+                    None => write!(line, "  netns {}", row.netns),
+                };
+            }
+            if rows.wide() {
+                cells::details(&mut line, picture, row);
+            }
+            out.extend_from_slice(line.as_bytes());
+            out.push(b'\n');
+        }
+    };
+    for (pid, sockets) in &by_process {
+        let owner = picture.owners.process(*pid);
+        let comm = owner.map_or("?", |owner| owner.comm.as_str());
+        let count = sockets.len();
+        let title = format!("{}[{pid}]  {count} socket{}\n", Escaped(comm), if count == 1 { "" } else { "s" });
+        block(&title, sockets, out);
+    }
+    if !nobody.is_empty() {
+        block(&format!("no known holder  {}\n", nobody.len()), &nobody, out);
+    }
+}
+
+impl TextRows {
+    /// Returns the most columns of an end.
+    fn end(&self) -> usize {
+        if self.wide() { usize::MAX } else { 30 }
+    }
+}
