@@ -6,7 +6,7 @@
 
 /// Name, and the first version (major, minor) with it. Tests of this machine may skip for other reasons
 /// (lockdown, a configuration without it); in the matrix there are none.
-pub const FEATURES: [(&str, (u64, u64)); 24] = [
+pub const FEATURES: [(&str, (u64, u64)); 29] = [
     // Older than the oldest kernel that is tried; here so that their absence is never taken for normal.
     ("cgroup2", (4, 5)),
     ("cgroup/connect4", (4, 17)),
@@ -14,6 +14,10 @@ pub const FEATURES: [(&str, (u64, u64)); 24] = [
     // BPF_PROG_TYPE_SK_MSG: 4f738adba30a.
     ("sockmap", (4, 17)),
     ("tun", (2, 4)),
+    // arch/x86's CONFIG_IA32_EMULATION.
+    ("32-bit programs", (2, 6)),
+    // net/tls: 3c4d7559159b.
+    ("kernel TLS", (4, 13)),
     ("fuse", (2, 6)),
     ("TCP MD5", (2, 6)),
     // bpf_xdp_link_attach: aa8d3a716b59.
@@ -34,6 +38,10 @@ pub const FEATURES: [(&str, (u64, u64)); 24] = [
     ("mptcp", (5, 11)),
     // include/trace/events/skb.h, kfree_skb's `reason`: c504e5c2f964.
     ("drop reasons", (5, 17)),
+    // The reasons of a rule, of rp_filter (c1f166d1f7ee), and of a missing route (c4eb664191b4).
+    ("NETFILTER_DROP", (5, 18)),
+    ("IP_RPFILTER", (5, 18)),
+    ("IP_INNOROUTES", (5, 19)),
     // kernel/trace/fprobe.c and BPF's kprobe.multi.
     ("kprobe.multi", (5, 18)),
     // kernel/bpf/helpers.c, bpf_rdonly_cast; on x86_64.

@@ -21,6 +21,16 @@ pub fn tells_of_bound_sockets() -> bool {
     version() >= (6, 8)
 }
 
+/// Whether the kernel charges BPF maps to the limit of locked memory: before 5.11 (80ee81e0403c), later to the memory
+/// controller.
+///
+/// # Panics
+/// If the kernel's version is unknown.
+#[must_use]
+pub fn charges_locked_memory() -> bool {
+    version() < (5, 11)
+}
+
 /// Major and minor.
 fn version() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("the kernel has a name");

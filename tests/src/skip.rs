@@ -36,3 +36,27 @@ pub fn missing_tool(tool: &str) -> Option<String> {
         .any(|dir| dir.join(tool).is_file());
     (!found).then(|| format!("tool: {tool} is not installed"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An unknown feature would only fail on the kernel that lacks it.
+    #[test]
+    fn every_feature_that_a_test_may_lack_is_in_the_table() {
+        let call = concat!("lacks", "(\"");
+        let mut named = 0;
+        for folder in ["src", "tests/live"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            for file in std::fs::read_dir(folder).unwrap() {
+                let path = file.unwrap().path();
+                let text = if path.is_file() { std::fs::read_to_string(&path).unwrap() } else { String::new() };
+                for feature in text.split(call).skip(1).filter_map(|rest| rest.split('"').next()) {
+                    assert!(feature::since(feature).is_some(), "{}: {feature}", path.display());
+                    named += 1;
+                }
+            }
+        }
+        assert!(named > 20, "{named}");
+    }
+}
