@@ -4,20 +4,19 @@ pub mod allocator;
 pub mod cli;
 pub mod command;
 pub mod core;
-pub mod discards;
 pub mod filter;
 pub mod findings;
 mod gate;
-pub mod hint;
 pub mod limits;
 pub mod logging;
-pub mod netfilter;
 pub mod shown;
 pub mod snapshot;
 pub mod stderr;
 pub mod trace;
 
 pub use tracer_host::{clock, net, netlink, proc, programs, readers, sockets};
+pub use tracer_rules::{hint, netfilter};
+pub use tracer_tables::discards;
 pub use tracer_view::drops;
 pub use {
     tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege, tracer_stream as stream,

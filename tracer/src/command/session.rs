@@ -9,6 +9,7 @@ use tracer_common::settings::{
     ABSENT, FILTER_NETNS, Offsets, Settings, WANT_LISTED_REASONS, WANT_PROCESSES, WANT_SOME_REASONS, WANT_STACKS,
     WANT_STATES,
 };
+use tracer_tables::reasons::Reasons;
 
 use crate::{
     allocator,
@@ -23,7 +24,7 @@ use crate::{
         memory,
         offsets::{self, Resolved},
         plan::{Packets, Plan},
-        reasons::Reasons,
+        reasons,
         selection::Selection,
         symbols::KernelSymbols,
         types::KernelTypes,
@@ -88,7 +89,7 @@ impl Host {
             Tracefs::find(Path::new("/"))
         });
         let resolved = offsets::resolve(ours.as_ref(), tracefs.as_ref());
-        let reasons = ours.as_ref().map(Reasons::read).unwrap_or_default();
+        let reasons = ours.as_ref().map(reasons::read).unwrap_or_default();
         Ok(Self { types, no_btf, resolved, reasons, tracefs })
     }
 }
@@ -126,7 +127,7 @@ pub fn filter(args: &FilterArgs, kernel: &KernelArgs) -> Result<Filter, FilterEr
         };
         // Without type information there are no names; a later check reports that.
         if let Some(btf) = path.and_then(|path| Btf::read(path, &offsets::wanted()).ok()) {
-            filter::check_reasons(&args.reason, &Reasons::read(&btf))?;
+            filter::check_reasons(&args.reason, &reasons::read(&btf))?;
         }
     }
     args.resolve(&filter::Host::default())

@@ -6,16 +6,13 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use tracer_common::{
     decode::{DecodeError, Record, decode},
-    record::Tuple,
     tcp::TcpState,
 };
 
+pub(super) use tracer_tables::forms::TupleForm;
+
 use super::packets::Explained;
-use crate::{
-    discards::counter::{self, Counter},
-    sockets::diag::bound::Bound,
-    stream::{Container, Discipline, Hint, Nft, ProcessFacts},
-};
+use crate::stream::{Container, Discipline, Hint, Nft, ProcessFacts};
 
 /// The ring that a record came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,22 +128,6 @@ pub mod class {
     }
 }
 
-/// A field that is one of the watched counters.
-pub mod watched {
-    use super::*;
-
-    /// Writes its name.
-    pub fn serialize<S: Serializer>(counter: &&'static Counter, to: S) -> Result<S::Ok, S::Error> {
-        counter.name.serialize(to)
-    }
-
-    /// Reads it.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'static Counter, D::Error> {
-        let name = String::deserialize(from)?;
-        counter::by_name(&name).ok_or_else(|| D::Error::custom(format!("{name:?} is no watched counter")))
-    }
-}
-
 /// A field that is a state of TCP.
 pub mod state {
     use super::*;
@@ -160,49 +141,6 @@ pub mod state {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<TcpState, D::Error> {
         let number = u8::deserialize(from)?;
         TcpState::from_number(number).ok_or_else(|| D::Error::custom(format!("{number} is no state of TCP")))
-    }
-}
-
-/// [`Tuple`].
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Tuple")]
-pub struct TupleForm {
-    laddr: [u32; 4],
-    raddr: [u32; 4],
-    lport: u16,
-    rport: u16,
-    family: u8,
-    reserved: [u8; 3],
-    netns: u32,
-    ifindex: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Bound")]
-struct BoundForm {
-    #[serde(with = "TupleForm")]
-    tuple: Tuple,
-    listens: bool,
-    v6only: Option<bool>,
-    inode: u64,
-}
-
-/// A field that has sockets with their holders.
-pub mod bound {
-    use super::*;
-
-    #[derive(Serialize, Deserialize)]
-    struct One(#[serde(with = "BoundForm")] Bound, Vec<u32>);
-
-    /// Writes them.
-    pub fn serialize<S: Serializer>(sockets: &[(Bound, Vec<u32>)], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(sockets.iter().map(|(bound, holders)| One(bound.clone(), holders.clone())))
-    }
-
-    /// Reads them.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(Bound, Vec<u32>)>, D::Error> {
-        let read: Vec<One> = Vec::deserialize(from)?;
-        Ok(read.into_iter().map(|One(bound, holders)| (bound, holders)).collect())
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     forms::{Class, Pack, Packed, class, record},
     question::Answer,
 };
-use crate::{discards::Look, kernel::reasons::Reasons};
+use tracer_tables::{discards::Look, reasons::Reasons};
 
 /// One input.
 ///

@@ -5,12 +5,10 @@ use std::{collections::VecDeque, rc::Rc};
 
 use serde::{Deserialize, Serialize};
 use tracer_common::record::SocketRecord;
+use tracer_tables::bound::Bound;
 
-use super::{Correlation, Gate, connection::Connection, forms, listeners::plain};
-use crate::{
-    sockets::diag::bound::Bound,
-    stream::{ConnId, Event, Kind, Owner, OwnerSource, Role, Sink, Socket},
-};
+use super::{Correlation, Gate, connection::Connection, listeners::plain};
+use crate::stream::{ConnId, Event, Kind, Owner, OwnerSource, Role, Sink, Socket};
 
 /// `IPPROTO_UDP`.
 const UDP: u64 = 17;
@@ -40,7 +38,6 @@ pub struct AtPort {
     /// See [`Port::number`].
     pub number: u64,
     /// The sockets.
-    #[serde(with = "forms::bound")]
     pub sockets: Vec<(Bound, Vec<u32>)>,
 }
 

@@ -134,9 +134,10 @@ mod tests {
         },
         *,
     };
+    use tracer_tables::reasons::Reasons;
+
     use crate::{
         findings::Facts,
-        kernel::reasons::Reasons,
         stream::{Container, Event, Hint, ProcessFacts},
     };
 

@@ -4,7 +4,9 @@
 use tracer_common::drops::{REASON_PLACES, ReasonAction, reason_place};
 
 use super::Filter;
-use crate::{core::is_always_quiet, discards::counter, kernel::reasons::Reasons};
+use tracer_tables::{discards::counter, reasons::Reasons};
+
+use crate::core::is_always_quiet;
 
 /// The kernel side's action for each reason.
 #[derive(Clone, Debug, PartialEq, Eq)]

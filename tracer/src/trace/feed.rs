@@ -7,13 +7,13 @@ use std::{
 
 use log::debug;
 use tracer_common::decode::{Record, decode};
+use tracer_tables::reasons::Reasons;
 
 use super::merge::Packets;
 use crate::{
     core::question::{Answer, Question},
     kernel::{
         folds::Folds,
-        reasons::Reasons,
         ring::{Fill, Ring},
         stacks::Stacks,
         symbols::KernelSymbols,

@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tracer_tables::programs::{Program, Way};
+
 use crate::proc::cgroup::v2_root;
 
 /// `enum bpf_cmd`.
@@ -24,24 +26,6 @@ const TCX_INGRESS: u32 = 46;
 const TCX_EGRESS: u32 = 47;
 /// `BPF_F_QUERY_EFFECTIVE`: also the programs of the groups above that apply to this group.
 const EFFECTIVE: u32 = 1;
-
-/// A loaded BPF program.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Program {
-    /// The kernel's number of it.
-    pub id: u32,
-    /// The name that its loader gave it, at most 15 letters, digits, `_` or `.`; empty if it has none or is gone.
-    pub name: String,
-}
-
-/// The way of a packet through a hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
-    /// Towards this host's sockets.
-    In,
-    /// Away from them.
-    Out,
-}
 
 #[repr(C)]
 struct Query {

@@ -13,6 +13,7 @@ mod kernel;
 mod line;
 mod packet;
 mod process;
+mod protocol;
 #[cfg(any(test, feature = "sample"))]
 pub mod sample;
 pub mod summary;
@@ -34,6 +35,7 @@ pub use self::{
     kernel::Way,
     line::{Line, Report, SocketEvent, VERSION},
     packet::{Drop, DropClass, Location, PacketEnds, Segment, Stack, TcpFlags, direction},
+    protocol::protocol,
     told::Told,
 };
 pub use tracer_common::{drops::Direction, tcp::TcpState};

@@ -16,9 +16,9 @@ use crate::{
         Moved, SocketLook,
         counter::{LISTEN_DROPS, UDP_FULL, by_name},
     },
-    kernel::reasons::Reasons,
 };
 use tracer_common::decode::Record;
+use tracer_tables::reasons::Reasons;
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -14,10 +14,9 @@ use tracer_common::{
 
 use super::{
     super::{Correlation, Gate},
-    describe::protocol,
     index::{Ended, is_same},
 };
-use crate::stream::{self, ConnId, Owner, OwnerSource, Role, Socket};
+use crate::stream::{self, ConnId, Owner, OwnerSource, Role, Socket, protocol};
 
 const IPPROTO_TCP: u8 = 6;
 const AF_UNIX: u16 = 1;

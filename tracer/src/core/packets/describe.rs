@@ -17,35 +17,12 @@ use super::super::{
 };
 use crate::{
     hint::{self, Site},
-    stream::{self, Drop, DropClass, PacketEnds, Stack},
+    stream::{self, Drop, DropClass, PacketEnds, Stack, protocol},
 };
 
 const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_ICMPV6: u8 = 58;
-
-/// The name of a protocol number of IP.
-pub const fn protocol(number: u8) -> &'static str {
-    match number {
-        IPPROTO_ICMP => "icmp",
-        2 => "igmp",
-        4 => "ipip",
-        IPPROTO_TCP => "tcp",
-        17 => "udp",
-        33 => "dccp",
-        41 => "ipv6",
-        47 => "gre",
-        50 => "esp",
-        51 => "ah",
-        IPPROTO_ICMPV6 => "icmpv6",
-        89 => "ospf",
-        103 => "pim",
-        112 => "vrrp",
-        132 => "sctp",
-        136 => "udplite",
-        _ => "ip",
-    }
-}
 
 /// The source and the destination of a packet.
 pub fn ends(flow: &Flow) -> Option<PacketEnds> {

@@ -26,6 +26,7 @@ use tracer_common::{
     record::{RecordKind, Tuple},
     tcp::TcpState,
 };
+use tracer_tables::reasons::Reasons;
 
 use self::{
     answered::Answered,
@@ -35,15 +36,11 @@ use self::{
     portless::Portless,
 };
 pub use self::{
-    describe::protocol,
     hints::{Asked, Explained},
     portless::Destination,
 };
 use super::{Admission, Correlation, Gate, connection::Connection};
-use crate::{
-    kernel::reasons::Reasons,
-    stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Socket, Stack},
-};
+use crate::stream::{Drop, DropClass, Event, Kind, Owner, Role, Segment, Sink, Socket, Stack};
 
 /// The most remembered holders; a host may open and close many sockets.
 const MOST_HOLDERS: usize = 4096;

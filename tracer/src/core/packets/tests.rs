@@ -17,10 +17,10 @@ use super::super::{
 };
 use crate::{
     hint::{Hint, Question},
-    kernel::reasons::Reasons,
     stream::{DropClass, Event, Kind, Sink, Stack},
 };
 use tracer_common::decode::Record;
+use tracer_tables::reasons::Reasons;
 
 /// A packet to (or from) the local end of `tuple`.
 fn dropped(at: u64, tuple: &Tuple, direction: Direction) -> DropRecord {

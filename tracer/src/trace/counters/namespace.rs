@@ -221,7 +221,7 @@ impl Seen {
                 rx.missed = match old {
                     Some(old) if old.dropped == rx.dropped => old.missed,
                     _ if place.inside => {
-                        let read = || netlink::link::read().map(|table: Table<_>| table.rows).unwrap_or_default();
+                        let read = || netlink::links().map(|table: Table<_>| table.rows).unwrap_or_default();
                         let links = links.get_or_insert_with(read);
                         let link = links.iter().find(|link| link.name == device.name);
                         link.and_then(|link| Some(link.rx_dropped?.1))
@@ -252,7 +252,7 @@ impl Seen {
 
     fn qdiscs(&mut self, place: &Place, devices: &[Device], moved: &mut Vec<Moved>) {
         let Some(counter) = by_name(QDISC_DROPS).filter(|_| place.inside) else { return };
-        let rows = match netlink::qdisc::read() {
+        let rows = match netlink::qdiscs() {
             Ok(table) => table.rows,
             Err(error) => return debug!("cannot read qdiscs: {error}"),
         };
@@ -272,7 +272,7 @@ impl Seen {
         if sums.is_empty() {
             return;
         }
-        let links = netlink::link::read().map(|table| table.rows).unwrap_or_default();
+        let links = netlink::links().map(|table| table.rows).unwrap_or_default();
         let name = |index| links.iter().find(|link| link.ifindex == index).map(|link| link.name.clone());
         moved.extend(sums.into_iter().filter_map(|(index, sum)| {
             let device = name(index).filter(|name| devices.iter().any(|device| device.name == *name))?;

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 
+use tracer_tables::{
+    netlink::{link::Link, qdisc::Qdisc},
+    programs::{Program, Way},
+};
+
 use super::read::cannot_read;
 use crate::{
     hint::{self, Hint, Open, Question, Tables},
-    netlink::{self, link::Link, qdisc::Qdisc},
+    netlink,
     proc::root::ProcRoot,
-    programs::{self, Program, Way},
+    programs,
 };
 
 type Programs = Option<Vec<Program>>;
@@ -40,7 +45,7 @@ impl<'r> Attached<'r> {
         let way = if open.is_out() { Way::Out } else { Way::In };
         match open.question {
             Question::Xdp => {
-                let read = || netlink::link::read().map(|table| table.rows).inspect_err(cannot_read("devices")).ok();
+                let read = || netlink::links().map(|table| table.rows).inspect_err(cannot_read("devices")).ok();
                 let links = self.links.get_or_insert_with(read).as_deref()?;
                 let id = links.iter().find(|link| link.ifindex == ifindex)?.xdp?;
                 let attached =
@@ -48,7 +53,7 @@ impl<'r> Attached<'r> {
                 hint::explain(open, &Tables { programs: attached.as_deref(), ..Tables::default() })
             }
             Question::Tc => {
-                let read = || netlink::qdisc::read().map(|table| table.rows).inspect_err(cannot_read("qdiscs")).ok();
+                let read = || netlink::qdiscs().map(|table| table.rows).inspect_err(cannot_read("qdiscs")).ok();
                 let qdiscs = self.qdiscs.get_or_insert_with(read).as_deref();
                 let attached = self.of_device.entry((ifindex, Some(way))).or_insert_with(|| {
                     programs::of_device(ifindex, way).inspect_err(cannot_read("the programs of a device")).ok()

@@ -9,7 +9,10 @@ use std::{
 use crate::{
     clock,
     netfilter::{Counters, RuleSet},
-    netlink::nftables::{Budget, LIMITS, Nftables, Unread, processor_time},
+    netlink::{
+        budget::{Budget, LIMITS, Unread, processor_time},
+        nftables::Nftables,
+    },
 };
 
 /// The most namespaces that are kept.

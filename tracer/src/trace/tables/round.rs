@@ -18,7 +18,8 @@ use crate::{
     netfilter::{Packet, Places, RuleSet},
     netlink::{
         self,
-        nftables::{Nftables, Unread, processor_time},
+        budget::{Unread, processor_time},
+        nftables::Nftables,
     },
     proc::{
         enter::{self, Place, Prefer},
@@ -117,12 +118,12 @@ impl Inside<'_> {
         if self.place.inside {
             // A torn dump is acceptable here.
             if of(Question::Qdiscs).next().is_some() {
-                let table = netlink::qdisc::read().map(|table| table.rows).inspect_err(cannot_read("qdiscs")).ok();
+                let table = netlink::qdiscs().map(|table| table.rows).inspect_err(cannot_read("qdiscs")).ok();
                 let tables = Tables { qdiscs: table.as_deref(), ..Tables::default() };
                 self.answers.extend(of(Question::Qdiscs).map(|open| (open.number, hint::explain(open, &tables))));
             }
             if of(Question::Neighbours).next().is_some() {
-                let table = netlink::neigh::read().map(|table| table.rows).inspect_err(cannot_read("neighbours")).ok();
+                let table = netlink::neighbours().map(|table| table.rows).inspect_err(cannot_read("neighbours")).ok();
                 let tables = Tables { neighbours: table.as_deref(), ..Tables::default() };
                 self.answers.extend(of(Question::Neighbours).map(|open| (open.number, hint::explain(open, &tables))));
             }

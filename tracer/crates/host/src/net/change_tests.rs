@@ -3,10 +3,10 @@
 use super::*;
 use crate::net::Interface;
 use crate::net::collect::empty;
-use crate::netlink::link::Link;
 use crate::proc::net::percpu::Table;
 use crate::proc::net::snmp::Counter;
 use crate::proc::net::softnet_stat::Cpu;
+use tracer_tables::netlink::link::Link;
 
 #[test]
 fn counters_wrap_or_begin_again() {

@@ -9,7 +9,7 @@ use super::own_addresses::{self, Own};
 use super::sockets::Sockets;
 use super::{Conntrack, Interface, Limits, Picture};
 use crate::clock;
-use crate::netlink::{self, addr, link, neigh};
+use crate::netlink;
 use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd::SocketHolders;
 use crate::proc::net::{
@@ -77,9 +77,9 @@ pub fn picture(place: &Place, netns: Netns) -> Picture {
     let limits = place.sysctl.as_deref().map(Limits::read).unwrap_or_default();
     // Queues first: they change fastest.
     let listeners = files.ask(place, "the limits of listen queues", listen::read);
-    let neighbours = files.ask(place, "the states of neighbours", neigh::read);
-    let links = files.ask(place, "the states of devices", link::read).unwrap_or_default();
-    let addresses = files.ask(place, "addresses", addr::read);
+    let neighbours = files.ask(place, "the states of neighbours", netlink::neighbours);
+    let links = files.ask(place, "the states of devices", netlink::links).unwrap_or_default();
+    let addresses = files.ask(place, "addresses", netlink::addresses);
 
     let mut sockets = Sockets::default();
     for table in ["tcp", "tcp6"] {

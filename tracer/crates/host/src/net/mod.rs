@@ -15,7 +15,6 @@ use std::net::IpAddr;
 
 pub use explanation::explanation;
 
-use crate::netlink::{link::Link, neigh::Neighbour};
 use crate::proc::net::dev::COLUMNS;
 use crate::proc::net::{
     Malformed, arp, igmp, igmp6, ipv6_route, percpu, ptype, route, snmp, sockstat, softnet_stat, wireless,
@@ -23,6 +22,7 @@ use crate::proc::net::{
 use crate::proc::netns::Netns;
 use crate::sockets::diag::listen::Listener;
 use sockets::Sockets;
+use tracer_tables::netlink::{link::Link, neigh::Neighbour};
 
 /// Everything about one namespace.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
-use super::message::{Answer, question, request};
+use tracer_tables::netlink::message::{Answer, question, request};
 
 /// Room for one datagram: the kernel makes dumps of at most 32 KiB (`netlink_dump`), unless a single
 /// message is larger.

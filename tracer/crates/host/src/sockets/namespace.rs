@@ -11,7 +11,7 @@ use super::proto::Proto;
 use super::row::Row;
 use super::source::{Ask, Via};
 use super::table;
-use crate::netlink::link;
+use crate::netlink;
 use crate::proc::enter::Place;
 use crate::proc::net::Malformed;
 use crate::proc::root::ReadError;
@@ -50,7 +50,7 @@ fn devices(rows: &[Row], place: &Place) -> Vec<(u32, String)> {
     if bound.is_empty() || !place.inside {
         return Vec::new();
     }
-    match link::read() {
+    match netlink::links() {
         Ok(links) => {
             links.rows.into_iter().filter(|link| bound.contains(&link.ifindex)).map(|l| (l.ifindex, l.name)).collect()
         }

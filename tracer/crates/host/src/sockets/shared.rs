@@ -153,9 +153,9 @@ mod tests {
     use std::io;
 
     use crate::netlink::Datagram;
-    use crate::netlink::message::request;
     use crate::sockets::proto::{Proto, State};
     use crate::sockets::row::{Kind, Netlink};
+    use tracer_tables::netlink::message::request;
 
     /// Makes a row of a number; `None` for 13.
     fn parse(payload: &[u8]) -> Option<Row> {

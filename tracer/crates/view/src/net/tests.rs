@@ -1,18 +1,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::Value;
-
-use super::*;
-use crate::escape;
 use tracer_host::net::change::{Change, changes};
 use tracer_host::net::collect::empty;
 use tracer_host::net::health;
 use tracer_host::net::sockets::{Destination, Owned, Owner, STATES};
 use tracer_host::net::{Conntrack, Interface};
-use tracer_host::netlink::{link::Link, neigh::Neighbour};
 use tracer_host::proc::net::snmp::Counter;
 use tracer_host::proc::net::{ipv6_route, ptype, route, softnet_stat};
 use tracer_host::sockets::diag::listen::Listener;
+use tracer_tables::netlink::{link::Link, neigh::Neighbour};
+
+use super::*;
+use crate::escape;
 
 const EVIL: &str = "evil\u{1b}[2J\n\u{202e}\u{9b}31m";
 

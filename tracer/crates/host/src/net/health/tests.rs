@@ -6,13 +6,13 @@ use crate::net::change::{Change, Changes, DeviceChange, Presence};
 use crate::net::collect::empty;
 use crate::net::sockets::{Destination, Owned, Owner, STATES};
 use crate::net::{Conntrack, Interface, explanation};
-use crate::netlink::{link::Link, neigh::Neighbour};
 use crate::proc::net::percpu::Table;
 use crate::proc::net::snmp::Counter;
 use crate::proc::net::sockstat::Entry;
 use crate::proc::net::softnet_stat::Cpu;
 use crate::sockets::diag::listen::Listener;
 use tracer_stream::TcpState;
+use tracer_tables::netlink::{link::Link, neigh::Neighbour};
 
 fn counters(picture: &mut Picture, counters: &[(&str, u64)]) {
     picture.counters =

@@ -3,6 +3,7 @@
 use std::io;
 
 use tracer_common::record::Tuple;
+use tracer_tables::bound::Bound;
 
 use super::{dump, inet};
 use crate::netlink::Socket;
@@ -14,19 +15,6 @@ use crate::sockets::row::Kind;
 const BOUND_INACTIVE: u32 = 1 << 13;
 /// The local port in `struct inet_diag_req_v2`.
 const SPORT: std::ops::Range<usize> = 8..10;
-
-/// A socket with a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// Addresses and ports; the namespace is 0.
-    pub tuple: Tuple,
-    /// Whether it is a TCP socket that listens.
-    pub listens: bool,
-    /// Whether an IPv6 socket refuses IPv4; `None` where the kernel does not report it.
-    pub v6only: Option<bool>,
-    /// Inode of its file; 0 if it has none.
-    pub inode: u64,
-}
 
 /// Returns every socket of `proto` with this local port, in this thread's namespace.
 ///

@@ -7,9 +7,9 @@ use tracer_common::record::Tuple;
 
 use super::{dump, inet};
 use crate::netlink::Socket;
-use crate::netlink::attribute::{Attributes, u32_at};
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Kind;
+use tracer_tables::netlink::attribute::{Attributes, u32_at};
 
 /// `INET_DIAG_SKMEMINFO` as a bit of the extensions, and their offset in the request.
 const SKMEMINFO: u16 = 7;

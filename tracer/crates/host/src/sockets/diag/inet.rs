@@ -1,9 +1,9 @@
 //! inet_diag (`include/uapi/linux/inet_diag.h`): TCP, UDP, UDP-Lite, raw.
 
 use super::{cookie_at, words_at};
-use crate::netlink::attribute::{Attributes, be16_at, u8_at, u32_at, u64_at};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Inet, Kind, Row, Tcp, Timer};
+use tracer_tables::netlink::attribute::{Attributes, be16_at, u8_at, u32_at, u64_at};
 
 /// `struct inet_diag_msg`
 const MESSAGE: usize = 72;

@@ -1,9 +1,9 @@
 //! unix_diag, packet_diag and netlink_diag (`include/uapi/linux/*_diag.h`).
 
 use super::cookie_at;
-use crate::netlink::attribute::{Attributes, u8_at, u16_at, u32_at};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::{Kind, Netlink, Packet, Row, Unix};
+use tracer_tables::netlink::attribute::{Attributes, u8_at, u16_at, u32_at};
 
 /// `UDIAG_SHOW_NAME | UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN | UDIAG_SHOW_UID`
 const UNIX_SHOW: u32 = 0x1 | 0x4 | 0x10 | 0x40;

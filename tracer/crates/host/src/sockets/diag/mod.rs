@@ -14,7 +14,7 @@ pub use dump::{Diag, Dumped};
 
 use std::io;
 
-use crate::netlink::attribute::u32_at;
+use tracer_tables::netlink::attribute::u32_at;
 
 /// Why sock_diag did not give a table.
 #[derive(Debug, thiserror::Error)]

@@ -7,12 +7,12 @@
 use std::io;
 
 use super::{inet, is_unsupported};
-use crate::netlink::message::Answer;
 use crate::netlink::{Datagram, Socket};
 use crate::sockets::order::Key;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
 use crate::sockets::shared::{self, Batch};
+use tracer_tables::netlink::message::Answer;
 
 /// The type of requests and answers (`include/uapi/linux/inet_diag.h`).
 const TCPDIAG_GETSOCK: u16 = 18;

@@ -4,11 +4,11 @@ use std::hint::black_box;
 
 use super::listen::listener;
 use super::{inet, local};
-use crate::netlink::fixtures;
-use crate::netlink::message::{Answer, HEADER, request};
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::Kind;
 use tracer_fuzz::{Random, inputs};
+use tracer_tables::netlink::fixtures;
+use tracer_tables::netlink::message::{Answer, HEADER, request};
 
 /// Builds a message as the kernel does: header, payload, attributes of (type, bytes).
 fn message(kind: u16, sequence: u32, payload: &[u8], attributes: &[(u16, &[u8])]) -> Vec<u8> {
@@ -63,7 +63,7 @@ fn a_connection() {
 
 #[test]
 fn listeners() {
-    let rows = fixtures::messages("sockets/diag/fixtures/listen");
+    let rows = fixtures::messages(include_str!("fixtures/listen.hex"));
     let listeners: Vec<_> =
         rows.iter().map(|message| listener(inet::parse(message, Proto::Tcp).unwrap()).unwrap()).collect();
     let shown: Vec<_> = listeners.iter().map(|l| (l.address.to_string(), l.port, l.waiting, l.limit)).collect();
