@@ -11,7 +11,7 @@ use super::parse::{Cgroup, ContainerName, Netns, Pid, PortRange, Prefix, ReasonN
 const ROLES: Names<Role> =
     Names { all: &[Role::Client, Role::Server, Role::Listener, Role::Unknown], name: |role| role.name() };
 const VERDICTS: Names<Verdict> = Names { all: &Verdict::ALL, name: |verdict| verdict.name() };
-const PROTOCOLS: Names<&str> = Names { all: &["tcp", "udp", "icmp", "icmpv6"], name: |name| name };
+pub(super) const PROTOCOLS: Names<&str> = Names { all: &["tcp", "udp", "icmp", "icmpv6"], name: |name| name };
 /// The protocols of `tracer sockets`.
 pub const SOCKET_PROTOCOLS: Names<&str> =
     Names { all: &["tcp", "udp", "udplite", "raw", "icmp", "sctp", "unix", "packet", "netlink"], name: |name| name };

@@ -1,10 +1,13 @@
 //! Included and excluded values.
 
+use serde::{Deserialize, Serialize};
+
 use super::Answer;
 use super::parse::Selector;
 
 /// The values of one option, or-ed; a connection also fails if it has an excluded one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub struct Choice<T> {
     /// If there are any, the fact must be one of these.
     pub include: Vec<T>,

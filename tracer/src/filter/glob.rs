@@ -2,9 +2,11 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::FilterError;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Token {
     /// This character.
     Plain(char),
@@ -17,7 +19,7 @@ enum Token {
 }
 
 /// A pattern of `*`, `?`, `[a-z]`, `[!a-z]` and `\` before a plain one of these.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Glob(Vec<Token>);
 
 impl FromStr for Glob {

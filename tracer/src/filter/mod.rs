@@ -7,6 +7,7 @@ mod args;
 pub mod cgroup;
 mod choice;
 mod error;
+mod form;
 mod glob;
 pub mod kernel;
 mod left_out;
@@ -19,6 +20,8 @@ mod reason;
 mod resolve;
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 pub use args::{FilterArgs, SOCKET_PROTOCOLS};
 pub use error::FilterError;
@@ -56,8 +59,10 @@ enum Answer {
     UnknownNo,
 }
 
-/// All filter options, resolved; the default passes everything.
-#[derive(Clone, Debug, Default)]
+/// All filter options, resolved; the default passes everything. Its written form has every option by its name, and an
+/// option that is not there is not given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Filter {
     /// `None` if no process was named.
     pids: Option<PidSet>,
@@ -77,7 +82,9 @@ pub struct Filter {
     /// 4 or 6.
     family: Option<u8>,
     role: Choice<Role>,
+    #[serde(with = "form::protocols")]
     proto: Choice<&'static str>,
+    #[serde(with = "form::events")]
     event: Choice<&'static str>,
     verdict: Choice<Verdict>,
     reason: Choice<ReasonName>,

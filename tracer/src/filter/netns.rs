@@ -5,14 +5,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Filter, choice::Choice, parse::Netns};
 
 /// A wanted or excluded network namespace. All copies of a filter share its state: a name may move to another namespace
 /// while a trace runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NamedNetns {
     asked: Netns,
     /// Its inode number and the former one; 0: none.
+    #[serde(with = "super::form::inodes")]
     inodes: Arc<AtomicU64>,
 }
 

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::FilterError;
 
 /// The kernel's `PID_MAX_LIMIT` on 64-bit machines.
@@ -52,7 +54,7 @@ impl FromStr for Pid {
 }
 
 /// The name of a drop or reset reason, as the kernel writes it; only the running kernel knows its reasons.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonName(pub String);
 
 impl FromStr for ReasonName {
@@ -67,7 +69,7 @@ impl FromStr for ReasonName {
 }
 
 /// Ports from `low` to `high`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortRange {
     /// The lowest.
     pub low: u16,
@@ -103,7 +105,7 @@ impl FromStr for PortRange {
 }
 
 /// Addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefix {
     addr: IpAddr,
     bits: u8,
@@ -205,7 +207,7 @@ impl FromStr for User {
 }
 
 /// A network namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Netns {
     /// A process's namespace; if no such process exists, the `ip netns` name that is this number.
     Pid(u32),
@@ -233,7 +235,7 @@ impl FromStr for Netns {
 
 /// A cgroup's path from the root of its hierarchy: absolute, without a slash at the end; the root
 /// is empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup(pub String);
 
 impl Cgroup {
@@ -266,7 +268,7 @@ impl FromStr for Cgroup {
 }
 
 /// A container, by the beginning of its id or by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerName(pub String);
 
 impl ContainerName {

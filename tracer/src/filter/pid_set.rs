@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Length of a clock tick of `/proc/PID/stat`, ns: `USER_HZ` is 100 on every architecture that can
 /// run BPF.
 const TICK_NS: u64 = 10_000_000;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Member {
     start_ns: Option<u64>,
     alive: bool,
@@ -25,7 +27,7 @@ impl Member {
 
 /// A set of processes that changes as they fork and end. Members that have ended stay, so that their late events still
 /// match; a new process with the same id does not.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct PidSet {
     members: RefCell<HashMap<u32, Member>>,
     follow: bool,

@@ -128,6 +128,30 @@ fn decided_where_everything_is_known() {
 }
 
 #[test]
+fn a_filter_written_down_decides_the_same() {
+    let (nginx, form) = (owner(10), |filter: &Filter| serde_json::to_value(filter).unwrap());
+    let ends = ["-p 10,!20 -f", "--failed", "--verdict refused,!unknown", "--min-duration 1500ms", "--comm [a-n]*,!?"];
+    let more = ["--reason NO_SOCKET", "--event close,!process", "--netns !blue", "--proto tcp,!udp", "--addr fe80::/10"];
+    for text in PASSING.iter().chain(&REJECTING).chain(&ends).chain(&more) {
+        let filter = filter(text);
+        let read: Filter = serde_json::from_slice(&serde_json::to_vec(&filter).unwrap()).unwrap();
+        assert_eq!(form(&read), form(&filter), "{text}");
+        assert_eq!(form(&read) == form(&Filter::default()), *text == "" || *text == "-4 -6", "{text}");
+        for socket in [client(Some(&nginx)), client(None)] {
+            assert_eq!(read.decide_connection(&socket), filter.decide_connection(&socket), "{text}");
+            assert_eq!(read.decide_connection_final(&socket), filter.decide_connection_final(&socket), "{text}");
+        }
+        for kind in [Kind::Close(&CLOSE), Kind::Connect { errno: None }, Kind::Drop(&dropped("NO_SOCKET"))] {
+            assert_eq!(read.shows(&kind), filter.shows(&kind), "{text}");
+        }
+    }
+    // An older form lacks an option; a name that is no kind is an error.
+    assert_eq!(form(&serde_json::from_str("{}").unwrap()), form(&Filter::default()));
+    let unknown = form(&filter("--event close")).to_string().replace("close", "clothes");
+    assert!(serde_json::from_str::<Filter>(&unknown).unwrap_err().to_string().contains("clothes"));
+}
+
+#[test]
 fn an_unknown_owner_is_waited_for() {
     for (text, finally) in [
         ("-p 10", false),
