@@ -16,7 +16,6 @@ use tokio::{
 use super::{
     copied::Copied,
     output_file::{create, own_description},
-    report::Report,
     unwritable,
 };
 use crate::{
@@ -108,7 +107,7 @@ pub struct Written {
 impl Written {
     /// Applies the inputs on `tape` again, and compares the output with what was written ([`Tape::compare`]).
     #[must_use]
-    pub fn compare(&self, tape: Tape, report: &Report, end_ns: u64) -> bool {
+    pub fn compare(&self, tape: Tape, summary: &Summary, end_ns: u64) -> bool {
         let again = Shape::new(Vec::new(), self.form);
         let finish = |mut again: Shape<Vec<u8>>, summary: &Summary| {
             match &mut again {
@@ -120,7 +119,7 @@ impl Written {
             }
             again.into_inner()
         };
-        tape.compare(report.kernel.clone(), &report.summary, &self.bytes, again, finish)
+        tape.compare(summary, &self.bytes, again, finish)
     }
 }
 

@@ -11,8 +11,7 @@ use rustix::termios::tcgetwinsize;
 use super::{
     copied::Copied,
     destination::{self, Home},
-    report::{self, Report},
-    runtime,
+    report, runtime,
     session::{self, Extra},
 };
 use crate::{
@@ -28,7 +27,7 @@ use crate::{
     stderr,
     stream::{Event, Sink},
     trace::{
-        Earlier, Limits, Presenter, Seeding, Tape, Trace,
+        Earlier, Limits, Outcome, Presenter, Seeding, Tape, Trace,
         queue::{Gauge, Queue},
     },
 };
@@ -50,9 +49,8 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;
     let quiet = output.json || output.all || filter.asks_for_reason();
     let extra = Extra { quiet_drops: Some(quiet), ..Extra::from(&args.kernel) };
-    let session = session::open(&filter, output, &extra)?;
-    let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
-    let start_ns = clock::boot_ns();
+    let opened = session::open(&filter, output, &extra)?;
+    let opened_ns = opened.opened_ns;
     let screen = Screen::of(args);
     let shape = if output.json {
         Shape::Json
@@ -68,7 +66,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
             shape,
             args.sort,
             clock,
-            start_ns,
+            opened_ns,
         ),
         is_live: screen == Screen::Live,
         gauge,
@@ -79,37 +77,36 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let limits = Limits { duration: output.duration, count: None, refresh, no_counters: output.no_counters };
     let runtime = runtime()?;
     let mut outcome = runtime.block_on(async {
-        let banner = report::banner(&session, "the packets that this host drops", output);
-        let trace = Trace::new(session.kernel, earlier, session.packets, filter, root, limits, &mut board)?;
+        let banner = report::banner(&opened, "the packets that this host drops", output);
+        let trace = Trace::new(opened, earlier, filter, root, limits, &mut board)?;
         stderr::say(banner);
         trace.run(None).await
     })?;
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);
-    let mut report = report::summary(outcome, &choices, &degradations, start_ns);
     let size = (screen != Screen::None).then(terminal_size);
-    board.sink.finish(end_ns, size, &report.summary);
+    board.sink.finish(end_ns, size, &outcome.summary);
     let whole = board.sink.error().is_none() && !board.is_live;
     let (queue, written) = board.sink.into_inner().into_parts();
-    let unwritten = destination::finish(&runtime, &queue, &report.stop)?;
-    if let Some(tape) = report.tape.take().filter(|_| whole) {
+    let unwritten = destination::finish(&runtime, &queue, &outcome.stop)?;
+    if let Some(tape) = outcome.tape.take().filter(|_| whole) {
         let again = Replayed(DropsSink::new(
             Vec::new(),
             Aggregate::new(By::new(&args.by), quiet),
             shape,
             args.sort,
             clock,
-            start_ns,
+            opened_ns,
         ));
         let finish = |Replayed(mut again): Replayed, summary: &Summary| {
             again.finish(end_ns, size, summary);
             again.into_inner()
         };
-        if !tape.compare(report.kernel.clone(), &report.summary, &written, again, finish) {
+        if !tape.compare(&outcome.summary, &written, again, finish) {
             return Ok(ExitCode::from(report::DIFFERENT));
         }
     }
-    let Report { summary, stop, lost, .. } = report;
+    let Outcome { summary, stop, lost, .. } = outcome;
     if !output.quiet {
         stderr::say(crate::present::summary::to_text(&about_drops(summary)));
     }

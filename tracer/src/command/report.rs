@@ -2,13 +2,10 @@
 
 use std::{io, process::ExitCode};
 
-use super::{session::Session, unwritable};
+use super::unwritable;
 use crate::{
     cli::OutputArgs,
-    clock,
-    kernel::backend::{Choice, Degradation},
-    present::summary::{Cost, ProgramCost, RingUse, Summary},
-    trace::{Outcome, Stop, Tape},
+    trace::{Opened, Stop},
 };
 
 /// Exit status if a replay said something else than the trace (`trace/tape.rs`).
@@ -19,11 +16,11 @@ const LOST: u8 = 3;
 /// Returns the banner: the hooks, the missing features, and `tracer: ready`. The caller prints it once it
 /// misses no more events and signals. Empty with `-q`.
 #[must_use]
-pub fn banner(session: &Session, what: &str, output: &OutputArgs) -> String {
+pub fn banner(opened: &Opened, what: &str, output: &OutputArgs) -> String {
     if output.quiet {
         return String::new();
     }
-    let backends: Vec<String> = session
+    let backends: Vec<String> = opened
         .kernel
         .choices
         .iter()
@@ -31,7 +28,7 @@ pub fn banner(session: &Session, what: &str, output: &OutputArgs) -> String {
         .collect();
     let mut lines = vec![format!("tracer: tracing {what}, Ctrl-C to end\n")];
     lines.extend(wrapped(&backends, ", ", 96).iter().map(|line| format!("tracer:   {line}\n")));
-    for degradation in &session.degradations {
+    for degradation in &opened.degradations {
         let cost = wrapped(&[format!("{}: {}", degradation.name(), degradation.cost())], " ", 92);
         lines.extend(cost.iter().map(|line| format!("tracer:   {line}\n")));
     }
@@ -59,75 +56,6 @@ fn wrapped(parts: &[String], separator: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// The result of a trace, as a command shows it.
-pub struct Report {
-    /// The summary.
-    pub summary: Summary,
-    /// The part of it that only the kernel side knows.
-    pub kernel: Summary,
-    /// Why the trace ended.
-    pub stop: Stop,
-    /// Whether anything was lost.
-    pub lost: bool,
-    /// The inputs, if a test asks for them.
-    pub tape: Option<Tape>,
-}
-
-/// Builds the report.
-#[must_use]
-pub fn summary(outcome: Outcome, choices: &[Choice], degradations: &[Degradation], start_ns: u64) -> Report {
-    let (cpu_seconds, peak_rss_bytes) = clock::own_cost();
-    let lost = outcome.lost;
-    let taken = outcome.accounts.as_ref().map(|accounts| accounts.taken);
-    let rings = outcome
-        .rings
-        .iter()
-        .enumerate()
-        .map(|(index, (name, fill, received))| RingUse {
-            name,
-            bytes: fill.bytes.into(),
-            highest: fill.highest.into(),
-            taken: taken.and_then(|taken| taken.get(index).copied()),
-            received: *received,
-        })
-        .collect();
-    let (audit, unaudited) = match outcome.accounts {
-        Some(accounts) => (Some(accounts.hooks), Some(accounts.unaudited)),
-        None => (None, None),
-    };
-    let kernel = Summary {
-        duration_ns: outcome.end_ns.saturating_sub(start_ns),
-        lost: lost.classes().into_iter().filter(|(_, count)| *count > 0).collect(),
-        incomplete: outcome.incomplete,
-        filtered: outcome.filtered,
-        cost: Cost {
-            programs: outcome
-                .programs
-                .into_iter()
-                .map(|program| ProgramCost {
-                    name: program.name,
-                    run_ns: program.run_ns,
-                    runs: program.runs,
-                    missed: Some(program.missed),
-                })
-                .collect(),
-            cpu_seconds,
-            peak_rss_bytes,
-        },
-        rings,
-        audit,
-        unaudited,
-        backends: choices
-            .iter()
-            .filter_map(|choice| Some((choice.hook.name().to_owned(), choice.backend?.name().to_owned())))
-            .collect(),
-        degraded: degradations.iter().map(|degradation| (degradation.name(), degradation.cost())).collect(),
-        ..Summary::default()
-    };
-    let summary = outcome.core.into_summary(kernel.clone());
-    Report { summary, kernel, stop: outcome.stop, lost: lost.any(), tape: outcome.tape }
 }
 
 /// Returns the exit status of a trace that ended by `stop`.

@@ -20,18 +20,16 @@ use tokio::{
 
 use super::{
     destination::{Destination, Home},
-    report::{self, Report},
-    runtime,
+    report, runtime,
     session::{self, Extra},
 };
 use crate::{
     cli::{self, RunArgs},
-    clock,
     filter::{Host, Lookup as _},
     kernel::backend::Hook,
     proc::{pidns, root::ProcRoot},
     stderr,
-    trace::{self, Earlier, Limits, Seeding, Stop, Trace},
+    trace::{self, Earlier, Limits, Outcome, Seeding, Stop, Trace},
 };
 
 /// A shell's exit status for a command that is not found, or cannot be executed.
@@ -61,16 +59,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let own = pidns::own(&root);
     let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };
     let earlier = Earlier::start(&root, Seeding::ProcessesOnly, args.kernel.sandbox())?;
-    let mut session = session::open(&filter, &args.output, &extra)?;
-    if session.kernel.backend(Hook::Processes).is_none() {
+    let mut opened = session::open(&filter, &args.output, &extra)?;
+    if opened.kernel.backend(Hook::Processes).is_none() {
         bail!(
             "the command cannot be followed: {} is not hooked here, `tracer doctor` shows why; \
              `tracer live --pid PID` shows one process",
             Hook::Processes.name()
         );
     }
-    let (choices, degradations) = (session.kernel.choices.clone(), session.degradations.clone());
-    let start_ns = clock::boot_ns();
     let limits = Limits {
         duration: args.output.duration,
         count: args.output.count,
@@ -80,19 +76,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let signals = Signals::catch()?;
-        stderr::say(report::banner(&session, "the command and its descendants", &args.output));
+        stderr::say(report::banner(&opened, "the command and its descendants", &args.output));
         // The kernel side waits for the fork of this process, so the child is in the filter's set
         // before its first instruction.
         let child = match spawn(args, user) {
             Ok(child) => child,
             Err(error) => return Ok(Err(error)),
         };
-        session.kernel.remove_pid(own)?;
+        opened.kernel.remove_pid(own)?;
         let pid = child.id().context("the command is gone before it began")?;
         let number = pidns::in_proc(&root, pid).context("the command's number in /proc cannot be looked up")?;
         let start = Host::default().process(number).ok().flatten().map(|process| process.start_ns);
         filter.follow_process(number, start);
-        let trace = Trace::new(session.kernel, earlier, session.packets, filter, root, limits, &mut destination)?;
+        let trace = Trace::new(opened, earlier, filter, root, limits, &mut destination)?;
         let command = trace::Command { pid, end: Box::pin(supervise(child, signals)) };
         trace.run(Some(command)).await.map(Ok)
     })?;
@@ -102,16 +98,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);
-    let mut report = report::summary(outcome, &choices, &degradations, start_ns);
-    destination.summary(end_ns, &report.summary, args.output.quiet);
-    let tape = report.tape.take();
-    let (unwritten, written) = destination.finish(&runtime, &report.stop)?;
+    destination.summary(end_ns, &outcome.summary, args.output.quiet);
+    let tape = outcome.tape.take();
+    let (unwritten, written) = destination.finish(&runtime, &outcome.stop)?;
     if let Some((tape, written)) = tape.zip(written)
-        && !written.compare(tape, &report, end_ns)
+        && !written.compare(tape, &outcome.summary, end_ns)
     {
         return Ok(ExitCode::from(report::DIFFERENT));
     }
-    let Report { stop, lost, .. } = report;
+    let Outcome { stop, lost, .. } = outcome;
     let command = match &stop {
         Stop::Command(status) => Some(*status),
         _ => None,

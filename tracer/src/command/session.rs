@@ -14,6 +14,7 @@ use tracer_tables::reasons::Reasons;
 use crate::{
     allocator,
     cli::{KernelArgs, OutputArgs, Types},
+    clock,
     filter::{self, Filter, FilterArgs, FilterError, LeftOut, kernel::KernelFilter},
     kernel::{
         self,
@@ -31,7 +32,7 @@ use crate::{
     },
     privilege::{self, Sandbox, missing::Optional},
     proc::{pidns::Numbers, root::ProcRoot},
-    trace::PacketSession,
+    trace::{Opened, PacketSession},
 };
 
 /// Default size of the ring: at 20 MB of records a second (20,000 connections) almost half a second.
@@ -133,17 +134,6 @@ pub fn filter(args: &FilterArgs, kernel: &KernelArgs) -> Result<Filter, FilterEr
     args.resolve(&filter::Host::default())
 }
 
-/// A loaded kernel side, and its gaps.
-#[derive(Debug)]
-pub struct Session {
-    /// The programs.
-    pub kernel: Kernel,
-    /// The missing features.
-    pub degradations: Vec<Degradation>,
-    /// The tracing of packets, if any.
-    pub packets: Option<PacketSession>,
-}
-
 /// The most drop events a second, all CPUs together; beyond them the kernel side counts drops by reason
 /// and call site.
 const DROPS_TOLD: u32 = 20_000;
@@ -195,7 +185,7 @@ impl Extra {
 ///
 /// # Errors
 /// See [`kernel::KernelError`].
-pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Result<Session> {
+pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Result<Opened> {
     kernel::memlock::lift();
     let host = Host::look(extra.types.as_ref())?;
     let compiled = KernelFilter::compile(filter, |path| filter::cgroup::find(Path::new("/sys/fs/cgroup"), path));
@@ -223,7 +213,7 @@ pub fn open(filter: &Filter, output: &OutputArgs, extra: &Extra) -> anyhow::Resu
     }
     let stacks = plan.settings.wants & WANT_STACKS != 0;
     let packets = symbols.map(|symbols| PacketSession { reasons: host.reasons, symbols, stacks });
-    Ok(Session { kernel, degradations, packets })
+    Ok(Opened { kernel, degradations, packets, opened_ns: clock::boot_ns() })
 }
 
 fn plan(
@@ -276,7 +266,7 @@ fn plan(
              in the host's pid namespace (docker run --pid=host)"
         );
     }
-    settings.tick_ns = crate::clock::tick_ns().unwrap_or(0);
+    settings.tick_ns = clock::tick_ns().unwrap_or(0);
     settings.tracepoints_preemptible = u32::from(host.resolved.tracepoints_preemptible);
     if output.audit {
         settings.audit = 1;

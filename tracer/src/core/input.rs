@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::decode::{DecodeError, Record};
 
 use super::{
-    NamespaceChange, ProcessSnapshot, Seed,
+    NamespaceChange, ProcessSnapshot, Seed, TraceAccount,
     discards::Counting,
     forms::{Class, Pack, Packed, class, record},
     question::Answer,
@@ -67,6 +67,8 @@ pub enum Input<R> {
         /// an unknown way: their close record was lost.
         followed: Option<HashSet<u64>>,
     },
+    /// The account of the whole trace, for its summary. Comes last.
+    Account(Box<TraceAccount>),
 }
 
 impl Input<Packed> {
@@ -92,6 +94,7 @@ impl Input<Packed> {
             Self::Settled => Input::Settled,
             Self::Reconciled => Input::Reconciled,
             Self::End { boot_ns, followed } => Input::End { boot_ns, followed },
+            Self::Account(account) => Input::Account(account),
         };
         take(input);
         Ok(())

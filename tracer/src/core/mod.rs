@@ -3,6 +3,7 @@
 //! Deterministic, without I/O and without a clock: the same inputs in the same order give the same
 //! events, whether they come from the kernel, from a test or from a recording.
 
+mod account;
 mod by_tuple;
 mod calls;
 mod class;
@@ -37,6 +38,16 @@ use tracer_common::{
     record::{Opener, Tuple},
 };
 
+pub use self::{
+    account::{Lost, TraceAccount},
+    class::{Circumstances, class, is_always_quiet},
+    gate::{Admission, Gate, NamespaceChange},
+    holders::Holders,
+    input::Input,
+    process::ProcessSnapshot,
+    seed::{Opened, Seed, SeedSocket},
+    whole::Core,
+};
 use self::{
     by_tuple::ByTuple,
     connection::{Connection, Held},
@@ -48,15 +59,6 @@ use self::{
     process::ProcessTable,
     question::Question,
     seed::Seeded,
-};
-pub use self::{
-    class::{Circumstances, class, is_always_quiet},
-    gate::{Admission, Gate, NamespaceChange},
-    holders::Holders,
-    input::Input,
-    process::ProcessSnapshot,
-    seed::{Opened, Seed, SeedSocket},
-    whole::Core,
 };
 use crate::stream::{Close, ConnId, Event, Kind, Role, Sink, Verdict};
 
@@ -168,6 +170,8 @@ impl<G: Gate> Correlation<G> {
             Input::Hooked { accept } => self.accept_hooked = accept,
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
+            // Only the summary uses it.
+            Input::Account(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use tracer_common::decode::Record;
 
 use super::{
-    Correlation, Gate, Input,
+    Correlation, Gate, Input, TraceAccount,
     question::{Answer, Question, Topic},
 };
 use crate::{
@@ -18,18 +18,25 @@ use crate::{
 pub struct Core<G> {
     correlation: Correlation<G>,
     shown: Shown<G>,
+    account: TraceAccount,
 }
 
 impl<G: Gate + Clone> Core<G> {
     /// A core without inputs. It shows what `gate` selects, and at most `limit` events.
     pub fn new(gate: G, limit: Option<u64>) -> Self {
-        Self { shown: Shown::new(gate.clone(), limit), correlation: Correlation::new(gate) }
+        Self {
+            shown: Shown::new(gate.clone(), limit),
+            correlation: Correlation::new(gate),
+            account: TraceAccount::default(),
+        }
     }
 
     /// Applies one input and emits the events that follow from it.
     pub fn apply(&mut self, input: Input<Record<'_>>, sink: &mut dyn Sink) {
-        if let Input::Answer(Answer::Facts(facts)) = &input {
-            self.shown.set_facts(*facts);
+        match &input {
+            Input::Answer(Answer::Facts(facts)) => self.shown.set_facts(*facts),
+            Input::Account(account) => self.account = TraceAccount::clone(account),
+            _ => {}
         }
         self.correlation.apply(input, &mut self.shown.sink(sink));
     }
@@ -87,15 +94,17 @@ impl<G: Gate + Clone> Core<G> {
         self.correlation.drops_of(id)
     }
 
-    /// The summary, once the trace has ended; `kernel` has what only the kernel side knows.
+    /// The summary, once the trace has ended.
     #[must_use]
-    pub fn into_summary(self, kernel: Summary) -> Summary {
+    pub fn into_summary(self) -> Summary {
+        let filtered = self.filtered();
+        let account = self.account.into_summary();
         let incomplete = Incomplete {
             findings_untold: self.shown.findings_untold(),
             hints_given_up: self.correlation.hints_given_up(),
-            ..kernel.incomplete
+            ..account.incomplete
         };
-        let (filtered, findings) = (kernel.filtered + self.filtered(), self.shown.findings());
+        let findings = self.shown.findings();
         let counted = self.shown.into_tally().finish();
         Summary {
             events: counted.events,
@@ -107,9 +116,9 @@ impl<G: Gate + Clone> Core<G> {
             processes: counted.processes,
             destinations: counted.destinations,
             incomplete,
-            filtered,
+            filtered: account.filtered + filtered,
             findings,
-            ..kernel
+            ..account
         }
     }
 }
@@ -126,7 +135,7 @@ mod tests {
 
     use super::{
         super::{
-            Holders, NamespaceChange, Opened, ProcessSnapshot, Seed, SeedSocket,
+            Holders, Lost, NamespaceChange, Opened, ProcessSnapshot, Seed, SeedSocket,
             discards::Counting,
             forms::{Pack, Packed},
             question::Found,
@@ -138,7 +147,10 @@ mod tests {
 
     use crate::{
         findings::Facts,
-        stream::{Container, Event, Hint, ProcessFacts},
+        stream::{
+            Container, Event, Hint, ProcessFacts,
+            summary::{Account, Cost, ProgramCost, RingUse},
+        },
     };
 
     /// Counts events by kind.
@@ -207,6 +219,23 @@ mod tests {
         inputs.push(Input::Reconciled);
         inputs.push(Input::Lost { boot_ns: 90, class: "drop", count: 3 });
         inputs.push(Input::End { boot_ns: 99, followed: Some(HashSet::from([2, 4])) });
+        inputs.push(Input::Account(Box::new(TraceAccount {
+            duration_ns: 98,
+            lost: Lost { drop: 3, ..Lost::default() },
+            incomplete: Incomplete { calls_unnoted: 2, ..Incomplete::default() },
+            filtered: 4,
+            cost: Cost {
+                programs: vec![ProgramCost { name: "p".into(), run_ns: None, runs: Some(u64::MAX), missed: Some(1) }],
+                // Seconds of which the nearest number in binary is easily missed.
+                cpu_seconds: 11_264_371.0 / 1e6,
+                peak_rss_bytes: 5,
+            },
+            rings: vec![RingUse { name: "events".into(), bytes: 8, highest: 7, taken: None, received: 6 }],
+            audit: Some(vec![Account { hook: "kfree_skb".into(), happened: 9, exact: true, ..Account::default() }]),
+            unaudited: Some(vec![("connect".into(), "why".into())]),
+            backends: vec![("connect".into(), "fentry".into())],
+            degraded: vec![("no_btf".into(), "why".into())],
+        })));
         inputs
     }
 
@@ -230,8 +259,10 @@ mod tests {
     fn the_counts_are_those_of_the_events() {
         let (mut core, mut sink) = (Core::new(Only(None), None), Counted::default());
         inputs(&mut core, 10, &mut sink);
-        let summary = core.into_summary(Summary { filtered: 4, ..Summary::default() });
-        assert_eq!(summary.filtered, 4, "of the kernel side");
+        let kernel = TraceAccount { filtered: 4, lost: Lost { drop: 3, ..Lost::default() }, ..TraceAccount::default() };
+        core.apply(Input::Account(Box::new(kernel)), &mut sink);
+        let summary = core.into_summary();
+        assert_eq!((summary.filtered, &*summary.lost), (4, &[("drop", 3)][..]), "of the kernel side");
         let count = |name: &str| sink.0.iter().filter(|kind| **kind == name).count() as u64;
         for (name, counted) in &summary.events {
             assert_eq!(count(name), *counted, "{name}");
@@ -250,7 +281,7 @@ mod tests {
             tape.push(serde_json::to_string(&input).unwrap());
             input.open(|input| core.apply(input, &mut said)).unwrap();
         }
-        let summary = core.into_summary(Summary::default());
+        let summary = core.into_summary();
         assert!(said.0.len() > 20 && !summary.findings.is_empty());
         for _ in 0..8 {
             let (mut again, mut said_again) = (Core::new(Only(None), None), Said::default());
@@ -259,7 +290,7 @@ mod tests {
                 input.open(|input| again.apply(input, &mut said_again)).unwrap();
             }
             assert_eq!(said_again.0, said.0);
-            assert_eq!(again.into_summary(Summary::default()), summary);
+            assert_eq!(again.into_summary(), summary);
         }
     }
 
@@ -269,7 +300,7 @@ mod tests {
         inputs(&mut core, 10, &mut sink);
         assert!(core.is_full());
         assert_eq!(sink.0.len(), 7);
-        let counted = core.into_summary(Summary::default());
+        let counted = core.into_summary();
         assert_eq!(counted.events.iter().map(|(_, count)| count).sum::<u64>(), 7);
     }
 }

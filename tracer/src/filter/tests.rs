@@ -131,7 +131,8 @@ fn decided_where_everything_is_known() {
 fn a_filter_written_down_decides_the_same() {
     let (nginx, form) = (owner(10), |filter: &Filter| serde_json::to_value(filter).unwrap());
     let ends = ["-p 10,!20 -f", "--failed", "--verdict refused,!unknown", "--min-duration 1500ms", "--comm [a-n]*,!?"];
-    let more = ["--reason NO_SOCKET", "--event close,!process", "--netns !blue", "--proto tcp,!udp", "--addr fe80::/10"];
+    let more =
+        ["--reason NO_SOCKET", "--event close,!process", "--netns !blue", "--proto tcp,!udp", "--addr fe80::/10"];
     for text in PASSING.iter().chain(&REJECTING).chain(&ends).chain(&more) {
         let filter = filter(text);
         let read: Filter = serde_json::from_slice(&serde_json::to_vec(&filter).unwrap()).unwrap();

@@ -5,7 +5,7 @@ use std::{collections::HashSet, future::pending, pin::pin, time::Duration};
 use anyhow::Context as _;
 use log::warn;
 use tokio::time::{Instant, sleep, sleep_until};
-use tracer_common::{counter::Counter, decode::Record, record::RecordKind};
+use tracer_common::{decode::Record, record::RecordKind};
 
 use super::{Outcome, PacketFeed, Stop, Trace, dispatch::Arrived};
 use crate::{
@@ -15,9 +15,7 @@ use crate::{
         audit::{Accounts, Received},
         cost::ProgramCost,
         detach::Detaching,
-        ring::Fill,
     },
-    present::summary::Incomplete,
 };
 
 /// How long the connections of an ended command may take to close, and then the last look at the counters, and the
@@ -155,12 +153,6 @@ impl Trace<'_> {
         })
     }
 
-    /// The highest fill of each ring.
-    fn fills(&self) -> Vec<(&'static str, Fill, u64)> {
-        let drops = self.feed.as_ref().map(|feed| ("drops", feed.fill(), feed.received().0));
-        [("events", self.ring.fill(), self.ring.received())].into_iter().chain(drops).collect()
-    }
-
     /// Emits the accept() failures since the last such event of each listener.
     fn tell_accept_failures(&mut self) {
         let failures = self.kernel.accept_failures().unwrap_or_else(|error| {
@@ -170,17 +162,6 @@ impl Trace<'_> {
         for failure in &failures {
             let record = Record::Socket(RecordKind::AcceptFailed, failure);
             self.inlet.apply(Input::Record(record));
-        }
-    }
-
-    fn incomplete(&self) -> Incomplete {
-        Incomplete {
-            sockets_untracked: self.known.get(Counter::SocketsUntracked),
-            closes_recovered: self.known.get(Counter::ClosesRecovered),
-            calls_unnoted: self.known.get(Counter::CallsUnnoted),
-            stacks_missing: self.known.get(Counter::StacksMissing),
-            namespaces_renewed: self.names.renewed(),
-            ..Incomplete::default()
         }
     }
 
@@ -203,18 +184,13 @@ impl Trace<'_> {
         let followed = self.followed.take().or_else(|| self.still_followed());
         self.inlet.apply(Input::End { boot_ns: end_ns, followed });
         self.inlet.presenter().flush();
-        let (incomplete, filtered) = (self.incomplete(), self.known.get(Counter::Filtered));
-        let rings = self.fills();
+        let account = self.account(end_ns, programs, accounts);
+        self.inlet.apply(Input::Account(Box::new(account)));
         let (core, tape) = self.inlet.into_parts();
         Outcome {
             stop,
-            lost: self.lost,
-            incomplete,
-            filtered,
-            programs,
-            accounts,
-            rings,
-            core,
+            summary: core.into_summary(),
+            lost: self.lost.any(),
             tape,
             end_ns,
             detaching: Detaching::begin(self.kernel),

@@ -11,6 +11,7 @@ use tokio::{
 };
 use tracer_common::counter::Counter;
 
+mod account;
 mod backlog;
 mod beginning;
 mod counters;
@@ -23,6 +24,7 @@ mod inlet;
 mod merge;
 mod names;
 mod namespaces;
+mod opened;
 mod outcome;
 mod owners;
 mod ports;
@@ -35,7 +37,8 @@ mod tape;
 pub use self::{
     beginning::{Earlier, Seeding},
     feed::PacketSession,
-    outcome::{Lost, Outcome, Stop},
+    opened::Opened,
+    outcome::{Outcome, Stop},
     tape::Tape,
 };
 use self::{
@@ -49,10 +52,10 @@ use self::{
 };
 use crate::{
     clock,
-    core::{Input, discards::Counting, question::Topic},
+    core::{Input, Lost, discards::Counting, question::Topic},
     filter::Filter,
     kernel::{
-        backend::Hook,
+        backend::{Degradation, Hook},
         cost,
         debug_log::DebugLog,
         load::{Counters, Kernel},
@@ -135,6 +138,10 @@ pub struct Trace<'p> {
     /// Drops that are lost because it is unknown whether the filter wants them.
     unplaced: u64,
     lost: Lost,
+    /// The missing features.
+    degradations: Vec<Degradation>,
+    /// When the kernel side was open, `CLOCK_BOOTTIME` ns.
+    opened_ns: u64,
 }
 
 /// The command of `tracer run`.
@@ -157,14 +164,14 @@ impl<'p> Trace<'p> {
     /// # Errors
     /// If the ring cannot be polled, or a signal cannot be caught.
     pub fn new(
-        mut kernel: Kernel,
+        opened: Opened,
         earlier: Earlier,
-        packets: Option<PacketSession>,
         filter: Filter,
         root: ProcRoot,
         limits: Limits,
         presenter: &'p mut dyn Presenter,
     ) -> anyhow::Result<Self> {
+        let Opened { mut kernel, degradations, packets, opened_ns } = opened;
         let sandbox = earlier.sandbox;
         let mut inlet = Inlet::new(filter.apart(), limits.count, presenter);
         let ring = kernel.ring()?;
@@ -219,6 +226,8 @@ impl<'p> Trace<'p> {
             known: Counters::default(),
             unplaced: 0,
             lost: Lost::default(),
+            degradations,
+            opened_ns,
         })
     }
 

@@ -9,13 +9,17 @@ use tracer_common::{
 };
 
 use super::{
-    Lost, Trace,
+    Trace,
     dispatch::Dispatch,
     feed::PacketFeed,
     inlet::Inlet,
     merge::{Packets, Way},
 };
-use crate::{allocator, clock, core::Input, kernel::ring::Ring};
+use crate::{
+    allocator, clock,
+    core::{Input, Lost},
+    kernel::ring::Ring,
+};
 
 /// The most records that are applied between two looks at signals and timers.
 const TOLD_AT_ONCE: usize = 2048;

@@ -68,7 +68,7 @@ impl Tape {
     }
 
     /// Applies the inputs to a new core, whose events go to `sink`. Returns its summary.
-    fn replay(&self, kernel: Summary, sink: &mut dyn Sink) -> anyhow::Result<Summary> {
+    fn replay(&self, sink: &mut dyn Sink) -> anyhow::Result<Summary> {
         let mut lines = self.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let head: Head = serde_json::from_slice(lines.next().context("an empty tape")?)?;
         anyhow::ensure!(head.version == VERSION, "version {}", head.version);
@@ -78,20 +78,19 @@ impl Tape {
                 serde_json::from_slice(line).with_context(|| String::from_utf8_lossy(line).into_owned())?;
             input.open(|input| core.apply(input, sink))?;
         }
-        Ok(core.into_summary(kernel))
+        Ok(core.into_summary())
     }
 
     /// Replays into `again`, and compares its output and summary with those of the trace. Reports the result, and
-    /// returns whether both are equal. `kernel`: see [`Core::into_summary`]; `finish` ends the output with the summary.
+    /// returns whether both are equal. `finish` ends the output with the summary.
     pub fn compare<S: Sink>(
         mut self,
-        kernel: Summary,
         summary: &Summary,
         output: &[u8],
         mut again: S,
         finish: impl FnOnce(S, &Summary) -> Vec<u8>,
     ) -> bool {
-        let result = self.replay(kernel, &mut again).and_then(|replayed| {
+        let result = self.replay(&mut again).and_then(|replayed| {
             let bytes = finish(again, &replayed);
             anyhow::ensure!(bytes == output, "{}", first_difference(output, &bytes));
             anyhow::ensure!(replayed == *summary, "the summary was {summary:?} and is {replayed:?}");

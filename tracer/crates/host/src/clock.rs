@@ -73,12 +73,10 @@ pub fn own_cost() -> (f64, u64) {
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: a valid structure.
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
-    let seconds = |time: libc::timeval| {
-        #[expect(clippy::cast_precision_loss, reason = "seconds of CPU time are far below 2^52")]
-        let seconds = time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
-        seconds
-    };
-    (seconds(usage.ru_utime) + seconds(usage.ru_stime), peak_resident().unwrap_or(0))
+    let microseconds = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of CPU time are far below 2^52")]
+    let seconds = (microseconds(usage.ru_utime) + microseconds(usage.ru_stime)) as f64 / 1e6;
+    (seconds, peak_resident().unwrap_or(0))
 }
 
 /// Not `ru_maxrss`: a process inherits that from its parent.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use serde_json::value::RawValue;
 
 use super::{Close, Finding, Verdict};
 
 /// The cost of a BPF program.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProgramCost {
     /// Its name.
     pub name: String,
@@ -22,12 +22,12 @@ pub struct ProgramCost {
 }
 
 /// The cost of tracing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cost {
     /// The programs in the kernel.
     pub programs: Vec<ProgramCost>,
-    /// CPU time of tracer itself, user and system.
-    #[serde(serialize_with = "six_decimals")]
+    /// CPU time of tracer itself, user and system: whole microseconds.
+    #[serde(serialize_with = "six_decimals", deserialize_with = "microseconds")]
     #[schemars(with = "Option<f64>")]
     pub cpu_seconds: f64,
     /// Peak resident memory.
@@ -35,10 +35,10 @@ pub struct Cost {
 }
 
 /// The outcome of all calls of one hook.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Account {
     /// The hook.
-    pub hook: &'static str,
+    pub hook: String,
     /// Its calls, counted by a program for that purpose alone.
     pub happened: u64,
     /// Calls with a record that arrived.
@@ -61,11 +61,11 @@ pub struct Account {
 }
 
 /// The use of a ring between kernel and tracer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RingUse {
     /// Its name.
     #[serde(rename = "ring")]
-    pub name: &'static str,
+    pub name: String,
     /// Its size.
     pub bytes: u64,
     /// The most bytes that waited in it.
@@ -78,7 +78,7 @@ pub struct RingUse {
 }
 
 /// Counts of things seen in part. For sockets, the `close` has `incomplete`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Incomplete {
     /// Sockets that the kernel side had no room to follow from their beginning.
     pub sockets_untracked: u64,
@@ -203,7 +203,7 @@ pub struct Summary {
     /// Hooks without a second count, and why, with `--audit`.
     #[serde(serialize_with = "unaudited", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Unaudited<'static>>")]
-    pub unaudited: Option<Vec<(&'static str, String)>>,
+    pub unaudited: Option<Vec<(String, String)>>,
     /// Each hook and its backend.
     #[serde(serialize_with = "counts")]
     #[schemars(with = "BTreeMap<String, String>")]
@@ -240,6 +240,11 @@ fn six_decimals<S: Serializer>(seconds: &f64, serializer: S) -> Result<S::Ok, S:
     RawValue::from_string(format!("{seconds:.6}")).map_err(S::Error::custom)?.serialize(serializer)
 }
 
+/// Reads seconds; whole microseconds come back as they were ([`Cost::cpu_seconds`]).
+fn microseconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok((f64::deserialize(from)? * 1e6).round() / 1e6)
+}
+
 /// A hook without a second count.
 #[derive(Serialize, JsonSchema)]
 struct Unaudited<'a> {
@@ -250,7 +255,7 @@ struct Unaudited<'a> {
 }
 
 #[expect(clippy::ref_option, reason = "serde gives a reference to the field")]
-fn unaudited<S: Serializer>(unaudited: &Option<Vec<(&'static str, String)>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn unaudited<S: Serializer>(unaudited: &Option<Vec<(String, String)>>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(unaudited.iter().flatten().map(|(hook, why)| Unaudited { hook, why }))
 }
 

@@ -21,7 +21,7 @@ pub struct Accounts {
     /// One for each hook that is counted twice.
     pub hooks: Vec<Account>,
     /// The other hooks, with the reasons.
-    pub unaudited: Vec<(&'static str, String)>,
+    pub unaudited: Vec<(String, String)>,
     /// Records that the kernel side submitted to `EVENTS` and to `DROPS`.
     pub taken: [u64; 2],
 }
@@ -57,7 +57,7 @@ pub(super) fn reconcile(
     // Calls that the traced program did not handle.
     let undone = traced.within + term(Term::Declined);
     let mut account = Account {
-        hook,
+        hook: hook.to_owned(),
         // The traced program takes the counting program's missed calls for a part of the audit.
         happened: term(Term::Happened) + counter.within,
         delivered: term(Term::Told),
@@ -91,7 +91,7 @@ mod tests {
     fn what_happened_is_told_folded_filtered_lost_or_missed() {
         let account = storm(Missed { within: 10, edges: 0 }, NONE);
         let expected = Account {
-            hook: "kfree_skb",
+            hook: "kfree_skb".into(),
             happened: 1000,
             delivered: 300,
             filtered: 160,

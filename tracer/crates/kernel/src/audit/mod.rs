@@ -58,7 +58,7 @@ pub struct Audit {
     counters: Vec<&'static str>,
     watched: Vec<Watched>,
     /// Hooks without a counting program, and the reasons.
-    unaudited: Vec<(&'static str, String)>,
+    unaudited: Vec<(String, String)>,
 }
 
 impl Audit {
@@ -109,10 +109,10 @@ impl Audit {
                     nothing_counts(backend)
                 };
                 let name = if traced.is_some() { watch.name } else { choice.hook.name() };
-                self.unaudited.push((name, why));
+                self.unaudited.push((name.to_owned(), why));
             }
             if watches.is_empty() {
-                self.unaudited.push((choice.hook.name(), nothing_counts(backend)));
+                self.unaudited.push((choice.hook.name().to_owned(), nothing_counts(backend)));
             }
         }
         self.read_skipped(ebpf, 0);

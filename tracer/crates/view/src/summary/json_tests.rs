@@ -9,8 +9,9 @@ use super::{Audit, Summary, sample};
 
 #[test]
 fn an_audit_has_a_member_for_each_hook() {
-    let account = Audit { hook: "kfree_skb", happened: 5, folded: 3, missed: 2, exact: true, ..Audit::default() };
-    let unaudited = Some(vec![("inet_csk_accept", "why".to_owned())]);
+    let account =
+        Audit { hook: "kfree_skb".into(), happened: 5, folded: 3, missed: 2, exact: true, ..Audit::default() };
+    let unaudited = Some(vec![("inet_csk_accept".into(), "why".to_owned())]);
     let mut sink = JsonSink::new(Vec::new(), WallClock { offset_ns: 0 });
     sink.summary(1, &Summary { audit: Some(vec![account]), unaudited, ..sample() });
     let value: Value = serde_json::from_slice(&sink.into_inner()).unwrap();

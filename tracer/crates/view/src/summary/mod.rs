@@ -35,7 +35,7 @@ pub(crate) fn sample() -> Summary {
             cpu_seconds: 1.25,
             peak_rss_bytes: 23_400_000,
         },
-        rings: vec![RingUse { name: "events", bytes: 8 << 20, highest: 70_000, taken: None, received: 2408 }],
+        rings: vec![RingUse { name: "events".into(), bytes: 8 << 20, highest: 70_000, taken: None, received: 2408 }],
         audit: None,
         unaudited: None,
         backends: vec![("state".into(), "tp_btf".into()), ("connect".into(), "syscall".into())],

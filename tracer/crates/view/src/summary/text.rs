@@ -228,7 +228,7 @@ without fentry: the kernel refused to load the program: EPERM
     #[test]
     fn an_audit_says_of_each_hook_whether_it_is_exact() {
         let account = Audit {
-            hook: "inet_sock_set_state",
+            hook: "inet_sock_set_state".into(),
             happened: 120_002,
             delivered: 100_002,
             filtered: 20_000,
@@ -236,9 +236,10 @@ without fentry: the kernel refused to load the program: EPERM
             exact: true,
             ..Audit::default()
         };
-        let other = Audit { hook: "kfree_skb", happened: 3, lost: 1, edges: 1, exact: false, ..Audit::default() };
+        let other =
+            Audit { hook: "kfree_skb".into(), happened: 3, lost: 1, edges: 1, exact: false, ..Audit::default() };
         let unaudited =
-            Some(vec![("inet_csk_accept", "served by fentry, and nothing else counts its calls".to_owned())]);
+            Some(vec![("inet_csk_accept".into(), "served by fentry, and nothing else counts its calls".to_owned())]);
         let text = to_text(&Summary { audit: Some(vec![account, other]), unaudited, ..sample() });
         let expected = "
     happened   delivered    filtered      folded     lost  missed  audit
