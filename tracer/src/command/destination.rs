@@ -32,7 +32,7 @@ use crate::{
     stderr,
     stream::{Event, Sink},
     trace::{
-        Presenter, Stop, Tape,
+        Presenter, Rehearsal, Stop,
         queue::{Gauge, Queue},
     },
 };
@@ -105,9 +105,9 @@ pub struct Written {
 }
 
 impl Written {
-    /// Applies the inputs on `tape` again, and compares the output with what was written ([`Tape::compare`]).
+    /// Replays the tape, and compares the output with what was written ([`Rehearsal::compare`]).
     #[must_use]
-    pub fn compare(&self, tape: Tape, summary: &Summary, end_ns: u64) -> bool {
+    pub fn compare(&self, rehearsal: Rehearsal, summary: &Summary, end_ns: u64) -> bool {
         let again = Shape::new(Vec::new(), self.form);
         let finish = |mut again: Shape<Vec<u8>>, summary: &Summary| {
             match &mut again {
@@ -119,7 +119,7 @@ impl Written {
             }
             again.into_inner()
         };
-        tape.compare(summary, &self.bytes, again, finish)
+        rehearsal.compare(summary, &self.bytes, again, finish)
     }
 }
 
@@ -140,7 +140,7 @@ impl Destination {
         let gauge = to.gauge();
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
         let form = Form { text: (!output.json).then(|| output.text_options(filter, terminal)), clock };
-        let shape = Shape::new(Copied::new(to, Tape::is_wanted()), form);
+        let shape = Shape::new(Copied::new(to, Rehearsal::is_wanted()), form);
         Ok(Self { shape, form, gauge, shares_stderr: output.output.is_none() && home == Home::Stderr })
     }
 

@@ -27,7 +27,7 @@ use crate::{
     stderr,
     stream::{Event, Sink},
     trace::{
-        Earlier, Limits, Outcome, Presenter, Seeding, Tape, Trace,
+        Earlier, Limits, Outcome, Presenter, Rehearsal, Seeding, Trace,
         queue::{Gauge, Queue},
     },
 };
@@ -61,7 +61,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let clock = WallClock { offset_ns: clock::wall_offset_ns() };
     let mut board = Board {
         sink: DropsSink::new(
-            Copied::new(queue, Tape::is_wanted()),
+            Copied::new(queue, Rehearsal::is_wanted()),
             Aggregate::new(By::new(&args.by), quiet),
             shape,
             args.sort,
@@ -89,7 +89,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     let whole = board.sink.error().is_none() && !board.is_live;
     let (queue, written) = board.sink.into_inner().into_parts();
     let unwritten = destination::finish(&runtime, &queue, &outcome.stop)?;
-    if let Some(tape) = outcome.tape.take().filter(|_| whole) {
+    if let Some(rehearsal) = outcome.rehearsal.take().filter(|_| whole) {
         let again = Replayed(DropsSink::new(
             Vec::new(),
             Aggregate::new(By::new(&args.by), quiet),
@@ -102,7 +102,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
             again.finish(end_ns, size, summary);
             again.into_inner()
         };
-        if !tape.compare(&outcome.summary, &written, again, finish) {
+        if !rehearsal.compare(&outcome.summary, &written, again, finish) {
             return Ok(ExitCode::from(report::DIFFERENT));
         }
     }

@@ -49,10 +49,10 @@ pub fn run(args: &LiveArgs) -> anyhow::Result<ExitCode> {
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);
     destination.summary(end_ns, &outcome.summary, args.output.quiet);
-    let tape = outcome.tape.take();
+    let rehearsal = outcome.rehearsal.take();
     let (unwritten, written) = destination.finish(&runtime, &outcome.stop)?;
-    if let Some((tape, written)) = tape.zip(written)
-        && !written.compare(tape, &outcome.summary, end_ns)
+    if let Some((rehearsal, written)) = rehearsal.zip(written)
+        && !written.compare(rehearsal, &outcome.summary, end_ns)
     {
         return Ok(ExitCode::from(report::DIFFERENT));
     }

@@ -1,6 +1,6 @@
 //! The account of the whole trace, for its summary.
 
-use super::{PacketFeed, Trace};
+use super::Trace;
 use crate::{
     clock,
     core::TraceAccount,

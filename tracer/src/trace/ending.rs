@@ -186,12 +186,12 @@ impl Trace<'_> {
         self.inlet.presenter().flush();
         let account = self.account(end_ns, programs, accounts);
         self.inlet.apply(Input::Account(Box::new(account)));
-        let (core, tape) = self.inlet.into_parts();
+        let (core, rehearsal) = self.inlet.into_parts();
         Outcome {
             stop,
             summary: core.into_summary(),
             lost: self.lost.any(),
-            tape,
+            rehearsal,
             end_ns,
             detaching: Detaching::begin(self.kernel),
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use tracer_common::decode::Record;
 
-use super::{Presenter, tape::Tape};
+use super::{Presenter, Rehearsal};
 use crate::{
     core::{
         Core, Input,
@@ -17,22 +17,22 @@ use crate::{
 /// The core, and where its events go.
 pub struct Inlet<'p> {
     core: Core<Filter>,
-    /// See [`super::tape`].
-    tape: Option<Tape>,
+    /// Takes down what the core is given, if a test asks for it.
+    rehearsal: Option<Rehearsal>,
     presenter: &'p mut dyn Presenter,
 }
 
 impl<'p> Inlet<'p> {
     /// Shows what `filter` selects, and at most `count` events.
     pub fn new(filter: Filter, count: Option<u64>, presenter: &'p mut dyn Presenter) -> Self {
-        let tape = Tape::new(&filter, count);
-        Self { core: Core::new(filter, count), tape, presenter }
+        let rehearsal = Rehearsal::begin(&filter, count);
+        Self { core: Core::new(filter, count), rehearsal, presenter }
     }
 
     /// Applies one input.
     pub fn apply(&mut self, input: Input<Record<'_>>) {
-        if let Some(tape) = &mut self.tape {
-            tape.write(&input);
+        if let Some(rehearsal) = &mut self.rehearsal {
+            rehearsal.write(&input);
         }
         self.core.apply(input, self.presenter);
     }
@@ -42,9 +42,9 @@ impl<'p> Inlet<'p> {
         &self.core
     }
 
-    /// Gives up the core, for its summary, and the tape.
-    pub fn into_parts(self) -> (Core<Filter>, Option<Tape>) {
-        (self.core, self.tape)
+    /// Gives up the core, for its summary, and the tape, if a test asks for it.
+    pub fn into_parts(self) -> (Core<Filter>, Option<Rehearsal>) {
+        (self.core, self.rehearsal)
     }
 
     /// See [`Core::before`].

@@ -31,6 +31,7 @@ mod ports;
 mod questions;
 pub mod queue;
 mod records;
+mod rehearsal;
 mod tables;
 mod tape;
 
@@ -39,7 +40,7 @@ pub use self::{
     feed::PacketSession,
     opened::Opened,
     outcome::{Outcome, Stop},
-    tape::Tape,
+    rehearsal::Rehearsal,
 };
 use self::{
     counters::Counters as KernelCounters,

@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitStatus};
 
-use super::Tape;
+use super::Rehearsal;
 use crate::{kernel::detach::Detaching, stream::summary::Summary};
 
 /// Why the trace ended.
@@ -28,8 +28,8 @@ pub struct Outcome {
     pub summary: Summary,
     /// Whether anything was lost.
     pub lost: bool,
-    /// What the core was given, if a test asks for it.
-    pub tape: Option<Tape>,
+    /// The tape, if a test asks for it.
+    pub rehearsal: Option<Rehearsal>,
     /// When it ended, `CLOCK_BOOTTIME` ns.
     pub end_ns: u64,
     /// The programs that are still attached. Keep it until the end is shown.
