@@ -3,22 +3,20 @@
 pub mod allocator;
 pub mod cli;
 pub mod command;
-pub mod core;
 pub mod filter;
-pub mod findings;
 mod gate;
 pub mod limits;
 pub mod logging;
-pub mod shown;
 pub mod snapshot;
 pub mod stderr;
 pub mod trace;
 
+pub use tracer_core::findings;
 pub use tracer_host::{clock, net, netlink, proc, programs, readers, sockets};
 pub use tracer_rules::{hint, netfilter};
 pub use tracer_tables::discards;
 pub use tracer_view::drops;
 pub use {
-    tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege, tracer_stream as stream,
-    tracer_view as present,
+    tracer_core as core, tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege,
+    tracer_stream as stream, tracer_view as present,
 };

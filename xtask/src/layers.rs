@@ -34,8 +34,12 @@ const LAYERS: &[Layer] = &[
     pure("tracer-words", &[]),
     pure("tracer-stream", &["tracer-common"]),
     pure("tracer-tables", &["tracer-common"]),
+    pure("tracer-explain", &["tracer-stream"]),
     pure("tracer-rules", &["tracer-common", "tracer-stream", "tracer-tables"]),
-    host("tracer-explain", &["tracer-stream"]),
+    pure(
+        "tracer-core",
+        &["tracer-common", "tracer-explain", "tracer-rules", "tracer-stream", "tracer-tables", "tracer-words"],
+    ),
     host("tracer-fuzz", &[]),
     host("tracer-privilege", &[]),
     host(
@@ -48,6 +52,7 @@ const LAYERS: &[Layer] = &[
         "tracer",
         &[
             "tracer-common",
+            "tracer-core",
             "tracer-explain",
             "tracer-host",
             "tracer-kernel",
@@ -62,8 +67,8 @@ const LAYERS: &[Layer] = &[
     host("xtask", &[]),
 ];
 
-/// Folders of pure code inside a crate that is not; `explain` has clap, which asks the terminal for its width.
-const PURE_FOLDERS: [&str; 3] = ["tracer/crates/explain/src", "tracer/src/core", "tracer/src/findings"];
+/// The crate whose dependencies are printed.
+const CORE: &str = "tracer-core";
 
 /// Crates that pure ones may not depend on.
 const FORBIDDEN: [&str; 9] =
@@ -91,7 +96,7 @@ pub fn main(_: &Args) -> Result<()> {
     check(&Tree::find()?)
 }
 
-/// Checks every crate and every pure folder.
+/// Checks every crate, and prints everything that the core depends on.
 ///
 /// # Errors
 /// All faults, one per line.
@@ -102,10 +107,15 @@ pub fn check(tree: &Tree) -> Result<()> {
     let metadata: Value = serde_json::from_str(&command::output(&mut cargo)?).context("cargo metadata")?;
     let graph = Graph::of(&metadata)?;
     let mut wrong = misplaced(&graph);
-    let mut folders: Vec<PathBuf> = PURE_FOLDERS.iter().map(|folder| tree.root.join(folder)).collect();
+    let mut folders: Vec<PathBuf> = Vec::new();
+    let mut below_core = BTreeSet::new();
     for layer in LAYERS.iter().filter(|layer| layer.pure) {
         folders.extend(graph.folders.get(layer.name).map(|folder| folder.join("src")));
-        wrong.extend(forbidden(layer.name, &all_below(tree, layer.name)?));
+        let below = all_below(tree, layer.name)?;
+        wrong.extend(forbidden(layer.name, &below));
+        if layer.name == CORE {
+            below_core = below.into_iter().filter(|one| one != CORE).collect();
+        }
     }
     let mut count = 0;
     for folder in &folders {
@@ -120,6 +130,7 @@ pub fn check(tree: &Tree) -> Result<()> {
         bail!("{} findings:\n  {}", wrong.len(), wrong.join("\n  "));
     }
     println!("{} crates in their layers, {count} pure files looked at", LAYERS.len());
+    println!("{CORE} depends on: {}", below_core.into_iter().collect::<Vec<_>>().join(" "));
     Ok(())
 }
 
@@ -156,11 +167,21 @@ impl Graph {
     }
 }
 
-/// Everything that crate `of` depends on when it is built alone, however far down, without its tests: other crates of the
-/// workspace may ask more features of a common dependency.
+/// Everything that crate `of` depends on when it is built alone, however far down, without its tests and its procedural
+/// macros: other crates of the workspace may ask more features of a common dependency.
 fn all_below(tree: &Tree, of: &str) -> Result<BTreeSet<String>> {
     let mut cargo = command::cargo();
-    cargo.args(["tree", "--locked", "--offline", "--package", of, "--edges", "normal", "--prefix", "none"]);
+    cargo.args([
+        "tree",
+        "--locked",
+        "--offline",
+        "--package",
+        of,
+        "--edges",
+        "normal,no-proc-macro",
+        "--prefix",
+        "none",
+    ]);
     let text = command::output(cargo.args(["--format", "{p}"]).current_dir(&tree.root))?;
     Ok(text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser};
 
 use crate::explain::{self, Family};
 
@@ -19,7 +19,7 @@ pub struct ExplainArgs {
     pub names: Vec<String>,
 
     /// List the names, of one family or all
-    #[arg(long, value_name = "FAMILY", num_args = 0..=1, conflicts_with = "names")]
+    #[arg(long, value_name = "FAMILY", num_args = 0..=1, conflicts_with = "names", value_parser = family())]
     pub list: Option<Option<Family>>,
 
     /// One JSON object a line
@@ -29,6 +29,12 @@ pub struct ExplainArgs {
     /// Colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+}
+
+/// Takes the name of a family.
+fn family() -> impl TypedValueParser<Value = Family> {
+    let all = Family::ALL.map(|family| PossibleValue::new(family.name()).help(family.about()));
+    PossibleValuesParser::new(all).try_map(|name| Family::named(&name).ok_or("there is no such family"))
 }
 
 /// Takes any word, and offers the names to shells that complete.

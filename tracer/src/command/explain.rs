@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use clap::ValueEnum as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -87,11 +86,9 @@ fn families(out: &mut String, as_json: bool) {
         out.push_str("FAMILY       NAMES  WHAT\n");
     }
     for family in Family::ALL {
-        let count = names(family).count();
-        let value = family.to_possible_value();
-        let what = value.as_ref().and_then(|value| value.get_help()).map(ToString::to_string).unwrap_or_default();
+        let (count, what) = (names(family).count(), family.about());
         if as_json {
-            line(out, &Report::new("family", FamilyLine { family: family.name(), names: count, what: &what }));
+            line(out, &Report::new("family", FamilyLine { family: family.name(), names: count, what }));
         } else {
             out.push_str(&format!("{:<12} {count:>5}  {what}\n", family.name()));
         }
@@ -296,7 +293,7 @@ mod tests {
         let mut out = String::new();
         families(&mut out, false);
         for family in Family::ALL {
-            assert_eq!(family.to_possible_value().unwrap().get_name(), family.name());
+            assert_eq!(Family::named(family.name()), Some(family));
             let line = out.lines().find(|line| line.starts_with(family.name())).unwrap();
             assert!(line.contains(&format!(" {} ", names(family).count())), "{line}");
         }

@@ -26,35 +26,35 @@ pub use class::DropClass;
 pub use tracer_stream::errno as numbers;
 
 /// The family of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Why the kernel dropped a packet (enum skb_drop_reason)
+    /// Why the kernel dropped a packet (enum skb_drop_reason).
     Drop,
-    /// The same, queueing disciplines (enum qdisc_drop_reason)
+    /// The same, queueing disciplines (enum qdisc_drop_reason).
     Qdisc,
-    /// The same, received Wi-Fi frames (enum mac80211_drop_reason)
+    /// The same, received Wi-Fi frames (enum mac80211_drop_reason).
     Mac80211,
-    /// The same, Open vSwitch (enum ovs_drop_reason)
+    /// The same, Open vSwitch (enum ovs_drop_reason).
     Openvswitch,
-    /// Why this host sent a RST (enum sk_rst_reason)
+    /// Why this host sent a RST (enum sk_rst_reason).
     Reset,
-    /// States of TCP sockets
+    /// States of TCP sockets.
     State,
-    /// How a connection ended
+    /// How a connection ended.
     Verdict,
-    /// Further facts in a close
+    /// Further facts in a close.
     Close,
-    /// Classes of drops
+    /// Classes of drops.
     Class,
-    /// Errors of system calls on sockets
+    /// Errors of system calls on sockets.
     Errno,
-    /// Counters of /proc/net/netstat, snmp and snmp6, as nstat names them
+    /// Counters of /proc/net/netstat, snmp and snmp6, as nstat names them.
     Counter,
-    /// Kinds of events in the stream
+    /// Kinds of events in the stream.
     Event,
-    /// How the owner of a socket is known (owner_source)
+    /// How the owner of a socket is known (owner_source).
     Source,
-    /// Limits of a trace on a host (degraded)
+    /// Limits of a trace on a host (degraded).
     Degradation,
 }
 
@@ -96,6 +96,33 @@ impl Family {
             Self::Source => "source",
             Self::Degradation => "degradation",
         }
+    }
+
+    /// A description of the family, for a list of families.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Drop => "Why the kernel dropped a packet (enum skb_drop_reason)",
+            Self::Qdisc => "The same, queueing disciplines (enum qdisc_drop_reason)",
+            Self::Mac80211 => "The same, received Wi-Fi frames (enum mac80211_drop_reason)",
+            Self::Openvswitch => "The same, Open vSwitch (enum ovs_drop_reason)",
+            Self::Reset => "Why this host sent a RST (enum sk_rst_reason)",
+            Self::State => "States of TCP sockets",
+            Self::Verdict => "How a connection ended",
+            Self::Close => "Further facts in a close",
+            Self::Class => "Classes of drops",
+            Self::Errno => "Errors of system calls on sockets",
+            Self::Counter => "Counters of /proc/net/netstat, snmp and snmp6, as nstat names them",
+            Self::Event => "Kinds of events in the stream",
+            Self::Source => "How the owner of a socket is known (owner_source)",
+            Self::Degradation => "Limits of a trace on a host (degraded)",
+        }
+    }
+
+    /// The family with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|family| family.name() == name)
     }
 
     /// A description of one of them, for people.
