@@ -4,7 +4,6 @@ pub mod allocator;
 pub mod cli;
 pub mod command;
 pub mod filter;
-mod gate;
 pub mod limits;
 pub mod logging;
 pub mod snapshot;

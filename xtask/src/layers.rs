@@ -40,6 +40,10 @@ const LAYERS: &[Layer] = &[
         "tracer-core",
         &["tracer-common", "tracer-explain", "tracer-rules", "tracer-stream", "tracer-tables", "tracer-words"],
     ),
+    pure(
+        "tracer-filter",
+        &["tracer-common", "tracer-core", "tracer-explain", "tracer-stream", "tracer-tables", "tracer-words"],
+    ),
     host("tracer-fuzz", &[]),
     host("tracer-privilege", &[]),
     host(
@@ -54,6 +58,7 @@ const LAYERS: &[Layer] = &[
             "tracer-common",
             "tracer-core",
             "tracer-explain",
+            "tracer-filter",
             "tracer-host",
             "tracer-kernel",
             "tracer-privilege",
@@ -61,6 +66,7 @@ const LAYERS: &[Layer] = &[
             "tracer-stream",
             "tracer-tables",
             "tracer-view",
+            "tracer-words",
         ],
     ),
     host("tracer-tests", &[]),

@@ -1,19 +1,11 @@
-//! Cgroups by the number that BPF programs compare.
+//! Finds the number of a cgroup that BPF programs compare.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::proc::cgroup::v2_root;
-
-/// A cgroup of the v2 hierarchy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CgroupId {
-    /// `bpf_get_current_ancestor_cgroup_id` of its processes at `level`.
-    pub id: u64,
-    /// Number of levels below the root.
-    pub level: u32,
-}
+use tracer_filter::kernel::CgroupId;
+use tracer_host::proc::cgroup::v2_root;
 
 /// The inode number, and so the cgroup id, of the root of the whole hierarchy. The root in a cgroup namespace has
 /// another: its levels differ from those that the kernel counts.

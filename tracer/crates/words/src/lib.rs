@@ -2,4 +2,5 @@
 
 pub mod escape;
 pub mod number;
+pub mod time;
 pub mod unit;

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::Parser;
-
-use crate::stream::{self, Container, ProcessFacts, TcpState, sample};
+use tracer_stream::{self as stream, Container, ProcessFacts, TcpState, sample};
 
 use super::*;
 
@@ -19,8 +18,8 @@ fn args(text: &str) -> FilterArgs {
     Line::try_parse_from(std::iter::once("x").chain(text.split_whitespace())).unwrap().filter
 }
 
-/// Processes 10 (with child 11) and 20 (thread 21); user www; namespace blue.
-struct World;
+/// Processes 10 (with child 11) and 20 (thread 21); user www; namespace blue, and every one by its number.
+pub(crate) struct World;
 
 impl Lookup for World {
     fn process(&self, pid: u32) -> Result<Option<Process>, FilterError> {
@@ -37,7 +36,10 @@ impl Lookup for World {
         Ok((name == "www").then_some(33))
     }
     fn netns(&self, netns: &parse::Netns) -> Result<Option<u32>, FilterError> {
-        Ok((*netns == parse::Netns::Name("blue".into())).then_some(4_026_532_000))
+        Ok(match netns {
+            parse::Netns::Inode(inode) => Some(*inode),
+            _ => (*netns == parse::Netns::Name("blue".into())).then_some(4_026_532_000),
+        })
     }
 }
 

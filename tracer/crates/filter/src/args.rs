@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stream::{Kind, Role, Verdict};
+use tracer_stream::{Kind, Role, Verdict};
 
 use super::glob::Glob;
 use super::names::Names;
@@ -107,7 +107,7 @@ pub struct FilterArgs {
     pub failed: bool,
 
     /// Only the ends of connections that lasted at least this long: 500ms, 10s, 2m, 1h
-    #[arg(long, value_name = "T", value_parser = crate::cli::value::time)]
+    #[arg(long, value_name = "T", value_parser = tracer_words::time::time)]
     pub min_duration: Option<Duration>,
 
     /// No connections to the loopback address

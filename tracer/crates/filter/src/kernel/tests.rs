@@ -1,11 +1,10 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use clap::Parser;
-
-use crate::filter::{Decision, FilterArgs, Host};
-use crate::stream::{ConnId, Owner, OwnerSource, Socket, sample};
+use tracer_stream::{ConnId, Owner, OwnerSource, Socket, sample};
 
 use super::*;
+use crate::{Decision, FilterArgs, tests::World};
 
 #[derive(Parser)]
 struct Line {
@@ -15,7 +14,7 @@ struct Line {
 
 fn filter(words: &[String]) -> Filter {
     let line = Line::try_parse_from(std::iter::once("x").chain(words.iter().map(String::as_str))).unwrap();
-    line.filter.resolve(&Host::default()).unwrap()
+    line.filter.resolve(&World).unwrap()
 }
 
 fn filter_of(text: &str) -> Filter {
@@ -320,13 +319,12 @@ fn a_long_list_of_prefixes_is_left_to_the_agent() {
 
 #[test]
 fn processes_and_their_descendants() {
-    let own = std::process::id();
-    let kernel = compile(&format!("-p {own}"));
-    assert_eq!((kernel.filters, kernel.pids), (settings::FILTER_PID, vec![own]));
-    let kernel = compile(&format!("-p {own} -f"));
+    let kernel = compile("-p 10");
+    assert_eq!((kernel.filters, kernel.pids), (settings::FILTER_PID, vec![10]));
+    let kernel = compile("-p 10 -f");
     assert_eq!(kernel.filters, settings::FILTER_PID | settings::FILTER_FOLLOW);
-    assert!(kernel.pids.contains(&own));
-    assert_eq!(compile(&format!("-p !{own}")).filters, 0);
+    assert!(kernel.pids.contains(&10) && kernel.pids.contains(&11));
+    assert_eq!(compile("-p !10").filters, 0);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
+use tracer_explain::nearest_of;
 
 use super::parse::Selector;
-use crate::explain::nearest_of;
 
 /// Takes one of `all`, with or without a `!` before it.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,9 @@
 //! The user's filter as the core's gate.
 
-use crate::{
-    core::{Admission, Gate, NamespaceChange},
-    filter::{Decision, Filter},
-    stream::{Kind, Socket},
-};
+use tracer_core::{Admission, Gate, NamespaceChange};
+use tracer_stream::{Kind, Socket};
+
+use crate::{Decision, Filter};
 
 impl Gate for Filter {
     fn admit(&self, socket: &Socket<'_>) -> Admission {
@@ -57,7 +56,7 @@ mod tests {
     use tracer_stream::{Event, Sink, sample};
 
     use super::*;
-    use crate::filter::{FilterArgs, Host};
+    use crate::{FilterArgs, tests::World};
 
     #[derive(clap::Parser)]
     struct Line {
@@ -77,7 +76,7 @@ mod tests {
     /// The shown kinds of two connections of one process.
     fn shown(args: &[&str], limit: Option<u64>) -> (Vec<&'static str>, Tally) {
         let line = Line::try_parse_from([&["tracer"], args].concat()).unwrap();
-        let mut shown = Shown::new(line.filter.resolve(&Host::default()).unwrap(), limit);
+        let mut shown = Shown::new(line.filter.resolve(&World).unwrap(), limit);
         let (owner, mut names) = (sample::owner("curl", 7), Names::default());
         for _ in 0..2 {
             for kind in [Kind::Connect { errno: None }, Kind::Close(&sample::CLOSE)] {

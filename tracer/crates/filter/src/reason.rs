@@ -1,12 +1,12 @@
 //! Checks that the running kernel has the given reasons: a misspelt one would silently match nothing.
 
+use tracer_explain::{self as explain, Family};
 use tracer_tables::reasons::Reasons;
 
 use super::{
     FilterError,
     parse::{ReasonName, Selector},
 };
-use crate::explain::{self, Family};
 
 /// The families of names that are reasons.
 const REASONS: [Family; 5] = [Family::Drop, Family::Qdisc, Family::Mac80211, Family::Openvswitch, Family::Reset];

@@ -8,10 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tracer_common::record::RecordRole;
 use tracer_common::settings::{self, PrefixKey4, PrefixKey6};
+use tracer_stream::Role;
 
-use crate::stream::Role;
-
-use super::cgroup::CgroupId;
 use super::choice::Choice;
 use super::parse::{PortRange, Prefix};
 use super::{Filter, NamedNetns};
@@ -24,6 +22,15 @@ pub const MOST_VALUES: usize = 256;
 pub const MOST_PREFIXES: usize = 1024;
 /// The number of ports.
 pub const PORTS: usize = 1 << 16;
+
+/// A cgroup of the v2 hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupId {
+    /// `bpf_get_current_ancestor_cgroup_id` of its processes at `level`.
+    pub id: u64,
+    /// Number of levels below the root.
+    pub level: u32,
+}
 
 /// The filter as the loader writes it into settings and maps.
 #[derive(Clone, Debug, Default)]

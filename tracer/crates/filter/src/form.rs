@@ -23,7 +23,7 @@ fn constants<'de, D: Deserializer<'de>>(from: D, all: &[&'static str]) -> Result
 /// A field that chooses among protocols.
 pub mod protocols {
     use super::*;
-    use crate::filter::args::PROTOCOLS;
+    use crate::args::PROTOCOLS;
 
     pub fn serialize<S: Serializer>(choice: &Choice<&'static str>, to: S) -> Result<S::Ok, S::Error> {
         choice.serialize(to)
@@ -37,7 +37,7 @@ pub mod protocols {
 /// A field that chooses among kinds of events.
 pub mod events {
     use super::*;
-    use crate::stream::Kind;
+    use tracer_stream::Kind;
 
     pub fn serialize<S: Serializer>(choice: &Choice<&'static str>, to: S) -> Result<S::Ok, S::Error> {
         choice.serialize(to)

@@ -2,11 +2,10 @@
 //! output would not show. However many they are, they take no room from the wanted ones.
 
 use tracer_common::drops::{REASON_PLACES, ReasonAction, reason_place};
-
-use super::Filter;
+use tracer_core::is_always_quiet;
 use tracer_tables::{discards::counter, reasons::Reasons};
 
-use crate::core::is_always_quiet;
+use super::Filter;
 
 /// The kernel side's action for each reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +66,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::filter::{FilterArgs, Host};
+    use crate::{FilterArgs, tests::World};
 
     #[derive(clap::Parser)]
     struct Line {
@@ -88,7 +87,7 @@ mod tests {
     /// The actions, with the names of their reasons.
     fn left_out(text: &str, quiet: bool) -> Option<(bool, Vec<(&'static str, u8)>)> {
         let args = Line::try_parse_from(std::iter::once("x").chain(text.split_whitespace())).unwrap().filter;
-        let left = LeftOut::of(&args.resolve(&Host::default()).unwrap(), quiet, &Reasons::of(&REASONS))?;
+        let left = LeftOut::of(&args.resolve(&World).unwrap(), quiet, &Reasons::of(&REASONS))?;
         let name =
             |place| REASONS.iter().find(|(number, _)| reason_place(*number) == place).map_or("?", |(_, name)| *name);
         let mut listed: Vec<_> = left.listed.iter().map(|(place, action)| (name(*place), *action)).collect();
