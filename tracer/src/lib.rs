@@ -1,14 +1,13 @@
 //! The agent of tracer: see ARCHITECTURE.md for the picture.
 
-pub mod allocator;
 pub mod cli;
 pub mod command;
 pub mod filter;
-pub mod limits;
-pub mod logging;
-pub mod snapshot;
-pub mod stderr;
+pub mod process;
 pub mod trace;
+
+use process::{allocator, stderr};
+use trace::snapshot;
 
 pub use tracer_core::findings;
 pub use tracer_host::{clock, net, netlink, proc, programs, readers, sockets};

@@ -3,10 +3,9 @@
 use std::{process::ExitCode, sync::atomic::Ordering};
 
 use tracer::{
-    allocator,
     cli::{self, Command, OutputArgs},
     command::{completions, doctor, drops, explain, live, man, net, run, schema, sockets, unwritable},
-    limits, stderr,
+    process::{allocator, limits, logging, stderr},
 };
 
 /// Says so where there is no memory left.
@@ -31,7 +30,7 @@ fn main() -> ExitCode {
         _ => (&OutputArgs::default(), 1),
     };
     let verbose = verbose_output.verbose;
-    tracer::logging::start(verbose, verbose_output.quiet);
+    logging::start(verbose, verbose_output.quiet);
     let result = match command {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),

@@ -32,6 +32,7 @@ mod questions;
 pub mod queue;
 mod records;
 mod rehearsal;
+pub mod snapshot;
 mod tables;
 mod tape;
 

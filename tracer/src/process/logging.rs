@@ -3,7 +3,7 @@
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::stderr;
+use super::stderr;
 
 struct Stderr;
 
