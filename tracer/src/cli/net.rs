@@ -41,7 +41,7 @@ pub struct NetArgs {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 
-    /// Lines longer than 100 columns: nothing is cut
+    /// Lines longer than the terminal is wide: nothing is cut
     #[arg(short, long)]
     pub wide: bool,
 

@@ -1,47 +1,15 @@
 //! The output options.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
-
 use crate::filter::Filter;
+pub use crate::present::terminal::Color;
+use crate::present::terminal::Columns;
 use crate::present::text::TextOptions;
 use crate::stream::Verdict;
 
 use super::value;
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless NO_COLOR is set
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-impl Color {
-    /// Whether to use colours on `stream`.
-    #[must_use]
-    pub fn enabled(self, stream: &impl IsTerminal) -> bool {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        self.decide(stream.is_terminal(), set("NO_COLOR"), dumb)
-    }
-
-    /// Decides by <https://no-color.org>: NO_COLOR counts if set and not empty. A choice on the command line wins.
-    fn decide(self, terminal: bool, no_color: bool, dumb: bool) -> bool {
-        match self {
-            Self::Auto => terminal && !no_color && !dumb,
-            Self::Always => true,
-            Self::Never => false,
-        }
-    }
-}
 
 /// Options for the output, and for the end of the trace.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -59,7 +27,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 
-    /// Lines longer than 100 columns: nothing is cut; adds user, namespace, executable, cgroup
+    /// Lines longer than the terminal is wide: nothing is cut; adds user, namespace, executable, cgroup
     #[arg(short, long)]
     pub wide: bool,
 
@@ -137,12 +105,14 @@ impl OutputArgs {
     }
 
     /// Returns the options for text. Sockets open at the beginning or the end are no news: text shows
-    /// them only if the user asks for them, by kind, by verdict or with -v. `color`: see [`Color::enabled`].
+    /// them only if the user asks for them, by kind, by verdict or with -v. The caller knows the columns and the colours of the
+    /// destination.
     #[must_use]
     pub fn text_options(&self, filter: &Filter, color: bool) -> TextOptions {
         let all = self.verbose > 0;
         TextOptions {
             wide: self.wide,
+            columns: Columns::PIPE,
             utc: self.utc,
             color,
             open: all || filter.asks_for("open"),
@@ -181,16 +151,6 @@ mod tests {
         for text in ["--no-counters", "--event discard", "--event drop --no-counters", "--event !discard --no-counters"]
         {
             assert_eq!(check(text), Ok(()), "{text}");
-        }
-    }
-
-    #[test]
-    fn colours_are_for_terminals() {
-        assert!(Color::Auto.decide(true, false, false));
-        for (terminal, no_color, dumb) in [(false, false, false), (true, true, false), (true, false, true)] {
-            assert!(!Color::Auto.decide(terminal, no_color, dumb));
-            assert!(Color::Always.decide(terminal, no_color, dumb));
-            assert!(!Color::Never.decide(terminal, no_color, dumb));
         }
     }
 }

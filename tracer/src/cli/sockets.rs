@@ -89,7 +89,7 @@ pub struct SocketsOutput {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
 
-    /// Lines longer than 100 columns: nothing is cut; adds user, inode, container and figures of TCP
+    /// Lines longer than the terminal is wide: nothing is cut; adds user, inode, container and figures of TCP
     #[arg(short, long)]
     pub wide: bool,
 

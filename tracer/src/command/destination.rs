@@ -26,6 +26,7 @@ use crate::{
         clock::WallClock,
         json::JsonSink,
         summary::Summary,
+        terminal::Columns,
         text::{TextOptions, TextSink},
     },
     privilege::Sandbox,
@@ -53,6 +54,8 @@ pub struct Destination {
     gauge: Gauge,
     /// Whether events share stderr with messages.
     shares_stderr: bool,
+    /// Of the summary.
+    columns: Columns,
 }
 
 enum Shape<W> {
@@ -135,13 +138,16 @@ impl Destination {
     /// # Errors
     /// If the file cannot be created.
     pub fn open(output: &OutputArgs, home: Home, filter: &Filter, sandbox: Sandbox) -> anyhow::Result<Self> {
-        let (to, terminal) = writer(output, home)?;
+        let (to, color) = writer(output, home)?;
+        let columns = Columns::of(&to);
         let to = Queue::new(to, sandbox).context("cannot start a thread")?;
         let gauge = to.gauge();
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
-        let form = Form { text: (!output.json).then(|| output.text_options(filter, terminal)), clock };
+        let options = || TextOptions { columns, ..output.text_options(filter, color) };
+        let form = Form { text: (!output.json).then(options), clock };
         let shape = Shape::new(Copied::new(to, Rehearsal::is_wanted()), form);
-        Ok(Self { shape, form, gauge, shares_stderr: output.output.is_none() && home == Home::Stderr })
+        let shares_stderr = output.output.is_none() && home == Home::Stderr;
+        Ok(Self { shape, form, gauge, shares_stderr, columns: Columns::of(&io::stderr()) })
     }
 
     /// Waits until everything is written; returns the number of discarded lines ([`finish`]), and what was written,
@@ -172,7 +178,7 @@ impl Destination {
             }
         }
         if !quiet {
-            stderr::say(crate::present::summary::to_text(summary));
+            stderr::say(crate::present::summary::to_text(summary, self.columns));
         }
     }
 }
@@ -203,7 +209,7 @@ impl Presenter for Destination {
     }
 }
 
-/// Opens the file or stream in `output`; `true`: it is a terminal.
+/// Opens the file or stream in `output`; `true`: with colours.
 ///
 /// # Errors
 /// If the file cannot be created.

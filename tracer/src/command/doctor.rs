@@ -3,15 +3,11 @@
 //! It tries the links of every chain, as `live` does, and infers nothing from versions.
 
 use std::{
-    fmt::Write as _,
     fs,
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
 };
-
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use super::session::{self, Extra, Host};
 use crate::{
@@ -24,43 +20,20 @@ use crate::{
         load::Kernel,
         offsets,
     },
-    present::{escape::Escaped, json},
+    present::{
+        doctor::{Finding, json, text},
+        terminal::Columns,
+    },
     privilege::{
         self, Sandbox, capabilities,
         missing::{OPTIONAL, REQUIRED},
     },
     proc::{netns, pidns::Numbers, root::ProcRoot},
     sockets::diag::drops,
-    stream::Report,
 };
 
 /// The finding on whether a trace is possible at all.
 const LOAD: &str = "load";
-
-/// One line of the report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Finding {
-    /// The hook, capability, kernel member or other thing.
-    name: String,
-    /// Whether it works.
-    ok: bool,
-    /// Of a hook: the link that a trace uses.
-    backend: Option<&'static str>,
-    /// Why it does not work, or what else there is to say.
-    why: Option<String>,
-    /// What a trace lacks without it.
-    cost: Option<String>,
-}
-
-impl Finding {
-    fn fine(name: impl Into<String>) -> Self {
-        Self { name: name.into(), ok: true, backend: None, why: None, cost: None }
-    }
-
-    fn missing(name: impl Into<String>, why: impl Into<String>, cost: impl Into<String>) -> Self {
-        Self { name: name.into(), ok: false, backend: None, why: Some(why.into()), cost: Some(cost.into()) }
-    }
-}
 
 /// Looks, and reports the findings: status 1 if no trace is possible.
 ///
@@ -68,11 +41,8 @@ impl Finding {
 /// If stdout cannot be written, or a link that the user forces does not work.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let findings = look(&Extra::from(&args.kernel))?;
-    let mut out = Vec::new();
-    for finding in &findings {
-        if args.json { write_json(finding, &mut out) } else { write_text(finding, &mut out) }
-    }
-    match io::stdout().write_all(&out) {
+    let out = if args.json { json(&findings) } else { text(&findings, Columns::of_terminal(&io::stdout())) };
+    match io::stdout().write_all(out.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::unwritable("report", error)),
         _ => Ok(if findings.iter().any(|finding| finding.name == LOAD && !finding.ok) {
             ExitCode::FAILURE
@@ -270,22 +240,5 @@ fn statistics() -> Finding {
             ..Finding::fine("bpf_stats")
         },
         Err(error) => Finding::missing("bpf_stats", error.to_string(), "no cost of the programs in the summary"),
-    }
-}
-
-fn write_json(finding: &Finding, out: &mut Vec<u8>) {
-    json::line(out, &Report::new("doctor", finding));
-}
-
-fn write_text(finding: &Finding, out: &mut Vec<u8>) {
-    let mark = if finding.ok { "ok " } else { "NO " };
-    let mut line = format!("{mark} {:<22} {:<11}", finding.name, finding.backend.unwrap_or("-"));
-    if let Some(why) = &finding.why {
-        let _ = write!(line, " {}", Escaped(why));
-    }
-    out.extend_from_slice(line.trim_end().as_bytes());
-    out.push(b'\n');
-    if let Some(cost) = &finding.cost {
-        out.extend_from_slice(format!("      costs: {cost}\n").as_bytes());
     }
 }

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rustix::termios::tcgetwinsize;
 
 use super::{
     copied::Copied,
@@ -20,8 +19,9 @@ use crate::{
     drops::{Aggregate, By},
     present::{
         clock::WallClock,
-        drops::{COLUMNS, DropsSink, Shape, Size, TableOptions},
+        drops::{DropsSink, Shape, TableOptions},
         summary::Summary,
+        terminal::{self, Columns, Size},
     },
     proc::root::ProcRoot,
     stderr,
@@ -43,6 +43,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         Err(error) => cli::wrong_usage(error).exit(),
     };
     let (to, color) = destination::writer(output, Home::Stdout)?;
+    let (columns, summary_columns) = (Columns::of(&to), Columns::of(&io::stderr()));
     let queue = Queue::new(to, args.kernel.sandbox()).context("cannot start a thread")?;
     let gauge = queue.gauge();
     let root = ProcRoot::default();
@@ -56,7 +57,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
         Shape::Json
     } else {
         let rows = args.rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
-        Shape::Table(TableOptions { wide: output.wide, utc: output.utc, color, rows })
+        Shape::Table(TableOptions { wide: output.wide, columns, utc: output.utc, color, rows })
     };
     let clock = WallClock { offset_ns: clock::wall_offset_ns() };
     let mut board = Board {
@@ -84,7 +85,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     })?;
     let end_ns = outcome.end_ns;
     let _detaching = std::mem::take(&mut outcome.detaching);
-    let size = (screen != Screen::None).then(terminal_size);
+    let size = (screen != Screen::None).then(|| Size::of(&io::stdout()));
     board.sink.finish(end_ns, size, &outcome.summary);
     let whole = board.sink.error().is_none() && !board.is_live;
     let (queue, written) = board.sink.into_inner().into_parts();
@@ -108,7 +109,7 @@ pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
     }
     let Outcome { summary, stop, lost, .. } = outcome;
     if !output.quiet {
-        stderr::say(crate::present::summary::to_text(&about_drops(summary)));
+        stderr::say(crate::present::summary::to_text(&about_drops(summary), summary_columns));
     }
     report::status(stop, lost || unwritten > 0, output)
 }
@@ -136,18 +137,7 @@ impl Screen {
             return Self::None;
         }
         // A dumb terminal cannot move its cursor.
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        if output.duration.is_some() || dumb { Self::Once } else { Self::Live }
-    }
-}
-
-/// Returns the size of the terminal on stdout; a small size if it is unknown.
-fn terminal_size() -> Size {
-    match tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
-            Size { lines: size.ws_row.into(), columns: size.ws_col.into() }
-        }
-        _ => Size { lines: 24, columns: COLUMNS.min(80) },
+        if output.duration.is_some() || terminal::is_dumb() { Self::Once } else { Self::Live }
     }
 }
 
@@ -181,7 +171,7 @@ impl Presenter for Board {
     fn refresh(&mut self) {
         // A terminal that is not read gets the next picture once it has taken this one.
         if self.is_live && self.gauge.is_empty() {
-            self.sink.draw(clock::boot_ns(), terminal_size());
+            self.sink.draw(clock::boot_ns(), Size::of(&io::stdout()));
         }
     }
 

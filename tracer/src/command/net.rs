@@ -16,7 +16,10 @@ use crate::{
     clock,
     filter::{Host, Lookup as _, parse},
     net::{Picture, change, collect, health},
-    present::net::{Options, View, write_json, write_text},
+    present::{
+        net::{Options, View, write_json, write_text},
+        terminal::Columns,
+    },
     proc::{
         netns::{self, Netns},
         root::ProcRoot,
@@ -117,7 +120,7 @@ fn page(args: &NetArgs, views: &[(&Picture, Option<&change::Changes>, Vec<health
     let offset_ns = clock::wall_offset_ns();
     let options = Options {
         color: args.color.enabled(&io::stdout()),
-        wide: args.wide,
+        columns: if args.wide { Columns::ENDLESS } else { Columns::of(&io::stdout()) },
         all: args.all,
         quiet: args.quiet,
         utc: args.utc,

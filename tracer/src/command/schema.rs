@@ -8,8 +8,7 @@ use std::io::{self, Write};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::{doctor, explain};
-use crate::present::{drops, net, sockets};
+use crate::present::{doctor, drops, explain, net, sockets};
 use crate::stream::{Kind, Line, Report, Socket, summary::Summary};
 
 /// The dialect of the schema.

@@ -15,6 +15,7 @@ use crate::present::clock::WallClock;
 use crate::present::sockets::{
     JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_blocks, write_tree,
 };
+use crate::present::terminal::Columns;
 use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
 use crate::sockets::collect::{Picture, collect};
@@ -113,7 +114,8 @@ impl Lines {
 impl<'a> Show<'a> {
     fn new(args: &'a SocketsArgs, filter: &'a Filter) -> Self {
         let color = args.output.color.enabled(&io::stdout());
-        let text = TableOptions { wide: args.output.wide, color, marks: args.watch.is_some() };
+        let columns = Columns::of(&io::stdout());
+        let text = TableOptions { wide: args.output.wide, columns, color, marks: args.watch.is_some() };
         let clock = WallClock { offset_ns: clock::wall_offset_ns() };
         let format = Format { json: args.output.json, clock, text };
         Self { args, filter, format, lines: format.lines(None), out: Vec::with_capacity(2 * FULL) }

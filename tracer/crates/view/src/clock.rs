@@ -101,6 +101,8 @@ pub struct TimeOfDay {
 impl TimeOfDay {
     /// Columns of a time.
     pub const WIDTH: usize = 12;
+    /// Columns of a time without its milliseconds.
+    pub const SECONDS: usize = 8;
 
     /// Makes a writer for UTC or the host's time zone.
     #[must_use]

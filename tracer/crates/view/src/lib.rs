@@ -1,7 +1,10 @@
 //! What people and programs read: the stream, tables, pages, the summary; as text and as JSON.
 
 pub mod clock;
+pub mod doctor;
 pub mod drops;
+pub mod explain;
+pub mod ink;
 pub mod json;
 pub mod net;
 pub mod output;
@@ -9,6 +12,9 @@ mod owners;
 pub mod sockets;
 mod stack;
 pub mod summary;
+pub mod table;
+pub mod terminal;
 pub mod text;
+pub mod wrap;
 
 pub use tracer_words::{escape, number, unit};

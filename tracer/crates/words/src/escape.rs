@@ -17,21 +17,50 @@ pub fn push(out: &mut String, text: &str) {
 /// Appends as much of `text` as fits into `columns`, escaped, with `…` for the rest. Returns the
 /// number of columns used.
 pub fn push_cut(out: &mut String, text: &str, columns: usize) -> usize {
-    cut(out, text, columns, push_char)
+    cut(out, text.chars(), columns, push_char)
 }
 
-/// Like [`push_cut`], for text that is already escaped or our own.
+/// Like [`push_cut`], for text that is already escaped or our own: never cuts inside an escape.
 pub fn push_cut_plain(out: &mut String, text: &str, columns: usize) -> usize {
-    cut(out, text, columns, String::push)
+    cut(out, units(text), columns, String::push_str)
 }
 
-fn cut(out: &mut String, text: &str, columns: usize, write: impl Fn(&mut String, char)) -> usize {
+/// Returns the characters of `text`, which is already escaped or our own; an escape is one of them.
+pub fn units(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let mut units = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let length = if first == '\\' { escape_length(rest) } else { first.len_utf8() };
+        let (unit, after) = rest.split_at(length);
+        units.push(unit);
+        rest = after;
+    }
+    units.into_iter()
+}
+
+/// Returns the bytes of the escape that `text` begins with.
+fn escape_length(text: &str) -> usize {
+    let kind = text.chars().nth(1);
+    let whole = match kind {
+        Some('x') => text.get(..4).map(str::len),
+        Some('u') if text.get(2..3) == Some("{") => text.find('}').map(|end| end + 1),
+        _ => None,
+    };
+    whole.unwrap_or(1 + kind.map_or(0, char::len_utf8))
+}
+
+fn cut<T>(
+    out: &mut String,
+    units: impl IntoIterator<Item = T>,
+    columns: usize,
+    write: impl Fn(&mut String, T),
+) -> usize {
     let mut used = 0;
     // The length of `out` and `used` when there was still room for `…`.
     let mut fallback = (out.len(), 0);
-    for c in text.chars() {
+    for unit in units {
         let begin = out.len();
-        write(out, c);
+        write(out, unit);
         used += width(out.get(begin..).unwrap_or_default());
         if used > columns {
             let (end, before) = fallback;
@@ -138,6 +167,18 @@ mod tests {
             if c.is_alphanumeric() && c.is_ascii() {
                 assert_eq!(text, c.to_string());
             }
+        }
+    }
+
+    #[test]
+    fn an_escape_is_never_cut() {
+        let text = escaped("a\u{202e}\n\\\x1bé日");
+        assert_eq!(units(&text).collect::<Vec<_>>(), ["a", r"\u{202e}", r"\n", r"\\", r"\x1b", "é", "日"]);
+        assert_eq!(units(r"\x1b\x1\u{20\").collect::<Vec<_>>(), [r"\x1b", r"\x1\", "u", "{", "2", "0", r"\"]);
+        for (columns, shown) in [(4, r"a…"), (9, r"a…"), (10, r"a\u{202e}…"), (19, r"a\u{202e}\n\\\x1bé…")] {
+            let mut out = String::new();
+            assert_eq!(push_cut_plain(&mut out, &text, columns), width(shown));
+            assert_eq!(out, shown, "{columns}");
         }
     }
 

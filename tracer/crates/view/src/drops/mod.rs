@@ -12,22 +12,14 @@ use std::io::{self, Write};
 pub use self::aggregate::{Aggregate, By, Order, Part};
 pub use self::json::{DiscardRow, DropRow};
 use self::table::Figures;
-pub use self::table::{COLUMNS, TableOptions};
+pub use self::table::TableOptions;
 use super::{
     clock::{TimeOfDay, WallClock},
     output::Output,
     summary::Summary,
+    terminal::{self, Size},
 };
 use tracer_stream::{Event, Sink};
-
-/// The size of a terminal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Lines.
-    pub lines: usize,
-    /// Columns.
-    pub columns: usize,
-}
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,10 +88,8 @@ impl<W: Write> DropsSink<W> {
 
     /// Erases the table from the terminal.
     fn erase(&mut self) {
-        if let Some((_, lines)) = self.drawn.filter(|(_, lines)| *lines > 0) {
-            // Moves up to its first line, and erases everything below. Writing to a Vec does not fail.
-            let _ = write!(self.output.line(), "\x1b[{lines}F\x1b[J");
-        }
+        let (_, lines) = self.drawn.unwrap_or_default();
+        terminal::erase(self.output.line(), lines);
     }
 
     /// Shows the final state. `size`: of the terminal, if it is one.

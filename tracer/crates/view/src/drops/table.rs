@@ -5,26 +5,29 @@ use std::fmt::Write as _;
 use super::aggregate::{Aggregate, By, Discarded, Row};
 use super::{
     super::{
-        escape, stack,
-        text::drop_sequence,
+        escape,
+        ink::{self, Ink},
+        stack,
+        table::{Column, Layout},
+        terminal::{Columns, Size},
         unit::{Count, Micros},
+        wrap::Paragraph,
     },
-    Size, cells,
+    cells,
 };
 use tracer_stream::Endpoint;
 
-/// Columns of a line without `--wide`.
-pub const COLUMNS: usize = 100;
 const COUNT: usize = 9;
-const RATE: usize = 7;
 /// The most lines of counters; `--json` has all.
 const MOST_DISCARDS: usize = 5;
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableOptions {
-    /// Whether lines may have more than 100 columns: nothing is cut.
+    /// Whether nothing is cut, and everything is shown.
     pub wide: bool,
+    /// The columns of a line.
+    pub columns: Columns,
     /// Whether times are in UTC.
     pub utc: bool,
     /// Whether to use colours.
@@ -42,32 +45,33 @@ pub(super) struct Figures {
     pub over_ns: u64,
 }
 
-/// Columns of the shown cells; the last cell takes the rest.
+/// What a column shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Widths {
-    reason: usize,
-    location: usize,
-    owner: usize,
-    flow: usize,
+enum Field {
+    Count,
+    Rate,
+    Reason,
+    Location,
+    Owner,
+    Flow,
+    Details,
 }
 
-impl Widths {
-    /// Divides a line of `columns`.
-    fn new(by: By, wide: bool, columns: usize) -> Self {
-        let (reason, location, owner, flow) = match (wide, by.flow) {
-            (true, _) => (26, 34, 24, 54),
-            (false, true) => (18, 16, 15, 0),
-            (false, false) => (26, 30, 24, 0),
-        };
-        // The three share the columns that a narrow terminal lacks.
-        let lacking = if wide { 0 } else { COLUMNS.saturating_sub(columns).div_ceil(3).min(8) };
-        let (reason, location, owner) = (reason - lacking, location - lacking, owner - lacking);
-        // The flow gets the room of hidden columns.
-        let used = [(by.reason, reason), (by.location, location), (by.owner, owner)];
-        let used: usize = used.iter().filter(|(shown, _)| *shown).map(|(_, columns)| columns + 1).sum();
-        let left = columns.min(COLUMNS).saturating_sub(COUNT + 1 + RATE + 1 + used);
-        Self { reason, location, owner, flow: if wide { flow } else { left } }
-    }
+/// Returns the columns of the parts that separate rows.
+fn columns(by: By, wide: bool) -> Vec<(Field, Column)> {
+    // Without the flow, the others have its room.
+    let (reason, location, owner) = if by.flow { (18, 16, 15) } else { (26, 30, 24) };
+    let flow = if wide { 54 } else { 110 };
+    let columns = [
+        (true, Field::Count, Column::number("PACKETS", COUNT)),
+        (true, Field::Rate, Column::number("/S", 7).optional(2)),
+        (by.reason, Field::Reason, Column::text("REASON", [10, reason, 26], 3)),
+        (by.location, Field::Location, Column::text("LOCATION", [8, location, 34], 1).optional(1)),
+        (by.owner, Field::Owner, Column::text("OWNER", [10, owner, 24], 2)),
+        (by.flow, Field::Flow, Column::text("FLOW", [22, 30, flow], 4)),
+        (wide, Field::Details, Column::text("", [0; 3], 0)),
+    ];
+    columns.into_iter().filter(|(shown, _, _)| *shown).map(|(_, field, column)| (field, column)).collect()
 }
 
 /// Appends totals, names of columns, and as many rows as `size` and `options` leave room for. Returns
@@ -80,36 +84,45 @@ pub(super) fn write(
     figures: &Figures,
     size: Option<Size>,
 ) -> usize {
-    let room = match (size, &figures.time) {
-        (Some(size), Some(_)) => size.columns,
-        _ => usize::MAX,
+    // The columns of the layout, and those that no line exceeds.
+    let (line, columns) = match (size, &figures.time) {
+        (Some(size), Some(_)) => (Columns::new(size.columns).get(), size.columns),
+        _ if options.wide => (usize::MAX, usize::MAX),
+        _ => (options.columns.get(), options.columns.get()),
     };
-    let columns = if options.wide { room } else { room.min(COLUMNS) };
     let plain = |out: &mut Vec<u8>, text: &str| {
         let mut line = String::new();
         escape::push_cut_plain(&mut line, text.trim_end(), columns);
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
     };
-    plain(out, &totals(aggregate, figures));
-    let discards = aggregate.discards();
-    for row in discards.iter().take(MOST_DISCARDS) {
-        plain(out, &discarded(row));
-    }
-    let above = 1 + discards.len().min(MOST_DISCARDS);
-    if rows.is_empty() {
-        return above;
-    }
-    let widths = Widths::new(aggregate.by(), options.wide, columns);
-    plain(out, &header(aggregate.by(), widths));
-    let mut lines = above + 1;
     // With `--rows` the final table shows them all, even beyond the terminal.
     let most_lines = size.filter(|_| figures.time.is_some() || options.rows.is_none()).map(|size| size.lines);
+    let mut above = String::new();
+    Paragraph { first: 0, rest: 2, columns: line }.push(&mut above, &totals(aggregate, figures));
+    for row in aggregate.discards().iter().take(MOST_DISCARDS) {
+        above.push('\n');
+        above.push_str(&discarded(row));
+    }
+    let mut lines = 0;
+    for text in above.lines().take(most_lines.unwrap_or(usize::MAX).max(1)) {
+        plain(out, text);
+        lines += 1;
+    }
+    if rows.is_empty() || most_lines.is_some_and(|most| lines >= most) {
+        return lines;
+    }
+    let (fields, sized): (Vec<Field>, Vec<Column>) = self::columns(aggregate.by(), options.wide).into_iter().unzip();
+    let layout = if options.wide { Layout::full(&sized) } else { Layout::new(&sized, line) };
+    let mut header = String::new();
+    layout.header(&mut header);
+    plain(out, &header);
+    lines += 1;
     let mut shown = 0;
     let mut block = Vec::new();
     for row in rows.iter().take(options.rows.unwrap_or(usize::MAX)) {
         block.clear();
-        write_row(&mut block, row, aggregate.by(), widths, options, figures, columns);
+        write_row(&mut block, row, (&layout, &fields), options, figures, columns);
         let height = 1 + stack::append(&mut block, &row.stack, columns);
         let below = usize::from(shown + 1 < rows.len());
         if most_lines.is_some_and(|most| lines + height + below > most) {
@@ -180,68 +193,40 @@ fn some(count: u64, what: &str) -> String {
     format!("{} {what}{}", Count(count), if count == 1 { "" } else { "s" })
 }
 
-fn header(by: By, widths: Widths) -> String {
-    let mut line = format!("{:>COUNT$} {:>RATE$} ", "PACKETS", "/S");
-    for (shown, name, columns) in [
-        (by.reason, "REASON", widths.reason),
-        (by.location, "LOCATION", widths.location),
-        (by.owner, "OWNER", widths.owner),
-        (by.flow, "FLOW", 0),
-    ] {
-        if shown {
-            let _ = write!(line, "{name:columns$} ");
-        }
-    }
-    line
-}
-
 fn write_row(
     out: &mut Vec<u8>,
     row: &Row,
-    by: By,
-    widths: Widths,
+    (layout, fields): (&Layout, &[Field]),
     options: &TableOptions,
     figures: &Figures,
     columns: usize,
 ) {
     let recent = if figures.time.is_some() { row.recent } else { row.count };
-    let mut line = format!("{:>COUNT$} {:>RATE$} ", Count(row.count), cells::rate(recent, figures.over_ns));
-    let word = line.len();
-    let mut end = word;
-    let cell = |line: &mut String, columns: usize, write: fn(&mut String, &Row, usize)| {
-        let begin = line.len();
-        write(line, row, if options.wide { usize::MAX } else { columns });
-        let written = line.len();
-        let used = escape::width(line.get(begin..).unwrap_or_default());
-        line.extend(std::iter::repeat_n(' ', columns.saturating_sub(used) + 1));
-        written
-    };
-    if by.reason {
-        end = cell(&mut line, widths.reason, cells::reason);
-    }
-    if by.location {
-        cell(&mut line, widths.location, cells::location);
-    }
-    if by.owner {
-        cell(&mut line, widths.owner, cells::owner);
-    }
-    if by.flow {
-        cell(&mut line, widths.flow, cells::flow);
-    }
-    if options.wide {
-        line.pop();
-        cells::details(&mut line, row);
-    }
-    let mut cut = String::new();
-    escape::push_cut_plain(&mut cut, line.trim_end(), columns);
-    let sequence = row.key.reason.as_ref().map_or("", |reason| drop_sequence(reason.class));
-    match (cut.get(..word), cut.get(word..end), cut.get(end..)) {
-        (Some(before), Some(name), Some(after)) if options.color && !sequence.is_empty() => {
-            for part in [before, sequence, name, "\x1b[0m", after] {
-                out.extend_from_slice(part.as_bytes());
+    let mut line = String::new();
+    layout.row(&mut line, options.color, |line, at, width| {
+        let width = if options.wide { usize::MAX } else { width };
+        match fields.get(at) {
+            Some(Field::Count) => line.push_str(&Count(row.count).to_string()),
+            Some(Field::Rate) => line.push_str(&cells::rate(recent, figures.over_ns)),
+            Some(Field::Reason) => {
+                cells::reason(line, row, width);
+                return row.key.reason.as_ref().map_or(Ink::Plain, |reason| reason.class.into());
             }
+            Some(Field::Location) => cells::location(line, row, width),
+            Some(Field::Owner) => cells::owner(line, row, width),
+            Some(Field::Flow) => cells::flow(line, row, width),
+            Some(Field::Details) => {
+                let begin = line.len();
+                cells::details(line, row);
+                // The gap is there already.
+                if line.len() > begin {
+                    line.remove(begin);
+                }
+            }
+            None => {}
         }
-        _ => out.extend_from_slice(cut.as_bytes()),
-    }
+        Ink::Plain
+    });
+    ink::push_cut(out, line.trim_end(), columns);
     out.push(b'\n');
 }

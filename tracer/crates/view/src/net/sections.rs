@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::page::{Cell, Column, Ink, Page};
+use super::page::{Cell, Column, Page};
 use super::text::percent;
 use super::{View, per_second};
+use crate::ink::Ink;
 use crate::unit::{Bytes, Count};
 use tracer_host::net::change::{Change, Presence};
 use tracer_host::net::health::{self, softnet_totals};
@@ -42,9 +43,9 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
                     };
                 }
                 match change.presence {
-                    Presence::Appeared => traffic.state = Cell("NEW".to_owned(), Ink::Watch),
+                    Presence::Appeared => traffic.state = Cell("NEW".to_owned(), Ink::Warning),
                     _ if interface.is_some() && change.counters.contains(&Change::Reset) => {
-                        traffic.state = Cell("RESET".to_owned(), Ink::Watch);
+                        traffic.state = Cell("RESET".to_owned(), Ink::Warning);
                     }
                     _ => {}
                 }
@@ -68,13 +69,13 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
     let columns = [
         Column::left("interface", 15),
         Column::left("state", 14),
-        Column::right(per("received", "received/s")),
-        Column::right(per("packets", "packets/s")),
-        Column::right(per("sent", "sent/s")),
-        Column::right(per("packets", "packets/s")),
+        Column::right(per("received", "received/s")).optional(3),
+        Column::right(per("packets", "packets/s")).optional(2),
+        Column::right(per("sent", "sent/s")).optional(3),
+        Column::right(per("packets", "packets/s")).optional(2),
         Column::right(per("errors", "errors/s")),
         Column::right(per("drops", "drops/s")),
-        Column::rest("addresses"),
+        Column::rest("addresses").optional(1),
     ];
     let rows: Vec<Vec<Cell>> = shown
         .iter()
@@ -84,7 +85,7 @@ pub(super) fn interfaces(page: &mut Page, view: &View<'_>, all: bool) {
             let packets = |name| Cell(short(value(&device.values, name)), Ink::Plain);
             let pair = |names| {
                 let [rx, tx] = count(device, names);
-                let ink = if rx + tx > 0 { Ink::Watch } else { Ink::Faint };
+                let ink = if rx + tx > 0 { Ink::Warning } else { Ink::Faint };
                 Cell(if rx + tx == 0 { "0".to_owned() } else { format!("{}↓ {}↑", short(rx), short(tx)) }, ink)
             };
             vec![
@@ -125,7 +126,7 @@ fn of_interface(interface: &Interface) -> Traffic {
         None => Cell("?".to_owned(), Ink::Faint),
         Some(link) if !link.up => Cell("down".to_owned(), Ink::Faint),
         Some(link) if link.running => Cell("up".to_owned(), Ink::Plain),
-        Some(link) => Cell(link.operstate.unwrap_or("no carrier").to_owned(), Ink::Watch),
+        Some(link) => Cell(link.operstate.unwrap_or("no carrier").to_owned(), Ink::Warning),
     };
     let up = interface.link.as_ref().is_none_or(|link| link.up);
     let idle = !up && interface.addresses.is_empty() && interface.counters.iter().all(|count| *count == 0);
@@ -144,7 +145,7 @@ fn of_interface(interface: &Interface) -> Traffic {
 }
 
 fn vanished(name: &str) -> Traffic {
-    let state = Cell("GONE".to_owned(), Ink::Watch);
+    let state = Cell("GONE".to_owned(), Ink::Warning);
     Traffic { name: name.to_owned(), state, values: [0; 16], addresses: String::new(), idle: false }
 }
 
@@ -170,10 +171,10 @@ pub(super) fn sockets(page: &mut Page, view: &View<'_>, all: bool) {
         Column::right("all"),
         Column::right("LISTEN"),
         Column::right("ESTAB"),
-        Column::right("SYN"),
+        Column::right("SYN").optional(3),
         Column::right("CLOSE_WAIT"),
-        Column::right("TIME_WAIT"),
-        Column::right("closing"),
+        Column::right("TIME_WAIT").optional(2),
+        Column::right("closing").optional(1),
     ];
     let most = if all { sockets.owners.len() } else { OWNERS };
     let mut rows: Vec<Vec<Cell>> = Vec::new();
@@ -197,7 +198,7 @@ fn name(owner: &Owner) -> Cell {
     match owner {
         Owner::Process { pid, comm } => format!("{comm}[{pid}]").into(),
         Owner::Kernel => Cell("no process".to_owned(), Ink::Faint),
-        Owner::Unknown => Cell("owner not seen".to_owned(), Ink::Watch),
+        Owner::Unknown => Cell("owner not seen".to_owned(), Ink::Warning),
     }
 }
 

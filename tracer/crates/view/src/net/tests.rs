@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use crate::terminal::Columns;
+use crate::{escape, ink};
 use serde_json::Value;
 use tracer_host::net::change::{Change, changes};
 use tracer_host::net::collect::empty;
@@ -12,7 +14,6 @@ use tracer_host::sockets::diag::listen::Listener;
 use tracer_tables::netlink::{link::Link, neigh::Neighbour};
 
 use super::*;
-use crate::escape;
 
 const EVIL: &str = "evil\u{1b}[2J\n\u{202e}\u{9b}31m";
 
@@ -98,29 +99,27 @@ fn page(picture: &Picture, changes: Option<&Changes>, options: Options) -> Strin
     write_text(&View { picture, changes, findings: &findings }, options, 0)
 }
 
-/// Returns `text` without our own colours.
-fn without_colors(text: &str) -> String {
-    ["\x1b[0m", "\x1b[2m", "\x1b[31m", "\x1b[33m"].iter().fold(text.to_owned(), |text, color| text.replace(color, ""))
-}
-
 #[test]
 fn never_wider_than_the_page_and_never_hostile() {
     let (before, now) = (empty(4_026_531_840), full());
     let moved = changes(&before, &now);
-    for changes in [None, Some(&moved)] {
-        for all in [false, true] {
-            let plain = page(&now, changes, Options { all, utc: true, ..Options::default() });
-            for line in plain.lines() {
-                assert!(escape::width(line) <= 100, "{}: {line}", escape::width(line));
-                assert!(line.chars().all(escape::is_plain), "{line:?}");
-                assert_eq!(line.trim_end(), line);
-            }
-            let colored = page(&now, changes, Options { color: true, all, utc: true, ..Options::default() });
-            assert!(colored.contains("\x1b[31mSICK\x1b[0m"));
-            assert_eq!(without_colors(&colored), plain);
+    for (changes, all, columns) in [None, Some(&moved)]
+        .into_iter()
+        .flat_map(|changes| [false, true].map(|all| (changes, all)))
+        .flat_map(|(changes, all)| [60, 80, 100, 200].map(|columns| (changes, all, columns)))
+    {
+        let options = Options { all, utc: true, columns: Columns::new(columns), ..Options::default() };
+        let plain = page(&now, changes, options);
+        for line in plain.lines() {
+            assert!(escape::width(line) <= columns, "{columns}: {}: {line}", escape::width(line));
+            assert!(line.chars().all(escape::is_plain), "{line:?}");
+            assert_eq!(line.trim_end(), line);
         }
+        let colored = page(&now, changes, Options { color: true, ..options });
+        assert!(colored.contains("\x1b[31mSICK\x1b[0m"));
+        assert_eq!(ink::without(&colored), plain);
     }
-    let wide = page(&now, None, Options { wide: true, ..Options::default() });
+    let wide = page(&now, None, Options { columns: Columns::ENDLESS, ..Options::default() });
     assert!(wide.contains("evil\\x1b[2J\\n\\u{202e}\\u{9b}31m[4294967295]"), "{wide}");
 }
 

@@ -1,8 +1,10 @@
 //! The page: findings, then devices and sockets, then a line for each of the other sections.
 
-use super::page::{Cell, Column, Ink, Page};
+use super::page::{Cell, Column, Page};
 use super::{View, sections, whole};
 use crate::clock::TimeOfDay;
+use crate::ink::Ink;
+use crate::terminal::Columns;
 use crate::unit::{Count, Micros};
 use tracer_host::net::health::{Finding, Severity, When};
 
@@ -18,8 +20,8 @@ const EXPLAINED: usize = 3;
 pub struct Options {
     /// Whether to use colours.
     pub color: bool,
-    /// Whether lines may be wide: nothing is cut.
-    pub wide: bool,
+    /// The columns of a line.
+    pub columns: Columns,
     /// Whether to show everything, not only a page.
     pub all: bool,
     /// Whether to leave out warnings of missing data.
@@ -31,7 +33,7 @@ pub struct Options {
 /// Returns the page, each line with a newline. `wall_ns`: the time of the picture.
 #[must_use]
 pub fn write(view: &View<'_>, options: Options, wall_ns: i64) -> String {
-    let mut page = Page::new(options.color, options.wide);
+    let mut page = Page::new(options.color, options.columns);
     head(&mut page, view, options, wall_ns);
     findings(&mut page, view.findings, options.all);
     page.blank();
@@ -55,9 +57,9 @@ fn head(page: &mut Page, view: &View<'_>, options: Options, wall_ns: i64) {
     let (sick, watch) = (count(Severity::Sick), count(Severity::Watch));
     let (verdict, ink) = match (sick, watch) {
         (0, 0) => ("all calm".to_owned(), Ink::Plain),
-        (0, watch) => (format!("nothing sick, {watch} to watch"), Ink::Watch),
-        (sick, 0) => (format!("{sick} SICK"), Ink::Sick),
-        (sick, watch) => (format!("{sick} SICK, {watch} to watch"), Ink::Sick),
+        (0, watch) => (format!("nothing sick, {watch} to watch"), Ink::Warning),
+        (sick, 0) => (format!("{sick} SICK"), Ink::Failure),
+        (sick, watch) => (format!("{sick} SICK, {watch} to watch"), Ink::Failure),
     };
     let mut line = format!("{verdict} in netns {}", picture.netns.inode);
     if let Some(name) = &picture.netns.name {
@@ -161,6 +163,6 @@ fn missing(page: &mut Page, view: &View<'_>) {
         page.blank();
     }
     for line in lines {
-        page.line(&line, 10, Ink::Watch);
+        page.line(&line, 10, Ink::Warning);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::page::{Cell, Column, Ink, Page};
+use super::page::{Cell, Column, Page};
 use super::{View, per_second};
+use crate::ink::Ink;
 use crate::unit::Count;
 use tracer_host::net::change::Change;
 use tracer_host::net::explanation;
@@ -112,7 +113,7 @@ fn neighbours(page: &mut Page, view: &View<'_>) {
             .iter()
             .map(|neighbour| {
                 let device = view.picture.device(neighbour.ifindex).unwrap_or("?");
-                let ink = if neighbour.is_unanswered() { Ink::Watch } else { Ink::Plain };
+                let ink = if neighbour.is_unanswered() { Ink::Warning } else { Ink::Plain };
                 let state = Cell(neighbour.state_name().to_owned(), ink);
                 let lladdr = super::json::lladdr(&neighbour.lladdr);
                 vec![neighbour.address.to_string().into(), device.into(), state, lladdr.into()]
@@ -198,7 +199,7 @@ fn softnet(page: &mut Page, view: &View<'_>) {
         Column::right("packets"),
         Column::right("dropped"),
         Column::right("time_squeeze"),
-        Column::right("flow_limit"),
+        Column::right("flow_limit").optional(1),
     ];
     table(page, &columns, &rows);
 }

@@ -2,7 +2,7 @@
 //! without colours. It has a fixed shape, so nothing has to be measured: it takes a fifth of the time
 //! of the general writer (`TextRows::write`), whose output it must equal.
 
-use super::table::{END, PROTO, QUEUE, STATE};
+use super::table::{END, OWNER, PROTO, QUEUE, STATE};
 use super::{Shown, cells};
 use tracer_host::sockets::proto::Proto;
 use tracer_host::sockets::row::{Inet, Kind};
@@ -33,14 +33,14 @@ impl Default for PlainRows {
 }
 
 impl PlainRows {
-    /// Appends the line, its owner at most `columns` wide; `false` if the socket does not fit the shape.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, shown: &Shown<'_>, columns: usize) -> bool {
+    /// Appends the line; `false` if the socket does not fit the shape.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, shown: &Shown<'_>) -> bool {
         let row = shown.row;
         let Kind::Inet(inet @ Inet { family: 4, ifindex: 0, .. }) = &row.kind else { return false };
         if !matches!(row.proto, Proto::Tcp | Proto::Udp) {
             return false;
         }
-        let Some(owner) = self.owner(shown, columns) else { return false };
+        let Some(owner) = self.owner(shown, OWNER) else { return false };
         let mut line = [b' '; AT_OWNER];
         put(&mut line, 0, row.proto.name().as_bytes());
         put(&mut line, AT_STATE, row.state.name().as_bytes());
@@ -172,7 +172,7 @@ mod tests {
             };
             let shown = Shown { picture: &picture, row: &row, number: 1, change: None };
             let (mut one, mut other) = (Vec::new(), Vec::new());
-            if plain.write(&mut one, &shown, 22) {
+            if plain.write(&mut one, &shown) {
                 general.write(&mut other, &shown);
                 assert_eq!(String::from_utf8_lossy(&one), String::from_utf8_lossy(&other), "{row:?}");
                 written += 1;

@@ -1,4 +1,4 @@
-//! The table as text, in 100 columns without `--wide`.
+//! The table as text, as wide as the terminal without `--wide`.
 //!
 //! ```text
 //! PROTO   STATE       RECV-Q SEND-Q LOCAL                 REMOTE                OWNER
@@ -11,6 +11,9 @@ use std::fmt::Write as _;
 use super::plain::PlainRows;
 use super::{Shown, cells};
 use crate::escape;
+use crate::ink::Ink;
+use crate::table::{Column, Layout};
+use crate::terminal::Columns;
 use tracer_host::sockets::collect::Picture;
 use tracer_host::sockets::proto::State;
 use tracer_host::sockets::watch::Change;
@@ -19,16 +22,52 @@ pub(super) const PROTO: usize = 7;
 pub(super) const STATE: usize = 11;
 pub(super) const QUEUE: usize = 6;
 pub(super) const END: usize = 21;
-const OWNER: usize = 22;
-/// Wide lines: room for most IPv6 addresses with a port.
-const WIDE_END: usize = 29;
-const WIDE_OWNER: usize = 24;
+pub(super) const OWNER: usize = 22;
+/// An end with a cut address and a whole port.
+const LEAST_END: usize = 13;
+/// An end of IPv6.
+const FULL_END: usize = 47;
+
+/// What a column shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    Mark,
+    Proto,
+    State,
+    RecvQ,
+    SendQ,
+    Local,
+    Remote,
+    Owner,
+    Details,
+}
+
+fn columns(options: TableOptions) -> Vec<(Field, Column)> {
+    // Wide lines, in which nothing is cut, have room for most IPv6 addresses with a port.
+    let (full_end, full_owner) = if options.wide { (29, 24) } else { (FULL_END, 40) };
+    // The mark has the room of the owner.
+    let owner = if options.marks { OWNER - 2 } else { OWNER };
+    let columns = [
+        (options.marks, Field::Mark, Column::text("", [1; 3], 9)),
+        (true, Field::Proto, Column::text("PROTO", [PROTO; 3], 9)),
+        (true, Field::State, Column::text("STATE", [STATE; 3], 9)),
+        (true, Field::RecvQ, Column::number("RECV-Q", QUEUE).optional(3)),
+        (true, Field::SendQ, Column::number("SEND-Q", QUEUE).optional(3)),
+        (true, Field::Local, Column::text("LOCAL", [LEAST_END, END, full_end], 2)),
+        (true, Field::Remote, Column::text("REMOTE", [LEAST_END, END, full_end], 2)),
+        (true, Field::Owner, Column::text("OWNER", [10, owner, full_owner], 1)),
+        (options.wide, Field::Details, Column::text("", [0; 3], 0)),
+    ];
+    columns.into_iter().filter(|(shown, _, _)| *shown).map(|(_, field, column)| (field, column)).collect()
+}
 
 /// How the table looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableOptions {
-    /// Whether lines may have more than 100 columns.
+    /// Whether nothing is cut, and everything is shown.
     pub wide: bool,
+    /// The columns of a line.
+    pub columns: Columns,
     /// Whether to use colours.
     pub color: bool,
     /// Whether a mark is before each line (`--watch`).
@@ -39,9 +78,11 @@ pub struct TableOptions {
 #[derive(Debug, Default)]
 pub struct TextRows {
     options: TableOptions,
+    layout: Layout,
+    fields: Vec<Field>,
     line: String,
     netns: Option<u32>,
-    /// The writer for lines without wide columns, colours or marks.
+    /// The writer for lines of 100 columns without colours or marks.
     plain: Option<PlainRows>,
 }
 
@@ -49,14 +90,16 @@ impl TextRows {
     /// Makes a writer by `options`.
     #[must_use]
     pub fn new(options: TableOptions) -> Self {
-        let is_plain = !options.wide && !options.color && !options.marks;
-        Self { options, plain: is_plain.then(PlainRows::default), ..Self::default() }
+        let general = Self::in_general(options, None);
+        let is_plain = general.layout.is_usual() && !options.wide && !options.color && !options.marks;
+        Self { plain: is_plain.then(PlainRows::default), ..general }
     }
 
     /// Makes a writer without lines of a fixed shape.
-    #[cfg(test)]
     pub(super) fn in_general(options: TableOptions, netns: Option<u32>) -> Self {
-        Self { options, netns, ..Self::default() }
+        let (fields, sized): (Vec<Field>, Vec<Column>) = columns(options).into_iter().unzip();
+        let layout = if options.wide { Layout::full(&sized) } else { Layout::new(&sized, options.columns.get()) };
+        Self { options, layout, fields, netns, ..Self::default() }
     }
 
     /// Makes a writer by `options` that goes on after a socket in namespace `netns`.
@@ -65,76 +108,61 @@ impl TextRows {
         Self { netns, ..Self::new(options) }
     }
 
-    /// Whether lines may be longer than 100 columns.
-    pub(super) fn wide(&self) -> bool {
-        self.options.wide
-    }
-
-    fn widths(&self) -> (usize, usize) {
-        match (self.options.wide, self.options.marks) {
-            (true, _) => (WIDE_END, WIDE_OWNER),
-            (false, false) => (END, OWNER),
-            (false, true) => (END, OWNER - 2),
-        }
+    pub(super) const fn options(&self) -> TableOptions {
+        self.options
     }
 
     /// Appends the names of the columns.
     pub fn header(&self, out: &mut Vec<u8>) {
-        let (end, _) = self.widths();
-        let mark = if self.options.marks { "  " } else { "" };
-        let line = format!(
-            "{mark}{:PROTO$} {:STATE$} {:>QUEUE$} {:>QUEUE$} {:end$} {:end$} OWNER\n",
-            "PROTO", "STATE", "RECV-Q", "SEND-Q", "LOCAL", "REMOTE"
-        );
+        let mut line = String::new();
+        self.layout.header(&mut line);
         out.extend_from_slice(line.as_bytes());
     }
 
     /// Appends the line of a socket, after the name of its namespace if that differs from the last
     /// socket's.
     pub fn write(&mut self, out: &mut Vec<u8>, shown: &Shown<'_>) {
-        let (end, owner) = self.widths();
-        let is_plain = |plain: &mut PlainRows| plain.write(out, shown, owner);
+        let is_plain = |plain: &mut PlainRows| plain.write(out, shown);
         if self.netns == Some(shown.row.netns) && self.plain.as_mut().is_some_and(is_plain) {
             return;
         }
         self.line.clear();
         self.namespace(shown);
+        let Self { options, layout, fields, line, .. } = self;
         let row = shown.row;
-        if self.options.marks {
-            self.line.push(shown.change.map_or(' ', Change::mark));
-            self.line.push(' ');
-        }
-        self.column(PROTO, |line| line.push_str(row.proto.name()));
-        let sequence = if self.options.color { sequence(row.state) } else { "" };
-        self.line.push_str(sequence);
-        let state = row.state.name();
-        self.line.push_str(state);
-        if !sequence.is_empty() {
-            self.line.push_str("\x1b[0m");
-        }
-        self.pad(state.len(), STATE);
-        self.line.push(' ');
-        let warns = self.options.color && row.state == State::Listen && row.send_q > 0 && row.recv_q > row.send_q;
-        if warns {
-            self.line.push_str("\x1b[31m");
-        }
-        self.right(row.recv_q);
-        if warns {
-            self.line.push_str("\x1b[0m");
-        }
-        self.right(row.send_q);
-        let cut = if self.options.wide { usize::MAX } else { end };
-        self.column(end, |line| cells::local(line, row, shown.picture.device(row), cut));
-        self.column(end, |line| cells::remote(line, row, shown.picture.device(row), cut));
-        if self.options.wide {
-            self.column(owner, |line| cells::owner(line, shown.picture, row, usize::MAX, true));
-            self.line.pop();
-            cells::details(&mut self.line, shown.picture, row);
-        } else {
-            cells::owner(&mut self.line, shown.picture, row, owner, false);
-        }
-        out.extend_from_slice(self.line.trim_end().as_bytes());
-        out.push(b'\n');
+        let device = shown.picture.device(row);
+        layout.row(line, options.color, |line, at, width| {
+            let width = if options.wide { usize::MAX } else { width };
+            match fields.get(at) {
+                Some(Field::Mark) => line.extend(shown.change.map(Change::mark)),
+                Some(Field::Proto) => line.push_str(row.proto.name()),
+                Some(Field::State) => {
+                    line.push_str(row.state.name());
+                    return ink(row.state);
+                }
+                Some(Field::RecvQ) => {
+                    cells::digits(line, row.recv_q);
+                    if row.state == State::Listen && row.send_q > 0 && row.recv_q > row.send_q {
+                        return Ink::Failure;
+                    }
+                }
+                Some(Field::SendQ) => cells::digits(line, row.send_q),
+                Some(Field::Local) => cells::local(line, row, device, width),
+                Some(Field::Remote) => cells::remote(line, row, device, width),
+                Some(Field::Owner) => cells::owner(line, shown.picture, row, width, options.wide),
+                Some(Field::Details) => {
+                    let begin = line.len();
+                    cells::details(line, shown.picture, row);
+                    // The gap is there already.
+                    if line.len() > begin {
+                        line.remove(begin);
+                    }
+                }
+                None => {}
+            }
+            Ink::Plain
+        });
+        out.extend_from_slice(self.line.as_bytes());
     }
 
     fn namespace(&mut self, shown: &Shown<'_>) {
@@ -144,32 +172,6 @@ impl TextRows {
         // The table begins with the own namespace, which needs no heading.
         if is_new && !(is_own && self.line.is_empty() && !self.options.marks) {
             heading(&mut self.line, shown.picture, netns);
-        }
-    }
-
-    fn column(&mut self, columns: usize, write: impl FnOnce(&mut String)) {
-        let begin = self.line.len();
-        write(&mut self.line);
-        let used = escape::width(self.line.get(begin..).unwrap_or_default());
-        self.pad(used, columns);
-        self.line.push(' ');
-    }
-
-    /// Appends a number at the right side of its column, and a blank.
-    fn right(&mut self, number: u32) {
-        let used = number.checked_ilog10().map_or(1, |digits| digits as usize + 1);
-        self.pad(used, QUEUE);
-        cells::digits(&mut self.line, number);
-        self.line.push(' ');
-    }
-
-    fn pad(&mut self, used: usize, columns: usize) {
-        const BLANKS: &str = "                                ";
-        let mut left = columns.saturating_sub(used);
-        while left > 0 {
-            let some = left.min(BLANKS.len());
-            self.line.push_str(BLANKS.get(..some).unwrap_or_default());
-            left -= some;
         }
     }
 }
@@ -184,13 +186,12 @@ pub(super) fn heading(line: &mut String, picture: &Picture, netns: u32) {
     };
 }
 
-/// Returns the colour of a state, from the user's own palette: sockets that their own process must
-/// close and those without an answer are worth a look.
-const fn sequence(state: State) -> &'static str {
+/// Returns the ink of a state: sockets that their own process must close and those without an answer are worth a look.
+const fn ink(state: State) -> Ink {
     match state {
-        State::Listen => "\x1b[32m",
-        State::CloseWait | State::SynSent => "\x1b[33m",
-        State::TimeWait | State::Close => "\x1b[2m",
-        _ => "",
+        State::Listen => Ink::Good,
+        State::CloseWait | State::SynSent => Ink::Warning,
+        State::TimeWait | State::Close => Ink::Faint,
+        _ => Ink::Plain,
     }
 }

@@ -47,7 +47,7 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
                     None => write!(line, "  netns {}", row.netns),
                 };
             }
-            if rows.wide() {
+            if rows.options().wide {
                 cells::details(&mut line, picture, row);
             }
             out.extend_from_slice(line.as_bytes());
@@ -69,6 +69,9 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
 impl TextRows {
     /// Returns the most columns of an end.
     fn end(&self) -> usize {
-        if self.wide() { usize::MAX } else { 30 }
+        /// Columns before, between and behind both ends: protocol, state, the arrow, what waits.
+        const OTHERS: usize = 40;
+        let options = self.options();
+        if options.wide { usize::MAX } else { ((options.columns.get() - OTHERS) / 2).clamp(13, 47) }
     }
 }

@@ -5,191 +5,184 @@ use std::fmt::Write as _;
 use super::super::escape;
 use super::super::unit::{Bytes, Count, Micros};
 use super::{Row, Summary};
+use crate::table::{self, Cell, Measured, Shape};
+use crate::terminal::Columns;
+use crate::wrap::Paragraph;
 
-/// The most columns of a line.
-const COLUMNS: usize = 100;
 /// The most findings.
 const MOST_FINDINGS: usize = 10;
-/// Columns of a name in a table.
-const NAME: usize = 48;
 
-/// Returns the summary as lines of at most 100 columns, each with a newline.
+/// Returns the summary as lines of at most so many columns, each with a newline.
 #[must_use]
-pub fn to_text(summary: &Summary) -> String {
-    let mut out = String::new();
-    totals(summary, &mut out);
-    if !summary.findings.is_empty() {
-        out.push_str("\nwhat stands out\n");
-    }
-    for finding in summary.findings.iter().take(MOST_FINDINGS) {
-        let mut text = String::new();
-        escape::push(&mut text, &finding.text);
-        wrapped(&mut out, "  ", &text);
-        wrapped(&mut out, "    look: ", &finding.look.join("; "));
-    }
-    if let Some(more) = summary.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
-        line(&mut out, format_args!("  and {more} more: --json has them all"));
-    }
-    if !summary.verdicts.is_empty() {
-        out.push_str("\nconnections  ended\n");
-        for (verdict, count) in &summary.verdicts {
-            line(&mut out, format_args!("{:>11}  {}", Count(*count), verdict.name()));
-        }
-    }
-    if summary.unanswered > 0 {
-        line(&mut out, format_args!("{:>11}  of them unanswered", Count(summary.unanswered)));
-    }
-    if !summary.drops.is_empty() {
-        out.push_str("\n    packets  dropped\n");
-        for (reason, count) in &summary.drops {
-            let mut name = String::new();
-            escape::push_cut(&mut name, reason, NAME);
-            line(&mut out, format_args!("{:>11}  {name}", Count(*count)));
-        }
-    }
-    if !summary.discards.is_empty() {
-        out.push_str("\n      count  discarded, by the kernel's counters alone\n");
-        for (counter, count) in &summary.discards {
-            line(&mut out, format_args!("{:>11}  {counter}", Count(*count)));
-        }
-    }
-    table(&mut out, "process", &summary.processes);
-    table(&mut out, "destination", &summary.destinations);
-    audit(summary, &mut out);
-    cost(summary, &mut out);
+pub fn to_text(summary: &Summary, columns: Columns) -> String {
+    let mut text = Text { out: String::new(), columns: columns.get() };
+    text.totals(summary);
+    text.findings(summary);
+    text.counts(summary);
+    text.rows("process", &summary.processes);
+    text.rows("destination", &summary.destinations);
+    text.audit(summary);
+    text.cost(summary);
     for (name, why) in &summary.degraded {
-        let mut text = String::new();
-        escape::push(&mut text, name);
-        text.push_str(": ");
-        escape::push(&mut text, why);
-        wrapped(&mut out, "without ", &text);
+        text.paragraph("without ", &format!("{}: {}", escape::Escaped(name), escape::Escaped(why)));
     }
-    out
+    text.out
 }
 
-fn totals(summary: &Summary, out: &mut String) {
-    let events: u64 = summary.events.iter().map(|(_, count)| count).sum();
-    let mut text = format!(
-        "{} connection{} and {} event{} in {}",
-        Count(summary.connections),
-        plural(summary.connections),
-        Count(events),
-        plural(events),
-        Micros(summary.duration_ns / 1000)
-    );
-    if summary.filtered > 0 {
-        // Writing to a String does not fail.
-        let _ = write!(text, "; {} event{} left out by filters", Count(summary.filtered), plural(summary.filtered));
+/// The lines so far.
+struct Text {
+    out: String,
+    columns: usize,
+}
+
+impl Text {
+    fn totals(&mut self, summary: &Summary) {
+        let events: u64 = summary.events.iter().map(|(_, count)| count).sum();
+        let mut text = format!(
+            "{} connection{} and {} event{} in {}",
+            Count(summary.connections),
+            plural(summary.connections),
+            Count(events),
+            plural(events),
+            Micros(summary.duration_ns / 1000)
+        );
+        if summary.filtered > 0 {
+            // Writing to a String does not fail.
+            let _ = write!(text, "; {} event{} left out by filters", Count(summary.filtered), plural(summary.filtered));
+        }
+        if summary.lost_events() == 0 {
+            text.push_str("; nothing lost");
+        }
+        self.paragraph("", &text);
+        for (class, count) in summary.lost.iter().filter(|(_, count)| *count > 0) {
+            let remedy = match *class {
+                "missed" => {
+                    "the kernel does not call a program again where it was interrupted; filters make that rarer"
+                }
+                _ => "use a larger --buffer, or filters",
+            };
+            self.paragraph("LOST ", &format!("{} {class} events: {remedy}", Count(*count)));
+        }
+        for (_, count, what) in summary.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
+            self.paragraph("INCOMPLETE ", &format!("{} {what}", Count(count)));
+        }
     }
-    if summary.lost_events() == 0 {
-        text.push_str("; nothing lost");
+
+    fn findings(&mut self, summary: &Summary) {
+        if !summary.findings.is_empty() {
+            self.out.push_str("\nwhat stands out\n");
+        }
+        for finding in summary.findings.iter().take(MOST_FINDINGS) {
+            let mut text = String::new();
+            escape::push(&mut text, &finding.text);
+            self.paragraph("  ", &text);
+            self.paragraph("    look: ", &finding.look.join("; "));
+        }
+        if let Some(more) = summary.findings.len().checked_sub(MOST_FINDINGS).filter(|more| *more > 0) {
+            self.paragraph("  ", &format!("and {more} more: --json has them all"));
+        }
     }
-    wrapped(out, "", &text);
-    for (class, count) in summary.lost.iter().filter(|(_, count)| *count > 0) {
-        let remedy = match *class {
-            "missed" => "the kernel does not call a program again where it was interrupted; filters make that rarer",
-            _ => "use a larger --buffer, or filters",
+
+    fn counts(&mut self, summary: &Summary) {
+        let mut ended: Vec<_> = summary.verdicts.iter().map(|(verdict, count)| (*count, verdict.name())).collect();
+        if summary.unanswered > 0 {
+            ended.push((summary.unanswered, "of them unanswered"));
+        }
+        self.counted("connections", "ended", ended);
+        let drops = summary.drops.iter().map(|(reason, count)| (*count, reason.as_str()));
+        self.counted("packets", "dropped", drops.collect());
+        let discards = summary.discards.iter().map(|(counter, count)| (*count, *counter));
+        self.counted("count", "discarded, by the kernel's counters alone", discards.collect());
+    }
+
+    /// Appends how often each name has happened.
+    fn counted(&mut self, count: &'static str, name: &'static str, rows: Vec<(u64, &str)>) {
+        let rows = rows.into_iter().map(|(count, name)| vec![counted(count), name.into()]);
+        self.table(&[Measured::right(count).at_least(11), Measured::rest(name)], &rows.collect::<Vec<_>>());
+    }
+
+    fn rows(&mut self, what: &'static str, rows: &[Row]) {
+        let columns = [
+            Measured::right("connections"),
+            Measured::right("failed"),
+            Measured::right("sent").at_least(6),
+            Measured::right("received"),
+            Measured::rest(what),
+        ];
+        let bytes = |bytes| Bytes(bytes).to_string().into();
+        let cells = |row: &Row| {
+            let (sent, received) = (bytes(row.tx_bytes), bytes(row.rx_bytes));
+            vec![counted(row.connections), counted(row.failed), sent, received, row.name.as_str().into()]
         };
-        wrapped(out, "LOST ", &format!("{} {class} events: {remedy}", Count(*count)));
+        self.table(&columns, &rows.iter().map(cells).collect::<Vec<_>>());
     }
-    for (_, count, what) in summary.incomplete.named().into_iter().filter(|(_, count, _)| *count > 0) {
-        wrapped(out, "INCOMPLETE ", &format!("{} {what}", Count(count)));
-    }
-}
 
-fn audit(summary: &Summary, out: &mut String) {
-    let Some(audit) = &summary.audit else { return };
-    out.push_str("\n    happened   delivered    filtered      folded     lost  missed  audit\n");
-    for account in audit {
-        let verdict = if account.exact { "exact" } else { "NOT EXACT" };
-        line(
-            out,
-            format_args!(
-                "{:>12}  {:>10}  {:>10}  {:>10}  {:>7}  {:>6}  {}, {verdict}",
-                Count(account.happened).to_string(),
-                Count(account.delivered).to_string(),
-                Count(account.filtered).to_string(),
-                Count(account.folded).to_string(),
-                Count(account.lost).to_string(),
-                Count(account.missed).to_string(),
-                account.hook,
-            ),
-        );
-    }
-    for account in audit.iter().filter(|account| account.edges > 0) {
-        let calls = Count(account.edges);
-        let calls = format!("{calls} call{}", plural(account.edges));
-        let text = format!("{}: {calls} may have come before the audit began or after it ended", account.hook);
-        wrapped(out, "  not certain: ", &text);
-    }
-    for (hook, why) in summary.unaudited.iter().flatten() {
-        wrapped(out, "  not audited: ", &format!("{hook}: {why}"));
-    }
-}
-
-fn cost(summary: &Summary, out: &mut String) {
-    let counted: Vec<_> =
-        summary.cost.programs.iter().filter_map(|p| Some((p, p.run_ns?, p.runs.filter(|runs| *runs > 0)?))).collect();
-    if !counted.is_empty() {
-        out.push_str("\n       runs  ns each  kernel program\n");
-        for (program, run_ns, runs) in counted {
-            let mut name = String::new();
-            escape::push_cut(&mut name, &program.name, NAME);
-            if let Some(missed) = program.missed.filter(|missed| *missed > 0) {
-                let _ = write!(name, " (missed {})", Count(missed));
-            }
-            line(out, format_args!("{:>11}  {:>7}  {name}", Count(runs), Count(run_ns / runs)));
+    fn audit(&mut self, summary: &Summary) {
+        let Some(audit) = &summary.audit else { return };
+        let columns = [
+            Measured::right("happened").at_least(12),
+            Measured::right("delivered").at_least(10).optional(3),
+            Measured::right("filtered").at_least(10).optional(2),
+            Measured::right("folded").at_least(10).optional(1),
+            Measured::right("lost").at_least(7),
+            Measured::right("missed"),
+            Measured::prose("audit"),
+        ];
+        let rows: Vec<Vec<Cell>> = audit
+            .iter()
+            .map(|account| {
+                let verdict = if account.exact { "exact" } else { "NOT EXACT" };
+                let counts = [account.happened, account.delivered, account.filtered, account.folded];
+                let counts = counts.into_iter().chain([account.lost, account.missed]).map(counted);
+                counts.chain([format!("{}, {verdict}", account.hook).into()]).collect()
+            })
+            .collect();
+        self.table(&columns, &rows);
+        for account in audit.iter().filter(|account| account.edges > 0) {
+            let calls = Count(account.edges);
+            let calls = format!("{calls} call{}", plural(account.edges));
+            let text = format!("{}: {calls} may have come before the audit began or after it ended", account.hook);
+            self.paragraph("  not certain: ", &text);
+        }
+        for (hook, why) in summary.unaudited.iter().flatten() {
+            self.paragraph("  not audited: ", &format!("{hook}: {why}"));
         }
     }
-    let cost = &summary.cost;
-    line(
-        out,
-        format_args!("\ntracer itself: {:.2} s CPU, {} memory at most", cost.cpu_seconds, Bytes(cost.peak_rss_bytes)),
-    );
-}
 
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(out, "{text}");
-}
-
-fn table(out: &mut String, what: &str, rows: &[Row]) {
-    if rows.is_empty() {
-        return;
+    fn cost(&mut self, summary: &Summary) {
+        let cost = &summary.cost;
+        let counted_ones = cost.programs.iter().filter_map(|program| {
+            let (run_ns, runs) = (program.run_ns?, program.runs.filter(|runs| *runs > 0)?);
+            let missed = program.missed.filter(|missed| *missed > 0);
+            let missed = missed.map(|missed| format!(" (missed {})", Count(missed))).unwrap_or_default();
+            Some(vec![counted(runs), counted(run_ns / runs), format!("{}{missed}", program.name).into()])
+        });
+        let columns =
+            [Measured::right("runs").at_least(11), Measured::right("ns each"), Measured::rest("kernel program")];
+        self.table(&columns, &counted_ones.collect::<Vec<_>>());
+        let memory = Bytes(cost.peak_rss_bytes);
+        self.out.push('\n');
+        self.paragraph("", &format!("tracer itself: {:.2} s CPU, {memory} memory at most", cost.cpu_seconds));
     }
-    line(out, format_args!("\nconnections  failed    sent  received  {what}"));
-    for row in rows {
-        let mut name = String::new();
-        escape::push_cut(&mut name, &row.name, NAME);
-        line(
-            out,
-            format_args!(
-                "{:>11}  {:>6}  {:>6}  {:>8}  {name}",
-                Count(row.connections),
-                Count(row.failed),
-                Bytes(row.tx_bytes).to_string(),
-                Bytes(row.rx_bytes).to_string(),
-            ),
-        );
-    }
-}
 
-/// Appends a paragraph; lines after the first are indented by the length of `head`.
-fn wrapped(out: &mut String, head: &str, text: &str) {
-    let indent = head.len();
-    out.push_str(head);
-    let mut column = indent;
-    for word in text.split(' ') {
-        let width = escape::width(word);
-        if column > indent && column + 1 + width > COLUMNS {
-            let _ = write!(out, "\n{:indent$}", "");
-            column = indent;
-        } else if column > indent {
-            out.push(' ');
-            column += 1;
+    fn table(&mut self, columns: &[Measured], rows: &[Vec<Cell>]) {
+        if !rows.is_empty() {
+            self.out.push('\n');
+            let shape = Shape { line: self.columns, gap: 2, heading: true, color: false };
+            table::write(&mut self.out, columns, rows, shape);
         }
-        column += escape::push_cut_plain(out, word, COLUMNS - column);
     }
-    out.push('\n');
+
+    /// Appends a paragraph; lines after the first are indented by the length of `head`.
+    fn paragraph(&mut self, head: &str, text: &str) {
+        self.out.push_str(head);
+        Paragraph { first: head.len(), rest: head.len(), columns: self.columns }.push(&mut self.out, text);
+        self.out.push('\n');
+    }
+}
+
+fn counted(count: u64) -> Cell {
+    Count(count).to_string().into()
 }
 
 /// Returns the plural ending for a count.
@@ -201,6 +194,10 @@ const fn plural(count: u64) -> &'static str {
 mod tests {
     use super::super::{Audit, Incomplete, sample};
     use super::*;
+
+    fn shown(summary: &Summary) -> String {
+        to_text(summary, Columns::PIPE)
+    }
 
     #[test]
     fn calm_and_complete() {
@@ -222,7 +219,7 @@ connections  failed    sent  received  destination
 tracer itself: 1.25 s CPU, 23MB memory at most
 without fentry: the kernel refused to load the program: EPERM
 ";
-        assert_eq!(to_text(&sample()), expected);
+        assert_eq!(shown(&sample()), expected);
     }
 
     #[test]
@@ -240,7 +237,7 @@ without fentry: the kernel refused to load the program: EPERM
             Audit { hook: "kfree_skb".into(), happened: 3, lost: 1, edges: 1, exact: false, ..Audit::default() };
         let unaudited =
             Some(vec![("inet_csk_accept".into(), "served by fentry, and nothing else counts its calls".to_owned())]);
-        let text = to_text(&Summary { audit: Some(vec![account, other]), unaudited, ..sample() });
+        let text = shown(&Summary { audit: Some(vec![account, other]), unaudited, ..sample() });
         let expected = "
     happened   delivered    filtered      folded     lost  missed  audit
      120,002     100,002      20,000           0        0       0  inet_sock_set_state, exact
@@ -249,16 +246,16 @@ without fentry: the kernel refused to load the program: EPERM
   not audited: inet_csk_accept: served by fentry, and nothing else counts its calls
 ";
         assert!(text.contains(expected), "{text}");
-        assert!(!to_text(&sample()).contains("exact"));
+        assert!(!shown(&sample()).contains("exact"));
     }
 
     #[test]
     fn losses_are_loud() {
         let summary = Summary { lost: vec![("lifecycle", 1234), ("process", 0)], ..sample() };
-        let text = to_text(&summary);
+        let text = shown(&summary);
         assert!(text.contains("\nLOST 1,234 lifecycle events: use a larger --buffer, or filters\n"), "{text}");
         assert!(!text.contains("nothing lost") && !text.contains("process events"));
-        let text = to_text(&Summary { lost: vec![("missed", 7)], ..sample() });
+        let text = shown(&Summary { lost: vec![("missed", 7)], ..sample() });
         assert!(
             text.contains("\nLOST 7 missed events: the kernel does not call") && !text.contains("--buffer"),
             "{text}"
@@ -267,15 +264,15 @@ without fentry: the kernel refused to load the program: EPERM
 
     #[test]
     fn what_is_incomplete_is_said() {
-        assert!(!to_text(&sample()).contains("INCOMPLETE"));
+        assert!(!shown(&sample()).contains("INCOMPLETE"));
         let incomplete = Incomplete { sockets_untracked: 12_000, ..Incomplete::default() };
-        let text = to_text(&Summary { incomplete, ..sample() });
+        let text = shown(&Summary { incomplete, ..sample() });
         let expected = "\nINCOMPLETE 12,000 sockets were not followed: use a larger --sockets, or filters\n";
         assert!(text.contains(expected) && !text.contains("ends were seen"), "{text}");
     }
 
     #[test]
-    fn at_most_a_hundred_columns() {
+    fn never_wider_than_asked_for() {
         let mut summary = sample();
         for row in summary.processes.iter_mut().chain(&mut summary.destinations) {
             row.name = "日\n".repeat(100);
@@ -295,9 +292,11 @@ without fentry: the kernel refused to load the program: EPERM
             hints_given_up: u64::MAX,
             namespaces_renewed: u64::MAX,
         };
-        for line in to_text(&summary).lines() {
-            assert!(escape::width(line) <= COLUMNS, "{line}");
-            assert!(!line.chars().any(char::is_control));
+        for columns in [60, 80, 100, 200] {
+            for line in to_text(&summary, Columns::new(columns)).lines() {
+                assert!(escape::width(line) <= columns, "{columns}: {line}");
+                assert!(!line.chars().any(char::is_control));
+            }
         }
     }
 }

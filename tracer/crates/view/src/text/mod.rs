@@ -1,4 +1,4 @@
-//! The stream as text, in fixed columns; a line has at most 100 without `--wide`.
+//! The stream as text, in fixed columns; a line is as wide as the terminal without `--wide`.
 //!
 //! ```text
 //! 12:01:02.123 connect         curl[4121]       10.0.0.1:* → 10.0.0.5:443
@@ -14,37 +14,78 @@ pub(super) mod ends;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use tracer_stream::{DropClass, Event, Finding, Kind, Owner, Role, Sink, Socket, Stack, Verdict};
+use tracer_stream::{Event, Finding, Kind, Owner, Role, Sink, Socket, Stack, Verdict};
 
 use super::clock::{TimeOfDay, WallClock};
 use super::escape;
 use super::output::Output;
 use super::owners::Owners;
 use super::stack;
+use crate::ink::Ink;
+use crate::table::{Column, Layout};
+use crate::terminal::Columns;
+use crate::wrap::Paragraph;
 use details::{Details, IcmpText};
 use tracer_explain::numbers::Errno;
 
-/// Columns of a line without `--wide`.
-pub const COLUMNS: usize = 100;
 /// Columns of the word; the longest is `listener_closed`.
 const KIND: usize = 15;
-const PROCESS: usize = 16;
-/// Columns left for the connection and the details.
-const TAIL: usize = COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 - PROCESS - 1;
-/// Columns of the connection, so that the details line up.
-const ENDS: usize = 32;
 /// The column of the line about a drop's hint: under its word.
 const HINT: usize = TimeOfDay::WIDTH + 1;
 /// Columns of the process in a wide line: a `comm` of 15 characters and an id of 7 digits.
 const WIDE_PROCESS: usize = 24;
 /// Columns of the connection in a wide line: two IPv4 addresses with ports.
 const WIDE_ENDS: usize = 45;
+/// The least columns of connection and details: both ports, and an address that lost its middle.
+const LEAST_TAIL: usize = 24;
+/// Columns of the details where all line up.
+const DETAILS: usize = 22;
+
+/// The columns of a line's parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Parts {
+    /// The whole line.
+    line: usize,
+    time: usize,
+    process: usize,
+    /// The connection, so that the details line up.
+    ends: usize,
+    /// Connection and details.
+    tail: usize,
+}
+
+impl Parts {
+    fn new(wide: bool, columns: Columns) -> Self {
+        if wide {
+            let (process, ends) = (WIDE_PROCESS, WIDE_ENDS);
+            return Self { line: usize::MAX, time: TimeOfDay::WIDTH, process, ends, tail: usize::MAX };
+        }
+        let line = columns.get();
+        let columns = [
+            Column::text("", [TimeOfDay::SECONDS, TimeOfDay::WIDTH, TimeOfDay::WIDTH], 3),
+            Column::text("", [KIND; 3], 3),
+            // An id of 7 digits, and a letter of the name.
+            Column::text("", [10, 16, WIDE_PROCESS], 2),
+            Column::text("", [LEAST_TAIL, 54, usize::MAX], 1),
+        ];
+        let layout = Layout::new(&columns, line);
+        let [time, _, process, tail] = [0, 1, 2, 3].map(|at| layout.width(at));
+        Self { line, time, process, ends: tail.saturating_sub(DETAILS).clamp(DETAILS, WIDE_ENDS), tail }
+    }
+
+    /// The column behind the word.
+    const fn behind_word(self) -> usize {
+        self.time + 1 + KIND + 1
+    }
+}
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextOptions {
-    /// Whether lines may have more than 100 columns.
+    /// Whether nothing is cut, and everything is shown.
     pub wide: bool,
+    /// The columns of a line.
+    pub columns: Columns,
     /// Whether times are in UTC.
     pub utc: bool,
     /// Whether to use colours.
@@ -59,66 +100,28 @@ pub struct TextOptions {
     pub resets: bool,
 }
 
-/// The meaning of the word in a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Plain,
-    Done,
-    Good,
-    Warning,
-    Failure,
-}
-
-impl Meaning {
-    /// Returns the terminal's sequence; the colours are from the user's own palette.
-    fn sequence(self) -> &'static str {
-        match self {
-            Self::Plain => "",
-            Self::Done => "\x1b[2m",
-            Self::Good => "\x1b[32m",
-            Self::Warning => "\x1b[33m",
-            Self::Failure => "\x1b[31m",
-        }
-    }
-}
-
-const fn meaning_of(class: DropClass) -> Meaning {
-    match class {
-        DropClass::Loss | DropClass::Refused => Meaning::Failure,
-        DropClass::Policy => Meaning::Warning,
-        DropClass::Teardown | DropClass::Noise => Meaning::Done,
-    }
-}
-
-/// Returns the terminal's sequence for drops of a class.
-pub(super) fn drop_sequence(class: DropClass) -> &'static str {
-    meaning_of(class).sequence()
-}
-
-/// Returns the word for an event, and its meaning.
-fn word(kind: &Kind<'_>) -> (&'static str, Meaning) {
-    let meaning = match kind {
-        Kind::Finding(_) => Meaning::Warning,
-        Kind::Connect { errno: Some(_) } | Kind::Error { .. } | Kind::Bind { .. } | Kind::Lost { .. } => {
-            Meaning::Failure
-        }
-        Kind::Established { .. } => Meaning::Good,
-        Kind::Open { .. } | Kind::State { .. } => Meaning::Done,
-        Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } | Kind::Process(_) => Meaning::Plain,
-        Kind::Retransmit { .. } | Kind::Reset { .. } => Meaning::Warning,
-        Kind::Drop(drop) => meaning_of(drop.class),
-        Kind::Discard(_) => Meaning::Failure,
+/// Returns the word for an event, and its ink.
+fn word(kind: &Kind<'_>) -> (&'static str, Ink) {
+    let ink = match kind {
+        Kind::Finding(_) => Ink::Warning,
+        Kind::Connect { errno: Some(_) } | Kind::Error { .. } | Kind::Bind { .. } | Kind::Lost { .. } => Ink::Failure,
+        Kind::Established { .. } => Ink::Good,
+        Kind::Open { .. } | Kind::State { .. } => Ink::Faint,
+        Kind::Listen { .. } | Kind::Connect { .. } | Kind::Accept { .. } | Kind::Process(_) => Ink::Plain,
+        Kind::Retransmit { .. } | Kind::Reset { .. } => Ink::Warning,
+        Kind::Drop(drop) => drop.class.into(),
+        Kind::Discard(_) => Ink::Failure,
         Kind::Close(close) => {
-            let meaning = match close.verdict {
-                Verdict::ResetLocal | Verdict::ResetRemote | Verdict::TimedOut => Meaning::Warning,
-                verdict if verdict.is_failure() => Meaning::Failure,
-                _ if close.unanswered == Some(true) => Meaning::Warning,
-                _ => Meaning::Done,
+            let ink = match close.verdict {
+                Verdict::ResetLocal | Verdict::ResetRemote | Verdict::TimedOut => Ink::Warning,
+                verdict if verdict.is_failure() => Ink::Failure,
+                _ if close.unanswered == Some(true) => Ink::Warning,
+                _ => Ink::Faint,
             };
-            return (if close.verdict == Verdict::Unknown { "closed" } else { close.verdict.name() }, meaning);
+            return (if close.verdict == Verdict::Unknown { "closed" } else { close.verdict.name() }, ink);
         }
     };
-    (kind.name(), meaning)
+    (kind.name(), ink)
 }
 
 /// Takes the stream and writes lines.
@@ -128,6 +131,7 @@ pub struct TextSink<W> {
     clock: WallClock,
     time: TimeOfDay,
     options: TextOptions,
+    parts: Parts,
     line: Vec<u8>,
     ends: Vec<u8>,
     details: Details,
@@ -142,6 +146,7 @@ impl<W: Write> TextSink<W> {
             clock,
             time: TimeOfDay::new(options.utc),
             options,
+            parts: Parts::new(options.wide, options.columns),
             line: Vec::new(),
             ends: Vec::new(),
             details: Details::default(),
@@ -152,8 +157,7 @@ impl<W: Write> TextSink<W> {
     /// Writes the names of the columns.
     pub fn header(&mut self) {
         let time = if self.options.utc { "TIME (UTC)" } else { "TIME" };
-        let (process, ends) = self.widths();
-        let width = TimeOfDay::WIDTH;
+        let Parts { time: width, process, ends, .. } = self.parts;
         let names = format!("{time:width$} {:KIND$} {:process$} {:ends$} DETAILS\n", "EVENT", "PROCESS", "CONNECTION");
         self.output.line().extend_from_slice(names.as_bytes());
     }
@@ -178,10 +182,6 @@ impl<W: Write> TextSink<W> {
         self.output.into_inner()
     }
 
-    fn widths(&self) -> (usize, usize) {
-        if self.options.wide { (WIDE_PROCESS, WIDE_ENDS) } else { (PROCESS, ENDS) }
-    }
-
     fn hides(&self, kind: &Kind<'_>) -> bool {
         match kind {
             Kind::Open { .. } => !self.options.open,
@@ -193,18 +193,16 @@ impl<W: Write> TextSink<W> {
     }
 
     fn word(&mut self, kind: &Kind<'_>) {
-        let (word, meaning) = word(kind);
-        let sequence = if self.options.color { meaning.sequence() } else { "" };
-        self.line.extend_from_slice(sequence.as_bytes());
-        self.line.extend_from_slice(word.as_bytes());
-        if !sequence.is_empty() {
-            self.line.extend_from_slice(b"\x1b[0m");
+        let (word, ink) = word(kind);
+        let (begin, end) = ink.ends(self.options.color);
+        for part in [begin, word, end] {
+            self.line.extend_from_slice(part.as_bytes());
         }
         pad(&mut self.line, word.len(), KIND);
     }
 
     fn process(&mut self, owner: Option<&Owner>) {
-        let (columns, _) = self.widths();
+        let columns = self.parts.process;
         match owner {
             Some(owner) => {
                 let process = self.owners.written(owner, || process(owner, columns));
@@ -221,56 +219,69 @@ impl<W: Write> TextSink<W> {
     /// moving them makes room for a whole address. If that is not enough, the local address goes, then
     /// the middle of the remote one, then the last details. Ports stay.
     fn tail(&mut self, socket: &Socket<'_>, least_ends: usize) {
+        let Parts { ends, tail, .. } = self.parts;
         let details = self.details.width();
-        let gap = usize::from(details > 0);
-        let room = TAIL - details.min(TAIL) - gap.min(TAIL - details.min(TAIL));
+        let room = tail.saturating_sub(details + usize::from(details > 0));
         self.ends.clear();
         let mut used = ends::whole(&mut self.ends, socket);
         if used > room {
             let mut short = String::new();
-            ends::short(&mut short, socket, room.max(least_ends));
+            ends::short(&mut short, socket, room.max(least_ends.min(tail)));
             used = escape::width(&short);
             self.ends.clear();
             self.ends.extend_from_slice(short.as_bytes());
         }
         self.line.extend_from_slice(&self.ends);
         if details > 0 {
-            let begin = ENDS.min(room).max(used);
+            let begin = ends.min(room).max(used);
             pad(&mut self.line, used, begin);
             self.line.push(b' ');
-            self.line.extend_from_slice(self.details.cut(TAIL - begin - 1));
+            match self.details.cut(tail.saturating_sub(begin + 1)) {
+                [] => {
+                    let details = String::from_utf8_lossy(self.details.cut(usize::MAX)).into_owned();
+                    self.below(&details);
+                }
+                details => self.line.extend_from_slice(details),
+            }
         }
     }
 
-    /// Appends a sentence instead of the columns; the summary has it in full.
+    /// Appends a sentence instead of the columns, in as many lines as it takes.
     fn finding(&mut self, finding: &Finding) {
-        let room = if self.options.wide { usize::MAX } else { COLUMNS - TimeOfDay::WIDTH - 1 - KIND - 1 };
-        let mut text = String::new();
-        escape::push_cut(&mut text, &finding.text, room);
-        self.line.extend_from_slice(text.as_bytes());
+        let first = self.parts.behind_word();
+        let (mut text, mut lines) = (String::new(), String::new());
+        escape::push(&mut text, &finding.text);
+        Paragraph { first, rest: first, columns: self.parts.line }.push(&mut lines, &text);
+        self.line.extend_from_slice(lines.as_bytes());
         self.line_done(None);
     }
 
-    /// Appends a drop's hint in a line below.
+    /// Appends a hint in a line below.
     fn hint(&mut self, text: &str) {
+        let mut escaped = String::new();
+        escape::push(&mut escaped, text);
+        self.below(&escaped);
+    }
+
+    /// Appends a line below, with text that is already escaped.
+    fn below(&mut self, text: &str) {
         while self.line.last() == Some(&b' ') {
             self.line.pop();
         }
         self.line.push(b'\n');
         pad(&mut self.line, 0, HINT);
-        let room = if self.options.wide { usize::MAX } else { COLUMNS - HINT - 2 };
-        let mut escaped = String::from("└ ");
-        escape::push_cut(&mut escaped, text, room);
-        self.line.extend_from_slice(escaped.as_bytes());
+        let room = self.parts.line.saturating_sub(HINT + 2);
+        let mut shown = String::from("└ ");
+        escape::push_cut_plain(&mut shown, text, room);
+        self.line.extend_from_slice(shown.as_bytes());
     }
 
     fn line_done(&mut self, stack: Option<&Stack>) {
-        let columns = if self.options.wide { usize::MAX } else { COLUMNS };
         let out = self.output.line();
         out.extend_from_slice(self.line.trim_ascii_end());
         out.push(b'\n');
         if let Some(stack) = stack {
-            let _ = stack::append(out, stack, columns);
+            let _ = stack::append(out, stack, self.parts.line);
         }
         self.output.line_done();
     }
@@ -278,7 +289,7 @@ impl<W: Write> TextSink<W> {
     fn wide_tail(&mut self, socket: &Socket<'_>, kind: &Kind<'_>) {
         self.details.wide(socket, kind);
         let used = ends::whole(&mut self.line, socket);
-        pad(&mut self.line, used, WIDE_ENDS);
+        pad(&mut self.line, used, self.parts.ends);
         self.line.push(b' ');
         self.line.extend_from_slice(self.details.cut(usize::MAX));
     }
@@ -291,6 +302,8 @@ impl<W: Write> Sink for TextSink<W> {
         }
         self.line.clear();
         self.time.write(&mut self.line, self.clock.wall_ns(event.boot_ns));
+        // A narrow line has no room for milliseconds.
+        self.line.truncate(self.parts.time);
         self.line.push(b' ');
         self.word(&event.kind);
         self.line.push(b' ');
@@ -303,14 +316,16 @@ impl<W: Write> Sink for TextSink<W> {
         });
         self.line.push(b' ');
         self.details.of(&event.kind, self.options.wide);
-        let room = if self.options.wide { usize::MAX } else { TAIL };
+        let tail = self.parts.tail;
         let ends_of_packet = ends_of_packet(event);
         match ends_of_packet.as_ref().or(event.socket.as_ref()) {
             Some(socket) if self.options.wide => self.wide_tail(socket, &event.kind),
             // Two names of states take more room than other details, and need each other.
-            Some(socket) => self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { ENDS }),
-            None if matches!(event.kind, Kind::Process(_)) => self.details.append_cut(&mut self.line, room),
-            None => self.line.extend_from_slice(self.details.cut(TAIL)),
+            Some(socket) => {
+                self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { self.parts.ends })
+            }
+            None if matches!(event.kind, Kind::Process(_)) => self.details.append_cut(&mut self.line, tail),
+            None => self.line.extend_from_slice(self.details.cut(tail)),
         }
         if let Kind::Drop(drop) = event.kind
             && let Some(hint) = &drop.hint
@@ -347,9 +362,9 @@ fn ends_of_packet<'a>(event: &Event<'a>) -> Option<Socket<'a>> {
 fn process(owner: &Owner, columns: usize) -> String {
     let mut text = String::new();
     let id = 2 + owner.pid.checked_ilog10().map_or(1, |digits| digits as usize + 1);
-    let used = escape::push_cut(&mut text, &owner.comm, columns - id);
+    let used = escape::push_cut(&mut text, &owner.comm, columns.saturating_sub(id));
     // Writing to a String does not fail.
-    let _ = write!(text, "[{}]{:rest$}", owner.pid, "", rest = columns - id - used);
+    let _ = write!(text, "[{}]{:rest$}", owner.pid, "", rest = columns.saturating_sub(id + used));
     text
 }
 

@@ -11,6 +11,7 @@ use super::*;
 const CLOCK: WallClock = WallClock { offset_ns: 43_262_123_456_789 };
 const UTC: TextOptions = TextOptions {
     wide: false,
+    columns: Columns::PIPE,
     utc: true,
     color: false,
     open: true,
@@ -214,6 +215,9 @@ fn what_was_and_stays_open_is_shown_on_request() {
     assert!(shown.contains("closed_local"));
 }
 
+/// `PID_MAX_LIMIT`
+const PID_MAX: u32 = 4 << 20;
+
 /// A small deterministic generator: the same events in every run.
 struct Random(u64);
 
@@ -287,7 +291,7 @@ fn any_event_fits_and_is_harmless() {
     let mut longest = 0;
     for _ in 0..50_000 {
         let facts = ProcessFacts { exe: Some(random.comm()), cgroup: Some(random.comm()), ..ProcessFacts::default() };
-        let owner = Owner { facts: Arc::new(facts), ..owner(&random.comm(), random.number() as u32) };
+        let owner = Owner { facts: Arc::new(facts), ..owner(&random.comm(), random.number() as u32 % PID_MAX) };
         let (laddr, raddr) = (random.addr(), random.addr());
         let (lport, rport, ifindex) = (random.next() as u16, random.next() as u16, random.number() as u32);
         let role = random.of(&[Role::Client, Role::Server, Role::Listener, Role::Unknown]);
@@ -314,28 +318,30 @@ fn any_event_fits_and_is_harmless() {
             7 => Kind::Lost { class: "lifecycle", count: number },
             _ => Kind::Close(&close),
         };
-        for wide in [false, true] {
-            let both = lines(TextOptions { wide, ..UTC }, &[(Some(event_socket), kind)]);
-            let both = both.strip_suffix('\n').unwrap();
-            // The ICMP error of a close is in the line below.
-            let (line, below) = both.split_once('\n').unwrap_or((both, ""));
-            assert!(below.chars().all(escape::is_plain) && escape::width(below) <= COLUMNS, "{below:?}");
-            assert!(line.chars().all(escape::is_plain), "{line:?}");
-            assert!(!line.ends_with(' '));
-            if !wide {
-                longest = longest.max(escape::width(line));
-                assert!(escape::width(line) <= COLUMNS, "{} {line}", escape::width(line));
-                assert!(unicode_width::UnicodeWidthStr::width(line) <= COLUMNS, "{line}");
+        for columns in [60, 72, 80, 100, 200, usize::MAX] {
+            let wide = columns == usize::MAX;
+            let options = TextOptions { wide, columns: Columns::new(columns), ..UTC };
+            let text = lines(options, &[(Some(event_socket), kind)]);
+            for line in text.lines() {
+                assert!(line.chars().all(escape::is_plain), "{line:?}");
+                assert!(!line.ends_with(' '));
+                assert!(escape::width(line) <= columns, "{} {line}", escape::width(line));
+                assert!(unicode_width::UnicodeWidthStr::width(line) <= columns, "{line}");
+                if columns == 100 {
+                    longest = longest.max(escape::width(line));
+                }
             }
+            // Details without room, and the ICMP error of a close, are in lines below.
+            let line = text.lines().next().unwrap();
             if let Kind::State { old, new, .. } = kind {
-                assert!(line.contains(&format!("{}→{}", old.name(), new.name())), "{line}");
+                assert!(text.contains(&format!("{}→{}", old.name(), new.name())), "{text}");
             }
             for port in [event_socket.lport, event_socket.rport].into_iter().flatten() {
                 assert!(line.contains(&format!(":{port}")), "{port} {line}");
             }
         }
     }
-    assert_eq!(longest, COLUMNS, "the events are long enough to test something");
+    assert_eq!(longest, 100, "the events are long enough to test something");
 }
 
 /// Makes a drop with this hint.
