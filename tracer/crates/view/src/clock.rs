@@ -3,15 +3,23 @@
 //! Events carry `CLOCK_BOOTTIME`; the output adds a constant to it, so that the times stay in the
 //! order of the stream even if the clock is set.
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use log::warn;
 
 const SECOND: i64 = 1_000_000_000;
-const DAY: i64 = 86_400;
+/// Bytes of the largest file that is taken for a time zone; those of the database have less than 4 KiB.
+const LARGEST_ZONE: u64 = 256 << 10;
 
 /// Converts `CLOCK_BOOTTIME` to the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,22 +34,6 @@ impl WallClock {
     pub fn wall_ns(self, boot_ns: u64) -> i64 {
         self.offset_ns.saturating_add_unsigned(boot_ns)
     }
-}
-
-/// Returns year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
-/// After Howard Hinnant, "chrono-compatible low-level date algorithms".
-fn civil_from_days(days: i64) -> (i64, u8, u8) {
-    // Eras of 400 years that begin on 1 March, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month as u8, day as u8)
 }
 
 fn digits<const N: usize>(mut number: u64) -> [u8; N] {
@@ -73,11 +65,11 @@ impl Rfc3339 {
         let second = wall_ns.div_euclid(SECOND);
         if self.second != Some(second) {
             self.second = Some(second);
-            let (year, month, day) = civil_from_days(second.div_euclid(DAY));
-            let (hour, minute, second) = clock_of_day(second);
+            let at = civil(&TimeZone::UTC, second);
+            let (hour, minute, second) = (at.hour(), at.minute(), at.second());
             self.text.clear();
             // Writing to a String does not fail.
-            let _ = write!(self.text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.");
+            let _ = write!(self.text, "{}T{hour:02}:{minute:02}:{second:02}.", at.date());
         }
         out.extend_from_slice(self.text.as_bytes());
         out.extend_from_slice(&digits::<9>(wall_ns.rem_euclid(SECOND) as u64));
@@ -85,15 +77,15 @@ impl Rfc3339 {
     }
 }
 
-fn clock_of_day(second: i64) -> (i64, i64, i64) {
-    let second = second.rem_euclid(DAY);
-    (second / 3600, second / 60 % 60, second % 60)
+fn civil(zone: &TimeZone, second: i64) -> DateTime {
+    // The nanoseconds of an i64 are within the years that jiff knows.
+    zone.to_datetime(Timestamp::from_second(second).unwrap_or_default())
 }
 
 /// Writes times of day, `12:01:02.123`. The text of the last second is kept.
 #[derive(Clone, Debug)]
 pub struct TimeOfDay {
-    utc: bool,
+    zone: TimeZone,
     second: Option<i64>,
     text: String,
 }
@@ -107,9 +99,7 @@ impl TimeOfDay {
     /// Makes a writer for UTC or the host's time zone.
     #[must_use]
     pub fn new(utc: bool) -> Self {
-        // The C library reads the zone's file only here.
-        let utc = utc || !zone_can_be_read() || local(0).is_none();
-        Self { utc, second: None, text: String::new() }
+        Self { zone: if utc { TimeZone::UTC } else { local_zone() }, second: None, text: String::new() }
     }
 
     /// Appends the time of day of `wall_ns` to `out`.
@@ -117,8 +107,8 @@ impl TimeOfDay {
         let second = wall_ns.div_euclid(SECOND);
         if self.second != Some(second) {
             self.second = Some(second);
-            let (hour, minute, second) =
-                if self.utc { None } else { local(second) }.unwrap_or_else(|| clock_of_day(second));
+            let at = civil(&self.zone, second);
+            let (hour, minute, second) = (at.hour(), at.minute(), at.second());
             self.text.clear();
             let _ = write!(self.text, "{hour:02}:{minute:02}:{second:02}.");
         }
@@ -127,15 +117,39 @@ impl TimeOfDay {
     }
 }
 
-/// Whether the C library can read the file of the time zone without blocking: a pipe may have no writer.
-fn zone_can_be_read() -> bool {
-    let Some(path) = zone_file(std::env::var_os("TZ"), std::env::var_os("TZDIR")) else { return true };
-    // A name without a file is a rule such as CET-1CEST, or UTC.
-    let can_be_read = std::fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
-    if !can_be_read {
-        warn!("{} is not a time zone file: times are UTC; set TZ to a name such as Europe/Vienna", path.display());
+/// Reads the host's time zone, as the C library chooses it: from a file, or a rule such as `CET-1CEST`.
+fn local_zone() -> TimeZone {
+    let zone = env::var_os("TZ");
+    let Some(path) = zone_file(zone.clone(), env::var_os("TZDIR")) else { return TimeZone::UTC };
+    let file = read_bounded(&path).and_then(|bytes| {
+        TimeZone::tzif(&path.to_string_lossy(), &bytes).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+    });
+    match file {
+        Ok(zone) => zone,
+        // A name without a file is a rule; another name, or no file at all, means UTC.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            let rule = zone.as_deref().and_then(OsStr::to_str).map(|zone| zone.strip_prefix(':').unwrap_or(zone));
+            rule.and_then(|rule| TimeZone::posix(rule).ok()).unwrap_or(TimeZone::UTC)
+        }
+        Err(error) => {
+            let path = path.display();
+            warn!("{path} is not a time zone file: times are UTC; set TZ to a name such as Europe/Vienna ({error})");
+            TimeZone::UTC
+        }
     }
-    can_be_read
+}
+
+/// Reads a regular file of at most [`LARGEST_ZONE`] bytes. A pipe, which may have no writer, is refused at once.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "no regular file"));
+    }
+    let mut bytes = Vec::new();
+    if file.take(LARGEST_ZONE + 1).read_to_end(&mut bytes)? as u64 > LARGEST_ZONE {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
 }
 
 /// Returns the file that the C library reads the time zone from; `None`: it needs none.
@@ -145,16 +159,6 @@ fn zone_file(zone: Option<OsString>, directory: Option<OsString>) -> Option<Path
     let directory = directory.unwrap_or_else(|| "/usr/share/zoneinfo".into());
     // An absolute path stays as it is.
     (!name.is_empty()).then(|| Path::new(&directory).join(OsStr::from_bytes(name)))
-}
-
-/// Returns hour, minute and second in the host's time zone; `None` if the C library fails.
-fn local(second: i64) -> Option<(i64, i64, i64)> {
-    let time: libc::time_t = second;
-    // SAFETY: an all-zero `tm` is a valid one: integers and a null pointer.
-    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are valid for the call; localtime_r keeps neither.
-    let done = unsafe { libc::localtime_r(&raw const time, &raw mut parts) };
-    (!done.is_null()).then(|| (parts.tm_hour.into(), parts.tm_min.into(), parts.tm_sec.into()))
 }
 
 #[cfg(test)]
@@ -196,26 +200,6 @@ mod tests {
     }
 
     #[test]
-    fn every_day_follows_the_one_before() {
-        let length = |year: i64, month| match month {
-            2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-            2 => 28,
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        };
-        let mut expected = (1970, 1, 1);
-        for days in 0..150_000 {
-            assert_eq!(civil_from_days(days), expected);
-            let (year, month, day) = expected;
-            expected = match (month, day) {
-                (12, 31) => (year + 1, 1, 1),
-                (_, day) if day == length(year, month) => (year, month + 1, 1),
-                (_, day) => (year, month, day + 1),
-            };
-        }
-    }
-
-    #[test]
     fn the_kept_second_is_not_used_for_another() {
         let mut clock = Rfc3339::default();
         for wall_ns in [5 * SECOND, 5 * SECOND + 1, 6 * SECOND, 5 * SECOND] {
@@ -225,19 +209,58 @@ mod tests {
         }
     }
 
+    /// Hour, minute and second as the C library has them.
+    fn of_the_c_library(second: i64) -> (i32, i32, i32) {
+        let time: libc::time_t = second;
+        // SAFETY: an all-zero `tm` is a valid one: integers and a null pointer.
+        let mut parts: libc::tm = unsafe { std::mem::zeroed() };
+        // SAFETY: both pointers are valid for the call; localtime_r keeps neither.
+        assert!(!unsafe { libc::localtime_r(&raw const time, &raw mut parts) }.is_null());
+        (parts.tm_hour, parts.tm_min, parts.tm_sec)
+    }
+
     #[test]
     fn local_times_are_those_of_the_c_library() {
-        let wall_ns = 1_709_210_096_123_456_789;
+        let mut time = TimeOfDay::new(false);
+        // Half a day apart through forty years, so that it meets every change of summer time.
+        for second in (0..1_262_304_000).step_by(43_200).map(|second| second + 946_684_800) {
+            let wall_ns = second * SECOND + 123_456_789;
+            let mut own = Vec::new();
+            time.write(&mut own, wall_ns);
+            let (hour, minute, second) = of_the_c_library(second);
+            assert_eq!(String::from_utf8(own).unwrap(), format!("{hour:02}:{minute:02}:{second:02}.123"));
+        }
         let mut utc = Vec::new();
-        TimeOfDay::new(true).write(&mut utc, wall_ns);
+        TimeOfDay::new(true).write(&mut utc, 1_709_210_096_123_456_789);
         assert_eq!(utc, b"12:34:56.123");
         assert_eq!(utc.len(), TimeOfDay::WIDTH);
-        let mut own = Vec::new();
-        TimeOfDay::new(false).write(&mut own, wall_ns);
-        let own = String::from_utf8(own).unwrap();
-        let (hour, minute, second) = local(wall_ns / SECOND).unwrap();
-        assert_eq!(own, format!("{hour:02}:{minute:02}:{second:02}.123"));
-        assert!(own.ends_with("56.123"), "no zone has had odd seconds since 1972: {own}");
+    }
+
+    #[test]
+    fn only_a_small_regular_file_is_read() {
+        let kind = |path: &str| read_bounded(Path::new(path)).map_err(|error| error.kind());
+        assert_eq!(kind("/dev/zero"), Err(ErrorKind::InvalidInput));
+        assert_eq!(kind("/"), Err(ErrorKind::InvalidInput));
+        assert_eq!(kind("/there/is/no/such/file"), Err(ErrorKind::NotFound));
+        let large = env::temp_dir().join(format!("tracer-zone-{}", std::process::id()));
+        File::create(&large).and_then(|file| file.set_len(1 << 40)).unwrap();
+        assert_eq!(kind(large.to_str().unwrap()), Err(ErrorKind::FileTooLarge));
+        std::fs::remove_file(large).unwrap();
+    }
+
+    #[test]
+    fn a_rule_changes_the_time_as_a_file_does() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for (second, hour) in [(1_704_067_200, 1), (1_719_792_000, 2)] {
+            assert_eq!(i32::from(civil(&zone, second).hour()), hour);
+        }
+    }
+
+    #[test]
+    fn times_of_any_clock_are_written() {
+        for wall_ns in [i64::MIN, i64::MAX] {
+            assert_eq!(rfc3339(wall_ns).len(), "1970-01-01T00:00:00.000000000Z".len());
+        }
     }
 
     #[test]

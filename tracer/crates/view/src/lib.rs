@@ -9,6 +9,8 @@ pub mod json;
 pub mod net;
 pub mod output;
 mod owners;
+#[cfg(test)]
+mod screens;
 pub mod sockets;
 mod stack;
 pub mod summary;

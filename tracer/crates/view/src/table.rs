@@ -45,7 +45,8 @@ impl Column {
         Self { side: Side::Right, ..Self::text(name, [columns; 3], 0) }
     }
 
-    /// Lets the column go away where there is no room; those of less worth go first.
+    /// Lets the column go away where there is no room; those of less worth go first, and those of
+    /// the same worth together.
     #[must_use]
     pub const fn optional(self, worth: u8) -> Self {
         Self { optional: true, worth, ..self }
@@ -64,11 +65,10 @@ fn fit(columns: &[Column], gap: usize, line: usize) -> Vec<Option<usize>> {
         used(&least)
     };
     while least(&widths) > line {
-        let shown = columns.iter().zip(&mut widths).filter(|(column, width)| column.optional && width.is_some());
-        match shown.min_by_key(|(column, _)| column.worth) {
-            Some((_, width)) => *width = None,
-            None => break,
-        }
+        let shown = columns.iter().zip(&widths).filter(|(column, width)| column.optional && width.is_some());
+        let Some(worth) = shown.map(|(column, _)| column.worth).min() else { break };
+        let goes = columns.iter().zip(&mut widths).filter(|(column, _)| column.optional && column.worth == worth);
+        goes.for_each(|(_, width)| *width = None);
     }
     let mut surplus = used(&widths).saturating_sub(line);
     while surplus > 0 {

@@ -35,9 +35,9 @@ impl Paragraph {
         };
         for word in words {
             let width = escape::width(word);
-            if !begins && width > 0 && column + 1 + width > columns {
-                column = next_line(out);
-            } else if begins && column > rest && column.saturating_add(width) > columns {
+            let gap = usize::from(!begins);
+            let is_too_long = width > 0 && column.saturating_add(gap + width) > columns;
+            if is_too_long && (!begins || column > rest) {
                 column = next_line(out);
             } else if !begins {
                 out.push(' ');

@@ -40,6 +40,26 @@ pub struct Scan {
     pub report: Report,
 }
 
+#[cfg(any(test, feature = "sample"))]
+impl Scan {
+    /// Makes a scan that found these processes, each with its id, name and the inodes of its sockets.
+    #[must_use]
+    pub fn sample(found: &[(u32, &str, &[u64])]) -> Self {
+        let holders: Vec<Holder> = found.iter().map(|(pid, _, _)| Holder { start_ticks: 1, pid: *pid }).collect();
+        let of = |(at, (_, _, inodes)): (u32, &(u32, &str, &[u64]))| -> Vec<(u64, u32)> {
+            inodes.iter().map(|inode| (*inode, at)).collect()
+        };
+        let sockets = (0..).zip(found).flat_map(of).collect();
+        let process =
+            |(pid, comm, _): &(u32, &str, _)| HolderProcess { pid: *pid, start_ticks: 1, comm: (*comm).to_owned() };
+        Self {
+            holders: SocketHolders::new(sockets, &holders),
+            processes: found.iter().map(process).collect(),
+            report: Report::default(),
+        }
+    }
+}
+
 /// The result of one worker.
 #[derive(Default)]
 struct Part {

@@ -102,7 +102,7 @@ pub(super) fn write(
     Paragraph { first: 0, rest: 2, columns: line }.push(&mut above, &totals(aggregate, figures));
     for row in aggregate.discards().iter().take(MOST_DISCARDS) {
         above.push('\n');
-        above.push_str(&discarded(row));
+        Paragraph { first: 0, rest: COUNT + 1, columns: line }.push(&mut above, &discarded(row));
     }
     let mut lines = 0;
     for text in above.lines().take(most_lines.unwrap_or(usize::MAX).max(1)) {

@@ -33,4 +33,4 @@ fn per_second(count: u64, changes: &Changes) -> f64 {
 
 #[cfg(test)]
 #[path = "tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -22,6 +22,10 @@ impl Page {
         Self { text: String::new(), color, columns: columns.get() }
     }
 
+    pub(super) const fn columns(&self) -> usize {
+        self.columns
+    }
+
     pub(super) fn finish(self) -> String {
         self.text
     }

@@ -15,9 +15,9 @@ use tracer_tables::netlink::{link::Link, neigh::Neighbour};
 
 use super::*;
 
-const EVIL: &str = "evil\u{1b}[2J\n\u{202e}\u{9b}31m";
+pub(crate) const EVIL: &str = "evil\u{1b}[2J\n\u{202e}\u{9b}31m";
 
-fn interface(name: &str, n: u64) -> Interface {
+pub(crate) fn interface(name: &str, n: u64) -> Interface {
     let link = Link {
         ifindex: n as u32,
         name: name.to_owned(),
@@ -35,7 +35,7 @@ fn interface(name: &str, n: u64) -> Interface {
 }
 
 /// Makes a picture in which everything is long, numerous, and hostile.
-fn full() -> Picture {
+pub(crate) fn full() -> Picture {
     let mut picture = empty(4_026_531_840);
     picture.boot_ns = 1_000_000_000_000_000;
     picture.netns.name = Some(EVIL.to_owned());
@@ -116,7 +116,7 @@ fn never_wider_than_the_page_and_never_hostile() {
             assert_eq!(line.trim_end(), line);
         }
         let colored = page(&now, changes, Options { color: true, ..options });
-        assert!(colored.contains("\x1b[31mSICK\x1b[0m"));
+        assert!(colored.contains("\x1b[31mSICK"));
         assert_eq!(ink::without(&colored), plain);
     }
     let wide = page(&now, None, Options { columns: Columns::ENDLESS, ..Options::default() });

@@ -99,16 +99,26 @@ fn findings(page: &mut Page, findings: &[Finding], all: bool) {
     };
     let most = if all { findings.len() } else { FINDINGS };
     let shown: Vec<&Finding> = findings.iter().filter(|finding| room(finding)).take(most).collect();
+    let name = |finding: &Finding| match finding.severity {
+        Severity::Sick => "SICK",
+        Severity::Watch => "watch",
+    };
+    if page.columns() < Columns::PIPE.get() {
+        for finding in &shown {
+            let amount = [finding.amount.as_str().to_owned(), finding.percent.map(percent).unwrap_or_default()];
+            let amount = amount.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
+            let earlier = if finding.when == Some(When::SinceBoot) { "earlier: " } else { "" };
+            let sentence = format!("{:5}  {}: {amount}; {earlier}{}", name(finding), finding.what, finding.meaning);
+            page.line(&sentence, 7, finding.severity.into());
+        }
+    }
     let rows: Vec<Vec<Cell>> = shown
         .iter()
+        .filter(|_| page.columns() >= Columns::PIPE.get())
         .map(|finding| {
             let ink = finding.severity.into();
-            let name = match finding.severity {
-                Severity::Sick => "SICK",
-                Severity::Watch => "watch",
-            };
             vec![
-                Cell(name.to_owned(), ink),
+                Cell(name(finding).to_owned(), ink),
                 Cell(finding.what.clone(), ink),
                 finding.amount.as_str().into(),
                 finding.percent.map(percent).unwrap_or_default().into(),

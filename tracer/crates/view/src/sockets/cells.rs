@@ -262,7 +262,10 @@ pub(super) fn owner(out: &mut String, picture: &Picture, row: &Row, columns: usi
         tail(&mut text);
         text
     };
-    escape::push_cut(out, comm, columns.saturating_sub(tail.len()).max(4));
+    // A little of the name is worth more than the number of others, and the id more than the name.
+    let id = tail.find(']').map_or(tail.len(), |end| end + 1);
+    let least = columns.saturating_sub(id).clamp(1, 4);
+    escape::push_cut(out, comm, columns.saturating_sub(tail.len()).max(least));
     let used = escape::width(out.get(begin..).unwrap_or_default());
     escape::push_cut_plain(out, &tail, columns.saturating_sub(used).max(2));
 }

@@ -5,7 +5,11 @@ use std::fmt::Write as _;
 
 use super::{TextRows, cells};
 use crate::escape::Escaped;
+use crate::wrap::Paragraph;
 use tracer_host::sockets::collect::Picture;
+
+/// The column of the ends.
+const ENDS: usize = 22;
 
 /// Appends every process with the sockets that it holds, then the sockets without a known holder.
 /// `shown` are places in `picture.rows`, in the order to show.
@@ -24,8 +28,14 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
         }
     }
     let mut line = String::new();
+    let options = rows.options();
+    let columns = if options.wide { usize::MAX } else { options.columns.get() };
+    let paragraph = |first, rest| Paragraph { first, rest, columns };
     let mut block = |title: &str, sockets: &[u32], out: &mut Vec<u8>| {
-        out.extend_from_slice(title.as_bytes());
+        line.clear();
+        paragraph(0, 2).push(&mut line, title);
+        line.push('\n');
+        out.extend_from_slice(line.as_bytes());
         for at in sockets {
             let Some(row) = row(*at) else { continue };
             line.clear();
@@ -37,19 +47,22 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
             if line.ends_with(" → *") {
                 line.truncate(line.len() - " → *".len());
             }
+            let first = crate::escape::width(&line);
+            let mut rest = String::new();
             if row.recv_q > 0 || row.send_q > 0 {
-                let _ = write!(line, "  recv {} send {}", row.recv_q, row.send_q);
+                let _ = write!(rest, "  recv {} send {}", row.recv_q, row.send_q);
             }
             if picture.own_netns != Some(row.netns) {
                 let name = picture.namespaces.get(&row.netns).and_then(|netns| netns.name.as_deref());
                 let _ = match name {
-                    Some(name) => write!(line, "  netns {}", Escaped(name)),
-                    None => write!(line, "  netns {}", row.netns),
+                    Some(name) => write!(rest, "  netns {}", Escaped(name)),
+                    None => write!(rest, "  netns {}", row.netns),
                 };
             }
-            if rows.options().wide {
-                cells::details(&mut line, picture, row);
+            if options.wide {
+                cells::details(&mut rest, picture, row);
             }
+            paragraph(first, ENDS).push(&mut line, &rest);
             out.extend_from_slice(line.as_bytes());
             out.push(b'\n');
         }
@@ -58,11 +71,11 @@ pub fn write(out: &mut Vec<u8>, picture: &Picture, shown: &[u32], rows: &TextRow
         let owner = picture.owners.process(*pid);
         let comm = owner.map_or("?", |owner| owner.comm.as_str());
         let count = sockets.len();
-        let title = format!("{}[{pid}]  {count} socket{}\n", Escaped(comm), if count == 1 { "" } else { "s" });
+        let title = format!("{}[{pid}]  {count} socket{}", Escaped(comm), if count == 1 { "" } else { "s" });
         block(&title, sockets, out);
     }
     if !nobody.is_empty() {
-        block(&format!("no known holder  {}\n", nobody.len()), &nobody, out);
+        block(&format!("no known holder  {}", nobody.len()), &nobody, out);
     }
 }
 

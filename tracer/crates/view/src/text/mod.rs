@@ -156,9 +156,15 @@ impl<W: Write> TextSink<W> {
 
     /// Writes the names of the columns.
     pub fn header(&mut self) {
-        let time = if self.options.utc { "TIME (UTC)" } else { "TIME" };
-        let Parts { time: width, process, ends, .. } = self.parts;
-        let names = format!("{time:width$} {:KIND$} {:process$} {:ends$} DETAILS\n", "EVENT", "PROCESS", "CONNECTION");
+        let Parts { time: width, process, ends, tail, .. } = self.parts;
+        let time = match (self.options.utc, width < TimeOfDay::WIDTH) {
+            (true, false) => "TIME (UTC)",
+            (true, true) => "UTC",
+            (false, _) => "TIME",
+        };
+        let details = if ends + " DETAILS".len() > tail { "" } else { "DETAILS" };
+        let names = format!("{time:width$} {:KIND$} {:process$} {:ends$} {details}", "EVENT", "PROCESS", "CONNECTION");
+        let names = format!("{}\n", names.trim_end());
         self.output.line().extend_from_slice(names.as_bytes());
     }
 
@@ -236,13 +242,18 @@ impl<W: Write> TextSink<W> {
             let begin = ends.min(room).max(used);
             pad(&mut self.line, used, begin);
             self.line.push(b' ');
-            match self.details.cut(tail.saturating_sub(begin + 1)) {
-                [] => {
-                    let details = String::from_utf8_lossy(self.details.cut(usize::MAX)).into_owned();
-                    self.below(&details);
-                }
-                details => self.line.extend_from_slice(details),
+            self.details_in(tail.saturating_sub(begin + 1));
+        }
+    }
+
+    /// Appends the details that fit into `columns`; all of them in a line below, if none does.
+    fn details_in(&mut self, columns: usize) {
+        match self.details.cut(columns) {
+            [] if self.details.width() > 0 => {
+                let details = String::from_utf8_lossy(self.details.cut(usize::MAX)).into_owned();
+                self.below(&details);
             }
+            details => self.line.extend_from_slice(details),
         }
     }
 
@@ -325,7 +336,7 @@ impl<W: Write> Sink for TextSink<W> {
                 self.tail(socket, if matches!(event.kind, Kind::State { .. }) { 26 } else { self.parts.ends })
             }
             None if matches!(event.kind, Kind::Process(_)) => self.details.append_cut(&mut self.line, tail),
-            None => self.line.extend_from_slice(self.details.cut(tail)),
+            None => self.details_in(tail),
         }
         if let Kind::Drop(drop) = event.kind
             && let Some(hint) = &drop.hint
