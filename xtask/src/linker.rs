@@ -1,12 +1,13 @@
 //! bpf-linker, in the version that built the objects.
 
-use crate::toolchain::DEBIAN_LLVM;
 use crate::tree::Tree;
 use crate::{command, rustc};
 use std::path::PathBuf;
 use std::process::Command;
 
 const VERSION: &str = "0.13.0";
+/// The folder of Debian's LLVM of the version in Debian's rustc.
+pub const DEBIAN_LLVM: &str = "/usr/lib/llvm-22";
 
 /// The linker's answer to `--version`.
 #[must_use]

@@ -2,7 +2,7 @@
 
 use crate::toolchain::{Kind, Toolchain};
 use crate::tree::Tree;
-use crate::{build_ebpf, command, linker, nginx, packages, privilege, vm};
+use crate::{build_ebpf, command, linker, nginx, packages, privilege};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use std::io::{IsTerminal as _, Write as _, stdin, stdout};
@@ -31,7 +31,7 @@ pub enum Purpose {
 }
 
 /// A program and its Debian package.
-type Tool = (&'static str, &'static str);
+pub type Tool = (&'static str, &'static str);
 
 const TEST_TOOLS: [Tool; 8] = [
     ("ip", "iproute2"),
@@ -50,6 +50,22 @@ const VM_TOOLS: [Tool; 5] = [
     ("xz", "xz-utils"),
     ("depmod", "kmod"),
     ("python3", "python3"),
+];
+/// Programs of this machine that tests call in a virtual machine; busybox provides everything else there.
+pub const GUEST_TOOLS: [Tool; 12] = [
+    ("dash", "dash"),
+    ("ip", "iproute2"),
+    ("ss", "iproute2"),
+    ("tc", "iproute2"),
+    ("nstat", "iproute2"),
+    ("nft", "nftables"),
+    ("conntrack", "conntrack"),
+    ("setpriv", "util-linux"),
+    // Busybox's own would start busybox's applets before the programs of the PATH.
+    ("unshare", "util-linux"),
+    ("lsof", "lsof"),
+    ("curl", "curl"),
+    ("modprobe", "kmod"),
 ];
 /// rustc-web's LLVM has to be the one that bpf-linker is linked with.
 const BUILD_PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev"];
@@ -81,7 +97,7 @@ impl Missing {
                 Purpose::Bench => missing.look_for(&BENCH_TOOLS),
                 Purpose::Vm => {
                     missing.look_for(&VM_TOOLS);
-                    missing.look_for(&vm::TOOLS);
+                    missing.look_for(&GUEST_TOOLS);
                     missing.look_for_nginx(tree);
                 }
             }

@@ -48,8 +48,6 @@ const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 /// The folder that Debian's libstd-rust-web-dev-bpf installs.
 const DEBIAN_CORE: &str = "/usr/lib/rustlib/bpfel-unknown-none";
-/// The folder of Debian's LLVM of rustc's version.
-pub const DEBIAN_LLVM: &str = "/usr/lib/llvm-22";
 
 impl Toolchain {
     /// The toolchain of one kind.
@@ -129,7 +127,7 @@ fn command_text(kind: Kind, args: &[&str]) -> Option<String> {
 }
 
 fn objcopy() -> Option<PathBuf> {
-    let debian = Path::new(DEBIAN_LLVM).join("bin/llvm-objcopy");
+    let debian = Path::new(linker::DEBIAN_LLVM).join("bin/llvm-objcopy");
     if debian.is_file() {
         return Some(debian);
     }

@@ -4,6 +4,7 @@ use super::archive::Archive;
 use super::foreign::Foreign;
 use super::plan::{Plan, Programs};
 use super::unpack::Kernel;
+use crate::setup::GUEST_TOOLS;
 use crate::tree::Tree;
 use crate::{command, nginx};
 use anyhow::{Context as _, Result, bail};
@@ -15,23 +16,6 @@ use std::process::Command;
 
 /// The script that runs as process 1.
 const INIT: &str = include_str!("init.sh");
-
-/// Programs of this machine that tests call, with their packages; busybox provides everything else.
-pub const TOOLS: [(&str, &str); 12] = [
-    ("dash", "dash"),
-    ("ip", "iproute2"),
-    ("ss", "iproute2"),
-    ("tc", "iproute2"),
-    ("nstat", "iproute2"),
-    ("nft", "nftables"),
-    ("conntrack", "conntrack"),
-    ("setpriv", "util-linux"),
-    // Busybox's own would start busybox's applets before the programs of the PATH.
-    ("unshare", "util-linux"),
-    ("lsof", "lsof"),
-    ("curl", "curl"),
-    ("modprobe", "kmod"),
-];
 
 /// Modules that tests need, loaded before the first one; Debian's kernels have nearly everything as modules.
 const LOADED: [&str; 9] =
@@ -175,7 +159,7 @@ fn add_own<W: Write>(archive: &mut Archive<W>, tree: &Tree, tracer: &Path) -> Re
     // Its libraries, unless it is static.
     add(archive, &busybox, &mut done)?;
     add_libraries(archive, tracer, &mut done)?;
-    for (tool, package) in TOOLS {
+    for (tool, package) in GUEST_TOOLS {
         let Some(program) = command::find(tool) else { bail!("{tool} is not here (package {package})") };
         add(archive, &program, &mut done)?;
     }

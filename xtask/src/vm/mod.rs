@@ -34,7 +34,6 @@ use std::{env, fs, thread};
 use unpack::Kernel;
 
 pub use arch::Arch;
-pub use initramfs::TOOLS;
 pub use plan::Programs;
 
 /// The kernels of the matrix: the oldest available one, the long-term ones, the newest.

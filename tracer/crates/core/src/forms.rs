@@ -9,7 +9,7 @@ use tracer_common::{
     tcp::TcpState,
 };
 use tracer_stream::{Container, Discipline, Hint, Nft, ProcessFacts};
-pub(super) use tracer_tables::forms::TupleForm;
+pub(super) use tracer_tables::tuple::TupleForm;
 
 use super::packets::Explained;
 

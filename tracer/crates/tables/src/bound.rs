@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tracer_common::record::Tuple;
 
-use crate::forms::TupleForm;
+use crate::tuple::TupleForm;
 
 /// A socket with a port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

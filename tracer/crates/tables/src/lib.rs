@@ -3,7 +3,7 @@
 
 pub mod bound;
 pub mod discards;
-pub mod forms;
 pub mod netlink;
 pub mod programs;
 pub mod reasons;
+pub mod tuple;

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 
 use tracer_rules::hint;
 
-use super::{Case, rules::POLICY};
+use super::Case;
+
+/// The rule about SYNs that policy drops: its advice depends on the cause.
+pub(super) const POLICY: &str = "syn_dropped_by_policy";
 
 /// Commands for a drop with this reason, or at this call site if there is none; `None` if nothing specific is known.
 #[must_use]

@@ -5,7 +5,7 @@ use tracer_stream::{Event, Kind, Role, Socket, Verdict};
 
 use super::{
     Case, Subject, Weight,
-    rules::{ONE_CONNECTION, Rule, end},
+    rule::{ONE_CONNECTION, Rule, end},
 };
 
 /// A port or an address that bind() cannot get.

@@ -4,7 +4,7 @@ use tracer_stream::{Drop, Kind};
 
 use super::{
     Subject, Weight,
-    rules::{Rule, counted, dropped, is_by_netfilter, netns, packets},
+    rule::{Rule, counted, dropped, is_by_netfilter, netns, packets},
 };
 
 /// A table this full (in percent) a moment after the drop was full at the drop.

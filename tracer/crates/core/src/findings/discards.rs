@@ -6,7 +6,7 @@ use tracer_tables::discards::counter::{LISTEN_DROPS, OVERFLOWS, UDP_FULL};
 
 use super::{
     Case, Facts, Subject, Weight,
-    rules::{Rule, cause, counted, dropped, netns, of_owners, packets},
+    rule::{Rule, cause, counted, dropped, netns, of_owners, packets},
 };
 
 /// A listener's queue of connections that wait for accept() is full.

@@ -10,13 +10,15 @@ mod discards;
 mod facts;
 mod no_answer;
 mod ports;
+mod rule;
 mod rules;
 mod unreachable;
 
 use std::{collections::HashMap, net::IpAddr, rc::Rc};
 
 pub use facts::Facts;
-pub use rules::{RULES, Rule};
+pub use rule::Rule;
+pub use rules::RULES;
 use tracer_stream::{self as stream, ConnId, Discard, Event, Evidence, Finding, Icmp, Kind, Owner, Role, Socket};
 
 /// The kinds of events that rules use and that the kernel is hooked for only on demand.

@@ -5,7 +5,7 @@ use tracer_words::unit::Micros;
 
 use super::{
     Case, Weight,
-    rules::{Rule, counted, end, of_owners, remote},
+    rule::{Rule, counted, end, of_owners, remote},
 };
 
 /// The shortest wait that counts. An earlier end (by a scanner, or of the loser of a race between addresses) leaves

@@ -4,7 +4,7 @@ use tracer_stream::{Event, Kind, Role, Verdict};
 
 use super::{
     Case, Facts, Subject,
-    rules::{ONE_CONNECTION, Rule, counted, end, of_owners, remote},
+    rule::{ONE_CONNECTION, Rule, counted, end, of_owners, remote},
 };
 
 /// One case for each destination; for bind() without a port, one for each local address.

@@ -5,7 +5,7 @@ use tracer_stream::{Kind, Verdict};
 
 use super::{
     Case, Facts, Subject, Weight,
-    rules::{ONE_CONNECTION, Rule, counted, destination, end, of_owners, packets, remote},
+    rule::{ONE_CONNECTION, Rule, counted, destination, end, of_owners, packets, remote},
 };
 
 /// A host whose neighbour does not answer is one case; an ICMP error concerns one port, and names its sender.

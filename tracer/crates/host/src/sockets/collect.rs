@@ -1,6 +1,5 @@
 //! Takes the picture of all sockets of the host.
 
-use std::collections::HashMap;
 use std::mem;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,44 +10,16 @@ use super::iterators::Iterators;
 use super::namespace::Part;
 use super::order;
 use super::owners::Owners;
-use super::proto::{Proto, State};
-use super::row::Row;
+pub use super::picture::Picture;
+use super::picture::sentence;
 use super::source::{Ask, Via};
 use crate::proc::enter::{self, Place, Prefer};
 use crate::proc::fd_scan::{self, Scan};
-use crate::proc::net::Malformed;
 use crate::proc::netns::{self, Found, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
 
 /// The most threads that read the holders: more of them only get in each other's way.
 const WORKERS: usize = 8;
-
-/// The sockets that exist now.
-#[derive(Debug, Default)]
-pub struct Picture {
-    /// The sockets, in no order.
-    pub rows: Vec<Row>,
-    /// Their places in `rows`, in the requested order.
-    pub order: Vec<u32>,
-    /// Their holders.
-    pub owners: Owners,
-    /// The namespaces, by inode number.
-    pub namespaces: HashMap<u32, Netns>,
-    /// Names of devices that sockets are bound to, by namespace and index. Hostile bytes.
-    pub devices: HashMap<(u32, u32), String>,
-    /// The namespace of this process.
-    pub own_netns: Option<u32>,
-    /// Processes whose descriptors this user may not see.
-    pub denied: u32,
-    /// Processes whose namespace this user may not see.
-    pub denied_netns: u32,
-    /// Lines of /proc that no parser understood.
-    pub malformed: Malformed,
-    /// A sentence for each thing that is missing.
-    pub gaps: Vec<String>,
-    /// The sources in use, for `-v`.
-    pub ways: Vec<&'static str>,
-}
 
 /// Takes the picture; `iterators` are loaded if `ask` lets them be.
 ///
@@ -175,13 +146,6 @@ impl Tables<'_> {
 }
 
 impl Picture {
-    /// Returns the name of the device that `row` is bound to, if known.
-    #[must_use]
-    pub fn device(&self, row: &Row) -> Option<&str> {
-        let index = row.device();
-        if index == 0 { None } else { self.devices.get(&(row.netns, index)).map(String::as_str) }
-    }
-
     fn add_others(&mut self, others: Others) -> Vec<InOrder> {
         self.denied_netns = others.found.denied;
         if others.found.unread_threads > 0 {
@@ -225,22 +189,4 @@ impl Picture {
 /// Returns a namespace's name for messages.
 fn label(netns: &Netns) -> String {
     netns.name.clone().unwrap_or_else(|| netns.inode.to_string())
-}
-
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
-/// Whether a socket has no file because no process has accepted it yet, or because its handshake is
-/// not done: a process that closes a socket takes it out of these states.
-#[must_use]
-pub const fn waits_for_accept(row: &Row) -> bool {
-    matches!((row.proto, row.inode), (Proto::Tcp, 0))
-        && matches!(row.state, State::Established | State::SynRecv | State::CloseWait)
 }

@@ -12,6 +12,7 @@ pub mod iterators;
 mod namespace;
 pub mod order;
 pub mod owners;
+mod picture;
 pub mod proto;
 pub mod row;
 mod shared;

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::collect::sentence;
 use super::connections::{self, Connections};
 use super::diag::{Diag, DiagError, Dumped};
 use super::gathered::Gathered;
+use super::picture::sentence;
 use super::proto::Proto;
 use super::row::Row;
 use super::source::{Ask, Via};

@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::thread;
 
-use super::collect::Picture;
+use super::picture::Picture;
 use super::proto::State;
 use super::row::{Kind, Row};
 

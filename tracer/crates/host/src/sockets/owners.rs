@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::collect::waits_for_accept;
 use super::proto::{Proto, State};
 use super::row::Row;
 use crate::proc::fd::SocketHolders;
@@ -66,7 +65,7 @@ impl Owners {
             let pids = self.holders.holders(row.inode);
             return if pids.is_empty() { unknown } else { Ownership { pids, source: OwnerSource::Fd } };
         }
-        if waits_for_accept(row)
+        if row.waits_for_accept()
             && let Some(inode) = self.listener(row)
         {
             let pids = self.holders.holders(inode);

@@ -138,6 +138,14 @@ pub struct Netlink {
 }
 
 impl Row {
+    /// Whether the socket has no file because no process has accepted it yet, or because its handshake is not done: a
+    /// process that closes a socket takes it out of these states.
+    #[must_use]
+    pub const fn waits_for_accept(&self) -> bool {
+        matches!((self.proto, self.inode), (Proto::Tcp, 0))
+            && matches!(self.state, State::Established | State::SynRecv | State::CloseWait)
+    }
+
     /// Returns the internet part, if it is such a socket.
     #[must_use]
     pub const fn inet(&self) -> Option<&Inet> {

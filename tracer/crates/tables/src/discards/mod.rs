@@ -3,12 +3,13 @@
 
 pub mod counter;
 pub mod numbers;
+mod watched;
 
 use serde::{Deserialize, Serialize};
 use tracer_common::record::Tuple;
 
 use self::counter::Counter;
-use crate::forms::{TupleForm, watched};
+use crate::tuple::TupleForm;
 
 /// The changes in one network namespace between two looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

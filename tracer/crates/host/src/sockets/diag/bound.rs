@@ -5,7 +5,7 @@ use std::io;
 use tracer_common::record::Tuple;
 use tracer_tables::bound::Bound;
 
-use super::{dump, inet};
+use super::{by_family, inet};
 use crate::netlink::Socket;
 use crate::sockets::proto::{Proto, State};
 use crate::sockets::row::Kind;
@@ -24,10 +24,10 @@ pub fn at_port(proto: Proto, port: u16) -> io::Result<Vec<Bound>> {
     let number = inet::protocol(proto).ok_or(io::ErrorKind::Unsupported)?;
     let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
     let mut sockets = Vec::new();
-    dump::both_families(|family| {
+    by_family::both_families(|family| {
         let mut request = inet::request(family, number, inet::STATES | BOUND_INACTIVE, false);
         request[SPORT].copy_from_slice(&port.to_be_bytes());
-        dump::ask(&mut socket, &request, |bytes| sockets.extend(bound(bytes, proto)))
+        by_family::ask(&mut socket, &request, |bytes| sockets.extend(bound(bytes, proto)))
     })?;
     Ok(sockets)
 }

@@ -5,7 +5,7 @@ use std::io;
 
 use tracer_common::record::Tuple;
 
-use super::{dump, inet};
+use super::{by_family, inet};
 use crate::netlink::Socket;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Kind;
@@ -55,10 +55,10 @@ fn read(proto: Proto, states: u32) -> io::Result<Vec<Account>> {
     let mut socket = Socket::open(libc::NETLINK_SOCK_DIAG)?;
     let mut accounts = Vec::new();
     // A table that changed meanwhile repeats or lacks some sockets: the next look has them.
-    dump::both_families(|family| {
+    by_family::both_families(|family| {
         let mut request = inet::request(family, number, states, false);
         request[EXTENSIONS] = 1 << (SKMEMINFO - 1);
-        dump::ask(&mut socket, &request, |bytes| accounts.extend(account(bytes, proto)))
+        by_family::ask(&mut socket, &request, |bytes| accounts.extend(account(bytes, proto)))
     })?;
     Ok(accounts)
 }

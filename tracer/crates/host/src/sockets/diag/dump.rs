@@ -1,19 +1,16 @@
 //! The dumps of sock_diag, one protocol after another.
 
 use std::collections::HashSet;
-use std::io;
 
 use rustix::thread::CapabilitySet;
 
-use super::{DiagError, inet, is_unsupported, local, tcp};
+use super::by_family::{ask, both_families};
+use super::{DiagError, inet, local, tcp};
 use crate::netlink::Socket;
 use crate::sockets::gathered::Gathered;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
 use tracer_privilege::capabilities;
-
-/// The type of requests and answers.
-pub(super) const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
 /// A NETLINK_SOCK_DIAG socket in the namespace of the opening thread.
 #[derive(Debug)]
@@ -103,18 +100,4 @@ impl Diag {
         let changed = changed.map_err(DiagError::of)?;
         Ok(Dumped { rows: rows.len() - before, malformed, changed })
     }
-}
-
-/// Asks for IPv4 and for IPv6, which a kernel may lack; `true` if a table changed meanwhile.
-pub(super) fn both_families(mut ask: impl FnMut(libc::c_int) -> io::Result<bool>) -> io::Result<bool> {
-    let changed = ask(libc::AF_INET)?;
-    match ask(libc::AF_INET6) {
-        Err(error) if is_unsupported(&error) => Ok(changed),
-        asked => asked.map(|too| changed | too),
-    }
-}
-
-/// Gives the payload of each answer to `socket`; `true` if the table changed meanwhile.
-pub(super) fn ask(diag: &mut Socket, request: &[u8], socket: impl FnMut(&[u8])) -> io::Result<bool> {
-    diag.dump(SOCK_DIAG_BY_FAMILY, request, SOCK_DIAG_BY_FAMILY, socket)
 }

@@ -3,6 +3,7 @@
 //! A dump covers the namespace that the netlink socket was made in.
 
 pub mod bound;
+mod by_family;
 pub mod drops;
 mod dump;
 mod inet;

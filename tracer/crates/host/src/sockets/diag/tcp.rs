@@ -6,7 +6,8 @@
 
 use std::io;
 
-use super::{inet, is_unsupported};
+use super::by_family::both_families;
+use super::{by_family, inet, is_unsupported};
 use crate::netlink::{Datagram, Socket};
 use crate::sockets::order::Key;
 use crate::sockets::proto::Proto;
@@ -35,9 +36,9 @@ impl Batch for Datagram {
 pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl FnMut(&[u8])) -> io::Result<bool> {
     match diag.dump(TCPDIAG_GETSOCK, &inet::old_request(states, details), TCPDIAG_GETSOCK, &mut each) {
         // The kernel refuses before it gives any row.
-        Err(error) if is_unsupported(&error) => super::dump::both_families(|family| {
-            super::dump::ask(diag, &inet::request(family, TCP, states, details), &mut each)
-        }),
+        Err(error) if is_unsupported(&error) => {
+            both_families(|family| by_family::ask(diag, &inet::request(family, TCP, states, details), &mut each))
+        }
         asked => asked,
     }
 }
@@ -52,9 +53,9 @@ pub(super) fn rows(diag: &mut Socket, details: bool, netns: u32, key: Option<Key
         |each| {
             let body = inet::old_request(inet::STATES, details);
             match diag.dump_datagrams(TCPDIAG_GETSOCK, &body, TCPDIAG_GETSOCK, &mut *each) {
-                Err(error) if is_unsupported(&error) => super::dump::both_families(|family| {
+                Err(error) if is_unsupported(&error) => both_families(|family| {
                     let body = inet::request(family, TCP, inet::STATES, details);
-                    let kind = super::dump::SOCK_DIAG_BY_FAMILY;
+                    let kind = by_family::SOCK_DIAG_BY_FAMILY;
                     diag.dump_datagrams(kind, &body, kind, &mut *each)
                 }),
                 asked => asked,
@@ -69,7 +70,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::net::{TcpListener, TcpStream};
 
-    use super::super::dump::{ask as ask_of, both_families};
+    use super::super::by_family::ask as ask_of;
     use super::*;
 
     /// Both requests give the same rows for this process's sockets, of both families.
