@@ -1,21 +1,13 @@
 //! Options for hooks, type information and limits. They are rarely needed, so only `--help` shows
 //! them.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::fmt::Write as _;
 
 use crate::{
     kernel::backend::{Backend, Hook, chain},
     privilege::Sandbox,
+    trace::running::Types,
 };
-
-/// The source of the kernel's type information.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Types {
-    /// `none`: as if the kernel had none.
-    None,
-    /// From this file.
-    File(PathBuf),
-}
 
 /// Options for hooks and other kernel features.
 #[derive(Clone, Debug, Default, clap::Args)]

@@ -15,7 +15,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use drops::DropsArgs;
 pub use explain::ExplainArgs;
-pub use kernel::{KernelArgs, Types};
+pub use kernel::KernelArgs;
 pub use net::NetArgs;
 pub use output::{Color, OutputArgs};
 pub use sockets::{SocketsArgs, SocketsOutput};
@@ -225,6 +225,7 @@ pub fn wrong_usage(message: impl std::fmt::Display) -> clap::Error {
 mod tests {
     use super::*;
     use crate::kernel::backend::{Hook, chain};
+    use crate::trace::running::Types;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
         try_parse_from(std::iter::once("tracer").chain(line.split_whitespace()))

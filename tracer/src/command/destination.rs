@@ -33,7 +33,7 @@ use crate::{
     stderr,
     stream::{Event, Sink},
     trace::{
-        Presenter, Rehearsal, Stop,
+        Ended, Outcome, Output, Presenter, Rehearsal, Stop,
         queue::{Gauge, Queue},
     },
 };
@@ -56,6 +56,8 @@ pub struct Destination {
     shares_stderr: bool,
     /// Of the summary.
     columns: Columns,
+    /// No summary on stderr.
+    quiet: bool,
 }
 
 enum Shape<W> {
@@ -101,17 +103,9 @@ struct Form {
     clock: WallClock,
 }
 
-/// What was written, if a test asks for it.
-pub struct Written {
-    form: Form,
-    bytes: Vec<u8>,
-}
-
-impl Written {
-    /// Replays the tape, and compares the output with what was written ([`Rehearsal::compare`]).
-    #[must_use]
-    pub fn compare(&self, rehearsal: Rehearsal, summary: &Summary, end_ns: u64) -> bool {
-        let again = Shape::new(Vec::new(), self.form);
+impl Form {
+    /// Whether a replay gives the output `was` again ([`Rehearsal::compare`]).
+    fn gives_again(self, was: &[u8], rehearsal: Rehearsal, summary: &Summary, end_ns: u64) -> bool {
         let finish = |mut again: Shape<Vec<u8>>, summary: &Summary| {
             match &mut again {
                 Shape::Json(json) => {
@@ -122,7 +116,7 @@ impl Written {
             }
             again.into_inner()
         };
-        rehearsal.compare(summary, &self.bytes, again, finish)
+        rehearsal.compare(summary, was, Shape::new(Vec::new(), self), finish)
     }
 }
 
@@ -147,39 +141,8 @@ impl Destination {
         let form = Form { text: (!output.json).then(options), clock };
         let shape = Shape::new(Copied::new(to, Rehearsal::is_wanted()), form);
         let shares_stderr = output.output.is_none() && home == Home::Stderr;
-        Ok(Self { shape, form, gauge, shares_stderr, columns: Columns::of(&io::stderr()) })
-    }
-
-    /// Waits until everything is written; returns the number of discarded lines ([`finish`]), and what was written,
-    /// unless writing ended early.
-    ///
-    /// # Errors
-    /// If writing fails; a reader that has gone away is no error.
-    pub fn finish(self, runtime: &Runtime, stop: &Stop) -> anyhow::Result<(u64, Option<Written>)> {
-        // Writing the summary has already failed.
-        let error = self.error().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
-        if let Some(error) = error.filter(|_| !matches!(stop, Stop::Output(_))) {
-            let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
-            return Err(unwritable("events", copy));
-        }
-        let whole = self.error().is_none();
-        let (queue, bytes) = self.shape.into_inner().into_parts();
-        let unwritten = finish(runtime, &queue, stop)?;
-        Ok((unwritten, whole.then_some(Written { form: self.form, bytes })))
-    }
-
-    /// Writes the summary: as an object with `--json`, and as text on stderr.
-    pub fn summary(&mut self, boot_ns: u64, summary: &Summary, quiet: bool) {
-        if let Shape::Json(json) = &mut self.shape {
-            json.summary(boot_ns, summary);
-            json.flush();
-            if self.shares_stderr {
-                return;
-            }
-        }
-        if !quiet {
-            stderr::say(crate::present::summary::to_text(summary, self.columns));
-        }
+        let (quiet, columns) = (output.quiet, Columns::of(&io::stderr()));
+        Ok(Self { shape, form, gauge, shares_stderr, columns, quiet })
     }
 }
 
@@ -206,6 +169,39 @@ impl Presenter for Destination {
             Shape::Json(json) => json.error(),
             Shape::Text(text) => text.error(),
         }
+    }
+}
+
+impl Output for Destination {
+    /// Writes the summary: as an object with `--json`, and as text on stderr.
+    fn summary(&mut self, boot_ns: u64, summary: &Summary) {
+        if let Shape::Json(json) = &mut self.shape {
+            json.summary(boot_ns, summary);
+            json.flush();
+            if self.shares_stderr {
+                return;
+            }
+        }
+        if !self.quiet {
+            stderr::say(crate::present::summary::to_text(summary, self.columns));
+        }
+    }
+
+    fn finish(self, runtime: &Runtime, outcome: Outcome) -> anyhow::Result<Ended> {
+        let Outcome { stop, summary, lost, rehearsal, end_ns, .. } = outcome;
+        // Writing the summary has already failed.
+        let error = self.error().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+        if let Some(error) = error.filter(|_| !matches!(stop, Stop::Output(_))) {
+            let copy = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+            return Err(unwritable("events", copy));
+        }
+        let whole = self.error().is_none();
+        let form = self.form;
+        let (queue, bytes) = self.shape.into_inner().into_parts();
+        let unwritten = finish(runtime, &queue, &stop)?;
+        let differs =
+            rehearsal.filter(|_| whole).is_some_and(|rehearsal| !form.gives_again(&bytes, rehearsal, &summary, end_ns));
+        Ok(Ended { stop, lost: lost || unwritten > 0, differs })
     }
 }
 

@@ -9,9 +9,9 @@ use std::{
     process::ExitCode,
 };
 
-use super::session::{self, Extra, Host};
+use super::traced;
 use crate::{
-    cli::{DoctorArgs, OutputArgs},
+    cli::DoctorArgs,
     filter::Filter,
     kernel::{
         KernelError,
@@ -30,6 +30,11 @@ use crate::{
     },
     proc::{netns, pidns::Numbers, root::ProcRoot},
     sockets::diag::drops,
+    trace::{
+        Asks,
+        open::open,
+        running::{Running, no_tracefs},
+    },
 };
 
 /// The finding on whether a trace is possible at all.
@@ -40,7 +45,7 @@ const LOAD: &str = "load";
 /// # Errors
 /// If stdout cannot be written, or a link that the user forces does not work.
 pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let findings = look(&Extra::from(&args.kernel))?;
+    let findings = look(&traced::asks(&args.kernel))?;
     let out = if args.json { json(&findings) } else { text(&findings, Columns::of_terminal(&io::stdout())) };
     match io::stdout().write_all(out.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(super::unwritable("report", error)),
@@ -52,28 +57,28 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
+fn look(asks: &Asks) -> anyhow::Result<Vec<Finding>> {
     let mut findings = vec![kernel()];
-    let host = Host::look(extra.types.as_ref())?;
-    findings.push(match &host.no_btf {
-        None => Finding { why: Some(format!("{} members found", offsets_found(&host))), ..Finding::fine("btf") },
+    let running = Running::look(asks.types.as_ref())?;
+    findings.push(match &running.no_btf {
+        None => Finding { why: Some(format!("{} members found", offsets_found(&running))), ..Finding::fine("btf") },
         Some(error) => Finding::missing("btf", error.to_string(), Degradation::NoBtf.cost()),
     });
-    findings.extend(host.resolved.missing.iter().map(|member| {
+    findings.extend(running.resolved.missing.iter().map(|member| {
         Finding::missing(format!("member:{member}"), "this kernel has no such member", offsets::cost_of(member))
     }));
-    findings.push(match &host.tracefs {
+    findings.push(match &running.tracefs {
         Some(_) => Finding::fine("tracefs"),
-        None => Finding::missing("tracefs", session::no_tracefs(), "no classic and system call tracepoints"),
+        None => Finding::missing("tracefs", no_tracefs(), "no classic and system call tracepoints"),
     });
     findings.extend(capabilities());
     findings.push(pid_namespace());
     let mut kernel = None;
-    match session::open(&Filter::default(), &OutputArgs::default(), extra) {
-        Ok(session) => {
+    match open(&Filter::default(), asks) {
+        Ok(opened) => {
             findings.push(Finding::fine(LOAD));
-            findings.extend(hooks(&session.kernel.choices, extra));
-            kernel = Some(session.kernel);
+            findings.extend(hooks(&opened.kernel.choices, asks));
+            kernel = Some(opened.kernel);
         }
         // A forced link that fails is no finding about the kernel.
         Err(error) if matches!(error.downcast_ref(), Some(KernelError::Forced(_))) => return Err(error),
@@ -91,7 +96,7 @@ fn look(extra: &Extra) -> anyhow::Result<Vec<Finding>> {
     findings.push(counters());
     findings.push(statistics());
     // Last, because this thread gives up privileges for it.
-    findings.push(sandbox(extra.sandbox, kernel.as_ref()));
+    findings.push(sandbox(asks.sandbox, kernel.as_ref()));
     Ok(findings)
 }
 
@@ -116,9 +121,9 @@ fn counters() -> Finding {
     }
 }
 
-fn offsets_found(host: &Host) -> usize {
-    let total = size_of_val(&host.resolved.offsets) / 4;
-    total - host.resolved.missing.len()
+fn offsets_found(running: &Running) -> usize {
+    let total = size_of_val(&running.resolved.offsets) / 4;
+    total - running.resolved.missing.len()
 }
 
 fn kernel() -> Finding {
@@ -128,7 +133,7 @@ fn kernel() -> Finding {
     Finding { why: Some(format!("{}, lockdown {mode}", release.trim())), ..Finding::fine("kernel") }
 }
 
-fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
+fn hooks(choices: &[Choice], asks: &Asks) -> Vec<Finding> {
     Hook::ALL
         .into_iter()
         .map(|hook| {
@@ -145,7 +150,7 @@ fn hooks(choices: &[Choice], extra: &Extra) -> Vec<Finding> {
             let refused: Vec<String> =
                 choice.refused.iter().map(|(backend, why)| format!("{backend} refused: {why}")).collect();
             let cost = crate::kernel::backend::cost_of(choice);
-            let forced = extra.forced.iter().any(|(forced, _)| *forced == hook);
+            let forced = asks.forced.iter().any(|(forced, _)| *forced == hook);
             let praise = if forced { "forced by --backend" } else { "the best link works" };
             Finding {
                 name: hook.name().to_owned(),

@@ -6,28 +6,28 @@ use std::{
 };
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 
 use super::{
     copied::Copied,
     destination::{self, Home},
-    report, runtime,
-    session::{self, Extra},
+    status::status,
+    traced,
 };
 use crate::{
-    cli::{self, DropsArgs},
+    cli::DropsArgs,
     clock,
-    drops::{Aggregate, By},
+    drops::{Aggregate, By, Order, Part},
     present::{
         clock::WallClock,
         drops::{DropsSink, Shape, TableOptions},
         summary::Summary,
         terminal::{self, Columns, Size},
     },
-    proc::root::ProcRoot,
     stderr,
     stream::{Event, Sink},
     trace::{
-        Earlier, Limits, Outcome, Presenter, Rehearsal, Seeding, Trace,
+        Ended, Outcome, Output, Presenter, Rehearsal,
         queue::{Gauge, Queue},
     },
 };
@@ -37,81 +37,61 @@ use crate::{
 /// # Errors
 /// If no trace is possible, or its output cannot be written.
 pub fn run(args: &DropsArgs) -> anyhow::Result<ExitCode> {
-    let output = &args.output;
-    let filter = match session::filter(&args.drops_only(), &args.kernel) {
-        Ok(filter) => filter,
-        Err(error) => cli::wrong_usage(error).exit(),
-    };
+    let (output, kernel) = (&args.output, &args.kernel);
+    let filter = traced::filter(&args.drops_only(), kernel);
     let (to, color) = destination::writer(output, Home::Stdout)?;
-    let (columns, summary_columns) = (Columns::of(&to), Columns::of(&io::stderr()));
-    let queue = Queue::new(to, args.kernel.sandbox()).context("cannot start a thread")?;
-    let gauge = queue.gauge();
-    let root = ProcRoot::default();
-    let earlier = Earlier::start(&root, Seeding::Everything, args.kernel.sandbox())?;
+    let columns = Columns::of(&to);
+    let queue = Queue::new(to, kernel.sandbox()).context("cannot start a thread")?;
     let quiet = output.json || output.all || filter.asks_for_reason();
-    let extra = Extra { quiet_drops: Some(quiet), ..Extra::from(&args.kernel) };
-    let opened = session::open(&filter, output, &extra)?;
-    let opened_ns = opened.opened_ns;
     let screen = Screen::of(args);
-    let shape = if output.json {
-        Shape::Json
-    } else {
-        let rows = args.rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
-        Shape::Table(TableOptions { wide: output.wide, columns, utc: output.utc, color, rows })
+    let mut course = traced::course("the packets that this host drops", filter, output, kernel);
+    course.asks.quiet_drops = quiet;
+    course.limits.refresh = (screen == Screen::Live).then_some(args.interval);
+    // `--count` counts packets, and an event may stand for many.
+    course.limits.count = None;
+    let ready = course.open()?;
+    let rows = args.rows.map(|rows| usize::try_from(rows).unwrap_or(usize::MAX));
+    let table = TableOptions { wide: output.wide, columns, utc: output.utc, color, rows };
+    let form = Form {
+        by: &args.by,
+        quiet,
+        shape: if output.json { Shape::Json } else { Shape::Table(table) },
+        order: args.sort,
+        clock: WallClock { offset_ns: clock::wall_offset_ns() },
+        began_ns: ready.opened_ns(),
     };
-    let clock = WallClock { offset_ns: clock::wall_offset_ns() };
-    let mut board = Board {
-        sink: DropsSink::new(
-            Copied::new(queue, Rehearsal::is_wanted()),
-            Aggregate::new(By::new(&args.by), quiet),
-            shape,
-            args.sort,
-            clock,
-            opened_ns,
-        ),
-        is_live: screen == Screen::Live,
+    let gauge = queue.gauge();
+    let sink = form.sink(Copied::new(queue, Rehearsal::is_wanted()));
+    let board = Board {
+        sink,
+        form,
+        screen,
         gauge,
         count: output.count,
+        end: None,
+        columns: Columns::of(&io::stderr()),
+        quiet: output.quiet,
     };
-    let refresh = board.is_live.then_some(args.interval);
-    // `--count` counts packets, and an event may stand for many.
-    let limits = Limits { duration: output.duration, count: None, refresh, no_counters: output.no_counters };
-    let runtime = runtime()?;
-    let mut outcome = runtime.block_on(async {
-        let banner = report::banner(&opened, "the packets that this host drops", output);
-        let trace = Trace::new(opened, earlier, filter, root, limits, &mut board)?;
-        stderr::say(banner);
-        trace.run(None).await
-    })?;
-    let end_ns = outcome.end_ns;
-    let _detaching = std::mem::take(&mut outcome.detaching);
-    let size = (screen != Screen::None).then(|| Size::of(&io::stdout()));
-    board.sink.finish(end_ns, size, &outcome.summary);
-    let whole = board.sink.error().is_none() && !board.is_live;
-    let (queue, written) = board.sink.into_inner().into_parts();
-    let unwritten = destination::finish(&runtime, &queue, &outcome.stop)?;
-    if let Some(rehearsal) = outcome.rehearsal.take().filter(|_| whole) {
-        let again = Replayed(DropsSink::new(
-            Vec::new(),
-            Aggregate::new(By::new(&args.by), quiet),
-            shape,
-            args.sort,
-            clock,
-            opened_ns,
-        ));
-        let finish = |Replayed(mut again): Replayed, summary: &Summary| {
-            again.finish(end_ns, size, summary);
-            again.into_inner()
-        };
-        if !rehearsal.compare(&outcome.summary, &written, again, finish) {
-            return Ok(ExitCode::from(report::DIFFERENT));
-        }
+    status(ready.run(board)?, output)
+}
+
+/// The form of the sums.
+#[derive(Clone, Copy)]
+struct Form<'a> {
+    by: &'a [Part],
+    /// With harmless drops.
+    quiet: bool,
+    shape: Shape,
+    order: Order,
+    clock: WallClock,
+    began_ns: u64,
+}
+
+impl Form<'_> {
+    fn sink<W: io::Write>(&self, to: W) -> DropsSink<W> {
+        let sums = Aggregate::new(By::new(self.by), self.quiet);
+        DropsSink::new(to, sums, self.shape, self.order, self.clock, self.began_ns)
     }
-    let Outcome { summary, stop, lost, .. } = outcome;
-    if !output.quiet {
-        stderr::say(crate::present::summary::to_text(&about_drops(summary), summary_columns));
-    }
-    report::status(stop, lost || unwritten > 0, output)
 }
 
 /// Returns the part of the summary that the table lacks.
@@ -142,15 +122,22 @@ impl Screen {
 }
 
 /// Takes the stream, and draws it on time.
-struct Board {
+struct Board<'a> {
     sink: DropsSink<Copied<Queue>>,
-    is_live: bool,
+    form: Form<'a>,
+    screen: Screen,
     gauge: Gauge,
     /// The number of packets after which the trace ends.
     count: Option<u64>,
+    /// The size of the terminal at the end, if there is one.
+    end: Option<Size>,
+    /// Of the summary.
+    columns: Columns,
+    /// No summary on stderr.
+    quiet: bool,
 }
 
-impl Sink for Board {
+impl Sink for Board<'_> {
     fn event(&mut self, event: &Event<'_>) {
         self.sink.event(event);
     }
@@ -165,12 +152,12 @@ impl Sink for Replayed {
     }
 }
 
-impl Presenter for Board {
+impl Presenter for Board<'_> {
     fn flush(&mut self) {}
 
     fn refresh(&mut self) {
         // A terminal that is not read gets the next picture once it has taken this one.
-        if self.is_live && self.gauge.is_empty() {
+        if self.screen == Screen::Live && self.gauge.is_empty() {
             self.sink.draw(clock::boot_ns(), Size::of(&io::stdout()));
         }
     }
@@ -181,5 +168,30 @@ impl Presenter for Board {
 
     fn error(&self) -> Option<&io::Error> {
         self.sink.error()
+    }
+}
+
+impl Output for Board<'_> {
+    fn summary(&mut self, boot_ns: u64, summary: &Summary) {
+        self.end = (self.screen != Screen::None).then(|| Size::of(&io::stdout()));
+        self.sink.finish(boot_ns, self.end, summary);
+    }
+
+    fn finish(self, runtime: &Runtime, outcome: Outcome) -> anyhow::Result<Ended> {
+        let Outcome { stop, summary, lost, rehearsal, end_ns, .. } = outcome;
+        let whole = self.sink.error().is_none() && self.screen != Screen::Live;
+        let (queue, written) = self.sink.into_inner().into_parts();
+        let unwritten = destination::finish(runtime, &queue, &stop)?;
+        let finish = |Replayed(mut again): Replayed, summary: &Summary| {
+            again.finish(end_ns, self.end, summary);
+            again.into_inner()
+        };
+        let differs = rehearsal.filter(|_| whole).is_some_and(|rehearsal| {
+            !rehearsal.compare(&summary, &written, Replayed(self.form.sink(Vec::new())), finish)
+        });
+        if !self.quiet {
+            stderr::say(crate::present::summary::to_text(&about_drops(summary), self.columns));
+        }
+        Ok(Ended { stop, lost: lost || unwritten > 0, differs })
     }
 }

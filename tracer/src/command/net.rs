@@ -56,7 +56,7 @@ pub fn run(args: &NetArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Some(interval) => {
-            let runtime = super::runtime()?;
+            let runtime = crate::trace::runtime()?;
             let ended = runtime.block_on(watch(&root, args, interval));
             // Leaves a thread behind that writes to a reader which does not read.
             runtime.shutdown_background();

@@ -20,16 +20,16 @@ use tokio::{
 
 use super::{
     destination::{Destination, Home},
-    report, runtime,
-    session::{self, Extra},
+    status::status,
+    traced,
 };
 use crate::{
-    cli::{self, RunArgs},
+    cli::RunArgs,
     filter::{Host, Lookup as _},
     kernel::backend::Hook,
     proc::{pidns, root::ProcRoot},
     stderr,
-    trace::{self, Earlier, Limits, Outcome, Seeding, Stop, Trace},
+    trace::{self, Ready, Seeding, Stop},
 };
 
 /// A shell's exit status for a command that is not found, or cannot be executed.
@@ -43,79 +43,55 @@ pub const FAILED: u8 = 125;
 /// # Errors
 /// If no trace is possible.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let mut filter = match session::filter(&args.filter, &args.kernel) {
-        Ok(filter) => filter,
-        Err(error) => cli::wrong_usage(error).exit(),
-    };
-    if let Err(error) = args.output.check(&filter) {
-        cli::wrong_usage(error).exit();
-    }
+    let RunArgs { filter, output, kernel, .. } = args;
+    let filter = traced::filter_of_events(filter, output, kernel);
     let user = User::of(args.user.as_deref())?;
-    if !args.output.json {
-        filter.leave_out_processes();
-    }
-    let mut destination = Destination::open(&args.output, Home::Stderr, &filter, args.kernel.sandbox())?;
-    let root = ProcRoot::default();
-    let own = pidns::own(&root);
-    let extra = Extra { follow_from: Some(own), ..Extra::from(&args.kernel) };
-    let earlier = Earlier::start(&root, Seeding::ProcessesOnly, args.kernel.sandbox())?;
-    let mut opened = session::open(&filter, &args.output, &extra)?;
-    if opened.kernel.backend(Hook::Processes).is_none() {
+    let destination = Destination::open(output, Home::Stderr, &filter, kernel.sandbox())?;
+    let own = pidns::own(&ProcRoot::default());
+    let mut course = traced::course("the command and its descendants", filter, output, kernel);
+    course.seeding = Seeding::ProcessesOnly;
+    course.asks.follow_from = Some(own);
+    let ready = course.open()?;
+    if !ready.has(Hook::Processes) {
         bail!(
             "the command cannot be followed: {} is not hooked here, `tracer doctor` shows why; \
              `tracer live --pid PID` shows one process",
             Hook::Processes.name()
         );
     }
-    let limits = Limits {
-        duration: args.output.duration,
-        count: args.output.count,
-        refresh: None,
-        no_counters: args.output.no_counters,
+    let ended = match ready.run_command(destination, |ready| start(args, user, own, ready)) {
+        Ok(ended) => ended,
+        Err(error) => return error.downcast().map(|NotStarted(error)| cannot_start(args, &error)),
     };
-    let runtime = runtime()?;
-    let ended = runtime.block_on(async {
-        let signals = Signals::catch()?;
-        stderr::say(report::banner(&opened, "the command and its descendants", &args.output));
-        // The kernel side waits for the fork of this process, so the child is in the filter's set
-        // before its first instruction.
-        let child = match spawn(args, user) {
-            Ok(child) => child,
-            Err(error) => return Ok(Err(error)),
-        };
-        opened.kernel.remove_pid(own)?;
-        let pid = child.id().context("the command is gone before it began")?;
-        let number = pidns::in_proc(&root, pid).context("the command's number in /proc cannot be looked up")?;
-        let start = Host::default().process(number).ok().flatten().map(|process| process.start_ns);
-        filter.follow_process(number, start);
-        let trace = Trace::new(opened, earlier, filter, root, limits, &mut destination)?;
-        let command = trace::Command { pid, end: Box::pin(supervise(child, signals)) };
-        trace.run(Some(command)).await.map(Ok)
-    })?;
-    let mut outcome = match ended {
-        Ok(outcome) => outcome,
-        Err(error) => return Ok(cannot_start(args, &error)),
-    };
-    let end_ns = outcome.end_ns;
-    let _detaching = std::mem::take(&mut outcome.detaching);
-    destination.summary(end_ns, &outcome.summary, args.output.quiet);
-    let rehearsal = outcome.rehearsal.take();
-    let (unwritten, written) = destination.finish(&runtime, &outcome.stop)?;
-    if let Some((rehearsal, written)) = rehearsal.zip(written)
-        && !written.compare(rehearsal, &outcome.summary, end_ns)
-    {
-        return Ok(ExitCode::from(report::DIFFERENT));
-    }
-    let Outcome { stop, lost, .. } = outcome;
-    let command = match &stop {
+    let command = match &ended.stop {
         Stop::Command(status) => Some(*status),
         _ => None,
     };
-    let own = report::status(stop, lost || unwritten > 0, &args.output)?;
+    let own = status(ended, output)?;
     Ok(match command {
         Some(status) if own == ExitCode::SUCCESS => ExitCode::from(code(status)),
         _ => own,
     })
+}
+
+/// The command cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct NotStarted(io::Error);
+
+/// Starts the command.
+fn start(args: &RunArgs, user: Option<User>, own: u32, ready: &mut Ready) -> anyhow::Result<trace::Command> {
+    let signals = Signals::catch()?;
+    ready.say_banner();
+    // The kernel side waits for the fork of this process, so the child is in the filter's set
+    // before its first instruction.
+    let child = spawn(args, user).map_err(NotStarted)?;
+    ready.kernel().remove_pid(own)?;
+    let pid = child.id().context("the command is gone before it began")?;
+    let number = pidns::in_proc(&ready.root, pid).context("the command's number in /proc cannot be looked up")?;
+    let start = Host::default().process(number).ok().flatten().map(|process| process.start_ns);
+    ready.filter.follow_process(number, start);
+    Ok(trace::Command { pid, end: Box::pin(supervise(child, signals)) })
 }
 
 fn cannot_start(args: &RunArgs, error: &io::Error) -> ExitCode {

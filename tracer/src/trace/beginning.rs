@@ -1,15 +1,23 @@
-//! The beginning: existing processes and sockets, read while records already come.
+//! The beginning: the rings and the threads of a trace, and the existing processes and sockets, read while records
+//! already come.
 
 use std::collections::HashSet;
 
 use anyhow::Context as _;
 use log::warn;
-use tokio::sync::oneshot;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
-use super::Trace;
+use super::{
+    Limits, Opened, Outlet, PacketSession, Presenter, Trace, counters::Counters as KernelCounters, dispatch::Dispatch,
+    feed::PacketFeed, inlet::Inlet, merge::Merge, names::Names, namespaces::Namespaces,
+};
 use crate::{
-    core::{Input, Seed},
-    kernel::ring::Ring,
+    core::{Input, Lost, Seed, discards::Counting},
+    filter::Filter,
+    kernel::{backend::Hook, load::Counters, ring::Ring},
     privilege::{Duty, Sandbox, capabilities},
     proc::root::ProcRoot,
     readers::Readers,
@@ -62,6 +70,80 @@ impl Earlier {
 pub(super) struct Pictures {
     before: Snapshot,
     after: Snapshot,
+}
+
+impl<'p> Trace<'p> {
+    /// Takes over a loaded kernel side, and from now on the signals that end a trace. Call inside the runtime.
+    ///
+    /// # Errors
+    /// If the ring cannot be polled, or a signal cannot be caught.
+    pub fn new(
+        opened: Opened,
+        earlier: Earlier,
+        filter: Filter,
+        root: ProcRoot,
+        limits: Limits,
+        presenter: &'p mut dyn Presenter,
+    ) -> anyhow::Result<Self> {
+        let Opened { mut kernel, degradations, packets, opened_ns } = opened;
+        let sandbox = earlier.sandbox;
+        let mut inlet = Inlet::new(filter.apart(), limits.count, presenter);
+        let ring = kernel.ring()?;
+        let debug_log = kernel.debug_log()?;
+        let attached_ns = kernel.started_ns;
+        let counters = if filter.wants_counters() && !limits.no_counters {
+            let drops = packets.is_some() && kernel.backend(Hook::Drop).is_some();
+            let accepts = kernel.backend(Hook::Accept).is_some() && filter.wants_every_connection();
+            inlet.apply(Input::Counting(Counting { drops, accepts, began_ns: attached_ns }));
+            Some(KernelCounters::start(&root, &filter, sandbox).context("cannot start a thread")?)
+        } else {
+            None
+        };
+        inlet.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() });
+        let namespaces = Namespaces::start(sandbox).context("cannot start a thread")?;
+        let names = Names::start(&filter, sandbox).context("cannot start a thread")?;
+        let feed = match packets {
+            Some(PacketSession { reasons, symbols, stacks }) => {
+                let drops = kernel.backend(Hook::Drop).is_some();
+                inlet.apply(Input::Packets { reasons, drops });
+                let stacks = if stacks { Some(kernel.stacks()?) } else { None };
+                Some(PacketFeed::new(kernel.drops_ring()?, kernel.folds()?, symbols, stacks))
+            }
+            None => None,
+        };
+        Ok(Self {
+            kernel,
+            ring,
+            feed,
+            outlet: Outlet(inlet.gauge()),
+            inlet,
+            dispatch: Dispatch::new(root.clone(), earlier.readers.clone(), namespaces, counters),
+            root,
+            limits,
+            signals: [
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::hangup())?,
+            ],
+            merge: Merge::default(),
+            taken_over: false,
+            unreconciled: None,
+            cut_ns: None,
+            followed: None,
+            blocked: false,
+            more: false,
+            sandbox,
+            earlier: Some(earlier),
+            names,
+            debug_log,
+            attached_ns,
+            known: Counters::default(),
+            unplaced: 0,
+            lost: Lost::default(),
+            degradations,
+            opened_ns,
+        })
+    }
 }
 
 impl Trace<'_> {

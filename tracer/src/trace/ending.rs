@@ -4,39 +4,83 @@ use std::{collections::HashSet, future::pending, pin::pin, time::Duration};
 
 use anyhow::Context as _;
 use log::warn;
-use tokio::time::{Instant, sleep, sleep_until};
-use tracer_common::{decode::Record, record::RecordKind};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until, timeout_at},
+};
+use tracer_common::{counter::Counter, decode::Record, record::RecordKind};
 
-use super::{Outcome, PacketFeed, Stop, Trace, dispatch::Arrived};
+use super::{Outcome, Stop, Trace, beginning::Pictures, dispatch::Arrived, feed::PacketFeed};
 use crate::{
     clock,
     core::Input,
     kernel::{
         audit::{Accounts, Received},
-        cost::ProgramCost,
+        cost::{self, ProgramCost},
         detach::Detaching,
     },
 };
 
 /// How long the connections of an ended command may take to close, and then the last look at the counters, and the
 /// hints of the last drops.
-pub(super) const LINGER: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_millis(500);
 /// The same for the last look and the last drops after any other end: after Ctrl-C the user waits.
-pub(super) const SHORT_LINGER: Duration = Duration::from_millis(120);
+const SHORT_LINGER: Duration = Duration::from_millis(120);
 /// How long the last look may take where every processor is busy: it takes a few milliseconds of work.
-pub(super) const LAST_COUNTERS: Duration = Duration::from_millis(300);
+const LAST_COUNTERS: Duration = Duration::from_millis(300);
 /// How long the hints may take, however long the look took.
-pub(super) const LAST_HINTS: Duration = Duration::from_millis(50);
+const LAST_HINTS: Duration = Duration::from_millis(50);
 /// How often, and after which time, the audit is read once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
 /// The most drains of the rings at the end.
 const LAST_DRAINS: usize = 256;
 
+/// The longest time that a trace may take to end, whatever it would like to wait for.
+const END: Duration = Duration::from_millis(700);
+
 impl Trace<'_> {
+    /// Ends the trace; `snapshot`: of the existing sockets, if it is still to come.
+    pub(super) async fn end(
+        mut self,
+        stop: Stop,
+        snapshot: Option<oneshot::Receiver<Pictures>>,
+    ) -> anyhow::Result<Outcome> {
+        // The end is bounded, whatever hangs.
+        let end = Instant::now() + END;
+        if let Some(taken) = snapshot {
+            self.take_over(timeout_at(end, taken).await.ok().and_then(Result::ok).unwrap_or_default());
+        }
+        if matches!(stop, Stop::Command(_)) {
+            self.linger(end).await?;
+        }
+        let patience = if matches!(stop, Stop::Command(_)) { LINGER } else { SHORT_LINGER };
+        let soon = Instant::now() + patience;
+        let wants_more = !self.inlet.core().is_full() && self.inlet.error().is_none();
+        if wants_more {
+            let last = end.min(Instant::now() + LAST_COUNTERS.max(patience));
+            self.look_at_counters_again(last).await?;
+        }
+        // First: what is taken over after this counts as missed rather than not at all.
+        let [declined, taken_over] = self
+            .kernel
+            .counters()
+            .map_or([0; 2], |counters| [Counter::Declined, Counter::TakenOver].map(|counter| counters.get(counter)));
+        self.cut();
+        let mut programs = self.kernel.detach_packets();
+        programs.extend(self.kernel.costs());
+        let programs = cost::by_first_lane(programs);
+        self.lost.missed = cost::missed(&programs, declined, taken_over).saturating_sub(self.kernel.missed_before);
+        if wants_more {
+            let soon = soon.max(Instant::now() + LAST_HINTS);
+            self.explain_last_drops(end.min(soon)).await;
+        }
+        Ok(self.finish(stop, programs, end).await)
+    }
+
     /// Looks at the kernel's counters once more, until `deadline`, while the rest of the trace goes on: discards that
     /// they count before the drop hooks are gone have drop events, too.
-    pub(super) async fn look_at_counters_again(&mut self, deadline: Instant) -> anyhow::Result<()> {
+    async fn look_at_counters_again(&mut self, deadline: Instant) -> anyhow::Result<()> {
         let Some(mut counters) = self.dispatch.take_counters() else { return Ok(()) };
         let mut last = pin!(counters.last(deadline));
         loop {
@@ -63,7 +107,7 @@ impl Trace<'_> {
     }
 
     /// Waits until `deadline` for the hints of the last drops, and for the holders of ports.
-    pub(super) async fn explain_last_drops(&mut self, deadline: Instant) {
+    async fn explain_last_drops(&mut self, deadline: Instant) {
         self.look_for_losses();
         self.drain();
         while self.inlet.core().waits() {
@@ -79,7 +123,7 @@ impl Trace<'_> {
     }
 
     /// Gives the last connections of the ended command a moment to close, so that they are not reported as open.
-    pub(super) async fn linger(&mut self, end: Instant) -> anyhow::Result<()> {
+    async fn linger(&mut self, end: Instant) -> anyhow::Result<()> {
         let deadline = end.min(Instant::now() + LINGER);
         loop {
             self.drain();
@@ -95,7 +139,7 @@ impl Trace<'_> {
     }
 
     /// Cuts the trace off now if all hooks are about to be detached, one after the other, which takes a while.
-    pub(super) fn cut(&mut self) {
+    fn cut(&mut self) {
         if !self.kernel.is_audited() {
             return;
         }
@@ -166,7 +210,7 @@ impl Trace<'_> {
     }
 
     /// Applies the rest of the ring, reports the losses, and closes all open connections.
-    pub(super) async fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>, end: Instant) -> Outcome {
+    async fn finish(mut self, stop: Stop, programs: Vec<ProgramCost>, end: Instant) -> Outcome {
         self.drain_to_the_end(end).await;
         self.look_for_losses();
         let accounts = self.accounts(end).await;

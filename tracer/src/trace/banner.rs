@@ -1,25 +1,11 @@
-//! The output of `live` and `run` besides events: the banner, the summary, the exit status.
+//! The lines before the first event: what is traced, by which hooks, and what is missing.
 
-use std::{io, process::ExitCode};
+use super::Opened;
 
-use super::unwritable;
-use crate::{
-    cli::OutputArgs,
-    trace::{Opened, Stop},
-};
-
-/// Exit status if a replay said something else than the trace (`trace/tape.rs`).
-pub const DIFFERENT: u8 = 70;
-/// Exit status with `--strict` if events were lost.
-const LOST: u8 = 3;
-
-/// Returns the banner: the hooks, the missing features, and `tracer: ready`. The caller prints it once it
-/// misses no more events and signals. Empty with `-q`.
+/// The hooks, the missing features, and `tracer: ready`. `what`: what is traced, in words. Show it once the trace misses
+/// no more events and signals.
 #[must_use]
-pub fn banner(opened: &Opened, what: &str, output: &OutputArgs) -> String {
-    if output.quiet {
-        return String::new();
-    }
+pub fn banner(opened: &Opened, what: &str) -> String {
     let backends: Vec<String> = opened
         .kernel
         .choices
@@ -56,22 +42,6 @@ fn wrapped(parts: &[String], separator: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Returns the exit status of a trace that ended by `stop`.
-///
-/// # Errors
-/// If the output could not be written.
-pub fn status(stop: Stop, lost: bool, output: &OutputArgs) -> anyhow::Result<ExitCode> {
-    match stop {
-        // The reader of the pipe has seen enough.
-        Stop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        Stop::Output(error) => {
-            return Err(unwritable("events", error));
-        }
-        Stop::Signal | Stop::Duration | Stop::Count | Stop::Command(_) => {}
-    }
-    Ok(if output.strict && lost { ExitCode::from(LOST) } else { ExitCode::SUCCESS })
 }
 
 #[cfg(test)]

@@ -1,0 +1,60 @@
+//! What the kernel side counts: losses, folds, and the time of a look at the counters.
+
+use log::warn;
+use tracer_common::counter::Counter;
+
+use super::Trace;
+use crate::{clock, core::Input};
+
+impl Trace<'_> {
+    pub(super) fn look_for_losses(&mut self) {
+        let counters = match self.kernel.counters() {
+            Ok(counters) => counters,
+            Err(error) => {
+                warn!("{error}");
+                return;
+            }
+        };
+        let boot_ns = clock::boot_ns();
+        if let Some(feed) = &mut self.feed {
+            feed.sweep(counters.get(Counter::FoldedDrop), &mut self.merge.packets);
+        }
+        for (counter, class) in [
+            (Counter::LostLifecycle, "lifecycle"),
+            (Counter::LostProcess, "process"),
+            (Counter::LostDrop, "drop"),
+            (Counter::LostSegment, "segment"),
+        ] {
+            let count = counters.get(counter) - self.known.get(counter);
+            self.lose(boot_ns, class, count);
+        }
+        self.tell_unplaced(boot_ns);
+        self.lost.lifecycle = counters.get(Counter::LostLifecycle);
+        self.lost.process = counters.get(Counter::LostProcess);
+        self.lost.drop = counters.get(Counter::LostDrop) + self.unplaced;
+        self.lost.segment = counters.get(Counter::LostSegment);
+        self.known = counters;
+    }
+
+    /// Runs once a second, when the folds of that second have come, too.
+    pub(super) fn settle_counters(&mut self) {
+        // Until the records from before the snapshot are applied, all owners are unknown.
+        if self.dispatch.counts() && self.taken_over && self.unreconciled.is_none() {
+            self.inlet.apply(Input::Settled);
+            self.dispatch.watch_namespaces(&mut self.inlet);
+        }
+    }
+
+    pub(super) fn tell_unplaced(&mut self, boot_ns: u64) {
+        let count = self.inlet.core().unplaced_drops() - self.unplaced;
+        self.unplaced += count;
+        self.lost.drop += count;
+        self.lose(boot_ns, "drop", count);
+    }
+
+    pub(super) fn lose(&mut self, boot_ns: u64, class: &'static str, count: u64) {
+        if count > 0 {
+            self.inlet.apply(Input::Lost { boot_ns, class, count });
+        }
+    }
+}
