@@ -4,7 +4,7 @@ use super::Trace;
 use crate::{
     clock,
     core::TraceAccount,
-    kernel::{audit::Accounts, cost},
+    kernel::{audit::Accounts, backend::degradations_since, cost},
     stream::summary::{Cost, Incomplete, ProgramCost, RingUse},
 };
 use tracer_common::counter::Counter;
@@ -19,6 +19,7 @@ impl Trace<'_> {
         accounts: Option<Accounts>,
     ) -> TraceAccount {
         let rings = self.rings(accounts.as_ref().map(|accounts| accounts.taken));
+        let late = degradations_since(&self.degradations, &self.kernel.choices);
         let (audit, unaudited) = accounts.map(|accounts| (accounts.hooks, accounts.unaudited)).unzip();
         TraceAccount {
             duration_ns: end_ns.saturating_sub(self.opened_ns),
@@ -35,7 +36,12 @@ impl Trace<'_> {
                 .iter()
                 .filter_map(|choice| Some((choice.hook.name().to_owned(), choice.backend?.name().to_owned())))
                 .collect(),
-            degraded: self.degradations.iter().map(|degradation| (degradation.name(), degradation.cost())).collect(),
+            degraded: self
+                .degradations
+                .iter()
+                .chain(&late)
+                .map(|degradation| (degradation.name(), degradation.cost()))
+                .collect(),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     Limits, Opened, Outlet, PacketSession, Presenter, Trace, counters::Counters as KernelCounters, dispatch::Dispatch,
-    feed::PacketFeed, inlet::Inlet, merge::Merge, names::Names, namespaces::Namespaces,
+    feed::PacketFeed, inlet::Inlet, merge::Merge, names::Names, namespaces::Namespaces, naming::Sources,
 };
 use crate::{
     core::{Input, Lost, Seed, discards::Counting},
@@ -102,14 +102,14 @@ impl<'p> Trace<'p> {
         inlet.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() });
         let namespaces = Namespaces::start(sandbox).context("cannot start a thread")?;
         let names = Names::start(&filter, sandbox).context("cannot start a thread")?;
-        let feed = match packets {
+        let (feed, sources) = match packets {
             Some(PacketSession { reasons, symbols, stacks }) => {
                 let drops = kernel.backend(Hook::Drop).is_some();
                 inlet.apply(Input::Packets { reasons, drops });
                 let stacks = if stacks { Some(kernel.stacks()?) } else { None };
-                Some(PacketFeed::new(kernel.drops_ring()?, kernel.folds()?, symbols, stacks))
+                (Some(PacketFeed::new(kernel.drops_ring()?, kernel.folds()?)), Some(Sources { symbols, stacks }))
             }
-            None => None,
+            None => (None, None),
         };
         Ok(Self {
             kernel,
@@ -117,7 +117,7 @@ impl<'p> Trace<'p> {
             feed,
             outlet: Outlet(inlet.gauge()),
             inlet,
-            dispatch: Dispatch::new(root.clone(), earlier.readers.clone(), namespaces, counters),
+            dispatch: Dispatch::new(root.clone(), earlier.readers.clone(), namespaces, counters, sources),
             root,
             limits,
             signals: [
@@ -174,10 +174,11 @@ impl Trace<'_> {
         if let Err(error) = self.kernel.settle() {
             warn!("{error}");
         }
-        let Self { ring, inlet, merge, attached_ns, .. } = self;
+        let Self { kernel, ring, inlet, merge, attached_ns, .. } = self;
         let line = &mut merge.line;
         // The record of each new connection in the snapshot precedes the snapshot's look at it.
         while Ring::is_full_batch(ring.drain(|bytes| line.push(bytes))) && line.has_room() {}
+        kernel.wake_compat();
         for gap in &after.gaps {
             warn!("{gap}");
         }

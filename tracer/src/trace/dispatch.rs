@@ -12,6 +12,7 @@ use super::{
     facts,
     inlet::Inlet,
     namespaces::Namespaces,
+    naming::Sources,
     owners, ports,
     questions::{Questions, Reply},
     tables::{self, Reading},
@@ -60,10 +61,16 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Nothing is asked.
-    pub fn new(root: ProcRoot, readers: Readers, namespaces: Namespaces, counters: Option<Counters>) -> Self {
+    /// Nothing is asked. `names`: what names in the kernel come from, if packets are traced.
+    pub fn new(
+        root: ProcRoot,
+        readers: Readers,
+        namespaces: Namespaces,
+        counters: Option<Counters>,
+        names: Option<Sources>,
+    ) -> Self {
         Self {
-            questions: Questions::new(readers.clone(), root.clone()),
+            questions: Questions::new(readers.clone(), root.clone(), names),
             root,
             readers,
             namespaces,
@@ -84,6 +91,11 @@ impl Dispatch {
     /// Asks ahead for a record that waits behind others.
     pub fn ask_ahead(&mut self, record: &Record<'_>, inlet: &Inlet<'_>) {
         self.questions.ask_ahead(record, |record| inlet.before(record).iter().any(Option::is_some));
+    }
+
+    /// Prepares for the names of call sites: a drop has come.
+    pub fn prepare_names(&mut self) {
+        self.questions.prepare_names();
     }
 
     /// Forgets the questions of records: none waits.

@@ -1,4 +1,4 @@
-//! The ring of packets, and the names in their records.
+//! The ring of packets.
 
 use std::{
     io,
@@ -10,14 +10,10 @@ use tracer_common::decode::{Record, decode};
 use tracer_tables::reasons::Reasons;
 
 use super::merge::Packets;
-use crate::{
-    core::question::{Answer, Question},
-    kernel::{
-        folds::Folds,
-        ring::{Fill, Ring},
-        stacks::Stacks,
-        symbols::KernelSymbols,
-    },
+use crate::kernel::{
+    folds::Folds,
+    ring::{Fill, Ring},
+    symbols::KernelSymbols,
 };
 
 /// Least interval between reads of the folds for a single connection: a read takes a millisecond.
@@ -38,12 +34,11 @@ pub struct PacketSession {
 pub struct PacketFeed {
     ring: Ring,
     folds: Folds,
-    symbols: KernelSymbols,
-    /// `None` if unwanted.
-    stacks: Option<Stacks>,
     swept: Option<Instant>,
     /// Packets in folds so far.
     folded: u64,
+    /// A drop has come.
+    dropped: bool,
 }
 
 impl std::fmt::Debug for PacketFeed {
@@ -55,8 +50,8 @@ impl std::fmt::Debug for PacketFeed {
 impl PacketFeed {
     /// Takes over the ring.
     #[must_use]
-    pub const fn new(ring: Ring, folds: Folds, symbols: KernelSymbols, stacks: Option<Stacks>) -> Self {
-        Self { ring, folds, symbols, stacks, swept: None, folded: 0 }
+    pub const fn new(ring: Ring, folds: Folds) -> Self {
+        Self { ring, folds, swept: None, folded: 0, dropped: false }
     }
 
     /// Waits until a drain is worth while. Cancel safe.
@@ -69,10 +64,10 @@ impl PacketFeed {
 
     /// Takes the records in the ring; counts the undecodable ones in `undecoded`. Returns whether more may be there.
     pub fn drain(&mut self, packets: &mut Packets, undecoded: &mut u64) -> bool {
-        let Self { ring, folds, symbols, folded, .. } = self;
+        let Self { ring, folds, folded, dropped, .. } = self;
         let count = ring.drain(|bytes| match decode(bytes) {
             Ok(Record::Drop(record)) => {
-                symbols.begin();
+                *dropped = true;
                 if let Some(record) = folds.settle(record) {
                     *folded += if record.fold == 0 { 0 } else { record.count };
                     packets.push_drop(record);
@@ -85,6 +80,11 @@ impl PacketFeed {
             }
         });
         Ring::is_full_batch(count)
+    }
+
+    /// Whether a drop has come.
+    pub const fn has_dropped(&self) -> bool {
+        self.dropped
     }
 
     /// Takes the folds of the kernel side; `folded` is its count.
@@ -117,18 +117,5 @@ impl PacketFeed {
     #[must_use]
     pub fn fill(&self) -> Fill {
         self.ring.fill()
-    }
-
-    /// Answers a question about names in the kernel; `None`: it is another question.
-    pub fn name(&mut self, question: &Question) -> Option<Answer> {
-        match *question {
-            Question::Symbol(address) => Some(Answer::Symbol(address, self.symbols.get().name(address))),
-            Question::Stack { number, location } => {
-                let symbols = self.symbols.get();
-                let frames = self.stacks.as_ref().and_then(|all| all.names(number, location, symbols));
-                Some(Answer::Stack { number, location, frames })
-            }
-            _ => None,
-        }
     }
 }

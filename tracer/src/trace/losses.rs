@@ -7,7 +7,10 @@ use super::Trace;
 use crate::{clock, core::Input};
 
 impl Trace<'_> {
+    /// Runs once a second, and at the end.
     pub(super) fn look_for_losses(&mut self) {
+        // The record of a 32-bit program's start may be lost, or filtered.
+        self.kernel.wake_compat();
         let counters = match self.kernel.counters() {
             Ok(counters) => counters,
             Err(error) => {

@@ -26,6 +26,7 @@ mod losses;
 mod merge;
 mod names;
 mod namespaces;
+mod naming;
 pub mod open;
 mod outcome;
 mod output;

@@ -15,6 +15,7 @@ use tokio::{
 
 use tracer_common::decode::Record;
 
+use super::naming::{Nameless, Naming, Sources};
 use crate::{
     core::{
         self,
@@ -53,6 +54,8 @@ pub enum Reply {
     Process(u32, Key, Look),
     /// The holders of the sockets of this host, one of which was asked for; `None`: unknown so far.
     Holders(u64, Option<SocketHolders>),
+    /// The name of a call site or a stack.
+    Named(Nameless, Answer),
 }
 
 /// A question about a process.
@@ -88,6 +91,7 @@ pub struct Questions {
     executed: HashSet<Key>,
     last: u32,
     search: Option<Search>,
+    naming: Naming,
     /// Until this time no record waits long.
     hurry: Option<Instant>,
     /// When the current wait ends.
@@ -97,9 +101,9 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// No open questions.
+    /// No open questions. `names`: what names in the kernel come from, if packets are traced.
     #[must_use]
-    pub fn new(readers: Readers, root: ProcRoot) -> Self {
+    pub fn new(readers: Readers, root: ProcRoot, names: Option<Sources>) -> Self {
         let (send, replies) = unbounded_channel();
         Self {
             readers,
@@ -110,6 +114,7 @@ impl Questions {
             executed: HashSet::new(),
             last: 0,
             search: None,
+            naming: Naming::new(names),
             hurry: None,
             until: None,
             over: false,
@@ -121,6 +126,8 @@ impl Questions {
         match *question {
             Question::Process { pid, start_ns, known } => self.process((pid, start_ns), known, apply),
             Question::Holding(inode) => self.holders(inode, apply),
+            Question::Symbol(address) => self.name(Nameless::Call(address), apply),
+            Question::Stack { number, location } => self.name(Nameless::Stack(number, location), apply),
             // No record waits for the others.
             _ => Poll::Ready(()),
         }
@@ -223,6 +230,21 @@ impl Questions {
         Poll::Pending
     }
 
+    fn name(&mut self, nameless: Nameless, apply: &mut dyn FnMut(Answer)) -> Poll<()> {
+        match self.naming.ask(nameless, &self.send, apply) {
+            Some(until) if !self.over => {
+                self.until = Some(until);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// Prepares for questions about names: they will come soon.
+    pub fn prepare_names(&mut self) {
+        self.naming.begin(&self.send);
+    }
+
     /// Waits for a reply, or until the end of the current wait (`None`). Cancel safe.
     pub async fn replied(&mut self) -> Option<Reply> {
         let until = self.until;
@@ -258,6 +280,10 @@ impl Questions {
                     apply(Answer::Holding(inode, pids));
                 }
             }
+            Reply::Named(nameless, answer) => {
+                self.naming.answered(nameless);
+                apply(answer);
+            }
         }
     }
 
@@ -284,7 +310,7 @@ mod tests {
 
     /// Questions to a /proc without processes, whose readers are not listened to unless a test does.
     fn questions() -> Questions {
-        Questions::new(Readers::start(Sandbox::Off).unwrap(), ProcRoot::new("/nonexistent"))
+        Questions::new(Readers::start(Sandbox::Off).unwrap(), ProcRoot::new("/nonexistent"), None)
     }
 
     fn ask(questions: &mut Questions, known: bool, answers: &mut Vec<Answer>) -> Poll<()> {

@@ -6,6 +6,7 @@ use log::debug;
 use tracer_common::{
     decode::{DecodeError, Record, decode},
     drops::TOLD_OF_A_KIND,
+    record::RecordKind,
 };
 
 use super::{
@@ -43,12 +44,12 @@ impl Way for Records<'_, '_> {
         if !is_packet && self.cut_ns.is_some_and(|cut| record.boot_ns() > cut) {
             return Poll::Ready(());
         }
+        let mut waits = false;
         for question in self.inlet.before(&record).into_iter().flatten() {
-            if let Some(answer) = self.feed.as_mut().and_then(|feed| feed.name(&question)) {
-                self.inlet.apply(Input::Answer(answer));
-            } else if self.dispatch.put(&question, self.inlet).is_pending() {
-                return Poll::Pending;
-            }
+            waits |= self.dispatch.put(&question, self.inlet).is_pending();
+        }
+        if waits {
+            return Poll::Pending;
         }
         self.inlet.apply(Input::Record(record));
         Poll::Ready(())
@@ -85,15 +86,16 @@ impl Trace<'_> {
 
     /// The same, independent of the room in the output. Returns whether more may be in the ring.
     pub(super) fn drain_anyway(&mut self) -> bool {
-        // The record of the program's start woke this thread.
-        self.kernel.wake_compat();
-        let Self { ring, inlet, merge, lost, feed, dispatch, taken_over, unreconciled, cut_ns, .. } = self;
+        let Self { kernel, ring, inlet, merge, lost, feed, dispatch, taken_over, unreconciled, cut_ns, .. } = self;
         // A later packet may belong to a connection whose records are still to come.
         let now_ns = clock::boot_ns();
         // Packets first: their connections are recorded by then.
         let mut more = true;
         while let Some(feed) = feed.as_mut().filter(|_| more && merge.packets.has_room()) {
             more = feed.drain(&mut merge.packets, &mut lost.undecoded);
+            if feed.has_dropped() {
+                dispatch.prepare_names();
+            }
         }
         let mut way = Records { feed: feed.as_mut(), inlet, dispatch, lost, cut_ns: *cut_ns };
         // Bounded, so that signals and timers have their turn under a flood.
@@ -104,7 +106,14 @@ impl Trace<'_> {
             if !merge.line.takes_more(!*taken_over || unreconciled.is_some()) {
                 break;
             }
-            let count = ring.drain(|bytes| merge.take(bytes, !*taken_over, &mut way));
+            let mut executed = false;
+            let count = ring.drain(|bytes| {
+                executed |= bytes.first() == Some(&(RecordKind::Exec as u8));
+                merge.take(bytes, !*taken_over, &mut way);
+            });
+            if executed {
+                kernel.wake_compat();
+            }
             rest = Ring::is_full_batch(count);
             if !rest || way.inlet.core().is_full() {
                 break;

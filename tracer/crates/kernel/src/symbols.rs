@@ -4,7 +4,6 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader},
     path::Path,
-    thread::{self, JoinHandle},
 };
 
 use log::debug;
@@ -81,50 +80,35 @@ fn function(line: &[u8]) -> Option<(u64, &[u8])> {
     (matches!(kind, b"t" | b"T" | b"w" | b"W") && address != 0).then_some((address, name))
 }
 
-/// The symbols, read only when the first drop comes: it takes tens of milliseconds and megabytes, and most hosts drop
-/// nothing while they are watched. A thread of its own reads them while the agent gathers. The file is opened at once:
-/// the kernel decides then whether addresses are visible (`kallsyms_open`), by a capability (`CAP_SYSLOG`) that need
-/// not be kept for it.
+/// The symbols of the running kernel, to be read later: that takes tens of milliseconds and megabytes, and most hosts drop
+/// nothing while they are watched. The file is opened at once: the kernel decides then whether addresses are visible
+/// (`kallsyms_open`), by a capability (`CAP_SYSLOG`) that need not be kept for it.
 #[derive(Debug, Default)]
-pub struct KernelSymbols {
-    file: Option<File>,
-    thread: Option<JoinHandle<Symbols>>,
-    symbols: Symbols,
-}
+pub struct KernelSymbols(Option<File>);
 
 impl KernelSymbols {
-    /// The symbols of the running kernel, to be read later.
+    /// Opens the file.
     #[must_use]
     pub fn open() -> Self {
         let file = File::open(Path::new("/proc/kallsyms"));
-        Self { file: file.inspect_err(|error| debug!("no kernel symbols: {error}")).ok(), ..Self::default() }
+        Self(file.inspect_err(|error| debug!("no kernel symbols: {error}")).ok())
     }
 
-    /// Starts reading: the symbols will be needed soon.
-    pub fn begin(&mut self) {
-        let Some(file) = self.file.take() else { return };
-        let spare = file.try_clone();
-        match thread::Builder::new().name("symbols".to_owned()).spawn(move || read(file)) {
-            Ok(thread) => self.thread = Some(thread),
-            Err(_) => self.symbols = spare.map(read).unwrap_or_default(),
-        }
-    }
-
-    /// The symbols; waits for them.
-    pub fn get(&mut self) -> &Symbols {
-        self.begin();
-        if let Some(thread) = self.thread.take() {
-            self.symbols = thread.join().unwrap_or_default();
-        }
-        &self.symbols
+    /// Reads the symbols; none if that fails.
+    #[must_use]
+    pub fn read(self) -> Symbols {
+        let Some(file) = self.0 else { return Symbols::default() };
+        Symbols::read(BufReader::new(file)).unwrap_or_else(|error| {
+            debug!("no kernel symbols: {error}");
+            Symbols::default()
+        })
     }
 }
 
-fn read(file: File) -> Symbols {
-    Symbols::read(BufReader::new(file)).unwrap_or_else(|error| {
-        debug!("no kernel symbols: {error}");
-        Symbols::default()
-    })
+impl From<File> for KernelSymbols {
+    fn from(file: File) -> Self {
+        Self(Some(file))
+    }
 }
 
 #[cfg(test)]

@@ -117,6 +117,12 @@ pub fn degradations(choices: &[Choice], has_btf: bool, offsets: &Offsets, missin
     list
 }
 
+/// The limits that have come since the start, when they were `before`: a hook that rested could not be attached.
+#[must_use]
+pub fn degradations_since(before: &[Degradation], choices: &[Choice]) -> Vec<Degradation> {
+    choices.iter().filter_map(cost_of).filter(|cost| !before.contains(cost)).collect()
+}
+
 /// Whether its absence costs nothing: the kernel has no MPTCP or no io_uring, so there is nothing to miss.
 fn is_minor(member: &str) -> bool {
     ["mptcp", "io_kiocb", "io_uring", "io_connect", "inet_csk_accept", "rt6_info"]

@@ -64,6 +64,20 @@ fn the_best_links_leave_nothing_to_say() {
 }
 
 #[test]
+fn a_hook_that_could_not_be_attached_later_is_a_loss() {
+    let mut choices = all(Some(Backend::Syscall), Some(Backend::Syscall));
+    let compat = Hook::ALL.iter().position(|hook| *hook == Hook::Compat).unwrap();
+    choices[compat].rests = true;
+    let before = degradations(&choices, true, &Offsets::NONE, &[]);
+    assert_eq!(degradations_since(&before, &choices), []);
+    choices[compat].rests = false;
+    assert_eq!(degradations_since(&before, &choices), [], "it is attached");
+    choices[compat].backend = None;
+    let late = degradations_since(&before, &choices);
+    assert_eq!(late.iter().map(Degradation::name).collect::<Vec<_>>(), ["no_compat"]);
+}
+
+#[test]
 fn every_loss_has_a_name() {
     let mut choices = all(Some(Backend::Syscall), None);
     for choice in &mut choices {
