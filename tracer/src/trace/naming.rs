@@ -101,7 +101,7 @@ impl Naming {
     ) -> Option<Instant> {
         self.begin(replies);
         if self.asked.insert(nameless) {
-            if !self.thread.as_ref().is_some_and(|thread| thread.send(nameless).is_ok()) {
+            if self.thread.as_ref().is_none_or(|thread| thread.send(nameless).is_err()) {
                 self.asked.remove(&nameless);
                 apply(nameless.unknown());
                 return None;

@@ -45,25 +45,25 @@ pub struct Machine<'a> {
     pub seed: u64,
 }
 
-/// The kernel cannot decide what the user asks for.
+/// An option that this kernel cannot decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Impossible {
-    /// Processes have no numbers.
+pub enum Undecidable {
+    /// Those that name processes, which have no numbers.
     #[error(
         "no process can be named here: tracer is in a pid namespace of its own, and cannot tell which numbers \
          processes have in it (without type information, or without the right to look at /proc/1/ns/pid); run it \
          in the host's pid namespace (docker run --pid=host)"
     )]
-    NoProcess,
-    /// The namespace of a socket is unknown.
+    Processes,
+    /// `--netns`: the namespace of a socket is unknown.
     #[error("--netns cannot be decided here: without type information (BTF) the namespace of a socket is not known")]
-    NoNamespaces,
-    /// Neither drops nor resets have reasons.
+    Namespaces,
+    /// `--reason`: neither drops nor resets have reasons.
     #[error(
         "--reason cannot be decided here: this kernel gives no reasons (drops have them since Linux 5.17, resets \
          since 6.10); --event drop shows all drops with their call sites"
     )]
-    NoReasons,
+    Reasons,
 }
 
 /// The size of the ring.
@@ -76,7 +76,7 @@ pub fn ring_bytes(asks: &Asks) -> u32 {
 ///
 /// # Errors
 /// If this kernel cannot decide it.
-pub fn plan(compiled: &KernelFilter, filter: &Filter, asks: &Asks, machine: &Machine<'_>) -> Result<Plan, Impossible> {
+pub fn plan(compiled: &KernelFilter, filter: &Filter, asks: &Asks, machine: &Machine<'_>) -> Result<Plan, Undecidable> {
     let ring_bytes = ring_bytes(asks);
     let mut settings = Settings::NONE;
     settings.filters = compiled.filters;
@@ -105,7 +105,7 @@ pub fn plan(compiled: &KernelFilter, filter: &Filter, asks: &Asks, machine: &Mac
     settings.drops_seed = machine.seed;
     settings.pid_ns = machine.pid_ns;
     if settings.pid_ns == NO_NUMBERS && (filter.names_processes() || asks.follow_from.is_some()) {
-        return Err(Impossible::NoProcess);
+        return Err(Undecidable::Processes);
     }
     settings.tick_ns = machine.tick_ns;
     settings.tracepoints_preemptible = u32::from(machine.resolved.tracepoints_preemptible);
@@ -127,11 +127,11 @@ pub fn plan(compiled: &KernelFilter, filter: &Filter, asks: &Asks, machine: &Mac
     }
     let Offsets { skc_net, net_inum, .. } = machine.resolved.offsets;
     if settings.filters & FILTER_NETNS != 0 && (skc_net == ABSENT || net_inum == ABSENT) {
-        return Err(Impossible::NoNamespaces);
+        return Err(Undecidable::Namespaces);
     }
     let drop_reasons = gives_drop_reasons(&machine.resolved.offsets);
     if filter.asks_for_reason() && !drop_reasons && !gives_reset_reasons(&machine.resolved.offsets) {
-        return Err(Impossible::NoReasons);
+        return Err(Undecidable::Reasons);
     }
     Ok(Plan {
         offsets: machine.resolved.offsets,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     /// The plan for these filter options on a machine with these offsets and numbers of processes.
-    fn planned(text: &str, asks: &Asks, offsets: Offsets, pid_ns: u32) -> Result<Plan, Impossible> {
+    fn planned(text: &str, asks: &Asks, offsets: Offsets, pid_ns: u32) -> Result<Plan, Undecidable> {
         let line = Line::try_parse_from(std::iter::once("x").chain(text.split_whitespace())).unwrap();
         let filter = line.filter.resolve(&Host::default()).unwrap();
         let resolved = Resolved { offsets, missing: Vec::new(), maps_on_demand: true, tracepoints_preemptible: false };
@@ -231,14 +231,14 @@ mod tests {
         let refused = |text, asks: &Asks, offsets, pid_ns| planned(text, asks, offsets, pid_ns).err();
         let none = Asks::default();
         let own = format!("-p {}", std::process::id());
-        assert_eq!(refused(&own, &none, whole(), NO_NUMBERS), Some(Impossible::NoProcess));
+        assert_eq!(refused(&own, &none, whole(), NO_NUMBERS), Some(Undecidable::Processes));
         assert_eq!(refused(&own, &none, whole(), 4_026_532_000), None, "numbers are translated");
         let run = Asks { follow_from: Some(42), ..Asks::default() };
-        assert_eq!(refused("", &run, whole(), NO_NUMBERS), Some(Impossible::NoProcess));
+        assert_eq!(refused("", &run, whole(), NO_NUMBERS), Some(Undecidable::Processes));
         assert_eq!(refused("--netns 4026531840", &none, whole(), 0), None);
         let unnamed = Offsets { net_inum: ABSENT, ..whole() };
-        assert_eq!(refused("--netns 4026531840", &none, unnamed, 0), Some(Impossible::NoNamespaces));
-        assert_eq!(refused("--reason NO_SOCKET", &none, Offsets::NONE, 0), Some(Impossible::NoReasons));
+        assert_eq!(refused("--netns 4026531840", &none, unnamed, 0), Some(Undecidable::Namespaces));
+        assert_eq!(refused("--reason NO_SOCKET", &none, Offsets::NONE, 0), Some(Undecidable::Reasons));
         let resets = Offsets { send_reset_args: 3, ..Offsets::NONE };
         assert_eq!(refused("--reason NO_SOCKET", &none, resets, 0), None, "resets have reasons");
     }
