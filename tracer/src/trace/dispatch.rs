@@ -4,6 +4,7 @@
 use std::{task::Poll, time::Duration};
 
 use log::warn;
+use tokio::time::Instant;
 use tracer_common::decode::Record;
 
 use super::{
@@ -96,6 +97,11 @@ impl Dispatch {
     /// Prepares for the names of call sites: a drop has come.
     pub fn prepare_names(&mut self) {
         self.questions.prepare_names();
+    }
+
+    /// Until when a record waits for the name of its call site or stack.
+    pub fn names_due(&self) -> Option<Instant> {
+        self.questions.names_due()
     }
 
     /// Forgets the questions of records: none waits.

@@ -51,12 +51,13 @@ impl Trace<'_> {
         if let Some(taken) = snapshot {
             self.take_over(timeout_at(end, taken).await.ok().and_then(Result::ok).unwrap_or_default());
         }
+        let end = if self.wants_more() { end + self.wait_for_names().await } else { end };
         if matches!(stop, Stop::Command(_)) {
             self.linger(end).await?;
         }
         let patience = if matches!(stop, Stop::Command(_)) { LINGER } else { SHORT_LINGER };
         let soon = Instant::now() + patience;
-        let wants_more = !self.inlet.core().is_full() && self.inlet.error().is_none();
+        let wants_more = self.wants_more();
         if wants_more {
             let last = end.min(Instant::now() + LAST_COUNTERS.max(patience));
             self.look_at_counters_again(last).await?;
@@ -76,6 +77,25 @@ impl Trace<'_> {
             self.explain_last_drops(end.min(soon)).await;
         }
         Ok(self.finish(stop, programs, end).await)
+    }
+
+    /// Whether more events can be shown.
+    fn wants_more(&self) -> bool {
+        !self.inlet.core().is_full() && self.inlet.error().is_none()
+    }
+
+    /// Waits for the names that drops wait for, because only what the core has can have hints. Reading the kernel's
+    /// symbols cannot hang. Returns how long that took.
+    async fn wait_for_names(&mut self) -> Duration {
+        let began = Instant::now();
+        self.drain();
+        while let Some(until) = self.dispatch.names_due().filter(|_| self.waits()) {
+            tokio::select! {
+                arrived = self.dispatch.replied() => self.take(arrived),
+                () = sleep_until(until) => break,
+            }
+        }
+        began.elapsed()
     }
 
     /// Looks at the kernel's counters once more, until `deadline`, while the rest of the trace goes on: discards that
@@ -158,6 +178,7 @@ impl Trace<'_> {
 
     /// Applies all that the rings have and all waiting records, which may wait for answers until `end`.
     async fn drain_to_the_end(&mut self, end: Instant) {
+        let mut over = false;
         // Bounded: records may come all the time.
         for _ in 0..LAST_DRAINS {
             let rest = self.drain_anyway();
@@ -169,7 +190,10 @@ impl Trace<'_> {
             }
             tokio::select! {
                 arrived = self.dispatch.replied() => self.take(arrived),
-                () = sleep_until(end) => self.dispatch.end(),
+                () = sleep_until(end), if !over => {
+                    self.dispatch.end();
+                    over = true;
+                }
             }
         }
     }

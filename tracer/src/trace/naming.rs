@@ -108,6 +108,11 @@ impl Naming {
             }
             self.owes.get_or_insert_with(Instant::now);
         }
+        self.due()
+    }
+
+    /// Until when a record waits for a name; `None`: none does.
+    pub fn due(&self) -> Option<Instant> {
         self.owes.map(|since| since + MOST_WAITED).filter(|until| Instant::now() < *until)
     }
 

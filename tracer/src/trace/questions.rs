@@ -232,17 +232,23 @@ impl Questions {
 
     fn name(&mut self, nameless: Nameless, apply: &mut dyn FnMut(Answer)) -> Poll<()> {
         match self.naming.ask(nameless, &self.send, apply) {
-            Some(until) if !self.over => {
+            // At the end of the trace, too: only a lack of processors makes it long.
+            Some(until) => {
                 self.until = Some(until);
                 Poll::Pending
             }
-            _ => Poll::Ready(()),
+            None => Poll::Ready(()),
         }
     }
 
     /// Prepares for questions about names: they will come soon.
     pub fn prepare_names(&mut self) {
         self.naming.begin(&self.send);
+    }
+
+    /// Until when a record waits for a name.
+    pub fn names_due(&self) -> Option<Instant> {
+        self.naming.due()
     }
 
     /// Waits for a reply, or until the end of the current wait (`None`). Cancel safe.
@@ -294,7 +300,7 @@ impl Questions {
         self.until = None;
     }
 
-    /// Ends the trace's questions: unanswered ones stay unknown.
+    /// Ends the trace's questions about processes: unanswered ones stay unknown.
     pub fn end(&mut self) {
         self.over = true;
     }
