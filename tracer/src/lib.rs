@@ -9,9 +9,7 @@ pub mod trace;
 use process::{allocator, stderr};
 use trace::snapshot;
 
-pub use tracer_core::findings;
-pub use tracer_host::{clock, net, netlink, proc, programs, readers, sockets};
-pub use tracer_rules::{hint, netfilter};
+pub use tracer_host::{clock, net, netlink, proc, readers, sockets};
 pub use tracer_tables::discards;
 pub use tracer_view::drops;
 pub use {

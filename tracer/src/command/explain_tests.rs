@@ -4,9 +4,10 @@
 
 use std::{collections::HashSet, path::Path};
 
+use tracer_tables::discards::counter::{self, COUNTERS};
+
 use crate::{
     cli,
-    discards::counter::{self, COUNTERS},
     explain::{Entry, Family, entries, kernels},
     kernel::{
         backend::{Backend, Choice, Degradation, Hook, cost_of},

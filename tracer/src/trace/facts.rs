@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::findings::Facts;
+use tracer_core::findings::Facts;
 
 /// Reads the facts below `root`, which is /proc. Unreadable ones stay unknown. `netns`: the namespace of this process.
 pub(super) fn read(root: &Path, netns: Option<u32>) -> Facts {

@@ -58,8 +58,7 @@ pub struct KernelFilter {
 }
 
 impl KernelFilter {
-    /// The part of `filter` that the kernel can decide. `cgroup` finds a cgroup by its path
-    /// ([`super::cgroup::find`]).
+    /// The part of `filter` that the kernel can decide. `cgroup` finds a cgroup by its path.
     #[must_use]
     pub fn compile(filter: &Filter, cgroup: impl Fn(&str) -> Option<CgroupId>) -> Self {
         let mut kernel = Self::default();

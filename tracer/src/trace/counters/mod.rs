@@ -15,10 +15,10 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::{Instant, timeout_at},
 };
+use tracer_tables::discards::Look;
 
 use self::watcher::Watcher;
 use crate::{
-    discards::Look,
     filter::Filter,
     privilege::{Duty, Sandbox, capabilities},
     proc::root::ProcRoot,

@@ -3,14 +3,14 @@
 use std::{collections::HashMap, path::Path};
 
 use log::debug;
+use tracer_tables::discards::{
+    Look, Moved, SocketLook,
+    counter::{COUNTERS, Counter, Group, QDISC_DROPS, RX_DROPPED, RX_MISSED, by_name},
+    numbers::{Columns, Numbers, udp6},
+};
 
 use crate::{
     clock,
-    discards::{
-        Look, Moved, SocketLook,
-        counter::{COUNTERS, Counter, Group, QDISC_DROPS, RX_DROPPED, RX_MISSED, by_name},
-        numbers::{Columns, Numbers, udp6},
-    },
     netlink::{self, Table},
     proc::{
         enter::Place,

@@ -11,6 +11,10 @@ use std::{
 use log::debug;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::UnboundedSender;
+use tracer_tables::discards::{
+    Look, Moved,
+    counter::{SOFTNET_DROPPED, by_name},
+};
 
 use super::{
     Ask, Told,
@@ -18,10 +22,6 @@ use super::{
 };
 use crate::{
     clock,
-    discards::{
-        Look, Moved,
-        counter::{SOFTNET_DROPPED, by_name},
-    },
     filter::WantedNetns,
     net::change::change32,
     proc::{

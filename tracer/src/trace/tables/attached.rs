@@ -2,18 +2,15 @@
 
 use std::collections::HashMap;
 
+use tracer_host::programs;
+use tracer_rules::hint::{self, Hint, Open, Question, Tables};
 use tracer_tables::{
     netlink::{link::Link, qdisc::Qdisc},
     programs::{Program, Way},
 };
 
 use super::read::cannot_read;
-use crate::{
-    hint::{self, Hint, Open, Question, Tables},
-    netlink,
-    proc::root::ProcRoot,
-    programs,
-};
+use crate::{netlink, proc::root::ProcRoot};
 
 type Programs = Option<Vec<Program>>;
 

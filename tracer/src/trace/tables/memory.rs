@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracer_rules::netfilter::{Counters, RuleSet};
+
 use crate::{
     clock,
-    netfilter::{Counters, RuleSet},
     netlink::{
         budget::{Budget, LIMITS, Unread, processor_time},
         nftables::Nftables,

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use log::debug;
+use tracer_rules::hint::{self, Conntrack, Hint, Open, Question, Tables};
+use tracer_rules::netfilter::{Packet, Places, RuleSet};
 
 use super::{
     Found,
@@ -14,8 +16,6 @@ use super::{
 use crate::{
     clock,
     core::packets::{Asked, Explained},
-    hint::{self, Conntrack, Hint, Open, Question, Tables},
-    netfilter::{Packet, Places, RuleSet},
     netlink::{
         self,
         budget::{Unread, processor_time},
@@ -215,7 +215,7 @@ impl Inside<'_> {
 }
 
 /// Reads the counters that would narrow the choice. A counter that cannot be read stays unread.
-fn read_counters(set: &RuleSet, places: &Places, counters: &mut crate::netfilter::Counters) {
+fn read_counters(set: &RuleSet, places: &Places, counters: &mut tracer_rules::netfilter::Counters) {
     let Ok(mut nftables) = Nftables::open() else { return };
     for id in places.unread.iter().copied() {
         let Some(name) = set.name(id).filter(|_| !counters.knows(id)) else { continue };

@@ -1,6 +1,6 @@
 //! /proc/net/arp: the IPv4 neighbours (`arp_format_neigh_entry`, net/ipv4/arp.c).
 //!
-//! It shows no states and no IPv6: see [`crate::netlink::neigh`].
+//! It shows no states and no IPv6: see [`crate::netlink::neighbours`].
 
 use std::io::{self, BufRead};
 use std::net::Ipv4Addr;
