@@ -9,6 +9,7 @@ use std::process::Command;
 
 use crate::agent::tracer_program;
 use crate::netns::{leave_scratch, scratch, unique};
+use crate::process::copy_program;
 
 /// Their numbers: `include/uapi/linux/capability.h`.
 pub const DAC_READ_SEARCH: u32 = 2;
@@ -171,7 +172,7 @@ impl Public {
     #[expect(clippy::new_without_default, reason = "it makes a file")]
     pub fn new() -> Self {
         let path = scratch().join(format!("tracer-{}", unique()));
-        fs::copy(tracer_program(), &path).expect("the tracer is copied");
+        copy_program(&tracer_program(), &path);
         Self(path)
     }
 

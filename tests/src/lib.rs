@@ -15,7 +15,7 @@
 //! - [`busy`] is a namespace full of sockets, with the output of ss and the tracer about them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
 //! - [`stuck`] is a process whose memory cannot be read.
-//! - [`process`] reads the memory of other processes, and sends them signals.
+//! - [`process`] copies programs, reads the memory of other processes, and sends them signals.
 //! - [`capability`] reads the rights of threads, and starts programs with fewer.
 //! - [`alone`](mod@alone) keeps tests that need the machine for themselves from running beside others.
 //! - [`apart`] gives a tracer mounts of its own, [`memory`] a limit; [`machine`] knows what a test may do to the whole

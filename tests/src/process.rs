@@ -1,6 +1,18 @@
-//! Other processes: their memory, and signals to them.
+//! Other processes: their programs, their memory, and signals to them.
 
+use std::path::Path;
 use std::process::Child;
+
+use crate::netns::command;
+
+/// Copies a program, by another process: a child that a thread of this one forks meanwhile would keep the copy open for
+/// writing, and the kernel executes no such file (`ETXTBSY`).
+///
+/// # Panics
+/// If it cannot be copied.
+pub fn copy_program(from: &Path, to: &Path) {
+    command("cp", &[&from.to_string_lossy(), &to.to_string_lossy()]);
+}
 
 /// A size of `pid` from its status (`VmRSS`, `VmHWM`), in bytes.
 ///

@@ -1,5 +1,6 @@
 //! `cargo xtask ci`: all checks, step by step.
 
+use crate::programs::Programs;
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
 use crate::{build_ebpf, command, dependencies, layers, soak, test, vm};
@@ -31,24 +32,26 @@ pub fn main(args: &Args) -> Result<()> {
         command::run(&mut cargo(&["fmt", "--all", "--check"]))?;
         command::run(&mut cargo(&["fmt", "--check", "--manifest-path", "tracer-ebpf/Cargo.toml"]))
     })?;
-    // Before the step that builds the agent, which embeds the objects.
-    step("BPF objects", || build_ebpf::check(&tree, None, args.allow_other_toolchain))?;
-    step("clippy", || {
-        command::run(&mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-    })?;
-    step("documentation", || {
-        let mut doc: Command = cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
-        command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
-    })?;
+    let lints = || {
+        step("clippy", || {
+            command::run(&mut cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        })?;
+        step("documentation", || {
+            let mut doc: Command = cargo(&["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]);
+            command::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+        })
+    };
+    // The objects are linked on one processor, each as a whole.
+    let objects = || step("BPF objects", || build_ebpf::check(&tree, None, args.allow_other_toolchain));
+    both(objects, lints)?;
     step("dependencies", || dependencies::check(&tree))?;
     step("layers", || layers::check(&tree))?;
+    // Built once, for the machines, the soak and the tests here.
+    let programs = step("programs of the tests", || Programs::build(&tree))?;
     // A soak mostly waits, and its checks have to hold on a busy host, too.
     step("other kernels, and a soak beside them", || {
-        // Built once, for the machines and the soak alike. Without the machines there may be no C library to link in.
-        let build = || vm::Programs::build(&tree, vm::Arch::X86, None);
-        let programs = vm::matrix::is_wanted()?.then(build).transpose()?;
-        let programs = programs.map(|programs| (programs.tracer, programs.traffic));
-        both(|| vm::matrix::run(&tree), || soak::main(&soak::Args::of(SOAK_MINUTES, programs)))
+        let Programs { tracer, traffic, .. } = programs;
+        both(|| vm::matrix::run(&tree), || soak::main(&soak::Args::of(SOAK_MINUTES, tracer, traffic)))
     })?;
     println!("=== everything but this machine's tests: {:.0} s", start.elapsed().as_secs_f64());
     println!("=== tests");
@@ -69,10 +72,10 @@ fn both(one: impl FnOnce() -> Result<()>, other: impl FnOnce() -> Result<()> + S
     })
 }
 
-fn step(name: &str, body: impl FnOnce() -> Result<()>) -> Result<()> {
+fn step<T>(name: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("=== {name}");
     let start = Instant::now();
-    body().with_context(|| name.to_owned())?;
+    let done = body().with_context(|| name.to_owned())?;
     println!("=== {name}: {:.1} s", start.elapsed().as_secs_f64());
-    Ok(())
+    Ok(done)
 }

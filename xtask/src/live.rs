@@ -7,7 +7,6 @@
 use crate::command;
 use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
 use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -52,24 +51,11 @@ enum Outcome {
 }
 
 impl Live {
-    /// Builds the tests as the invoking user.
+    /// The tests of `program`, which run as root by `prefix`.
     ///
     /// # Errors
-    /// When the build fails.
-    pub fn build(tree: &Tree, prefix: Vec<OsString>) -> Result<Self> {
-        let mut cargo = command::cargo();
-        cargo
-            .args(["test", "--no-run", "--locked", "--package", PACKAGE, "--test", "live"])
-            .arg("--message-format=json-render-diagnostics")
-            .current_dir(&tree.root)
-            .stdin(Stdio::null());
-        let messages = command::output(&mut cargo)?;
-        let program = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["kind"][0] == "test")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .context("cargo built no live tests")?;
+    /// When the folder of their outputs cannot be made.
+    pub fn of(tree: &Tree, program: PathBuf, prefix: Vec<OsString>) -> Result<Self> {
         let outputs = tree.target.join("xtask/live");
         fs::create_dir_all(&outputs).with_context(|| outputs.display().to_string())?;
         Ok(Self { program, prefix, outputs })

@@ -17,6 +17,7 @@ mod netns;
 mod nginx;
 mod packages;
 mod privilege;
+mod programs;
 mod run;
 mod rustc;
 mod sanitize;

@@ -1,9 +1,10 @@
 //! `cargo xtask test`: every test, the live ones included.
 
 use crate::live::{self, Live};
+use crate::programs::{PROFILE, Programs};
 use crate::setup::{self, Missing, Purpose};
 use crate::tree::Tree;
-use crate::{command, nginx, packages, privilege, run};
+use crate::{command, nginx, packages, privilege};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 use std::ffi::OsString;
@@ -58,17 +59,12 @@ pub fn main(args: &Args) -> Result<()> {
 }
 
 fn host(tree: &Tree, filter: Option<&str>) -> Result<()> {
-    // Of the harness only its own tests: its other binary are the live tests.
-    let halves = [&["--workspace", "--exclude", live::PACKAGE][..], &["--package", live::PACKAGE, "--lib"]];
-    let run = |packages: &[&str]| {
-        let mut cargo = command::cargo();
-        // A screen that has changed fails its test; the new one is written when somebody asks for it.
-        cargo.env("INSTA_UPDATE", "no");
-        cargo.args(["test", "--locked", "--no-fail-fast"]).args(packages).args(filter).current_dir(&tree.root);
-        command::run(&mut cargo)
-    };
-    let [harness, all] = [run(halves[1]), run(halves[0])];
-    all.and(harness)
+    // Without the harness's other binary, which are the live tests, and built with the packages that those need.
+    let mut cargo = command::cargo();
+    // A screen that has changed fails its test; the new one is written when somebody asks for it.
+    cargo.env("INSTA_UPDATE", "no");
+    cargo.args(["test", "--locked", "--no-fail-fast", "--profile", PROFILE, "--workspace", "--lib", "--bins"]);
+    command::run(cargo.args(filter).current_dir(&tree.root))
 }
 
 fn live(tree: &Tree, args: &Args) -> Result<()> {
@@ -82,13 +78,13 @@ fn live(tree: &Tree, args: &Args) -> Result<()> {
         }
         setup::ensure(tree, &[Purpose::Test], true)?;
     }
-    let tracer = run::build_tracer(tree)?;
+    let programs = Programs::build(tree)?;
     let log = tree.target.join("xtask/skipped.tsv");
     fs::create_dir_all(log.parent().context("a file without a folder")?)?;
     fs::write(&log, "").with_context(|| log.display().to_string())?;
-    let prefix = as_root(tree, &tracer, &log)?;
-    eprintln!("+ the tests of {} (as root, TRACER_BIN={})", live::PACKAGE, tracer.display());
-    let tests = Live::build(tree, prefix)?.run(args.filter.as_deref(), args.jobs);
+    let prefix = as_root(tree, &programs.tracer, &log)?;
+    eprintln!("+ the tests of {} (as root, TRACER_BIN={})", live::PACKAGE, programs.tracer.display());
+    let tests = Live::of(tree, programs.tests, prefix)?.run(args.filter.as_deref(), args.jobs);
     let skipped = fs::read_to_string(&log).with_context(|| log.display().to_string())?;
     let excused = report_skipped(&skipped);
     tests?;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::fact::Process;
 use crate::netns::{self, Netns};
+use crate::process::copy_program;
 use crate::traffic::sys::patience;
 
 /// The `traffic` binary: `TRACER_TRAFFIC`, else the one that cargo built beside the running test.
@@ -47,6 +48,7 @@ pub struct Builder<'a> {
     comm: Option<String>,
     uid: Option<u32>,
     copy: Option<String>,
+    number: Option<u32>,
     more: Vec<OsString>,
 }
 
@@ -70,6 +72,13 @@ impl Builder<'_> {
     #[must_use]
     pub fn copy(mut self, name: &str) -> Self {
         self.copy = Some(name.to_owned());
+        self
+    }
+
+    /// Asks the kernel for this process number. Other processes may take it first.
+    #[must_use]
+    pub fn number(mut self, pid: u32) -> Self {
+        self.number = Some(pid);
         self
     }
 
@@ -107,6 +116,9 @@ impl Builder<'_> {
                 Ok(())
             });
         }
+        if let Some(pid) = self.number {
+            std::fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("the last number is set");
+        }
         let child = command.spawn().expect("the traffic binary starts");
         let mut actor = Actor::answer_door(Rc::new(door));
         actor.child = Some(child);
@@ -130,7 +142,7 @@ impl Door {
         let dir = netns::scratch().join(format!("copy-{}", netns::unique()));
         std::fs::create_dir(&dir).expect("the copy's directory is made");
         let to = dir.join(name);
-        std::fs::copy(traffic_program(), &to).expect("the traffic binary is copied");
+        copy_program(&traffic_program(), &to);
         self.made.borrow_mut().extend([dir, to.clone()]);
         to
     }
@@ -233,7 +245,7 @@ impl Actor {
     /// A builder for an actor with further settings.
     #[must_use]
     pub fn builder(namespace: &Netns) -> Builder<'_> {
-        Builder { namespace, comm: None, uid: None, copy: None, more: Vec::new() }
+        Builder { namespace, comm: None, uid: None, copy: None, number: None, more: Vec::new() }
     }
 
     fn answer_door(door: Rc<Door>) -> Self {

@@ -214,7 +214,7 @@ fn every_link_that_loads_tells_the_same() {
 #[test]
 fn a_link_that_does_not_load_is_refused_by_name() {
     for Shown { hook, refused, .. } in doctor(&[]) {
-        for link in refused {
+        for (nth, link) in refused.into_iter().enumerate() {
             let forced = format!("{hook}={link}");
             for command in [&["live", "--json", "--backend", &forced][..], &["doctor", "--backend", &forced]] {
                 let (status, out, err) = run_to_end(command);
@@ -222,8 +222,11 @@ fn a_link_that_does_not_load_is_refused_by_name() {
                 let sentence = format!("tracer: {hook} cannot be served by {link} here: ");
                 assert!(err.lines().count() == 1 && err.starts_with(&sentence), "{err}");
             }
-            let (status, _, err) = run_to_end(&["run", "--backend", &forced, "--", "true"]);
-            assert_eq!(status.code(), Some(125), "{err}");
+            // `run` differs by its status alone.
+            if nth == 0 {
+                let (status, _, err) = run_to_end(&["run", "--backend", &forced, "--", "true"]);
+                assert_eq!(status.code(), Some(125), "{err}");
+            }
         }
     }
 }

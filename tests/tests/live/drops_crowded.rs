@@ -41,7 +41,7 @@ fn a_flood_of_other_reasons_takes_nothing_from_the_one_that_is_asked_for() {
     let inode = netns.inode().to_string();
     for (asked, port) in [("NETFILTER_DROP", 4090), ("!NO_SOCKET", 4090)] {
         let agent = Agent::live(&["--event", "drop", "--netns", &inode, "--reason", asked, "--audit"]);
-        let flood = Storm { seconds: "3", threads: 2, flows: 20_000 }.start(&netns);
+        let flood = Storm { seconds: "2", threads: 2, flows: 20_000 }.start(&netns);
         // Each has a socket of its own: none is folded.
         let wanted = scale::load(300, 100);
         for _ in 0..wanted {
@@ -99,7 +99,7 @@ fn one_cpu_may_tell_as_many_as_all() {
     // No filter: with one, mixed drops have no events.
     let agent = Agent::live_into(file, &["--event", "drop"]);
     let mut command = traffic(&netns);
-    command.args(["storm", "--to", "127.0.0.1:9000", "--seconds", "4", "--threads", "1", "--flows", "20000"]);
+    command.args(["storm", "--to", "127.0.0.1:9000", "--seconds", "3", "--threads", "1", "--flows", "20000"]);
     // SAFETY: one system call with a valid structure.
     unsafe {
         command.pre_exec(|| {

@@ -123,7 +123,7 @@ fn check_closes(closes: &[Value], did: &Value, mut clients: Clients) {
 #[test]
 fn tiny_ring_counts_exactly() {
     alone();
-    let connections = scale::load(20_000, 1000);
+    let connections = scale::load(10_000, 1000);
     let ns = Netns::new();
     // Only events of this namespace go through the ring: the account covers them alone.
     let agent = Agent::live(&["--buffer", "4096", "--strict", "--audit", "--netns", &ns.inode().to_string()]);

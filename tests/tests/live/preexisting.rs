@@ -185,7 +185,7 @@ fn start_race() {
     let agent = Agent::live_into(File::create(&stream).expect("the stream's file is made"), &[]);
     let ready = sys::boot_ns();
     // The events of one connection have some thousand bytes.
-    let enough = scale::load(40_000, 2000) as u64 * 2000;
+    let enough = scale::load(15_000, 2000) as u64 * 2000;
     sys::until(|| Ok(stream.metadata().is_ok_and(|file| file.len() > enough))).expect("connections go on");
     let did = churn.end();
     let ended = agent.stop();

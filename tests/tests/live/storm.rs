@@ -163,8 +163,8 @@ fn equal_drops() {
     alone();
     let account = account_for(&Scenario {
         windy: vec![Netns::new()],
-        storm: Storm { seconds: "5", threads: 2, flows: 1 },
-        connections: scale::load(40_000, 500),
+        storm: Storm { seconds: "3", threads: 2, flows: 1 },
+        connections: scale::load(20_000, 500),
         args: &["--event", "drop,close"],
     });
     assert!(account.folded > 100 * account.told, "{account:?}");
@@ -176,12 +176,12 @@ fn more_flows_than_there_are_places() {
     alone();
     let account = account_for(&Scenario {
         windy: vec![with_rule("prerouting")],
-        storm: Storm { seconds: "4", threads: 2, flows: 20_000 },
-        connections: scale::load(20_000, 500),
+        storm: Storm { seconds: "3", threads: 2, flows: 20_000 },
+        connections: scale::load(15_000, 500),
         args: &[],
     });
     // An emulated machine may send fewer packets than may have events of their own.
-    let is_fast = account.hits > 3 * TOLD_AT_MOST * 4;
+    let is_fast = account.hits > 3 * TOLD_AT_MOST * 3;
     assert!(!is_fast || account.mixed > account.told, "{account:?}");
     assert_eq!(account.accounted(), account.hits, "{account:?}");
 }
@@ -196,8 +196,8 @@ fn packets_that_are_steered() {
     steered.run(&["sh", "-c", cpus]);
     let account = account_for(&Scenario {
         windy: vec![with_rule("output"), steered],
-        storm: Storm { seconds: "4", threads: 2, flows: 100 },
-        connections: scale::load(20_000, 500),
+        storm: Storm { seconds: "3", threads: 2, flows: 100 },
+        connections: scale::load(15_000, 500),
         args: &[],
     });
     assert!(account.folded > account.told, "{account:?}");

@@ -48,12 +48,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// A soak of `minutes`, with the default rates, with these programs (the tracer and the generator of traffic) or
-    /// with newly built ones.
+    /// A soak of `minutes` with the default rates.
     #[must_use]
-    pub fn of(minutes: u64, programs: Option<(PathBuf, PathBuf)>) -> Self {
-        let (tracer, traffic) = programs.unzip();
-        Self { minutes, connections: 500, drops: 2000, snapshots: 2, tracer, traffic }
+    pub fn of(minutes: u64, tracer: PathBuf, traffic: PathBuf) -> Self {
+        Self { minutes, connections: 500, drops: 2000, snapshots: 2, tracer: Some(tracer), traffic: Some(traffic) }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::archive::Archive;
 use super::foreign::Foreign;
-use super::plan::{Plan, Programs};
+use super::plan::Plan;
 use super::unpack::Kernel;
+use crate::programs::Programs;
 use crate::setup::GUEST_TOOLS;
 use crate::tree::Tree;
 use crate::{command, nginx};
@@ -136,7 +137,7 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option
     archive.file("etc/nsswitch.conf", 0o644, b"passwd: files\ngroup: files\nhosts: files\n")?;
     archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n::1 localhost\n")?;
     match foreign {
-        None => add_own(&mut archive, tree, &programs.tracer)?,
+        None => add_own(&mut archive, tree, programs)?,
         Some(Foreign { root, .. }) => {
             archive.copy(&root.join("usr/bin/busybox"), "busybox/busybox")?;
             archive.copy_all(&root.join("usr"), "usr", &NO_PYTHON)?;
@@ -151,14 +152,16 @@ pub fn write_common(to: &Path, tree: &Tree, programs: &Programs, foreign: Option
     Ok(())
 }
 
-/// The tools of this machine, and the libraries of the tracer.
-fn add_own<W: Write>(archive: &mut Archive<W>, tree: &Tree, tracer: &Path) -> Result<()> {
+/// The tools of this machine, and the libraries of the programs.
+fn add_own<W: Write>(archive: &mut Archive<W>, tree: &Tree, programs: &Programs) -> Result<()> {
     let busybox = command::find("busybox").context("busybox is not here (package busybox-static)")?;
     archive.copy(&busybox, "busybox/busybox")?;
     let mut done = BTreeSet::new();
     // Its libraries, unless it is static.
     add(archive, &busybox, &mut done)?;
-    add_libraries(archive, tracer, &mut done)?;
+    for program in [&programs.tracer, &programs.traffic, &programs.tests] {
+        add_libraries(archive, program, &mut done)?;
+    }
     for (tool, package) in GUEST_TOOLS {
         let Some(program) = command::find(tool) else { bail!("{tool} is not here (package {package})") };
         add(archive, &program, &mut done)?;

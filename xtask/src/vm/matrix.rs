@@ -28,14 +28,6 @@ fn decide(variable: Option<&str>) -> Result<Decision> {
     }
 }
 
-/// Whether the matrix is to run here.
-///
-/// # Errors
-/// When the variable has another value.
-pub fn is_wanted() -> Result<bool> {
-    Ok(decide(env::var(VARIABLE).ok().as_deref())? == Decision::Run)
-}
-
 /// Runs the matrix. If the kernels cannot be fetched, that is a failure under continuous integration; elsewhere it is
 /// only reported. `TRACER_VM='skip: REASON'` leaves the matrix out.
 ///

@@ -18,6 +18,7 @@ mod unpack;
 mod version;
 
 use crate::command;
+use crate::programs::Programs;
 use crate::setup::{self, Purpose};
 use crate::tree::Tree;
 use anyhow::{Context as _, Result, bail};
@@ -34,7 +35,6 @@ use std::{env, fs, thread};
 use unpack::Kernel;
 
 pub use arch::Arch;
-pub use plan::Programs;
 
 /// The kernels of the matrix: the oldest available one, the long-term ones, the newest.
 pub const KERNELS: [&str; 4] = ["5.10", "6.1", "6.12", fetch::NEWEST];
@@ -49,7 +49,7 @@ pub struct Args {
     /// Kernels to boot: 5.10, 6.1, 6.12, newest, or any other series that Debian's backports have
     #[arg(long = "kernel", value_delimiter = ',', default_values = KERNELS)]
     kernels: Vec<String>,
-    /// Only some tests of each difference between kernels
+    /// Only some tests of each difference between kernels; between the oldest and the newest one, those of what changes
     #[arg(long)]
     brief: bool,
     /// The architecture of the machine
@@ -143,8 +143,8 @@ fn matrix(args: &Args, tree: &Tree, kernels: &[Kernel]) -> Result<()> {
         Arch::X86 => None,
         Arch::Arm => Some(Foreign::get(args.arch, &fetch::cache()?)?),
     };
-    let programs = Programs::build(tree, args.arch, foreign.as_ref())?;
-    let tests = programs.list(&args.filters)?;
+    let programs = plan::build(tree, args.arch, foreign.as_ref())?;
+    let tests = plan::list(&programs, args.arch, &args.filters)?;
     let reports = run(args, tree, &programs, foreign.as_ref(), kernels, &tests)?;
     judge(args, tree, kernels, &reports, tests.len())
 }
@@ -211,7 +211,8 @@ fn run(
     let mut jobs = VecDeque::new();
     // The newest kernel takes longest, so it starts first.
     for (kernel, modules) in modules.iter().enumerate().rev() {
-        let tests: Vec<Test> = tests.iter().filter(|test| wanted(args, test)).cloned().collect();
+        let name = &kernels[kernel].name;
+        let tests: Vec<Test> = tests.iter().filter(|test| !args.brief || brief::has(test, name)).cloned().collect();
         for (i, tests) in plan::deal(&tests, machines).into_iter().enumerate() {
             let links = args.write && i == 0;
             let plan = Plan { tests, test_limit: args.test_limit, scale: args.scale, links, arch: args.arch };
@@ -233,11 +234,6 @@ fn run(
     })?;
     fs::remove_dir_all(&folder)?;
     reports.into_inner().map_err(|_| broken())
-}
-
-/// Whether a test is to run.
-fn wanted(args: &Args, test: &Test) -> bool {
-    !args.brief || brief::has(test)
 }
 
 fn broken() -> anyhow::Error {

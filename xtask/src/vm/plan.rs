@@ -1,36 +1,15 @@
-//! The plan: the tracer as it is built for this machine, or for a foreign one, and the tests, which need no libraries.
+//! The plan: the programs as they are built for this machine, or for a foreign one, and the tests to run.
 
 use super::arch::Arch;
 use super::foreign::Foreign;
+use crate::command;
+use crate::programs::Programs;
 use crate::tree::Tree;
-use crate::{command, run};
-use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
-use std::env;
-use std::ffi::OsString;
-use std::panic::resume_unwind;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::thread;
-
-/// The package with the live tests.
-const LIVE: &str = "tracer-tests";
+use anyhow::{Result, bail};
+use std::process::Command;
 
 /// The patience of a test's condition in seconds; at full speed it is 30.
 const PATIENCE: u64 = 60;
-
-/// Everything that cargo builds for the guest.
-#[derive(Debug)]
-pub struct Programs {
-    /// The program under test, in release; with the C library linked in on foreign machines only.
-    pub tracer: PathBuf,
-    /// The generator of traffic.
-    pub traffic: PathBuf,
-    /// The live tests.
-    pub tests: PathBuf,
-    /// Their target architecture.
-    pub arch: Arch,
-}
 
 /// One test.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,84 +73,35 @@ impl Plan {
     }
 }
 
-/// cargo, set up to link the C library in.
-fn cargo(tree: &Tree, foreign: Option<&Foreign>) -> Command {
-    if let Some(foreign) = foreign {
-        return foreign.cargo(&tree.target);
+/// Builds the programs of the guest.
+///
+/// # Errors
+/// When the build fails.
+pub fn build(tree: &Tree, arch: Arch, foreign: Option<&Foreign>) -> Result<Programs> {
+    match foreign {
+        // Linked with the C library: the guest has another one.
+        Some(foreign) => Programs::build_by(tree, foreign.cargo(&tree.target), &["--target", arch.target()]),
+        None => Programs::build(tree),
     }
-    let mut flags = env::var_os("RUSTFLAGS").unwrap_or_default();
-    flags.push(OsString::from(" -C target-feature=+crt-static"));
-    let mut cargo = command::cargo();
-    cargo.env("RUSTFLAGS", flags);
-    cargo
 }
 
-/// Runs cargo; returns its messages about the built files.
-fn build(tree: &Tree, mut cargo: Command, arch: Arch, words: &[&str]) -> Result<Vec<Value>> {
-    cargo
-        .args(words)
-        .args(["--locked", "--target", arch.target(), "--message-format=json-render-diagnostics"])
-        .current_dir(&tree.root)
-        .stdin(Stdio::null());
-    let messages = command::output(&mut cargo)?;
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(messages.filter(|message| message["reason"] == "compiler-artifact").collect())
-}
-
-impl Programs {
-    /// Builds them.
-    ///
-    /// # Errors
-    /// When the build fails.
-    pub fn build(tree: &Tree, arch: Arch, foreign: Option<&Foreign>) -> Result<Self> {
-        let build = |words: &[&str]| build(tree, cargo(tree, foreign), arch, words);
-        let executable = |message: &Value| message["executable"].as_str().map(PathBuf::from);
-        let tracer = || {
-            if foreign.is_none() {
-                // All other tests use this build, too.
-                return run::build_tracer(tree);
-            }
-            let built = build(&["build", "--release", "--package", "tracer", "--bin", "tracer"])?;
-            let mut tracers = built.iter().filter(|message| message["target"]["name"] == "tracer");
-            tracers.find_map(executable).context("cargo built no tracer")
-        };
-        let tests = || build(&["test", "--no-run", "--profile", "vm", "--package", LIVE, "--tests", "--bins"]);
-        // In parallel: the last and longest part of the tracer's build uses one processor.
-        let (tracer, built) = thread::scope(|scope| {
-            let tests = scope.spawn(tests);
-            (tracer(), tests.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        });
-        let (tracer, built) = (tracer?, built?);
-        let is = |message: &Value, kind: &str| message["target"]["kind"][0] == kind;
-        let traffic = built.iter().filter(|m| is(m, "bin") && m["profile"]["test"] == false).find_map(executable);
-        let tests = built.iter().filter(|message| is(message, "test")).find_map(executable);
-        Ok(Self {
-            tracer,
-            traffic: traffic.context("cargo built no traffic generator")?,
-            tests: tests.context("cargo built no live tests")?,
-            arch,
-        })
+/// The tests whose `module::name` contains one of `filters`; all if there are none.
+///
+/// # Errors
+/// When the binary does not list its tests, or no test is left.
+pub fn list(programs: &Programs, arch: Arch, filters: &[String]) -> Result<Vec<Test>> {
+    let mut program = match arch {
+        Arch::X86 => Command::new(&programs.tests),
+        Arch::Arm => Foreign::run(&programs.tests),
+    };
+    let said = command::output(program.args(["--list", "--format", "terse"]))?;
+    let mut tests: Vec<Test> =
+        said.lines().filter_map(|line| line.strip_suffix(": test")).filter_map(Test::of).collect();
+    tests.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.to_string().contains(filter)));
+    if tests.is_empty() {
+        bail!("no test has {} in its name", filters.join(" or "));
     }
-
-    /// The tests whose `module::name` contains one of `filters`; all if there are none.
-    ///
-    /// # Errors
-    /// When the binary does not list its tests, or no test is left.
-    pub fn list(&self, filters: &[String]) -> Result<Vec<Test>> {
-        // The binary is static, so it runs on this machine, too.
-        let mut program = match self.arch {
-            Arch::X86 => Command::new(&self.tests),
-            Arch::Arm => Foreign::run(&self.tests),
-        };
-        let said = command::output(program.args(["--list", "--format", "terse"]))?;
-        let mut tests: Vec<Test> =
-            said.lines().filter_map(|line| line.strip_suffix(": test")).filter_map(Test::of).collect();
-        tests.retain(|test| filters.is_empty() || filters.iter().any(|filter| test.to_string().contains(filter)));
-        if tests.is_empty() {
-            bail!("no test has {} in its name", filters.join(" or "));
-        }
-        Ok(tests)
-    }
+    Ok(tests)
 }
 
 /// Deals `tests` to `machines`, so that each gets some of every module.
