@@ -14,6 +14,7 @@
 //! - [`many`] opens more connections than usual.
 //! - [`busy`] is a namespace full of sockets, with the output of ss and the tracer about them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
+//! - [`terminal`](mod@terminal) makes terminals of any width.
 //! - [`stuck`] is a process whose memory cannot be read.
 //! - [`process`] copies programs, reads the memory of other processes, and sends them signals.
 //! - [`capability`] reads the rights of threads, and starts programs with fewer.
@@ -57,6 +58,7 @@ pub mod skip;
 pub mod storm;
 pub mod stream;
 pub mod stuck;
+pub mod terminal;
 pub mod trace;
 pub mod tracepoint;
 pub mod traffic;

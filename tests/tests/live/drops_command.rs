@@ -1,9 +1,7 @@
 //! `tracer drops`: dropped packets, added up.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,6 +13,7 @@ use tracer_tests::drops::{ATTEMPT, count, expect, is_of_a_rule, rows, start};
 use tracer_tests::netns::Netns;
 use tracer_tests::process::signal;
 use tracer_tests::skip::{lacks, skip};
+use tracer_tests::terminal::terminal;
 use tracer_tests::traffic::sys::until;
 
 /// The reason to skip where the kernel gives no reasons for drops.
@@ -222,19 +221,6 @@ fn elsewhere_than_on_a_terminal_there_is_one_table() {
     assert!(!out.contains('\x1b'), "{out:?}");
 }
 
-/// A terminal of 24 lines and 90 columns: our end, and the program's.
-fn terminal() -> (File, OwnedFd) {
-    let size = libc::winsize { ws_row: 24, ws_col: 90, ws_xpixel: 0, ws_ypixel: 0 };
-    let (mut ours, mut theirs) = (-1, -1);
-    // SAFETY: two places for descriptors, a size, no name and no attributes.
-    let failed = unsafe {
-        libc::openpty(&raw mut ours, &raw mut theirs, std::ptr::null_mut(), std::ptr::null(), &raw const size)
-    };
-    assert_eq!(failed, 0, "a terminal is made");
-    // SAFETY: both are new and have no other owner.
-    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
-}
-
 #[test]
 fn on_a_terminal_the_table_is_drawn_in_its_place() {
     if let Some(reason) = no_reasons() {
@@ -242,7 +228,7 @@ fn on_a_terminal_the_table_is_drawn_in_its_place() {
     }
     let (a, b) = Netns::pair();
     b.nft_rule("input", "udp dport 4028 counter drop");
-    let (mut ours, theirs) = terminal();
+    let (mut ours, theirs) = terminal(90);
     let netns = b.inode().to_string();
     let mut child = Command::new(tracer_program())
         .args(["drops", "-q", "--netns", &netns, "--proto", "udp", "--interval", "50ms"])

@@ -1,7 +1,11 @@
 //! `tracer explain` as a script sees it: stdout, stderr and the exit status.
 
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
-use tracer_tests::agent::run_to_end;
+use tracer_tests::agent::{run_to_end, tracer_program};
+use tracer_tests::terminal::terminal;
 
 fn objects(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
@@ -16,6 +20,33 @@ fn known_names_are_explained_on_stdout() {
     }
     assert!(stdout.lines().all(|line| line.chars().count() <= 100), "{stdout}");
     assert!(!stdout.contains('\x1b') && stderr.is_empty(), "{stdout}{stderr}");
+}
+
+/// Returns the widest line of an explanation on a terminal of `columns`, with `COLUMNS` in the environment.
+fn widest(columns: u16, variable: &str) -> usize {
+    let (mut ours, theirs) = terminal(columns);
+    let status = Command::new(tracer_program())
+        .args(["explain", "tcp_listen_overflow", "--color", "never"])
+        .env("COLUMNS", variable)
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(theirs))
+        .status()
+        .expect("tracer starts");
+    assert!(status.success());
+    let mut text = Vec::new();
+    // EIO, as the other side is closed.
+    let _ = ours.read_to_end(&mut text);
+    let text = String::from_utf8(text).expect("text is UTF-8");
+    text.lines().map(|line| line.trim_end().chars().count()).max().unwrap_or(0)
+}
+
+#[test]
+fn text_is_as_wide_as_the_terminal() {
+    for (columns, variable, most) in [(132, "70", 132), (64, "200", 64), (20, "200", 60), (0, "90", 90), (0, "", 80)] {
+        let widest = widest(columns, variable);
+        // A word more had no room.
+        assert!(widest <= most && widest > most - 15, "{widest} of {most}: {columns} {variable}");
+    }
 }
 
 #[test]

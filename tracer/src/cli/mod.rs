@@ -410,6 +410,27 @@ mod tests {
         }
     }
 
+    /// The short help of every command; clap wraps it as wide as the terminal.
+    #[test]
+    fn help_of_every_command() {
+        let names: Vec<String> = definition().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        assert!(names.len() >= 9, "{names:?}");
+        for name in names.iter().map(String::as_str).chain(["tracer"]) {
+            let mut all = String::new();
+            for columns in [80, 100, 200] {
+                let mut command = definition().term_width(columns);
+                command.build();
+                let command = command.find_subcommand_mut(name).cloned().unwrap_or(command);
+                all.push_str(&format!("{:─^columns$}\n", format!(" {columns} columns ")));
+                all.push_str(&command.clone().render_help().to_string());
+            }
+            let mut settings = insta::Settings::clone_current();
+            settings.set_omit_expression(true);
+            settings.set_prepend_module_to_snapshot(false);
+            settings.bind(|| insta::assert_snapshot!(format!("help_{name}"), all));
+        }
+    }
+
     #[test]
     fn help_and_version_are_no_errors() {
         for line in ["--help", "-h", "--version", "live --help", "run -h"] {

@@ -2,8 +2,8 @@
 
 use crate::escape;
 use crate::ink::Ink;
-use crate::table::{self, Shape};
-pub(super) use crate::table::{Cell, Measured as Column};
+use crate::table::measured::{self, Shape};
+pub(super) use crate::table::measured::{Cell, Measured as Column};
 use crate::terminal::Columns;
 use crate::wrap::Paragraph;
 
@@ -50,6 +50,6 @@ impl Page {
     /// Appends a table. `heading`: whether to show the names of the columns.
     pub(super) fn table(&mut self, columns: &[Column], rows: &[Vec<Cell>], heading: bool) {
         let shape = Shape { line: self.columns, gap: GAP, heading, color: self.color };
-        table::write(&mut self.text, columns, rows, shape);
+        measured::write(&mut self.text, columns, rows, shape);
     }
 }

@@ -141,36 +141,6 @@ fn nothing_is_calm_and_short() {
 }
 
 #[test]
-fn a_quiet_namespace() {
-    let mut picture = empty(7);
-    picture.current = true;
-    picture.boot_ns = 3_723_000_000_000;
-    let mut lo = interface("lo", 1);
-    lo.counters = [0; 16];
-    (lo.counters[0], lo.counters[1]) = (1_234_567, 8_901);
-    lo.addresses = vec![("127.0.0.1".parse().unwrap(), 8)];
-    picture.interfaces = vec![lo];
-    picture.counters = [("TcpActiveOpens", 12), ("TcpOutSegs", 1000), ("TcpRetransSegs", 5)]
-        .map(|(name, value)| Counter { name: name.to_owned(), value })
-        .into();
-    picture.listeners = Some(vec![]);
-    let expected = "\
-all calm in netns 7 (this one)
-counted since the namespace was made, host up 1h02m; SICK is now; --watch 1 shows what moves
-
-interface  state  received  packets  sent  packets  errors  drops  addresses
-lo         up        1.2MB    8,901    0B        0       0      0  127.0.0.1/8
-
-counters       TCP 12 opened, 0 accepted; segments 0 in, 1,000 out, 0.50 % again; UDP 0 in, 0 out
-listen queues  no listeners
-conntrack      none in this kernel
-neighbours     0 IPv4, 0 without an answer
-routes         0 IPv4, no default; 0 IPv6, no default
-";
-    assert_eq!(page(&picture, None, Options::default()), expected);
-}
-
-#[test]
 fn what_came_went_and_began_again() {
     let (mut before, mut now) = (empty(7), empty(7));
     now.boot_ns = before.boot_ns + 2_000_000_000;
