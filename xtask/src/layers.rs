@@ -46,10 +46,7 @@ const LAYERS: &[Layer] = &[
     ),
     host("tracer-fuzz", &[]),
     host("tracer-privilege", &[]),
-    host(
-        "tracer-host",
-        &["tracer-common", "tracer-explain", "tracer-privilege", "tracer-stream", "tracer-tables", "tracer-words"],
-    ),
+    host("tracer-host", &["tracer-common", "tracer-privilege", "tracer-stream", "tracer-tables", "tracer-words"]),
     host("tracer-kernel", &["tracer-common", "tracer-host", "tracer-privilege", "tracer-stream", "tracer-tables"]),
     host("tracer-view", &["tracer-explain", "tracer-host", "tracer-stream", "tracer-words"]),
     host(

@@ -4,7 +4,6 @@
 
 pub mod change;
 pub mod collect;
-mod explanation;
 pub mod health;
 mod own_addresses;
 pub mod port_use;
@@ -12,8 +11,6 @@ pub mod sockets;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-
-pub use explanation::explanation;
 
 use crate::proc::net::dev::COLUMNS;
 use crate::proc::net::{

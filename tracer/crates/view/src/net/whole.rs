@@ -7,7 +7,6 @@ use super::{View, per_second};
 use crate::ink::Ink;
 use crate::unit::Count;
 use tracer_host::net::change::Change;
-use tracer_host::net::explanation;
 use tracer_host::proc::net::dev::COLUMNS;
 use tracer_host::proc::net::{arp, ipv6_route, route};
 
@@ -225,7 +224,8 @@ fn groups(page: &mut Page, view: &View<'_>) {
 }
 
 fn counters(page: &mut Page, view: &View<'_>) {
-    let meaning = |name: &str| Cell(explanation(name).unwrap_or_default().to_owned(), Ink::Faint);
+    let meaning =
+        |name: &str| Cell(tracer_explain::counter(name).map_or("", |entry| entry.meaning).to_owned(), Ink::Faint);
     let rows: Vec<Vec<Cell>> = match view.changes {
         None => view
             .picture

@@ -5,7 +5,7 @@ use super::*;
 use crate::net::change::{Change, Changes, DeviceChange, Presence};
 use crate::net::collect::empty;
 use crate::net::sockets::{Destination, Owned, Owner, STATES};
-use crate::net::{Conntrack, Interface, explanation};
+use crate::net::{Conntrack, Interface};
 use crate::proc::net::percpu::Table;
 use crate::proc::net::snmp::Counter;
 use crate::proc::net::sockstat::Entry;
@@ -59,13 +59,13 @@ fn every_rule_can_be_broken_and_is_explained() {
         counters(&mut picture, &[(rule.name, 1000)]);
         let findings = assess(&picture, None);
         assert_eq!(findings.len(), 1, "{}", rule.name);
-        assert!(explanation(rule.name).is_some());
+        assert!(tracer_explain::counter(rule.name).is_some());
         assert!(findings[0].percent.is_none_or(|percent| percent <= 100.0), "{}", rule.name);
         if let Measure::Share { watch, sick, .. } = rule.measure {
             assert!(watch < sick, "{}", rule.name);
         }
     }
-    assert_eq!(explanation("TcpNonsense"), None);
+    assert_eq!(tracer_explain::counter("TcpNonsense"), None);
 }
 
 #[test]
