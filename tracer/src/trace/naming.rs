@@ -12,8 +12,9 @@ use crate::{
 };
 
 /// How long records may wait for the thread. Reading the symbols is work that no process can prolong, but a lack of
-/// processors can: tens of milliseconds, and twenty times that on an emulated machine.
-const MOST_WAITED: Duration = Duration::from_secs(3);
+/// processors can: tens of milliseconds, twenty times that on an emulated machine, and seconds beside a load without the
+/// right to a higher priority.
+const MOST_WAITED: Duration = Duration::from_secs(10);
 
 /// A thing with a name in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

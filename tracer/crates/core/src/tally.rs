@@ -39,7 +39,12 @@ impl<K: Hash + Eq> Rows<K> {
 
     fn most(self) -> Vec<Row> {
         let mut rows: Vec<Row> = self.rows.into_values().collect();
-        rows.sort_unstable_by(|a, b| b.connections.cmp(&a.connections).then_with(|| a.name.cmp(&b.name)));
+        // Two processes may have one number and one name, one after the other.
+        let rest = |row: &Row| (row.failed, row.tx_bytes, row.rx_bytes);
+        rows.sort_unstable_by(|a, b| {
+            let by_name = || a.name.cmp(&b.name).then_with(|| rest(b).cmp(&rest(a)));
+            b.connections.cmp(&a.connections).then_with(by_name)
+        });
         rows.truncate(SHOWN_ROWS);
         if self.others.connections > 0 {
             rows.push(self.others);
