@@ -92,8 +92,14 @@ fn written() -> PathBuf {
     path
 }
 
+/// The reason to skip a test whose program this kernel does not execute.
+fn refused(error: std::io::Error) -> String {
+    assert_eq!(error.raw_os_error(), Some(libc::ENOEXEC), "{error}");
+    lacks("32-bit programs", error)
+}
+
 fn ended(program: std::io::Result<Child>) -> Result<u32, String> {
-    let mut program = program.map_err(|error| lacks("32-bit programs", error))?;
+    let mut program = program.map_err(refused)?;
     assert!(program.wait().expect("it ends").success());
     Ok(program.id())
 }
@@ -133,7 +139,7 @@ fn one_that_is_older_than_the_trace_is_seen_from_the_start() {
     let ns = Netns::new();
     let mut older = match ns.command(written()).arg("for ever").spawn() {
         Ok(child) => child,
-        Err(error) => return skip(&lacks("32-bit programs", error)),
+        Err(error) => return skip(&refused(error)),
     };
     let trace = Trace::start();
     await_failures(&trace.agent, older.id(), "a failure of the older program");

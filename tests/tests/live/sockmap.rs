@@ -95,7 +95,9 @@ fn tls_in_the_kernel_is_no_sockmap() {
     let set =
         unsafe { libc::setsockopt(client.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_ULP, c"tls".as_ptr().cast(), 3) };
     if set != 0 {
-        return skip(&lacks("kernel TLS", Error::last_os_error()));
+        let error = Error::last_os_error();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "the kernel has no such protocol: {error}");
+        return skip(&lacks("kernel TLS", error));
     }
     send(&mut client, &mut server, 321);
     drop((client, server));

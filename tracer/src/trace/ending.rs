@@ -36,7 +36,8 @@ const LAST_LOOK: Duration = Duration::from_millis(5);
 /// The most drains of the rings at the end.
 const LAST_DRAINS: usize = 256;
 
-/// The longest time that a trace may take to end, whatever it would like to wait for.
+/// The longest time that a trace may take to end, whatever it would like to wait for; but for names in the kernel, which
+/// take work and never hang (`naming::MOST_WAITED`).
 const END: Duration = Duration::from_millis(700);
 
 impl Trace<'_> {
@@ -126,16 +127,26 @@ impl Trace<'_> {
         }
     }
 
-    /// Waits until `deadline` for the hints of the last drops, and for the holders of ports.
-    async fn explain_last_drops(&mut self, deadline: Instant) {
+    /// Waits until `deadline` for the hints of the last drops, and for the holders of ports. The time that the last
+    /// drops wait for names is not part of it.
+    async fn explain_last_drops(&mut self, mut deadline: Instant) {
         self.look_for_losses();
         self.drain();
-        while self.inlet.core().waits() {
+        loop {
+            // A drop that waits for a name has no question yet.
+            let named = self.dispatch.names_due().filter(|_| self.waits());
+            if named.is_none() && !self.inlet.core().waits() {
+                break;
+            }
             self.dispatch.hurry();
             self.dispatch.ask(&mut self.inlet);
+            let began = Instant::now();
             tokio::select! {
                 arrived = self.dispatch.arrived(&self.inlet) => self.take(arrived),
-                () = sleep_until(deadline) => break,
+                () = sleep_until(named.unwrap_or(deadline)) => break,
+            }
+            if named.is_some() {
+                deadline += began.elapsed();
             }
             self.drain();
         }
@@ -178,12 +189,14 @@ impl Trace<'_> {
 
     /// Applies all that the rings have and all waiting records, which may wait for answers until `end`.
     async fn drain_to_the_end(&mut self, end: Instant) {
-        let mut over = false;
-        // Bounded: records may come all the time.
-        for _ in 0..LAST_DRAINS {
+        let (mut over, mut drains) = (false, 0);
+        // Bounded: records may come all the time. Answers are not counted: after `end` only names are waited for, and
+        // the kernel has so many calls and stacks.
+        while drains < LAST_DRAINS {
             let rest = self.drain_anyway();
             if !self.waits() {
                 if rest || self.more || !self.merge.packets.is_empty() {
+                    drains += 1;
                     continue;
                 }
                 return;

@@ -41,8 +41,11 @@ impl Trace<'_> {
 
     /// Runs once a second, when the folds of that second have come, too.
     pub(super) fn settle_counters(&mut self) {
+        // The core subtracts drop events from a look two settlements later. Packets that wait for longer than that, for
+        // names of their calls or for a slow reader, would count twice.
+        let delayed = !self.outlet.has_room() || self.waits() && self.dispatch.names_due().is_some();
         // Until the records from before the snapshot are applied, all owners are unknown.
-        if self.dispatch.counts() && self.taken_over && self.unreconciled.is_none() {
+        if self.dispatch.counts() && self.taken_over && self.unreconciled.is_none() && !delayed {
             self.inlet.apply(Input::Settled);
             self.dispatch.watch_namespaces(&mut self.inlet);
         }

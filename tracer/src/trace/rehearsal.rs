@@ -2,8 +2,9 @@
 //! it to another core, and compares what both have said (docs/testing.md).
 
 use std::{
+    ffi::OsString,
     fs::{self, File, OpenOptions},
-    io::{BufReader, BufWriter, Seek as _, Write as _},
+    io::{self, BufReader, BufWriter, Seek as _, Write as _},
 };
 
 use anyhow::Context as _;
@@ -33,12 +34,23 @@ impl Rehearsal {
             return None;
         }
         let path = std::env::var_os(VARIABLE)?;
-        let report = OpenOptions::new().create(true).append(true).open(&path).ok()?;
-        let mut name = path;
-        name.push(format!(".{}", std::process::id()));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&name).ok()?;
-        fs::remove_file(&name).ok()?;
-        Some(Self { tape: Tape::begin(BufWriter::new(file), filter, limit), report })
+        match Self::beside(path, filter, limit) {
+            Ok(rehearsal) => Some(rehearsal),
+            Err(error) => {
+                // The test finds no report.
+                crate::stderr::line(format_args!("{VARIABLE}: no tape can be written: {error}"));
+                None
+            }
+        }
+    }
+
+    fn beside(report: OsString, filter: &Filter, limit: Option<u64>) -> io::Result<Self> {
+        let mut tape = report.clone();
+        tape.push(format!(".{}", std::process::id()));
+        let report = OpenOptions::new().create(true).append(true).open(report)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&tape)?;
+        fs::remove_file(&tape)?;
+        Ok(Self { tape: Tape::begin(BufWriter::new(file), filter, limit), report })
     }
 
     /// Whether the variable asks for it.

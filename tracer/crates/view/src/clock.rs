@@ -129,7 +129,7 @@ fn local_zone() -> TimeZone {
         // A name without a file is a rule; another name, or no file at all, means UTC.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             let rule = zone.as_deref().and_then(OsStr::to_str).map(|zone| zone.strip_prefix(':').unwrap_or(zone));
-            rule.and_then(|rule| TimeZone::posix(rule).ok()).unwrap_or(TimeZone::UTC)
+            rule.and_then(by_rule).unwrap_or(TimeZone::UTC)
         }
         Err(error) => {
             let path = path.display();
@@ -137,6 +137,11 @@ fn local_zone() -> TimeZone {
             TimeZone::UTC
         }
     }
+}
+
+/// The time zone of a rule as tzset(3) has it. A name of summer time without its dates means the C library's default.
+fn by_rule(rule: &str) -> Option<TimeZone> {
+    TimeZone::posix(rule).or_else(|_| TimeZone::posix(&format!("{rule},M3.2.0,M11.1.0"))).ok()
 }
 
 /// Reads a regular file of at most [`LARGEST_ZONE`] bytes. A pipe, which may have no writer, is refused at once.
@@ -250,10 +255,15 @@ mod tests {
 
     #[test]
     fn a_rule_changes_the_time_as_a_file_does() {
-        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        for (second, hour) in [(1_704_067_200, 1), (1_719_792_000, 2)] {
-            assert_eq!(i32::from(civil(&zone, second).hour()), hour);
+        for rule in ["CET-1CEST,M3.5.0,M10.5.0/3", "CET-1CEST"] {
+            let zone = by_rule(rule).unwrap();
+            for (second, hour) in [(1_704_067_200, 1), (1_719_792_000, 2)] {
+                assert_eq!(i32::from(civil(&zone, second).hour()), hour, "{rule}");
+            }
         }
+        let without = by_rule("EST5").unwrap();
+        assert_eq!(i32::from(civil(&without, 1_719_792_000).hour()), 19);
+        assert!(by_rule("Europe/Nowhere").is_none());
     }
 
     #[test]
