@@ -175,16 +175,16 @@ impl Trace<'_> {
             warn!("{error}");
         }
         let Self { kernel, ring, inlet, merge, attached_ns, .. } = self;
-        let line = &mut merge.line;
+        let lifecycle = &mut merge.lifecycle;
         // The record of each new connection in the snapshot precedes the snapshot's look at it.
-        while Ring::is_full_batch(ring.drain(|bytes| line.push(bytes))) && line.has_room() {}
+        while Ring::is_full_batch(ring.drain(|bytes| lifecycle.push(bytes))) && lifecycle.has_room() {}
         kernel.wake_compat();
         for gap in &after.gaps {
             warn!("{gap}");
         }
         // The later snapshot of a process counts, unless it has executed a program meanwhile: then the earlier one
         // does, and the records add the rest. The earlier one also has the processes that have gone.
-        let executed = line.executed();
+        let executed = lifecycle.executed();
         let earlier: HashSet<u32> = before.processes.iter().map(|process| process.pid).collect();
         let later = after
             .processes
@@ -197,9 +197,9 @@ impl Trace<'_> {
             attached_ns: *attached_ns,
             before: before.sockets,
             sockets: after.sockets,
-            opened_since: line.opened(),
+            opened_since: lifecycle.opened(),
         };
         inlet.apply(Input::Seed(seed));
-        self.unreconciled = Some(line.count());
+        self.unreconciled = Some(lifecycle.count());
     }
 }

@@ -104,7 +104,7 @@ pub struct Passed {
 #[derive(Default)]
 pub struct Merge {
     /// Records of the lifecycle.
-    pub line: Backlog,
+    pub lifecycle: Backlog,
     /// Packets.
     pub packets: Packets,
 }
@@ -112,17 +112,17 @@ pub struct Merge {
 impl Merge {
     /// Passes on a record of the lifecycle from its ring, or keeps it: always if `hold`, else if it has to wait.
     pub fn take(&mut self, bytes: &[u8], hold: bool, way: &mut impl Way) {
-        if hold || !self.line.is_empty() || pass(bytes, &mut self.packets, way).is_pending() {
-            self.line.push(bytes);
+        if hold || !self.lifecycle.is_empty() || pass(bytes, &mut self.packets, way).is_pending() {
+            self.lifecycle.push(bytes);
         }
     }
 
     /// Passes on up to `most` waiting records, and then, if none is left, the packets up to `until`: the ring has no
     /// older record.
     pub fn pass_waiting(&mut self, most: usize, until: Option<u64>, way: &mut impl Way) -> Passed {
-        let Self { line, packets } = self;
+        let Self { lifecycle, packets } = self;
         let mut passed = Passed::default();
-        while let Some(bytes) = line.front() {
+        while let Some(bytes) = lifecycle.front() {
             if passed.count == most {
                 passed.more = true;
                 break;
@@ -131,10 +131,10 @@ impl Merge {
                 passed.waits = true;
                 break;
             }
-            line.pop();
+            lifecycle.pop();
             passed.count += 1;
         }
-        if line.is_empty() && until.is_some() {
+        if lifecycle.is_empty() && until.is_some() {
             passed.waits = packets.release(until, way).is_pending();
         }
         passed

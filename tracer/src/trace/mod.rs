@@ -134,7 +134,7 @@ impl Trace<'_> {
         let forwarding = command.is_some();
         let stop = loop {
             tokio::select! {
-                ready = self.ring.ready(), if self.merge.line.takes_more(self.starts()) && self.outlet.has_room() => {
+                ready = self.ring.ready(), if self.merge.lifecycle.takes_more(self.starts()) && self.outlet.has_room() => {
                     ready.context("cannot poll the BPF ring buffer")?;
                     self.drain();
                 }

@@ -103,7 +103,7 @@ impl Trace<'_> {
         for _ in 0..8 {
             // At the start the line is as long as the snapshot takes, and the ring must not fill up while it is
             // applied.
-            if !merge.line.takes_more(!*taken_over || unreconciled.is_some()) {
+            if !merge.lifecycle.takes_more(!*taken_over || unreconciled.is_some()) {
                 break;
             }
             let mut executed = false;
@@ -134,21 +134,21 @@ impl Trace<'_> {
         let mut way = Records { feed: feed.as_mut(), inlet, dispatch, lost, cut_ns: *cut_ns };
         let passed = merge.pass_waiting(TOLD_AT_ONCE, until, &mut way);
         if passed.waits {
-            merge.line.look_ahead(ASKED_AHEAD, |bytes| {
+            merge.lifecycle.look_ahead(ASKED_AHEAD, |bytes| {
                 if let Ok(record) = decode(bytes) {
                     way.dispatch.ask_ahead(&record, way.inlet);
                 }
             });
-        } else if merge.line.is_empty() {
+        } else if merge.lifecycle.is_empty() {
             way.dispatch.none_waits();
         }
         if let Some(left) = &mut self.unreconciled {
             *left = left.saturating_sub(passed.count);
-            if *left == 0 || merge.line.is_empty() {
+            if *left == 0 || merge.lifecycle.is_empty() {
                 self.unreconciled = None;
                 way.inlet.apply(Input::Reconciled);
                 // Loading and the first look at /proc took memory that will not be needed again.
-                merge.line.give_back();
+                merge.lifecycle.give_back();
                 allocator::give_back();
             }
         }

@@ -85,7 +85,7 @@ pub struct Correlation<G> {
     unowned: bool,
     /// Sockets as they were just before the hooks were attached, for those that close before the
     /// snapshot comes to them.
-    hints: ByTuple<SeedSocket>,
+    earlier: ByTuple<SeedSocket>,
     /// When the hooks were attached.
     attached_ns: u64,
     packets: Packets,
@@ -116,7 +116,7 @@ impl<G: Gate> Correlation<G> {
             unbound_unasked: false,
             accept_hooked: true,
             unowned: false,
-            hints: ByTuple::default(),
+            earlier: ByTuple::default(),
             attached_ns: 0,
             packets: Packets::default(),
             ports: Ports::default(),

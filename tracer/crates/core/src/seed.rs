@@ -89,18 +89,20 @@ impl<G: Gate> Correlation<G> {
         let (listeners, others): (Vec<_>, Vec<_>) =
             seed.before.into_iter().partition(|socket| socket.state == TcpState::Listen);
         for socket in listeners {
-            self.hints.insert(TupleKey::from(&socket.tuple), socket);
+            self.earlier.insert(TupleKey::from(&socket.tuple), socket);
         }
         let opened = OpenedSince::new(&seed.opened_since);
         // Listeners first: they show which connections came in, and to which owner. A listener that closed since the
         // hooks were attached may have had children until then.
-        for (_, hint) in self.hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen && !opened.tells(hint)) {
-            let owner = hint.holders.iter().find_map(|pid| self.processes.holder(*pid));
-            self.listeners.add_known(hint_id(hint), &hint.tuple, hint.v6only, hint.inode, owner.as_ref());
+        for (_, older) in
+            self.earlier.iter().filter(|(_, older)| older.state == TcpState::Listen && !opened.tells(older))
+        {
+            let owner = older.holders.iter().find_map(|pid| self.processes.holder(*pid));
+            self.listeners.add_known(listener_id(older), &older.tuple, older.v6only, older.inode, owner.as_ref());
         }
         for socket in others {
             let socket = self.with_listener(socket);
-            self.hints.insert(TupleKey::from(&socket.tuple), socket);
+            self.earlier.insert(TupleKey::from(&socket.tuple), socket);
         }
         let (listeners, others): (Vec<_>, Vec<_>) =
             seed.sockets.into_iter().partition(|socket| socket.state == TcpState::Listen);
@@ -134,14 +136,14 @@ impl<G: Gate> Correlation<G> {
     fn seed_socket(&mut self, mut socket: SeedSocket, sink: &mut dyn Sink) {
         let mut waits = socket.waits_for_accept();
         // Its earlier state counts: since then it may have begun to close, and have lost its file.
-        if let Ok(Some(hint)) = self.hints.take(&socket.tuple, socket.inode) {
-            if hint.state == TcpState::Listen {
-                self.listeners.remove(hint_id(&hint));
+        if let Ok(Some(older)) = self.earlier.take(&socket.tuple, socket.inode) {
+            if older.state == TcpState::Listen {
+                self.listeners.remove(listener_id(&older));
             }
-            socket.state = hint.state;
-            waits = hint.waits_for_accept() && socket.inode == 0;
-            if socket.holders.is_empty() && waits == hint.waits_for_accept() {
-                socket.holders = hint.holders;
+            socket.state = older.state;
+            waits = older.waits_for_accept() && socket.inode == 0;
+            if socket.holders.is_empty() && waits == older.waits_for_accept() {
+                socket.holders = older.holders;
             }
         }
         let role = match socket.state {
@@ -185,26 +187,26 @@ impl<G: Gate> Correlation<G> {
     /// Completes an older connection that the snapshot lacks with its state before the hooks were attached. `inode` is
     /// the record's; 0 if it had no file by then.
     pub(super) fn remember(&mut self, connection: &mut Connection, inode: u64) {
-        if let Ok(Some(hint)) = self.hints.take(&connection.tuple, inode) {
-            self.hold(connection, &hint);
-            if hint.waits_for_accept() && connection.role == Role::Unknown {
+        if let Ok(Some(older)) = self.earlier.take(&connection.tuple, inode) {
+            self.hold(connection, &older);
+            if older.waits_for_accept() && connection.role == Role::Unknown {
                 connection.role = Role::Server;
                 connection.owner_source =
                     if connection.owner.is_some() { OwnerSource::Listener } else { OwnerSource::Unknown };
             }
-            connection.inode = hint.inode;
-            connection.established_said = hint.state != TcpState::SynSent;
-            connection.seen_as = Some(hint.state);
+            connection.inode = older.inode;
+            connection.established_said = older.state != TcpState::SynSent;
+            connection.seen_as = Some(older.state);
             // A record may lack it (no type information); /proc had it.
-            connection.tuple.netns = hint.tuple.netns;
+            connection.tuple.netns = older.tuple.netns;
         }
     }
 
     /// Forgets the sockets seen before the hooks were attached.
     pub(super) fn reconciled(&mut self) {
-        let hints = std::mem::take(&mut self.hints);
-        for (_, hint) in hints.iter().filter(|(_, hint)| hint.state == TcpState::Listen) {
-            self.listeners.remove(hint_id(hint));
+        let earlier = std::mem::take(&mut self.earlier);
+        for (_, older) in earlier.iter().filter(|(_, older)| older.state == TcpState::Listen) {
+            self.listeners.remove(listener_id(older));
         }
     }
 }
@@ -234,7 +236,7 @@ impl OpenedSince {
     }
 }
 
-/// A number for a listener that is known by a hint only, distinct from those of connections and seeds.
-const fn hint_id(hint: &SeedSocket) -> u64 {
-    SEED_BIT | SEED_BIT >> 1 | hint.inode
+/// A number for a listener that is known by a older only, distinct from those of connections and seeds.
+const fn listener_id(older: &SeedSocket) -> u64 {
+    SEED_BIT | SEED_BIT >> 1 | older.inode
 }

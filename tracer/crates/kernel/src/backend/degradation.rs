@@ -3,14 +3,14 @@
 use tracer_common::settings::{ABSENT, Offsets};
 
 use super::{Choice, needs_io_uring};
-use crate::hooks::{Hook, Loss};
+use crate::hooks::{Hook, Lack};
 use tracer_privilege::missing::Optional;
 
 /// A limit of the trace on this host. The banner, the summary and `doctor` show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Degradation {
     /// A hook is absent, rests, or is served by a link that costs something.
-    Hook(Loss),
+    Hook(Lack),
     /// This kernel gives no reasons for drops.
     NoDropReasons,
     /// The kernel gives no type information.

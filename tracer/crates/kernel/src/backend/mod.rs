@@ -9,4 +9,4 @@ pub use self::{
     choice::{Choice, choose, needs_io_uring, needs_resets_for_nobody},
     degradation::{Degradation, cost_of, degradations, degradations_since, gives_drop_reasons, gives_reset_reasons},
 };
-pub use super::hooks::{Backend, Hook, Loss, chain};
+pub use super::hooks::{Backend, Hook, Lack, chain};

@@ -1,6 +1,6 @@
 //! System calls of 32-bit programs.
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, needed};
 use super::needs::{FD, Need, SOCK, needs};
 
 const COMPAT: &[Need] = needs![thread_status, regs_syscall, regs_compat_first, regs_compat_second];
@@ -22,11 +22,11 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("compat__raw", Attach::RawTp("sys_exit"))],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_compat",
         cost: "accept() and failing connect() calls of 32-bit programs are not seen",
     }),
-    rests: Some(Loss {
+    rests: Some(Lack {
         name: "compat_when_seen",
         cost: "no 32-bit program runs: accept() and failing calls of the first one are seen some \
                  30 ms after its start, those that a 64-bit program makes by `int 0x80` not at all \

@@ -14,9 +14,9 @@ pub struct Descriptor {
     /// Its links, best first.
     pub chain: &'static [Link],
     /// The loss if no link attaches.
-    pub without: Option<Loss>,
+    pub without: Option<Lack>,
     /// The hook may be loaded and attached later; the loss until then.
-    pub rests: Option<Loss>,
+    pub rests: Option<Lack>,
     /// Programs that stand in for those of its best link.
     pub lanes: &'static [Lanes],
     /// The calls that a program counts for the audit.
@@ -49,7 +49,7 @@ impl Descriptor {
 
 /// What the user loses without a hook, or by one of its links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
+pub struct Lack {
     /// A short name, for `summary.degraded`.
     pub name: &'static str,
     /// In one sentence.
@@ -133,7 +133,7 @@ pub struct Link {
     /// The offsets that it has to know: without one of them it would load and attach and see nothing.
     pub needs: &'static [&'static [Need]],
     /// What it costs the user.
-    pub costs: Option<Loss>,
+    pub costs: Option<Lack>,
 }
 
 /// A program that the link needs.

@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, SYS_EXIT, Watch, needed, optional};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Lanes, Link, SYS_EXIT, Watch, needed, optional};
 use super::needs::{FD, SOCK, SYSCALL_EXIT};
 
 /// Beside `accept__fexit`, for kernels that pass four arguments.
@@ -24,7 +24,7 @@ pub const HOOK: Descriptor = Descriptor {
         Link {
             backend: Backend::Kprobe,
             needs: &[],
-            costs: Some(Loss {
+            costs: Some(Lack {
                 name: "accept_by_kretprobe",
                 cost: "if very many threads block in accept() at once, some accepts are missed",
             }),
@@ -33,7 +33,7 @@ pub const HOOK: Descriptor = Descriptor {
         Link {
             backend: Backend::Syscall,
             needs: &[FD, SYSCALL_EXIT, SOCK],
-            costs: Some(Loss {
+            costs: Some(Lack {
                 name: "accept_by_syscall",
                 cost: "every system call of the host takes the slower, traced path",
             }),
@@ -43,7 +43,7 @@ pub const HOOK: Descriptor = Descriptor {
             ],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_accept",
         cost: "no `accept` events; who accepted is looked up in /proc a moment later: the owners of \
                  short-lived connections stay their listeners",

@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Lanes, Link, Watch, needed};
 use super::needs::{Need, SOCK, needs};
 
 const SK_ERR: &[Need] = needs![sk_err];
@@ -24,7 +24,7 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("error_report__raw", Attach::RawTp("inet_sk_error_report"))],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_error_report",
         cost: "no `error` events; the close still carries the error, where it can be read",
     }),

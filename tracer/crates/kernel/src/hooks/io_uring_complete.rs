@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, Watch, needed};
 use super::needs::{FD, Need, SOCK, needs};
 
 const IO_URING: &[Need] = needs![io_opcode, io_file];
@@ -19,7 +19,7 @@ pub const HOOK: Descriptor = Descriptor {
             needed("io_uring_failed__raw", Attach::RawTp("io_uring_complete")),
         ],
     }],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_io_uring",
         cost: "accepts through io_uring are not seen, nor its immediate connect failures",
     }),

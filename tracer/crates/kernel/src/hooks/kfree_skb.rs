@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, Wanted, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, Wanted, Watch, needed};
 use super::needs::{Need, SKB, needs};
 
 const KFREE_FORMAT: &[Need] = needs![kfree_format_skbaddr, kfree_format_location];
@@ -30,7 +30,7 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("kfree_skb__classic", Attach::Tracepoint("skb", "kfree_skb"))],
         },
     ],
-    without: Some(Loss { name: "no_drops", cost: "dropped packets are not seen" }),
+    without: Some(Lack { name: "no_drops", cost: "dropped packets are not seen" }),
     audit: &[Watch { audited: Audited::Drop, name: "kfree_skb", counter: "audit_drop" }],
     wanted: Wanted::Drops,
     verified: 0,

@@ -24,7 +24,7 @@ mod tcp_v4_send_reset;
 use tracer_common::offsets::{ABSENT, Offsets, Source};
 
 pub use self::{
-    descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, ProgramSpec, SYS_EXIT, Wanted, Watch},
+    descriptor::{Attach, Backend, Descriptor, Lack, Lanes, Link, ProgramSpec, SYS_EXIT, Wanted, Watch},
     inet_csk_accept::ACCEPT_OF_4,
     inet_sock_set_state::{SECOND_SET_STATE, SET_STATE_AHEAD},
     needs::Need,

@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Lanes, Link, Watch, needed};
 use super::needs::{Need, needs};
 
 /// Without them a process would show as number 0.
@@ -21,7 +21,7 @@ pub const HOOK: Descriptor = Descriptor {
             needed("fork__raw", Attach::RawTp("sched_process_fork")),
         ],
     }],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_processes",
         cost: "-f follows no process; the programs of short-lived processes may stay unknown",
     }),

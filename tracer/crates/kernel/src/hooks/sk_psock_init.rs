@@ -1,6 +1,6 @@
 //! Sockets put into a map of sockets.
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, needed};
 use super::needs::{ARGUMENTS, FD, Need, SOCK, SYSCALL_EXIT, needs};
 
 const USER_DATA: &[Need] = needs![sk_user_data];
@@ -24,7 +24,7 @@ pub const HOOK: Descriptor = Descriptor {
         Link {
             backend: Backend::Syscall,
             needs: &[FD, SOCK, ARGUMENTS, SYSCALL_EXIT, USER_DATA],
-            costs: Some(Loss {
+            costs: Some(Lack {
                 name: "sockmap_by_syscall",
                 cost: "of sockets that a BPF program puts into a sockmap by itself, `tx_bytes` and \
                  `rx_bytes` leave out what is redirected, and nothing says so",
@@ -32,7 +32,7 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("psock__syscall", Attach::Tracepoint("syscalls", "sys_exit_bpf"))],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_sockmap",
         cost: "`tx_bytes` and `rx_bytes` leave out what BPF programs move between sockets (sockmap), \
                  and nothing says so",

@@ -1,6 +1,6 @@
 //! accept(), for calls that lack descriptors or memory.
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, needed};
 use super::needs::{ARGUMENTS, FD, SOCK, SYSCALL_EXIT};
 
 /// The hook.
@@ -29,7 +29,7 @@ pub const HOOK: Descriptor = Descriptor {
             ],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_accept_failures",
         cost: "accept() calls that lack descriptors or memory are not shown",
     }),

@@ -1,6 +1,6 @@
 //! bind(), for failing calls.
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, needed};
 use super::needs::{ARGUMENTS, FD, SOCK, SYSCALL_EXIT};
 
 /// The hook.
@@ -26,6 +26,6 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("bind__syscall", Attach::Tracepoint("syscalls", "sys_exit_bind"))],
         },
     ],
-    without: Some(Loss { name: "no_bind", cost: "bind() calls that fail are not shown" }),
+    without: Some(Lack { name: "no_bind", cost: "bind() calls that fail are not shown" }),
     ..Descriptor::USUAL
 };

@@ -1,6 +1,6 @@
 //! listen(), for failing calls.
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, needed};
 use super::needs::{FD, SOCK, SYSCALL_ENTER, SYSCALL_EXIT};
 
 /// The hook.
@@ -35,6 +35,6 @@ pub const HOOK: Descriptor = Descriptor {
             ],
         },
     ],
-    without: Some(Loss { name: "no_listen", cost: "a failed listen() shows as `closed_local`, without its errno" }),
+    without: Some(Lack { name: "no_listen", cost: "a failed listen() shows as `closed_local`, without its errno" }),
     ..Descriptor::USUAL
 };

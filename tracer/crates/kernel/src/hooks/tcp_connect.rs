@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, SYS_EXIT, Watch, needed, optional};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Lanes, Link, SYS_EXIT, Watch, needed, optional};
 use super::needs::{FD, SOCK, SYSCALL_ENTER, SYSCALL_EXIT};
 
 /// The hook.
@@ -40,7 +40,7 @@ pub const HOOK: Descriptor = Descriptor {
         Link {
             backend: Backend::Syscall,
             needs: &[FD, SYSCALL_ENTER, SYSCALL_EXIT, SOCK],
-            costs: Some(Loss {
+            costs: Some(Lack {
                 name: "connect_by_syscall",
                 cost: "TCP Fast Open sends that fail before a SYN is sent are not seen; every system \
                  call of the host takes the slower, traced path",
@@ -51,7 +51,7 @@ pub const HOOK: Descriptor = Descriptor {
             ],
         },
     ],
-    without: Some(Loss { name: "no_connect", cost: "connect() calls that fail before a SYN is sent are not seen" }),
+    without: Some(Lack { name: "no_connect", cost: "connect() calls that fail before a SYN is sent are not seen" }),
     lanes: &[
         Lanes { first: "connect4__fentry", others: ["connect4_entry__lane2", "connect4_entry__lane3"] },
         Lanes { first: "connect4__fexit", others: ["connect4_return__lane2", "connect4_return__lane3"] },

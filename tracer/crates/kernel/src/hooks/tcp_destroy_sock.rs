@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Lanes, Link, Watch, needed};
 use super::needs::{Need, needs};
 
 const DESTROY_FORMAT: &[Need] = needs![destroy_format_skaddr];
@@ -30,7 +30,7 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("destroy__classic", Attach::Tracepoint("tcp", "tcp_destroy_sock"))],
         },
     ],
-    without: Some(Loss { name: "no_destroy", cost: "a close that is missed is not recovered" }),
+    without: Some(Lack { name: "no_destroy", cost: "a close that is missed is not recovered" }),
     lanes: &[Lanes { first: "destroy__btf", others: ["destroy__lane2", "destroy__lane3"] }],
     audit: &[Watch { audited: Audited::Destroy, name: "tcp_destroy_sock", counter: "audit_destroy" }],
     ..Descriptor::USUAL

@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, Wanted, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, Wanted, Watch, needed};
 use super::needs::{Need, SOCK, needs};
 
 const RETRANSMIT_FORMAT: &[Need] = needs![retransmit_format_skaddr, retransmit_format_skbaddr];
@@ -24,7 +24,7 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("retransmit__classic", Attach::Tracepoint("tcp", "tcp_retransmit_skb"))],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_retransmits",
         cost: "no `retransmit` events; `close` still counts retransmitted segments",
     }),

@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, Wanted, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, Wanted, Watch, needed};
 use super::needs::{Need, SOCK, needs};
 
 const SYNACK_FORMAT: &[Need] = needs![synack_format_skaddr, synack_format_req];
@@ -24,7 +24,7 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("synack__classic", Attach::Tracepoint("tcp", "tcp_retransmit_synack"))],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_retransmits",
         cost: "no `retransmit` events; `close` still counts retransmitted segments",
     }),

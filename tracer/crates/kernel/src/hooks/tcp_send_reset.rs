@@ -2,7 +2,7 @@
 
 use tracer_common::audit::Audited;
 
-use super::descriptor::{Attach, Backend, Descriptor, Lanes, Link, Loss, Wanted, Watch, needed};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Lanes, Link, Wanted, Watch, needed};
 use super::needs::{Need, SOCK, needs};
 
 const SEND_RESET_FORMAT: &[Need] = needs![send_reset_format_skaddr, send_reset_format_skbaddr];
@@ -24,7 +24,7 @@ pub const HOOK: Descriptor = Descriptor {
             programs: &[needed("send_reset__classic", Attach::Tracepoint("tcp", "tcp_send_reset"))],
         },
     ],
-    without: Some(Loss { name: "no_resets", cost: "no `reset` events; verdicts still show who reset a connection" }),
+    without: Some(Lack { name: "no_resets", cost: "no `reset` events; verdicts still show who reset a connection" }),
     lanes: &[Lanes { first: "send_reset__raw", others: ["send_reset__lane2", "send_reset__lane3"] }],
     audit: &[Watch { audited: Audited::SendReset, name: "tcp_send_reset", counter: "audit_reset_out" }],
     wanted: Wanted::Resets,

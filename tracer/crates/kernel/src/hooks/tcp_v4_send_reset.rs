@@ -1,6 +1,6 @@
 //! Sent RST without a full socket, where the tracepoint does not report it.
 
-use super::descriptor::{Attach, Backend, Descriptor, Link, Loss, Wanted, needed, optional};
+use super::descriptor::{Attach, Backend, Descriptor, Lack, Link, Wanted, needed, optional};
 use super::needs::SKB;
 
 /// The hook.
@@ -26,7 +26,7 @@ pub const HOOK: Descriptor = Descriptor {
             ],
         },
     ],
-    without: Some(Loss {
+    without: Some(Lack {
         name: "no_resets_for_nobody",
         cost: "RST sent for closed ports and for ended connections is not seen",
     }),
