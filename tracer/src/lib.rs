@@ -14,5 +14,5 @@ pub use tracer_tables::discards;
 pub use tracer_view::drops;
 pub use {
     tracer_core as core, tracer_explain as explain, tracer_kernel as kernel, tracer_privilege as privilege,
-    tracer_stream as stream, tracer_view as present,
+    tracer_stream as stream, tracer_view as view,
 };

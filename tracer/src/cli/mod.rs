@@ -21,8 +21,8 @@ pub use output::{Color, OutputArgs};
 pub use sockets::{SocketsArgs, SocketsOutput};
 
 use crate::filter::{FilterArgs, FilterError};
-use crate::present::escape::{self, Escaped};
 use crate::stderr;
+use crate::view::escape::{self, Escaped};
 
 /// The meaning of filter values.
 pub const VALUES: &str = "\

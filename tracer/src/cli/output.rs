@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::filter::Filter;
-pub use crate::present::terminal::Color;
-use crate::present::terminal::Columns;
-use crate::present::text::TextOptions;
 use crate::stream::Verdict;
+pub use crate::view::terminal::Color;
+use crate::view::terminal::Columns;
+use crate::view::text::TextOptions;
 
 use super::value;
 

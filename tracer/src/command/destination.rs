@@ -22,19 +22,19 @@ use crate::{
     cli::OutputArgs,
     clock,
     filter::Filter,
-    present::{
-        clock::WallClock,
-        json::JsonSink,
-        summary::Summary,
-        terminal::Columns,
-        text::{TextOptions, TextSink},
-    },
     privilege::Sandbox,
     stderr,
     stream::{Event, Sink},
     trace::{
         Ended, Outcome, Output, Presenter, Rehearsal, Stop,
         queue::{Gauge, Queue},
+    },
+    view::{
+        clock::WallClock,
+        json::JsonSink,
+        summary::Summary,
+        terminal::Columns,
+        text::{TextOptions, TextSink},
     },
 };
 
@@ -183,7 +183,7 @@ impl Output for Destination {
             }
         }
         if !self.quiet {
-            stderr::say(crate::present::summary::to_text(summary, self.columns));
+            stderr::say(crate::view::summary::to_text(summary, self.columns));
         }
     }
 

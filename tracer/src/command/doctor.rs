@@ -20,10 +20,6 @@ use crate::{
         load::Kernel,
         offsets,
     },
-    present::{
-        doctor::{Finding, json, text},
-        terminal::Columns,
-    },
     privilege::{
         self, Sandbox, capabilities,
         missing::{OPTIONAL, REQUIRED},
@@ -34,6 +30,10 @@ use crate::{
         Asks,
         open::open,
         running::{Running, no_tracefs},
+    },
+    view::{
+        doctor::{Finding, json, text},
+        terminal::Columns,
     },
 };
 

@@ -18,17 +18,17 @@ use crate::{
     cli::DropsArgs,
     clock,
     drops::{Aggregate, By, Order, Part},
-    present::{
-        clock::WallClock,
-        drops::{DropsSink, Shape, TableOptions},
-        summary::Summary,
-        terminal::{self, Columns, Size},
-    },
     stderr,
     stream::{Event, Sink},
     trace::{
         Ended, Outcome, Output, Presenter, Rehearsal,
         queue::{Gauge, Queue},
+    },
+    view::{
+        clock::WallClock,
+        drops::{DropsSink, Shape, TableOptions},
+        summary::Summary,
+        terminal::{self, Columns, Size},
     },
 };
 
@@ -190,7 +190,7 @@ impl Output for Board<'_> {
             !rehearsal.compare(&summary, &written, Replayed(self.form.sink(Vec::new())), finish)
         });
         if !self.quiet {
-            stderr::say(crate::present::summary::to_text(&about_drops(summary), self.columns));
+            stderr::say(crate::view::summary::to_text(&about_drops(summary), self.columns));
         }
         Ok(Ended { stop, lost: lost || unwritten > 0, differs })
     }

@@ -7,13 +7,12 @@ use std::{
 
 use crate::{
     cli::ExplainArgs,
-    explain,
-    present::{
+    explain, stderr,
+    view::{
         escape::Escaped,
         explain::{families, json, list, text},
         terminal::Columns,
     },
-    stderr,
 };
 
 /// Prints the entries. Exit status 1 if a name is unknown.

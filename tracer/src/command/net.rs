@@ -16,15 +16,15 @@ use crate::{
     clock,
     filter::{Host, Lookup as _, parse},
     net::{Picture, change, collect, health},
-    present::{
-        net::{Options, View, write_json, write_text},
-        terminal::Columns,
-    },
     proc::{
         netns::{self, Netns},
         root::ProcRoot,
     },
     stderr,
+    view::{
+        net::{Options, View, write_json, write_text},
+        terminal::Columns,
+    },
 };
 
 /// The time between the two looks without `--watch`.

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::present::{doctor, drops, explain, net, sockets};
 use crate::stream::{Kind, Line, Report, Socket, summary::Summary};
+use crate::view::{doctor, drops, explain, net, sockets};
 
 /// The dialect of the schema.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";

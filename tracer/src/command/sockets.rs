@@ -11,11 +11,6 @@ use crate::cli::{self, SocketsArgs};
 use crate::clock;
 use crate::filter::{Filter, Host};
 use crate::kernel::iterators::Iterators;
-use crate::present::clock::WallClock;
-use crate::present::sockets::{
-    JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_blocks, write_tree,
-};
-use crate::present::terminal::Columns;
 use crate::proc::pidns;
 use crate::proc::root::ProcRoot;
 use crate::sockets::collect::{Picture, collect};
@@ -25,6 +20,11 @@ use crate::sockets::source::Ask;
 use crate::sockets::watch::{Change, Identity, Known};
 use crate::stderr;
 use crate::stream::OwnerSource;
+use crate::view::clock::WallClock;
+use crate::view::sockets::{
+    JsonRows, Shown, TableOptions, TextRows, first_owner, stream_socket, write_blocks, write_tree,
+};
+use crate::view::terminal::Columns;
 
 /// Rows prefetched together.
 const TOGETHER: usize = 32;

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use crate::present::escape::Escaped;
+use crate::view::escape::Escaped;
 
 /// How long to wait, once, for a reader that has stopped, in ms.
 const STALL: libc::c_int = 3000;

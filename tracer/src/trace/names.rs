@@ -17,8 +17,8 @@ use crate::{
     core::NamespaceChange,
     filter::{Filter, Host, Lookup as _, NamedNetns},
     kernel::load::Kernel,
-    present::escape::Escaped,
     privilege::{Duty, Sandbox, capabilities},
+    view::escape::Escaped,
 };
 
 /// Interval between looks at the names without a mount: a path may lead elsewhere without one.
