@@ -1,6 +1,12 @@
 //! The lines before the first event: what is traced, by which hooks, and what is missing.
 
+use std::io::{IsTerminal as _, stderr};
+
 use super::Opened;
+use crate::view::terminal::Columns;
+
+/// The begin of each further line.
+const BEGIN: &str = "tracer:   ";
 
 /// The hooks, the missing features, and `tracer: ready`. `what`: what is traced, in words. Show it once the trace misses
 /// no more events and signals.
@@ -12,11 +18,12 @@ pub fn banner(opened: &Opened, what: &str) -> String {
         .iter()
         .filter_map(|choice| Some(format!("{} by {}", choice.hook.name(), choice.backend?)))
         .collect();
+    let room = if stderr().is_terminal() { Columns::of(&stderr()).get() - BEGIN.len() } else { usize::MAX };
     let mut lines = vec![format!("tracer: tracing {what}, Ctrl-C to end\n")];
-    lines.extend(wrapped(&backends, ", ", 96).iter().map(|line| format!("tracer:   {line}\n")));
+    lines.extend(wrapped(&backends, ", ", room.min(96)).iter().map(|line| format!("{BEGIN}{line}\n")));
     for degradation in &opened.degradations {
-        let cost = wrapped(&[format!("{}: {}", degradation.name(), degradation.cost())], " ", 92);
-        lines.extend(cost.iter().map(|line| format!("tracer:   {line}\n")));
+        let cost = wrapped(&[format!("{}: {}", degradation.name(), degradation.cost())], " ", room.min(92));
+        lines.extend(cost.iter().map(|line| format!("{BEGIN}{line}\n")));
     }
     lines.push("tracer: ready\n".to_owned());
     lines.concat()
