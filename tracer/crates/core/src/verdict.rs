@@ -156,7 +156,7 @@ fn sent(tcp: &TcpCounters, record: &CloseRecord, role: Role) -> u64 {
 mod tests {
     use tracer_common::record::{Header, Opener, RecordRole, SocketRecord, SocketState, Tuple};
 
-    use super::{verdict as judged, *};
+    use super::{super::tests::close, verdict as judged, *};
 
     fn verdict(record: &CloseRecord, role: Role, accepted: bool) -> Verdict {
         judged(record, errno(record, 0), role, accepted)
@@ -164,51 +164,35 @@ mod tests {
 
     fn closed(old: TcpState, errno: i32, flags: u16) -> CloseRecord {
         let opener = Opener::NOBODY;
-        CloseRecord {
-            socket: SocketRecord {
-                header: Header { kind: 6, version: 1, reserved: [0; 6], boot_ns: 0 },
-                state: SocketState {
-                    id: 1,
-                    started_ns: 0,
-                    established_ns: 0,
-                    opener,
-                    role: 0,
-                    closed: 0,
-                    flags,
-                    parent: 0,
-                },
-                tuple: Tuple {
-                    laddr: [0; 4],
-                    raddr: [0; 4],
-                    lport: 0,
-                    rport: 0,
-                    family: 4,
-                    reserved: [0; 3],
-                    netns: 0,
-                    ifindex: 0,
-                },
-                old: old as u8,
-                new: TcpState::Close as u8,
-                reserved: [0; 2],
-                errno,
-                detail: 0,
+        let socket = SocketRecord {
+            header: Header { kind: 6, version: 1, reserved: [0; 6], boot_ns: 0 },
+            state: SocketState {
+                id: 1,
+                started_ns: 0,
+                established_ns: 0,
+                opener,
+                role: 0,
+                closed: 0,
+                flags,
+                parent: 0,
             },
-            tcp: TcpCounters {
-                bytes_acked: 0,
-                bytes_received: 0,
-                bytes_sent: 0,
-                bytes_retrans: 0,
-                snd_nxt: 0,
-                snd_una: 0,
-                write_seq: 0,
-                total_retrans: 0,
-                srtt_us: 0,
-                min_rtt_us: 0,
-                sk_err_soft: 0,
-                flags: COUNTERS_KNOWN | COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET,
+            tuple: Tuple {
+                laddr: [0; 4],
+                raddr: [0; 4],
+                lport: 0,
+                rport: 0,
+                family: 4,
+                reserved: [0; 3],
+                netns: 0,
+                ifindex: 0,
             },
-            ending: [0; 3],
-        }
+            old: old as u8,
+            new: TcpState::Close as u8,
+            reserved: [0; 2],
+            errno,
+            detail: 0,
+        };
+        close(socket, old, errno)
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::{
-    Close, ConnId, Direction, Drop, DropClass, Owner, OwnerSource, PacketEnds, ProcessFacts, Role, Socket, Stack, Told,
-    Verdict,
+    Close, ConnId, Direction, Discard, Drop, DropClass, Owner, OwnerSource, PacketEnds, ProcessFacts, Role, Socket,
+    Stack, Told, Verdict,
 };
 
 /// The local end of [`SOCKET`].
@@ -77,5 +77,21 @@ pub fn dropped() -> Drop {
         mixed: false,
         stack: Stack::NotAsked,
         hint: None,
+    }
+}
+
+/// SYNs to a full accept queue.
+pub fn discarded() -> Discard {
+    Discard {
+        counter: "TcpExtListenOverflows",
+        count: 40,
+        meaning: "the queue was full",
+        iface: None,
+        queue: Some(129),
+        backlog: Some(128),
+        conntrack: None,
+        no_accept_us: None,
+        syns: true,
+        clients: Vec::new(),
     }
 }

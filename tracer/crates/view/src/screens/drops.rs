@@ -4,7 +4,7 @@ use crate::drops::aggregate::tests::{owner, packet, socket, tell};
 use crate::drops::{Aggregate, By, DropsSink, Order, Part, Shape, TableOptions};
 use crate::summary::Summary;
 use crate::terminal::{Columns, Size};
-use tracer_stream::{Discard, Drop, DropClass, Event, Kind, Owner, PacketEnds, Sink as _, Stack, sample};
+use tracer_stream::{Drop, DropClass, Event, Kind, Owner, PacketEnds, Sink as _, Stack, sample};
 
 fn aggregate(parts: &[Part]) -> Aggregate {
     let mut aggregate = Aggregate::new(By::new(parts), true);
@@ -25,18 +25,7 @@ fn aggregate(parts: &[Part]) -> Aggregate {
         let six = Drop { ends, ..packet(Some("TCP_OLD_DATA"), DropClass::Teardown, 1, 30) };
         tell(&mut aggregate, 7, &six, Some(socket(Some(&owner(4_194_303)))));
     }
-    let discard = Discard {
-        counter: "TcpExtListenOverflows",
-        count: 40,
-        meaning: "the queue was full",
-        iface: None,
-        queue: Some(129),
-        backlog: Some(128),
-        conntrack: None,
-        no_accept_us: None,
-        syns: true,
-        clients: Vec::new(),
-    };
+    let discard = sample::discarded();
     let nginx = owner(80);
     let listener = tracer_stream::Socket { raddr: None, rport: None, owner: Some(&nginx), ..sample::SOCKET };
     aggregate.event(&Event { boot_ns: 9, socket: Some(listener), kind: Kind::Discard(&discard) });

@@ -6,8 +6,8 @@ use crate::clock::WallClock;
 use crate::terminal::Columns;
 use crate::text::{TextOptions, TextSink};
 use tracer_stream::{
-    Close, Container, Discard, Drop, Event, Finding, Hint, Icmp, Kind, Owner, ProcessFacts, Role, Segment, Sink as _,
-    Socket, Stack, TcpState, Verdict, sample,
+    Close, Container, Drop, Event, Finding, Hint, Icmp, Kind, Owner, ProcessFacts, Role, Segment, Sink as _, Socket,
+    Stack, TcpState, Verdict, sample,
 };
 
 /// 12:01:02.123456789 UTC is 0 on the boot clock.
@@ -85,18 +85,7 @@ fn every_kind<T>(show: impl FnOnce(&[(Option<Socket<'_>>, Kind<'_>)]) -> T) -> T
         Drop { hint: Some(Box::new(hint)), count: 7, iface: Some("eth0".into()), ..sample::dropped() },
         Drop { stack: Stack::Known(frames.into()), ..sample::dropped() },
     ];
-    let discard = Discard {
-        counter: "TcpExtListenOverflows",
-        count: 40,
-        meaning: "the queue was full",
-        iface: None,
-        queue: Some(129),
-        backlog: Some(128),
-        conntrack: None,
-        no_accept_us: None,
-        syns: true,
-        clients: Vec::new(),
-    };
+    let discard = sample::discarded();
     let finding = Finding {
         name: "refused",
         text: format!(
