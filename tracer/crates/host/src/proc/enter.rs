@@ -10,6 +10,7 @@ use std::thread;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::netns::{self, Netns, NetnsError};
+use super::netns_kept;
 use super::root::{ProcRoot, ReadError, denied};
 
 /// Where the files of a namespace are, and whether netlink can be used.
@@ -91,9 +92,12 @@ pub(super) fn inside<T: Send>(
     let of_process = |pid: u32| root.process(pid).join("ns/net");
     let mut refused = None;
     // The process may have ended or moved, and the file may be gone by now.
-    let ways: [&dyn Fn() -> Option<PathBuf>; 3] = [&|| netns.pid.map(of_process), &|| netns.path.clone(), &|| {
-        netns::some_process(root, netns.inode).map(of_process)
-    }];
+    let ways: [&dyn Fn() -> Option<PathBuf>; 4] = [
+        &|| netns.pid.map(of_process),
+        &|| netns.path.clone(),
+        &|| netns::some_process(root, netns.inode).map(of_process),
+        &|| netns_kept::some(root, netns.inode),
+    ];
     for way in ways {
         let Some(path) = way() else { continue };
         match at(&path, netns.inode, &mut work) {

@@ -5,7 +5,7 @@
 //! descriptors (`netns_kept.rs`). It misses a namespace that only a socket or a mount in another mount namespace
 //! keeps alive: nothing in /proc leads to it.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader};
 use std::os::fd::AsRawFd;
@@ -101,14 +101,9 @@ pub fn find(root: &ProcRoot) -> Found {
     }
 
     let mut bound = |inode, name: Option<String>, path: PathBuf| {
-        let at = *index.entry(inode).or_insert_with(|| {
-            found.namespaces.push(Netns { inode, name: None, pid: None, path: None });
-            found.namespaces.len() - 1
-        });
-        if let Some(netns) = found.namespaces.get_mut(at) {
-            netns.name = netns.name.take().or(name);
-            netns.path.get_or_insert(path);
-        }
+        let netns = entry(&mut found.namespaces, &mut index, inode);
+        netns.name = netns.name.take().or(name);
+        netns.path.get_or_insert(path);
     };
     for dir in root.netns_dirs() {
         match named(dir) {
@@ -131,15 +126,23 @@ pub fn find(root: &ProcRoot) -> Found {
         log::info!("not all descriptors of {} processes were searched for network namespaces", kept.unread_processes);
     }
     found.unread_threads = kept.unread_threads;
-    let of_threads = kept.threads.into_iter().map(|(inode, thread)| (inode, Some(thread), None));
-    let of_descriptors = kept.descriptors.into_iter().map(|(inode, path)| (inode, None, Some(path)));
-    for (inode, pid, path) in of_threads.chain(of_descriptors) {
-        if let Entry::Vacant(place) = index.entry(inode) {
-            place.insert(found.namespaces.len());
-            found.namespaces.push(Netns { inode, name: None, pid, path });
-        }
+    // Both ways are kept: a thread that is about to end is still listed, and then only the descriptor leads there.
+    for (inode, thread) in kept.threads {
+        entry(&mut found.namespaces, &mut index, inode).pid.get_or_insert(thread);
+    }
+    for (inode, path) in kept.descriptors {
+        entry(&mut found.namespaces, &mut index, inode).path.get_or_insert(path);
     }
     found
+}
+
+/// Returns the entry of namespace `inode`, a new one if it has none.
+fn entry<'a>(namespaces: &'a mut Vec<Netns>, index: &mut HashMap<u32, usize>, inode: u32) -> &'a mut Netns {
+    let at = *index.entry(inode).or_insert(namespaces.len());
+    if at == namespaces.len() {
+        namespaces.push(Netns { inode, name: None, pid: None, path: None });
+    }
+    &mut namespaces[at]
 }
 
 /// Returns the readable named namespaces: a small part of the result, and of the cost, of [`find`].

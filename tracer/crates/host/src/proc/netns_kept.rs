@@ -56,6 +56,13 @@ pub fn find(root: &ProcRoot, known: impl Fn(u32) -> bool) -> Kept {
     kept
 }
 
+/// Searches for a file of namespace `inode`: a descriptor's, else a thread's.
+pub fn some(root: &ProcRoot, inode: u32) -> Option<PathBuf> {
+    let kept = find(root, |other| other != inode);
+    let descriptor = kept.descriptors.into_iter().next().map(|(_, path)| path);
+    descriptor.or_else(|| kept.threads.first().map(|(_, thread)| root.process(*thread).join("ns/net")))
+}
+
 fn of_threads(process: &Dir, pid: u32, entries: &mut Entries, known: &impl Fn(u32) -> bool, kept: &mut Kept) {
     let Ok(tasks) = process.dir(c"task") else { return };
     let mut ids = Vec::new();
@@ -134,5 +141,8 @@ mod tests {
         assert_eq!(kept.threads, [(2, 8)]);
         assert_eq!(kept.descriptors, [(3, tree.path().join("7/fd/2"))]);
         assert_eq!((kept.unread_threads, kept.unread_processes), (0, 1));
+        assert_eq!(some(&ProcRoot::new(tree.path()), 3), Some(tree.path().join("7/fd/2")));
+        assert_eq!(some(&ProcRoot::new(tree.path()), 2), Some(tree.path().join("8/ns/net")));
+        assert_eq!(some(&ProcRoot::new(tree.path()), 4), None);
     }
 }
