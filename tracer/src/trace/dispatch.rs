@@ -153,7 +153,7 @@ impl Dispatch {
             Topic::Ports => Some(&mut self.ports),
             Topic::Hints => Some(&mut self.hints),
             Topic::Facts => Some(&mut self.facts),
-            Topic::Namespaces => None,
+            Topic::Survey | Topic::Namespaces => None,
         }
     }
 
@@ -191,6 +191,7 @@ impl Dispatch {
             | Question::Symbol(_)
             | Question::Stack { .. }
             | Question::Holding(_)
+            | Question::Survey
             | Question::Namespaces(_) => {}
         }
     }

@@ -67,6 +67,11 @@ pub enum Input<R> {
         /// an unknown way: their close record was lost.
         followed: Option<HashSet<u64>>,
     },
+    /// Causes are wanted ([`causes`](super::causes)).
+    Diagnosis {
+        /// When the trace began, `CLOCK_BOOTTIME` ns.
+        boot_ns: u64,
+    },
     /// The account of the whole trace, for its summary. Comes last.
     Account(Box<TraceAccount>),
 }
@@ -94,6 +99,7 @@ impl Input<Packed> {
             Self::Settled => Input::Settled,
             Self::Reconciled => Input::Reconciled,
             Self::End { boot_ns, followed } => Input::End { boot_ns, followed },
+            Self::Diagnosis { boot_ns } => Input::Diagnosis { boot_ns },
             Self::Account(account) => Input::Account(account),
         };
         take(input);

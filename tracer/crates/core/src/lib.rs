@@ -6,6 +6,7 @@
 mod account;
 mod by_tuple;
 mod calls;
+pub mod causes;
 mod class;
 mod connection;
 pub mod discards;
@@ -172,8 +173,8 @@ impl<G: Gate> Correlation<G> {
             Input::Hooked { accept } => self.accept_hooked = accept,
             Input::Reconciled => self.reconciled(),
             Input::End { boot_ns, followed } => self.end(boot_ns, followed.as_ref(), sink),
-            // Only the summary uses it.
-            Input::Account(_) => {}
+            // Only the summary and the causes use them.
+            Input::Account(_) | Input::Diagnosis { .. } => {}
         }
     }
 

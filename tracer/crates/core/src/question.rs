@@ -14,7 +14,7 @@ use super::{
     packets::{Asked, Explained},
     ports::{AtPort, Port},
 };
-use crate::findings::Facts;
+use crate::{causes::survey::Survey, findings::Facts};
 
 /// A question.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub enum Question {
     Hints(Vec<Asked>),
     /// The limits of the host's own namespace.
     Facts,
+    /// The sockets, processes and namespaces of the host.
+    Survey,
     /// Watch the counters of these namespaces: records have named them for the first time. No answer is expected.
     Namespaces(Vec<u32>),
 }
@@ -67,6 +69,8 @@ pub enum Topic {
     Hints,
     /// [`Question::Facts`].
     Facts,
+    /// [`Question::Survey`].
+    Survey,
     /// [`Question::Namespaces`].
     Namespaces,
 }
@@ -114,6 +118,8 @@ pub enum Answer {
     Hints(#[serde(with = "forms::hints")] Vec<Explained>),
     /// To [`Question::Facts`].
     Facts(Facts),
+    /// To [`Question::Survey`].
+    Survey(Box<Survey>),
 }
 
 /// The result of a look at a process.
@@ -154,6 +160,8 @@ impl<G: Gate> Correlation<G> {
             Topic::Ports => self.asks_for_ports(),
             Topic::Hints => self.waits_for_hints(),
             Topic::Facts => true,
+            // The core as a whole answers: only it knows whether causes are wanted.
+            Topic::Survey => false,
             Topic::Namespaces => self.discards.has_fresh_namespaces(),
         }
     }
@@ -171,6 +179,7 @@ impl<G: Gate> Correlation<G> {
             Topic::Ports => Some(Question::Ports(self.wanted_ports())),
             Topic::Hints => Some(Question::Hints(self.wanted_hints())),
             Topic::Facts => Some(Question::Facts),
+            Topic::Survey => Some(Question::Survey),
             Topic::Namespaces => Some(Question::Namespaces(self.discards.take_fresh_namespaces())),
         }
     }
@@ -197,8 +206,8 @@ impl<G: Gate> Correlation<G> {
                 self.learn_ports(&ports, sink);
             }
             Answer::Hints(answers) => self.learn_hints(answers, sink),
-            // Only findings use them.
-            Answer::Facts(_) => {}
+            // Only findings and causes use them.
+            Answer::Facts(_) | Answer::Survey(_) => {}
         }
     }
 

@@ -4,6 +4,7 @@ use tracer_stream::{Event, Finding, Kind, Sink};
 
 use crate::{
     Gate,
+    causes::{Causes, survey::Survey},
     findings::{Facts, Findings},
     tally::Tally,
 };
@@ -17,13 +18,14 @@ pub struct Shown<G> {
     hidden: u64,
     tally: Tally,
     findings: Findings,
+    causes: Option<Box<Causes>>,
 }
 
 impl<G: Gate> Shown<G> {
     /// No events so far. Kinds that `gate` hides are counted and not passed on; after `limit` events no event is.
     #[must_use]
     pub fn new(gate: G, limit: Option<u64>) -> Self {
-        Self { gate, limit, count: 0, hidden: 0, tally: Tally::default(), findings: Findings::default() }
+        Self { gate, limit, count: 0, hidden: 0, tally: Tally::default(), findings: Findings::default(), causes: None }
     }
 
     /// Whether the limit is reached.
@@ -41,6 +43,24 @@ impl<G: Gate> Shown<G> {
     /// Sets the current limits of the host.
     pub fn set_facts(&mut self, facts: Facts) {
         self.findings.set_facts(facts);
+    }
+
+    /// Causes are wanted; the trace began then.
+    pub fn diagnose(&mut self, boot_ns: u64) {
+        self.causes = Some(Box::new(Causes::new(boot_ns)));
+    }
+
+    /// Takes a survey of the host.
+    pub fn survey(&mut self, survey: &Survey) {
+        if let Some(causes) = &mut self.causes {
+            causes.survey(survey.clone());
+        }
+    }
+
+    /// The evidence and the causes so far, if they are wanted.
+    #[must_use]
+    pub fn causes(&self) -> Option<&Causes> {
+        self.causes.as_deref()
     }
 
     /// The findings, with final counts.
@@ -82,6 +102,9 @@ impl<G: Gate, S: Sink + ?Sized> Sink for Through<'_, G, S> {
         self.pass_on(event);
         if !self.shown.gate.feeds_findings(&event.kind) {
             return;
+        }
+        if let Some(causes) = &mut self.shown.causes {
+            causes.event(event);
         }
         // The event itself may have reached the limit.
         if let Some(finding) = self.shown.findings.event(event).filter(|_| !self.shown.is_full()) {

@@ -10,7 +10,7 @@ use super::{
     Correlation, Gate, Input, TraceAccount,
     question::{Answer, Question, Topic},
 };
-use crate::shown::Shown;
+use crate::{causes::Causes, shown::Shown};
 
 /// The core: what it says follows from its inputs alone.
 pub struct Core<G> {
@@ -33,6 +33,8 @@ impl<G: Gate + Clone> Core<G> {
     pub fn apply(&mut self, input: Input<Record<'_>>, sink: &mut dyn Sink) {
         match &input {
             Input::Answer(Answer::Facts(facts)) => self.shown.set_facts(*facts),
+            Input::Answer(Answer::Survey(survey)) => self.shown.survey(survey),
+            Input::Diagnosis { boot_ns } => self.shown.diagnose(*boot_ns),
             Input::Account(account) => self.account = TraceAccount::clone(account),
             _ => {}
         }
@@ -48,12 +50,21 @@ impl<G: Gate + Clone> Core<G> {
     /// Whether there is a question of this topic.
     #[must_use]
     pub fn has_question(&self, topic: Topic) -> bool {
-        self.correlation.has_question(topic)
+        if topic == Topic::Survey { self.shown.causes().is_some() } else { self.correlation.has_question(topic) }
     }
 
     /// The current question of this topic. Ask for the next one once this one is answered.
     pub fn question(&mut self, topic: Topic) -> Option<Question> {
+        if topic == Topic::Survey {
+            return self.has_question(topic).then_some(Question::Survey);
+        }
         self.correlation.question(topic)
+    }
+
+    /// The evidence and the causes so far, if they are wanted ([`Input::Diagnosis`]).
+    #[must_use]
+    pub fn causes(&self) -> Option<&Causes> {
+        self.shown.causes()
     }
 
     /// Whether events wait for an answer.

@@ -4,6 +4,7 @@
 //! [`Event`] here is one line of `--json`. Events borrow from the core's tables, so that nothing is
 //! allocated per event.
 
+mod cause;
 mod close;
 mod discard;
 pub mod errno;
@@ -28,6 +29,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::{
+    cause::{Cause, Party, Place, Severity},
     close::{Close, Verdict},
     discard::Discard,
     hint::{Discipline, Hint, Nft},

@@ -1,0 +1,60 @@
+//! Why: causes from joined evidence, ranked, for `tracer why`.
+//!
+//! [`scene`] joins the events and the surveys of the host. Each rule reads the scene, and says the causes that it sees;
+//! what it explains it claims ([`claims::Claims`]), so that a failure has one cause: the rules of [`RULES`] go from the
+//! most specific one to the most general one.
+
+pub mod claims;
+mod rank;
+pub mod scene;
+pub mod survey;
+mod words;
+
+mod accept_queue;
+
+use tracer_stream::{Cause, Event};
+
+use self::{claims::Claims, scene::Scene, survey::Survey};
+
+/// A rule: the causes that it sees in the scene, beyond what others have claimed.
+pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
+
+/// The rules, in order.
+pub const RULES: [Rule; 1] = [accept_queue::causes];
+
+/// The evidence of one trace, and its causes.
+#[derive(Debug, Default)]
+pub struct Causes {
+    scene: Scene,
+}
+
+impl Causes {
+    /// No evidence; the trace began then (`CLOCK_BOOTTIME`, ns).
+    #[must_use]
+    pub fn new(began_ns: u64) -> Self {
+        Self { scene: Scene { began_ns, now_ns: began_ns, ..Scene::default() } }
+    }
+
+    /// Takes an event.
+    pub fn event(&mut self, event: &Event<'_>) {
+        self.scene.event(event);
+    }
+
+    /// Takes a survey.
+    pub fn survey(&mut self, survey: Survey) {
+        self.scene.survey(survey);
+    }
+
+    /// The evidence.
+    #[must_use]
+    pub const fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    /// The causes, ranked.
+    #[must_use]
+    pub fn all(&self) -> Vec<Cause> {
+        let mut claims = Claims::default();
+        rank::ranked(RULES.iter().flat_map(|rule| rule(&self.scene, &mut claims)).collect())
+    }
+}

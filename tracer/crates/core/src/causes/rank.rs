@@ -1,0 +1,20 @@
+//! The order of the causes: by harm, then by certainty, share and number.
+
+use tracer_stream::Cause;
+
+/// Sorts `causes` and numbers them.
+#[must_use]
+pub fn ranked(mut causes: Vec<Cause>) -> Vec<Cause> {
+    // Stable: rules with stronger evidence come first in the table.
+    causes.sort_by(|a, b| {
+        let harm = a.severity.cmp(&b.severity);
+        let suffering = a.sufferers.is_empty().cmp(&b.sufferers.is_empty());
+        let certainty = b.certain.cmp(&a.certain);
+        let share = b.share.unwrap_or(0.0).total_cmp(&a.share.unwrap_or(0.0));
+        harm.then(suffering).then(certainty).then(share).then_with(|| b.count.cmp(&a.count))
+    });
+    for (rank, cause) in (1..).zip(&mut causes) {
+        cause.rank = rank;
+    }
+    causes
+}
