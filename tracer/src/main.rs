@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::atomic::Ordering};
 
 use tracer::{
     cli::{self, Command, OutputArgs},
-    command::{completions, doctor, drops, explain, live, man, net, run, schema, sockets, unwritable},
+    command::{completions, doctor, drops, explain, live, man, net, run, schema, sockets, unwritable, why},
     process::{allocator, limits, logging, stderr},
 };
 
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Run(args) => (&args.output, run::FAILED),
         Command::Drops(args) => (&args.output, 1),
         Command::Sockets(args) => (&args.log(), 1),
+        Command::Why(args) => (&args.output(), 1),
         _ => (&OutputArgs::default(), 1),
     };
     let verbose = verbose_output.verbose;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Live(args) => live::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Drops(args) => drops::run(&args),
+        Command::Why(args) => why::run(&args),
         Command::Net(args) => net::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),

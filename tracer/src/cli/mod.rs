@@ -7,6 +7,7 @@ mod net;
 mod output;
 mod sockets;
 pub mod value;
+mod why;
 
 use std::ffi::OsString;
 
@@ -19,6 +20,7 @@ pub use kernel::KernelArgs;
 pub use net::NetArgs;
 pub use output::{Color, OutputArgs};
 pub use sockets::{SocketsArgs, SocketsOutput};
+pub use why::WhyArgs;
 
 use crate::filter::{FilterArgs, FilterError};
 use crate::stderr;
@@ -37,6 +39,7 @@ pub const EXIT_STATUS: &str = "\
 
 /// Examples to copy.
 pub const EXAMPLES: &str = "\
+  sudo tracer why                                  what is wrong: whose, where, and why
   tracer                                           everything on this host, until Ctrl-C
   tracer -p 1234 -f                                one process and its descendants
   tracer --failed --no-loopback                    connections that failed
@@ -72,6 +75,8 @@ pub enum Command {
     Live(LiveArgs),
     /// Start a command and show its connections and those of its descendants
     Run(RunArgs),
+    /// Say what is wrong with the network: who suffers, from what, where, whose doing it is
+    Why(WhyArgs),
     /// Show the packets that the kernel drops, added up: why, where, whose
     Drops(Box<DropsArgs>),
     /// Show the state of the network: problems first, then devices, sockets, tables
@@ -198,6 +203,7 @@ where
             check_kernel(&drops.kernel)?;
             drops.check().map_err(wrong_usage)
         }
+        Command::Why(why) => return check_kernel(&why.kernel).map(|()| command),
         Command::Sockets(sockets) => sockets.check().map_err(wrong_usage),
         _ => Ok(()),
     }?;

@@ -26,7 +26,7 @@ use crate::{
     stderr,
     stream::{Event, Sink},
     trace::{
-        Ended, Outcome, Output, Presenter, Rehearsal, Stop,
+        Ended, Outcome, Output, Presenter, Rehearsal, Stop, Witness,
         queue::{Gauge, Queue},
     },
     view::{
@@ -94,6 +94,8 @@ impl<W: Write> Sink for Shape<W> {
         }
     }
 }
+
+impl<W: Write> Witness for Shape<W> {}
 
 /// The form of the output.
 #[derive(Clone, Copy)]

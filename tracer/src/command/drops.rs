@@ -21,7 +21,7 @@ use crate::{
     stderr,
     stream::{Event, Sink},
     trace::{
-        Ended, Outcome, Output, Presenter, Rehearsal,
+        Ended, Outcome, Output, Presenter, Rehearsal, Witness,
         queue::{Gauge, Queue},
     },
     view::{
@@ -151,6 +151,8 @@ impl Sink for Replayed {
         self.0.event(event);
     }
 }
+
+impl Witness for Replayed {}
 
 impl Presenter for Board<'_> {
     fn flush(&mut self) {}

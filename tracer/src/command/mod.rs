@@ -17,6 +17,7 @@ pub mod schema;
 pub mod sockets;
 pub mod status;
 pub mod traced;
+pub mod why;
 
 /// Makes the error for an output that cannot be written, with a remedy.
 pub fn unwritable(what: &str, error: std::io::Error) -> anyhow::Error {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::stream::{Kind, Line, Report, Socket, summary::Summary};
+use crate::stream::{Cause, Kind, Line, Report, Socket, summary::Summary};
 use crate::view::{doctor, drops, explain, net, sockets};
 
 /// The dialect of the schema.
@@ -56,6 +56,7 @@ pub fn schema() -> Value {
     lines.line::<Summary>("summary", "summary", "The last line of a trace.");
     lines.line::<drops::DropRow<'_>>("drop_row", "drop", "A row of `tracer drops`.");
     lines.line::<drops::DiscardRow<'_>>("discard_row", "discard", "A counter in `tracer drops`.");
+    lines.line::<Cause>("cause", "cause", "A cause, of `tracer why`.");
     lines.line::<net::NetLine<'_>>("net", "net", "A network namespace, of `tracer net`.");
     let mut socket = lines.headed("socket");
     socket.take(&lines.describe::<Socket<'_>>(), &lines, false);
@@ -234,7 +235,8 @@ mod tests {
     fn every_kind_has_a_line() {
         let schema = schema();
         let definitions = schema["$defs"].as_object().unwrap();
-        for kind in Kind::NAMES.into_iter().chain(["summary", "socket", "net", "doctor", "explain", "family"]) {
+        for kind in Kind::NAMES.into_iter().chain(["summary", "cause", "socket", "net", "doctor", "explain", "family"])
+        {
             let line = &definitions[kind];
             assert_eq!(line["properties"]["event"]["const"], kind);
             assert_eq!(line["additionalProperties"], false, "{kind}");

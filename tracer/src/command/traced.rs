@@ -49,9 +49,14 @@ pub fn course(what: &'static str, filter: Filter, output: &OutputArgs, kernel: &
         buffer: output.buffer,
         ..asks(kernel)
     };
-    let limits =
-        Limits { duration: output.duration, count: output.count, no_counters: output.no_counters, refresh: None };
-    Course { what, quiet: output.quiet, filter, seeding: Seeding::Everything, limits, asks }
+    let limits = Limits {
+        duration: output.duration,
+        count: output.count,
+        no_counters: output.no_counters,
+        diagnose: false,
+        refresh: None,
+    };
+    Course { what, quiet: output.quiet, brief: false, filter, seeding: Seeding::Everything, limits, asks }
 }
 
 /// The options that every use of the kernel side has.

@@ -9,9 +9,12 @@ use crate::view::terminal::Columns;
 const BEGIN: &str = "tracer:   ";
 
 /// The hooks, the missing features, and `tracer: ready`. `what`: what is traced, in words. Show it once the trace misses
-/// no more events and signals.
+/// no more events and signals. `brief`: without hooks and features.
 #[must_use]
-pub fn banner(opened: &Opened, what: &str) -> String {
+pub fn banner(opened: &Opened, what: &str, brief: bool) -> String {
+    if brief {
+        return format!("tracer: tracing {what}, Ctrl-C to end\ntracer: ready\n");
+    }
     let backends: Vec<String> = opened
         .kernel
         .choices

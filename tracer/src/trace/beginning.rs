@@ -99,6 +99,9 @@ impl<'p> Trace<'p> {
         } else {
             None
         };
+        if limits.diagnose {
+            inlet.apply(Input::Diagnosis { boot_ns: opened_ns });
+        }
         inlet.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() });
         let namespaces = Namespaces::start(sandbox).context("cannot start a thread")?;
         let names = Names::start(&filter, sandbox).context("cannot start a thread")?;

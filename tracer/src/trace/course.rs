@@ -20,6 +20,8 @@ pub struct Course {
     pub what: &'static str,
     /// No banner.
     pub quiet: bool,
+    /// A banner without the hooks.
+    pub brief: bool,
     /// Which connections and events are shown.
     pub filter: Filter,
     /// Whether the trace begins with the existing sockets.
@@ -39,6 +41,8 @@ pub struct Limits {
     pub count: Option<u64>,
     /// Do not watch the kernel's counters of discards.
     pub no_counters: bool,
+    /// Causes are wanted: the presenter gets them once a second, and at the end.
+    pub diagnose: bool,
     /// Interval at which the presenter is refreshed, once everything before it is counted.
     pub refresh: Option<Duration>,
 }
@@ -66,7 +70,7 @@ impl Course {
         let root = ProcRoot::default();
         let earlier = Earlier::start(&root, self.seeding, self.asks.sandbox)?;
         let opened = open(&self.filter, &self.asks)?;
-        let banner = (!self.quiet).then(|| banner(&opened, self.what));
+        let banner = (!self.quiet).then(|| banner(&opened, self.what, self.brief));
         Ok(Ready { opened, earlier, root, filter: self.filter, limits: self.limits, banner })
     }
 }

@@ -264,6 +264,7 @@ impl Trace<'_> {
         self.lose(end_ns, "undecoded", self.lost.undecoded);
         let followed = self.followed.take().or_else(|| self.still_followed());
         self.inlet.apply(Input::End { boot_ns: end_ns, followed });
+        self.inlet.diagnose();
         self.inlet.presenter().flush();
         let account = self.account(end_ns, programs, accounts);
         self.inlet.apply(Input::Account(Box::new(account)));

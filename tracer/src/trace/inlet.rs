@@ -57,6 +57,13 @@ impl<'p> Inlet<'p> {
         self.core.question(topic)
     }
 
+    /// Shows the causes so far to the presenter, if they are wanted.
+    pub fn diagnose(&mut self) {
+        if let Some(causes) = self.core.causes() {
+            self.presenter.diagnosed(causes);
+        }
+    }
+
     /// The presenter.
     pub fn presenter(&mut self) -> &mut dyn Presenter {
         self.presenter

@@ -50,6 +50,7 @@ pub use self::{
     outcome::{Outcome, Stop},
     output::{Ended, Output, Presenter},
     rehearsal::Rehearsal,
+    tape::Witness,
 };
 use self::{
     dispatch::{Arrived, Dispatch},
@@ -167,6 +168,7 @@ impl Trace<'_> {
                     self.dispatch.ask_each_second(&mut self.inlet);
                     self.drain();
                     self.settle_counters();
+                    self.inlet.diagnose();
                 }
                 _ = async { match &mut refresh { Some(refresh) => refresh.tick().await, None => std::future::pending().await } } => {
                     self.look_for_losses();

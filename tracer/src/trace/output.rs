@@ -5,6 +5,7 @@ use std::io;
 use tokio::runtime::Runtime;
 
 use super::{Outcome, queue::Gauge};
+use crate::core::causes::Causes;
 use crate::stream::{Sink, summary::Summary};
 
 /// A sink that can report errors and fill levels.
@@ -13,6 +14,10 @@ pub trait Presenter: Sink {
     fn flush(&mut self);
     /// Shows the current state ([`Limits::refresh`](super::Limits::refresh)).
     fn refresh(&mut self) {}
+    /// Takes the causes so far ([`Limits::diagnose`](super::Limits::diagnose)).
+    fn diagnosed(&mut self, causes: &Causes) {
+        let _ = causes;
+    }
     /// Whether it needs no more events.
     fn is_full(&self) -> bool {
         false

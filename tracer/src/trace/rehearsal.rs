@@ -10,12 +10,8 @@ use std::{
 use anyhow::Context as _;
 use tracer_common::decode::Record;
 
-use super::tape::{self, Tape};
-use crate::{
-    core::Input,
-    filter::Filter,
-    stream::{Sink, summary::Summary},
-};
+use super::tape::{self, Tape, Witness};
+use crate::{core::Input, filter::Filter, stream::summary::Summary};
 
 /// The variable with the path of the file that gets a line for each comparison.
 const VARIABLE: &str = "TRACER_TEST_REPLAY";
@@ -66,7 +62,7 @@ impl Rehearsal {
 
     /// Replays the tape into `again`, and compares its output and summary with those of the trace. Reports the result,
     /// and returns whether both are equal. `finish` ends the output with the summary.
-    pub fn compare<S: Sink>(
+    pub fn compare<S: Witness>(
         self,
         summary: &Summary,
         output: &[u8],
@@ -87,7 +83,7 @@ impl Rehearsal {
     }
 }
 
-fn replay<S: Sink>(
+fn replay<S: Witness>(
     tape: Tape<BufWriter<File>>,
     summary: &Summary,
     output: &[u8],

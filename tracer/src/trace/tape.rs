@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::decode::Record;
 
 use crate::{
-    core::{Core, Input, forms::Packed},
+    core::{Core, Input, causes::Causes, forms::Packed},
     filter::Filter,
     stream::{Sink, summary::Summary},
 };
@@ -66,11 +66,19 @@ impl<W: Write> Tape<W> {
     }
 }
 
+/// Takes what a replay gives again.
+pub trait Witness: Sink {
+    /// Takes the causes at the end, if they were wanted.
+    fn diagnosed(&mut self, causes: &Causes) {
+        let _ = causes;
+    }
+}
+
 /// Applies the inputs of a tape to a new core, whose events go to `sink`. Returns its summary, and the number of inputs.
 ///
 /// # Errors
 /// If the tape cannot be read, or is of another version.
-pub fn replay(from: impl BufRead, sink: &mut dyn Sink) -> anyhow::Result<(Summary, u64)> {
+pub fn replay(from: impl BufRead, sink: &mut impl Witness) -> anyhow::Result<(Summary, u64)> {
     let mut lines = from.split(b'\n');
     let head = lines.next().context("the tape is empty")?.context("cannot read the tape")?;
     let Head { version, limit, filter } = serde_json::from_slice::<Head<Filter>>(&head)?;
@@ -82,6 +90,9 @@ pub fn replay(from: impl BufRead, sink: &mut dyn Sink) -> anyhow::Result<(Summar
             serde_json::from_slice(&line).with_context(|| String::from_utf8_lossy(&line).into_owned())?;
         input.open(|input| core.apply(input, sink))?;
         inputs += 1;
+    }
+    if let Some(causes) = core.causes() {
+        sink.diagnosed(causes);
     }
     Ok((core.into_summary(), inputs))
 }
@@ -97,6 +108,8 @@ mod tests {
 
     /// Counts lost events.
     struct Losses(u64);
+
+    impl Witness for Losses {}
 
     impl Sink for Losses {
         fn event(&mut self, event: &Event<'_>) {

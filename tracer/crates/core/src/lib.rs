@@ -32,6 +32,7 @@ mod unanswered;
 mod unbound;
 mod unseen_end;
 pub mod verdict;
+pub mod what;
 mod whole;
 
 use std::collections::{HashMap, HashSet};

@@ -6,6 +6,7 @@
 
 mod cause;
 mod close;
+mod diagnosis;
 mod discard;
 pub mod errno;
 mod hint;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use self::{
     cause::{Cause, Party, Place, Severity},
     close::{Close, Verdict},
+    diagnosis::{Diagnosis, Health},
     discard::Discard,
     hint::{Discipline, Hint, Nft},
     icmp::Icmp,

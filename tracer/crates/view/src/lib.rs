@@ -17,6 +17,7 @@ pub mod summary;
 pub mod table;
 pub mod terminal;
 pub mod text;
+pub mod why;
 pub mod wrap;
 
 pub use tracer_words::{escape, number, unit};

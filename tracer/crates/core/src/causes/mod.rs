@@ -5,6 +5,7 @@
 //! most specific one to the most general one.
 
 pub mod claims;
+mod diagnosis;
 mod rank;
 pub mod scene;
 pub mod survey;
@@ -54,7 +55,13 @@ impl Causes {
     /// The causes, ranked.
     #[must_use]
     pub fn all(&self) -> Vec<Cause> {
+        self.drawn().0
+    }
+
+    /// The causes, and what they explain.
+    fn drawn(&self) -> (Vec<Cause>, Claims) {
         let mut claims = Claims::default();
-        rank::ranked(RULES.iter().flat_map(|rule| rule(&self.scene, &mut claims)).collect())
+        let causes = RULES.iter().flat_map(|rule| rule(&self.scene, &mut claims)).collect();
+        (rank::ranked(causes), claims)
     }
 }

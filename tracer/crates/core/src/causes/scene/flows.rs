@@ -6,6 +6,8 @@ use tracer_stream::{Close, Event, Role};
 
 /// The most flows.
 const MOST_FLOWS: usize = 4096;
+/// The most programs that take connections.
+const MOST_SERVERS: usize = 1024;
 
 /// A client program and its destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +27,8 @@ pub struct FlowKey {
 pub struct Flow {
     /// Connections that ended.
     pub connections: u64,
+    /// Those that are older than the trace: their handshakes were not seen.
+    pub older: u64,
     /// Those that failed.
     pub failed: u64,
     /// Those with a complete handshake.
@@ -39,6 +43,8 @@ pub struct Flows {
     flows: HashMap<FlowKey, Flow>,
     /// Connections of flows without room.
     pub others: Flow,
+    /// Connections that servers took, by namespace and program.
+    served: HashMap<(Option<u32>, Option<String>), u64>,
 }
 
 impl Flows {
@@ -69,8 +75,29 @@ impl Flows {
         sum
     }
 
+    /// The names of the clients.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.flows.keys().filter_map(|key| key.comm.as_deref())
+    }
+
+    /// The connections that servers took, of those namespaces and programs that `is` selects.
+    pub fn served(&self, is: impl Fn(Option<u32>, Option<&str>) -> bool) -> u64 {
+        self.served.iter().filter(|((netns, comm), _)| is(*netns, comm.as_deref())).map(|(_, count)| count).sum()
+    }
+
     pub(super) fn close(&mut self, event: &Event<'_>, close: &Close) {
-        let Some(socket) = event.socket.filter(|socket| socket.role == Role::Client) else { return };
+        let Some(socket) = event.socket else { return };
+        if socket.role == Role::Server && !close.preexisting {
+            let key = (socket.netns, socket.owner.map(|owner| owner.comm.clone()));
+            if let Some(count) = self.served.get_mut(&key) {
+                *count += 1;
+            } else if self.served.len() < MOST_SERVERS {
+                self.served.insert(key, 1);
+            }
+        }
+        if socket.role != Role::Client {
+            return;
+        }
         let key = FlowKey {
             netns: socket.netns,
             comm: socket.owner.map(|owner| owner.comm.clone()),
@@ -79,6 +106,7 @@ impl Flows {
         };
         let one = Flow {
             connections: 1,
+            older: u64::from(close.preexisting),
             failed: u64::from(close.is_failure()),
             answered: u64::from(close.connect_us.is_some()),
             slowest_us: close.connect_us.unwrap_or(0),
@@ -94,8 +122,10 @@ impl Flows {
 }
 
 impl Flow {
-    fn add(&mut self, other: &Self) {
+    /// Adds another flow.
+    pub fn add(&mut self, other: &Self) {
         self.connections += other.connections;
+        self.older += other.older;
         self.failed += other.failed;
         self.answered += other.answered;
         self.slowest_us = self.slowest_us.max(other.slowest_us);

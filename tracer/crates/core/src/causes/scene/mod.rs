@@ -5,7 +5,7 @@ mod conns;
 mod drops;
 mod flows;
 
-use tracer_stream::{ConnId, Discard, Event, Kind, Owner, Party};
+use tracer_stream::{ConnId, Discard, Event, Kind, Owner, Party, Verdict};
 
 pub use self::{
     conns::{Conn, Conns},
@@ -122,7 +122,10 @@ impl Scene {
                     self.call(event, "listen", errno, Some(holder), 1);
                 }
                 self.flows.close(event, close);
-                self.conns.close(event, close);
+                // Others say more of a connection that is open at the end of the trace.
+                if close.verdict != Verdict::OpenAtEnd {
+                    self.conns.close(event, close);
+                }
             }
             _ if conn != ConnId::NONE => self.conns.event(event, None),
             _ => {}

@@ -1,0 +1,236 @@
+//! What words mean, by the processes, containers, namespaces, units and addresses that are there.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use tracer_stream::{Cause, Party};
+
+use super::{What, parse::end};
+use crate::causes::{
+    scene::{FlowKey, Scene},
+    survey::Survey,
+};
+
+/// The longest name that the kernel keeps of a process.
+const COMM: usize = 15;
+/// The least part of a container's id that names it.
+const LEAST_ID: usize = 6;
+
+/// How a name fits a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// As a whole: other names that only contain the word are not meant.
+    Exactly,
+    /// As a pattern, or as a part.
+    InPart,
+}
+
+/// Words, and what they mean here.
+#[derive(Clone, Debug, Default)]
+pub struct Meant {
+    words: Vec<Word>,
+}
+
+#[derive(Clone, Debug)]
+struct Word {
+    what: What,
+    /// How names of processes are compared with it.
+    named: Named,
+    /// Processes with that number or name.
+    pids: BTreeSet<u32>,
+    /// Namespaces with that number or name.
+    netns: BTreeSet<u32>,
+    /// Something here is called so, or has this address.
+    is_known: bool,
+}
+
+impl Meant {
+    /// What `words` mean in this scene.
+    #[must_use]
+    pub fn of(words: &[What], scene: &Scene) -> Self {
+        Self { words: words.iter().map(|what| Word::of(what, scene)).collect() }
+    }
+
+    /// Whether there are no words: everything is meant.
+    #[must_use]
+    pub fn is_everything(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The words, as one text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.words.iter().map(|word| word.what.text.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The words that name nothing that was seen.
+    pub fn unknown(&self) -> impl Iterator<Item = &What> {
+        self.words.iter().filter(|word| !word.is_known).map(|word| &word.what)
+    }
+
+    /// Whether a cause concerns what is meant: as a sufferer, a culprit, a place or a peer.
+    #[must_use]
+    pub fn matches(&self, cause: &Cause, host: &Survey) -> bool {
+        self.is_everything() || self.words.iter().any(|word| word.matches(cause, host))
+    }
+
+    /// Whether a process is meant.
+    #[must_use]
+    pub fn process(&self, pid: u32, comm: &str) -> bool {
+        self.words.iter().any(|word| word.pids.contains(&pid) || word.called(comm))
+    }
+
+    /// Whether the connections of a client to a destination are meant.
+    #[must_use]
+    pub fn flow(&self, key: &FlowKey, scene: &Scene) -> bool {
+        self.is_everything() || self.words.iter().any(|word| word.flow(key, scene))
+    }
+
+    /// Whether connections that servers of this name accept in this namespace are meant.
+    #[must_use]
+    pub fn server(&self, netns: Option<u32>, comm: Option<&str>) -> bool {
+        let is = |word: &Word| {
+            comm.is_some_and(|comm| word.called(comm)) || netns.is_some_and(|netns| word.netns.contains(&netns))
+        };
+        self.is_everything() || self.words.iter().any(is)
+    }
+}
+
+impl Word {
+    fn of(what: &What, scene: &Scene) -> Self {
+        let host = scene.host();
+        let names = || {
+            let processes = host.processes.iter().map(|process| process.comm.as_str());
+            processes.chain(scene.flows.names())
+        };
+        let exact = what.is_name && names().any(|comm| is_called(comm, &what.text));
+        let named = if exact { Named::Exactly } else { Named::InPart };
+        let mut word =
+            Self { what: what.clone(), named, pids: BTreeSet::new(), netns: BTreeSet::new(), is_known: false };
+        for process in &host.processes {
+            let is = what.number == Some(process.pid)
+                || word.called(&process.comm)
+                || process.container.as_deref().is_some_and(|id| word.is_container(id))
+                || process.unit.as_deref().is_some_and(|unit| word.is_unit(unit));
+            if is {
+                word.pids.insert(process.pid);
+            }
+        }
+        for namespace in &host.namespaces {
+            let named = what.is_name && namespace.name.as_deref() == Some(&what.text);
+            if what.number == Some(namespace.inode) || named {
+                word.netns.insert(namespace.inode);
+            }
+        }
+        let is_here = |addr: &IpAddr| host.homes(*addr).next().is_some();
+        word.is_known = !word.pids.is_empty()
+            || !word.netns.is_empty()
+            || scene.flows.names().any(|comm| word.called(comm))
+            || what.addrs.iter().any(is_here)
+            || !what.addrs.is_empty() && scene.flows.all().iter().any(|(key, _)| word.is_end(key.raddr, key.rport))
+            || what.addrs.is_empty() && what.port.is_some();
+        word
+    }
+
+    /// Whether a process of this name is meant.
+    fn called(&self, comm: &str) -> bool {
+        self.what.is_name
+            && match self.named {
+                Named::Exactly => is_called(comm, &self.what.text),
+                Named::InPart => fits(&self.what.text, comm),
+            }
+    }
+
+    fn is_container(&self, id: &str) -> bool {
+        let by_id = self.what.is_name && self.what.text.len() >= LEAST_ID && id.starts_with(&self.what.text);
+        by_id || self.what.containers.iter().any(|known| known == id)
+    }
+
+    fn is_unit(&self, unit: &str) -> bool {
+        self.what.is_name
+            && unit.strip_prefix(self.what.text.as_str()).is_some_and(|rest| rest.is_empty() || rest == ".service")
+    }
+
+    fn party(&self, party: &Party) -> bool {
+        self.what.number == Some(party.pid)
+            || self.pids.contains(&party.pid)
+            || self.called(&party.comm)
+            || party.container.as_deref().is_some_and(|id| self.is_container(id))
+            || party.unit.as_deref().is_some_and(|unit| self.is_unit(unit))
+            || party.netns.is_some_and(|netns| self.netns.contains(&netns))
+    }
+
+    fn is_end(&self, addr: Option<IpAddr>, port: Option<u16>) -> bool {
+        let by_addr = addr.is_some_and(|addr| self.what.addrs.contains(&addr));
+        let by_port = port.is_some() && port == self.what.port;
+        match (self.what.is_end, self.what.port) {
+            (true, Some(_)) => by_addr && by_port,
+            (true, None) => false,
+            (false, _) => by_addr || by_port,
+        }
+    }
+
+    fn matches(&self, cause: &Cause, host: &Survey) -> bool {
+        let place = &cause.place;
+        let is_there = |text: &String| {
+            end(text).is_some_and(|(addr, port)| {
+                // A listener at any address has those of its namespace.
+                let anywhere = addr.is_unspecified()
+                    && self.what.addrs.iter().any(|addr| {
+                        host.homes(*addr).any(|home| Some(home.inode) == place.netns)
+                            && self.is_end(Some(*addr), Some(port))
+                    });
+                anywhere || self.is_end(Some(addr), Some(port))
+            })
+        };
+        let names = |addr: &Option<IpAddr>| !self.what.is_end && self.is_end(*addr, None);
+        cause.sufferers.iter().chain(&cause.culprits).any(|party| self.party(party))
+            || place.netns.is_some_and(|netns| self.netns.contains(&netns))
+            || self.what.is_name && place.netns_name.as_deref() == Some(&self.what.text)
+            || place.listener.iter().chain(&cause.peer).any(is_there)
+            || cause.peer.as_deref().is_some_and(|peer| names(&peer.parse().ok()))
+            || names(&place.from)
+    }
+
+    fn flow(&self, key: &FlowKey, scene: &Scene) -> bool {
+        let by_client = key.comm.as_deref().is_some_and(|comm| self.called(comm) || self.has_process(comm, scene))
+            || key.netns.is_some_and(|netns| self.netns.contains(&netns));
+        by_client || self.is_end(key.raddr, key.rport)
+    }
+
+    /// Whether a process that the word means by other things than its name has this one.
+    fn has_process(&self, comm: &str, scene: &Scene) -> bool {
+        self.pids.iter().filter_map(|pid| scene.host().process(*pid)).any(|process| process.comm == comm)
+    }
+}
+
+/// Whether the name of a process is `text`; the kernel keeps its first 15 bytes.
+fn is_called(comm: &str, text: &str) -> bool {
+    comm == text || comm.len() == COMM && text.len() > COMM && text.starts_with(comm)
+}
+
+/// Whether a pattern with `*` and `?` fits as a whole; without them, whether the name contains the text.
+fn fits(pattern: &str, name: &str) -> bool {
+    if !pattern.contains(['*', '?']) {
+        return name.contains(pattern);
+    }
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    // Only the last `*` is ever tried again.
+    let (mut at, mut seen, mut retry) = (0, 0, None);
+    while seen < name.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                retry = Some((at, seen));
+                at += 1;
+            }
+            Some(c) if *c == '?' || name.get(seen) == Some(c) => (at, seen) = (at + 1, seen + 1),
+            _ => match retry {
+                Some((star, from)) => {
+                    (at, seen) = (star + 1, from + 1);
+                    retry = Some((star, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|c| *c == '*')
+}
