@@ -14,6 +14,7 @@
 //! - [`many`] opens more connections than usual.
 //! - [`busy`] is a namespace full of sockets, with the output of ss and the tracer about them.
 //! - [`netns`] and [`wire`] make the networks, [`network`] one with a past.
+//! - [`why`] runs `tracer why`.
 //! - [`terminal`](mod@terminal) makes terminals of any width.
 //! - [`stuck`] is a process whose memory cannot be read.
 //! - [`process`] copies programs, reads the memory of other processes, and sends them signals.
@@ -62,4 +63,5 @@ pub mod terminal;
 pub mod trace;
 pub mod tracepoint;
 pub mod traffic;
+pub mod why;
 pub mod wire;

@@ -76,3 +76,4 @@ mod storm;
 mod stuck;
 mod unanswered;
 mod unseen_end;
+mod why;

@@ -64,6 +64,7 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<ExitCode> {
         form,
         diagnosis: Diagnosis::default(),
         certainty: Certainty::new(ready.opened_ns()),
+        quiet: args.quiet,
         ends_early: args.time.is_none(),
         live: live.then(|| Options { color: args.color.enabled(&messages), columns: columns(Columns::of(&messages)) }),
     };
@@ -95,6 +96,7 @@ struct Board<'a> {
     /// The latest one.
     diagnosis: Diagnosis,
     certainty: Certainty,
+    quiet: bool,
     /// The trace ends once the causes are certain.
     ends_early: bool,
     /// How causes look on the terminal while the trace goes on, if there is one.
@@ -127,6 +129,9 @@ impl Presenter for Board<'_> {
 
 impl Output for Board<'_> {
     fn summary(&mut self, boot_ns: u64, summary: &Summary) {
+        if self.form.shape.is_none() && !self.quiet {
+            self.diagnosis.remarks.iter().for_each(stderr::line);
+        }
         self.form.asked.traced_ns = summary.duration_ns;
         self.form.asked.early = self.is_full();
         self.form.write(&mut self.sink, boot_ns, &self.diagnosis, summary);

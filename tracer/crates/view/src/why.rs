@@ -59,7 +59,7 @@ pub fn text(diagnosis: &Diagnosis, asked: &Asked, summary: Option<&Summary>, opt
     }
     if harmful == 0 {
         let ink = if diagnosis.unexplained == 0 { Ink::Good } else { Ink::Warning };
-        page.paragraph("", ink, &calm(diagnosis, asked));
+        page.paragraph("", ink, &calm(diagnosis, asked, summary.is_some()));
     } else if diagnosis.unexplained > 0 {
         page.paragraph("", Ink::Warning, &unexplained(diagnosis));
     }
@@ -77,11 +77,13 @@ pub fn found(cause: &Cause, options: Options) -> String {
 }
 
 /// The sentence of a trace without causes.
-fn calm(diagnosis: &Diagnosis, asked: &Asked) -> String {
+fn calm(diagnosis: &Diagnosis, asked: &Asked, traced: bool) -> String {
     let of = if asked.what.is_empty() { "this host" } else { asked.what.as_str() };
     let health = &diagnosis.health;
     let mut text = if diagnosis.unexplained > 0 {
-        format!("no cause is known for {}", unexplained(diagnosis))
+        unexplained(diagnosis)
+    } else if !traced {
+        format!("nothing wrong is to be seen in the sockets and queues of {of}")
     } else {
         format!("nothing wrong with the network of {of}: {}", seen(health))
     };
@@ -98,7 +100,8 @@ fn calm(diagnosis: &Diagnosis, asked: &Asked) -> String {
 fn unexplained(diagnosis: &Diagnosis) -> String {
     let (count, what) = plural(diagnosis.unexplained, "connection");
     let example = diagnosis.example.as_ref().map(|example| format!(", for example {example}")).unwrap_or_default();
-    format!("{count} {what} that failed or wait{}{example}", if diagnosis.unexplained == 1 { "s" } else { "" })
+    let waits = if diagnosis.unexplained == 1 { "waits" } else { "wait" };
+    format!("no cause is known for {count} {what} that failed or {waits}{example}")
 }
 
 /// The connections that were seen, no more than that.
@@ -147,10 +150,10 @@ impl Page {
         let number = format!("{:<INDENT$}", format!("{}.", cause.rank));
         self.paragraph(&number, ink(cause.severity), &cause.text);
         if !cause.certain {
-            self.paragraph("   ", Ink::Faint, "probably: another explanation is possible");
+            self.paragraph("   - ", Ink::Faint, "probably: another explanation is possible");
         }
         for line in cause.evidence.iter().take(MOST_EVIDENCE) {
-            self.paragraph("   ", Ink::Plain, line);
+            self.paragraph("   - ", Ink::Plain, line);
         }
         if !cause.next.is_empty() {
             self.paragraph("   next: ", Ink::Faint, &cause.next.join("; "));
@@ -173,7 +176,7 @@ impl Page {
     fn whole(&mut self, diagnosis: &Diagnosis, asked: &Asked, summary: Option<&Summary>) {
         let for_time = Micros(asked.traced_ns / 1000);
         let Some(summary) = summary else {
-            self.paragraph("", Ink::Faint, "seen without a trace: failures and drops are unknown");
+            self.paragraph("", Ink::Faint, "without a trace: failures, retransmissions and drops are not seen");
             self.gaps(diagnosis);
             return;
         };
@@ -214,12 +217,10 @@ impl Page {
     fn paragraph(&mut self, head: &str, ink: Ink, text: &str) {
         let mut escaped = String::new();
         escape::push(&mut escaped, text);
-        // A head of words needs no room of its own in further lines.
-        let rest = head.len().min(INDENT + 6);
         self.out.push_str(head);
         let columns = self.options.columns.get();
         ink.paint(&mut self.out, self.options.color, |out| {
-            Paragraph { first: head.len(), rest, columns }.push(out, &escaped);
+            Paragraph { first: head.len(), rest: head.len(), columns }.push(out, &escaped);
         });
         self.out.push('\n');
     }

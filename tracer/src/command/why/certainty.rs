@@ -109,7 +109,7 @@ mod tests {
     fn another_cause_begins_the_wait_anew() {
         let (a, b) = (cause("a", Severity::Failure, true), cause("b", Severity::Failure, true));
         let mut certainty = Certainty::new(0);
-        assert_eq!(certainty.take(4 * S, true, &of(&[a.clone()])).len(), 1);
+        assert_eq!(certainty.take(4 * S, true, &of(std::slice::from_ref(&a))).len(), 1);
         assert_eq!(certainty.take(5 * S, true, &of(&[b.clone(), a.clone()])).len(), 1, "each is new once");
         assert!(certainty.take(6 * S, true, &of(&[b.clone(), a.clone()])).is_empty());
         assert!(!certainty.is_settled());

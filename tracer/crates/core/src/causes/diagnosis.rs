@@ -35,14 +35,11 @@ impl Causes {
         let host = scene.host();
         let mut gaps = host.gaps.clone();
         if host.omitted > 0 {
-            gaps.push(format!(
-                "{} of the host found no room in the survey",
-                counted(host.omitted, "socket or process")
-            ));
+            gaps.push(format!("{} sockets or processes of the host found no room in the survey", host.omitted));
         }
         let untold = scene.untold + scene.conns.untold + scene.drops.untold;
         if untold > 0 {
-            gaps.push(format!("{} found no room: too many different ones", counted(untold, "piece of evidence")));
+            gaps.push(format!("{} found no room: too many different ones", counted(untold, "event")));
         }
         Diagnosis {
             causes,
@@ -121,4 +118,108 @@ fn busy(scene: &Scene, meant: &Meant) -> Option<(String, f64)> {
             (ms > 0).then(|| (format!("{}[{}]", process.comm, process.pid), used as f64 / ms as f64))
         });
     shares.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, share)| *share >= BUSY)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracer_stream::{Close, ConnId, Event, Kind, Segment, Socket, TcpState, Verdict, sample};
+
+    use super::*;
+    use crate::causes::survey::{Survey, SurveyProcess};
+
+    const S: u64 = 1_000_000_000;
+
+    /// Says events of connections of `shop`, one a number.
+    struct Shop(Causes);
+
+    impl Shop {
+        fn say(&mut self, conn: u64, kind: Kind<'_>) {
+            let owner = sample::owner("shop", 10);
+            let socket = Socket { conn: ConnId(conn), owner: Some(&owner), ..sample::SOCKET };
+            self.0.event(&Event { boot_ns: 1, socket: Some(socket), kind });
+        }
+
+        fn of(&self, word: &str) -> Diagnosis {
+            self.0.diagnosis(&word.parse().into_iter().collect::<Vec<What>>())
+        }
+    }
+
+    fn shop() -> Shop {
+        Shop(Causes::new(0))
+    }
+
+    fn close(verdict: Verdict) -> Close {
+        let connect_us = (!verdict.is_failure()).then_some(70);
+        Close { verdict, connect_us, ..sample::CLOSE }
+    }
+
+    #[test]
+    fn what_ended_well_is_counted_and_its_slowest_handshake_kept() {
+        let mut shop = shop();
+        for (conn, connect_us) in [(1, 70), (2, 2100), (3, 80)] {
+            let close = Close { connect_us: Some(connect_us), ..close(Verdict::ClosedLocal) };
+            shop.say(conn, Kind::Close(&close));
+        }
+        shop.say(4, Kind::Close(&Close { preexisting: true, ..close(Verdict::ClosedLocal) }));
+        let health = shop.of("").health;
+        assert_eq!((health.opened, health.answered, health.failed, health.slowest_us), (3, 3, 0, 2100));
+        assert_eq!(shop.of("shop").health.opened, 3);
+        assert_eq!(shop.of("other").health.opened, 0);
+        assert_eq!(shop.of("").unexplained, 0);
+    }
+
+    #[test]
+    fn a_failure_without_a_cause_is_an_open_question() {
+        let mut shop = shop();
+        shop.say(1, Kind::Connect { errno: None });
+        assert_eq!(shop.of("").unexplained, 0, "it has just begun");
+        shop.say(1, Kind::Retransmit { what: Segment::Syn, state: Some(TcpState::SynSent), seq: None });
+        let waits = shop.of("shop");
+        assert_eq!(
+            (waits.unexplained, waits.example.as_deref()),
+            (1, Some("shop[10] to 10.0.0.5:443 waits for an answer"))
+        );
+        assert_eq!(shop.of("other").unexplained, 0, "of others");
+        shop.say(1, Kind::Close(&close(Verdict::NoAnswer)));
+        assert_eq!(shop.of("").example.as_deref(), Some("shop[10] to 10.0.0.5:443: no_answer"));
+    }
+
+    #[test]
+    fn what_is_open_at_the_end_stays_open() {
+        let mut shop = shop();
+        shop.say(1, Kind::Open { state: TcpState::Established });
+        shop.say(2, Kind::Connect { errno: None });
+        shop.say(2, Kind::Established { connect_us: Some(9) });
+        shop.say(1, Kind::Close(&Close { preexisting: true, connect_us: None, ..close(Verdict::OpenAtEnd) }));
+        shop.say(2, Kind::Close(&Close { connect_us: Some(9), ..close(Verdict::OpenAtEnd) }));
+        let health = shop.of("").health;
+        assert_eq!((health.older, health.opened, health.answered, health.slowest_us), (1, 1, 1, 9));
+        assert_eq!(shop.0.scene().conns.open().count(), 2);
+    }
+
+    #[test]
+    fn the_cpu_time_of_the_program_is_that_between_the_surveys() {
+        let survey = |boot_ns, cpu_ms| Survey {
+            boot_ns,
+            processes: vec![
+                SurveyProcess { pid: 10, comm: "shop".into(), cpu_ms: Some(cpu_ms), ..SurveyProcess::default() },
+                SurveyProcess { pid: 11, comm: "idle".into(), cpu_ms: Some(7), ..SurveyProcess::default() },
+            ],
+            ..Survey::default()
+        };
+        let mut shop = shop();
+        shop.0.survey(survey(S, 500));
+        assert_eq!(shop.of("shop").health.busy, None, "one survey");
+        shop.0.survey(survey(11 * S, 500 + 9_700));
+        assert_eq!(shop.of("shop").health.busy, Some(("shop[10]".to_owned(), 0.97)));
+        assert_eq!(shop.of("idle").health.busy, None);
+        assert_eq!(shop.of("").health.busy, None, "of the whole host");
+    }
+
+    #[test]
+    fn gaps_of_the_evidence_are_said() {
+        let mut shop = shop();
+        shop.0.survey(Survey { gaps: vec!["x".to_owned()], omitted: 2, ..Survey::default() });
+        assert_eq!(shop.of("").gaps, ["x", "2 sockets or processes of the host found no room in the survey"]);
+    }
 }

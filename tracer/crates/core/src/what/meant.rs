@@ -234,3 +234,181 @@ fn fits(pattern: &str, name: &str) -> bool {
     }
     pattern.iter().skip(at).all(|c| *c == '*')
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use tracer_stream::{Close, Event, Kind, Place, Role, Severity, TcpState, Verdict, sample};
+
+    use super::*;
+    use crate::causes::survey::{Device, Namespace, SurveyProcess, SurveySocket, Transport};
+
+    fn process(pid: u32, comm: &str) -> SurveyProcess {
+        SurveyProcess { pid, comm: comm.to_owned(), ..SurveyProcess::default() }
+    }
+
+    /// A host with a shop and a database, each in a namespace of its own.
+    fn scene() -> Scene {
+        let mut scene = Scene::default();
+        let device = |addr: &str| Device { addresses: vec![addr.parse().unwrap()], ..Device::default() };
+        let namespace = |inode, name: &str, addr| Namespace {
+            inode,
+            name: Some(name.to_owned()),
+            devices: vec![device(addr)],
+            ..Namespace::default()
+        };
+        let listener = SurveySocket {
+            transport: Transport::Tcp,
+            state: TcpState::Listen,
+            netns: 22,
+            laddr: "0.0.0.0".parse().unwrap(),
+            lport: 5432,
+            raddr: "0.0.0.0".parse().unwrap(),
+            rport: 0,
+            inode: 9,
+            pids: vec![20],
+            recv_q: 0,
+            send_q: 128,
+            tcp: None,
+        };
+        scene.survey(Survey {
+            namespaces: vec![namespace(11, "shopns", "10.0.0.1"), namespace(22, "dbns", "10.0.0.5")],
+            processes: vec![
+                process(10, "shop"),
+                process(11, "shop-monitor"),
+                SurveyProcess {
+                    container: Some("0123456789abcdef".to_owned()),
+                    unit: Some("postgres.service".to_owned()),
+                    ..process(20, "postgres")
+                },
+                process(30, "a-name-that-is-"),
+            ],
+            sockets: vec![listener],
+            ..Survey::default()
+        });
+        let owner = sample::owner("shop", 10);
+        let socket = |role| Some(tracer_stream::Socket { owner: Some(&owner), role, ..sample::SOCKET });
+        let close = Close { verdict: Verdict::ClosedLocal, connect_us: Some(7), ..sample::CLOSE };
+        for role in [Role::Client, Role::Server] {
+            scene.event(&Event { boot_ns: 1, socket: socket(role), kind: Kind::Close(&close) });
+        }
+        scene
+    }
+
+    fn party(pid: u32, comm: &str) -> Party {
+        Party { pid, comm: comm.to_owned(), container: None, unit: None, netns: None }
+    }
+
+    /// The shop cannot connect to the database.
+    fn cause() -> Cause {
+        Cause {
+            sufferers: vec![party(10, "shop")],
+            culprits: vec![Party { container: Some("0123456789abcdef".to_owned()), ..party(20, "postgres") }],
+            place: Place {
+                netns: Some(22),
+                netns_name: Some("dbns".to_owned()),
+                listener: Some("0.0.0.0:5432".to_owned()),
+                from: Some("10.0.0.254".parse().unwrap()),
+                ..Place::default()
+            },
+            peer: Some("10.0.0.5:5432".to_owned()),
+            ..Cause::new("x", Severity::Failure, String::new())
+        }
+    }
+
+    fn meant(words: &[&str]) -> Meant {
+        let words: Vec<What> = words.iter().map(|word| word.parse().unwrap()).collect();
+        Meant::of(&words, &scene())
+    }
+
+    #[test]
+    fn a_cause_is_kept_by_whoever_has_to_do_with_it() {
+        let scene = scene();
+        for word in [
+            "10",
+            "shop",
+            "sh?p",
+            "s*",
+            "20",
+            "postgres",
+            "gres",
+            "012345",
+            "22",
+            "dbns",
+            "10.0.0.5",
+            "10.0.0.5:5432",
+            ":5432",
+            "10.0.0.254",
+        ] {
+            assert!(meant(&[word]).matches(&cause(), scene.host()), "{word}");
+        }
+        for word in [
+            "11",
+            "shop-monitor",
+            "shop-*",
+            "01234",
+            "11111111",
+            "shopns",
+            "10.0.0.1",
+            "10.0.0.5:443",
+            ":443",
+            "nothing",
+        ] {
+            assert!(!meant(&[word]).matches(&cause(), scene.host()), "{word}");
+        }
+        assert!(meant(&[]).matches(&cause(), scene.host()), "everything");
+        assert!(meant(&["nothing", ":5432"]).matches(&cause(), scene.host()), "any of them");
+        let at = Cause { peer: None, sufferers: Vec::new(), culprits: Vec::new(), ..cause() };
+        assert!(meant(&["10.0.0.5:5432"]).matches(&at, scene.host()), "a listener at any address of its namespace");
+        assert!(!meant(&["10.0.0.1:5432"]).matches(&at, scene.host()), "of another namespace");
+    }
+
+    #[test]
+    fn a_whole_name_is_no_part_of_others() {
+        let (shop, all) = (meant(&["shop"]), meant(&["sho"]));
+        assert!(shop.process(10, "shop") && !shop.process(11, "shop-monitor"));
+        assert!(all.process(10, "shop") && all.process(11, "shop-monitor"));
+        // The kernel keeps 15 bytes of a name.
+        assert!(meant(&["a-name-that-is-long"]).process(30, "a-name-that-is-"));
+        assert!(!meant(&["a-name-that-was-long"]).process(30, "a-name-that-is-"));
+    }
+
+    #[test]
+    fn units_and_containers_mean_their_processes() {
+        for word in ["postgres.service", "0123456789abcdef"] {
+            assert!(meant(&[word]).process(20, "other"), "{word}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_here_is_said() {
+        let unknown = |word: &str| meant(&[word]).unknown().next().is_some();
+        for word in ["shop", "10", "dbns", "22", "10.0.0.1", "10.0.0.5", "10.0.0.5:443", ":80", "postgres.service"] {
+            assert!(!unknown(word), "{word}");
+        }
+        for word in ["nobody", "99", "10.9.9.9", "10.9.9.9:443"] {
+            assert!(unknown(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_connections_of_a_word() {
+        let scene = scene();
+        let flow = |word: &str| scene.flows.all().iter().any(|(key, _)| meant(&[word]).flow(key, &scene));
+        assert!(flow("shop") && flow("10") && flow(":443") && flow("10.0.0.5:443"));
+        assert!(!flow("postgres") && !flow(":80") && !flow("10.0.0.5:80"));
+        let served = |word: &str| scene.flows.served(|netns, comm| meant(&[word]).server(netns, comm));
+        assert_eq!((served("shop"), served("postgres")), (1, 0));
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, name) in [("a*c", "abbc"), ("*", ""), ("a?c", "abc"), ("*b*", "abc"), ("b", "abc"), ("a**", "a")]
+        {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("a*c", "abbcd"), ("?", ""), ("a?c", "ac"), ("x", "abc")] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+    }
+}

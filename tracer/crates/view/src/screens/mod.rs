@@ -8,6 +8,7 @@ mod live;
 mod net;
 mod sockets;
 mod summary;
+mod why;
 
 use crate::escape;
 use crate::terminal::Columns;

@@ -108,7 +108,7 @@ impl Flows {
             connections: 1,
             older: u64::from(close.preexisting),
             failed: u64::from(close.is_failure()),
-            answered: u64::from(close.connect_us.is_some()),
+            answered: u64::from(close.connect_us.is_some() && !close.preexisting),
             slowest_us: close.connect_us.unwrap_or(0),
         };
         if let Some(flow) = self.flows.get_mut(&key) {
