@@ -192,6 +192,8 @@ pub mod hints {
     struct Form {
         text: String,
         nft: Option<NftForm>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        candidates: Vec<NftForm>,
         qdisc: Option<(String, String)>,
         full_conntrack: Option<(u64, u64)>,
         undecided: bool,
@@ -209,6 +211,7 @@ pub mod hints {
             Self {
                 text: hint.text.clone(),
                 nft: hint.nft.clone().map(nft),
+                candidates: hint.candidates.iter().cloned().map(nft).collect(),
                 qdisc: hint.qdisc.clone().map(|qdisc| (qdisc.kind, qdisc.handle)),
                 full_conntrack: hint.full_conntrack,
                 undecided: hint.undecided,
@@ -218,12 +221,14 @@ pub mod hints {
 
     impl Form {
         fn hint<E: serde::de::Error>(self) -> Result<Hint, E> {
-            let Self { text, nft, qdisc, full_conntrack, undecided } = self;
-            let nft = nft.map(|NftForm { family, table, chain, handle, rule }| {
+            let Self { text, nft, candidates, qdisc, full_conntrack, undecided } = self;
+            let one = |NftForm { family, table, chain, handle, rule }| {
                 Ok(Nft { family: constant(&family, &FAMILIES)?, table, chain, handle, rule })
-            });
+            };
+            let nft = nft.map(one);
+            let candidates = candidates.into_iter().map(one).collect::<Result<_, E>>()?;
             let qdisc = qdisc.map(|(kind, handle)| Discipline { kind, handle });
-            Ok(Hint { text, nft: nft.transpose()?, qdisc, full_conntrack, undecided })
+            Ok(Hint { text, nft: nft.transpose()?, candidates, qdisc, full_conntrack, undecided })
         }
     }
 

@@ -10,6 +10,8 @@ pub struct Hint {
     pub text: String,
     /// The rule of nftables, if it is certain.
     pub nft: Option<Nft>,
+    /// The rules and policies of nftables that it may be, the first few, if several are possible.
+    pub candidates: Vec<Nft>,
     /// The queueing discipline, if it is certain.
     pub qdisc: Option<Discipline>,
     /// Entries and limit of the conntrack table, if it was full and may be what dropped the packet.

@@ -3,7 +3,7 @@
 use tracer_stream::Nft;
 
 use super::{Conntrack, Hint, Rules, Site, Tables};
-use crate::netfilter::By;
+use crate::netfilter::{By, Place};
 
 /// Functions that drop by the verdict of a netfilter hook, for drops without a reason.
 const HOOKS: [&str; 5] = ["nft_do_chain", "nf_hook_slow", "nf_hook_slow_list", "ipt_do_table", "ip6t_do_table"];
@@ -52,14 +52,19 @@ pub fn explain(by: By, rules: Rules<'_>, tables: &Tables<'_>) -> Option<Hint> {
     if tables.legacy && by != By::Nftables {
         text.push_str(", or a rule of iptables (legacy)");
     }
-    let nft = places.the_one().filter(|_| !doubtful).map(|place| Nft {
+    let nft = places.the_one().filter(|_| !doubtful).map(nft);
+    let candidates = if nft.is_none() { places.places.iter().map(self::nft).collect() } else { Vec::new() };
+    Some(Hint { text, nft, candidates, full_conntrack: full(by, tables), ..Hint::default() })
+}
+
+fn nft(place: &Place) -> Nft {
+    Nft {
         family: place.family,
         table: place.table.clone(),
         chain: place.chain.clone(),
         handle: place.handle,
         rule: place.words.clone(),
-    });
-    Some(Hint { text, nft, full_conntrack: full(by, tables), ..Hint::default() })
+    }
 }
 
 /// The conntrack table that was full, unless something else is known to have dropped the packet.

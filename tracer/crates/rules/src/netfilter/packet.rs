@@ -208,7 +208,7 @@ impl Packet<'_> {
                     );
                     if *within { inside } else { not(inside) }
                 }
-                Step::Opaque => Match::Maybe,
+                Step::Opaque | Step::Limit { .. } => Match::Maybe,
                 Step::Lookup { index, register, inverse, to, .. } => {
                     let answer = index.and_then(|index| sets.get(index));
                     let answer = answer.map_or(Answer::Unknown, |set| registers.look(*register, set));

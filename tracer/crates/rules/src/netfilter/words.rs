@@ -149,6 +149,11 @@ impl Words<'_> {
                         None => self.unknown(),
                     }
                 }
+                Step::Limit { words, by: None } => self.words.push(words.to_string()),
+                Step::Limit { words, by: Some((set, register)) } => {
+                    let key = self.take(*register).map(|key| self.name(key.what, key.length));
+                    self.words.push(format!("add @{set} {{ {} {words} }}", key.as_deref().unwrap_or(UNKNOWN)));
+                }
                 Step::Opaque | Step::Clobber => self.unknown(),
             }
         }

@@ -16,6 +16,8 @@ const MOST_GROUPS: usize = 4096;
 /// The most connections, and owners, of a group.
 const MOST_CONNS: usize = 256;
 const MOST_OWNERS: usize = 8;
+/// The most ports of clients of a group.
+const MOST_CLIENT_PORTS: usize = 64;
 /// The most probers, and ports of one, that are kept.
 const MOST_PROBES: usize = 1024;
 const MOST_PORTS: usize = 256;
@@ -102,6 +104,8 @@ pub struct Dropped {
     pub undecided: bool,
     /// The rule of nftables, if it is certain.
     pub nft: Option<Nft>,
+    /// Those that it may be, if it is not.
+    pub candidates: Vec<Nft>,
     /// The queueing discipline, if it is certain.
     pub qdisc: Option<Discipline>,
     /// Entries and limit of conntrack's table, if it was full.
@@ -122,6 +126,8 @@ pub struct Dropped {
     pub conns: BTreeSet<ConnId>,
     /// The owners of their connections, the first few.
     pub owners: Vec<Party>,
+    /// The ports of their other end than the server's, the first few.
+    pub client_ports: BTreeSet<u16>,
 }
 
 /// Packets from one address to closed or forbidden ports of another.
@@ -208,6 +214,10 @@ impl Drops {
         group.count += drop.count;
         group.bytes = group.bytes.saturating_add(u64::from(drop.len).saturating_mul(drop.count));
         group.last_ns = group.last_ns.max(event.boot_ns);
+        let client = ends.and_then(|ends| if from_server { ends.dport } else { ends.sport });
+        if group.client_ports.len() < MOST_CLIENT_PORTS {
+            group.client_ports.extend(client);
+        }
         if let Some(socket) = &event.socket {
             if socket.conn != ConnId::NONE && group.conns.len() < MOST_CONNS {
                 group.conns.insert(socket.conn);
@@ -266,6 +276,7 @@ fn first(key: &Key, drop: &Drop) -> Dropped {
         hint: key.rule.clone(),
         undecided: hint.is_some_and(|hint| hint.undecided),
         nft: hint.and_then(|hint| hint.nft.clone()),
+        candidates: hint.map(|hint| hint.candidates.clone()).unwrap_or_default(),
         qdisc: hint.and_then(|hint| hint.qdisc.clone()),
         full_conntrack: hint.and_then(|hint| hint.full_conntrack),
         about: drop.about.as_ref().map(|(protocol, ends)| (*protocol, ends.daddr, ends.dport)),
@@ -276,6 +287,7 @@ fn first(key: &Key, drop: &Drop) -> Dropped {
         last_ns: drop.first_ns,
         conns: BTreeSet::new(),
         owners: Vec::new(),
+        client_ports: BTreeSet::new(),
     }
 }
 

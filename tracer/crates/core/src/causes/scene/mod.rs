@@ -4,6 +4,9 @@
 mod conns;
 mod drops;
 mod flows;
+mod index;
+
+use std::cell::OnceCell;
 
 use tracer_stream::{ConnId, Discard, Event, Kind, Owner, Party, Verdict};
 
@@ -11,6 +14,7 @@ pub use self::{
     conns::{Conn, Conns},
     drops::{Carried, Dropped, Drops, Probe},
     flows::{Flow, FlowKey, Flows},
+    index::{Index, Tuple, tuple},
 };
 use super::survey::Survey;
 
@@ -100,11 +104,18 @@ pub struct Scene {
     pub before: Option<Survey>,
     /// Evidence that found no room.
     pub untold: u64,
+    /// Made when a rule asks for it, and again after new evidence.
+    pub(super) index: OnceCell<Index>,
 }
 
 impl Scene {
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| Index::of(self))
+    }
+
     /// Takes an event.
     pub fn event(&mut self, event: &Event<'_>) {
+        self.index.take();
         self.now_ns = self.now_ns.max(event.boot_ns);
         let conn = event.socket.map_or(ConnId::NONE, |socket| socket.conn);
         match event.kind {
@@ -134,6 +145,7 @@ impl Scene {
 
     /// Takes a survey.
     pub fn survey(&mut self, survey: Survey) {
+        self.index.take();
         self.now_ns = self.now_ns.max(survey.boot_ns);
         if self.first.is_none() {
             self.first = Some(survey.clone());

@@ -1,11 +1,11 @@
 //! The expressions of a rule, as far as they show which packets it cannot have matched
 //! (net/netfilter/nft_*.c; include/uapi/linux/netfilter/nf_tables.h).
 
-use super::{Action, Map, find, number};
+use super::{Action, Map, find, limit, number};
 use crate::netlink::attribute::{Attributes, be64_at, text};
 
-const EXPRESSION_NAME: u16 = 1;
-const EXPRESSION_DATA: u16 = 2;
+pub(super) const EXPRESSION_NAME: u16 = 1;
+pub(super) const EXPRESSION_DATA: u16 = 2;
 const IMMEDIATE_DREG: u16 = 1;
 const IMMEDIATE_DATA: u16 = 2;
 const DATA_VALUE: u16 = 1;
@@ -21,6 +21,7 @@ const LOOKUP_FLAGS: u16 = 5;
 /// `NFT_LOOKUP_F_INV`.
 const INVERSE: u32 = 1;
 const DYNSET_NAME: u16 = 1;
+const DYNSET_SREG_KEY: u16 = 4;
 const CT_KEY: u16 = 2;
 const META_DREG: u16 = 1;
 const META_KEY: u16 = 2;
@@ -161,6 +162,13 @@ pub enum Step {
     },
     /// Matches or not; the registers stay.
     Opaque,
+    /// Matches within a rate or a number, or beyond it; the registers stay.
+    Limit {
+        /// The limit, as nft writes it.
+        words: Box<str>,
+        /// The set that has one limit for each key, and the register where the key begins.
+        by: Option<(Box<str>, usize)>,
+    },
     /// Matches or not, and may write to any register.
     Clobber,
 }
@@ -222,14 +230,22 @@ impl Expressions {
                 }
             },
             b"log" | b"last" | b"notrack" | b"objref" => {}
-            b"limit" | b"quota" | b"connlimit" | b"match" => self.steps.push(Step::Opaque),
+            b"limit" | b"quota" | b"connlimit" | b"match" => self.steps.push(match limit::words(name, data) {
+                Some(words) => Step::Limit { words, by: None },
+                None => Step::Opaque,
+            }),
+            b"dynset" => {
+                self.updates = find(data, DYNSET_NAME).map(text);
+                let by = self.updates.as_deref().map(Into::into).zip(register(data, DYNSET_SREG_KEY));
+                self.steps.push(match limit::of_key(data) {
+                    Some(words) if by.is_some() => Step::Limit { words, by },
+                    _ => Step::Clobber,
+                });
+            }
             _ if let Some(register) = written(name, data) => {
                 self.steps.push(Step::Unknown { register, what: words(name, data) });
             }
             _ => {
-                if name == b"dynset" {
-                    self.updates = find(data, DYNSET_NAME).map(text);
-                }
                 self.rewrites |= matches!(
                     name,
                     b"nat" | b"masq" | b"redir" | b"tproxy" | b"synproxy" | b"dup" | b"fwd" | b"exthdr" | b"queue"

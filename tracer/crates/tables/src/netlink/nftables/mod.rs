@@ -3,6 +3,7 @@
 //! iptables-legacy does not.
 
 mod expression;
+mod limit;
 mod set;
 
 use self::expression::Expressions;

@@ -119,6 +119,45 @@ fn what_is_not_understood_may_be_anything() {
 }
 
 #[test]
+fn limits_are_written_as_nft_writes_them() {
+    let number = |kind, number: u32| attribute(kind, &number.to_be_bytes());
+    let long = |kind, number: u64| attribute(kind, &number.to_be_bytes());
+    let named = |name: &[u8], data: &[u8]| [attribute(1, name), attribute(2, data)].concat();
+    let over_7 = [number(1, 7), number(2, 1)].concat();
+    let by_source = [attribute(1, b"c1\0"), number(4, 1)].concat();
+    let by = Some(("c1".into(), 4));
+    for (name, data, words, by) in [
+        (
+            &b"limit"[..],
+            [long(1, 1_536_000), long(2, 1), number(3, 98_304), number(4, 1), number(5, 1)].concat(),
+            "limit rate over 1500 kbytes/second burst 96 kbytes",
+            None,
+        ),
+        (
+            b"limit",
+            [long(1, 10), long(2, 60), number(3, 5), number(4, 0)].concat(),
+            "limit rate 10/minute burst 5 packets",
+            None,
+        ),
+        (b"connlimit", over_7.clone(), "ct count over 7", None),
+        (b"quota", [long(1, 2_097_153), number(2, 0)].concat(), "quota 2097153 bytes", None),
+        (
+            b"dynset",
+            [by_source.clone(), attribute(10, &attribute(1, &named(b"connlimit\0", &over_7)))].concat(),
+            "ct count over 7",
+            by.clone(),
+        ),
+        (b"dynset", [by_source, attribute(7, &named(b"connlimit\0", &over_7))].concat(), "ct count over 7", by),
+    ] {
+        let rule = a_rule(&[expression(name, &data)]).unwrap();
+        assert_eq!(rule.steps, [Step::Limit { words: words.into(), by }]);
+    }
+    // No unit that nft knows.
+    let odd = a_rule(&[expression(b"limit", &[long(1, 10), long(2, 7)].concat())]).unwrap();
+    assert_eq!(odd.steps, [Step::Opaque]);
+}
+
+#[test]
 fn what_a_kernel_said() {
     let chains: Vec<Chain> = messages(NFT_CHAIN).iter().map(|message| chain(message).unwrap()).collect();
     let names: Vec<_> =
