@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     Limits, Opened, Outlet, PacketSession, Presenter, Trace, counters::Counters as KernelCounters, dispatch::Dispatch,
     feed::PacketFeed, inlet::Inlet, merge::Merge, names::Names, namespaces::Namespaces, naming::Sources,
+    survey::Surveyor,
 };
 use crate::{
     core::{Input, Lost, Seed, discards::Counting},
@@ -99,11 +100,15 @@ impl<'p> Trace<'p> {
         } else {
             None
         };
-        if limits.diagnose {
+        let surveyor = if limits.diagnose {
             inlet.apply(Input::Diagnosis { boot_ns: opened_ns });
-        }
+            Some(Surveyor::start(sandbox).context("cannot start a thread")?)
+        } else {
+            None
+        };
         inlet.apply(Input::Hooked { accept: kernel.backend(Hook::Accept).is_some() });
-        let namespaces = Namespaces::start(sandbox).context("cannot start a thread")?;
+        let (duty, kept) = (Duty::Tables, capabilities::ENTER_AND_READ);
+        let namespaces = Namespaces::start("tables", sandbox, duty, kept).context("cannot start a thread")?;
         let names = Names::start(&filter, sandbox).context("cannot start a thread")?;
         let (feed, sources) = match packets {
             Some(PacketSession { reasons, symbols, stacks }) => {
@@ -120,7 +125,7 @@ impl<'p> Trace<'p> {
             feed,
             outlet: Outlet(inlet.gauge()),
             inlet,
-            dispatch: Dispatch::new(root.clone(), earlier.readers.clone(), namespaces, counters, sources),
+            dispatch: Dispatch::new(root.clone(), earlier.readers.clone(), namespaces, surveyor, counters, sources),
             root,
             limits,
             signals: [

@@ -16,6 +16,7 @@ use super::{
     naming::Sources,
     owners, ports,
     questions::{Questions, Reply},
+    survey::{self, Surveyor},
     tables::{self, Reading},
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// The topics whose questions are asked as soon as they come up.
-const AT_ONCE: [Topic; 3] = [Topic::Owners, Topic::Ports, Topic::Hints];
+const AT_ONCE: [Topic; 4] = [Topic::Owners, Topic::Ports, Topic::Hints, Topic::Survey];
 
 /// What has come from another thread.
 #[derive(Debug)]
@@ -56,6 +57,9 @@ pub struct Dispatch {
     ports: Errand,
     hints: Errand,
     facts: Errand,
+    survey: Errand,
+    /// Surveys the host; `None` if that is unwanted.
+    surveyor: Option<Surveyor>,
     reading: Reading,
     /// Watches the kernel's counters of discards; `None` if unwanted.
     counters: Option<Counters>,
@@ -67,6 +71,7 @@ impl Dispatch {
         root: ProcRoot,
         readers: Readers,
         namespaces: Namespaces,
+        surveyor: Option<Surveyor>,
         counters: Option<Counters>,
         names: Option<Sources>,
     ) -> Self {
@@ -79,6 +84,8 @@ impl Dispatch {
             ports: Errand::new(ports::pause),
             hints: Errand::new(tables::pause),
             facts: Errand::new(|_| Duration::ZERO),
+            survey: Errand::new(survey::pause),
+            surveyor,
             reading: Reading::default(),
             counters,
         }
@@ -153,7 +160,8 @@ impl Dispatch {
             Topic::Ports => Some(&mut self.ports),
             Topic::Hints => Some(&mut self.hints),
             Topic::Facts => Some(&mut self.facts),
-            Topic::Survey | Topic::Namespaces => None,
+            Topic::Survey => Some(&mut self.survey),
+            Topic::Namespaces => None,
         }
     }
 
@@ -186,12 +194,16 @@ impl Dispatch {
                 // A late answer still counts.
                 self.readers.ask(read, || {});
             }
+            Question::Survey => {
+                if let Some(surveyor) = &self.surveyor {
+                    surveyor.survey(&self.root, send);
+                }
+            }
             // A record waits for the answer, or none is expected.
             Question::Process { .. }
             | Question::Symbol(_)
             | Question::Stack { .. }
             | Question::Holding(_)
-            | Question::Survey
             | Question::Namespaces(_) => {}
         }
     }
@@ -199,13 +211,14 @@ impl Dispatch {
     /// Waits for what comes from the other threads, and for the time of the next question: call [`Dispatch::ask`]
     /// before. Cancel safe.
     pub async fn arrived(&mut self, inlet: &Inlet<'_>) -> Arrived {
-        let Self { questions, owners, ports, hints, facts, counters, .. } = self;
+        let Self { questions, owners, ports, hints, facts, survey, counters, .. } = self;
         let wanted = |topic| inlet.core().has_question(topic);
         tokio::select! {
             reply = questions.replied() => Arrived::Reply(reply),
             done = owners.done(wanted(Topic::Owners)) => Arrived::Done(Topic::Owners, done),
             done = ports.done(wanted(Topic::Ports)) => Arrived::Done(Topic::Ports, done),
             done = hints.done(wanted(Topic::Hints)) => Arrived::Done(Topic::Hints, done),
+            done = survey.done(wanted(Topic::Survey)) => Arrived::Done(Topic::Survey, done),
             done = facts.done(false) => Arrived::Done(Topic::Facts, done),
             looks = async { match counters { Some(counters) => counters.looked().await, None => std::future::pending().await } } => {
                 Arrived::Looks(looks)
@@ -243,6 +256,21 @@ impl Dispatch {
     pub const fn hurry(&mut self) {
         self.hints.hurry();
         self.ports.hurry();
+    }
+
+    /// The next survey is wanted without a pause.
+    pub const fn hurry_survey(&mut self) {
+        self.survey.hurry();
+    }
+
+    /// Whether the host is surveyed.
+    pub const fn surveys(&self) -> bool {
+        self.surveyor.is_some()
+    }
+
+    /// Whether a survey is under way.
+    pub const fn is_surveying(&self) -> bool {
+        self.survey.is_under_way()
     }
 
     /// Makes the search for hints useless.

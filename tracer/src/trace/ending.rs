@@ -13,7 +13,7 @@ use tracer_common::{counter::Counter, decode::Record, record::RecordKind};
 use super::{Outcome, Stop, Trace, beginning::Pictures, dispatch::Arrived, feed::PacketFeed};
 use crate::{
     clock,
-    core::Input,
+    core::{Input, question::Topic},
     kernel::{
         audit::{Accounts, Received},
         cost::{self, ProgramCost},
@@ -30,6 +30,8 @@ const SHORT_LINGER: Duration = Duration::from_millis(120);
 const LAST_COUNTERS: Duration = Duration::from_millis(300);
 /// How long the hints may take, however long the look took.
 const LAST_HINTS: Duration = Duration::from_millis(50);
+/// How long the last survey of the host may take.
+const LAST_SURVEY: Duration = Duration::from_secs(1);
 /// How often, and after which time, the audit is read once more.
 const LAST_LOOKS: u32 = 20;
 const LAST_LOOK: Duration = Duration::from_millis(5);
@@ -56,6 +58,7 @@ impl Trace<'_> {
         if matches!(stop, Stop::Command(_)) {
             self.linger(end).await?;
         }
+        let end = end + self.survey_again().await?;
         let patience = if matches!(stop, Stop::Command(_)) { LINGER } else { SHORT_LINGER };
         let soon = Instant::now() + patience;
         let wants_more = self.wants_more();
@@ -125,6 +128,37 @@ impl Trace<'_> {
                 }
             }
         }
+    }
+
+    /// Surveys the host once more, if causes are wanted, while the rest of the trace goes on: they are drawn from it.
+    /// Returns how long that took.
+    async fn survey_again(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        let deadline = began + LAST_SURVEY;
+        // One that is under way is older.
+        let mut wanted = if self.dispatch.surveys() { 2 - u32::from(!self.dispatch.is_surveying()) } else { 0 };
+        while wanted > 0 {
+            self.dispatch.hurry_survey();
+            self.dispatch.ask(&mut self.inlet);
+            tokio::select! {
+                arrived = self.dispatch.arrived(&self.inlet) => {
+                    wanted -= u32::from(matches!(arrived, Arrived::Done(Topic::Survey, Some(_))));
+                    self.take(arrived);
+                }
+                ready = self.ring.ready(), if self.outlet.has_room() => {
+                    ready.context("cannot poll the BPF ring buffer")?;
+                    self.drain();
+                }
+                ready = async { match &mut self.feed { Some(feed) => feed.ready().await, None => pending().await } },
+                    if self.merge.packets.has_room() && self.outlet.has_room() =>
+                {
+                    ready.context("cannot poll the BPF ring buffer")?;
+                    self.drain();
+                }
+                () = sleep_until(deadline) => break,
+            }
+        }
+        Ok(began.elapsed())
     }
 
     /// Waits until `deadline` for the hints of the last drops, and for the holders of ports. The time that the last

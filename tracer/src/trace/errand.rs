@@ -44,6 +44,11 @@ impl Errand {
         self.under_way.is_none() && self.not_before.is_none_or(|instant| Instant::now() >= instant)
     }
 
+    /// Whether one is under way.
+    pub const fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     /// Begins: the other thread sends its result there.
     pub fn begin(&mut self) -> oneshot::Sender<Done> {
         let (send, receive) = oneshot::channel();

@@ -39,6 +39,7 @@ mod records;
 mod rehearsal;
 pub mod running;
 pub mod snapshot;
+mod survey;
 mod tables;
 mod tape;
 

@@ -1,5 +1,5 @@
-//! The thread that may enter network namespaces and read their rules. Only it keeps the capabilities for that
-//! (`CAP_SYS_ADMIN`, `CAP_NET_ADMIN`); it is started while the agent still has them.
+//! A thread that may enter network namespaces. It keeps the capabilities for that, and is started while the agent still
+//! has them.
 
 use std::{
     io,
@@ -8,7 +8,9 @@ use std::{
     thread,
 };
 
-use crate::privilege::{Duty, Sandbox, capabilities};
+use rustix::thread::CapabilitySet;
+
+use crate::privilege::{Duty, Sandbox};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -19,14 +21,14 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
-    /// Starts the thread.
+    /// Starts the thread `name`, which keeps the rights to its duty.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(sandbox: Sandbox) -> io::Result<Self> {
+    pub fn start(name: &str, sandbox: Sandbox, duty: Duty, kept: CapabilitySet) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel();
-        thread::Builder::new().name("tables".to_owned()).spawn(move || {
-            sandbox.confine(Duty::Tables, capabilities::ENTER_AND_READ);
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            sandbox.confine(duty, kept);
             work(&queue);
         })?;
         Ok(Self { jobs })

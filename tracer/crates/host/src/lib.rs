@@ -9,3 +9,4 @@ pub mod proc;
 pub mod programs;
 pub mod readers;
 pub mod sockets;
+pub mod survey;

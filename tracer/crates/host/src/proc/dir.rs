@@ -62,15 +62,26 @@ impl Dir {
 
     /// Returns the link count of the directory `name`: 2, and 1 for each directory in it.
     pub(super) fn links(&self, name: &CStr) -> io::Result<u64> {
+        let stat = self.stat(name)?;
+        // `nlink_t` has 32 bits on aarch64.
+        #[cfg_attr(target_arch = "x86_64", expect(clippy::useless_conversion, reason = "64 bits here"))]
+        Ok(u64::from(stat.st_nlink))
+    }
+
+    /// Returns the size of `name`.
+    pub(super) fn size(&self, name: &CStr) -> io::Result<u64> {
+        let stat = self.stat(name)?;
+        Ok(u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    fn stat(&self, name: &CStr) -> io::Result<libc::stat> {
         // SAFETY: a structure of integers: zero is a value.
         let mut stat: libc::stat = unsafe { std::mem::zeroed() };
         // SAFETY: `name` ends with a zero and the structure is writable.
         if unsafe { libc::fstatat(self.0.as_raw_fd(), name.as_ptr(), &raw mut stat, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // `nlink_t` has 32 bits on aarch64.
-        #[cfg_attr(target_arch = "x86_64", expect(clippy::useless_conversion, reason = "64 bits here"))]
-        Ok(u64::from(stat.st_nlink))
+        Ok(stat)
     }
 
     /// Reads the link `name` in a process's directory; `ESRCH` if the process is gone, where the kernel
@@ -90,6 +101,14 @@ impl Dir {
     /// Calls `each` with every name in this directory (once: the position moves). `buf` is the room to
     /// use.
     pub(super) fn names(&self, buf: &mut Entries, mut each: impl FnMut(&CStr)) -> io::Result<()> {
+        self.names_until(buf, |name| {
+            each(name);
+            true
+        })
+    }
+
+    /// Like [`Dir::names`], until `each` returns `false`.
+    pub(super) fn names_until(&self, buf: &mut Entries, mut each: impl FnMut(&CStr) -> bool) -> io::Result<()> {
         loop {
             // SAFETY: the kernel writes at most the given length to the buffer, which is writable.
             let n = unsafe { libc::syscall(libc::SYS_getdents64, self.0.as_raw_fd(), buf.0.as_mut_ptr(), buf.0.len()) };
@@ -99,7 +118,9 @@ impl Dir {
             }
             let mut rest = buf.0.get(..n).unwrap_or_default();
             while let Some((name, next)) = first_entry(rest) {
-                each(name);
+                if !each(name) {
+                    return Ok(());
+                }
                 rest = next;
             }
         }

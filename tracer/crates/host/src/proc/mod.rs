@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod container;
 mod dir;
+pub mod doing;
 pub mod enter;
 pub mod fd;
 pub mod fd_scan;

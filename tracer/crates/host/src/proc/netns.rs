@@ -123,7 +123,7 @@ pub fn find(root: &ProcRoot) -> Found {
     }
     let kept = netns_kept::find(root, |inode| index.contains_key(&inode));
     if kept.unread_processes > 0 {
-        log::info!("not all descriptors of {} processes were searched for network namespaces", kept.unread_processes);
+        log::debug!("not all descriptors of {} processes were searched for network namespaces", kept.unread_processes);
     }
     found.unread_threads = kept.unread_threads;
     // Both ways are kept: a thread that is about to end is still listed, and then only the descriptor leads there.

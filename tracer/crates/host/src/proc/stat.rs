@@ -1,4 +1,4 @@
-//! The two fields of /proc/PID/stat that identify a process.
+//! The fields of /proc/PID/stat that identify a process, and that show what it is doing.
 //!
 //! The reader is our own because it reads this file for every process of the host, and `comm` may be any bytes.
 
@@ -9,12 +9,16 @@ use super::dir::decimal;
 /// Room for the file: 52 numbers of at most 20 digits and a `comm` of at most 64 bytes (kernel
 /// workers have longer ones than the 15 of a process).
 const SIZE: usize = 2048;
-/// `starttime` is field 22 of proc_pid_stat(5); after the `comm`, field 3 comes first.
+/// Fields of proc_pid_stat(5); after the `comm`, field 3, the state, comes first.
+const PPID_AFTER_COMM: usize = 4 - 3;
+const UTIME_AFTER_COMM: usize = 14 - 3;
+const STIME_AFTER_COMM: usize = 15 - 3;
 const STARTTIME_AFTER_COMM: usize = 22 - 3;
 
 /// The result of [`read`].
 pub(super) struct Stat {
     buf: [u8; SIZE],
+    len: usize,
     comm: (usize, usize),
     state: u8,
     /// Start of the process, clock ticks since boot.
@@ -31,11 +35,31 @@ impl Stat {
     pub(super) fn is_zombie(&self) -> bool {
         matches!(self.state, b'Z' | b'X')
     }
+
+    /// Returns the letter of its state.
+    pub(super) fn state(&self) -> char {
+        char::from(self.state)
+    }
+
+    /// Returns the id of its parent.
+    pub(super) fn parent(&self) -> Option<u32> {
+        self.number(PPID_AFTER_COMM)?.try_into().ok()
+    }
+
+    /// Returns the processor time of all its threads, clock ticks.
+    pub(super) fn cpu_ticks(&self) -> Option<u64> {
+        self.number(UTIME_AFTER_COMM)?.checked_add(self.number(STIME_AFTER_COMM)?)
+    }
+
+    fn number(&self, after_comm: usize) -> Option<u64> {
+        let rest = self.buf.get(self.comm.1..self.len)?.strip_prefix(b") ")?;
+        decimal(rest.split(|&c| c == b' ').nth(after_comm)?)
+    }
 }
 
 /// Reads a /proc/PID/stat; `None` if it is not one.
 pub(super) fn read(mut file: impl Read) -> io::Result<Option<Stat>> {
-    let mut stat = Stat { buf: [0; SIZE], comm: (0, 0), state: 0, start_ticks: 0 };
+    let mut stat = Stat { buf: [0; SIZE], len: 0, comm: (0, 0), state: 0, start_ticks: 0 };
     let mut len = 0;
     while let Some(room) = stat.buf.get_mut(len..).filter(|room| !room.is_empty()) {
         match file.read(room) {
@@ -49,7 +73,7 @@ pub(super) fn read(mut file: impl Read) -> io::Result<Option<Stat>> {
         return Ok(None);
     };
     (stat.comm, stat.state) = (comm, state);
-    stat.start_ticks = start_ticks;
+    (stat.start_ticks, stat.len) = (start_ticks, len);
     Ok(Some(stat))
 }
 
@@ -78,6 +102,7 @@ mod tests {
         for comm in ["bash", "a) S 1 2 3", "(", ")", "", "a b", "kworker/u8:3-events_unbound", "new\nline"] {
             let stat = read(tree::stat(7, comm, 123_456).as_bytes()).unwrap().unwrap();
             assert_eq!((stat.comm(), stat.start_ticks), (comm.as_bytes(), 123_456), "{comm:?}");
+            assert_eq!((stat.state(), stat.parent(), stat.cpu_ticks()), ('S', Some(1), Some(57)), "{comm:?}");
         }
     }
 
