@@ -12,6 +12,14 @@ pub mod survey;
 mod words;
 
 mod accept_queue;
+mod forgotten;
+mod policer;
+mod prober;
+mod qdisc;
+mod rejected;
+mod rule_drop;
+#[cfg(test)]
+mod sample;
 
 use tracer_stream::{Cause, Event};
 
@@ -21,7 +29,15 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 1] = [accept_queue::causes];
+pub const RULES: [Rule; 7] = [
+    prober::causes,
+    accept_queue::causes,
+    rejected::causes,
+    forgotten::causes,
+    policer::causes,
+    qdisc::causes,
+    rule_drop::causes,
+];
 
 /// The evidence of one trace, and its causes.
 #[derive(Debug, Default)]

@@ -11,6 +11,8 @@ const MOST_OPEN: usize = 16_384;
 const MOST_FAILED: usize = 8_192;
 /// The most groups of drops of one connection.
 const MOST_DROPS: usize = 4;
+/// The most rejected connections whose moment is remembered.
+const MOST_MOMENTS: usize = 64;
 
 /// A connection.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub struct Conn {
     pub close: Option<Close>,
     /// When it ended.
     pub closed_ns: Option<u64>,
+    /// Of one that was rejected: the programs that had connections from the same address to the same end then.
+    pub beside: Vec<(Option<String>, u64)>,
 }
 
 /// The connections, by their names.
@@ -58,6 +62,8 @@ pub struct Conns {
     failed: BTreeMap<ConnId, Conn>,
     /// Connections without room.
     pub untold: u64,
+    /// Rejected connections whose moment is remembered.
+    moments: usize,
 }
 
 impl Conns {
@@ -118,9 +124,25 @@ impl Conns {
             conn.ends = Ends::of(socket);
             conn.owner = socket.owner.map(party).or(conn.owner);
         }
+        if close.icmp.is_some() && self.moments < MOST_MOMENTS {
+            self.moments += 1;
+            conn.beside = self.beside(&conn);
+        }
         conn.closed_ns = Some(event.boot_ns);
         conn.close = Some(close.clone());
         self.failed.insert(id, conn);
+    }
+
+    /// The programs that have connections from the same address to the same end, and how many.
+    fn beside(&self, of: &Conn) -> Vec<(Option<String>, u64)> {
+        let ends = |conn: &Conn| (conn.ends.laddr, conn.ends.raddr, conn.ends.rport);
+        let mut by: BTreeMap<Option<String>, u64> = BTreeMap::new();
+        for conn in self.open().filter(|conn| ends(conn) == ends(of) && (conn.older || conn.established_ns.is_some())) {
+            *by.entry(conn.owner.as_ref().map(|owner| owner.comm.clone())).or_default() += 1;
+        }
+        let mut all: Vec<_> = by.into_iter().collect();
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all
     }
 
     /// The connection of an event, new or not.
@@ -164,5 +186,6 @@ fn begun(event: &Event<'_>) -> Option<Conn> {
         drops: Vec::new(),
         close: None,
         closed_ns: None,
+        beside: Vec::new(),
     })
 }

@@ -39,6 +39,52 @@ pub enum Carried {
     Other,
 }
 
+impl Dropped {
+    /// Whether netfilter dropped them, and not for want of room in its table of connections.
+    #[must_use]
+    pub fn is_by_netfilter(&self) -> bool {
+        self.full_conntrack.is_none()
+            && self.class == DropClass::Policy
+            && (self.nft.is_some()
+                || ["NETFILTER_DROP", "NOT_SPECIFIED"].contains(&&*self.reason)
+                || ["nft_do_chain", "nf_hook_slow"].iter().any(|function| self.reason.starts_with(function)))
+    }
+
+    /// The rule of nftables, or the likeliest of several: of a segment of a connection that the firewall let begin, the
+    /// one about its state; of all else, another.
+    #[must_use]
+    pub fn rule(&self) -> Option<&Nft> {
+        let is_about_state = |nft: &&Nft| nft.rule.as_deref().is_some_and(|rule| rule.contains("invalid"));
+        let wanted = matches!(self.carried, Carried::Segment | Carried::SynAck);
+        let likely = || self.candidates.iter().find(|nft| is_about_state(nft) == wanted);
+        self.nft.as_ref().or_else(likely).or_else(|| self.candidates.first())
+    }
+
+    /// Whether they are SYNs to a port that refuses or forbids them.
+    #[must_use]
+    pub fn is_of_probes(&self) -> bool {
+        self.carried == Carried::Syn && (self.is_refused() || self.class == DropClass::Policy)
+    }
+
+    /// Whether their destination has no socket for them.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.class == DropClass::Refused
+    }
+
+    /// The server's end.
+    #[must_use]
+    pub const fn server(&self) -> (Option<IpAddr>, Option<u16>) {
+        (if self.from_server { self.saddr } else { self.daddr }, self.port)
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub const fn client(&self) -> Option<IpAddr> {
+        if self.from_server { self.daddr } else { self.saddr }
+    }
+}
+
 impl Carried {
     /// In words, for `count` of them.
     #[must_use]

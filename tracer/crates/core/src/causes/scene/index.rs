@@ -19,6 +19,8 @@ pub struct Index {
     conns: HashMap<Tuple, ConnId>,
     /// Numbers of connected sockets of the last survey.
     sockets: HashMap<Tuple, usize>,
+    /// Those of the first one.
+    first: HashMap<Tuple, usize>,
     /// Numbers of listeners, and of UDP sockets, by their local port.
     listeners: HashMap<u16, Vec<usize>>,
     datagrams: HashMap<u16, Vec<usize>>,
@@ -47,6 +49,10 @@ impl Index {
                     index.sockets.insert((socket.laddr, socket.lport, socket.raddr, socket.rport), number);
                 }
             }
+        }
+        let first = scene.first.iter().flat_map(|survey| &survey.sockets).enumerate();
+        for (number, socket) in first.filter(|(_, socket)| socket.tcp.is_some()) {
+            index.first.insert((socket.laddr, socket.lport, socket.raddr, socket.rport), number);
         }
         for namespace in &host.namespaces {
             for addr in namespace.devices.iter().flat_map(|device| &device.addresses) {
@@ -84,6 +90,22 @@ impl Scene {
     #[must_use]
     pub fn socket_of(&self, tuple: Tuple) -> Option<&SurveySocket> {
         self.host().sockets.get(*self.index().sockets.get(&tuple)?)
+    }
+
+    /// The same socket in the first survey.
+    #[must_use]
+    pub fn first_socket_of(&self, tuple: Tuple) -> Option<&SurveySocket> {
+        self.first.as_ref()?.sockets.get(*self.index().first.get(&tuple)?)
+    }
+
+    /// Payload that this end of a connection has sent, and its peer acknowledged, since the first survey.
+    #[must_use]
+    pub fn sent(&self, tuple: Tuple) -> Option<u64> {
+        let of = |socket: &SurveySocket| socket.tcp.as_ref()?.tx_bytes;
+        let before = self.first_socket_of(tuple).and_then(of).unwrap_or(0);
+        let conn = self.conn_of(tuple);
+        let at_end = || conn?.close.as_ref()?.tx_bytes;
+        Some(self.socket_of(tuple).and_then(of).or_else(at_end)?.saturating_sub(before))
     }
 
     /// The process that has the end `addr`:`port` of packets to or from `other`: by its connection, or by a surveyed

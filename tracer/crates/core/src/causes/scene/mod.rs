@@ -4,6 +4,7 @@
 mod conns;
 mod drops;
 mod flows;
+mod hurt;
 mod index;
 
 use std::cell::OnceCell;
@@ -14,6 +15,7 @@ pub use self::{
     conns::{Conn, Conns},
     drops::{Carried, Dropped, Drops, Probe},
     flows::{Flow, FlowKey, Flows},
+    hurt::{Hurt, ends},
     index::{Index, Tuple, tuple},
 };
 use super::survey::Survey;
