@@ -44,6 +44,21 @@ impl Why {
         Answer::of(self.0)
     }
 
+    /// Calls `step` again and again until it has ended.
+    ///
+    /// # Panics
+    /// As [`Why::end`].
+    #[must_use]
+    pub fn during(self, mut step: impl FnMut()) -> Answer {
+        std::thread::scope(|scope| {
+            let ended = scope.spawn(|| self.end());
+            while !ended.is_finished() {
+                step();
+            }
+            ended.join().unwrap_or_else(|why| std::panic::resume_unwind(why))
+        })
+    }
+
     /// Sends SIGINT, and waits for its end.
     #[must_use]
     pub fn stop(self) -> Answer {
@@ -69,6 +84,29 @@ impl Answer {
     #[must_use]
     pub fn harmful(&self) -> Vec<&Value> {
         self.causes.iter().filter(|cause| cause["severity"] != "harmless").collect()
+    }
+
+    /// The causes, in short, for messages.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let line = |cause: &Value| {
+            let names = |list: &str| {
+                let of = |party: &Value| format!("{}[{}]", party["comm"].as_str().unwrap_or_default(), party["pid"]);
+                cause[list].as_array().into_iter().flatten().map(of).collect::<Vec<_>>().join(", ")
+            };
+            format!(
+                "{} {} {}: {}\n    sufferers {}; culprits {}; where {}\n    {}",
+                cause["rank"],
+                cause["severity"],
+                cause["name"],
+                cause["text"],
+                names("sufferers"),
+                names("culprits"),
+                cause["where"],
+                cause["evidence"]
+            )
+        };
+        self.causes.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// The first cause.

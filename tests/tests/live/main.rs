@@ -77,3 +77,5 @@ mod stuck;
 mod unanswered;
 mod unseen_end;
 mod why;
+mod why_incidents;
+mod why_queue;

@@ -1,6 +1,7 @@
 //! `tracer why`: what is wrong, ranked.
 
 mod certainty;
+mod containers;
 mod names;
 
 use std::{

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
+use super::containers;
 use crate::{
     core::what::{Unresolved, What},
     stderr,
 };
 
-/// How long a name server may take. A hung one must not delay the answer.
+/// How long a name server, or a file of a container, may take. A hung one must not delay the answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The most addresses of a host.
 const MOST_ADDRESSES: usize = 64;
@@ -31,8 +32,12 @@ pub fn shown(words: &[What]) -> String {
 
 fn one(word: &What, quiet: bool) -> What {
     let mut found = word.clone();
+    if word.is_name && word.number.is_none() {
+        let name = word.text.clone();
+        found.containers = within_patience(move || containers::called(&name)).unwrap_or_default();
+    }
     let asks = word.unresolved();
-    if asks.is_empty() || word.is_name && is_here(&word.text) {
+    if asks.is_empty() || !found.containers.is_empty() || word.is_name && is_here(&word.text) {
         return found;
     }
     let say = |text: String| {
@@ -78,18 +83,22 @@ fn is_here(name: &str) -> bool {
 
 /// The addresses of a host; `None`: no answer came in time.
 fn addresses(name: &str) -> Option<Vec<IpAddr>> {
-    let (send, receive) = mpsc::channel();
     let host = name.to_owned();
-    let look = move || {
+    within_patience(move || {
         let found = (host.as_str(), 0).to_socket_addrs().into_iter().flatten();
         let mut addrs: Vec<IpAddr> = found.map(|at| at.ip().to_canonical()).take(MOST_ADDRESSES).collect();
         addrs.sort_unstable();
         addrs.dedup();
-        // The receiver is gone if that took too long.
-        let _ = send.send(addrs);
-    };
-    // The thread ends with the resolver, or with this process.
-    std::thread::Builder::new().name("resolver".to_owned()).spawn(look).ok()?;
+        addrs
+    })
+}
+
+/// The result of `look`, unless that takes too long.
+fn within_patience<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (send, receive) = mpsc::channel();
+    // The thread ends with what it waits for, or with this process. The receiver is gone if that took too long.
+    let look = move || drop(send.send(look()));
+    std::thread::Builder::new().name("names".to_owned()).spawn(look).ok()?;
     receive.recv_timeout(PATIENCE).ok()
 }
 
