@@ -64,13 +64,23 @@ fn same_in_every_run(event: &Value, people: &[(u32, &str)]) -> Value {
         known.map_or_else(|| pid.clone(), |(_, name)| json!(name))
     };
     let mut keys = event.as_object().cloned().unwrap_or_default();
-    for key in ["time", "boot_ns", "conn"] {
+    // A slow machine may retransmit a segment that was only late.
+    for key in ["time", "boot_ns", "conn", "reordering", "dsack"] {
         keys.remove(key);
     }
-    // A slow machine may retransmit a segment that was only late.
+    let varying = [
+        "netns",
+        "lport",
+        "rport",
+        "drops",
+        "retransmits",
+        "limited",
+        "delivery_rate",
+        "retransmitted_bytes",
+        "out_of_order",
+    ];
     for (key, value) in &mut keys {
-        let measured =
-            key.ends_with("_us") || ["netns", "lport", "rport", "drops", "retransmits"].contains(&key.as_str());
+        let measured = key.ends_with("_us") || varying.contains(&key.as_str());
         if measured && !value.is_null() {
             *value = json!("known");
         }

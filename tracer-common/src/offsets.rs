@@ -122,6 +122,17 @@ offsets! {
     write_seq: Member("tcp_sock", "write_seq"),
     total_retrans: Member("tcp_sock", "total_retrans"),
     srtt_us: Member("tcp_sock", "srtt_us"),
+    chrono_start: Member("tcp_sock", "chrono_start"),
+    chrono_stat: Member("tcp_sock", "chrono_stat"),
+    /// Two bits up to 6.18, then a byte.
+    chrono_type: Member("tcp_sock", "chrono_type"),
+    chrono_type_mask: Mask("tcp_sock", "chrono_type"),
+    rate_delivered: Member("tcp_sock", "rate_delivered"),
+    rate_interval_us: Member("tcp_sock", "rate_interval_us"),
+    mss_cache: Member("tcp_sock", "mss_cache"),
+    rcv_ooopack: Member("tcp_sock", "rcv_ooopack"),
+    reordering: Member("tcp_sock", "reordering"),
+    dsack_dups: Member("tcp_sock", "dsack_dups"),
     min_rtt_us: Member("tcp_sock", "rtt_min.s[0].v"),
     /// A bit field in some kernels, a bool in others, absent without CONFIG_MPTCP.
     is_mptcp: Member("tcp_sock", "is_mptcp"),

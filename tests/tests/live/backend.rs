@@ -258,6 +258,9 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
                 "min_rtt_us",
                 "unacked_bytes",
                 "idle_us",
+                "limited",
+                "delivery_rate",
+                "retransmitted_bytes",
             ] {
                 if let Some(value) = keys.get_mut(key) {
                     *value = Value::Null;
@@ -268,6 +271,7 @@ fn without_types(best: &Tale, accepts: bool) -> Tale {
             }
             // `syns` comes only with a verdict on the connect().
             keys.remove("syns");
+            keys.remove("out_of_order");
             keys.remove("v6only");
             if let Some(verdict) = keys.get_mut("verdict").filter(|verdict| !listener && **verdict != "open_at_end") {
                 *verdict = json!("unknown");

@@ -43,6 +43,7 @@ mod hints_many;
 mod hints_reasons;
 mod hints_sets;
 mod identity;
+mod limited;
 mod listener_kinds;
 mod listener_segments;
 mod listeners;

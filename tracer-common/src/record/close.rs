@@ -36,6 +36,43 @@ pub struct TcpCounters {
     pub flags: u32,
 }
 
+/// The kernel's account of a sender's time, and other figures of the way (`struct tcp_sock`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TcpLimits {
+    /// `tcp_sock.chrono_stat`, ticks: data was under way, the peer's window was full, the send buffer was full. The
+    /// interval that still runs is part of it.
+    pub ticks: [u32; 3],
+    /// Length of a tick, ns; 0: `ticks` is unknown.
+    pub tick_ns: u32,
+    /// `tcp_sock.rate_delivered`, segments.
+    pub rate_delivered: u32,
+    /// `tcp_sock.rate_interval_us`; 0 before the first sample.
+    pub rate_interval_us: u32,
+    /// `tcp_sock.mss_cache`, bytes.
+    pub mss: u32,
+    /// `tcp_sock.rcv_ooopack`: segments that came out of order.
+    pub out_of_order: u32,
+    /// `tcp_sock.reordering`; 0 if nothing was sent again.
+    pub reordering: u32,
+    /// `tcp_sock.dsack_dups`: segments that the peer had twice; 0 if nothing was sent again.
+    pub dsack: u32,
+}
+
+impl TcpLimits {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        ticks: [0; 3],
+        tick_ns: 0,
+        rate_delivered: 0,
+        rate_interval_us: 0,
+        mss: 0,
+        out_of_order: 0,
+        reordering: 0,
+        dsack: 0,
+    };
+}
+
 /// [`TcpCounters`] holds the kernel's counters (their offsets are known on this kernel).
 pub const COUNTERS_KNOWN: u32 = 1 << 0;
 /// `SOCK_DONE` was set: the peer's FIN has arrived.
@@ -61,6 +98,8 @@ pub struct CloseRecord {
     pub socket: SocketRecord,
     /// The kernel's counters.
     pub tcp: TcpCounters,
+    /// The account of its time.
+    pub limits: TcpLimits,
     /// A packed [`IcmpError`] if it was in `SYN_SENT`, else a [`Silence`].
     pub ending: [u64; 3],
 }
@@ -85,5 +124,5 @@ impl CloseRecord {
 
 const _: () = {
     assert!(size_of::<TcpCounters>() == 64);
-    assert!(size_of::<CloseRecord>() == 264 && align_of::<CloseRecord>() == 8);
+    assert!(size_of::<TcpLimits>() == 40 && size_of::<CloseRecord>() == 304 && align_of::<CloseRecord>() == 8);
 };

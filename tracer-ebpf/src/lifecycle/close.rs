@@ -13,7 +13,7 @@ use tracer_common::{
 };
 
 use super::{
-    CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin, connect::note, filtered, inode,
+    CLOSE, LISTEN, NO_TUPLE, SYN_RECV, SYN_SENT, UNKNOWN, begin, connect::note, filtered, inode, limits::limits,
     listen::fails_inside_listen, now, send, silence, write,
 };
 use crate::{
@@ -197,6 +197,7 @@ pub fn send_close<S: Sock>(sock: S, state: &SocketState, tuple: &Tuple, old: u8,
     unsafe {
         write(&raw mut (*place).socket, RecordKind::Close, now(), state, tuple, old, CLOSE, errno, detail);
         (&raw mut (*place).tcp).write(counters(sock));
+        (&raw mut (*place).limits).write(limits(sock));
         if old == SYN_SENT {
             (*place).tcp.flags |= silence::lock(sock);
             (&raw mut (*place).ending).write(silence::icmp_error(sock).pack());

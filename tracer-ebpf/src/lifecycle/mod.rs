@@ -7,6 +7,7 @@ mod bind;
 mod child;
 mod close;
 mod connect;
+mod limits;
 mod listen;
 mod listener;
 mod open;

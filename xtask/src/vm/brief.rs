@@ -18,7 +18,7 @@ enum On {
 }
 
 /// Module and test.
-const TESTS: [(&str, &str, On); 32] = [
+const TESTS: [(&str, &str, On); 33] = [
     // Verdicts and bytes: states, errors and resets are read from different places.
     ("close", "client_closes_first", On::Each),
     ("close", "client_resets_by_linger_zero", On::Ends),
@@ -28,6 +28,7 @@ const TESTS: [(&str, &str, On); 32] = [
     ("close", "namespace_deleted_with_live_sockets", On::Ends),
     ("given_up", "an_error_of_another_attempt_is_not_this_ones", On::Each),
     ("unanswered", "a_request_without_an_answer_is_said_to_be_one", On::Ends),
+    ("limited", "by_the_window_of_a_peer_that_does_not_read", On::Each),
     ("sockmap", "bytes_that_pass_a_sockmap_are_not_known_and_those_beside_it_are", On::Ends),
     // Ways to connect, each through another function of the kernel.
     ("connect", "between_namespaces_v6", On::Ends),

@@ -16,6 +16,7 @@ mod gate;
 mod holders;
 mod identity;
 mod input;
+mod limited;
 mod listeners;
 pub mod packets;
 pub mod ports;

@@ -301,6 +301,7 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
     let sockmap = record.socket.state.flags & FLAG_SOCKMAP != 0 && !listener;
     let payload = if listener || sockmap { None } else { verdict::payload(record, connection.role) };
     let failed = record.socket.state.flags & FLAG_CALL_FAILED != 0;
+    let way = super::limited::way(connection, record, known && !failed && !sockmap);
     let duration_us =
         if connection.preexisting { None } else { Connection::between_us(connection.started_ns, boot_ns) };
     Close {
@@ -322,6 +323,12 @@ fn close_of(connection: &Connection, record: &CloseRecord) -> Close {
         unacked_bytes: unanswered::unacked_bytes(record, connection.role),
         // Ticks are coarse.
         idle_us: unanswered::idle_us(record, connection.role).map(|idle| duration_us.map_or(idle, |all| idle.min(all))),
+        limited: way.limited,
+        delivery_rate: way.delivery_rate,
+        retransmitted_bytes: way.retransmitted_bytes,
+        out_of_order: way.out_of_order,
+        reordering: way.reordering,
+        dsack: way.dsack,
         preexisting: connection.preexisting,
         incomplete: connection.incomplete || sockmap,
         sockmap,

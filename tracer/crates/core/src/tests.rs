@@ -8,7 +8,7 @@ use tracer_common::{
     record::{
         COUNTERS_HAS_SOCKET, COUNTERS_KNOWN, COUNTERS_SOCKET_KNOWN, CloseRecord, FLAG_ACCEPTED, FLAG_ESTABLISHED_HELD,
         FLAG_PREEXISTING, Header, Opener, RECORD_VERSION, RecordKind, RecordRole, SocketRecord, SocketState,
-        TcpCounters, Tuple,
+        TcpCounters, TcpLimits, Tuple,
     },
     tcp::TcpState,
 };
@@ -140,6 +140,7 @@ pub(super) fn close(socket: SocketRecord, old: TcpState, errno: i32) -> CloseRec
             sk_err_soft: 0,
             flags: COUNTERS_KNOWN | COUNTERS_SOCKET_KNOWN | COUNTERS_HAS_SOCKET,
         },
+        limits: TcpLimits::UNKNOWN,
         ending: [0; 3],
     }
 }

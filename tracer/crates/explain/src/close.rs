@@ -47,6 +47,38 @@ pub const TABLE: &[Entry] = &[
         &["tracer --event close --json | jq 'select(.idle_us > 60000000)'"],
     ),
     key(
+        "limited",
+        &["app_us", "network_us", "peer_window_us", "send_buffer_us"],
+        "The kernel's split of the life of a connection on this side, which sends: app_us had nothing to send, network_us \
+         had data under way (the congestion window, loss, the way), in peer_window_us the peer's receive window was full, \
+         in send_buffer_us the send buffer of this side was. `by` is the largest. In steps of the kernel's tick. app_us is \
+         null for a connection that is older than the trace.",
+        &[
+            "app: the program writes little or late",
+            "network: a slow or lossy link, a long round trip",
+            "peer_window: the peer's program does not read fast enough, or its receive buffer is small",
+            "send_buffer: SO_SNDBUF or net.ipv4.tcp_wmem is too small for the round trip",
+        ],
+        &["ss -ti dst ADDRESS  # busy, rwnd_limited, sndbuf_limited", "sysctl net.ipv4.tcp_wmem net.ipv4.tcp_rmem"],
+    ),
+    key(
+        "delivery_rate",
+        &[],
+        "The rate at which the peer last acknowledged payload, in bytes a second: the kernel's last sample, not the mean. \
+         Null before the first one.",
+        &["The speed of the slowest link on the way", "A sender that had little to send"],
+        &["ss -ti dst ADDRESS"],
+    ),
+    key(
+        "retransmitted_bytes",
+        &["reordering", "out_of_order", "dsack"],
+        "Payload that was sent again. Beside it: `out_of_order` counts segments that came here out of order, `reordering` \
+         is how far segments were reordered on the way (3 is the kernel's initial value), `dsack` counts those that the \
+         peer had twice, which need not have been sent again.",
+        &["Loss on the way", "Reordering (several links, a slow time-out) that looks like loss"],
+        &["tracer --event retransmit,drop", "ss -ti dst ADDRESS"],
+    ),
+    key(
         "syns",
         &[],
         "SYNs that the kernel sent for a connection that was never established, the first one included. Firewalls of \

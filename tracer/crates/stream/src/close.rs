@@ -5,7 +5,7 @@ use std::rc::Rc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Icmp, Owner, errno, is_false};
+use super::{Icmp, Limited, Owner, errno, is_false};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -125,6 +125,21 @@ pub struct Close {
     pub idle_us: Option<u64>,
     /// This side asked and waited a second or longer in vain, or its data was never acknowledged.
     pub unanswered: Option<bool>,
+    /// What limited this side as a sender.
+    pub limited: Option<Limited>,
+    /// The rate at which the peer last acknowledged payload, bytes a second.
+    pub delivery_rate: Option<u64>,
+    /// Payload bytes that were sent again.
+    pub retransmitted_bytes: Option<u64>,
+    /// Segments that came out of order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_of_order: Option<u32>,
+    /// The farthest that segments were reordered on the way, in segments; only if some were sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reordering: Option<u32>,
+    /// Segments that the peer had twice; only if some were sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dsack: Option<u32>,
     /// How it ended.
     pub verdict: Verdict,
     /// The error behind the verdict, positive.
@@ -171,6 +186,12 @@ impl Close {
         unanswered: None,
         unacked_bytes: None,
         idle_us: None,
+        limited: None,
+        delivery_rate: None,
+        retransmitted_bytes: None,
+        out_of_order: None,
+        reordering: None,
+        dsack: None,
         preexisting: false,
         incomplete: false,
         sockmap: false,

@@ -12,6 +12,7 @@ pub mod errno;
 mod hint;
 mod icmp;
 mod kernel;
+mod limited;
 mod line;
 mod packet;
 mod process;
@@ -37,6 +38,7 @@ pub use self::{
     hint::{Discipline, Hint, Nft},
     icmp::Icmp,
     kernel::Way,
+    limited::{Limit, Limited},
     line::{Line, Report, SocketEvent, VERSION},
     packet::{Drop, DropClass, Location, PacketEnds, Segment, Stack, TcpFlags, direction},
     protocol::protocol,

@@ -13,7 +13,7 @@ use super::super::number::{append as number, append_ipv4};
 use super::super::owners::Owners;
 use super::terminal;
 use tracer_stream::errno::{self, Errno};
-use tracer_stream::{Close, ConnId, Kind, Socket};
+use tracer_stream::{Close, ConnId, Kind, Limited, Socket};
 
 /// Appends the beginning of every object.
 pub fn head(out: &mut Vec<u8>, time: &mut Rfc3339, clock: WallClock, event: &str, boot_ns: u64) {
@@ -83,6 +83,19 @@ pub fn ownership(out: &mut Vec<u8>, socket: &Socket<'_>, owners: &mut Owners<Vec
     }
 }
 
+/// Appends `limited` of a `close`.
+fn split(out: &mut Vec<u8>, limited: &Limited) {
+    optional(out, b",\"limited\":{\"app_us\":", limited.app_us);
+    optional(out, b",\"network_us\":", Some(limited.network_us));
+    optional(out, b",\"peer_window_us\":", Some(limited.peer_window_us));
+    optional(out, b",\"send_buffer_us\":", Some(limited.send_buffer_us));
+    match limited.by {
+        Some(limit) => name(out, b",\"by\":\"", limit.name()),
+        None => out.extend_from_slice(b",\"by\":null"),
+    }
+    out.push(b'}');
+}
+
 /// Appends the keys of a `close`.
 fn close(out: &mut Vec<u8>, close: &Close) {
     optional(out, b",\"duration_us\":", close.duration_us);
@@ -101,6 +114,21 @@ fn close(out: &mut Vec<u8>, close: &Close) {
         Some(false) => b",\"unanswered\":false",
         None => b",\"unanswered\":null",
     });
+    match &close.limited {
+        Some(limited) => split(out, limited),
+        None => out.extend_from_slice(b",\"limited\":null"),
+    }
+    optional(out, b",\"delivery_rate\":", close.delivery_rate);
+    optional(out, b",\"retransmitted_bytes\":", close.retransmitted_bytes);
+    if close.out_of_order.is_some() {
+        optional(out, b",\"out_of_order\":", close.out_of_order);
+    }
+    if close.reordering.is_some() {
+        optional(out, b",\"reordering\":", close.reordering);
+    }
+    if close.dsack.is_some() {
+        optional(out, b",\"dsack\":", close.dsack);
+    }
     name(out, b",\"verdict\":\"", close.verdict.name());
     out.extend_from_slice(b",\"errno\":");
     match close.errno.map(|errno| (errno, errno::name(errno))) {

@@ -9,7 +9,8 @@ use tracer_fuzz::Random;
 use super::*;
 use tracer_stream::{
     Close, ConnId, Container, Direction, Discard, Discipline, Drop, DropClass, Evidence, Finding, Hint, Icmp, Kind,
-    Line, Nft, Owner, OwnerSource, PacketEnds, ProcessFacts, Role, Segment, Socket, Stack, TcpState, Told, Verdict,
+    Limit, Limited, Line, Nft, Owner, OwnerSource, PacketEnds, ProcessFacts, Role, Segment, Socket, Stack, TcpState,
+    Told, Verdict,
 };
 
 /// Values of every field, with hostile text.
@@ -116,6 +117,18 @@ impl Values {
             min_rtt_us: self.maybe(Self::short),
             idle_us: self.maybe(Self::number),
             unanswered: self.maybe(Self::yes),
+            limited: self.maybe(|values| Limited {
+                app_us: values.maybe(Self::number),
+                network_us: values.number(),
+                peer_window_us: values.number(),
+                send_buffer_us: values.number(),
+                by: values.maybe(|values| values.of(&Limit::ALL)),
+            }),
+            delivery_rate: self.maybe(Self::number),
+            retransmitted_bytes: self.maybe(Self::number),
+            out_of_order: self.maybe(Self::short),
+            reordering: self.maybe(Self::short),
+            dsack: self.maybe(Self::short),
             verdict: self.of(&Verdict::ALL),
             errno: self.maybe(Self::errno),
             held_by: self.maybe(|values| Rc::new(values.owner())),

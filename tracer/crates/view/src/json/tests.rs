@@ -185,7 +185,8 @@ fn the_keys_of_each_kind() {
         "duration_us": u64::MAX, "connect_us": 2, "accept_wait_us": null, "tx_bytes": 3, "rx_bytes": 0, "retransmits": 5,
         "drops": null, "srtt_us": 6, "min_rtt_us": 7, "verdict": "refused", "errno": "ECONNREFUSED", "preexisting": false,
         "icmp": {"type": 3, "code": 3, "meaning": "port unreachable", "from": "10.0.0.5"}, "syns": 2,
-        "unanswered": false, "unacked_bytes": 0, "idle_us": null,
+        "unanswered": false, "unacked_bytes": 0, "idle_us": null, "limited": null, "delivery_rate": null,
+        "retransmitted_bytes": null,
     });
     assert_eq!(further(Kind::Close(&close)), expected);
     let old = Close {

@@ -247,6 +247,9 @@ impl Details {
                     self.push(format_args!("{name}={}", Micros(us)));
                 }
             }
+            if let Some((limited, by)) = close.limited.and_then(|limited| Some((limited, limited.by?))) {
+                self.push(format_args!("limit={}({})", by.name(), Micros(limited.of(by))));
+            }
             if close.preexisting {
                 self.push(format_args!("preexisting"));
             }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use tracer_stream::{Close, Container, Icmp, ProcessFacts, Role, TcpState, sample};
+use tracer_stream::{Close, Container, Icmp, Limited, ProcessFacts, Role, TcpState, sample};
 
 use super::*;
 
@@ -185,6 +185,12 @@ impl Random {
             unanswered: self.maybe(d % 2 == 0),
             unacked_bytes: self.maybe(b),
             idle_us: self.maybe(c),
+            limited: self.maybe(Limited::new(Some(a), [b, c, d])),
+            delivery_rate: self.maybe(a),
+            retransmitted_bytes: self.maybe(b),
+            out_of_order: self.maybe(c as u32),
+            reordering: self.maybe(d as u32),
+            dsack: self.maybe(a as u32),
             preexisting: a % 2 == 0,
             incomplete: b % 2 == 0,
             sockmap: b % 3 == 0,
