@@ -37,8 +37,11 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
         let hurt = scene.hurt(group);
         let mut silent: Vec<(&Conn, u64, bool)> = Vec::new();
         for conn in hurt.conns {
-            let before = silence(scene, conn, group.first_ns).filter(|(ns, _)| *ns >= SILENCE);
-            silent.extend(before.map(|(ns, in_vain)| (conn, ns, in_vain)));
+            match silence(scene, conn, group.first_ns) {
+                Some((ns, in_vain)) => silent.extend((ns >= SILENCE).then_some((conn, ns, in_vain))),
+                // Its age and the rule's own words have to do.
+                None => silent.extend((conn.older && names_state(group) && group.count > 1).then_some((conn, 0, true))),
+            }
         }
         if silent.is_empty() {
             continue;
@@ -66,8 +69,14 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
 /// Whether the rule judges by the state of the connection, or drops all that no rule let through.
 fn is_about_state(group: &Dropped) -> bool {
     let Some(nft) = group.rule() else { return false };
-    let about = |rule: &str| rule.contains("invalid") || rule.contains("INVALID") || rule == "drop";
-    group.is_by_netfilter() && group.carried == Carried::Segment && nft.rule.as_deref().is_none_or(about)
+    let drops_all = nft.rule.as_deref().is_none_or(|rule| rule == "drop");
+    group.is_by_netfilter() && group.carried == Carried::Segment && (drops_all || names_state(group))
+}
+
+/// Whether the rule itself names the state.
+fn names_state(group: &Dropped) -> bool {
+    let names = |rule: &str| rule.contains("invalid") || rule.contains("INVALID");
+    group.rule().and_then(|nft| nft.rule.as_deref()).is_some_and(names)
 }
 
 /// How long neither end had sent anything before the drop, ns, and whether the segments before it were in vain, too.
@@ -118,7 +127,9 @@ fn cause(scene: &Scene, claims: &mut Claims, case: &Case<'_>) -> Option<Cause> {
         _ => "connection tracking does not know the connection any more".to_owned(),
     };
     let dropper = dropper(first);
-    let text = if case.in_vain {
+    let text = if case.silence == 0 {
+        format!("segments of {who} to {to} are dropped{at} by {dropper}: {forgets}")
+    } else if case.in_vain {
         format!("each segment of {who} to {to}, silent for {silence}, is dropped{at} by {dropper}: {forgets}")
     } else {
         format!("the first segment after {silence} of silence of {who} to {to} is dropped{at} by {dropper}: {forgets}")
@@ -131,7 +142,7 @@ fn cause(scene: &Scene, claims: &mut Claims, case: &Case<'_>) -> Option<Cause> {
     }
     let expires = timeout.is_some_and(|s| s * 1_000_000_000 <= case.silence);
     Some(Cause {
-        certain: expires || case.passes,
+        certain: expires || case.silence > 0 && case.passes,
         sufferers: case.clients.clone(),
         place: place(scene, first),
         peer: Some(to),
@@ -177,6 +188,14 @@ mod tests {
              (nf_conntrack_tcp_timeout_established)"
         );
         assert!(found[0].certain && found[0].severity == Severity::Failure && claims.has_drop(0));
+    }
+
+    #[test]
+    fn without_a_known_silence_the_rule_and_the_age_suggest_it() {
+        let told = Told::client("reports", 8).to("10.0.2.1", 5432);
+        let sample = Sample::default().look().open(&told, Some(true));
+        let (found, _) = sample.dropped(&data(&told, "ct state invalid drop")).run(causes);
+        assert!(found[0].text.starts_with("segments of reports[8] to 10.0.2.1:5432 are dropped") && !found[0].certain);
     }
 
     #[test]

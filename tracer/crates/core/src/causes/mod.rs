@@ -12,14 +12,23 @@ pub mod survey;
 mod words;
 
 mod accept_queue;
+mod bpf_program;
+mod case;
 mod forgotten;
+mod mtu;
+mod no_answer;
+mod nobody_listens;
 mod policer;
 mod prober;
 mod qdisc;
+mod receive_buffer;
 mod rejected;
+mod rp_filter;
 mod rule_drop;
 #[cfg(test)]
 mod sample;
+mod tcp_signature;
+mod unreachable;
 
 use tracer_stream::{Cause, Event};
 
@@ -29,14 +38,22 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 7] = [
+pub const RULES: [Rule; 15] = [
     prober::causes,
     accept_queue::causes,
     rejected::causes,
     forgotten::causes,
     policer::causes,
     qdisc::causes,
+    mtu::causes,
     rule_drop::causes,
+    rp_filter::causes,
+    tcp_signature::causes,
+    bpf_program::causes,
+    receive_buffer::causes,
+    unreachable::causes,
+    no_answer::causes,
+    nobody_listens::causes,
 ];
 
 /// The evidence of one trace, and its causes.

@@ -85,8 +85,10 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     probes.map(|(key, tries)| cause(scene, claims, &to, &key, &tries)).collect()
 }
 
+/// Whether its handshake did not end. Of one that is older than the trace the end tells it.
 fn is_try(conn: &Conn) -> bool {
-    conn.role == Role::Client && conn.established_ns.is_none() && !conn.older
+    let by_end = || conn.close.as_ref().is_some_and(|close| close.syns.is_some());
+    conn.role == Role::Client && conn.established_ns.is_none() && (!conn.older || by_end())
 }
 
 /// A program, and whether it has had an answer.

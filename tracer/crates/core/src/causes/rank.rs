@@ -1,4 +1,4 @@
-//! The order of the causes: by harm, then by certainty, share and number.
+//! The order of the causes: by harm, then by certainty, share and number; refusals last.
 
 use tracer_stream::Cause;
 
@@ -9,9 +9,11 @@ pub fn ranked(mut causes: Vec<Cause>) -> Vec<Cause> {
     causes.sort_by(|a, b| {
         let harm = a.severity.cmp(&b.severity);
         let suffering = a.sufferers.is_empty().cmp(&b.sufferers.is_empty());
+        // Who meets a closed port knows it at once.
+        let refused = (a.name == "nobody_listens").cmp(&(b.name == "nobody_listens"));
         let certainty = b.certain.cmp(&a.certain);
         let share = b.share.unwrap_or(0.0).total_cmp(&a.share.unwrap_or(0.0));
-        harm.then(suffering).then(certainty).then(share).then_with(|| b.count.cmp(&a.count))
+        harm.then(suffering).then(refused).then(certainty).then(share).then_with(|| b.count.cmp(&a.count))
     });
     for (rank, cause) in (1..).zip(&mut causes) {
         cause.rank = rank;

@@ -8,6 +8,7 @@ use std::{
 use tracer_stream::{Cause, Icmp, Party, Place, Role, Severity, Verdict};
 
 use super::{
+    case::programs,
     claims::Claims,
     scene::{Conn, Dropped, Scene},
     words::{add, dropper, end, inside, names, percent, place, show},
@@ -73,9 +74,7 @@ fn cause(
     let group = groups.iter().map(|(_, group)| *group).find(is_there);
     let to = end(addr, port);
     let failed = u64::try_from(conns.len()).ok()?;
-    let mut comms: Vec<&str> = sufferers.iter().map(|party| party.comm.as_str()).collect();
-    comms.dedup();
-    let tries: u64 = comms.iter().map(|comm| scene.flows.to(Some(comm), addr, port).connections).sum();
+    let tries = scene.flows.of(&programs(conns), addr, port).connections;
     let tries = tries.max(failed);
     let share = failed as f64 / tries as f64;
     let netns = group.map_or_else(|| home.first().copied(), |group| group.netns);
@@ -121,17 +120,17 @@ fn cause(
     })
 }
 
-/// The connections from the same address at the moments of the failures: the fewest of all moments, because a limit is
-/// met at each of them.
+/// The connections from the same address at the moments of the failures: the most of all moments, because those that
+/// are closing may count for the limit, too.
 fn beside(conns: &[&Conn]) -> Option<String> {
     let sum = |conn: &&&Conn| conn.beside.iter().map(|(_, count)| *count).sum::<u64>();
     let known = conns.iter().filter(|conn| !conn.beside.is_empty());
-    let conn = known.min_by_key(sum)?;
+    let conn = known.max_by_key(sum)?;
     let (from, all) = (conn.ends.laddr?, sum(&conn));
     let by = conn.beside.iter().take(3);
     let by = by.map(|(comm, count)| format!("{} {count}", comm.as_deref().unwrap_or("unknown programs")));
     let by = by.collect::<Vec<_>>().join(", ");
-    Some(format!("at those moments {from} has {all} or more connections there: {by}"))
+    Some(format!("at those moments {from} has {all} connections there: {by}"))
 }
 
 #[cfg(test)]
@@ -166,10 +165,7 @@ mod tests {
              \"tcp dport 5432 ct state new add @c1 { ip saddr ct count over 7 } reject\" \
              (admin prohibited, ICMP 3/13 from 10.0.2.1)"
         );
-        assert_eq!(
-            found[0].evidence[0],
-            "at those moments 10.0.1.1 has 7 or more connections there: ledger 4, checkout 3"
-        );
+        assert_eq!(found[0].evidence[0], "at those moments 10.0.1.1 has 7 connections there: ledger 4, checkout 3");
         assert!(found[0].certain && found[0].share == Some(0.5) && claims.has_drop(0));
     }
 

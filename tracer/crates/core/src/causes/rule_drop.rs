@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use tracer_stream::{Cause, Party, Severity};
+use tracer_stream::{Cause, Severity};
 
 use super::{
+    case::{Case, programs},
     claims::Claims,
-    scene::{Carried, Conn, Dropped, Hurt, Scene},
-    words::{add, dropper, end, names, percent, place, show},
+    scene::{Carried, Conn, Scene},
+    words::{dropper, end, names, percent, place, show},
 };
 
 /// The least number of packets of one program that are no accident.
@@ -15,42 +16,6 @@ const LEAST: u64 = 2;
 
 /// One cause: the place, what drops, the server's end, and whether it hits handshakes.
 type Key = (Option<u32>, String, Option<IpAddr>, Option<u16>, bool);
-
-/// The groups of one cause.
-#[derive(Default)]
-struct Case<'s> {
-    groups: Vec<(usize, &'s Dropped)>,
-    conns: Vec<&'s Conn>,
-    clients: Vec<Party>,
-    receivers: Vec<Party>,
-}
-
-impl<'s> Case<'s> {
-    fn add(&mut self, number: usize, group: &'s Dropped, hurt: Hurt<'s>) {
-        self.groups.push((number, group));
-        for conn in hurt.conns {
-            if self.conns.iter().all(|known| known.id != conn.id) {
-                self.conns.push(conn);
-            }
-        }
-        hurt.clients.into_iter().for_each(|party| add(&mut self.clients, party));
-        hurt.receivers.into_iter().for_each(|party| add(&mut self.receivers, party));
-    }
-
-    fn count(&self) -> u64 {
-        self.groups.iter().map(|(_, group)| group.count).sum()
-    }
-
-    /// `10 SYNs and 2 SYN-ACKs`.
-    fn packets(&self) -> String {
-        let mut by: BTreeMap<Carried, u64> = BTreeMap::new();
-        for (_, group) in &self.groups {
-            *by.entry(group.carried).or_default() += group.count;
-        }
-        let words: Vec<_> = by.iter().map(|(carried, count)| format!("{count} {}", carried.words(*count))).collect();
-        words.join(" and ")
-    }
-}
 
 pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     let mut cases: BTreeMap<Key, Case<'_>> = BTreeMap::new();
@@ -117,12 +82,16 @@ fn cause(scene: &Scene, claims: &mut Claims, key: &Key, case: &Case<'_>) -> Opti
         }
     };
     let mut evidence = Vec::new();
-    let share = share(scene, clients, *addr, *port).filter(|_| *handshake && harmed);
+    let share = share(scene, &case.conns, *addr, *port).filter(|_| *handshake && harmed);
     if let Some((failed, tries)) = share {
-        evidence.push(format!("{failed} of {tries} tries have failed ({})", percent(ratio(failed, tries))));
+        evidence.push(format!(
+            "failed so far: {failed} of {} ({})",
+            tries_in_words(tries),
+            percent(ratio(failed, tries))
+        ));
     }
     if let Some(iface) = &first.iface {
-        evidence.push(format!("last dropped on {iface}{at}; reason {}", first.reason));
+        evidence.push(format!("the device is {iface}, the reason {}", first.reason));
     }
     let sufferers = if clients.is_empty() { case.receivers.clone() } else { clients.clone() };
     Some(Cause {
@@ -145,14 +114,14 @@ fn fails(conn: &Conn, handshake: bool) -> bool {
     }
 }
 
-/// Of the tries of these programs to reach an end: those that failed, and all that ended.
-fn share(scene: &Scene, clients: &[Party], addr: Option<IpAddr>, port: Option<u16>) -> Option<(u64, u64)> {
-    let mut comms: Vec<&str> = clients.iter().map(|party| party.comm.as_str()).collect();
-    comms.sort_unstable();
-    comms.dedup();
-    let flows = comms.iter().map(|comm| scene.flows.to(Some(comm), addr, port));
-    let (failed, tries) = flows.fold((0, 0), |sum, flow| (sum.0 + flow.failed, sum.1 + flow.connections));
-    (failed > 0).then_some((failed, tries))
+/// Of the tries of the programs of these connections to reach an end: those that failed, and all that ended.
+fn share(scene: &Scene, conns: &[&Conn], addr: Option<IpAddr>, port: Option<u16>) -> Option<(u64, u64)> {
+    let flow = scene.flows.of(&programs(conns), addr, port);
+    (flow.failed > 0).then_some((flow.failed, flow.connections))
+}
+
+fn tries_in_words(tries: u64) -> String {
+    if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") }
 }
 
 fn ratio(part: u64, all: u64) -> f64 {

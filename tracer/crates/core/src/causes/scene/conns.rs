@@ -145,10 +145,17 @@ impl Conns {
         all
     }
 
-    /// The connection of an event, new or not.
+    /// The connection of an event, new or not; `None` if it has ended, and nothing is kept of it.
     fn met(&mut self, event: &Event<'_>) -> Option<&mut Conn> {
         let id = event.socket?.conn;
+        if self.failed.contains_key(&id) {
+            return self.failed.get_mut(&id);
+        }
         if !self.open.contains_key(&id) {
+            // A drop waits for its hint, perhaps until after the end of its connection.
+            if matches!(event.kind, Kind::Drop(_)) {
+                return None;
+            }
             if self.open.len() >= MOST_OPEN {
                 self.untold += 1;
                 return None;

@@ -67,6 +67,18 @@ impl Flows {
         sum
     }
 
+    /// The connections that these programs, in these namespaces, had to a destination.
+    #[must_use]
+    pub fn of(&self, clients: &[(Option<u32>, &str)], raddr: Option<IpAddr>, rport: Option<u16>) -> Flow {
+        let is = |key: &FlowKey| {
+            let by = |(netns, comm): &(Option<u32>, &str)| key.netns == *netns && key.comm.as_deref() == Some(comm);
+            (key.raddr, key.rport) == (raddr, rport) && clients.iter().any(by)
+        };
+        let mut sum = Flow::default();
+        self.flows.iter().filter(|(key, _)| is(key)).for_each(|(_, flow)| sum.add(flow));
+        sum
+    }
+
     /// All of them together.
     #[must_use]
     pub fn sum(&self) -> Flow {
