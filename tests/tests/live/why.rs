@@ -3,10 +3,12 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tracer_tests::agent::{run_to_end, tracer_program};
 use tracer_tests::capability;
 use tracer_tests::generator::{Actor, Listener};
 use tracer_tests::netns::Netns;
+use tracer_tests::schema;
 use tracer_tests::why::{Why, text};
 
 /// Number of the user `nobody`.
@@ -77,13 +79,41 @@ fn a_signal_ends_it_with_the_answer_so_far() {
     assert!(began.elapsed() < Duration::from_mins(1));
 }
 
-#[test]
-fn without_privileges_it_says_why() {
+/// What a user without privileges gets: status, stdout, stderr.
+fn as_nobody(args: &[&str]) -> (Option<i32>, String, String) {
     let (mut command, program) = capability::command(&tracer_program(), NOBODY, &[]).expect("the tracer is opened");
-    command.args(["why", "--for", "1s"]).stdin(Stdio::null());
+    command.arg("why").args(args).stdin(Stdio::null());
     let out = command.output().expect("tracer starts");
     drop(program);
-    let log = String::from_utf8_lossy(&out.stderr);
-    assert_eq!(out.status.code(), Some(1), "{log}");
-    assert!(log.contains("tracing needs root, or CAP_PERFMON and CAP_BPF"), "{log}");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code(), text(&out.stdout), text(&out.stderr))
+}
+
+#[test]
+fn without_privileges_it_says_less_and_why() {
+    let (status, out, log) = as_nobody(&["--for", "1s"]);
+    let out = out.replace('\n', " ");
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("tracing needs root, or CAP_PERFMON and CAP_BPF: run it with sudo"), "{log}");
+    assert!(out.contains("without a trace: failures, retransmissions and drops are not seen"), "{out}");
+    assert!(!out.contains("nothing wrong with the network"), "that cannot be known: {out}");
+    let (status, out, log) = as_nobody(&["--json", "-q"]);
+    assert_eq!((status, log.as_str()), (Some(0), ""), "{out}");
+    let summary: Value = serde_json::from_str(out.lines().last().unwrap_or_default()).expect("the last line is JSON");
+    schema::check(&summary);
+    assert_eq!(summary["degraded"][0]["name"], "untraced", "{summary}");
+}
+
+#[test]
+fn a_process_without_sockets_is_known() {
+    let ns = Netns::new();
+    let actor = Actor::builder(&ns).comm("no sockets").start();
+    for word in ["no sockets", &actor.process.pid.to_string()] {
+        let shown = text(&["--for", "200ms", word], || ()).replace('\n', " ");
+        assert!(!shown.contains("is called"), "{shown}");
+        assert!(
+            shown.contains(&format!("nothing wrong with the network of {word}: no connection was seen")),
+            "{shown}"
+        );
+    }
 }

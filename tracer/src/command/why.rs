@@ -3,6 +3,7 @@
 mod certainty;
 mod containers;
 mod names;
+mod untraced;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -24,9 +25,10 @@ use crate::{
     clock,
     core::{causes::Causes, what::What},
     filter::FilterArgs,
+    privilege::missing,
     stderr,
     stream::{Diagnosis, Event, Sink},
-    trace::{Ended, Outcome, Output, Presenter, Rehearsal, Witness, queue::Queue},
+    trace::{Ended, Outcome, Output, Presenter, Rehearsal, Stop, Witness, queue::Queue},
     view::{
         clock::WallClock,
         summary::Summary,
@@ -51,6 +53,9 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<ExitCode> {
     course.brief = true;
     course.limits.diagnose = true;
     let words = names::resolved(&args.what, args.quiet);
+    if let Some(remedy) = missing::remedy() {
+        return without_a_trace(args, &words, options, queue, &remedy);
+    }
     let ready = course.open()?;
     let messages = io::stderr();
     let live = !args.quiet && !args.json && messages.is_terminal() && io::stdout().is_terminal();
@@ -72,6 +77,31 @@ pub fn run(args: &WhyArgs) -> anyhow::Result<ExitCode> {
     status(ready.run(board)?, &output)
 }
 
+/// Answers from what this user may see. `remedy`: what a trace needs.
+fn without_a_trace(
+    args: &WhyArgs,
+    words: &[What],
+    options: Options,
+    queue: Queue,
+    remedy: &str,
+) -> anyhow::Result<ExitCode> {
+    if !args.quiet {
+        stderr::line(format_args!("{remedy}; until then it sees no failures, retransmissions and drops"));
+    }
+    let (diagnosis, summary) = untraced::diagnosis(words, remedy);
+    let clock = WallClock { offset_ns: clock::wall_offset_ns() };
+    let mut to = CauseSink::new(queue, clock);
+    if args.json {
+        to.write(clock::boot_ns(), &diagnosis, &summary);
+    } else {
+        let asked = Asked { what: names::shown(words), ..Asked::default() };
+        to.text(&why::text(&diagnosis, &asked, None, options));
+    }
+    let runtime = crate::trace::runtime()?;
+    destination::finish(&runtime, &to.into_inner(), &Stop::Duration)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The form of the answer.
 struct Form {
     asked: Asked,
@@ -83,7 +113,7 @@ struct Form {
 impl Form {
     fn write<W: io::Write>(&self, to: &mut CauseSink<W>, boot_ns: u64, diagnosis: &Diagnosis, summary: &Summary) {
         match self.shape {
-            None => to.write(boot_ns, diagnosis, Some(summary)),
+            None => to.write(boot_ns, diagnosis, summary),
             Some(options) => to.text(&why::text(diagnosis, &self.asked, Some(summary), options)),
         }
     }

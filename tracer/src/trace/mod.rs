@@ -39,7 +39,7 @@ mod records;
 mod rehearsal;
 pub mod running;
 pub mod snapshot;
-mod survey;
+pub mod survey;
 mod tables;
 mod tape;
 

@@ -102,6 +102,12 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
+/// Takes a survey on this thread.
+#[must_use]
+pub fn once(root: &ProcRoot) -> Survey {
+    take(root, &mut Memory::default())
+}
+
 /// Takes a survey.
 fn take(root: &ProcRoot, memory: &mut Memory) -> Survey {
     let mut survey = Survey { boot_ns: clock::boot_ns(), ..Survey::default() };

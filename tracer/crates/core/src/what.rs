@@ -27,6 +27,8 @@ pub struct What {
     pub port: Option<u16>,
     /// The ends that `addrs` and `port` mean are those that have both; else either.
     pub is_end: bool,
+    /// A process of this name or number was there before the trace. It need not have sockets.
+    pub is_process: bool,
     /// Names of containers that the word is, by their ids: the host knows them.
     pub containers: Vec<String>,
 }

@@ -240,7 +240,7 @@ impl<W: Write> CauseSink<W> {
     }
 
     /// Writes everything. `boot_ns`: `CLOCK_BOOTTIME` at the end of the trace.
-    pub fn write(&mut self, boot_ns: u64, diagnosis: &Diagnosis, summary: Option<&Summary>) {
+    pub fn write(&mut self, boot_ns: u64, diagnosis: &Diagnosis, summary: &Summary) {
         let mut time = Rfc3339::default();
         let out = self.output.line();
         for cause in &diagnosis.causes {
@@ -248,11 +248,9 @@ impl<W: Write> CauseSink<W> {
             json::members(out, cause);
             out.extend_from_slice(b"}\n");
         }
-        if let Some(summary) = summary {
-            json::head(out, &mut time, self.clock, "summary", boot_ns);
-            json::members(out, summary);
-            out.extend_from_slice(b"}\n");
-        }
+        json::head(out, &mut time, self.clock, "summary", boot_ns);
+        json::members(out, summary);
+        out.extend_from_slice(b"}\n");
         self.output.flush();
     }
 

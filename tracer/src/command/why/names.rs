@@ -32,12 +32,16 @@ pub fn shown(words: &[What]) -> String {
 
 fn one(word: &What, quiet: bool) -> What {
     let mut found = word.clone();
+    found.is_process = match word.number {
+        Some(pid) => Path::new("/proc").join(pid.to_string()).exists(),
+        None => word.is_name && is_running(&word.text),
+    };
     if word.is_name && word.number.is_none() {
         let name = word.text.clone();
         found.containers = within_patience(move || containers::called(&name)).unwrap_or_default();
     }
     let asks = word.unresolved();
-    if asks.is_empty() || !found.containers.is_empty() || word.is_name && is_here(&word.text) {
+    if asks.is_empty() || !found.containers.is_empty() || found.is_process || is_namespace(&word.text) {
         return found;
     }
     let say = |text: String| {
@@ -68,17 +72,18 @@ fn one(word: &What, quiet: bool) -> What {
     found
 }
 
-/// Whether a process or a named network namespace is called so.
-fn is_here(name: &str) -> bool {
-    if !name.contains('/') && Path::new("/run/netns").join(name).exists() {
-        return true;
-    }
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+/// Whether a network namespace is called so.
+fn is_namespace(name: &str) -> bool {
+    !name.contains('/') && Path::new("/run/netns").join(name).exists()
+}
+
+/// Whether a process is called so.
+fn is_running(name: &str) -> bool {
     let is = |entry: fs::DirEntry| {
         let number = entry.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
         number && fs::read(entry.path().join("comm")).is_ok_and(|comm| comm.trim_ascii_end() == name.as_bytes())
     };
-    processes.into_iter().any(is)
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(is)
 }
 
 /// The addresses of a host; `None`: no answer came in time.

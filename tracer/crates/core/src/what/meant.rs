@@ -122,7 +122,8 @@ impl Word {
             }
         }
         let is_here = |addr: &IpAddr| host.homes(*addr).next().is_some();
-        word.is_known = !word.pids.is_empty()
+        word.is_known = what.is_process
+            || !word.pids.is_empty()
             || !word.netns.is_empty()
             || scene.flows.names().any(|comm| word.called(comm))
             || what.addrs.iter().any(is_here)
