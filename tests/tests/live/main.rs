@@ -71,6 +71,7 @@ mod sockets_command;
 mod sockets_listeners;
 mod sockets_many;
 mod sockets_owners;
+mod sockets_split;
 mod sockmap;
 mod start_races;
 mod storm;

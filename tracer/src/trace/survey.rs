@@ -237,7 +237,14 @@ fn tcp(tcp: &Tcp) -> SurveyTcp {
         cwnd: tcp.cwnd,
         tx_bytes: tcp.tx_bytes,
         rx_bytes: tcp.rx_bytes,
-        ..SurveyTcp::default()
+        backoff: tcp.backoff,
+        snd_wnd: tcp.snd_wnd,
+        last_sent_ms: tcp.last_sent_ms,
+        last_received_ms: tcp.last_received_ms,
+        last_ack_ms: tcp.last_ack_ms,
+        busy_us: tcp.busy_us,
+        rwnd_limited_us: tcp.rwnd_limited_us,
+        sndbuf_limited_us: tcp.sndbuf_limited_us,
     }
 }
 

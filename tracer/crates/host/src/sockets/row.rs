@@ -85,6 +85,36 @@ pub struct Tcp {
     pub tx_bytes: Option<u64>,
     /// Payload bytes received in order.
     pub rx_bytes: Option<u64>,
+    /// Time since data was last sent, ms; since the handshake if there was none.
+    pub last_sent_ms: Option<u32>,
+    /// Time since data was last received, ms; since the handshake if there was none.
+    pub last_received_ms: Option<u32>,
+    /// Time since an ACK was last received, ms.
+    pub last_ack_ms: Option<u32>,
+    /// Time with data to send or unacknowledged, µs, in whole ticks.
+    pub busy_us: Option<u64>,
+    /// Of it, time for which the peer's window allowed no more, µs.
+    pub rwnd_limited_us: Option<u64>,
+    /// Of it, time for which the send buffer had no room for more, µs.
+    pub sndbuf_limited_us: Option<u64>,
+    /// How often the retransmission timeout has doubled for the same data.
+    pub backoff: Option<u32>,
+    /// The peer's receive window, bytes.
+    pub snd_wnd: Option<u32>,
+    /// The rate at which the network delivered data of late, bytes/s; `None` before the first measurement.
+    pub delivery_rate: Option<u64>,
+    /// Whether that rate was measured while the program had too little to send.
+    pub app_limited: Option<bool>,
+    /// Bytes written and not yet sent.
+    pub notsent_bytes: Option<u32>,
+    /// Bytes sent again since the connection began.
+    pub retransmitted_bytes: Option<u64>,
+    /// How many segments may arrive out of order before TCP takes one for lost.
+    pub reordering: Option<u32>,
+    /// Segments that the peer received twice, it says.
+    pub dsack: Option<u32>,
+    /// Segments received out of order.
+    pub out_of_order: Option<u32>,
     /// Congestion control.
     pub congestion: Option<String>,
     /// The running timer.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::escape;
 use crate::unit::{Bytes, Micros};
 use tracer_host::sockets::collect::Picture;
+use tracer_host::sockets::limited::Limited;
 use tracer_host::sockets::proto::Proto;
 use tracer_host::sockets::row::{Inet, Kind, Netlink, Packet, Row, Tcp, Unix, netlink_protocol, socket_type};
 use tracer_stream::{OwnerSource, address};
@@ -317,6 +318,12 @@ fn figures(out: &mut String, tcp: &Tcp) {
     if let Some(count) = tcp.retransmits.filter(|count| *count > 0) {
         let _ = write!(out, " retransmits {count}");
     }
+    if let Some(limited) = tcp.limited() {
+        split(out, &limited);
+    }
+    if let Some(idle) = tcp.idle_ms().filter(|idle| *idle >= 1000) {
+        let _ = write!(out, " idle {}", Micros(idle * 1000));
+    }
     if let Some(congestion) = &tcp.congestion {
         let _ = write!(out, " {}", escape::Escaped(congestion));
     }
@@ -325,9 +332,51 @@ fn figures(out: &mut String, tcp: &Tcp) {
     }
 }
 
+/// Appends the time with data to send, and the share of each limit: ` busy 4.1s (peer_window 72 %, network 28 %)`.
+fn split(out: &mut String, limited: &Limited) {
+    let parts = limited.parts();
+    let busy: u64 = parts.iter().map(|(_, us)| us).sum();
+    if busy == 0 {
+        return;
+    }
+    let _ = write!(out, " busy {}", Micros(busy));
+    let mut before = " (";
+    for (limit, us) in parts {
+        let percent = us.saturating_mul(100) / busy;
+        if percent > 0 {
+            let _ = write!(out, "{before}{} {percent} %", limit.name());
+            before = ", ";
+        }
+    }
+    out.push(')');
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_split_of_a_connections_time_is_short() {
+        let shown = |busy_us, window, buffer, unacked, last| {
+            let tcp = Tcp {
+                busy_us: Some(busy_us),
+                rwnd_limited_us: Some(window),
+                sndbuf_limited_us: Some(buffer),
+                unacked: Some(unacked),
+                notsent_bytes: Some(0),
+                last_sent_ms: Some(last),
+                last_ack_ms: Some(last),
+                ..Tcp::default()
+            };
+            let mut out = String::new();
+            figures(&mut out, &tcp);
+            out
+        };
+        assert_eq!(shown(4_100_000, 3_000_000, 4_000, 1, 5), " busy 4.10s (peer_window 73 %, network 26 %)");
+        assert_eq!(shown(40_000, 0, 0, 0, 5), " busy 40ms (network 100 %)");
+        assert_eq!(shown(40_000, 0, 0, 0, 9_000), " busy 40ms (network 100 %) idle 9.00s");
+        assert_eq!(shown(0, 0, 0, 0, 5), "");
+    }
 
     #[test]
     fn digits_are_those_of_the_standard_library() {

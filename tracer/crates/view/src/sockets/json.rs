@@ -8,6 +8,7 @@ use crate::clock::{Rfc3339, WallClock};
 use crate::json::{self, members, name};
 use crate::number::append as number;
 use crate::owners::Owners;
+use tracer_host::sockets::limited::Limited;
 use tracer_host::sockets::proto::{Proto, State};
 use tracer_host::sockets::row::{Kind, Row, Tcp, netlink_protocol, socket_type};
 
@@ -76,6 +77,9 @@ struct Inet<'a> {
     listener: Option<Listener>,
     #[serde(flatten)]
     tcp: Option<&'a Tcp>,
+    /// What has limited its sending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited: Option<Limited>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -118,7 +122,8 @@ impl<'a> More<'a> {
                 // /proc lacks the limit: `send_q` is 0 then.
                 let limit = row.cookie.map(|_| row.send_q);
                 let listener = listens.then_some(Listener { backlog: row.recv_q, backlog_limit: limit });
-                Self::Inet(Inet { listener, tcp: inet.tcp.as_deref() })
+                let tcp = inet.tcp.as_deref();
+                Self::Inet(Inet { listener, tcp, limited: tcp.and_then(Tcp::limited) })
             }
             Kind::Unix(unix) => {
                 Self::Unix { kind: socket_type(unix.kind), path: unix.path.as_deref(), peer_inode: unix.peer }

@@ -161,4 +161,18 @@ fn info(tcp: &mut Tcp, info: &[u8], state: State) {
     tcp.rx_bytes = u64_at(info, 128);
     // ~0 before the first measurement.
     tcp.min_rtt_us = positive(148).filter(|value| *value != u32::MAX);
+    tcp.backoff = u8_at(info, 4).map(u32::from);
+    tcp.reordering = u32_at(info, 88);
+    tcp.notsent_bytes = u32_at(info, 144);
+    tcp.delivery_rate = u64_at(info, 160).filter(|rate| *rate != 0);
+    // A bit field: its first bit.
+    let first = if cfg!(target_endian = "little") { 1 } else { 0x80 };
+    tcp.app_limited = tcp.delivery_rate.and_then(|_| u8_at(info, 7)).map(|bits| bits & first != 0);
+    [tcp.busy_us, tcp.rwnd_limited_us, tcp.sndbuf_limited_us] = [168, 176, 184].map(|at| u64_at(info, at));
+    tcp.retransmitted_bytes = u64_at(info, 208);
+    [tcp.dsack, tcp.out_of_order, tcp.snd_wnd] = [216, 224, 228].map(|at| u32_at(info, at));
+    // Before the handshake the kernel counts these from a time that never was.
+    if !matches!(state, State::SynSent | State::SynRecv | State::Close) {
+        [tcp.last_sent_ms, tcp.last_received_ms, tcp.last_ack_ms] = [44, 52, 56].map(|at| u32_at(info, at));
+    }
 }

@@ -61,6 +61,43 @@ fn a_connection() {
     assert_eq!((timer.name, timer.expires_ms, timer.retries), ("on", 200, 3));
 }
 
+/// Each kernel's `struct tcp_info` has what its end allows.
+#[test]
+fn the_split_of_a_connections_time() {
+    let mut info = [0; 248];
+    info[4] = 3;
+    info[7] = if cfg!(target_endian = "little") { 1 } else { 0x80 };
+    for (at, value) in [(44, 1_u32), (52, 2), (56, 3), (88, 4), (144, 5), (216, 6), (224, 7), (228, 8)] {
+        info[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+    for (at, value) in [(160, 11_u64), (168, 12), (176, 13), (184, 14), (208, 15)] {
+        info[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+    }
+    let parsed = |info: &[u8], state: u8| {
+        let mut payload = inet_payload();
+        payload[1] = state;
+        let bytes = message(20, 9, &payload, &[(2, info)]);
+        inet::parse(&bytes[HEADER..], Proto::Tcp).unwrap().tcp().unwrap().clone()
+    };
+    let tcp = parsed(&info, 1);
+    assert_eq!((tcp.last_sent_ms, tcp.last_received_ms, tcp.last_ack_ms), (Some(1), Some(2), Some(3)));
+    assert_eq!((tcp.reordering, tcp.notsent_bytes, tcp.backoff), (Some(4), Some(5), Some(3)));
+    assert_eq!((tcp.dsack, tcp.out_of_order, tcp.snd_wnd), (Some(6), Some(7), Some(8)));
+    assert_eq!((tcp.delivery_rate, tcp.app_limited), (Some(11), Some(true)));
+    assert_eq!((tcp.busy_us, tcp.rwnd_limited_us, tcp.sndbuf_limited_us), (Some(12), Some(13), Some(14)));
+    assert_eq!(tcp.retransmitted_bytes, Some(15));
+    // 4.9 ends after the delivery rate, 4.19 after the bytes sent again, 5.4 after the window.
+    let old = parsed(&info[..168], 1);
+    assert_eq!((old.delivery_rate, old.busy_us, old.retransmitted_bytes, old.snd_wnd), (Some(11), None, None, None));
+    assert_eq!(old.limited(), None);
+    let old = parsed(&info[..224], 1);
+    assert_eq!((old.retransmitted_bytes, old.dsack, old.out_of_order), (Some(15), Some(6), None));
+    let unmeasured = parsed(&[0; 248], 1);
+    assert_eq!((unmeasured.delivery_rate, unmeasured.app_limited), (None, None));
+    // SYN_SENT: no data yet.
+    assert_eq!(parsed(&info, 2).last_sent_ms, None);
+}
+
 #[test]
 fn listeners() {
     let rows = fixtures::messages(include_str!("fixtures/listen.hex"));
