@@ -2,6 +2,7 @@
 //! suffer names the culprit, the place and the reason.
 
 use std::collections::VecDeque;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -168,4 +169,142 @@ fn a_queueing_discipline_on_a_router_drops() {
     assert_eq!((string(cause, "netns_name"), string(cause, "iface")), (row.middle.name(), "wire2"), "{cause:#}");
     assert!(string(cause, "qdisc").contains("tbf"), "{cause:#}");
     assert!(has(cause, "sufferers", "uploader") || has(cause, "culprits", "uploader"), "{cause:#}");
+}
+#[test]
+fn an_orphan_holds_the_port_and_does_not_accept() {
+    let (a, b) = Netns::pair();
+    let at = "10.7.0.2:4821";
+    let parent = Actor::builder(&b).comm("gate").start();
+    let listener = Listener::open_with(&parent, &b, at, 2, 0, |_| ()).addr;
+    let orphan = parent.fork();
+    orphan.must(json!({ "op": "set_comm", "comm": "resizer" }));
+    let pid = u64::from(orphan.must(json!({ "op": "who" })).who.pid);
+    parent.kill();
+    let next = Actor::builder(&b).comm("gate").start();
+    let mut caller = Caller::new(&a, "visitor", at);
+    fill_a_queue(&b, listener.port(), &mut caller);
+    let why = Why::start(&["visitor"]);
+    let mut calls = 0;
+    let answer = why.during(|| {
+        caller.call();
+        calls += 1;
+        if calls % 5 == 0 {
+            let fd = next.socket(4);
+            assert_eq!(next.try_bind(fd, at).as_deref(), Some("EADDRINUSE"));
+            next.on("close", fd);
+        }
+    });
+    let cause = first(&answer);
+    assert_eq!(culprits(cause), [pid], "{cause:#}");
+    assert!(has(cause, "culprits", "resizer") && has(cause, "sufferers", "visitor"), "{cause:#}");
+    assert_eq!(string(cause, "listener"), at, "{cause:#}");
+    let all = cause.to_string();
+    assert!(all.contains("EADDRINUSE") && all.contains("gate"), "that the service cannot come back: {cause:#}");
+}
+
+#[test]
+fn a_router_forgets_idle_connections_and_drops_what_comes_later() {
+    let row = Row::new();
+    row.middle.nft(
+        "table inet fw {\nchain forward {\ntype filter hook forward priority 0; policy accept;\n\
+         ct state invalid drop\n}\n}\n",
+    );
+    row.middle.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0");
+    row.middle.sysctl("net/netfilter/nf_conntrack_tcp_timeout_established", "2");
+    let server = Actor::builder(&row.right).comm("ledger").start();
+    let client = Actor::builder(&row.left).comm("clerk").start();
+    let listener = Listener::open(&server, &row.right, "10.8.2.1:4823");
+    let why = Why::start(&["clerk"]);
+    let open = || {
+        let fd = client.socket(4);
+        assert_eq!(client.connect(fd, listener.addr).errno(), None);
+        let (accepted, _) = listener.accept();
+        client.send(fd, 100);
+        server.recv(accepted, 100);
+        server.send(accepted, 200);
+        client.recv(fd, 200);
+        fd
+    };
+    let idle = open();
+    let opened = Instant::now();
+    let mut asked = false;
+    let answer = why.during(|| {
+        if !asked && opened.elapsed() > Duration::from_millis(4000) {
+            asked = true;
+            client.send(idle, 100);
+            // A new one passes.
+            open();
+        }
+        sys::pause(Duration::from_millis(50));
+    });
+    let cause = first(&answer);
+    assert!(has(cause, "sufferers", "clerk"), "{cause:#}");
+    assert_eq!(string(cause, "netns_name"), row.middle.name(), "{cause:#}");
+    assert!(string(cause, "rule").contains("ct state invalid drop"), "{cause:#}");
+    assert_eq!(cause["severity"], "failure", "{cause:#}");
+}
+
+#[test]
+fn a_process_keeps_what_others_have_closed_until_it_has_no_descriptors() {
+    let (a, b) = Netns::pair();
+    let hoarder = Actor::builder(&b).comm("hoarder").start();
+    let upstream = Actor::builder(&a).comm("upstream").start();
+    let back = Listener::open(&upstream, &a, "10.7.0.1:4826");
+    let front = Listener::open(&hoarder, &b, "10.7.0.2:4827");
+    let limit = libc::rlimit { rlim_cur: 48, rlim_max: 48 };
+    // SAFETY: the limit lives through the call, and no old one is asked for.
+    let set = unsafe {
+        libc::prlimit(hoarder.process.pid as i32, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut())
+    };
+    assert_eq!(set, 0, "the limit is set");
+    // The others close; it never does.
+    loop {
+        let made = hoarder.call(json!({ "op": "socket", "family": 4 }));
+        if made.error.is_some() {
+            break;
+        }
+        let fd = made.fd();
+        assert_eq!(hoarder.connect(fd, back.addr).errno(), None);
+        let (accepted, _) = back.accept();
+        upstream.on("close", accepted);
+        hoarder.await_state(fd, "CLOSE_WAIT");
+    }
+    let mut caller = Caller::new(&a, "guest", "10.7.0.2:4827");
+    let why = Why::start(&["hoarder"]);
+    let answer = why.during(|| {
+        caller.call();
+        assert!(hoarder.call(json!({ "op": "accept", "fd": front.fd })).error.is_some(), "it has no descriptor left");
+    });
+    let cause = first(&answer);
+    assert_eq!(culprits(cause), [u64::from(hoarder.process.pid)], "{cause:#}");
+    let all = format!("{} {}", cause["text"], cause["evidence"]);
+    assert!(all.contains("10.7.0.1:4826") && all.contains("48"), "what it holds, and its limit: {cause:#}");
+    assert_eq!(cause["severity"], "failure", "{cause:#}");
+}
+
+#[test]
+fn a_stopped_name_server_answers_nothing() {
+    let (a, b) = Netns::pair();
+    let server = Actor::builder(&b).comm("names").start();
+    let fd = server.datagram_socket(4);
+    server.bind(fd, "10.7.0.2:53");
+    // SAFETY: the process is this test's own.
+    unsafe { libc::kill(server.process.pid as i32, libc::SIGSTOP) };
+    let to: SocketAddr = "10.7.0.2:53".parse().expect("an address");
+    let socket = a.within(|| UdpSocket::bind("10.7.0.1:0").expect("it binds"));
+    socket.connect(to).expect("it connects");
+    // A query for the address of `a.example`.
+    let mut query = vec![0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1];
+    query.extend_from_slice(b"a\x07example\0\0\x01\0\x01");
+    let why = Why::start(&["names"]);
+    let answer = why.during(|| {
+        let _ = socket.send(&query);
+        sys::pause(Duration::from_millis(200));
+    });
+    let cause = first(&answer);
+    // SAFETY: the process is this test's own.
+    unsafe { libc::kill(server.process.pid as i32, libc::SIGCONT) };
+    assert_eq!(culprits(cause), [u64::from(server.process.pid)], "{cause:#}");
+    assert!(cause.to_string().contains("10.7.0.2:53"), "{cause:#}");
+    assert_eq!(string(cause, "netns_name"), b.name(), "{cause:#}");
 }

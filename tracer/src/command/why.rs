@@ -159,17 +159,18 @@ impl Presenter for Board<'_> {
 }
 
 impl Output for Board<'_> {
-    fn summary(&mut self, boot_ns: u64, summary: &Summary) {
+    fn summary(&mut self, _: u64, _: &Summary) {
+        // Whether the trace has ended early is known only later.
+    }
+
+    fn finish(mut self, runtime: &Runtime, outcome: Outcome) -> anyhow::Result<Ended> {
+        let Outcome { stop, summary, lost, rehearsal, end_ns, .. } = outcome;
         if self.form.shape.is_none() && !self.quiet {
             self.diagnosis.remarks.iter().for_each(stderr::line);
         }
         self.form.asked.traced_ns = summary.duration_ns;
-        self.form.asked.early = self.is_full();
-        self.form.write(&mut self.sink, boot_ns, &self.diagnosis, summary);
-    }
-
-    fn finish(self, runtime: &Runtime, outcome: Outcome) -> anyhow::Result<Ended> {
-        let Outcome { stop, summary, lost, rehearsal, end_ns, .. } = outcome;
+        self.form.asked.early = matches!(stop, Stop::Count);
+        self.form.write(&mut self.sink, end_ns, &self.diagnosis, &summary);
         let whole = self.sink.error().is_none();
         let (queue, written) = self.sink.into_inner().into_parts();
         let unwritten = destination::finish(runtime, &queue, &stop)?;

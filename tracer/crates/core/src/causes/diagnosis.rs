@@ -1,6 +1,8 @@
 //! The whole answer: the causes that concern what the user asks about, what has none, and how well the rest went.
 
-use tracer_stream::{Diagnosis, Health, Party, Role, Severity};
+use std::collections::HashSet;
+
+use tracer_stream::{Cause, Diagnosis, Health, Party, Role, Severity};
 
 use super::{
     Causes,
@@ -26,11 +28,14 @@ impl Causes {
             cause.rank = rank;
         }
         let elsewhere = others.iter().filter(|cause| cause.severity < Severity::Harmless).count();
+        let known: HashSet<&str> = causes.iter().filter_map(certain_peer).collect();
         let unexplained: Vec<&Conn> = scene
             .conns
             .failed()
             .chain(scene.conns.open())
             .filter(|conn| is_open_question(conn, &claims, &meant))
+            // What else fails there may follow from it, and the cause has to be mended first.
+            .filter(|conn| !known.contains(end(conn.ends.raddr, conn.ends.rport).as_str()))
             .collect();
         let host = scene.host();
         let mut gaps = host.gaps.clone();
@@ -53,6 +58,12 @@ impl Causes {
     }
 }
 
+/// The other end of the connections that fail, if the cause is certain.
+fn certain_peer(cause: &Cause) -> Option<&str> {
+    let is = cause.certain && cause.severity == Severity::Failure;
+    cause.peer.as_deref().or(cause.place.listener.as_deref()).filter(|_| is)
+}
+
 /// Whether a connection of a client failed, or waits for an answer, and no cause explains it.
 fn is_open_question(conn: &Conn, claims: &Claims, meant: &Meant) -> bool {
     let fails = match &conn.close {
@@ -68,6 +79,7 @@ fn in_words(conn: &Conn) -> String {
     let who = conn.owner.as_ref().map_or_else(|| "a process".to_owned(), Party::to_string);
     let to = end(conn.ends.raddr, conn.ends.rport);
     match &conn.close {
+        Some(close) if close.unanswered == Some(true) => format!("{who} to {to}: closed without an answer"),
         Some(close) => format!("{who} to {to}: {}", close.verdict.name()),
         None => format!("{who} to {to} waits for an answer"),
     }

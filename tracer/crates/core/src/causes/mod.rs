@@ -14,6 +14,8 @@ mod words;
 mod accept_queue;
 mod bpf_program;
 mod case;
+mod descriptors;
+mod does_not_read;
 mod forgotten;
 mod mtu;
 mod no_answer;
@@ -38,9 +40,11 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 15] = [
+pub const RULES: [Rule; 17] = [
     prober::causes,
+    descriptors::causes,
     accept_queue::causes,
+    does_not_read::causes,
     rejected::causes,
     forgotten::causes,
     policer::causes,

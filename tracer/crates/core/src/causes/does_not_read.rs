@@ -1,0 +1,165 @@
+//! A process does not read what has come: it is stopped, or hangs. A name server that does so makes all that ask it wait.
+
+use std::collections::BTreeMap;
+
+use tracer_stream::{Cause, Party, Place, Severity, TcpState};
+
+use super::{
+    claims::Claims,
+    scene::Scene,
+    survey::{Survey, SurveyProcess, SurveySocket, Transport},
+    words::{add, bytes, counted, end, names},
+};
+
+/// The port of name servers.
+const DNS: u16 = 53;
+
+pub(super) fn causes(scene: &Scene, _: &mut Claims) -> Vec<Cause> {
+    let Some(before) = scene.before.as_ref() else { return Vec::new() };
+    let mut cases: BTreeMap<u32, Vec<&SurveySocket>> = BTreeMap::new();
+    for socket in scene.host().sockets.iter().filter(|socket| socket.recv_q > 0 && socket.state != TcpState::Listen) {
+        let [pid] = socket.pids.as_slice() else { continue };
+        let Some(process) = scene.host().process(*pid) else { continue };
+        let waits = |survey: &Survey| same(survey, socket).map(|then| then.recv_q).filter(|bytes| *bytes > 0);
+        let grows = || {
+            let first = scene.first.as_ref().map_or(0, |first| waits(first).unwrap_or(0));
+            waits(before).is_some_and(|then| then < socket.recv_q) && first < socket.recv_q && !is_connected(socket)
+        };
+        if is_stopped(process) || socket.transport == Transport::Udp && grows() {
+            cases.entry(*pid).or_default().push(socket);
+        }
+    }
+    cases.into_iter().filter_map(|(pid, sockets)| cause(scene, pid, &sockets)).collect()
+}
+
+/// The same socket at another time.
+fn same<'s>(survey: &'s Survey, socket: &SurveySocket) -> Option<&'s SurveySocket> {
+    survey.sockets.iter().find(|then| (then.inode, then.netns) == (socket.inode, socket.netns) && then.inode != 0)
+}
+
+const fn is_stopped(process: &SurveyProcess) -> bool {
+    matches!(process.state, Some('T' | 't'))
+}
+
+fn is_connected(socket: &SurveySocket) -> bool {
+    socket.rport != 0
+}
+
+fn cause(scene: &Scene, pid: u32, sockets: &[&SurveySocket]) -> Option<Cause> {
+    let process = scene.host().process(pid)?;
+    let party = scene.party(pid)?;
+    let most = sockets.iter().max_by_key(|socket| socket.recv_q)?;
+    let at = end(Some(most.laddr), Some(most.lport));
+    let place = scene.in_netns(Some(most.netns));
+    let mut sufferers = Vec::new();
+    for socket in sockets {
+        clients(scene, socket).into_iter().for_each(|client| add(&mut sufferers, client));
+    }
+    let what = if most.transport == Transport::Udp && most.lport == DNS { "queries" } else { "requests" };
+    let state = match (is_stopped(process), &process.wchan) {
+        (true, _) => "is stopped (state T)".to_owned(),
+        (false, Some(wchan)) => format!("does not read, and sleeps in {wchan}"),
+        (false, None) => "does not read".to_owned(),
+    };
+    let who = if sufferers.is_empty() { String::new() } else { format!(" of {}", names(&sufferers)) };
+    let unread = bytes(sockets.iter().map(|socket| u64::from(socket.recv_q)).sum());
+    let mut evidence =
+        vec![format!("{unread} wait unread in {}", counted(sockets.len().try_into().unwrap_or(0), "socket"))];
+    if what == "queries" {
+        evidence.push(
+            "a resolver waits for its timeout (5 s, if resolv.conf says no other) before it asks the next server"
+                .to_owned(),
+        );
+    }
+    Some(Cause {
+        certain: is_stopped(process),
+        sufferers,
+        culprits: vec![party.clone()],
+        place: Place {
+            netns: Some(most.netns),
+            netns_name: Some(scene.netns_name(most.netns)),
+            listener: Some(at.clone()),
+            ..Place::default()
+        },
+        peer: Some(at.clone()),
+        count: sockets.len().try_into().unwrap_or(u64::MAX),
+        evidence,
+        next: vec![
+            format!("grep -e State -e Tracer /proc/{pid}/status"),
+            format!("kill -CONT {pid}  # if it was stopped"),
+        ],
+        ..Cause::new(
+            "does_not_read",
+            Severity::Failure,
+            format!("{what}{who} to {at}{place} stay without an answer: {party} {state}, {unread} wait unread"),
+        )
+    })
+}
+
+/// The processes that wait for an answer of this socket, by the surveys.
+fn clients(scene: &Scene, socket: &SurveySocket) -> Vec<Party> {
+    let mut found = Vec::new();
+    for survey in [&scene.first, &scene.before, &scene.last].into_iter().flatten() {
+        for client in survey.sockets.iter().filter(|client| client.transport == socket.transport) {
+            let to = (client.raddr, client.rport);
+            let is = if is_connected(socket) {
+                to == (socket.laddr, socket.lport) && (client.laddr, client.lport) == (socket.raddr, socket.rport)
+            } else {
+                let there = socket.laddr == client.raddr
+                    || socket.laddr.is_unspecified()
+                        && survey.homes(client.raddr).any(|home| home.inode == socket.netns);
+                client.rport == socket.lport && there
+            };
+            if is {
+                client.pids.iter().filter_map(|pid| scene.party(*pid)).for_each(|party| add(&mut found, party));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::{super::sample::Sample, *};
+
+    /// A name server with unread queries in a state, and a client that waits.
+    fn server(state: char, unread: [u32; 3]) -> Sample {
+        let mut sample = Sample::default()
+            .bound(Transport::Udp, 2, "10.0.2.1", 53, 20)
+            .process("names", 20)
+            .bound(Transport::Udp, 1, "10.0.1.1", 40_000, 10)
+            .process("shop", 10);
+        sample.survey.processes.first_mut().unwrap().state = Some(state);
+        let client = sample.survey.sockets.last_mut().unwrap();
+        (client.raddr, client.rport, client.state) = ("10.0.2.1".parse().unwrap(), 53, TcpState::Established);
+        for bytes in unread {
+            sample.survey.sockets.first_mut().unwrap().recv_q = bytes;
+            sample = sample.look().later(1_000_000_000);
+        }
+        sample
+    }
+
+    #[test]
+    fn a_stopped_name_server() {
+        let (causes, _) = server('T', [2304, 2304, 2304]).run(causes);
+        let cause = causes.first().unwrap();
+        assert_eq!(
+            cause.text,
+            "queries of shop[10] to 10.0.2.1:53 in right stay without an answer: names[20] is stopped (state T), 2 kB \
+             wait unread"
+        );
+        assert_eq!((cause.culprits.len(), cause.sufferers.len(), cause.certain), (1, 1, true));
+    }
+
+    #[test]
+    fn one_that_hangs_is_known_by_what_waits() {
+        let (grows, _) = server('S', [768, 1536, 2304]).run(causes);
+        assert_eq!(grows.first().map(|cause| cause.certain), Some(false));
+        for unread in [[768, 768, 768], [0, 0, 768], [768, 1536, 0], [2304, 768, 1536]] {
+            let (found, _) = server('S', unread).run(causes);
+            assert!(found.is_empty(), "it reads, or waits a moment: {unread:?}");
+        }
+        assert!(server('T', [0, 0, 0]).run(causes).0.is_empty(), "none asks it");
+    }
+}
