@@ -76,6 +76,7 @@ mod sockmap;
 mod start_races;
 mod storm;
 mod stuck;
+mod survey;
 mod unanswered;
 mod unseen_end;
 mod why;

@@ -23,6 +23,8 @@ const AGENT: [u32; 1] = [BPF];
 const READERS: [u32; 2] = [SYS_PTRACE, DAC_READ_SEARCH];
 /// The capabilities of the thread that reads the kernel's counters in each namespace.
 const COUNTERS: [u32; 3] = [SYS_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
+/// The capabilities of the thread that surveys the host, and of those that it starts for a moment.
+const SURVEY: [u32; 3] = COUNTERS;
 /// The capabilities of the thread that enters namespaces and reads their rules.
 const TABLES: [u32; 4] = [SYS_ADMIN, NET_ADMIN, SYS_PTRACE, DAC_READ_SEARCH];
 
@@ -64,6 +66,7 @@ fn are_least(threads: &[Rights], agent: &[u32]) {
             name if name == program || name == "symbols" => capability::set(agent),
             "tables" => capability::set(&TABLES),
             "counters" => capability::set(&COUNTERS),
+            "survey" | "sockets" | "fd" => capability::set(&SURVEY),
             "reader" | "watch" => capability::set(&READERS),
             "writer" => 0,
             other => panic!("a thread called {other} is unknown: {threads:#?}"),
@@ -112,6 +115,27 @@ fn drops_gives_up_the_same() {
     agent.await_ready();
     are_least(&await_confined(&agent), &AGENT);
     assert_eq!(agent.stop().status.code(), Some(0));
+}
+
+#[test]
+fn why_gives_up_the_same_and_surveys_the_host_all_the_same() {
+    let ns = Netns::new();
+    let server = Actor::start(&ns);
+    let listener = Listener::open(&server, &ns, "127.0.0.1:4201");
+    let mut command = Command::new(tracer_program());
+    let agent = Agent::start(command.args(["why", "--json", "-vv", "--for", "1h"]), None);
+    agent.await_ready();
+    let threads = await_confined(&agent);
+    are_least(&threads, &AGENT);
+    assert!(threads.iter().any(|thread| thread.name == "survey"), "{threads:?}");
+    let ended = agent.stop();
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    assert!(!ended.log.contains("more rights than it needs"), "{}", ended.log);
+    // The last survey is one of the confined thread.
+    let surveys: Vec<&str> = ended.log.lines().filter(|line| line.contains(" survey: ")).collect();
+    let last = surveys.last().expect("a survey");
+    assert!(!last.contains(" 0 sockets") && !last.contains(" 0 processes"), "{last}");
+    drop(listener);
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub fn run(args: &SocketsArgs) -> anyhow::Result<ExitCode> {
     let ask = Ask {
         protos: args.protos(),
         details: args.output.json || args.output.wide || args.sort.needs_details(),
+        time_wait: true,
         via: args.output.via,
         facts: needs_facts,
         order: Some(args.sort),

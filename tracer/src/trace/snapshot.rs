@@ -107,7 +107,7 @@ fn every_socket(root: &ProcRoot, snapshot: &mut Snapshot) {
     // Netlink and iterators show the running kernel; a made-up root has files.
     let via = if *root == ProcRoot::default() { Via::Auto } else { Via::Proc };
     let protos = Protos::that(|proto| proto == Proto::Tcp);
-    let ask = Ask { protos, details: false, via, facts: false, order: None };
+    let ask = Ask { protos, details: false, time_wait: false, via, facts: false, order: None };
     let picture = match collect(root, &ask, &Iterators::default()) {
         Ok(picture) => picture,
         Err(why) => return snapshot.gaps.push(why),

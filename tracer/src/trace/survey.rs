@@ -62,6 +62,8 @@ pub struct Surveyor {
 struct Memory {
     /// Container and unit, by process and its start.
     places: HashMap<(u32, u64), Place>,
+    /// A survey has been taken.
+    began: bool,
 }
 
 /// Container and unit of a process.
@@ -82,7 +84,8 @@ impl Surveyor {
         let (root, memory) = (root.clone(), self.memory.clone());
         self.thread.give(move || {
             let began = processor_time();
-            let survey = take(&root, &mut memory.lock().unwrap_or_else(PoisonError::into_inner));
+            let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let survey = take(&root, &mut memory);
             let cpu = processor_time().saturating_sub(began);
             debug!(
                 "survey: {} sockets, {} processes, {} namespaces in {cpu:?}",
@@ -90,6 +93,8 @@ impl Surveyor {
                 survey.processes.len(),
                 survey.namespaces.len()
             );
+            // Beside the first one the whole process works on the beginning of the trace.
+            let cpu = if std::mem::replace(&mut memory.began, true) { cpu } else { Duration::ZERO };
             // The receiver is gone if the trace ended first.
             let _ = send.send(Done { answer: Answer::Survey(Box::new(survey)), cpu: Some(cpu), warning: None });
         });
@@ -114,7 +119,7 @@ fn take(root: &ProcRoot, memory: &mut Memory) -> Survey {
     // Netlink shows the running kernel; a made-up root has files.
     let via = if *root == ProcRoot::default() { Via::Netlink } else { Via::Proc };
     let protos = Protos::that(|proto| matches!(proto, Proto::Tcp | Proto::Udp));
-    let ask = Ask { protos, details: true, via, facts: false, order: None };
+    let ask = Ask { protos, details: true, time_wait: false, via, facts: false, order: None };
     let picture = match collect::collect(root, &ask, &Iterators::default()) {
         Ok(picture) => picture,
         Err(why) => {
@@ -150,6 +155,7 @@ fn namespaces(root: &ProcRoot, picture: &Picture, survey: &mut Survey) {
             mtu: device.mtu,
             addresses: device.addresses,
         };
+        survey.time_wait.extend(read.time_wait.filter(|count| *count > 0).map(|count| (netns.inode, count)));
         survey.namespaces.push(Namespace {
             inode: netns.inode,
             name: netns.name.clone(),
@@ -164,24 +170,14 @@ fn namespaces(root: &ProcRoot, picture: &Picture, survey: &mut Survey) {
 
 /// Adds the sockets; where there are too many, those that may be in trouble come first.
 fn sockets(picture: &Picture, survey: &mut Survey) {
-    let mut time_wait: HashMap<u32, u64> = HashMap::new();
-    let mut shown: Vec<(&Row, TcpState)> = Vec::with_capacity(picture.rows.len());
-    for row in &picture.rows {
-        if row.state == State::TimeWait {
-            *time_wait.entry(row.netns).or_default() += 1;
-        } else if let Some(state) = state(row) {
-            shown.push((row, state));
-        }
-    }
-    survey.time_wait = time_wait.into_iter().collect();
-    survey.time_wait.sort_unstable();
+    let mut shown: Vec<(&Row, TcpState)> = picture.rows.iter().filter_map(|row| Some((row, state(row)?))).collect();
     shown.sort_by_key(|(row, state)| rank(row, *state));
     survey.omitted += shown.len().saturating_sub(MOST_SOCKETS) as u64;
     survey.sockets =
         shown.into_iter().take(MOST_SOCKETS).filter_map(|(row, state)| socket(picture, row, state)).collect();
 }
 
-/// The state of a socket of TCP or UDP; `None` if this program does not know it.
+/// The state of a socket of TCP or UDP; `None` of what is left of one in `TIME_WAIT`, which is only counted.
 const fn state(row: &Row) -> Option<TcpState> {
     Some(match row.state {
         State::Listen => TcpState::Listen,

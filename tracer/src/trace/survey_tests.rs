@@ -70,6 +70,7 @@ fn a_survey_has_sockets_processes_and_namespaces() {
         line("0100007F:1F90", "0100007F:C004", "06", "00000000:00000000", 0),
     ];
     tree.file("net/tcp", &(head.to_owned() + &tcp.concat()));
+    tree.file("net/sockstat", "TCP: inuse 3 orphan 0 tw 2 alloc 3 mem 1\n");
     let root = ProcRoot::new(&tree.0);
     let mut memory = Memory::default();
     let survey = take(&root, &mut memory);

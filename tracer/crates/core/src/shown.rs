@@ -51,9 +51,9 @@ impl<G: Gate> Shown<G> {
     }
 
     /// Takes a survey of the host.
-    pub fn survey(&mut self, survey: &Survey) {
+    pub fn survey(&mut self, survey: Survey) {
         if let Some(causes) = &mut self.causes {
-            causes.survey(survey.clone());
+            causes.survey(survey);
         }
     }
 

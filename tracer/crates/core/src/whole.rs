@@ -31,9 +31,13 @@ impl<G: Gate + Clone> Core<G> {
 
     /// Applies one input and emits the events that follow from it.
     pub fn apply(&mut self, input: Input<Record<'_>>, sink: &mut dyn Sink) {
+        // It is large, and of no other use.
+        let input = match input {
+            Input::Answer(Answer::Survey(survey)) => return self.shown.survey(*survey),
+            input => input,
+        };
         match &input {
             Input::Answer(Answer::Facts(facts)) => self.shown.set_facts(*facts),
-            Input::Answer(Answer::Survey(survey)) => self.shown.survey(survey),
             Input::Diagnosis { boot_ns } => self.shown.diagnose(*boot_ns),
             Input::Account(account) => self.account = TraceAccount::clone(account),
             _ => {}

@@ -131,7 +131,7 @@ impl Tables<'_> {
         let mut read: Vec<(usize, Read)> = thread::scope(|scope| {
             // A thread that does not start only costs time.
             let threads: Vec<_> = (1..workers.min(others.len()))
-                .filter_map(|_| thread::Builder::new().name("tables".into()).spawn_scoped(scope, work).ok())
+                .filter_map(|_| thread::Builder::new().name("sockets".into()).spawn_scoped(scope, work).ok())
                 .collect();
             let own = work();
             threads

@@ -1,73 +1,21 @@
-//! What has limited the speed of a connection's sending, by the kernel's own split of its time (`tcp_chrono`).
+//! What has limited the speed of a connection's sending, by the kernel's own split of its time (`tcp_chrono`). How long
+//! there was nothing to send is unknown: the kernel does not keep the age of a connection.
+
+use tracer_stream::{Limit, Limited};
 
 use super::row::Tcp;
 
-/// The split of the time with data to send. How long there was nothing to send is unknown: the kernel does not keep the
-/// age of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-pub struct Limited {
-    /// Time for which the network (its congestion window, or the way) was the limit, µs.
-    pub network_us: u64,
-    /// Time for which the peer's receive window was, µs.
-    pub peer_window_us: u64,
-    /// Time for which the own send buffer was, µs.
-    pub send_buffer_us: u64,
-    /// The largest of them; `app` if there was nothing to send for longer than all of them.
-    pub by: Limit,
-}
-
-/// A limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// There was nothing to send.
-    App,
-    /// The network.
-    Network,
-    /// The peer's receive window.
-    PeerWindow,
-    /// The own send buffer.
-    SendBuffer,
-}
-
-impl Limit {
-    /// Returns the word in the stream.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::App => "app",
-            Self::Network => "network",
-            Self::PeerWindow => "peer_window",
-            Self::SendBuffer => "send_buffer",
-        }
-    }
-}
-
-impl Limited {
-    /// Returns the parts, the largest first.
-    #[must_use]
-    pub fn parts(&self) -> [(Limit, u64); 3] {
-        let mut parts = [
-            (Limit::PeerWindow, self.peer_window_us),
-            (Limit::SendBuffer, self.send_buffer_us),
-            (Limit::Network, self.network_us),
-        ];
-        parts.sort_by_key(|(_, us)| std::cmp::Reverse(*us));
-        parts
-    }
-}
-
 impl Tcp {
-    /// Returns the split; `None` if the kernel did not give it.
+    /// Returns the split, with the largest part of the time with data to send, or [`Limit::App`] if there was nothing to
+    /// send for longer than all of that; `None` if the kernel did not give it.
     #[must_use]
     pub fn limited(&self) -> Option<Limited> {
-        let (busy, window, buffer) = (self.busy_us?, self.rwnd_limited_us?, self.sndbuf_limited_us?);
-        let network_us = busy.saturating_sub(window).saturating_sub(buffer);
-        let mut limited = Limited { network_us, peer_window_us: window, send_buffer_us: buffer, by: Limit::App };
-        let idle = self.idle_ms().unwrap_or(0).saturating_mul(1000);
-        if busy > idle {
-            let [(largest, _), ..] = limited.parts();
-            limited.by = largest;
+        let (busy_us, peer_window_us, send_buffer_us) = (self.busy_us?, self.rwnd_limited_us?, self.sndbuf_limited_us?);
+        let network_us = busy_us.saturating_sub(peer_window_us).saturating_sub(send_buffer_us);
+        let mut limited = Limited { app_us: None, network_us, peer_window_us, send_buffer_us, by: Some(Limit::App) };
+        let idle_us = self.idle_ms().unwrap_or(0).saturating_mul(1000);
+        if busy_us > idle_us {
+            limited.by = Limit::ALL.into_iter().max_by_key(|limit| limited.of(*limit));
         }
         Some(limited)
     }
@@ -111,7 +59,7 @@ mod tests {
             (500, 600, 0, 0, Limit::PeerWindow),
         ] {
             let limited = tcp(busy, window, buffer).limited().unwrap();
-            assert_eq!((limited.network_us, limited.by), (network, by), "{busy} {window} {buffer}");
+            assert_eq!((limited.network_us, limited.by), (network, Some(by)), "{busy} {window} {buffer}");
         }
     }
 
@@ -122,9 +70,9 @@ mod tests {
             notsent_bytes: Some(notsent),
             last_sent_ms: Some(last_sent),
             last_ack_ms: Some(last_ack),
-            ..tcp(20_000, 9_000, 9_000)
+            ..tcp(20_000, 11_000, 9_000)
         };
-        let by = |tcp: Tcp| tcp.limited().unwrap().by;
+        let by = |tcp: Tcp| tcp.limited().unwrap().by.unwrap();
         assert_eq!(by(idle(0, 0, 30, 25)), Limit::App);
         assert_eq!(by(idle(0, 0, 30, 15)), Limit::PeerWindow, "the ACK took long");
         assert_eq!(by(idle(1, 0, 30, 30)), Limit::PeerWindow, "unacknowledged");

@@ -9,7 +9,7 @@ mod connections;
 pub mod diag;
 pub mod gathered;
 pub mod iterators;
-pub mod limited;
+mod limited;
 mod namespace;
 pub mod order;
 pub mod owners;

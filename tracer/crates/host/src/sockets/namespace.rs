@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
 
     fn by_diag(&mut self, diag: &mut Diag, proto: Proto) -> bool {
         let before = self.rows.len();
-        let dumped = diag.dump(proto, self.ask.details, self.netns, &mut self.rows);
+        let dumped = diag.dump(proto, self.ask, self.netns, &mut self.rows);
         let done = self.take(dumped, proto);
         if !done {
             self.rows.truncate(before);

@@ -24,6 +24,8 @@ pub struct Ask {
     pub protos: Protos,
     /// Whether to read the figures of TCP connections.
     pub details: bool,
+    /// Whether to read connections in `TIME_WAIT`, too; /proc and the iterators have them anyway.
+    pub time_wait: bool,
     /// The source.
     pub via: Via,
     /// Whether to read all facts of the owners, not only their names.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::netlink;
 use crate::proc::enter::{self, Place, Prefer};
+use crate::proc::net::{Malformed, sockstat};
 use crate::proc::netns::{self, Netns, NetnsError};
 use crate::proc::root::ProcRoot;
 
@@ -25,6 +26,8 @@ pub struct Namespace {
     pub conntrack: Option<(u64, u64)>,
     /// `net.netfilter.nf_conntrack_tcp_timeout_established`, seconds.
     pub conntrack_timeout_s: Option<u64>,
+    /// Its connections in `TIME_WAIT`.
+    pub time_wait: Option<u64>,
 }
 
 /// A network device.
@@ -61,7 +64,15 @@ fn at(place: &Place, asks: bool) -> Namespace {
         ports: port(0).zip(port(1)),
         conntrack: number("nf_conntrack_count").zip(number("nf_conntrack_max")),
         conntrack_timeout_s: number("nf_conntrack_tcp_timeout_established"),
+        time_wait: time_wait(&place.net.join("sockstat")),
     }
+}
+
+/// Reads the number in the namespace's `sockstat`: much less than all these sockets.
+fn time_wait(path: &Path) -> Option<u64> {
+    let file = std::fs::File::open(path).ok()?;
+    let read = sockstat::read(std::io::BufReader::new(file), path, &mut Malformed::default()).ok()?;
+    sockstat::find(&read, "TCP", "tw")
 }
 
 /// Asks for the devices of this thread's namespace.
@@ -105,11 +116,14 @@ mod tests {
         let root = ProcRoot::new(tree.path());
         let read = namespace(&root, &netns(100)).unwrap().unwrap();
         assert_eq!((read.own, read.ports, read.conntrack), (true, Some((32768, 60999)), None));
+        assert_eq!(read.time_wait, None);
+        tree.file("net/sockstat", "sockets: used 9\nTCP: inuse 4 orphan 0 tw 42 alloc 7 mem 1\n");
         tree.file("sys/net/netfilter/nf_conntrack_count", "12\n");
         tree.file("sys/net/netfilter/nf_conntrack_max", "16\n");
         tree.file("sys/net/netfilter/nf_conntrack_tcp_timeout_established", "15\n");
         let read = namespace(&root, &netns(100)).unwrap().unwrap();
         assert_eq!((read.conntrack, read.conntrack_timeout_s), (Some((12, 16)), Some(15)));
+        assert_eq!(read.time_wait, Some(42));
         assert!(namespace(&root, &netns(200)).unwrap().is_none());
     }
 

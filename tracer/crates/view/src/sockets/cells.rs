@@ -6,10 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::escape;
 use crate::unit::{Bytes, Micros};
 use tracer_host::sockets::collect::Picture;
-use tracer_host::sockets::limited::Limited;
 use tracer_host::sockets::proto::Proto;
 use tracer_host::sockets::row::{Inet, Kind, Netlink, Packet, Row, Tcp, Unix, netlink_protocol, socket_type};
-use tracer_stream::{OwnerSource, address};
+use tracer_stream::{Limit, Limited, OwnerSource, address};
 
 /// Least columns of a cut address: `[20…01]`.
 const LEAST_ADDRESS: usize = 7;
@@ -334,7 +333,8 @@ fn figures(out: &mut String, tcp: &Tcp) {
 
 /// Appends the time with data to send, and the share of each limit: ` busy 4.1s (peer_window 72 %, network 28 %)`.
 fn split(out: &mut String, limited: &Limited) {
-    let parts = limited.parts();
+    let mut parts = Limit::ALL.map(|limit| (limit, limited.of(limit)));
+    parts.sort_by_key(|(_, us)| std::cmp::Reverse(*us));
     let busy: u64 = parts.iter().map(|(_, us)| us).sum();
     if busy == 0 {
         return;

@@ -8,9 +8,9 @@ use crate::clock::{Rfc3339, WallClock};
 use crate::json::{self, members, name};
 use crate::number::append as number;
 use crate::owners::Owners;
-use tracer_host::sockets::limited::Limited;
 use tracer_host::sockets::proto::{Proto, State};
 use tracer_host::sockets::row::{Kind, Row, Tcp, netlink_protocol, socket_type};
+use tracer_stream::Limited;
 
 /// The keys of a socket beside those that it shares with events.
 #[derive(Serialize, JsonSchema)]

@@ -10,6 +10,7 @@ use crate::netlink::Socket;
 use crate::sockets::gathered::Gathered;
 use crate::sockets::proto::Proto;
 use crate::sockets::row::Row;
+use crate::sockets::source::Ask;
 use tracer_privilege::capabilities;
 
 /// A NETLINK_SOCK_DIAG socket in the namespace of the opening thread.
@@ -45,16 +46,17 @@ impl Diag {
         Ok(Self { socket, inode })
     }
 
-    /// Appends every socket of `proto` to `rows`, marked with `netns`; TCP sockets have their details if
-    /// `details`.
+    /// Appends every socket of `proto` to `rows`, marked with `netns`; TCP sockets have their details if `ask` wants them.
     ///
     /// # Errors
     /// If this kernel has no handler for `proto`; nothing is appended then, unless the dump fails in the middle.
-    pub fn dump(&mut self, proto: Proto, details: bool, netns: u32, rows: &mut Gathered) -> Result<Dumped, DiagError> {
+    pub fn dump(&mut self, proto: Proto, ask_for: &Ask, netns: u32, rows: &mut Gathered) -> Result<Dumped, DiagError> {
         let before = rows.len();
         let mut malformed = 0;
         if proto == Proto::Tcp {
-            let (mut read, changed) = tcp::rows(&mut self.socket, details, netns, rows.key()).map_err(DiagError::of)?;
+            let states = if ask_for.time_wait { inet::STATES } else { inet::LIVE };
+            let (mut read, changed) =
+                tcp::rows(&mut self.socket, states, ask_for.details, netns, rows.key()).map_err(DiagError::of)?;
             rows.append(read.rows.take(netns));
             return Ok(Dumped { rows: rows.len() - before, malformed: read.malformed, changed });
         }
@@ -78,7 +80,7 @@ impl Diag {
             _ => {
                 let number = inet::protocol(proto).ok_or(DiagError::Unsupported)?;
                 both_families(|family| {
-                    let request = inet::request(family, number, inet::STATES, details);
+                    let request = inet::request(family, number, inet::STATES, ask_for.details);
                     ask(socket, &request, |bytes| take(inet::parse(bytes, proto)))
                 })
             }

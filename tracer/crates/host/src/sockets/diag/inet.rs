@@ -15,6 +15,8 @@ const CGROUP_ID: u16 = 21;
 const SKV6ONLY: u16 = 11;
 /// Every state but `BOUND_INACTIVE`, which /proc and `ss` do not show either.
 pub(super) const STATES: u32 = 0x1fff;
+/// Every one of these but `TIME_WAIT`.
+pub(super) const LIVE: u32 = STATES & !(1 << 6);
 /// `LISTEN` alone.
 pub(super) const LISTEN: u32 = 1 << 10;
 /// The value of `tcpi_snd_ssthresh` without a threshold (`TCP_INFINITE_SSTHRESH`).

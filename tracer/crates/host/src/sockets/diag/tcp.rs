@@ -43,18 +43,24 @@ pub(super) fn ask(diag: &mut Socket, states: u32, details: bool, mut each: impl 
     }
 }
 
-/// Reads the rows of all TCP sockets, marked with `netns` and in the order of `key`; two threads read if there are
+/// Reads the rows of all TCP sockets in one of `states`, a bit each, marked with `netns` and in the order of `key`; two threads read if there are
 /// many. `true`: the table changed meanwhile.
-pub(super) fn rows(diag: &mut Socket, details: bool, netns: u32, key: Option<Key>) -> io::Result<(shared::Read, bool)> {
+pub(super) fn rows(
+    diag: &mut Socket,
+    states: u32,
+    details: bool,
+    netns: u32,
+    key: Option<Key>,
+) -> io::Result<(shared::Read, bool)> {
     shared::read(
         netns,
         key,
         |payload| inet::parse(payload, Proto::Tcp).map(|row| Row { netns, ..row }),
         |each| {
-            let body = inet::old_request(inet::STATES, details);
+            let body = inet::old_request(states, details);
             match diag.dump_datagrams(TCPDIAG_GETSOCK, &body, TCPDIAG_GETSOCK, &mut *each) {
                 Err(error) if is_unsupported(&error) => both_families(|family| {
-                    let body = inet::request(family, TCP, inet::STATES, details);
+                    let body = inet::request(family, TCP, states, details);
                     let kind = by_family::SOCK_DIAG_BY_FAMILY;
                     diag.dump_datagrams(kind, &body, kind, &mut *each)
                 }),
@@ -101,7 +107,7 @@ mod tests {
         .unwrap();
         assert_eq!(one, two);
         assert_eq!(one.len(), 4, "two listeners and the accepting ends");
-        let (mut read, _) = rows(&mut diag, true, 0, None).unwrap();
+        let (mut read, _) = rows(&mut diag, inet::STATES, true, 0, None).unwrap();
         let (rows, _) = read.rows.take(0).in_order();
         let shared: BTreeSet<_> = rows.into_iter().filter_map(|row| own(Some(row))).map(|row| shown(&row)).collect();
         assert_eq!(one, shared);
