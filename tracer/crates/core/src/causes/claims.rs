@@ -10,6 +10,7 @@ use tracer_stream::ConnId;
 pub struct Claims {
     conns: HashSet<ConnId>,
     drops: HashSet<usize>,
+    calls: HashSet<usize>,
     /// Pairs of addresses whose probes are explained.
     probes: HashSet<(IpAddr, IpAddr)>,
 }
@@ -35,6 +36,17 @@ impl Claims {
     #[must_use]
     pub fn has_drop(&self, number: usize) -> bool {
         self.drops.contains(&number)
+    }
+
+    /// Takes a failed call, by its place in [`Scene::calls`](super::scene::Scene::calls); `false` if it has a cause already.
+    pub fn call(&mut self, number: usize) -> bool {
+        self.calls.insert(number)
+    }
+
+    /// Whether a failed call has a cause.
+    #[must_use]
+    pub fn has_call(&self, number: usize) -> bool {
+        self.calls.contains(&number)
     }
 
     /// Takes all probes from one address to another.
