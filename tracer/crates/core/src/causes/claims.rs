@@ -13,6 +13,8 @@ pub struct Claims {
     calls: HashSet<usize>,
     /// Pairs of addresses whose probes are explained.
     probes: HashSet<(IpAddr, IpAddr)>,
+    /// Namespaces and ports whose unread data are explained.
+    unread: HashSet<(u32, u16)>,
 }
 
 impl Claims {
@@ -47,6 +49,17 @@ impl Claims {
     #[must_use]
     pub fn has_call(&self, number: usize) -> bool {
         self.calls.contains(&number)
+    }
+
+    /// Takes what waits unread at a port of a namespace, and what found no room there.
+    pub fn unread(&mut self, netns: u32, port: u16) {
+        self.unread.insert((netns, port));
+    }
+
+    /// Whether what waits unread there has a cause.
+    #[must_use]
+    pub fn has_unread(&self, netns: u32, port: u16) -> bool {
+        self.unread.contains(&(netns, port))
     }
 
     /// Takes all probes from one address to another.

@@ -49,6 +49,7 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
             one.last.counter.clone_into(&mut case.reason);
         }
     }
+    cases.retain(|(netns, port), _| !netns.zip(*port).is_some_and(|(netns, port)| claims.has_unread(netns, port)));
     cases.into_iter().map(|((netns, port), case)| cause(scene, netns, port, &case)).collect()
 }
 
