@@ -22,12 +22,14 @@ struct Caller {
     tries: VecDeque<(i64, Instant)>,
     /// Between two calls.
     pause: Duration,
+    /// How long a connection is kept, answered or not.
+    kept: Duration,
 }
 
 impl Caller {
     fn new(ns: &Netns, comm: &str, to: &str) -> Self {
         let actor = Actor::builder(ns).comm(comm).start();
-        Self { actor, to: to.to_owned(), tries: VecDeque::new(), pause: Duration::from_millis(100) }
+        Self { actor, to: to.to_owned(), tries: VecDeque::new(), pause: Duration::from_millis(100), kept: GIVE_UP }
     }
 
     /// Opens one more.
@@ -35,7 +37,7 @@ impl Caller {
         let fd = self.actor.nonblocking_socket(4);
         let _ = self.actor.connect(fd, self.to.as_str());
         self.tries.push_back((fd, Instant::now()));
-        while self.tries.front().is_some_and(|(_, began)| began.elapsed() > GIVE_UP) {
+        while self.tries.front().is_some_and(|(_, began)| began.elapsed() > self.kept) {
             if let Some((fd, _)) = self.tries.pop_front() {
                 self.actor.on("close", fd);
             }
@@ -80,7 +82,9 @@ fn one_of_the_listeners_of_a_port_does_not_accept() {
         let _ = worker.begin(json!({ "op": "serve", "fd": fd, "count": 100_000, "thread": "server" }));
     }
     let stuck = u64::from(workers[0].0.process.pid);
-    let mut caller = Caller::new(&a, "buyer", at);
+    // A worker serves one connection after the other: short and few ones leave its queue empty.
+    let (pause, kept) = (Duration::from_millis(150), Duration::from_millis(100));
+    let mut caller = Caller { pause, kept, ..Caller::new(&a, "buyer", at) };
     // Its queue is full when the trace begins.
     fill_a_queue(&b, 4820, &mut caller);
     let why = Why::start(&["buyer"]);
