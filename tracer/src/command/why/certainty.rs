@@ -17,15 +17,15 @@ pub struct Certainty {
     keys: Vec<Key>,
     /// Since when they are these.
     since_ns: u64,
-    /// Those that were certain before.
-    told: Vec<Key>,
+    /// Those that are certain, since when, and whether that was said.
+    certain: Vec<(Key, u64, bool)>,
     settled: bool,
 }
 
 impl Certainty {
     /// The trace began then (`CLOCK_BOOTTIME`, ns).
     pub const fn new(began_ns: u64) -> Self {
-        Self { began_ns, keys: Vec::new(), since_ns: began_ns, told: Vec::new(), settled: false }
+        Self { began_ns, keys: Vec::new(), since_ns: began_ns, certain: Vec::new(), settled: false }
     }
 
     /// Takes the causes of now; `surveyed`: the host was looked at twice. Returns those that have become certain.
@@ -45,9 +45,14 @@ impl Certainty {
         let mut fresh = Vec::new();
         for cause in diagnosis.harmful().filter(|cause| cause.certain) {
             let key = key(cause);
-            if !self.told.contains(&key) {
-                self.told.push(key);
-                fresh.push(cause);
+            // The first failures of a prober look like any others.
+            match self.certain.iter_mut().find(|(known, ..)| *known == key) {
+                Some((_, since_ns, told)) if now_ns.saturating_sub(*since_ns) >= SAME && !*told => {
+                    *told = true;
+                    fresh.push(cause);
+                }
+                Some(_) => {}
+                None => self.certain.push((key, now_ns, false)),
             }
         }
         fresh
@@ -109,11 +114,13 @@ mod tests {
     fn another_cause_begins_the_wait_anew() {
         let (a, b) = (cause("a", Severity::Failure, true), cause("b", Severity::Failure, true));
         let mut certainty = Certainty::new(0);
-        assert_eq!(certainty.take(4 * S, true, &of(std::slice::from_ref(&a))).len(), 1);
-        assert_eq!(certainty.take(5 * S, true, &of(&[b.clone(), a.clone()])).len(), 1, "each is new once");
-        assert!(certainty.take(6 * S, true, &of(&[b.clone(), a.clone()])).is_empty());
-        assert!(!certainty.is_settled());
-        assert!(certainty.take(7 * S, true, &of(&[b, a])).is_empty());
+        assert!(certainty.take(4 * S, true, &of(std::slice::from_ref(&a))).is_empty(), "it may be a moment's");
+        assert!(certainty.take(5 * S, true, &of(&[b.clone(), a.clone()])).is_empty());
+        let fresh = certainty.take(6 * S, true, &of(&[b.clone(), a.clone()])).len();
+        assert_eq!((fresh, certainty.is_settled()), (1, false), "the first one is said");
+        let fresh = certainty.take(7 * S, true, &of(&[b.clone(), a.clone()])).len();
+        assert_eq!((fresh, certainty.is_settled()), (1, true), "each is said once");
+        assert!(certainty.take(8 * S, true, &of(&[b, a])).is_empty());
         assert!(certainty.is_settled());
     }
 }
