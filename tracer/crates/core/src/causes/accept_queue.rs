@@ -35,12 +35,18 @@ fn is_stuck(scene: &Scene, listener: &SurveySocket) -> bool {
         return discards(scene, listener) > 0 || looked_for > 0 && full(before);
     }
     let since = scene.host().boot_ns.saturating_sub(first.boot_ns);
-    since >= PATIENCE_NS && waits(first) && waits(before)
+    let accepts = last_accept(scene, listener).is_some_and(|at| at + PATIENCE_NS > first.boot_ns);
+    since >= PATIENCE_NS && !accepts && waits(first) && waits(before)
 }
 
 fn is_same(one: &SurveySocket, other: &SurveySocket) -> bool {
     one.state == TcpState::Listen
         && (one.netns, one.inode, one.laddr, one.lport) == (other.netns, other.inode, other.laddr, other.lport)
+}
+
+/// The last accept() that the trace has seen at this listener.
+fn last_accept(scene: &Scene, listener: &SurveySocket) -> Option<u64> {
+    listener.pids.iter().filter_map(|pid| scene.accepts.get(&(*pid, listener.lport)).copied()).max()
 }
 
 /// SYNs and last ACKs that the kernel threw away at this listener.
@@ -187,9 +193,15 @@ fn cause(scene: &Scene, claims: &mut Claims, listener: &SurveySocket) -> Option<
     let process = listener.pids.first().and_then(|pid| scene.host().process(*pid));
     let is_stopped = process.is_some_and(|process| matches!(process.state, Some('T' | 't')));
     let idle_us = discards_of(scene, listener).filter_map(|(_, idle)| idle).min();
+    let accepted_ns = last_accept(scene, listener);
     let watched_ns = scene.now_ns.saturating_sub(scene.began_ns);
     let never = match idle_us {
         _ if is_stopped => " is stopped (state T)".to_owned(),
+        _ if accepted_ns.is_some_and(|at| at + PATIENCE_NS > scene.now_ns) => " accepts too slowly".to_owned(),
+        _ if accepted_ns.is_some() => {
+            let at = accepted_ns.unwrap_or(scene.now_ns);
+            format!(" has not accepted for {}", seconds(scene.now_ns.saturating_sub(at)))
+        }
         Some(us) => format!(" has not accepted for {}", seconds((us * 1000).max(PATIENCE_NS))),
         None => format!(" has not accepted for {} at least", seconds(watched_ns)),
     };

@@ -25,11 +25,13 @@ mod prober;
 mod qdisc;
 mod receive_buffer;
 mod rejected;
+mod resets;
 mod rp_filter;
 mod rule_drop;
 #[cfg(test)]
 mod sample;
 mod tcp_signature;
+mod unanswered;
 mod unreachable;
 
 use tracer_stream::{Cause, Event};
@@ -40,7 +42,7 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 17] = [
+pub const RULES: [Rule; 19] = [
     prober::causes,
     descriptors::causes,
     accept_queue::causes,
@@ -57,6 +59,8 @@ pub const RULES: [Rule; 17] = [
     receive_buffer::causes,
     unreachable::causes,
     no_answer::causes,
+    resets::causes,
+    unanswered::causes,
     nobody_listens::causes,
 ];
 

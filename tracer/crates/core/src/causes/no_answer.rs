@@ -51,8 +51,10 @@ fn cause(
         conn.owner.iter().for_each(|owner| add(&mut sufferers, owner.clone()));
         syns += conn.close.as_ref().and_then(|close| close.syns).map_or(1 + conn.syn_retransmits, u64::from);
         let so_far = scene.now_ns.saturating_sub(conn.since_ns);
-        let waited = conn.close.as_ref().map_or(Some(so_far), |close| Some(close.duration_us? * 1_000));
-        longest = longest.max(waited.unwrap_or(0));
+        // Of one that is older than the trace only the time since then is known.
+        let seen = conn.closed_ns.map_or(so_far, |end| end.saturating_sub(conn.since_ns));
+        let waited = conn.close.as_ref().and_then(|close| close.duration_us).map_or(seen, |us| us * 1_000);
+        longest = longest.max(waited);
     }
     let homes = scene.destination(first);
     let to = end(addr, port);

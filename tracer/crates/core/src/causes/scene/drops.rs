@@ -1,7 +1,7 @@
 //! Dropped packets, in groups: the same cause, at the same place, of the same stream of packets.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     net::IpAddr,
     rc::Rc,
 };
@@ -197,6 +197,8 @@ pub struct Drops {
     index: HashMap<Key, usize>,
     groups: Vec<Dropped>,
     probes: HashMap<(IpAddr, IpAddr), Probe>,
+    /// Ports of listeners.
+    servers: HashSet<u16>,
     /// Packets without room.
     pub untold: u64,
 }
@@ -221,6 +223,15 @@ impl Drops {
         probes
     }
 
+    /// Learns the ports of listeners: a packet without a socket shows only by them who sent it.
+    pub(super) fn learn_listeners(&mut self, ports: impl Iterator<Item = u16>) {
+        self.servers = ports.collect();
+    }
+
+    fn serves(&self, port: Option<u16>) -> bool {
+        port.is_some_and(|port| self.servers.contains(&port))
+    }
+
     /// Takes a drop; returns the number of its group.
     pub(super) fn add(&mut self, event: &Event<'_>, drop: &Drop) -> Option<usize> {
         let carried = carried(drop);
@@ -228,7 +239,10 @@ impl Drops {
         let ends = drop.ends;
         let from_server = match carried {
             Carried::SynAck => true,
-            Carried::Segment => event.socket.is_some_and(|socket| is_from_server(&socket, drop)),
+            Carried::Segment => {
+                let by_socket = event.socket.is_some_and(|socket| is_from_server(&socket, drop));
+                by_socket || ends.is_some_and(|ends| self.serves(ends.sport) && !self.serves(ends.dport))
+            }
             _ => false,
         };
         let port = if from_server { ends.and_then(|ends| ends.sport) } else { ends.and_then(|ends| ends.dport) };

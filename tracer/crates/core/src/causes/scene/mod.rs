@@ -3,22 +3,24 @@
 
 mod conns;
 mod drops;
+mod ends;
 mod flows;
 mod hurt;
 mod index;
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, collections::HashMap};
 
-use tracer_stream::{ConnId, Discard, Event, Kind, Owner, Party, Verdict};
+use tracer_stream::{ConnId, Discard, Event, Kind, Owner, Party, TcpState, Verdict};
 
 pub use self::{
     conns::{Conn, Conns},
     drops::{Carried, Dropped, Drops, Probe},
+    ends::{Ended, LastEnds},
     flows::{Flow, FlowKey, Flows},
     hurt::{Hurt, ends},
     index::{Index, Tuple, tuple},
 };
-use super::survey::Survey;
+use super::survey::{Survey, SurveySocket, Transport};
 
 /// The most failed calls, and listeners with discards, that are kept.
 const MOST: usize = 1024;
@@ -94,6 +96,10 @@ pub struct Scene {
     pub flows: Flows,
     /// Dropped packets.
     pub drops: Drops,
+    /// How connections ended after a silence.
+    pub ends: LastEnds,
+    /// The last accept() of a process at a port, ns.
+    pub accepts: HashMap<(u32, u16), u64>,
     /// Failed calls.
     pub calls: Vec<FailedCall>,
     /// Discards without an event of their own.
@@ -135,10 +141,15 @@ impl Scene {
                     self.call(event, "listen", errno, Some(holder), 1);
                 }
                 self.flows.close(event, close);
+                self.ends.close(event, close);
                 // Others say more of a connection that is open at the end of the trace.
                 if close.verdict != Verdict::OpenAtEnd {
                     self.conns.close(event, close);
                 }
+            }
+            Kind::Accept { .. } => {
+                self.accepted(event);
+                self.conns.event(event, None);
             }
             _ if conn != ConnId::NONE => self.conns.event(event, None),
             _ => {}
@@ -152,6 +163,8 @@ impl Scene {
         if self.first.is_none() {
             self.first = Some(survey.clone());
         }
+        let listens = |socket: &&SurveySocket| (socket.transport, socket.state) == (Transport::Tcp, TcpState::Listen);
+        self.drops.learn_listeners(survey.sockets.iter().filter(listens).map(|socket| socket.lport));
         self.before = self.last.replace(survey);
     }
 
@@ -200,6 +213,13 @@ impl Scene {
             unit: process.unit.clone(),
             netns: None,
         })
+    }
+
+    fn accepted(&mut self, event: &Event<'_>) {
+        let Some(key) = event.socket.and_then(|socket| Some((socket.owner?.pid, socket.lport?))) else { return };
+        if self.accepts.len() < MOST || self.accepts.contains_key(&key) {
+            self.accepts.insert(key, event.boot_ns);
+        }
     }
 
     fn call(&mut self, event: &Event<'_>, call: &'static str, errno: i32, held_by: Option<&Owner>, count: u64) {
