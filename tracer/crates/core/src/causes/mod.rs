@@ -13,6 +13,7 @@ mod words;
 
 mod accept_queue;
 mod bpf_program;
+mod cannot_bind;
 mod case;
 mod descriptors;
 mod does_not_read;
@@ -42,11 +43,12 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 19] = [
+pub const RULES: [Rule; 20] = [
     prober::causes,
     descriptors::causes,
     accept_queue::causes,
     does_not_read::causes,
+    cannot_bind::causes,
     rejected::causes,
     forgotten::causes,
     policer::causes,

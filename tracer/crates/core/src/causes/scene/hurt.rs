@@ -52,6 +52,10 @@ impl Scene {
             by.into_iter().for_each(|party| add(&mut hurt.senders, party));
             of.into_iter().for_each(|party| add(&mut hurt.receivers, party));
         }
+        // The client's end was in order, and nothing of it is kept: the server has to send again.
+        if hurt.clients.is_empty() && hurt.receivers.is_empty() {
+            hurt.clients.clone_from(&hurt.senders);
+        }
         hurt
     }
 
