@@ -18,6 +18,7 @@ mod case;
 mod descriptors;
 mod does_not_read;
 mod forgotten;
+mod local_ports;
 mod mtu;
 mod no_answer;
 mod nobody_listens;
@@ -43,12 +44,13 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 20] = [
+pub const RULES: [Rule; 21] = [
     prober::causes,
     descriptors::causes,
     accept_queue::causes,
     does_not_read::causes,
     cannot_bind::causes,
+    local_ports::causes,
     rejected::causes,
     forgotten::causes,
     policer::causes,

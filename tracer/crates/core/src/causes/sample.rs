@@ -181,6 +181,14 @@ impl Sample {
         self
     }
 
+    /// A connect() for which the kernel found no local port.
+    pub(super) fn connect_without_port(mut self, told: Told, close: &Close) -> Self {
+        self.conns += 1;
+        let socket = Socket { lport: None, ..told.socket(ConnId(self.conns)) };
+        self.event(Some(socket), Kind::Close(close));
+        self
+    }
+
     /// A connection that has begun: `older` than the trace, or with its handshake, or (`None`) still without an answer.
     pub(super) fn open(mut self, told: &Told, older: Option<bool>) -> Self {
         self.conns += 1;
