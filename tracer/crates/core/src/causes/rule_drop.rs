@@ -1,13 +1,16 @@
 //! A rule of the firewall drops what programs need.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+};
 
 use tracer_stream::{Cause, Severity};
 
 use super::{
     case::{Case, programs},
     claims::Claims,
-    scene::{Carried, Conn, Scene},
+    scene::{Carried, Conn, Dropped, Scene},
     words::{dropper, end, names, percent, place, show},
 };
 
@@ -19,17 +22,28 @@ type Key = (Option<u32>, String, Option<IpAddr>, Option<u16>, bool);
 
 pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     let mut cases: BTreeMap<Key, Case<'_>> = BTreeMap::new();
-    for (number, group) in scene.drops.groups() {
-        if claims.has_drop(number) || !group.is_by_netfilter() || group.carried == Carried::Icmp {
-            continue;
-        }
+    let groups = scene.drops.groups().filter(|(number, group)| {
+        !claims.has_drop(*number) && group.is_by_netfilter() && group.carried != Carried::Icmp
+    });
+    let mut groups: Vec<_> = groups.collect();
+    groups.sort_by_key(|(_, group)| group.rule().is_none());
+    // Where the search for the rule was given up, it is the one that is known to drop the same packets.
+    let to = |group: &Dropped| (group.netns, group.saddr, group.daddr, group.port, group.carried);
+    let known: HashMap<_, String> = groups
+        .iter()
+        .filter(|(_, group)| group.rule().is_some())
+        .map(|(_, group)| (to(group), dropper(group)))
+        .collect();
+    for (number, group) in groups {
         let handshake = matches!(group.carried, Carried::Syn | Carried::SynAck);
         let hurt = scene.hurt(group);
         let (addr, port) = group.server();
         // Without a sufferer all that a rule drops is one cause.
         let (addr, port) =
             if hurt.clients.is_empty() && hurt.receivers.is_empty() { (None, None) } else { (addr, port) };
-        let key = (group.netns, dropper(group), addr, port, handshake);
+        let by_rule = known.get(&to(group)).filter(|_| group.rule().is_none());
+        let dropper = by_rule.cloned().unwrap_or_else(|| dropper(group));
+        let key = (group.netns, dropper, addr, port, handshake);
         cases.entry(key).or_default().add(number, group, hurt);
     }
     cases.into_iter().filter_map(|(key, case)| cause(scene, claims, &key, &case)).collect()
