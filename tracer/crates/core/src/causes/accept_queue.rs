@@ -244,7 +244,7 @@ fn cause(scene: &Scene, claims: &mut Claims, listener: &SurveySocket) -> Option<
     };
     if flow.connections > 0 && flow.failed > 0 && evidence.len() < 3 {
         evidence.push(format!(
-            "{} of {} that ended had failed, the longest wait was {}",
+            "{} of {} that ended had no success, the longest wait was {}",
             flow.failed,
             counted(flow.connections, "connection"),
             seconds(waiting.longest_ns)
@@ -331,7 +331,7 @@ fn doing(scene: &Scene, process: &SurveyProcess, who: &str, orphan: bool) -> Str
         (Some(open), Some(limit)) if open + 1 >= limit => format!(", {open} of {limit} descriptors are open"),
         _ => String::new(),
     };
-    format!("{who} {state}{place}, runs since {lived}{parent}{room}")
+    format!("{who} {state}{place}, has run for {lived}{parent}{room}")
 }
 
 #[cfg(test)]
