@@ -6,13 +6,10 @@ use tracer_stream::{Cause, Party, Place, Severity, TcpState};
 
 use super::{
     claims::Claims,
-    scene::Scene,
+    scene::{Asker, DNS, Scene},
     survey::{Survey, SurveyProcess, SurveySocket, Transport},
-    words::{add, bytes, end, names},
+    words::{add, bytes, end, names, seconds},
 };
-
-/// The port of name servers.
-const DNS: u16 = 53;
 
 pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     let Some(before) = scene.before.as_ref() else { return Vec::new() };
@@ -68,10 +65,10 @@ fn cause(scene: &Scene, pid: u32, sockets: &[&SurveySocket]) -> Option<Cause> {
     let unread = bytes(sockets.iter().map(|socket| u64::from(socket.recv_q)).sum());
     let mut evidence = Vec::new();
     if what == "queries" {
-        evidence.push(
+        evidence.push(waited(scene, most).unwrap_or_else(|| {
             "a resolver waits for its timeout (5 s, if resolv.conf says no other) before it asks the next server"
-                .to_owned(),
-        );
+                .to_owned()
+        }));
     }
     Some(Cause {
         certain: is_stopped(process),
@@ -96,6 +93,21 @@ fn cause(scene: &Scene, pid: u32, sockets: &[&SurveySocket]) -> Option<Cause> {
             format!("{what}{who} to {at}{place} stay without an answer: {party} {state}, {unread} wait unread"),
         )
     })
+}
+
+/// How long programs waited for this name server, as the surveys saw their sockets.
+fn waited(scene: &Scene, server: &SurveySocket) -> Option<String> {
+    let is_asked = |asker: &Asker| {
+        let there = match asker.server.is_loopback() {
+            true => asker.netns == server.netns,
+            false => scene.homes_of(asker.server).contains(&server.netns),
+        };
+        there && (server.laddr == asker.server || server.laddr.is_unspecified())
+    };
+    let waits = scene.waits.all().filter(|(asker, waits)| waits.ended > 0 && is_asked(asker));
+    let (asker, waits) = waits.max_by_key(|(_, waits)| waits.longest_ns)?;
+    let times = if waits.ended == 1 { "seen once".to_owned() } else { format!("{} times seen", waits.ended) };
+    Some(format!("{} waits {} or more each time, {times}", asker.comm, seconds(waits.longest_ns)))
 }
 
 /// The processes that wait for an answer of this socket, by the surveys.

@@ -33,6 +33,7 @@ mod rule_drop;
 #[cfg(test)]
 mod sample;
 mod tcp_signature;
+mod udp_unanswered;
 mod unanswered;
 mod unreachable;
 
@@ -44,7 +45,7 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 21] = [
+pub const RULES: [Rule; 22] = [
     prober::causes,
     descriptors::causes,
     accept_queue::causes,
@@ -62,6 +63,7 @@ pub const RULES: [Rule; 21] = [
     bpf_program::causes,
     receive_buffer::causes,
     unreachable::causes,
+    udp_unanswered::causes,
     no_answer::causes,
     resets::causes,
     unanswered::causes,

@@ -79,6 +79,15 @@ impl Flows {
         sum
     }
 
+    /// The connections that these programs, in these namespaces, had to any destination.
+    #[must_use]
+    pub fn by(&self, clients: &[(Option<u32>, &str)]) -> Flow {
+        let is = |key: &FlowKey| clients.iter().any(|one| (key.netns, key.comm.as_deref()) == (one.0, Some(one.1)));
+        let mut sum = Flow::default();
+        self.flows.iter().filter(|(key, _)| is(key)).for_each(|(_, flow)| sum.add(flow));
+        sum
+    }
+
     /// All of them together.
     #[must_use]
     pub fn sum(&self) -> Flow {

@@ -155,6 +155,12 @@ impl Scene {
         numbers.iter().filter_map(|number| self.host().sockets.get(*number))
     }
 
+    /// The surveyed UDP sockets of this local port, at any address of any namespace.
+    pub fn datagrams_of(&self, port: u16) -> impl Iterator<Item = &SurveySocket> {
+        let numbers = self.index().datagrams.get(&port).map_or(&[][..], Vec::as_slice);
+        numbers.iter().filter_map(|number| self.host().sockets.get(*number))
+    }
+
     /// Whether a process has had a connection to that end, or still has one.
     #[must_use]
     pub fn has_reached(&self, pid: Option<u32>, addr: IpAddr, port: u16) -> bool {

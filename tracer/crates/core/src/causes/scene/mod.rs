@@ -7,6 +7,7 @@ mod ends;
 mod flows;
 mod hurt;
 mod index;
+mod waits;
 
 use std::{cell::OnceCell, collections::HashMap};
 
@@ -19,6 +20,7 @@ pub use self::{
     flows::{Flow, FlowKey, Flows},
     hurt::{Hurt, ends},
     index::{Index, Tuple, tuple},
+    waits::{AllWaits, Asker, DNS, Waits},
 };
 use super::survey::{Survey, SurveySocket, Transport};
 
@@ -100,6 +102,8 @@ pub struct Scene {
     pub ends: LastEnds,
     /// The last accept() of a process at a port, ns.
     pub accepts: HashMap<(u32, u16), u64>,
+    /// How long programs waited for name servers.
+    pub waits: AllWaits,
     /// Failed calls.
     pub calls: Vec<FailedCall>,
     /// Discards without an event of their own.
@@ -165,6 +169,7 @@ impl Scene {
         }
         let listens = |socket: &&SurveySocket| (socket.transport, socket.state) == (Transport::Tcp, TcpState::Listen);
         self.drops.learn_listeners(survey.sockets.iter().filter(listens).map(|socket| socket.lport));
+        self.waits.survey(&survey);
         self.before = self.last.replace(survey);
     }
 
