@@ -42,7 +42,7 @@ impl Causes {
         if host.omitted > 0 {
             gaps.push(format!("{} sockets or processes of the host found no room in the survey", host.omitted));
         }
-        let untold = scene.untold + scene.waits.untold + scene.conns.untold + scene.drops.untold;
+        let untold = scene.untold + scene.waits.untold + scene.reads.untold + scene.conns.untold + scene.drops.untold;
         if untold > 0 {
             gaps.push(format!("{} found no room: too many different ones", counted(untold, "event")));
         }

@@ -11,6 +11,9 @@ use super::{
     words::{add, bytes, end, names, seconds},
 };
 
+/// The shortest time of an uninterruptible sleep, ns. Three surveys a second apart take a little less.
+const HELD_NS: u64 = 1_900_000_000;
+
 pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     let Some(before) = scene.before.as_ref() else { return Vec::new() };
     let mut cases: BTreeMap<u32, Vec<&SurveySocket>> = BTreeMap::new();
@@ -22,12 +25,18 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
             let first = scene.first.as_ref().map_or(0, |first| waits(first).unwrap_or(0));
             waits(before).is_some_and(|then| then < socket.recv_q) && first < socket.recv_q && !is_connected(socket)
         };
-        if is_stopped(process) || socket.transport == Transport::Udp && grows() {
+        if is_held(scene, process) || socket.transport == Transport::Udp && grows() {
             cases.entry(*pid).or_default().push(socket);
         }
     }
     for socket in cases.values().flatten() {
         claims.unread(socket.netns, socket.lport);
+        if socket.transport == Transport::Tcp {
+            let (here, there) = ((socket.laddr, socket.lport), (socket.raddr, socket.rport));
+            for tuple in [(here.0, here.1, there.0, there.1), (there.0, there.1, here.0, here.1)] {
+                scene.conn_of(tuple).into_iter().for_each(|conn| _ = claims.conn(conn.id));
+            }
+        }
     }
     cases.into_iter().filter_map(|(pid, sockets)| cause(scene, pid, &sockets)).collect()
 }
@@ -39,6 +48,19 @@ fn same<'s>(survey: &'s Survey, socket: &SurveySocket) -> Option<&'s SurveySocke
 
 const fn is_stopped(process: &SurveyProcess) -> bool {
     matches!(process.state, Some('T' | 't'))
+}
+
+/// Whether the process cannot run: it is stopped, or all surveys found it in uninterruptible sleep.
+fn is_held(scene: &Scene, process: &SurveyProcess) -> bool {
+    is_stopped(process) || held_for(scene, process.pid, |process| process.state == Some('D')) >= HELD_NS
+}
+
+/// The time between the first and the last survey if all that are kept found the process in such a state, ns.
+fn held_for(scene: &Scene, pid: u32, is: fn(&SurveyProcess) -> bool) -> u64 {
+    let surveys = [&scene.first, &scene.before, &scene.last];
+    let all = surveys.into_iter().flatten().all(|survey| survey.process(pid).is_some_and(is));
+    let first = scene.first.as_ref().map_or(0, |first| first.boot_ns);
+    if all { scene.host().boot_ns.saturating_sub(first) } else { 0 }
 }
 
 fn is_connected(socket: &SurveySocket) -> bool {
@@ -58,6 +80,10 @@ fn cause(scene: &Scene, pid: u32, sockets: &[&SurveySocket]) -> Option<Cause> {
     let what = if most.transport == Transport::Udp && most.lport == DNS { "queries" } else { "requests" };
     let state = match (is_stopped(process), &process.wchan) {
         (true, _) => "is stopped (state T)".to_owned(),
+        (false, Some(wchan)) if process.state == Some('D') => {
+            format!("is in uninterruptible sleep (state D, in {wchan})")
+        }
+        (false, None) if process.state == Some('D') => "is in uninterruptible sleep (state D)".to_owned(),
         (false, Some(wchan)) => format!("does not read, and sleeps in {wchan}"),
         (false, None) => "does not read".to_owned(),
     };
@@ -69,6 +95,10 @@ fn cause(scene: &Scene, pid: u32, sockets: &[&SurveySocket]) -> Option<Cause> {
             "a resolver waits for its timeout (5 s, if resolv.conf says no other) before it asks the next server"
                 .to_owned()
         }));
+    }
+    let held_ns = held_for(scene, pid, is_stopped).max(held_for(scene, pid, |process| process.state == Some('D')));
+    if held_ns > 0 {
+        evidence.push(format!("it was so whenever the surveys looked, for {} or more", seconds(held_ns)));
     }
     Some(Cause {
         certain: is_stopped(process),
@@ -113,6 +143,12 @@ fn waited(scene: &Scene, server: &SurveySocket) -> Option<String> {
 /// The processes that wait for an answer of this socket, by the surveys.
 fn clients(scene: &Scene, socket: &SurveySocket) -> Vec<Party> {
     let mut found = Vec::new();
+    if socket.transport == Transport::Tcp {
+        return scene
+            .owner_of(Transport::Tcp, socket.raddr, socket.rport, (socket.laddr, socket.lport))
+            .into_iter()
+            .collect();
+    }
     for survey in [&scene.first, &scene.before, &scene.last].into_iter().flatten() {
         for client in survey.sockets.iter().filter(|client| client.transport == socket.transport) {
             let to = (client.raddr, client.rport);
@@ -135,7 +171,13 @@ fn clients(scene: &Scene, socket: &SurveySocket) -> Vec<Party> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::{super::sample::Sample, *};
+    use super::{
+        super::{
+            sample::{Sample, Told},
+            survey::SurveyTcp,
+        },
+        *,
+    };
 
     /// A name server with unread queries in a state, and a client that waits.
     fn server(state: char, unread: [u32; 3]) -> Sample {
@@ -165,6 +207,36 @@ mod tests {
         );
         assert_eq!((cause.culprits.len(), cause.sufferers.len(), cause.certain), (1, 1, true));
         assert!(claims.has_unread(2, 53) && !claims.has_unread(1, 53), "what finds no room there follows from it");
+    }
+
+    #[test]
+    fn an_uninterruptible_sleep_counts_if_it_lasts() {
+        let (causes_of, _) = server('D', [768, 768, 768]).run(causes);
+        let text = &causes_of.first().unwrap().text;
+        assert!(text.ends_with("names[20] is in uninterruptible sleep (state D), 768 bytes wait unread"), "{text}");
+        assert!(causes_of.iter().all(|cause| !cause.certain));
+        let mut sample = server('S', [768, 768, 768]);
+        sample.survey.processes.first_mut().unwrap().state = Some('D');
+        sample.survey.sockets.first_mut().unwrap().recv_q = 768;
+        assert!(sample.look().run(causes).0.is_empty(), "a disk access is short");
+    }
+
+    #[test]
+    fn connections_with_a_stopped_server_have_their_cause() {
+        let told = Told::client("shop", 8);
+        let mut sample = Sample::default().process("web", 20).surveyed(&told.server("web", 20), SurveyTcp::default());
+        sample.survey.processes.first_mut().unwrap().state = Some('T');
+        sample.survey.sockets.first_mut().unwrap().recv_q = 80;
+        let sample = sample.look().open(&told, Some(true)).later(3_000_000_000).look();
+        let (found, claims) = sample.run(causes);
+        let cause = found.first().unwrap();
+        assert_eq!(
+            cause.text,
+            "requests of shop[8] to 10.0.2.1:80 in right stay without an answer: web[20] is stopped (state T), 80 bytes \
+             wait unread"
+        );
+        assert_eq!(cause.evidence, ["it was so whenever the surveys looked, for 3.0 s or more"]);
+        assert!(sample.scene.conns.open().all(|conn| claims.has_conn(conn.id)));
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod tcp_signature;
 mod udp_unanswered;
 mod unanswered;
 mod unreachable;
+mod unread;
 
 use tracer_stream::{Cause, Event};
 
@@ -45,11 +46,12 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 23] = [
     prober::causes,
     descriptors::causes,
     accept_queue::causes,
     does_not_read::causes,
+    unread::causes,
     cannot_bind::causes,
     local_ports::causes,
     rejected::causes,

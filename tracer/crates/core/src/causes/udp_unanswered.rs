@@ -207,7 +207,7 @@ mod tests {
         let mut claims = Claims::default();
         let stopped = does_not_read::causes(&sample.scene, &mut claims);
         assert_eq!((stopped.len(), causes(&sample.scene, &mut claims).len()), (1, 0));
-        assert_eq!(stopped[0].evidence, ["shop waits 5.0 s or more each time, 2 times seen"]);
+        assert_eq!(stopped[0].evidence[0], "shop waits 5.0 s or more each time, 2 times seen");
 
         let mut drop = packets(&Told::client("", 0).to("192.0.2.53", 53), 0, 4);
         (drop.protocol, drop.tcp_flags, drop.hint) = (Some("udp"), None, nft("forward", 4, "udp dport 53 drop"));

@@ -7,6 +7,7 @@ mod ends;
 mod flows;
 mod hurt;
 mod index;
+mod reads;
 mod waits;
 
 use std::{cell::OnceCell, collections::HashMap};
@@ -20,6 +21,7 @@ pub use self::{
     flows::{Flow, FlowKey, Flows},
     hurt::{Hurt, ends},
     index::{Index, Tuple, tuple},
+    reads::{Read, Reads},
     waits::{AllWaits, Asker, DNS, Waits},
 };
 use super::survey::{Survey, SurveySocket, Transport};
@@ -102,6 +104,8 @@ pub struct Scene {
     pub ends: LastEnds,
     /// The last accept() of a process at a port, ns.
     pub accepts: HashMap<(u32, u16), u64>,
+    /// How processes read their connections.
+    pub reads: Reads,
     /// How long programs waited for name servers.
     pub waits: AllWaits,
     /// Failed calls.
@@ -170,6 +174,7 @@ impl Scene {
         let listens = |socket: &&SurveySocket| (socket.transport, socket.state) == (Transport::Tcp, TcpState::Listen);
         self.drops.learn_listeners(survey.sockets.iter().filter(listens).map(|socket| socket.lport));
         self.waits.survey(&survey);
+        self.reads.survey(&survey);
         self.before = self.last.replace(survey);
     }
 

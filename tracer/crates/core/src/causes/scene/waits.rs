@@ -59,7 +59,7 @@ pub struct AllWaits {
     /// In order, so that the same surveys say the same.
     open: BTreeMap<Key, Open>,
     waits: BTreeMap<Asker, Waits>,
-    /// Sockets without room.
+    /// The most sockets without room in one survey, and programs without room.
     pub untold: u64,
 }
 
@@ -98,6 +98,7 @@ impl AllWaits {
                 (process.pid, Party { pid: process.pid, comm: process.comm.clone(), container, unit, netns: None })
             })
             .collect();
+        let mut untold = 0;
         for (key, socket) in now {
             if let Some(open) = self.open.get_mut(&key) {
                 open.last_ns = survey.boot_ns;
@@ -106,7 +107,7 @@ impl AllWaits {
             }
             let Some(by) = socket.pids.first().and_then(|pid| parties.get(pid)) else { continue };
             if self.open.len() >= MOST {
-                self.untold += 1;
+                untold += 1;
                 continue;
             }
             let asker = Asker { netns: socket.netns, comm: by.comm.clone(), server: socket.raddr };
@@ -114,6 +115,7 @@ impl AllWaits {
             let (first_ns, last_ns) = (survey.boot_ns, survey.boot_ns);
             self.open.insert(key, Open { asker, by, first_ns, last_ns, answered: socket.recv_q > 0 });
         }
+        self.untold = self.untold.max(untold);
     }
 
     fn end(&mut self, open: Open) {
@@ -191,6 +193,7 @@ mod tests {
         let many: Vec<(u64, u32)> = (1..=MOST as u64 + 3).map(|inode| (inode, 0)).collect();
         let mut waits = AllWaits::default();
         waits.survey(&survey(1, &many));
+        waits.survey(&survey(2, &many));
         assert_eq!((waits.open.len(), waits.untold), (MOST, 3));
     }
 }
