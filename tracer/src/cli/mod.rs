@@ -38,8 +38,7 @@ pub const EXIT_STATUS: &str = "\
 126 or 127 if the command could not be started.";
 
 /// Examples to copy.
-pub const EXAMPLES: &str = "\
-  sudo tracer why                                  what is wrong: whose, where, and why
+pub const EXAMPLES: &str = "  sudo tracer why                                  what is wrong: whose, where, and why
   tracer                                           everything on this host, until Ctrl-C
   tracer -p 1234 -f                                one process and its descendants
   tracer --failed --no-loopback                    connections that failed
