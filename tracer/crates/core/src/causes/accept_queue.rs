@@ -9,14 +9,23 @@ use super::{
     words::{add, counted, end, inside, names, percent, seconds},
 };
 
+/// The most listeners that are looked at.
+const MOST: usize = 16;
+/// The most listeners with a queue whose past is looked at.
+const MOST_WAITING: usize = 128;
 /// The shortest time for which connections wait without an accept(), if the queue is not full.
 const PATIENCE_NS: u64 = 1_500_000_000;
 
 pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     let host = scene.host();
-    let mut stuck: Vec<&SurveySocket> = host.sockets.iter().filter(|socket| is_stuck(scene, socket)).collect();
-    // The fullest first: where several share a port, a connection that cannot be told belongs to it.
+    let waits = |socket: &&SurveySocket| socket.state == TcpState::Listen && socket.recv_q > 0;
+    let mut stuck: Vec<&SurveySocket> = host.sockets.iter().filter(waits).collect();
     stuck.sort_by_key(|listener| std::cmp::Reverse(listener.recv_q));
+    stuck.truncate(MOST_WAITING);
+    stuck.retain(|listener| is_stuck(scene, listener));
+    // The fullest first: where several share a port, a connection that cannot be told belongs to it.
+    // Each costs a look at all connections, and others choose how many there are.
+    stuck.truncate(MOST);
     stuck.into_iter().filter_map(|listener| cause(scene, claims, listener)).collect()
 }
 
@@ -149,13 +158,13 @@ fn reaches(scene: &Scene, conn: &Conn, listener: &SurveySocket) -> bool {
 /// Whether the other end of a client's connection still waits in the queue of this listener.
 fn is_in_queue(scene: &Scene, conn: &Conn, listener: &SurveySocket) -> bool {
     match scene.twin(conn) {
-        Some(twin) => {
+        Some(twin) if !twin.older => {
             twin.accepted_ns.is_none()
-                && !twin.older
                 && twin.role == Role::Server
                 && twin.owner.as_ref().is_some_and(|owner| listener.pids.contains(&owner.pid))
         }
-        None => {
+        // Of one that is older than the trace the survey tells: it has no file yet.
+        _ => {
             let Some((laddr, lport, raddr, rport)) = super::scene::tuple(conn) else { return false };
             scene.socket_of((raddr, rport, laddr, lport)).is_some_and(|socket| {
                 socket.inode == 0

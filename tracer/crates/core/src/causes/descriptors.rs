@@ -14,15 +14,15 @@ use super::{
     words::{add, counted, end, inside, names},
 };
 
-/// `EMFILE`.
-const NO_DESCRIPTORS: i32 = 24;
+/// `EMFILE`: the process has no descriptor left; `ENFILE`: the host has no file left.
+const NO_DESCRIPTORS: [i32; 2] = [24, 23];
 /// Accepting needs a descriptor, and a program often frees the last ones for a moment.
 const ALMOST: u64 = 2;
 /// The least connections that a process keeps after their peers have closed them, to be worth a word.
 const KEPT: usize = 4;
 
 pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
-    let failing = scene.calls.iter().filter(|call| call.errno == NO_DESCRIPTORS);
+    let failing = scene.calls.iter().filter(|call| NO_DESCRIPTORS.contains(&call.errno));
     let failing = failing.filter_map(|call| call.by.as_ref()).map(|party| party.pid);
     let full = scene.host().processes.iter().filter(|process| used_up(scene, process.pid).is_some());
     let pids: BTreeSet<u32> = failing.chain(full.map(|process| process.pid)).collect();
@@ -41,7 +41,7 @@ fn cause(scene: &Scene, claims: &mut Claims, pid: u32) -> Option<Cause> {
     let calls: Vec<_> = scene
         .calls
         .iter()
-        .filter(|call| call.errno == NO_DESCRIPTORS && call.by.as_ref().is_some_and(|by| by.pid == pid))
+        .filter(|call| NO_DESCRIPTORS.contains(&call.errno) && call.by.as_ref().is_some_and(|by| by.pid == pid))
         .collect();
     let party = scene.party(pid).or_else(|| calls.first()?.by.clone())?;
     let used = used_up(scene, pid);

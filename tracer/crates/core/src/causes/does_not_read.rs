@@ -11,13 +11,20 @@ use super::{
     words::{add, bytes, end, names, seconds},
 };
 
+/// The most sockets that are looked at, those with most unread bytes.
+const MOST: usize = 128;
 /// The shortest time of an uninterruptible sleep, ns. Three surveys a second apart take a little less.
 const HELD_NS: u64 = 1_900_000_000;
 
 pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     let Some(before) = scene.before.as_ref() else { return Vec::new() };
     let mut cases: BTreeMap<u32, Vec<&SurveySocket>> = BTreeMap::new();
-    for socket in scene.host().sockets.iter().filter(|socket| socket.recv_q > 0 && socket.state != TcpState::Listen) {
+    let is_unread = |socket: &&SurveySocket| socket.recv_q > 0 && socket.state != TcpState::Listen;
+    let mut unread: Vec<&SurveySocket> = scene.host().sockets.iter().filter(is_unread).collect();
+    // Each costs a look at all sockets, and others choose how many there are.
+    unread.sort_by_key(|socket| std::cmp::Reverse(socket.recv_q));
+    unread.truncate(MOST);
+    for socket in unread {
         let [pid] = socket.pids.as_slice() else { continue };
         let Some(process) = scene.host().process(*pid) else { continue };
         let waits = |survey: &Survey| same(survey, socket).map(|then| then.recv_q).filter(|bytes| *bytes > 0);

@@ -15,6 +15,7 @@ mod accept_queue;
 mod bpf_program;
 mod cannot_bind;
 mod case;
+mod conntrack_full;
 mod descriptors;
 mod does_not_read;
 mod forgotten;
@@ -46,7 +47,7 @@ use self::{claims::Claims, scene::Scene, survey::Survey};
 pub type Rule = fn(&Scene, &mut Claims) -> Vec<Cause>;
 
 /// The rules, in order.
-pub const RULES: [Rule; 23] = [
+pub const RULES: [Rule; 24] = [
     prober::causes,
     descriptors::causes,
     accept_queue::causes,
@@ -54,6 +55,7 @@ pub const RULES: [Rule; 23] = [
     unread::causes,
     cannot_bind::causes,
     local_ports::causes,
+    conntrack_full::causes,
     rejected::causes,
     forgotten::causes,
     policer::causes,
