@@ -1,6 +1,11 @@
 //! The order of the causes: by harm, then by repetition, certainty, share and number; refusals last.
 
-use tracer_stream::Cause;
+use std::collections::HashMap;
+
+use tracer_stream::{Cause, Severity};
+
+/// The most harmless causes of one rule; a scan of many ports makes thousands.
+const MOST_HARMLESS: usize = 8;
 
 /// Sorts `causes` and numbers them.
 #[must_use]
@@ -18,8 +23,49 @@ pub fn ranked(mut causes: Vec<Cause>) -> Vec<Cause> {
         let order = harm.then(suffering).then(refused).then(repeated).then(certainty).then(share);
         order.then_with(|| b.count.cmp(&a.count))
     });
+    let mut causes = folded(causes);
     for (rank, cause) in (1..).zip(&mut causes) {
         cause.rank = rank;
     }
     causes
+}
+
+/// Leaves the first few harmless causes of each rule, and counts the others with the last of them.
+fn folded(causes: Vec<Cause>) -> Vec<Cause> {
+    let mut of_rule: HashMap<&'static str, usize> = HashMap::new();
+    let mut kept: Vec<Cause> = Vec::new();
+    for cause in causes {
+        let number = of_rule.entry(cause.name).or_default();
+        *number += usize::from(cause.severity == Severity::Harmless);
+        if *number <= MOST_HARMLESS {
+            kept.push(cause);
+        }
+    }
+    for (name, number) in of_rule.into_iter().filter(|(_, number)| *number > MOST_HARMLESS) {
+        if let Some(last) = kept.iter_mut().rfind(|cause| cause.name == name) {
+            let more = number - MOST_HARMLESS;
+            last.evidence.truncate(2);
+            last.evidence.push(format!("{more} more like this one {} left out", if more == 1 { "is" } else { "are" }));
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_harmless_ones_are_a_few() {
+        let harmless = |n: u32| Cause::new("nobody_listens", Severity::Harmless, format!("port {n}"));
+        let failures = (0..20).map(|n| Cause::new("rule_drop", Severity::Failure, format!("rule {n}")));
+        let all = ranked((0..1000).map(harmless).chain(failures).collect());
+        assert_eq!(all.len(), 20 + MOST_HARMLESS);
+        assert!(all.iter().take(20).all(|cause| cause.severity == Severity::Failure));
+        assert_eq!(
+            all.last().map(|cause| cause.evidence.as_slice()),
+            Some(&["992 more like this one are left out".to_owned()][..])
+        );
+        assert!((1..).zip(&all).all(|(rank, cause)| cause.rank == rank));
+    }
 }
