@@ -50,6 +50,13 @@ impl<G: Gate> Shown<G> {
         self.causes = Some(Box::new(Causes::new(boot_ns)));
     }
 
+    /// The trace sees accept(), or does not. Comes after [`Shown::diagnose`].
+    pub fn hooked(&mut self, accept: bool) {
+        if let Some(causes) = &mut self.causes {
+            causes.hooked(accept);
+        }
+    }
+
     /// Takes a survey of the host.
     pub fn survey(&mut self, survey: Survey) {
         if let Some(causes) = &mut self.causes {

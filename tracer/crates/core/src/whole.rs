@@ -39,6 +39,7 @@ impl<G: Gate + Clone> Core<G> {
         match &input {
             Input::Answer(Answer::Facts(facts)) => self.shown.set_facts(*facts),
             Input::Diagnosis { boot_ns } => self.shown.diagnose(*boot_ns),
+            Input::Hooked { accept } => self.shown.hooked(*accept),
             Input::Account(account) => self.account = TraceAccount::clone(account),
             _ => {}
         }

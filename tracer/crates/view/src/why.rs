@@ -172,7 +172,7 @@ impl Page {
         self.paragraph("harmless: ", Ink::Faint, &format!("{}{more}", texts.join("; ")));
     }
 
-    /// Whether that is all.
+    /// Says whether the answer is complete.
     fn whole(&mut self, diagnosis: &Diagnosis, asked: &Asked, summary: Option<&Summary>) {
         let for_time = Micros(asked.traced_ns / 1000);
         let Some(summary) = summary else {

@@ -20,10 +20,10 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
     let host = scene.host();
     let waits = |socket: &&SurveySocket| socket.state == TcpState::Listen && socket.recv_q > 0;
     let mut stuck: Vec<&SurveySocket> = host.sockets.iter().filter(waits).collect();
+    // The fullest first: where several share a port, a connection that cannot be told belongs to it.
     stuck.sort_by_key(|listener| std::cmp::Reverse(listener.recv_q));
     stuck.truncate(MOST_WAITING);
     stuck.retain(|listener| is_stuck(scene, listener));
-    // The fullest first: where several share a port, a connection that cannot be told belongs to it.
     // Each costs a look at all connections, and others choose how many there are.
     stuck.truncate(MOST);
     stuck.into_iter().filter_map(|listener| cause(scene, claims, listener)).collect()
@@ -31,9 +31,6 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
 
 /// Whether connections wait in the queue of this listener, in every survey that can tell, and no fewer of them.
 fn is_stuck(scene: &Scene, listener: &SurveySocket) -> bool {
-    if listener.state != TcpState::Listen || listener.recv_q == 0 {
-        return false;
-    }
     let Some(first) = &scene.first else { return false };
     let before = scene.before.as_ref().unwrap_or(first);
     let same = |survey: &Survey| survey.sockets.iter().find(|socket| is_same(socket, listener)).map(|one| one.recv_q);
@@ -212,7 +209,8 @@ fn cause(scene: &Scene, claims: &mut Claims, listener: &SurveySocket) -> Option<
             format!(" has not accepted for {}", seconds(scene.now_ns.saturating_sub(at)))
         }
         Some(us) => format!(" has not accepted for {}", seconds((us * 1000).max(PATIENCE_NS))),
-        None => format!(" has not accepted for {} at least", seconds(watched_ns)),
+        None if scene.sees_accepts => format!(" has not accepted for {} at least", seconds(watched_ns)),
+        None => " leaves them there".to_owned(),
     };
     let mut sufferers = waiting.sufferers.clone();
     let harm = harm(&waiting, dropped);
@@ -384,6 +382,14 @@ mod tests {
                     queue full, 17 of 16; 1 SYN of app[8] unanswered";
         assert_eq!(cause.text, text);
         assert!(claims.has_conn(tracer_stream::ConnId(1)));
+    }
+
+    #[test]
+    fn where_no_accept_is_seen_none_is_denied() {
+        let mut sample = server(17);
+        sample.scene.sees_accepts = false;
+        let (causes, _) = sample.look().connect(client(), &SILENT).later(2 * S).look().run(causes);
+        assert!(causes[0].text.contains("worker[40] leaves them there, accept queue full"), "{}", causes[0].text);
     }
 
     #[test]

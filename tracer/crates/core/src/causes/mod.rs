@@ -87,6 +87,11 @@ impl Causes {
         Self { scene: Scene { began_ns, now_ns: began_ns, ..Scene::default() } }
     }
 
+    /// The trace sees accept(), or does not.
+    pub const fn hooked(&mut self, accept: bool) {
+        self.scene.sees_accepts = accept;
+    }
+
     /// Takes an event.
     pub fn event(&mut self, event: &Event<'_>) {
         self.scene.event(event);

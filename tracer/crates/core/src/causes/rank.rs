@@ -1,6 +1,6 @@
 //! The order of the causes: by harm, then by repetition, certainty, share and number; refusals last.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt::Write as _};
 
 use tracer_stream::{Cause, Severity};
 
@@ -30,7 +30,7 @@ pub fn ranked(mut causes: Vec<Cause>) -> Vec<Cause> {
     causes
 }
 
-/// Leaves the first few harmless causes of each rule, and counts the others with the last of them.
+/// Leaves the first few harmless causes of each rule, and counts the others with the first of them.
 fn folded(causes: Vec<Cause>) -> Vec<Cause> {
     let mut of_rule: HashMap<&'static str, usize> = HashMap::new();
     let mut kept: Vec<Cause> = Vec::new();
@@ -42,10 +42,10 @@ fn folded(causes: Vec<Cause>) -> Vec<Cause> {
         }
     }
     for (name, number) in of_rule.into_iter().filter(|(_, number)| *number > MOST_HARMLESS) {
-        if let Some(last) = kept.iter_mut().rfind(|cause| cause.name == name) {
-            let more = number - MOST_HARMLESS;
-            last.evidence.truncate(2);
-            last.evidence.push(format!("{more} more like this one {} left out", if more == 1 { "is" } else { "are" }));
+        // Text shows only the first ones.
+        let is_first = |cause: &&mut Cause| (cause.name, cause.severity) == (name, Severity::Harmless);
+        if let Some(first) = kept.iter_mut().find(is_first) {
+            let _ = write!(first.text, " (and {} more like it)", number - MOST_HARMLESS);
         }
     }
     kept
@@ -62,10 +62,8 @@ mod tests {
         let all = ranked((0..1000).map(harmless).chain(failures).collect());
         assert_eq!(all.len(), 20 + MOST_HARMLESS);
         assert!(all.iter().take(20).all(|cause| cause.severity == Severity::Failure));
-        assert_eq!(
-            all.last().map(|cause| cause.evidence.as_slice()),
-            Some(&["992 more like this one are left out".to_owned()][..])
-        );
+        let harmless = all.iter().find(|cause| cause.severity == Severity::Harmless).map(|cause| cause.text.as_str());
+        assert_eq!(harmless, Some("port 0 (and 992 more like it)"));
         assert!((1..).zip(&all).all(|(rank, cause)| cause.rank == rank));
     }
 }

@@ -33,8 +33,10 @@ pub(super) fn causes(scene: &Scene, claims: &mut Claims) -> Vec<Cause> {
 
 /// Whether this end asked for the connection, and suffers: it had sent what has no answer, or waited for one.
 fn is_ours(scene: &Scene, conn: &Conn) -> bool {
-    let lost =
-        conn.close.as_ref().is_some_and(|close| close.unacked_bytes != Some(0) || close.unanswered == Some(true));
+    let lost = conn
+        .close
+        .as_ref()
+        .is_some_and(|close| close.unacked_bytes.is_some_and(|bytes| bytes > 0) || close.unanswered == Some(true));
     scene.is_client(conn) && lost
 }
 
@@ -74,7 +76,7 @@ fn cause(
         port.into_iter().flat_map(|port| scene.listeners_of(port)).find(|socket| homes.contains(&socket.netns));
     let holder = listener.and_then(|socket| scene.holder(socket));
     let born_ns = holder.as_ref().and_then(|party| scene.host().process(party.pid)).map(|process| process.start_ns);
-    let young = born_ns.filter(|born| conns.iter().any(|conn| conn.older || conn.since_ns < *born));
+    let young = born_ns.filter(|born| conns.iter().all(|conn| conn.older || conn.since_ns < *born));
     let mut evidence = Vec::new();
     let flow = scene.flows.of(&programs(conns), addr, port);
     let text = if idle > 0 && idle * 2 >= count {

@@ -83,7 +83,8 @@ pub(super) struct Sample {
 impl Default for Sample {
     /// A client's namespace 1 (`left`), a server's 2 (`right`), and a router's 3 (`router`).
     fn default() -> Self {
-        let causes = Causes::new(100 * S);
+        let mut causes = Causes::new(100 * S);
+        causes.hooked(true);
         let sample = Self { scene: causes.scene, survey: Survey { boot_ns: 100 * S, ..Survey::default() }, conns: 0 };
         sample.namespace(1, "left", &["10.0.1.1"]).namespace(2, "right", &["10.0.2.1"]).namespace(
             3,

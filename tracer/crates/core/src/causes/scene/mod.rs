@@ -102,6 +102,8 @@ pub struct Scene {
     pub drops: Drops,
     /// How connections ended after a silence.
     pub ends: LastEnds,
+    /// The trace sees accept(): without one in [`Scene::accepts`] there was none.
+    pub sees_accepts: bool,
     /// The last accept() of a process at a port, ns.
     pub accepts: HashMap<(u32, u16), u64>,
     /// How processes read their connections.

@@ -41,7 +41,7 @@ pub struct Waits {
     pub by: Option<Party>,
 }
 
-/// A socket that is there.
+/// An open socket.
 #[derive(Debug)]
 struct Open {
     asker: Asker,
